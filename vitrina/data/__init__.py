@@ -1,0 +1,1 @@
+"""The catalogue: readers, text cleaning, image sources, splits, the built-in sample."""

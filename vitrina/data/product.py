@@ -1,0 +1,51 @@
+"""One product as its catalogue gives it, and the text that its encoder reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vitrina.types import CategoryId, ProductId
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One row of a catalogue, cleaned: no HTML is left in any field.
+
+    `row` counts the catalogue's rows from 1. `images` are references that the catalogue's
+    image source resolves (a member of an archive, a path below a folder, a row of a column);
+    they are candidates, and none of them need exist.
+    """
+
+    row: int
+    product_id: ProductId
+    title: str
+    description: str = ""
+    attributes: tuple[str, ...] = ()
+    characteristics: tuple[str, ...] = ()
+    shop: str = ""
+    category_id: CategoryId | None = None
+    category_name: str | None = None
+    images: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """What a text encoder reads: most telling first, since a length limit cuts the end."""
+        parts = (self.title, *self.attributes, *self.characteristics, self.description, self.shop)
+        return "\n".join(part for part in parts if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A row that can't be used, and why. `row` counts from 1; the id is there if it was read."""
+
+    row: int
+    reason: str
+    product_id: ProductId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A bounded run of consecutive catalogue rows."""
+
+    products: tuple[Product, ...]
+    rejected: tuple[Rejection, ...] = ()

@@ -1,0 +1,52 @@
+"""The one tree of exceptions: what a caller catches and what the command line prints.
+
+Each message is one line that names the thing at fault and the way out.
+"""
+
+
+class VitrinaError(Exception):
+    """Base of everything Vitrina raises on purpose; the command line exits with 1 on it."""
+
+
+class CatalogueError(VitrinaError):
+    """The catalogue can't be read: no such file, an unknown form, a missing column."""
+
+
+class ImageSourceError(VitrinaError):
+    """The folder, archive or column of images can't be opened, or holds no product's image."""
+
+
+class ImageError(VitrinaError):
+    """One image can't be used; the message is the reason that lands in `errors.parquet`."""
+
+
+class EncoderError(VitrinaError):
+    """A model can't be found, loaded or trusted."""
+
+
+class HubUnreachableError(EncoderError):
+    """A model must come from a hub, and the hub can't be reached."""
+
+
+class StoreError(VitrinaError):
+    """The store is missing, damaged, of another format version, or lacks what was asked for."""
+
+
+class StoreLockedError(StoreError):
+    """Another process is writing to the store."""
+
+
+class FingerprintError(StoreError):
+    """Vectors, an index or a head were made by another encoder than the one at hand."""
+
+
+class TooManyFailuresError(VitrinaError):
+    """More products failed than `--max-failures` allows; what was done is kept."""
+
+
+class TrainingError(VitrinaError):
+    """A head can't be trained on what the store holds."""
+
+
+class MissingDependencyError(VitrinaError):
+    """An optional package is not installed; the message holds the line that installs it."""

@@ -1,0 +1,68 @@
+"""Words shared by every room: enums for the strings that come from outside, array aliases."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+ProductId: TypeAlias = int | str
+CategoryId: TypeAlias = int | str
+
+Vectors: TypeAlias = "npt.NDArray[np.float32]"
+"""(n, dim) float32, each row L2-normalised or all zero where the modality is missing."""
+
+Codes: TypeAlias = "npt.NDArray[np.int64]"
+"""(n,) int64: positions or class numbers; -1 stands for none."""
+
+Mask: TypeAlias = "npt.NDArray[np.bool_]"
+"""(n,) bool."""
+
+Floats: TypeAlias = "npt.NDArray[np.float32]"
+"""float32 of any shape."""
+
+
+class Modality(StrEnum):
+    """What an encoder looks at."""
+
+    TEXT = "text"
+    IMAGE = "image"
+
+
+class Features(StrEnum):
+    """Which spaces an index or a head is built over."""
+
+    TEXT = "text"
+    IMAGE = "image"
+    FUSED = "fused"
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """The modalities whose vectors are concatenated, text first."""
+        if self is Features.FUSED:
+            return (Modality.TEXT, Modality.IMAGE)
+        return (Modality(self.value),)
+
+
+class HeadKind(StrEnum):
+    """The classifier over the vectors."""
+
+    LOGISTIC = "logistic"
+    MLP = "mlp"
+
+
+class SplitKind(StrEnum):
+    """How validation rows are chosen."""
+
+    STRATIFIED = "stratified"
+    GROUPED = "grouped"
+
+
+class OutputFormat(StrEnum):
+    """The form of a predictions file."""
+
+    FULL = "full"
+    SUBMISSION = "submission"
