@@ -42,7 +42,8 @@ types: $(READY)
 bench: $(READY)  ## the benchmarks that need no data of yours
 	$(BIN)/python benchmarks/sample_catalogue.py
 
-lock: $(READY)  ## resolve pyproject.toml anew into requirements.lock
+lock:  ## resolve pyproject.toml anew into requirements.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --extra dev pyproject.toml -o requirements.lock
