@@ -1,0 +1,263 @@
+"""The catalogue: a file of products, and where their photos are, read as a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vitrina.data.images import ColumnImages, ImageSource, open_images
+from vitrina.data.product import Batch, Product, Rejection
+from vitrina.data.readers import (
+    DEFAULT_COLUMNS,
+    Columns,
+    IdType,
+    Reader,
+    Records,
+    TableOptions,
+    TableReader,
+)
+from vitrina.data.readers.table import (
+    CsvRecords,
+    JsonlRecords,
+    ParquetRecords,
+    open_text,
+    read_errors,
+)
+from vitrina.errors import CatalogueError
+from vitrina.ids import IdSet, id_keys
+
+IMAGE_SAMPLE = 1000
+"""Rows looked at to find out how photos are named."""
+
+_SPLITS = ("train", "test", "val")
+# What people hand over that is no table, by its first bytes.
+_STRANGERS = {
+    "PK\x03\x04": "a zip archive or an Excel file; save the table as CSV",
+    "ARROW1": "an Arrow IPC file; save it as Parquet",
+    "PAR1": "a gzipped Parquet file; unzip it first",
+    "[": "one JSON array; write one object on each line (JSONL)",
+    "<": "XML or HTML, not a table",
+}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a catalogue is read: all that a later batch of the same kind needs to be told.
+
+    Attributes:
+        columns: the table's columns.
+        delimiter: of a CSV file; None to find it out.
+        encoding: of a CSV or JSONL file.
+        images: the folder or archive of photos; None for none.
+        image_template: how photos are named; None to find it out for each catalogue file, so
+            that training and test products find their own folders.
+        photos: how many photos of a product to use at most.
+    """
+
+    columns: Columns = DEFAULT_COLUMNS
+    delimiter: str | None = None
+    encoding: str = "utf-8"
+    images: str | None = None
+    image_template: str | None = None
+    photos: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as JSON's types."""
+        settings = asdict(self)
+        settings["columns"]["attributes"] = list(self.columns.attributes)
+        return settings
+
+    @classmethod
+    def from_json(cls, settings: dict[str, Any]) -> Reading:
+        """Read what `to_json` gave. Raises CatalogueError for anything else."""
+        try:
+            columns = dict(settings["columns"])
+            columns["attributes"] = tuple(columns["attributes"])
+            return cls(**{**settings, "columns": Columns(**columns)})
+        except (KeyError, TypeError, ValueError) as err:
+            raise CatalogueError(f"these are no settings of a catalogue: {err}") from err
+
+
+class Catalogue:
+    """Products in the file at `path`; made by `read` or `open`, and read with `batches`.
+
+    Attributes:
+        path: the file, or the directory of Parquet files.
+        reading: how it is read, for a store to remember.
+        images: the source of photos; None where there are none.
+    """
+
+    def __init__(
+        self, path: Path, reading: Reading, reader: Reader, images: ImageSource | None
+    ) -> None:
+        self.path = path
+        self.reading = reading
+        self.images = images
+        self._reader = reader
+
+    @classmethod
+    def read(
+        cls,
+        path: str | Path,
+        *,
+        images: str | Path | None = None,
+        image_template: str | None = None,
+        photos: int = 1,
+        columns: Columns = DEFAULT_COLUMNS,
+        delimiter: str | None = None,
+        encoding: str = "utf-8",
+    ) -> Catalogue:
+        """Open a catalogue: marketplace Parquet, or a table in Parquet, CSV or JSONL.
+
+        Cheap, except that a CSV file is gone through once to learn whether its ids are
+        integers. The location of `images` is remembered as an absolute path.
+
+        Raises:
+            CatalogueError: the file can't be read, or lacks a column.
+            ImageSourceError: the photos can't be found.
+        """
+        reading = Reading(
+            columns=columns,
+            delimiter=delimiter,
+            encoding=encoding,
+            images=None if images is None else str(_absolute(images)),
+            image_template=image_template,
+            photos=photos,
+        )
+        return cls._open(Path(path), reading, labels_needed=True)
+
+    @classmethod
+    def open(cls, path: str | Path, reading: Reading) -> Catalogue:
+        """Open another file as `reading` tells, which came from an earlier catalogue.
+
+        As `read`, but columns of categories may be absent: a new batch has none yet.
+        """
+        return cls._open(Path(path), reading, labels_needed=False)
+
+    @classmethod
+    def _open(cls, path: Path, reading: Reading, *, labels_needed: bool) -> Catalogue:
+        if reading.photos < 1:
+            raise CatalogueError(f"{path}: --photos must be at least 1, not {reading.photos}")
+        reader = _open_reader(path, reading, labels_needed)
+        return cls(path, reading, reader, _open_images(path, reading, reader))
+
+    @property
+    def id_type(self) -> IdType:
+        """The type of every product's id, `int` or `str`."""
+        return self._reader.id_type
+
+    @property
+    def has_categories(self) -> bool:
+        """Whether the file has a column of category ids."""
+        return self._reader.has_categories
+
+    @property
+    def category_type(self) -> IdType | None:
+        """The type of every category's id; None where the file names no category."""
+        return self._reader.category_type
+
+    def batches(self, size: int = 4096) -> Iterator[Batch]:
+        """Stream all rows, at most `size` in a batch; called again, it starts over.
+
+        Every row of the file is in exactly one batch, as a product or as a rejection; of rows
+        with the same id, the first good one is the product.
+
+        Raises:
+            CatalogueError: the file turns out damaged on the way.
+        """
+        rows = self._reader.rows()
+        seen = IdSet()
+        while chunk := list(islice(rows, size)):
+            yield _batch(chunk, seen)
+
+    def close(self) -> None:
+        """Close the source of photos, if there is one."""
+        if self.images is not None:
+            self.images.close()
+
+
+def _batch(rows: Sequence[Product | Rejection], seen: IdSet) -> Batch:
+    products = [row for row in rows if isinstance(row, Product)]
+    rejected = [row for row in rows if isinstance(row, Rejection)]
+    new = seen.add(id_keys([product.product_id for product in products]))
+    for place in np.flatnonzero(~new):
+        again = products[place]
+        reason = "this product_id was seen before, in an earlier row"
+        rejected.append(Rejection(again.row, reason, again.product_id))
+    return Batch(
+        products=tuple(product for product, is_new in zip(products, new, strict=True) if is_new),
+        rejected=tuple(sorted(rejected, key=lambda rejection: rejection.row)),
+    )
+
+
+def _open_reader(path: Path, reading: Reading, labels_needed: bool) -> Reader:
+    """Find out the form of the file by its content, and open it."""
+    options = TableOptions(reading.columns, reading.delimiter, reading.encoding)
+    return TableReader(_open_records(path, options), options.columns, labels_needed=labels_needed)
+
+
+def _open_records(path: Path, options: TableOptions) -> Records:
+    if path.is_dir():
+        return ParquetRecords(path)
+    with read_errors(path):
+        with path.open("rb") as file:
+            start = file.read(4)
+        if not start:
+            raise CatalogueError(f"{path}: the file is empty")
+        if start == b"PAR1" or path.suffix == ".parquet":
+            return ParquetRecords(path)
+        with open_text(path, options.encoding) as text:
+            head = text.read(4096).lstrip()
+    if not head:
+        raise CatalogueError(f"{path}: the file is empty")
+    for magic, what in _STRANGERS.items():
+        if head.startswith(magic):
+            raise CatalogueError(f"{path}: this is {what}")
+    if head.startswith("{"):
+        return JsonlRecords(path, options.encoding)
+    return CsvRecords(path, options.delimiter, options.encoding)
+
+
+def _open_images(path: Path, reading: Reading, reader: Reader) -> ImageSource | None:
+    column = reader.image_bytes
+    if column is not None:
+        if reading.images is not None:
+            raise CatalogueError(
+                f"{path}: column {column!r} holds the photos themselves; leave out --images"
+            )
+        if path.is_dir():
+            raise CatalogueError(
+                f"{path}: photos in a column are read from one Parquet file, not from a directory"
+            )
+        return ColumnImages(path, column, reading.photos)
+    if reading.images is None:
+        if reading.columns.image is not None:
+            raise CatalogueError(
+                f"{path}: column {reading.columns.image!r} holds names of photos; "
+                "say where the photos are with --images"
+            )
+        return None
+    # Where a column names the photos, there is no template to find out.
+    named = reading.columns.image is not None and reading.image_template is None
+    rows = islice(reader.rows(), 0 if named else IMAGE_SAMPLE)
+    return open_images(
+        reading.images,
+        template=reading.image_template,
+        photos=reading.photos,
+        sample=[row for row in rows if isinstance(row, Product)],
+        splits=tuple(dict.fromkeys((_stem(path), *_SPLITS))),
+    )
+
+
+def _stem(path: Path) -> str:
+    """`train` of train.parquet, train.csv.gz and a directory train."""
+    return path.name.split(".")[0] or path.name
+
+
+def _absolute(location: str | Path) -> str | Path:
+    return location if "://" in str(location) else Path(location).expanduser().absolute()

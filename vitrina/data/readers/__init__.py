@@ -1,0 +1,305 @@
+"""Readers: from a file's rows to products. Here is what every form of table shares.
+
+A file is opened as `Records` (see `table.py`), which know its columns and give its rows as bare
+values; `TableReader` makes products of them. A form that is no table, such as a feed, needs
+only to be a `Reader`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+from vitrina.data.product import Product, Rejection
+from vitrina.data.readers.marketplace import TEXT_FIELDS, parse_text_fields, text_of
+from vitrina.data.text import clean
+from vitrina.errors import CatalogueError
+from vitrina.types import ProductId
+
+IdType: TypeAlias = type[int] | type[str]
+
+INT64 = range(-(2**63), 2**63)
+_EXACT_FLOAT = 2**53
+_SHOWN_NAMES = 30
+
+_DEFAULTS = {
+    "product_id": "product_id",
+    "title": "title",
+    "description": "description",
+    "shop": "shop_title",
+    "category_id": "category_id",
+    "category_name": "category_name",
+}
+_OPTIONS = {
+    "product_id": "--id-column",
+    "title": "--title-column",
+    "description": "--description-column",
+    "shop": "--shop-column",
+    "category_id": "--category-column",
+    "category_name": "--category-name-column",
+    "image": "--image-column",
+}
+_LABELS = ("category_id", "category_name")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The names of a table's columns; None stands for the default name, if it is there.
+
+    Attributes:
+        product_id: default "product_id".
+        title: default "title".
+        description: default "description".
+        attributes: further columns whose text joins the attributes as "name: value".
+        shop: default "shop_title".
+        category_id: default "category_id".
+        category_name: default "category_name".
+        image: names or paths of photos (a string or a list of them), or the photos' bytes;
+            no default.
+    """
+
+    product_id: str | None = None
+    title: str | None = None
+    description: str | None = None
+    attributes: tuple[str, ...] = ()
+    shop: str | None = None
+    category_id: str | None = None
+    category_name: str | None = None
+    image: str | None = None
+
+
+DEFAULT_COLUMNS = Columns()
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How to read a table. `delimiter` None: find it out; both matter to text files only."""
+
+    columns: Columns = DEFAULT_COLUMNS
+    delimiter: str | None = None
+    encoding: str = "utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A row whose values can't be had, and why; `undecodable`: for its bytes' encoding."""
+
+    reason: str
+    undecodable: bool = False
+
+
+class Records(Protocol):
+    """The rows of one file, or of one directory of files, as bare values."""
+
+    @property
+    def path(self) -> Path:
+        """The file or directory."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns that are there."""
+
+    def id_types(self, columns: Sequence[str]) -> tuple[IdType | None, ...]:
+        """The type of the ids in each of `columns`; None where there is no id at all.
+
+        Raises CatalogueError for a column that can't hold ids.
+        """
+
+    def holds_bytes(self, column: str) -> bool:
+        """Whether a column holds binary data, or lists of it."""
+
+    def rows(self, columns: Sequence[str]) -> Iterator[tuple[Any, ...] | Fault]:
+        """Every row from the first, its values in the order of `columns`."""
+
+
+class Reader(Protocol):
+    """A catalogue's file, opened. `rows` may be called again and starts over."""
+
+    @property
+    def id_type(self) -> IdType:
+        """The type of every product's id."""
+
+    @property
+    def category_type(self) -> IdType | None:
+        """The type of every category's id; None where the file names no category."""
+
+    @property
+    def has_categories(self) -> bool:
+        """Whether there is a column of category ids."""
+
+    @property
+    def image_bytes(self) -> str | None:
+        """The column that holds the photos themselves, if there is one."""
+
+    def rows(self) -> Iterator[Product | Rejection]:
+        """Every row, in order, as a product or as the reason why it isn't one."""
+
+
+class TableReader:
+    """Makes products of the rows of a table, marketplace or plain.
+
+    A column `text_fields` makes a table a marketplace one: title and description are taken from
+    there unless columns for them are named. See `Reader` for the properties.
+    """
+
+    def __init__(self, records: Records, columns: Columns, *, labels_needed: bool = True) -> None:
+        """Find the columns. Raises CatalogueError for one that isn't there.
+
+        With `labels_needed` false, category columns may be absent though they are named: the
+        settings of a labelled file serve a new batch.
+        """
+        self._records = records
+        found = _find_columns(records, columns, labels_needed)
+        image = found.get("image")
+        self.image_bytes = found.pop("image") if image and records.holds_bytes(image) else None
+        self.has_categories = "category_id" in found
+        id_columns = [found[name] for name in ("product_id", "category_id") if name in found]
+        id_type, *category_types = records.id_types(id_columns)
+        self.id_type: IdType = id_type or str
+        self.category_type = category_types[0] if category_types else None
+        self._columns = tuple(dict.fromkeys((*found.values(), *columns.attributes)))
+        self._at = {name: self._columns.index(column) for name, column in found.items()}
+        self._attributes = [(clean(name), self._columns.index(name)) for name in columns.attributes]
+
+    def rows(self) -> Iterator[Product | Rejection]:
+        """Every row, in order, as a product or as the reason why it isn't one."""
+        for row, values in enumerate(self._records.rows(self._columns), 1):
+            if isinstance(values, Fault):
+                yield Rejection(row, values.reason)
+            else:
+                yield self._product(row, values)
+
+    def _product(self, row: int, values: tuple[Any, ...]) -> Product | Rejection:
+        at = self._at
+        product_id = None
+        try:
+            product_id = _read_id("product_id", values[at["product_id"]], self.id_type)
+            if product_id is None:
+                return Rejection(row, "no product_id")
+            title = text_of(values[at["title"]]) if "title" in at else ""
+            description = text_of(values[at["description"]]) if "description" in at else ""
+            attributes: tuple[str, ...] = ()
+            characteristics: tuple[str, ...] = ()
+            if "text_fields" in at:
+                fields = parse_text_fields(values[at["text_fields"]])
+                title = title if "title" in at else fields.title
+                description = description if "description" in at else fields.description
+                attributes, characteristics = fields.attributes, fields.characteristics
+            for name, place in self._attributes:
+                if value := text_of(values[place]):
+                    attributes = (*attributes, f"{name}: {value}")
+            category_id = None
+            if "category_id" in at and self.category_type is not None:
+                value = values[at["category_id"]]
+                category_id = _read_id("category_id", value, self.category_type)
+            name_at = at.get("category_name")
+            category_name = None if name_at is None else text_of(values[name_at])
+            return Product(
+                row=row,
+                product_id=product_id,
+                title=title,
+                description=description,
+                attributes=attributes,
+                characteristics=characteristics,
+                shop=text_of(values[at["shop"]]) if "shop" in at else "",
+                category_id=category_id,
+                category_name=category_name or None,
+                images=_references(values[at["image"]]) if "image" in at else (),
+            )
+        except UnicodeDecodeError as err:
+            return Rejection(row, f"a text is not valid {err.encoding}", product_id)
+        except ValueError as err:
+            return Rejection(row, str(err), product_id)
+        except RecursionError:
+            return Rejection(row, "lists nested too deep", product_id)
+
+
+def _find_columns(records: Records, columns: Columns, labels_needed: bool) -> dict[str, str]:
+    """The column of each field that has one. Raises CatalogueError for one that is missing."""
+    found: dict[str, str] = {}
+    for name in _OPTIONS:
+        named: str | None = getattr(columns, name)
+        if named is not None and (labels_needed or name not in _LABELS or named in records.names):
+            found[name] = _require(records, named, _OPTIONS[name])
+        elif named is None and _DEFAULTS.get(name) in records.names:
+            found[name] = _require(records, _DEFAULTS[name], _OPTIONS[name])
+    for column in columns.attributes:
+        _require(records, column, "--attribute-columns")
+    if "product_id" not in found:
+        _require(records, _DEFAULTS["product_id"], _OPTIONS["product_id"])
+    if TEXT_FIELDS in records.names:
+        found["text_fields"] = TEXT_FIELDS
+        for name in ("title", "description"):
+            if getattr(columns, name) is None:
+                found.pop(name, None)
+    elif "title" not in found and not (columns.description or columns.attributes or columns.image):
+        _require(records, _DEFAULTS["title"], _OPTIONS["title"])
+    return found
+
+
+def _require(records: Records, column: str, option: str) -> str:
+    """Return `column`, or raise CatalogueError where the table doesn't have it just once."""
+    count = records.names.count(column)
+    if count == 1:
+        return column
+    names = ", ".join(records.names[:_SHOWN_NAMES])
+    more = len(records.names) - _SHOWN_NAMES
+    raise CatalogueError(
+        f"{records.path}: {'no' if not count else 'more than one'} column {column!r}; "
+        f"there are {names}{f' and {more} more' if more > 0 else ''}; "
+        f"say which one to take with {option}"
+    )
+
+
+def _read_id(label: str, value: Any, kind: IdType) -> ProductId | None:
+    """An id of the file's type; None for a missing one. Raises ValueError with the reason."""
+    if isinstance(value, bytes):
+        value = value.decode()
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    if isinstance(value, float | Decimal):
+        if math.isnan(value):
+            return None
+        if not math.isfinite(value) or value != int(value):
+            raise ValueError(f"{label} {value} is not a whole number")
+        if isinstance(value, float) and abs(value) > _EXACT_FLOAT:
+            # Past this, neighbouring integers are the same float.
+            raise ValueError(f"{label} {value} is a float too large to tell ids apart")
+        value = int(value)
+    if not isinstance(value, int | str) or isinstance(value, bool):
+        raise ValueError(f"{label} {_shown(value)} is neither an integer nor text")
+    if not isinstance(value, kind):
+        other, own = ("text", "an integer") if kind is int else ("an integer", "text")
+        raise ValueError(f"{label} {_shown(value)} is {other}, but the file's first is {own}")
+    if isinstance(value, int):
+        if value not in INT64:
+            raise ValueError(f"{label} {_shown(value)} does not fit into 64 bits")
+    elif not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"{label} is not valid text") from None
+    return value
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:80].encode("utf-8", "backslashreplace").decode()
+
+
+def _references(value: Any) -> tuple[str, ...]:
+    """Names of photos: a string, a list of them, or such a list in JSON (all CSV can hold)."""
+    if isinstance(value, str) and value.startswith("["):
+        with suppress(ValueError, RecursionError):
+            value = json.loads(value)
+    if isinstance(value, list):
+        return tuple(name for part in value for name in _references(part))
+    if isinstance(value, bytes):
+        value = value.decode()
+    name = value.strip() if isinstance(value, str) else text_of(value)
+    return (name.encode("utf-8", "replace").decode(),) if name else ()
