@@ -1,0 +1,1 @@
+"""Encoders: what turns a text or an image into a vector."""

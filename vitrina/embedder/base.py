@@ -1,0 +1,110 @@
+"""What every encoder is: a card, and a way from items to vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import numpy as np
+
+from vitrina.errors import FingerprintError
+from vitrina.types import Floats, Modality, Vectors
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Texts: TypeAlias = Callable[[], Iterable[Sequence[str]]]
+"""Starts a pass over some texts, a batch at a time; may be called again."""
+
+Images: TypeAlias = Callable[[], "Iterable[Sequence[Image]]"]
+"""Starts a pass over some decoded images, a batch at a time; may be called again."""
+
+
+@dataclass(frozen=True)
+class EncoderCard:
+    """Which encoder made a space. `model` is what `load` takes to make it again.
+
+    `fingerprint` covers all that decides the output; the device and the precision it ran in
+    are not part of it, since they stay within cosine 0.999 of float32 on a CPU.
+    `details` says for people what the fingerprint was taken over.
+    """
+
+    modality: Modality
+    model: str
+    revision: str | None
+    fingerprint: str
+    dim: int
+    details: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """The card as `space.json` holds it."""
+        return {**asdict(self), "modality": self.modality.value}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> EncoderCard:
+        """Read it back; further keys are ignored."""
+        names = ("model", "revision", "fingerprint", "dim", "details")
+        return cls(Modality(value["modality"]), **{name: value[name] for name in names})
+
+    def check(self, fingerprint: str, wanted_by: str) -> None:
+        """Refuse to serve what another encoder made.
+
+        Raises FingerprintError naming both.
+        """
+        if fingerprint != self.fingerprint:
+            raise FingerprintError(
+                f"{wanted_by} was made with {self.modality} encoder {fingerprint[:12]}, "
+                f"but {self.model} is {self.fingerprint[:12]}; "
+                "use the model it was made with, or embed, index and train anew"
+            )
+
+
+class TextEncoder(Protocol):
+    """Turns texts into vectors."""
+
+    @property
+    def card(self) -> EncoderCard:
+        """What this encoder is."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Texts to (len(texts), dim) float32, L2-normalised, in the order given."""
+        ...
+
+
+class ImageEncoder(Protocol):
+    """Turns decoded images into vectors, in two steps so that the first runs in threads."""
+
+    @property
+    def card(self) -> EncoderCard:
+        """What this encoder is."""
+        ...
+
+    @property
+    def edge(self) -> int:
+        """The shortest edge, in pixels, that `prepare` makes use of."""
+        ...
+
+    def prepare(self, image: Image) -> Floats:
+        """One RGB image to what `encode` takes; thread-safe."""
+        ...
+
+    def encode(self, prepared: Sequence[Floats]) -> Vectors:
+        """Prepared images to (len(prepared), dim) float32, L2-normalised."""
+        ...
+
+
+class Fitted(Protocol):
+    """An encoder that was fitted on a catalogue and is kept in its store."""
+
+    def save(self, folder: Path) -> None:
+        """Write the fitted state into an existing folder, without pickle."""
+        ...
+
+
+def normalise(vectors: Floats) -> Vectors:
+    """Scale rows to unit L2 length; a row of zeros stays as it is. (n, dim) float32."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)

@@ -1,0 +1,158 @@
+"""Text vectors without a download: TF-IDF over words and character n-grams, reduced by SVD.
+
+Latent semantic indexing (Deerwester et al., 1990), with the truncated SVD found by randomised
+subspace iteration (Halko, Martinsson and Tropp, 2011, algorithm 4.4) over a stream: each pass
+reads the catalogue once and holds a matrix of terms by dimensions, so that memory does not
+grow with the catalogue. scikit-learn's TruncatedSVD does the same over a matrix held whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from safetensors.numpy import load_file, save_file
+from sklearn.feature_extraction.text import HashingVectorizer
+
+from vitrina.embedder.base import EncoderCard, Texts, normalise
+from vitrina.embedder.fingerprint import fingerprint
+from vitrina.types import Modality, Vectors
+
+BUCKETS = 2**21
+"""Hash buckets that terms are counted in; far more than the terms that are kept."""
+
+SETTINGS: dict[str, Any] = {
+    "format": 1,
+    "buckets": BUCKETS,
+    "words": [1, 2],
+    "characters": [2, 5],
+    "max_characters": 2000,
+}
+MAX_TERMS = 60_000
+DIM = 384
+PASSES = 3
+
+
+class Lexical:
+    """A fitted lexical encoder.
+
+    terms: (m,) int64 hash buckets kept, sorted. idf: (m,) float32. components: (m, dim) float32.
+    """
+
+    def __init__(
+        self,
+        terms: npt.NDArray[np.int64],
+        idf: npt.NDArray[np.float32],
+        components: npt.NDArray[np.float32],
+    ) -> None:
+        self._terms = terms
+        self._weighted = components * idf[:, None]
+        self._idf = idf
+        self._components = components
+        self._count = TermCounter()
+        arrays = {"terms": terms, "idf": idf, "components": components}
+        self.card = EncoderCard(
+            modality=Modality.TEXT,
+            model="lexical",
+            revision=None,
+            fingerprint=fingerprint(arrays, SETTINGS),
+            dim=components.shape[1],
+            details={**SETTINGS, "terms": len(terms)},
+        )
+
+    @classmethod
+    def fit(cls, texts: Texts, *, dim: int = DIM, seed: int = 0) -> Lexical:
+        """Learn terms, weights and components from a catalogue.
+
+        texts: starts a pass over the catalogue; called 1 + 3 times. dim: length of a vector,
+        fewer where the catalogue has fewer terms or texts.
+        """
+        count = TermCounter()
+        frequency = np.zeros(BUCKETS, dtype=np.int64)
+        total = 0
+        for counted in count.passes(texts()):
+            np.add.at(frequency, counted.indices, 1)
+            total += counted.shape[0]
+        # A term seen once can't tell two products to be alike.
+        floor = 2 if total > 100 else 1
+        kept = np.flatnonzero(frequency >= floor)
+        if len(kept) > MAX_TERMS:
+            commonest = np.argsort(-frequency[kept], kind="stable")[:MAX_TERMS]
+            kept = np.sort(kept[commonest])
+        if not len(kept):
+            kept = np.zeros(1, dtype=np.int64)
+        idf = (np.log((1 + total) / (1 + frequency[kept])) + 1).astype(np.float32)
+        dim = max(1, min(dim, len(kept), total))
+        components = _components(lambda: count.passes(texts()), kept, idf, dim, seed)
+        return cls(kept, idf, components)
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Texts to (len(texts), dim) float32, L2-normalised."""
+        # Normalisation after the projection makes the TF-IDF row's own length irrelevant.
+        return normalise(self._count(texts)[:, self._terms] @ self._weighted)
+
+    def save(self, folder: Path) -> None:
+        """Write `lexical.safetensors`."""
+        arrays = {"terms": self._terms, "idf": self._idf, "components": self._components}
+        save_file(arrays, folder / "lexical.safetensors")
+
+    @classmethod
+    def load(cls, folder: Path) -> Lexical:
+        """Read a saved encoder."""
+        arrays = load_file(folder / "lexical.safetensors")
+        return cls(arrays["terms"], arrays["idf"], arrays["components"])
+
+
+class TermCounter:
+    """Counts hashed words, word pairs and character n-grams; sublinear in repetitions."""
+
+    def __init__(self) -> None:
+        common = {"n_features": BUCKETS, "norm": None, "alternate_sign": False}
+        self._words = HashingVectorizer(
+            ngram_range=tuple(SETTINGS["words"]), token_pattern=r"(?u)\b\w+\b", **common
+        )
+        self._characters = HashingVectorizer(
+            analyzer="char_wb", ngram_range=tuple(SETTINGS["characters"]), **common
+        )
+
+    def __call__(self, texts: Sequence[str]) -> sp.csr_matrix:
+        """Texts to (len(texts), buckets) sparse float32, 1 + log of each count."""
+        cut = [text[: SETTINGS["max_characters"]] for text in texts]
+        counted = (self._words.transform(cut) + self._characters.transform(cut)).astype(np.float32)
+        counted.data = 1 + np.log(counted.data)
+        return counted
+
+    def passes(self, texts: Iterable[Sequence[str]]) -> Iterator[sp.csr_matrix]:
+        """Count batch after batch."""
+        return (self(batch) for batch in texts)
+
+
+def _components(
+    passes: Any, kept: npt.NDArray[np.int64], idf: npt.NDArray[np.float32], dim: int, seed: int
+) -> npt.NDArray[np.float32]:
+    """The leading right singular vectors of the row-normalised TF-IDF matrix, (m, dim)."""
+    rng = np.random.default_rng(seed)
+    width = min(dim + 32, len(kept))
+    basis = rng.standard_normal((len(kept), width), dtype=np.float32)
+    for number in range(PASSES):
+        basis = np.linalg.qr(basis)[0]
+        product = np.zeros_like(basis)
+        gram = np.zeros((width, width))
+        for counted in passes():
+            rows = counted[:, kept].multiply(idf).tocsr()
+            rows = sp.diags_array(1 / np.maximum(np.sqrt(rows.power(2).sum(axis=1)), 1e-12)) @ rows
+            sketch = rows.astype(np.float32) @ basis
+            if number + 1 < PASSES:
+                product += rows.T @ sketch
+            else:
+                gram += sketch.T @ sketch
+        if number + 1 < PASSES:
+            basis = product
+    # The last pass gives the projected Gram matrix; its eigenvectors put the basis in the
+    # order of the singular values, so that it can be cut to the leading ones.
+    rotation = np.linalg.eigh(gram)[1][:, ::-1]
+    return np.ascontiguousarray((basis @ rotation)[:, :dim], dtype=np.float32)

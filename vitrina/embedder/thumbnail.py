@@ -1,0 +1,117 @@
+"""Image vectors without a download: colour layout and oriented gradients, reduced by PCA.
+
+The colour layout is a grid of mean colours in CIELAB; the gradients are HOG (Dalal and Triggs,
+2005). PCA is exact over the whole sample: the covariance of features is summed in one pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image as Pillow
+from safetensors.numpy import load_file, save_file
+from skimage.color import rgb2lab
+from skimage.feature import hog
+
+from vitrina.embedder.base import EncoderCard, Images, normalise
+from vitrina.embedder.fingerprint import fingerprint
+from vitrina.types import Floats, Modality, Vectors
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SETTINGS: dict[str, Any] = {
+    "format": 1,
+    "edge": 64,
+    "grid": 8,
+    "orientations": 9,
+    "cell": 8,
+    "block": 2,
+    "colour_weight": 2.0,
+}
+DIM = 256
+
+
+class Thumbnail:
+    """A fitted thumbnail encoder.
+
+    mean: (m,) float32 of the raw features. components: (m, dim) float32, whitened partly.
+    """
+
+    def __init__(self, mean: Floats, components: Floats) -> None:
+        self._mean = mean
+        self._components = components
+        arrays = {"mean": mean, "components": components}
+        self.card = EncoderCard(
+            modality=Modality.IMAGE,
+            model="thumbnail",
+            revision=None,
+            fingerprint=fingerprint(arrays, SETTINGS),
+            dim=components.shape[1],
+            details=dict(SETTINGS),
+        )
+
+    @property
+    def edge(self) -> int:
+        """Pixels of the square that every image is reduced to."""
+        return int(SETTINGS["edge"])
+
+    @classmethod
+    def fit(cls, images: Images, *, dim: int = DIM) -> Thumbnail:
+        """Learn the components from a catalogue's images, in one pass."""
+        total, count = 0.0, 0
+        products: Any = 0.0
+        for batch in images():
+            block = np.stack([describe(image) for image in batch]).astype(np.float64)
+            total = total + block.sum(axis=0)
+            products = products + block.T @ block
+            count += len(block)
+        if not count:
+            return cls(np.zeros(1, np.float32), np.zeros((1, 1), np.float32))
+        mean = total / count
+        values, vectors = np.linalg.eigh(products / count - np.outer(mean, mean))
+        leading = np.argsort(-values, kind="stable")[: min(dim, count, len(values))]
+        # The first components are brightness and outline; the square root keeps them from
+        # drowning the rest in a cosine, and full whitening would raise the noise instead.
+        scale = np.maximum(values[leading], 1e-8) ** -0.25
+        return cls(mean.astype(np.float32), (vectors[:, leading] * scale).astype(np.float32))
+
+    def prepare(self, image: Image) -> Floats:
+        """One RGB image to its raw features, (m,) float32; thread-safe."""
+        return describe(image)
+
+    def encode(self, prepared: Sequence[Floats]) -> Vectors:
+        """Raw features to (len(prepared), dim) float32, L2-normalised."""
+        return normalise((np.stack(prepared) - self._mean) @ self._components)
+
+    def save(self, folder: Path) -> None:
+        """Write `thumbnail.safetensors`."""
+        arrays = {"mean": self._mean, "components": self._components}
+        save_file(arrays, folder / "thumbnail.safetensors")
+
+    @classmethod
+    def load(cls, folder: Path) -> Thumbnail:
+        """Read a saved encoder."""
+        arrays = load_file(folder / "thumbnail.safetensors")
+        return cls(arrays["mean"], arrays["components"])
+
+
+def describe(image: Image) -> Floats:
+    """Colour layout and HOG of an RGB image: (grid * grid * 3 + HOG cells,) float32."""
+    edge, grid = SETTINGS["edge"], SETTINGS["grid"]
+    square = image.resize((edge, edge), Pillow.Resampling.BOX, reducing_gap=2.0)
+    small = square.resize((grid, grid), Pillow.Resampling.BOX)
+    colours = rgb2lab(np.asarray(small)).ravel() / 100
+    gradients = hog(
+        np.asarray(square.convert("L"), dtype=np.float32),
+        orientations=SETTINGS["orientations"],
+        pixels_per_cell=(SETTINGS["cell"],) * 2,
+        cells_per_block=(SETTINGS["block"],) * 2,
+        feature_vector=True,
+    )
+    # Each block of HOG has unit length; the weight makes the colours count about as much.
+    weighted = colours * SETTINGS["colour_weight"]
+    return np.concatenate([weighted, gradients]).astype(np.float32)

@@ -1,0 +1,67 @@
+"""Vectors of every product side by side, in the product table's order, on disk.
+
+A space keeps its rows in shard order and spaces differ in it, so training and indexing would
+have to join them by id again and again. One pass writes them into a scratch file that is read
+through a memory map: what is held in memory does not grow with the catalogue.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from vitrina.store.products import Products
+from vitrina.store.space import Space
+from vitrina.types import Codes, Floats, Mask, Modality
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Vectors of one or two modalities. vectors: (n, dim) float16 or float32 each, zero where
+    missing. present: (n,) bool each. Both in the order of `modalities`."""
+
+    modalities: tuple[Modality, ...]
+    vectors: tuple[npt.NDArray[np.floating], ...]
+    present: tuple[Mask, ...]
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """The length of each modality's vector."""
+        return tuple(matrix.shape[1] for matrix in self.vectors)
+
+    def any_present(self) -> Mask:
+        """(n,) bool: products with a vector in at least one modality."""
+        mask: Mask = np.logical_or.reduce(self.present)
+        return mask
+
+    def blocks(self, rows: Codes) -> tuple[list[Floats], list[Mask]]:
+        """Some rows of each modality: (len(rows), dim) float32, and (len(rows),) bool."""
+        vectors = [np.asarray(matrix[rows], dtype=np.float32) for matrix in self.vectors]
+        return vectors, [mask[rows] for mask in self.present]
+
+
+def gather(products: Products, spaces: Sequence[Space], scratch: Path | None = None) -> Gathered:
+    """Join the live vectors of some spaces to the product table.
+
+    scratch: a folder for the memory-mapped files; by default the system's temporary one. The
+    files have no name once this returns: the system drops them with the arrays.
+    """
+    vectors, present = [], []
+    for space in spaces:
+        dtype = np.dtype(space.card["dtype"])
+        with tempfile.TemporaryFile(dir=scratch) as file:
+            file.truncate(max(1, len(products) * space.dim * dtype.itemsize))
+            matrix = np.memmap(file, dtype, mode="r+", shape=(len(products), space.dim))
+        mask = np.zeros(len(products), dtype=bool)
+        for positions, block in space.stream(products):
+            matrix[positions] = block
+            mask[positions] = True
+        vectors.append(matrix)
+        present.append(mask)
+    modalities = tuple(space.modality for space in spaces)
+    return Gathered(modalities, tuple(vectors), tuple(present))

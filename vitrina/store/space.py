@@ -1,0 +1,123 @@
+"""A space: all vectors of one encoder over the catalogue, joined to products by id and content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vitrina.ids import id_keys
+from vitrina.store.files import read_json
+from vitrina.store.layout import Layout
+from vitrina.store.manifest import SpaceEntry
+from vitrina.store.products import Products
+from vitrina.store.shards import hashes_to_array, read_shards, read_vectors
+from vitrina.types import Codes, Mask, Modality, Vectors
+
+ERRORS_SCHEMA = pa.schema(
+    [
+        ("product_id", pa.string()),
+        ("content_hash", pa.string()),
+        ("row", pa.int64()),
+        ("stage", pa.string()),
+        ("error", pa.string()),
+    ]
+)
+"""Ids are written as strings here, since a rejected row may lack one of the catalogue's type."""
+
+
+@dataclass(frozen=True)
+class Located:
+    """Which products of a table have a live vector, and where.
+
+    A row of a shard is live when the product table still holds its product with that very
+    content; so a changed product's old row dies, and revives if the content comes back.
+    """
+
+    done: Mask
+    shard: npt.NDArray[np.int32]
+    row: npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Space:
+    """One space of a snapshot."""
+
+    name: str
+    modality: Modality
+    entry: SpaceEntry
+    card: dict[str, Any]
+    paths: tuple[Path, ...]
+
+    @classmethod
+    def open(cls, layout: Layout, name: str, entry: SpaceEntry) -> Space:
+        """Read a space's card.
+
+        Raises StoreError if it is missing or damaged.
+        """
+        card = read_json(layout.space_card(name))
+        paths = tuple(layout.root / shard.path for shard in entry.shards)
+        return cls(name, Modality(card["modality"]), entry, card, paths)
+
+    @property
+    def dim(self) -> int:
+        """The length of a vector."""
+        return int(self.card["dim"])
+
+    def locate(self, products: Products) -> Located:
+        """Find the live row of every product."""
+        hashes = products.hashes(self.modality)
+        shard = np.full(len(products), -1, dtype=np.int32)
+        row = np.full(len(products), -1, dtype=np.int32)
+        for batch in read_shards(list(self.paths), vectors=False):
+            position = products.table.positions(id_keys(batch.ids.to_pylist()))
+            live = np.flatnonzero(position >= 0)
+            live = live[hashes[position[live]] == batch.hashes[live]]
+            shard[position[live]] = batch.shard
+            row[position[live]] = batch.start + live
+        return Located(shard >= 0, shard, row)
+
+    def vectors(self, located: Located, positions: Codes) -> Vectors:
+        """The vectors of some products, (len(positions), dim) float32; zero where not done."""
+        out = np.zeros((len(positions), self.dim), dtype=np.float32)
+        shards = located.shard[positions]
+        for number in np.unique(shards[shards >= 0]):
+            at = np.flatnonzero(shards == number)
+            rows = located.row[positions[at]].astype(np.int64)
+            out[at] = read_vectors(self.paths[number], rows)
+        return out
+
+    def stream(self, products: Products) -> Iterator[tuple[Codes, Vectors]]:
+        """All live vectors, shard by shard: (n,) positions in the product table, (n, dim)."""
+        hashes = products.hashes(self.modality)
+        for batch in read_shards(list(self.paths)):
+            position = products.table.positions(id_keys(batch.ids.to_pylist()))
+            live = np.flatnonzero(position >= 0)
+            live = live[hashes[position[live]] == batch.hashes[live]]
+            assert batch.vectors is not None
+            yield position[live], batch.vectors[live]
+
+
+def failed(products: Products, modality: Modality, errors: pa.Table) -> Mask:
+    """Which products failed with the content they still have: (n,) bool."""
+    mask = np.zeros(len(products), dtype=bool)
+    if errors.num_rows:
+        ids = products.ids.cast(pa.string()).to_pylist()
+        hashes = hashes_to_array(errors.column("content_hash"))
+        by_id = dict(zip(errors.column("product_id").to_pylist(), hashes.tolist(), strict=True))
+        current = products.hashes(modality)
+        for position, product_id in enumerate(ids):
+            if product_id in by_id and by_id[product_id] == current[position].item():
+                mask[position] = True
+    return mask
+
+
+def read_errors(path: Path | None) -> pa.Table:
+    """Read a table of failures; none at all gives an empty one."""
+    return pq.read_table(path) if path else ERRORS_SCHEMA.empty_table()
