@@ -25,9 +25,9 @@ from vitrina.data.images import (
     FolderImages,
     ImageSource,
     ZipImages,
-    detect_template,
     open_images,
 )
+from vitrina.data.photo_names import SAMPLE_IDS, detect_template
 from vitrina.data.product import Product
 from vitrina.errors import ImageError, ImageSourceError
 
@@ -394,7 +394,7 @@ def test_only_a_spread_sample_is_tried() -> None:
 
     assert detect_template(exists, range(1_000_000), []) == "{product_id}.jpg"
     ids = {name.split("/")[-1].split(".")[0].split("_")[0] for name in asked}
-    assert len(ids) == module.SAMPLE_IDS
+    assert len(ids) == SAMPLE_IDS
 
 
 def test_opening_detects(place: Place) -> None:

@@ -21,13 +21,8 @@ from vitrina.data.readers import (
     TableOptions,
     TableReader,
 )
-from vitrina.data.readers.table import (
-    CsvRecords,
-    JsonlRecords,
-    ParquetRecords,
-    open_text,
-    read_errors,
-)
+from vitrina.data.readers.parquet import ParquetRecords
+from vitrina.data.readers.text_tables import CsvRecords, JsonlRecords, open_text, read_errors
 from vitrina.errors import CatalogueError
 from vitrina.ids import IdSet, id_keys
 

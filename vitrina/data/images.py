@@ -7,33 +7,28 @@ and there any failure is a fault that belongs in `errors.parquet`.
 
 from __future__ import annotations
 
-import posixpath
 import struct
 import threading
 import zipfile
 import zlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate, count, islice, takewhile
+from itertools import accumulate, islice
 from pathlib import Path
-from string import Formatter
 from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vitrina.data.photo_names import choose_split, detect_template, existing, inside
 from vitrina.data.product import Product
 from vitrina.errors import ImageError, ImageSourceError
-from vitrina.types import ProductId
 
 MAX_BYTES = 256 * 1024 * 1024
 """A file or archive member larger than this is no photo and is not read."""
-SAMPLE_IDS = 100
-"""How many products are looked up to find out how photos are named."""
 BATCH_ROWS = 16
 """How many rows of a bytes column are held at once; a photo may take megabytes."""
-_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
 
 
 class ImageSource(Protocol):
@@ -64,17 +59,17 @@ class FolderImages:
     def exists(self, reference: str) -> bool:
         """Whether there is such a file. What may not be looked at counts: `read` says why."""
         try:
-            return Path(self.location, _inside(reference)).is_file()
+            return Path(self.location, inside(reference)).is_file()
         except (ImageError, OSError):
             return True
 
     def references(self, product: Product) -> tuple[str, ...]:
         """Paths below the folder."""
-        return _existing(product, self.template, self.photos, self.exists)
+        return existing(product, self.template, self.photos, self.exists)
 
     def read(self, reference: str) -> bytes:
         """Read a file. Raises ImageError if it is missing, too large or outside the folder."""
-        path = Path(self.location, _inside(reference))
+        path = Path(self.location, inside(reference))
         try:
             if (size := path.stat().st_size) > MAX_BYTES:
                 raise ImageError(f"too large: {size} bytes in {reference}")
@@ -113,17 +108,17 @@ class ZipImages:
     def exists(self, reference: str) -> bool:
         """Whether there is such a member. What may not be looked at counts: `read` says why."""
         try:
-            return _inside(reference) in self.archive.NameToInfo
+            return inside(reference) in self.archive.NameToInfo
         except ImageError:
             return True
 
     def references(self, product: Product) -> tuple[str, ...]:
         """Names of members."""
-        return _existing(product, self.template, self.photos, self.exists)
+        return existing(product, self.template, self.photos, self.exists)
 
     def read(self, reference: str) -> bytes:
         """Read a member. Raises ImageError if it is missing, damaged, locked or too large."""
-        info = self.archive.NameToInfo.get(_inside(reference))
+        info = self.archive.NameToInfo.get(inside(reference))
         if info is None:
             raise ImageError(f"no such member: {reference!r}")
         if info.file_size > MAX_BYTES:
@@ -238,25 +233,6 @@ class ColumnImages:
             self._rows = next(self._batches).column(0)
 
 
-def detect_template(
-    exists: Callable[[str], bool], product_ids: Sequence[ProductId], splits: Sequence[str]
-) -> str | None:
-    """Find how photos are named: try the usual templates on some of the products.
-
-    `splits` are folders that may part the photos, the catalogue's own first, since an id may
-    have one photo in `images/train` and another in `images/test`. Returns the template, free of
-    {split}, that finds photos of the most products, the earliest of equals; None if none does.
-    """
-    parted = (form.format(_literal(split)) for split in splits for form in ("images/{}/", "{}/"))
-    candidates = [
-        f"{folder}{{product_id}}{number}.{extension}"
-        for folder in dict.fromkeys((*parted, "images/", ""))
-        for number in ("", "_{n}")
-        for extension in _EXTENSIONS
-    ]
-    return _best(candidates, exists, product_ids)
-
-
 def open_images(
     location: str | Path,
     *,
@@ -283,7 +259,7 @@ def open_images(
     ids = [product.product_id for product in sample]
     try:
         if template is not None:
-            return replace(source, template=_choose_split(template, source.exists, ids, splits))
+            return replace(source, template=choose_split(template, source.exists, ids, splits))
         if not ids or any(product.images for product in sample):
             return source
         found = detect_template(source.exists, ids, splits)
@@ -312,74 +288,6 @@ def _open(path: Path, photos: int) -> FolderImages | ZipImages:
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as err:
         what = "a damaged or cut zip archive" if is_zip else "neither a folder nor a zip archive"
         raise ImageSourceError(f"{path}: {what}; {way_out}") from err
-
-
-def _choose_split(
-    template: str, exists: Callable[[str], bool], ids: Sequence[ProductId], splits: Sequence[str]
-) -> str:
-    """Check a template from outside, and put the split that finds most photos into it."""
-    problem = f"--image-template {template!r}"
-    try:
-        fields = [parts[1:] for parts in Formatter().parse(template) if parts[1] is not None]
-    except ValueError as err:
-        raise ImageSourceError(f"{problem}: {err}") from err
-    for name, spec, conversion in fields:
-        if name not in ("product_id", "split", "n") or spec or conversion:
-            raise ImageSourceError(
-                f"{problem}: unknown {name!r}; it takes {{product_id}}, {{split}} and {{n}}"
-            )
-    if not any(name == "product_id" for name, *_ in fields):
-        raise ImageSourceError(f"{problem}: needs {{product_id}}, or all products share a photo")
-    if "{split}" not in template:
-        return template
-    candidates = [template.replace("{split}", _literal(split)) for split in splits]
-    if not candidates:
-        raise ImageSourceError(f"{problem}: no split is known to put in place of {{split}}")
-    return _best(candidates, exists, ids) or candidates[0]
-
-
-def _best(
-    candidates: Sequence[str], exists: Callable[[str], bool], ids: Sequence[ProductId]
-) -> str | None:
-    tried = ids[:: max(1, len(ids) // SAMPLE_IDS)][:SAMPLE_IDS]
-    best, most = None, 0
-    for template in candidates:
-        hits = sum(bool(_templated(product_id, template, 1, exists)) for product_id in tried)
-        if hits > most:
-            best, most = template, hits
-    return best
-
-
-def _existing(
-    product: Product, template: str | None, photos: int, exists: Callable[[str], bool]
-) -> tuple[str, ...]:
-    if product.images:
-        return tuple(islice(filter(exists, product.images), photos))
-    return () if template is None else _templated(product.product_id, template, photos, exists)
-
-
-def _templated(
-    product_id: ProductId, template: str, photos: int, exists: Callable[[str], bool]
-) -> tuple[str, ...]:
-    """Photos under the template's names; numbers start at 0 or 1 and end at the first gap."""
-    names: Iterable[str] = (template.format(product_id=product_id, n=n) for n in count())
-    if "{n}" not in template:
-        names = islice(names, 1)
-    elif not exists(template.format(product_id=product_id, n=0)):
-        names = islice(names, 1, None)
-    return tuple(islice(takewhile(exists, names), photos))
-
-
-def _inside(reference: str) -> str:
-    """The reference as a plain relative path. Raises ImageError if it leads out of the source."""
-    name = posixpath.normpath(reference.lstrip("/"))
-    if name == ".." or name.startswith("../"):
-        raise ImageError(f"leads outside of the photos' place: {reference!r}")
-    return name
-
-
-def _literal(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vitrina.types import CategoryId, ProductId
+
+
+TEXT_FIELDS = ("title", "attributes", "characteristics", "description", "shop")
+"""The fields that `encoder_text` takes, in its order."""
+
+
+def encoder_text(
+    title: str,
+    attributes: Iterable[str],
+    characteristics: Iterable[str],
+    description: str,
+    shop: str,
+) -> str:
+    """What a text encoder reads: most telling first, since a length limit cuts the end."""
+    parts = (title, *attributes, *characteristics, description, shop)
+    return "\n".join(part for part in parts if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +46,10 @@ class Product:
 
     @property
     def text(self) -> str:
-        """What a text encoder reads: most telling first, since a length limit cuts the end."""
-        parts = (self.title, *self.attributes, *self.characteristics, self.description, self.shop)
-        return "\n".join(part for part in parts if part)
+        """What a text encoder reads of this product."""
+        return encoder_text(
+            self.title, self.attributes, self.characteristics, self.description, self.shop
+        )
 
 
 @dataclass(frozen=True, slots=True)

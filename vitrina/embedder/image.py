@@ -47,7 +47,8 @@ class TorchImage:
             **settings,
         }
         taken = fingerprint(weights(network), settings)
-        self._network.to(self._device)
+        # Convolutions run several times faster on a CPU when channels lie side by side.
+        self._network.to(self._device, memory_format=torch.channels_last)
         self._dtype = torch.float32
         probes = [self.prepare(image) for image in _probes()]
         dim = self.encode(probes[:1]).shape[1]
@@ -81,13 +82,14 @@ class TorchImage:
 
     def _encode_as_is(self, prepared: Sequence[Floats]) -> Vectors:
         dtype = next(self._network.parameters()).dtype
-        pixels = torch.from_numpy(np.stack(prepared)).to(self._device, dtype)
+        stacked = torch.from_numpy(np.stack(prepared))
+        pixels = stacked.to(self._device, dtype, memory_format=torch.channels_last)
         with torch.inference_mode():
             vectors = torch.nn.functional.normalize(self._network(pixels).float(), dim=1)
         return cast("Vectors", vectors.cpu().numpy())
 
 
-def open_clip_image(arch: str, tag: str, model: str, cache: Path | None = None) -> TorchImage:
+def open_clip_image(arch: str, tag: str, model: str) -> TorchImage:
     """The image tower of a CLIP model by architecture and weights.
 
     tag: a name of published weights (already in the cache) or a checkpoint file.
@@ -95,7 +97,7 @@ def open_clip_image(arch: str, tag: str, model: str, cache: Path | None = None) 
     """
     check_activation(arch, tag)
     clip, _, transform = open_clip.create_model_and_transforms(
-        arch, pretrained=tag, cache_dir=str(cache) if cache else None, weights_only=True
+        arch, pretrained=tag, weights_only=True
     )
     return _tower(clip, transform, model, None)
 
@@ -169,6 +171,17 @@ def timm_folder(folder: Path, model: str, revision: str | None = None) -> TorchI
     # The preprocessing scales to more than it crops, so decoding must not go below that.
     edge = round(min(config["input_size"][1:]) / config["crop_pct"])
     return TorchImage(network, transform, edge, model=model, revision=revision, settings={})
+
+
+def timm_repository(name: str) -> str:
+    """The hub's repository of a timm model's weights.
+
+    Raises EncoderError if timm knows no such model, or only weights that lie elsewhere.
+    """
+    config = timm.models.get_pretrained_cfg(name)
+    if config is None or not config.hf_hub_id:
+        raise EncoderError(f"timm has no weights on the hub for {name}; see timm.list_pretrained()")
+    return str(config.hf_hub_id)
 
 
 def _probes() -> list[Image]:

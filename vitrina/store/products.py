@@ -138,6 +138,11 @@ class Products:
             ]
         )
 
+    @property
+    def schema(self) -> pa.Schema:
+        """The table's columns and their types."""
+        return pq.read_schema(self._paths[0])
+
     @cached_property
     def ids(self) -> pa.Array:
         """(n,) int64 or string: the product ids in the table's order."""

@@ -44,6 +44,12 @@ class Located:
     shard: npt.NDArray[np.int32]
     row: npt.NDArray[np.int32]
 
+    def mark(self, positions: Codes, shard: int) -> None:
+        """Note that these products were just written, in this order, as a new shard."""
+        self.done[positions] = True
+        self.shard[positions] = shard
+        self.row[positions] = np.arange(len(positions))
+
 
 @dataclass(frozen=True)
 class Space:

@@ -1,398 +1,203 @@
-"""Tables: Parquet files, directories of them, CSV and JSON lines, as rows of bare values.
-
-Each class is a `Records`: it streams, and bad rows come out as a `Fault` in their place.
-"""
+"""From a table's rows to products, marketplace or plain, whatever file the rows come from."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import json
-import re
-import zlib
-from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import chain, islice
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TextIO, cast
+import math
+from collections.abc import Iterator
+from contextlib import suppress
+from decimal import Decimal
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from vitrina.data.readers import INT64, Fault, IdType
+from vitrina.data.product import Product, Rejection
+from vitrina.data.readers.base import INT64, Columns, Fault, IdType, Records
+from vitrina.data.readers.marketplace import TEXT_FIELDS, parse_text_fields, text_of
+from vitrina.data.text import clean
 from vitrina.errors import CatalogueError
+from vitrina.types import ProductId
 
-if TYPE_CHECKING:
-    import pyarrow.dataset as ds
+_EXACT_FLOAT = 2**53
+_SHOWN_NAMES = 30
 
-BATCH_ROWS = 4096
-SAMPLE_ROWS = 1000
-"""Rows looked at to learn the keys of a JSONL file and whether the encoding is right."""
-
-_DELIMITERS = ",;\t|"
-# In characters; a longer line is cut there, and so becomes a bad row of its own.
-_LONGEST_LINE = 1 << 24
-# A quote that is never closed would otherwise swallow the rest of the file.
-_LONGEST_RECORD = 1 << 20
-_LONGEST_INTEGER = len("-9223372036854775808.0")
-_INTEGER = re.compile(r"0|-?[1-9][0-9]*")
-# What pandas writes for a column of integers with gaps.
-_WHOLE_FLOAT = re.compile(r"(?:0|-?[1-9][0-9]*)\.0")
-_MISSING = frozenset({"", "nan", "null"})
-_UNDECODABLE = "not valid {}: its bytes can't be decoded"
-
-
-class ParquetRecords:
-    """One Parquet file, or a directory of them as an Arrow dataset, hive partitions included."""
-
-    def __init__(self, path: Path) -> None:
-        """Read the schema. Raises CatalogueError for what isn't Parquet or is damaged."""
-        self.path = path
-        self._dataset: ds.Dataset | None = None
-        with _parquet_errors(path):
-            if path.is_dir():
-                self._dataset = _open_dataset(path)
-                self._schema = self._dataset.schema
-            else:
-                self._schema = pq.read_schema(path)
-        self.names = tuple(self._schema.names)
-
-    def id_types(self, columns: Sequence[str]) -> tuple[IdType | None, ...]:
-        """By the schema; floats and decimals count as integers. See `Records`."""
-        return tuple(self._id_type(column) for column in columns)
-
-    def holds_bytes(self, column: str) -> bool:
-        """Whether it holds binary data, records of {bytes, path}, or lists of these."""
-        kind = self._schema.field(column).type
-        if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-            kind = kind.value_type
-        if pa.types.is_struct(kind):
-            return bool(kind.get_field_index("bytes") >= 0)
-        binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
-        return any(is_kind(kind) for is_kind in binary)
-
-    def rows(self, columns: Sequence[str]) -> Iterator[tuple[Any, ...] | Fault]:
-        """Every row, a batch in memory at a time. Raises CatalogueError for damaged data."""
-        with _parquet_errors(self.path):
-            for batch in self._batches(list(columns)):
-                yield from zip(*(_values(batch.column(name)) for name in columns), strict=True)
-
-    def _batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        if self._dataset is not None:
-            yield from self._dataset.to_batches(
-                columns=columns, batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=1
-            )
-            return
-        # A buffered stream, or Arrow would fetch the whole of a row group first.
-        with pq.ParquetFile(self.path, buffer_size=1 << 20, pre_buffer=False) as file:
-            yield from file.iter_batches(BATCH_ROWS, columns=columns)
-
-    def _id_type(self, column: str) -> IdType | None:
-        kind = self._schema.field(column).type
-        if pa.types.is_dictionary(kind):
-            kind = kind.value_type
-        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-            return int
-        texts = (pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary())
-        if kind in texts:
-            return str
-        if pa.types.is_null(kind):
-            return None
-        raise CatalogueError(f"{self.path}: column {column!r} holds {kind}, which can't be an id")
+_DEFAULTS = {
+    "product_id": "product_id",
+    "title": "title",
+    "description": "description",
+    "shop": "shop_title",
+    "category_id": "category_id",
+    "category_name": "category_name",
+}
+_OPTIONS = {
+    "product_id": "--id-column",
+    "title": "--title-column",
+    "description": "--description-column",
+    "shop": "--shop-column",
+    "category_id": "--category-column",
+    "category_name": "--category-name-column",
+    "image": "--image-column",
+}
+_LABELS = ("category_id", "category_name")
 
 
-class TextRecords:
-    """What CSV and JSON lines share: text in some encoding, perhaps gzipped."""
+class TableReader:
+    """Makes products of the rows of a table, marketplace or plain.
 
-    def __init__(self, path: Path, encoding: str) -> None:
-        """Take note of the file; nothing is opened."""
-        self.path = path
-        self._encoding = encoding
-        self.names: tuple[str, ...] = ()
+    A column `text_fields` makes a table a marketplace one: title and description are taken from
+    there unless columns for them are named. See `Reader` for the properties.
+    """
 
-    def holds_bytes(self, column: str) -> bool:  # noqa: ARG002
-        """Never, in text."""
-        return False
+    def __init__(self, records: Records, columns: Columns, *, labels_needed: bool = True) -> None:
+        """Find the columns. Raises CatalogueError for one that isn't there.
 
-    def _lines(self) -> Iterator[str]:
-        """Lines with their ends; bytes that can't be decoded become lone surrogates."""
-        with read_errors(self.path), open_text(self.path, self._encoding) as stream:
-            while line := stream.readline(_LONGEST_LINE):
-                rest = line
-                while len(rest) == _LONGEST_LINE and rest[-1] not in "\r\n":
-                    rest = stream.readline(_LONGEST_LINE)
-                yield line
-
-    def _fault(self, text: str) -> Fault | None:
-        if text.isascii():
-            return None
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            return Fault(_UNDECODABLE.format(self._encoding), undecodable=True)
-        return None
-
-    def _refuse_wrong_encoding(self, sample: Sequence[object]) -> None:
-        bad = sum(isinstance(row, Fault) and row.undecodable for row in sample)
-        if bad > len(sample) / 2:
-            raise CatalogueError(
-                f"{self.path}: {bad} of the first {len(sample)} rows are not valid "
-                f"{self._encoding}; name the encoding with --encoding, such as --encoding cp1251"
-            )
-
-
-class CsvRecords(TextRecords):
-    """A CSV file with a header. All values are text, but for columns asked of `id_types`."""
-
-    def __init__(self, path: Path, delimiter: str | None, encoding: str) -> None:
-        """Read the header and a sample. Raises CatalogueError where they make no sense."""
-        super().__init__(path, encoding)
-        head = next((line for line in self._lines() if line.strip()), "")
-        self._refuse_wrong_encoding([self._fault(head)])
-        self._delimiter = _delimiter_of(head) if delimiter is None else delimiter
-        if len(self._delimiter) != 1 or self._delimiter in '"\r\n':
-            raise CatalogueError(f"{path}: --delimiter must be one character, not {delimiter!r}")
-        self._id_types: dict[str, IdType | None] = {}
-        header = next(self._records(), None)
-        if not isinstance(header, list):
-            reason = header.reason if header else "there is none"
-            raise CatalogueError(f"{path}: the header can't be read: {reason}")
-        self.names = tuple(name.strip() for name in header)
-        self._refuse_wrong_encoding(list(islice(self.rows(()), SAMPLE_ROWS)))
-
-    def id_types(self, columns: Sequence[str]) -> tuple[IdType | None, ...]:
-        """Integers only if every id of the whole file is one, as it would be written anew.
-
-        From then on `rows` gives the ids of these columns in that type, None where missing.
+        With `labels_needed` false, category columns may be absent though they are named: the
+        settings of a labelled file serve a new batch.
         """
-        forms: list[tuple[re.Pattern[str], ...]] = [(_INTEGER, _WHOLE_FLOAT)] * len(columns)
-        seen: set[int] = set()
-        for row in self.rows(columns):
-            for place, value in enumerate(() if isinstance(row, Fault) else row):
-                if value.strip().lower() not in _MISSING:
-                    seen.add(place)
-                    forms[place] = tuple(form for form in forms[place] if _fits(form, value))
-        types: list[IdType | None] = [
-            None if place not in seen else int if left else str for place, left in enumerate(forms)
-        ]
-        self._id_types = dict(zip(columns, types, strict=True))
-        return tuple(types)
+        self._records = records
+        found = _find_columns(records, columns, labels_needed)
+        image = found.get("image")
+        self.image_bytes = found.pop("image") if image and records.holds_bytes(image) else None
+        self.has_categories = "category_id" in found
+        id_columns = [found[name] for name in ("product_id", "category_id") if name in found]
+        id_type, *category_types = records.id_types(id_columns)
+        self.id_type: IdType = id_type or str
+        self.category_type = category_types[0] if category_types else None
+        self._columns = tuple(dict.fromkeys((*found.values(), *columns.attributes)))
+        self._at = {name: self._columns.index(column) for name, column in found.items()}
+        self._attributes = [(clean(name), self._columns.index(name)) for name in columns.attributes]
 
-    def rows(self, columns: Sequence[str]) -> Iterator[tuple[Any, ...] | Fault]:
-        """Every row after the header; blank lines are none."""
-        places = [self.names.index(name) for name in columns]
-        ids = [(place, self._id_types[c]) for place, c in enumerate(columns) if c in self._id_types]
-        for record in islice(self._records(), 1, None):
-            if isinstance(record, Fault):
-                yield record
-                continue
-            values: list[Any] = [record[place] for place in places]
-            for place, kind in ids:
-                text = values[place]
-                if text.strip().lower() in _MISSING:
-                    values[place] = None
-                elif kind is int:
-                    values[place] = int(text.removesuffix(".0"))
-            yield tuple(values)
+    def rows(self) -> Iterator[Product | Rejection]:
+        """Every row, in order, as a product or as the reason why it isn't one."""
+        for row, values in enumerate(self._records.rows(self._columns), 1):
+            if isinstance(values, Fault):
+                yield Rejection(row, values.reason)
+            else:
+                yield self._product(row, values)
 
-    def _records(self) -> Iterator[list[str] | Fault]:
-        feed = _Feed(self._lines())
-        reader = csv.reader(feed, delimiter=self._delimiter)
-        while True:
-            try:
-                record = next(reader, None)
-                fault = None if record is None else self._check(record, feed)
-            except (csv.Error, _UnclosedError) as err:
-                record, fault = [], Fault(str(err))
-            if record is None:
-                return
-            if fault is not None:
-                # Bad bytes leave the record's extent beyond doubt; anything else doesn't.
-                if not fault.undecodable:
-                    feed.take_back()
-                yield fault
-            elif record:
-                yield record
-            feed.clear()
-
-    def _check(self, record: list[str], feed: _Feed) -> Fault | None:
-        if record and self.names and len(record) != len(self.names):
-            return Fault(f"{len(record)} fields, but the header has {len(self.names)}")
-        if len(feed.taken) > 1:
-            # Two stray quotes, lines apart, make one record of many; strictly it is none.
-            next(csv.reader(feed.taken, delimiter=self._delimiter, strict=True))
-        return self._fault("".join(record))
-
-
-class _UnclosedError(Exception):
-    """A quoted field goes on past the end of the file, or past all measure."""
-
-
-class _Feed:
-    """Lines for `csv.reader`; all but a bad record's first line can be given again."""
-
-    def __init__(self, lines: Iterator[str]) -> None:
-        self._lines = lines
-        self._again: deque[str] = deque()
-        self._size = 0
-        self.taken: list[str] = []
-
-    def __iter__(self) -> _Feed:
-        return self
-
-    def __next__(self) -> str:
-        line = self._again.popleft() if self._again else next(self._lines, None)
-        if line is None:
-            if self.taken:
-                raise _UnclosedError("a quote is opened and never closed")
-            raise StopIteration
-        self.taken.append(line)
-        self._size += len(line)
-        if self._size > _LONGEST_RECORD and len(self.taken) > 1:
-            raise _UnclosedError("a quote is opened and not closed for a million characters")
-        return line
-
-    def take_back(self) -> None:
-        self._again.extendleft(reversed(self.taken[1:]))
-
-    def clear(self) -> None:
-        self.taken.clear()
-        self._size = 0
+    def _product(self, row: int, values: tuple[Any, ...]) -> Product | Rejection:
+        at = self._at
+        product_id = None
+        try:
+            product_id = _read_id("product_id", values[at["product_id"]], self.id_type)
+            if product_id is None:
+                return Rejection(row, "no product_id")
+            title = text_of(values[at["title"]]) if "title" in at else ""
+            description = text_of(values[at["description"]]) if "description" in at else ""
+            attributes: tuple[str, ...] = ()
+            characteristics: tuple[str, ...] = ()
+            if "text_fields" in at:
+                fields = parse_text_fields(values[at["text_fields"]])
+                title = title if "title" in at else fields.title
+                description = description if "description" in at else fields.description
+                attributes, characteristics = fields.attributes, fields.characteristics
+            for name, place in self._attributes:
+                if value := text_of(values[place]):
+                    attributes = (*attributes, f"{name}: {value}")
+            category_id = None
+            if "category_id" in at and self.category_type is not None:
+                value = values[at["category_id"]]
+                category_id = _read_id("category_id", value, self.category_type)
+            name_at = at.get("category_name")
+            category_name = None if name_at is None else text_of(values[name_at])
+            return Product(
+                row=row,
+                product_id=product_id,
+                title=title,
+                description=description,
+                attributes=attributes,
+                characteristics=characteristics,
+                shop=text_of(values[at["shop"]]) if "shop" in at else "",
+                category_id=category_id,
+                category_name=category_name or None,
+                images=_references(values[at["image"]]) if "image" in at else (),
+            )
+        except UnicodeDecodeError as err:
+            return Rejection(row, f"a text is not valid {err.encoding}", product_id)
+        except ValueError as err:
+            return Rejection(row, str(err), product_id)
+        except RecursionError:
+            return Rejection(row, "lists nested too deep", product_id)
 
 
-class JsonlRecords(TextRecords):
-    """A file of JSON objects, one on each line."""
-
-    def __init__(self, path: Path, encoding: str) -> None:
-        """Learn the keys from a sample. Raises CatalogueError where it holds no object."""
-        super().__init__(path, encoding)
-        sample = list(islice(self._objects(), SAMPLE_ROWS))
-        self._refuse_wrong_encoding(sample)
-        objects = [row for row in sample if isinstance(row, dict)]
-        if not objects:
-            raise CatalogueError(f"{path}: no JSON object on any of the first {len(sample)} lines")
-        self.names = tuple(dict.fromkeys(chain.from_iterable(objects)))
-
-    def id_types(self, columns: Sequence[str]) -> tuple[IdType | None, ...]:
-        """By the first id of each column, for the sake of which the file is read that far."""
-        types: dict[str, IdType] = {}
-        for row in self.rows(columns):
-            for column, value in zip(columns, () if isinstance(row, Fault) else row, strict=False):
-                if isinstance(value, str) and value.strip():
-                    types.setdefault(column, str)
-                elif type(value) in (int, float) and value == value:
-                    types.setdefault(column, int)
-            if len(types) == len(columns):
-                break
-        return tuple(types.get(column) for column in columns)
-
-    def rows(self, columns: Sequence[str]) -> Iterator[tuple[Any, ...] | Fault]:
-        """Every line that is not blank; None for a key that an object lacks."""
-        for row in self._objects():
-            yield row if isinstance(row, Fault) else tuple(map(row.get, columns))
-
-    def _objects(self) -> Iterator[dict[str, Any] | Fault]:
-        for line in self._lines():
-            if fault := self._fault(line):
-                yield fault
-            elif not line.isspace():
-                try:
-                    value = json.loads(line)
-                except (ValueError, RecursionError) as err:
-                    yield Fault(f"broken JSON: {err}")
-                    continue
-                yield value if isinstance(value, dict) else Fault("not a JSON object")
+def _find_columns(records: Records, columns: Columns, labels_needed: bool) -> dict[str, str]:
+    """The column of each field that has one. Raises CatalogueError for one that is missing."""
+    found: dict[str, str] = {}
+    for name in _OPTIONS:
+        named: str | None = getattr(columns, name)
+        if named is not None and (labels_needed or name not in _LABELS or named in records.names):
+            found[name] = _require(records, named, _OPTIONS[name])
+        elif named is None and _DEFAULTS.get(name) in records.names:
+            found[name] = _require(records, _DEFAULTS[name], _OPTIONS[name])
+    for column in columns.attributes:
+        _require(records, column, "--attribute-columns")
+    if "product_id" not in found:
+        _require(records, _DEFAULTS["product_id"], _OPTIONS["product_id"])
+    if TEXT_FIELDS in records.names:
+        found["text_fields"] = TEXT_FIELDS
+        for name in ("title", "description"):
+            if getattr(columns, name) is None:
+                found.pop(name, None)
+    elif "title" not in found and not (columns.description or columns.attributes or columns.image):
+        _require(records, _DEFAULTS["title"], _OPTIONS["title"])
+    return found
 
 
-def _delimiter_of(header: str) -> str:
-    def fields(mark: str) -> int:
-        # Shorter than the longest field that `csv` takes.
-        return len(next(csv.reader([header[: 1 << 16]], delimiter=mark), []))
-
-    return max(_DELIMITERS, key=fields)
-
-
-def open_text(path: Path, encoding: str) -> TextIO:
-    """Open a text file, gzipped or not; undecodable bytes become lone surrogates."""
-    with path.open("rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    stream = cast(IO[bytes], (gzip.open if zipped else open)(path, "rb"))
-    # A byte order mark is no part of the first column's name.
-    codec = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
-    try:
-        return io.TextIOWrapper(stream, codec, errors="surrogateescape", newline="")
-    except LookupError as err:
-        stream.close()
-        raise CatalogueError(f"{path}: unknown --encoding {encoding!r}") from err
-
-
-def _open_dataset(path: Path) -> ds.Dataset:
-    # Not above: it imports pandas where there is one, which takes longer than all the rest.
-    import pyarrow.dataset as ds
-    import pyarrow.fs as pafs
-
-    root = path.absolute()
-    files = sorted(
-        file.as_posix()
-        for file in root.rglob("*.parquet")
-        if not any(part[0] in "._" for part in file.relative_to(root).parts)
+def _require(records: Records, column: str, option: str) -> str:
+    """Return `column`, or raise CatalogueError where the table doesn't have it just once."""
+    count = records.names.count(column)
+    if count == 1:
+        return column
+    names = ", ".join(records.names[:_SHOWN_NAMES])
+    more = len(records.names) - _SHOWN_NAMES
+    raise CatalogueError(
+        f"{records.path}: {'no' if not count else 'more than one'} column {column!r}; "
+        f"there are {names}{f' and {more} more' if more > 0 else ''}; "
+        f"say which one to take with {option}"
     )
-    if not files:
-        raise CatalogueError(f"{path}: no .parquet file in this directory; name a file")
-    streamed = ds.ParquetFragmentScanOptions(use_buffered_stream=True, pre_buffer=False)
-    factory = ds.FileSystemDatasetFactory(
-        pafs.LocalFileSystem(),
-        files,
-        ds.ParquetFileFormat(default_fragment_scan_options=streamed),
-        ds.FileSystemFactoryOptions(
-            partition_base_dir=root.as_posix(),
-            partitioning=ds.HivePartitioning.discover(),
-        ),
-    )
-    # Over all files: in the first one, a column may be all null and thus of no type.
-    return factory.finish(factory.inspect(promote_options="permissive", fragments=None))
 
 
-@contextmanager
-def read_errors(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while text is read into CatalogueError."""
-    try:
-        yield
-    except (OSError, EOFError, zlib.error) as err:
-        raise CatalogueError(f"{path}: can't be read: {err}") from err
-    except UnicodeError as err:
-        raise CatalogueError(f"{path}: can't be decoded, see --encoding: {err}") from err
+def _read_id(label: str, value: Any, kind: IdType) -> ProductId | None:
+    """An id of the file's type; None for a missing one. Raises ValueError with the reason."""
+    if isinstance(value, bytes):
+        value = value.decode()
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    if isinstance(value, float | Decimal):
+        if math.isnan(value):
+            return None
+        if not math.isfinite(value) or value != int(value):
+            raise ValueError(f"{label} {value} is not a whole number")
+        if isinstance(value, float) and abs(value) > _EXACT_FLOAT:
+            # Past this, neighbouring integers are the same float.
+            raise ValueError(f"{label} {value} is a float too large to tell ids apart")
+        value = int(value)
+    if not isinstance(value, int | str) or isinstance(value, bool):
+        raise ValueError(f"{label} {_shown(value)} is neither an integer nor text")
+    if not isinstance(value, kind):
+        other, own = ("text", "an integer") if kind is int else ("an integer", "text")
+        raise ValueError(f"{label} {_shown(value)} is {other}, but the file's first is {own}")
+    if isinstance(value, int):
+        if value not in INT64:
+            raise ValueError(f"{label} {_shown(value)} does not fit into 64 bits")
+    elif not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"{label} is not valid text") from None
+    return value
 
 
-@contextmanager
-def _parquet_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, pa.ArrowException) as err:
-        reason = str(err).splitlines()[0] if str(err) else type(err).__name__
-        raise CatalogueError(f"{path}: can't be read as Parquet: {reason}") from err
+def _shown(value: Any) -> str:
+    return repr(value)[:80].encode("utf-8", "backslashreplace").decode()
 
 
-def _values(column: pa.Array) -> list[Any]:
-    """Python values; bytes where a text in the column is not valid UTF-8."""
-    if pa.types.is_timestamp(column.type):
-        # Nanoseconds have no Python value.
-        column = column.cast(pa.string())
-    try:
-        return list(column.to_pylist())
-    except UnicodeDecodeError:
-        if pa.types.is_dictionary(column.type):
-            column = column.dictionary_decode()
-        nested = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
-        raw = pa.large_list(pa.large_binary()) if nested else pa.large_binary()
-        return list(column.cast(raw).to_pylist())
-
-
-def _fits(form: re.Pattern[str], text: str) -> bool:
-    return (
-        form.fullmatch(text) is not None
-        and len(text) <= _LONGEST_INTEGER
-        and int(text.removesuffix(".0")) in INT64
-    )
+def _references(value: Any) -> tuple[str, ...]:
+    """Names of photos: a string, a list of them, or such a list in JSON (all CSV can hold)."""
+    if isinstance(value, str) and value.startswith("["):
+        with suppress(ValueError, RecursionError):
+            value = json.loads(value)
+    if isinstance(value, list):
+        return tuple(name for part in value for name in _references(part))
+    if isinstance(value, bytes):
+        value = value.decode()
+    name = value.strip() if isinstance(value, str) else text_of(value)
+    return (name.encode("utf-8", "replace").decode(),) if name else ()

@@ -28,21 +28,30 @@ class Backdrop(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a category's photos are drawn from; what is given twice is met twice as often."""
+    """What a category's photos are drawn from; what is given twice is met twice as often.
+
+    `shapes` are all that is met, `own` those of them that tell the category best.
+    """
 
     shapes: tuple[str, ...]
+    own: tuple[str, ...]
     colours: tuple[str, ...]
 
 
 @cache
 def look_of(category: Category) -> Look:
     """The look of a category."""
-    weighted, colours = _LOOKS[category.leaf]
+    shapes, colours = _LOOKS[category.leaf]
+    own, _, shared = shapes.partition(" / ")
+    return Look(_repeat(own) + _repeat(shared), _repeat(own), tuple(colours.split()))
+
+
+def _repeat(weighted: str) -> tuple[str, ...]:
     shapes: list[str] = []
-    for entry in weighted.split("|"):
+    for entry in weighted.split("|") if weighted else ():
         shape, _, times = entry.partition("*")
         shapes += [shape] * int(times or 1)
-    return Look(tuple(shapes), tuple(colours.split()))
+    return tuple(shapes)
 
 
 def backdrops_of(category: Category) -> tuple[Backdrop, ...]:
@@ -62,48 +71,48 @@ _ANY_COLOUR_SHARE = 0.25
 _SUITS = "чёрный белый серый синий тёмно-синий"
 _BRIGHT = "красный жёлтый голубой зелёный оранжевый розовый"
 
-# Shapes, with how many times as often as others they are met; usual colours.
+# Own shapes / shapes that others have too, with how many times as often they are met; colours.
 _LOOKS: dict[str, tuple[str, str]] = {
-    "Платья": ("dress*4|sleeved dress*2|skirt", "красный бордовый розовый чёрный зелёный"),
-    "Юбки": ("skirt*4|straight skirt*2|dress", "чёрный серый розовый бежевый хаки"),
-    "Футболки": ("tee*4|printed tee*2|folded|longsleeve", f"{_SUITS} хаки"),
-    "Лонгсливы": ("longsleeve*4|printed longsleeve*2|folded|tee", f"{_SUITS} бордовый"),
-    "Рубашки": ("shirt*4|short shirt|folded", "белый голубой синий серый красный"),
+    "Платья": ("dress*4|sleeved dress*2 / skirt", "красный бордовый розовый чёрный зелёный"),
+    "Юбки": ("skirt*4|straight skirt*2 / dress", "чёрный серый розовый бежевый хаки"),
+    "Футболки": ("tee*4|printed tee*2 / folded|longsleeve", f"{_SUITS} хаки"),
+    "Лонгсливы": ("longsleeve*4|printed longsleeve*2 / folded|tee", f"{_SUITS} бордовый"),
+    "Рубашки": ("shirt*4 / short shirt|folded", "белый голубой синий серый красный"),
     "Джинсы": ("jeans", "синий тёмно-синий голубой серый"),
-    "Куртки": ("jacket*4|shirt", "хаки чёрный тёмно-синий оранжевый"),
+    "Куртки": ("jacket*4 / shirt", "хаки чёрный тёмно-синий оранжевый"),
     "Шапки": ("beanie", "серый бордовый розовый белый"),
-    "Сумки": ("handbag*3|shopper*2|backpack", "чёрный коричневый бежевый красный"),
-    "Рюкзаки": ("backpack*4|shopper", "чёрный серый тёмно-синий хаки"),
+    "Сумки": ("handbag*3|shopper*2 / backpack", "чёрный коричневый бежевый красный"),
+    "Рюкзаки": ("backpack*4 / shopper", "чёрный серый тёмно-синий хаки"),
     "Зонты": ("umbrella", _BRIGHT),
-    "Кроссовки": ("sneaker*4|boot", "белый чёрный серый синий красный"),
-    "Ботинки": ("boot*5|sneaker|tall boot", "коричневый чёрный хаки серый"),
+    "Кроссовки": ("sneaker*4 / boot", "белый чёрный серый синий красный"),
+    "Ботинки": ("boot*5 / sneaker|tall boot", "коричневый чёрный хаки серый"),
     "Туфли": ("pump", "чёрный красный бежевый серебристый"),
-    "Сапоги": ("tall boot*3|boot", "чёрный коричневый бордовый"),
-    "Смартфоны": ("phone*3|phone back|carton", "чёрный синий голубой серебристый"),
-    "Чехлы для телефонов": ("case*3|open case*2|phone back", f"{_BRIGHT} чёрный"),
-    "Кабели и зарядки": ("cable*3|charger*2|carton", "белый чёрный серый"),
-    "Наушники": ("headphones*3|earbuds*3|carton", "чёрный белый розовый"),
-    "Колонки": ("speaker*3|drum speaker*2|carton", "чёрный красный синий серый"),
-    "Умные часы": ("smart watch*4|round smart watch|dark wrist watch", _SUITS),
-    "Наручные часы": ("wrist watch*3|dark wrist watch|round smart watch", "коричневый чёрный"),
-    "Кружки": ("mug*4|slim mug|tumbler", f"белый {_BRIGHT}"),
-    "Стаканы": ("glass*2|tumbler*3|slim mug", f"белый бирюзовый {_BRIGHT}"),
+    "Сапоги": ("tall boot*3 / boot", "чёрный коричневый бордовый"),
+    "Смартфоны": ("phone*3 / phone back|carton", "чёрный синий голубой серебристый"),
+    "Чехлы для телефонов": ("case*3|open case*2 / phone back", f"{_BRIGHT} чёрный"),
+    "Кабели и зарядки": ("cable*3|charger*2 / carton", "белый чёрный серый"),
+    "Наушники": ("headphones*3|earbuds*3 / carton", "чёрный белый розовый"),
+    "Колонки": ("speaker*3|drum speaker*2 / carton", "чёрный красный синий серый"),
+    "Умные часы": ("smart watch*4 / round smart watch|dark wrist watch", _SUITS),
+    "Наручные часы": ("wrist watch*3 / dark wrist watch|round smart watch", "коричневый чёрный"),
+    "Кружки": ("mug*4|slim mug / tumbler", f"белый {_BRIGHT}"),
+    "Стаканы": ("glass*2|tumbler*3 / slim mug", f"белый бирюзовый {_BRIGHT}"),
     "Тарелки": ("plate*2|bowl", "белый голубой бежевый серый"),
     "Сковороды": ("pan", "чёрный серый красный коричневый"),
-    "Чайники": ("kettle*4|carton", "белый серебристый чёрный красный"),
+    "Чайники": ("kettle*4 / carton", "белый серебристый чёрный красный"),
     "Настольные лампы": ("lamp", "белый чёрный жёлтый"),
-    "Полотенца": ("towels*2|hanging towel*2|folded", "бирюзовый розовый бежевый белый сиреневый"),
-    "Шампуни": ("bottle*3|pump bottle*3|tube", "зелёный бирюзовый белый голубой сиреневый"),
-    "Бальзамы для волос": ("tube*4|bottle|jar", "зелёный белый бежевый розовый сиреневый"),
-    "Кремы для лица": ("jar*4|tube|carton", "белый розовый бежевый золотистый"),
+    "Полотенца": ("towels*2|hanging towel*2 / folded", "бирюзовый розовый бежевый белый сиреневый"),
+    "Шампуни": ("bottle*3|pump bottle*3 / tube", "зелёный бирюзовый белый голубой сиреневый"),
+    "Бальзамы для волос": ("tube*4 / bottle|jar", "зелёный белый бежевый розовый сиреневый"),
+    "Кремы для лица": ("jar*4 / tube|carton", "белый розовый бежевый золотистый"),
     "Помады": ("lipstick|lip gloss", "красный бордовый розовый коричневый"),
-    "Духи": ("perfume*4|carton", "розовый золотистый сиреневый голубой"),
+    "Духи": ("perfume*4 / carton", "розовый золотистый сиреневый голубой"),
     "Мягкие игрушки": ("bear", "коричневый бежевый розовый белый серый"),
-    "Машинки": ("car*3|truck*2|carton", _BRIGHT),
+    "Машинки": ("car*3|truck*2 / carton", _BRIGHT),
     "Мячи": ("ball", _BRIGHT),
-    "Бутылочки для кормления": ("baby bottle*4|bottle", "голубой розовый зелёный жёлтый"),
-    "Чай": ("tea box*4|pouch|carton", "зелёный жёлтый красный чёрный"),
-    "Кофе": ("pouch*4|honey|tea box", "коричневый чёрный красный золотистый"),
+    "Бутылочки для кормления": ("baby bottle*4 / bottle", "голубой розовый зелёный жёлтый"),
+    "Чай": ("tea box*4 / pouch|carton", "зелёный жёлтый красный чёрный"),
+    "Кофе": ("pouch*4 / honey|tea box", "коричневый чёрный красный золотистый"),
     "Шоколад": ("chocolate", "коричневый красный фиолетовый синий"),
     "Мёд": ("honey", "золотистый жёлтый оранжевый"),
 }

@@ -10,7 +10,7 @@ from vitrina.data.sample.photos import draw_photo, encode_jpeg
 from vitrina.data.sample.plan import Photo, Plan
 from vitrina.data.sample.shops import Shop, count_small_shops, pick_shop
 from vitrina.data.sample.taxonomy import Category, categories
-from vitrina.data.sample.wording import Wording, reword, write_wording
+from vitrina.data.sample.wording import Clarity, Wording, draw_clarity, reword, write_wording
 
 INDEX = "__index_level_0__"
 """What pandas calls the column of an index that has no name."""
@@ -89,14 +89,17 @@ class Maker:
     def _photograph(self, position: int, quality: int | None = None) -> bytes:
         rng = self._rng(position, "photo")
         usual_quality = rng.randrange(70, 92)
-        photo = draw_photo(self._category(position), self._colour(position), rng)
+        # Who leaves the words out relies on the photo, and takes care that it tells.
+        telling = not self._clarity(position).telling
+        photo = draw_photo(self._category(position), self._colour(position), rng, telling=telling)
         return encode_jpeg(photo, quality or usual_quality)
 
     def _wording(self, position: int) -> Wording:
         original = int(self._plan.original[position])
         if original < 0:
             rng = self._rng(position, "wording")
-            return write_wording(self._category(position), self._colour(position), rng)
+            clarity, colour = self._clarity(position), self._colour(position)
+            return write_wording(self._category(position), clarity, colour, rng)
         wording = self._wording(original)
         if self._plan.same_text[position]:
             return wording
@@ -114,6 +117,9 @@ class Maker:
 
     def _colour(self, position: int) -> str:
         return pick_colour(self._category(position), self._rng(position, "colour"))
+
+    def _clarity(self, position: int) -> Clarity:
+        return draw_clarity(self._rng(position, "clarity"))
 
     def _split(self, position: int) -> str:
         return "test" if self._plan.in_test[position] else "train"

@@ -35,9 +35,13 @@ class _Shape:
     ends: tuple[int, ...]
 
 
-def draw_photo(category: Category, colour: str, rng: Random) -> Image.Image:
-    """Draw a product of that category and colour: 128 x 128, RGB."""
-    shape = _load_shape(rng.choice(look_of(category).shapes))
+def draw_photo(category: Category, colour: str, rng: Random, *, telling: bool) -> Image.Image:
+    """Draw a product of that category and colour: 128 x 128, RGB.
+
+    A telling photo shows one of the category's own shapes and never, say, a closed carton.
+    """
+    look = look_of(category)
+    shape = _load_shape(rng.choice(look.own if telling else look.shapes))
     thing = _draw_thing(shape, _mix_paints(COLOURS[colour], rng), rng)
     scene = draw_backdrop(backdrops_of(category), rng)
     _put_into(scene, thing, rng)

@@ -22,7 +22,7 @@ from vitrina.data.sample.vocabulary import (
 )
 
 
-class _Clarity(Enum):
+class Clarity(Enum):
     """How well the text alone tells the category."""
 
     PLAIN = auto()
@@ -30,9 +30,14 @@ class _Clarity(Enum):
     HINTED = auto()
     VAGUE = auto()
 
+    @property
+    def telling(self) -> bool:
+        """Whether the seller names the kind of thing in the title."""
+        return self in (Clarity.PLAIN, Clarity.TERSE)
+
 
 # Shares of the products. What is neither terse, hinted at nor vague is plain.
-_CLARITY_SHARES = {_Clarity.TERSE: 0.08, _Clarity.HINTED: 0.06, _Clarity.VAGUE: 0.08}
+_CLARITY_SHARES = {Clarity.TERSE: 0.08, Clarity.HINTED: 0.06, Clarity.VAGUE: 0.08}
 _ANY_BRAND_SHARE = 0.35
 _CROSS_SELL_SHARE = 0.08
 _LATIN = str.maketrans("аеорсухАЕОРСХКМТ", "aeopcyxAEOPCXKMT")
@@ -67,7 +72,7 @@ class _Facts:
     """What is settled of a product before a word is written."""
 
     category: Category
-    clarity: _Clarity
+    clarity: Clarity
     colour: str
     name: str
     brand: str
@@ -75,20 +80,26 @@ class _Facts:
     material: str
     measure: str
 
-    @property
-    def telling(self) -> bool:
-        """Whether the seller names the kind of thing and gives its particulars."""
-        return self.clarity in (_Clarity.PLAIN, _Clarity.TERSE)
+
+def draw_clarity(rng: Random) -> Clarity:
+    """Draw how well a seller words things."""
+    left = rng.random()
+    for clarity, share in _CLARITY_SHARES.items():
+        left -= share
+        if left < 0:
+            return clarity
+    return Clarity.PLAIN
 
 
-def write_wording(category: Category, colour: str, rng: Random) -> Wording:
+def write_wording(category: Category, clarity: Clarity, colour: str, rng: Random) -> Wording:
     """Write the text of a product of that category and colour."""
     own_brands = BRANDS[category.department]
     facts = _Facts(
         category=category,
-        clarity=_draw_clarity(rng),
+        clarity=clarity,
         colour=colour,
-        name=rng.choice(category.names),
+        # The first name is the usual one.
+        name=category.names[int(len(category.names) * rng.random() ** 1.7)],
         brand=rng.choice(ANY_BRANDS if rng.random() < _ANY_BRAND_SHARE else own_brands),
         model=f"{rng.choice(MODELS)} {rng.randrange(2, 40)}",
         material=rng.choice(MATERIALS[category.materials]),
@@ -116,24 +127,15 @@ def reword(wording: Wording, rng: Random) -> Wording:
     return replace(wording, title=title + ending)
 
 
-def _draw_clarity(rng: Random) -> _Clarity:
-    left = rng.random()
-    for clarity, share in _CLARITY_SHARES.items():
-        left -= share
-        if left < 0:
-            return clarity
-    return _Clarity.PLAIN
-
-
 def _write_title(facts: _Facts, rng: Random) -> str:
-    if not facts.telling:
+    if not facts.clarity.telling:
         model, _, number = facts.model.partition(" ")
         template = rng.choice(VAGUE_TITLES)
         year = rng.choice((2022, 2023, 2024, 2025))
         return template.format(
             model=model, number=number, year=year, brand=facts.brand, colour=facts.colour
         )
-    if facts.clarity is _Clarity.TERSE:
+    if facts.clarity is Clarity.TERSE:
         return _smudge(facts.name.capitalize(), rng)
     words = [facts.name]
     if rng.random() < 0.6:
@@ -169,14 +171,14 @@ def _smudge(title: str, rng: Random) -> str:
 
 
 def _write_description(facts: _Facts, rng: Random) -> str:
-    if facts.clarity is _Clarity.TERSE or rng.random() < 0.12:
+    if facts.clarity is Clarity.TERSE or rng.random() < 0.12:
         return ""
     model = facts.model
     parts = [f"<p>{rng.choice(OPENINGS).format(model=model, brand=facts.brand)}</p>"]
-    if facts.clarity is _Clarity.HINTED:
+    if facts.clarity is Clarity.HINTED:
         parts.append(f"<p>{facts.name.capitalize()}, {facts.measure}.</p>")
     points = rng.sample(BULLETS, rng.randrange(3))
-    if facts.clarity is _Clarity.PLAIN:
+    if facts.clarity is Clarity.PLAIN:
         points += rng.sample(facts.category.phrases, rng.randrange(3))
         if rng.random() < 0.5:
             parts.append(
@@ -198,13 +200,13 @@ def _write_attributes(facts: _Facts, rng: Random) -> tuple[str, ...]:
     attributes = []
     if rng.random() < 0.3:
         attributes.append(f"Страна: {rng.choice(COUNTRIES)}")
-    if facts.clarity is _Clarity.PLAIN and rng.random() < 0.5:
+    if facts.clarity is Clarity.PLAIN and rng.random() < 0.5:
         attributes.append(rng.choice(facts.category.phrases).capitalize())
     return tuple(attributes)
 
 
 def _custom_characteristics(facts: _Facts, rng: Random) -> dict[str, list[str]]:
-    if not facts.telling or rng.random() < 0.6:
+    if not facts.clarity.telling or rng.random() < 0.6:
         return {}
     return {"Размер": [facts.measure]}
 
@@ -213,6 +215,6 @@ def _defined_characteristics(facts: _Facts, rng: Random) -> dict[str, list[str]]
     characteristics = {}
     if rng.random() < 0.5:
         characteristics["Цвет"] = [facts.colour]
-    if facts.telling and rng.random() < 0.35:
+    if facts.clarity.telling and rng.random() < 0.35:
         characteristics["Материал"] = [facts.material]
     return characteristics

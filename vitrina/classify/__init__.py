@@ -1,0 +1,1 @@
+"""Heads, fusion, calibration and metrics: which category each product belongs to."""

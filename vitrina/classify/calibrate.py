@@ -1,0 +1,104 @@
+"""Calibration: probabilities that come true as often as they say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from vitrina.errors import TrainingError
+from vitrina.types import Codes, Floats, Mask
+
+TEMPERATURES = (1e-3, 1e3)
+"""Where the temperature is looked for; a head that is never wrong has the lowest."""
+_BLOCK_VALUES = 1 << 22
+"""How many logits are worked on at once: 16 MiB of float32."""
+
+
+def softmax(logits: Floats, temperature: float) -> Floats:
+    """Turn logits into probabilities.
+
+    `logits` are (n, classes); what comes back is (n, classes) float32, each row summing to 1.
+    Raises ValueError unless the temperature is positive.
+    """
+    if not temperature > 0:
+        raise ValueError(f"a temperature must be positive, not {temperature}")
+    scaled = _scaled(logits, temperature)
+    np.exp(scaled, out=scaled)
+    scaled /= scaled.sum(axis=1, keepdims=True)
+    return scaled
+
+
+def fit_temperature(logits: Floats, true: Codes) -> float:
+    """Find the temperature that makes the truth most likely.
+
+    One number divides all logits: the predictions stay, only their confidence changes
+    (temperature scaling: Guo et al., "On Calibration of Modern Neural Networks", 2017). It is
+    fitted on validation rows, never on those the head was trained on.
+
+    `logits` are (n, classes) float32; `true` is (n,) int64, the class of each row, -1 for rows
+    to skip. Raises TrainingError where no row has a class or a logit isn't finite, ValueError
+    where the lengths differ.
+    """
+    # Not above: it takes longer to import than everything else here.
+    from scipy.optimize import minimize_scalar
+
+    if len(logits) != len(true):
+        raise ValueError(f"{len(logits)} rows of logits, but {len(true)} classes")
+    if not (true >= 0).any():
+        raise TrainingError("there is no labelled row to calibrate on")
+    if not all(np.isfinite(block).all() for block, _ in _blocks(logits, true)):
+        raise TrainingError("the head gives NaN or infinity; train it with a lower learning rate")
+
+    def loss(log_temperature: float) -> float:
+        return _negative_log_likelihood(logits, true, math.exp(log_temperature))
+
+    # In the inverse temperature the loss is convex, so in its logarithm it has one valley.
+    bounds = (math.log(TEMPERATURES[0]), math.log(TEMPERATURES[1]))
+    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-4})
+    return math.exp(found.x)
+
+
+def expected_calibration_error(confidence: Floats, correct: Mask, bins: int = 15) -> float:
+    """Mean gap between confidence and accuracy over equal-width bins, weighted by their rows.
+
+    From 0, perfectly calibrated, to 1 (Naeini et al., "Obtaining Well Calibrated Probabilities
+    Using Bayesian Binning", 2015). `confidence` is (n,) float32 within 0 and 1, `correct` (n,)
+    bool; a bin holds its upper edge. Raises ValueError for no rows, other values or lengths.
+    """
+    if len(confidence) != len(correct) or len(correct) == 0:
+        raise ValueError("confidence and correct need one value for each of at least one row")
+    if not ((confidence >= 0) & (confidence <= 1)).all():
+        raise ValueError("confidence must lie within 0 and 1")
+    exact = confidence.astype(np.float64)
+    places = np.maximum(np.ceil(exact * bins).astype(np.int64) - 1, 0)
+    # The gap of each bin, times its rows.
+    gaps = np.bincount(places, exact) - np.bincount(places, correct)
+    return float(np.abs(gaps).sum() / len(correct))
+
+
+def _scaled(logits: Floats, temperature: float) -> Floats:
+    """Logits less their row's largest, divided by the temperature: no exponential overflows."""
+    scaled: Floats = np.subtract(logits, logits.max(axis=1, keepdims=True), dtype=np.float32)
+    scaled /= np.float32(temperature)
+    return scaled
+
+
+def _negative_log_likelihood(logits: Floats, true: Codes, temperature: float) -> float:
+    total = 0.0
+    for block, classes in _blocks(logits, true):
+        scaled = _scaled(block, temperature)
+        chosen = scaled[np.arange(len(classes)), classes].astype(np.float64)
+        np.exp(scaled, out=scaled)
+        total += float((np.log(scaled.sum(axis=1, dtype=np.float64)) - chosen).sum())
+    return total
+
+
+def _blocks(logits: Floats, true: Codes) -> Iterator[tuple[Floats, Codes]]:
+    """Runs of labelled rows, bounded in size whatever the number of classes."""
+    step = max(1, _BLOCK_VALUES // logits.shape[1])
+    for start in range(0, len(true), step):
+        classes = true[start : start + step]
+        known = classes >= 0
+        yield logits[start : start + step][known], classes[known]

@@ -1,0 +1,153 @@
+"""Training a head by minibatches, from vectors that lie on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from vitrina.classify.heads import Head, HeadShape
+from vitrina.classify.metrics import evaluate
+from vitrina.store.gather import Gathered
+from vitrina.types import Codes, Floats, HeadKind
+
+BLOCK_ROWS = 8192
+SCALES = (1.0, 0.3, 0.1)
+"""What the image block may be scaled by; small where the text already says nearly all."""
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How a head is trained.
+
+    epochs: None for as many as the rows call for. modality_dropout: the share of complete
+    training products that lose their text, and as many their image, so that the head bears a
+    product that lacks one.
+    """
+
+    kind: HeadKind = HeadKind.MLP
+    epochs: int | None = None
+    batch_rows: int = 512
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    modality_dropout: float = 0.1
+    hidden: int = 512
+    seed: int = 0
+
+
+def fit_head(
+    gathered: Gathered,
+    codes: Codes,
+    rows: Codes,
+    classes: int,
+    options: FitOptions,
+    report: Callable[[int], None] | None = None,
+) -> Head:
+    """Train a head with AdamW under a one-cycle schedule of fixed length.
+
+    codes: (n,) class of every product. rows: positions to train on, none of class -1.
+    The length is fixed beforehand and nothing is picked on validation rows, so what is
+    measured on them later is not flattered. report: told the rows of each batch.
+    """
+    scales = (1.0,) * len(gathered.modalities)
+    if len(gathered.modalities) > 1:
+        scales = (1.0, choose_scale(gathered, codes, rows, classes, options))
+    return _fit(gathered, codes, rows, classes, options, scales, report)
+
+
+def planned_rows(rows: int, options: FitOptions) -> int:
+    """Rows that training will go through, epochs counted, for a progress bar."""
+    return rows * _epochs(rows, options)
+
+
+def choose_scale(
+    gathered: Gathered, codes: Codes, rows: Codes, classes: int, options: FitOptions
+) -> float:
+    """Pick the image block's scale by a logistic head on a fifth of the training rows held out."""
+    rng = np.random.default_rng(options.seed)
+    held = rng.random(len(rows)) < 0.2
+    inner, outer = rows[~held], rows[held]
+    if len(outer) < 50:
+        return SCALES[0]
+    quick = replace(options, kind=HeadKind.LOGISTIC, modality_dropout=0.0)
+    best, chosen = -1.0, SCALES[0]
+    for scale in SCALES:
+        head = _fit(gathered, codes, inner, classes, quick, (1.0, scale), None)
+        predicted = predict(head, gathered, outer).argmax(axis=1)
+        score = evaluate(codes[outer], predicted, None, classes=classes, bootstrap=0).weighted_f1
+        if score > best:
+            best, chosen = score, scale
+    return chosen
+
+
+def predict(head: Head, gathered: Gathered, rows: Codes) -> Floats:
+    """Logits of some products, (len(rows), classes) float32."""
+    out = np.empty((len(rows), head.shape.classes), dtype=np.float32)
+    for start in range(0, len(rows), BLOCK_ROWS):
+        block = rows[start : start + BLOCK_ROWS]
+        out[start : start + BLOCK_ROWS] = head.logits(*gathered.blocks(block))
+    return out
+
+
+def _epochs(rows: int, options: FitOptions) -> int:
+    return options.epochs or int(np.clip(600_000 // max(1, rows), 10, 60))
+
+
+def _fit(
+    gathered: Gathered,
+    codes: Codes,
+    rows: Codes,
+    classes: int,
+    options: FitOptions,
+    scales: tuple[float, ...],
+    report: Callable[[int], None] | None,
+) -> Head:
+    shape = HeadShape(options.kind, gathered.dims, scales, classes, options.hidden)
+    epochs = _epochs(len(rows), options)
+    steps = epochs * -(-len(rows) // options.batch_rows)
+    rng = np.random.default_rng(options.seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(options.seed)
+        head = Head(shape).train()
+        optimiser = torch.optim.AdamW(
+            head.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, options.learning_rate, total_steps=steps, pct_start=0.1
+        )
+        for batch in _batches(rows, epochs, options.batch_rows, rng):
+            vectors, present = gathered.blocks(batch)
+            masks = _drop([mask.astype(np.float32) for mask in present], options, rng)
+            logits = head([torch.from_numpy(block) for block in vectors], masks)
+            loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(codes[batch]))
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            if report:
+                report(len(batch))
+    return head.eval()
+
+
+def _batches(
+    rows: Codes, epochs: int, size: int, rng: np.random.Generator
+) -> Iterator[Codes]:
+    for _ in range(epochs):
+        shuffled = rng.permutation(rows)
+        for start in range(0, len(shuffled), size):
+            # Sorted, so that reading them from the disk goes forward.
+            yield np.sort(shuffled[start : start + size])
+
+
+def _drop(
+    masks: list[Floats], options: FitOptions, rng: np.random.Generator
+) -> list[torch.Tensor]:
+    if len(masks) > 1:
+        complete = np.logical_and.reduce(masks)
+        draw = rng.random(len(complete))
+        for number, mask in enumerate(masks):
+            low = number * options.modality_dropout
+            mask[complete & (draw >= low) & (draw < low + options.modality_dropout)] = 0
+    return [torch.from_numpy(mask) for mask in masks]

@@ -1,0 +1,118 @@
+"""Heads: a multinomial logistic or an MLP classifier over the vectors of one or two modalities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from vitrina.errors import StoreError
+from vitrina.types import Floats, HeadKind, Mask
+
+
+@dataclass(frozen=True)
+class HeadShape:
+    """What a head is made of: enough to build it empty.
+
+    dims: the vector length of each modality. scales: what each block of inputs is multiplied
+    by, which sets how much the weight decay trusts it. hidden: the MLP's width.
+    """
+
+    kind: HeadKind
+    dims: tuple[int, ...]
+    scales: tuple[float, ...]
+    classes: int
+    hidden: int = 512
+    dropout: float = 0.3
+
+    def to_json(self) -> dict[str, Any]:
+        """As `model.json` holds it."""
+        return {**asdict(self), "kind": self.kind.value}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> HeadShape:
+        """Read it back."""
+        parts = {**value, "kind": HeadKind(value["kind"])}
+        return cls(**{**parts, "dims": tuple(parts["dims"]), "scales": tuple(parts["scales"])})
+
+
+class Head(torch.nn.Module):
+    """Class scores from vectors and the bits that say which of them are there.
+
+    With two modalities the input is both vectors, the two mask bits, and each vector once more
+    for the products that lack the other one: a product without a photo is judged by weights
+    that were trained for that, and its presence does not bend those of complete products.
+    """
+
+    def __init__(self, shape: HeadShape) -> None:
+        super().__init__()
+        self.shape = shape
+        alone = sum(shape.dims) if len(shape.dims) > 1 else 0
+        width = sum(shape.dims) + alone + len(shape.dims)
+        if shape.kind is HeadKind.LOGISTIC:
+            self.layers: torch.nn.Module = torch.nn.Linear(width, shape.classes)
+            torch.nn.init.zeros_(self.layers.weight)
+            torch.nn.init.zeros_(self.layers.bias)
+        else:
+            self.layers = torch.nn.Sequential(
+                torch.nn.Dropout(0.1),
+                torch.nn.Linear(width, shape.hidden),
+                torch.nn.GELU(),
+                torch.nn.Dropout(shape.dropout),
+                torch.nn.Linear(shape.hidden, shape.classes),
+            )
+
+    def forward(
+        self, vectors: Sequence[torch.Tensor], present: Sequence[torch.Tensor]
+    ) -> torch.Tensor:
+        """vectors: (n, dim) float32 for each modality, L2-normalised; present: (n,) float32 of
+        0 and 1 for each. Returns (n, classes) float32 logits."""
+        # Unit vectors have components near 1/sqrt(dim); as features they should be near 1.
+        spread = [
+            vector * mask.unsqueeze(1) * vector.shape[1] ** 0.5
+            for vector, mask in zip(vectors, present, strict=True)
+        ]
+        parts = [block * scale for block, scale in zip(spread, self.shape.scales, strict=True)]
+        if len(spread) > 1:
+            for block, other in zip(spread, reversed(present), strict=True):
+                parts.append(block * (1 - other).unsqueeze(1))
+        parts.append(torch.stack(list(present), dim=1))
+        logits: torch.Tensor = self.layers(torch.cat(parts, dim=1))
+        return logits
+
+    def logits(self, vectors: Sequence[Floats], present: Sequence[Mask]) -> Floats:
+        """The same over numpy arrays, without gradients: (n, classes) float32."""
+        self.eval()
+        with torch.inference_mode():
+            scores = self(
+                [torch.from_numpy(np.ascontiguousarray(block)) for block in vectors],
+                [torch.from_numpy(mask.astype(np.float32)) for mask in present],
+            )
+        array: Floats = scores.numpy()
+        return array
+
+    def save(self, folder: Path) -> None:
+        """Write `head.safetensors`; the shape goes into `model.json` with the rest."""
+        save_file(
+            {name: tensor.contiguous() for name, tensor in self.state_dict().items()},
+            folder / "head.safetensors",
+        )
+
+    @classmethod
+    def load(cls, folder: Path, shape: HeadShape) -> Head:
+        """Read a saved head.
+
+        Raises StoreError if the file is missing or does not fit the shape.
+        """
+        path = folder / "head.safetensors"
+        head = cls(shape)
+        try:
+            head.load_state_dict(load_file(path))
+        except (OSError, RuntimeError, ValueError) as err:
+            raise StoreError(f"{path} does not hold this head's weights; train it anew") from err
+        return head.eval()

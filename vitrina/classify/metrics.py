@@ -1,0 +1,150 @@
+"""How good predictions are: F1 as scikit-learn has it, and what could be accepted unseen."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vitrina.errors import StoreError, TrainingError
+from vitrina.types import Codes, Floats, Mask
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+NEVER = 1.01
+"""The threshold that no probability reaches: nothing can be accepted."""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What validation says of a classifier.
+
+    Attributes:
+        weighted_f1: F1 of each class, weighted by how many rows truly have it.
+        macro_f1: the plain mean of F1 over the classes that appear, in truth or prediction.
+        accuracy: the share of rows predicted right.
+        weighted_f1_interval: 95% bootstrap interval over rows, low and high.
+        coverage_at_95: the largest share of rows, most confident first, that can be accepted
+            with a precision of at least 0.95.
+        threshold_at_95: the confidence from which on these are accepted; `NEVER` for none.
+        rows: how many rows all this was measured on.
+    """
+
+    weighted_f1: float
+    macro_f1: float
+    accuracy: float
+    weighted_f1_interval: tuple[float, float]
+    coverage_at_95: float
+    threshold_at_95: float
+    rows: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The metrics as JSON's types."""
+        return {**asdict(self), "weighted_f1_interval": list(self.weighted_f1_interval)}
+
+    @classmethod
+    def from_json(cls, metrics: dict[str, Any]) -> Metrics:
+        """Read what `to_json` gave. Raises StoreError for anything else."""
+        try:
+            low, high = metrics["weighted_f1_interval"]
+            return cls(**{**metrics, "weighted_f1_interval": (low, high)})
+        except (KeyError, TypeError, ValueError) as err:
+            raise StoreError(f"these are no metrics: {err}; train the head again") from err
+
+
+def evaluate(
+    true: Codes,
+    predicted: Codes,
+    confidence: Floats | None,
+    *,
+    classes: int,
+    bootstrap: int = 200,
+    seed: int = 0,
+) -> Metrics:
+    """Measure predictions against the truth.
+
+    Parameters
+    ----------
+    true : (n,) int64, the class of every row, from 0 to `classes` - 1.
+    predicted : (n,) int64, what was predicted; -1 for a row with no prediction, which is wrong
+        and of no class.
+    confidence : (n,) float32, how sure each prediction is; None gives a coverage of 0.
+    classes : how many classes there are.
+    bootstrap : how many resamples the interval is taken from.
+    seed : what they are drawn with.
+
+    The interval is the percentile bootstrap's (Efron & Tibshirani, "An Introduction to the
+    Bootstrap", 1993). Raises TrainingError where there is no row, and ValueError for arrays
+    that don't fit each other or hold codes out of range.
+    """
+    _check(true, predicted, confidence, classes, bootstrap)
+    rows = len(true)
+    right = true == predicted
+    f1, support, seen = _f1_of_classes(true, predicted, classes)
+    coverage, threshold = (0.0, NEVER) if confidence is None else _coverage(right, confidence)
+    return Metrics(
+        weighted_f1=float(f1 @ support / rows),
+        macro_f1=float(f1[seen].mean()),
+        accuracy=float(right.mean()),
+        weighted_f1_interval=_interval(true, predicted, classes, bootstrap, seed),
+        coverage_at_95=coverage,
+        threshold_at_95=threshold,
+        rows=rows,
+    )
+
+
+def _check(
+    true: Codes, predicted: Codes, confidence: Floats | None, classes: int, bootstrap: int
+) -> None:
+    if len(true) == 0:
+        raise TrainingError("there is no labelled row to measure predictions on")
+    if len(predicted) != len(true) or (confidence is not None and len(confidence) != len(true)):
+        raise ValueError("true, predicted and confidence must have one value for each row")
+    if min(true.min(), predicted.min() + 1) < 0 or max(true.max(), predicted.max()) >= classes:
+        raise ValueError(f"class numbers must lie below {classes}, and true ones from 0 on")
+    if confidence is not None and np.isnan(confidence).any():
+        raise ValueError("confidence holds NaN")
+    if bootstrap < 1:
+        raise ValueError(f"bootstrap must be at least 1, not {bootstrap}")
+
+
+def _f1_of_classes(
+    true: Codes, predicted: Codes, classes: int
+) -> tuple[npt.NDArray[np.float64], Codes, Mask]:
+    """Each class's F1 (0 where undefined), its true rows, and whether it appears at all."""
+    support = np.bincount(true, minlength=classes)
+    # One place more, at the front, for the rows with no prediction.
+    chosen = np.bincount(predicted + 1, minlength=classes + 1)[1:]
+    hits = np.bincount(true[true == predicted], minlength=classes)
+    both = support + chosen
+    return 2 * hits / np.maximum(both, 1), support, both > 0
+
+
+def _interval(
+    true: Codes, predicted: Codes, classes: int, bootstrap: int, seed: int
+) -> tuple[float, float]:
+    rng = np.random.default_rng(seed)
+    rows = len(true)
+    scores = np.empty(bootstrap)
+    for resample in range(bootstrap):
+        drawn = rng.integers(rows, size=rows)
+        f1, support, _ = _f1_of_classes(true[drawn], predicted[drawn], classes)
+        scores[resample] = f1 @ support / rows
+    low, high = np.percentile(scores, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def _coverage(right: Mask, confidence: Floats) -> tuple[float, float]:
+    order = np.argsort(-confidence, kind="stable")
+    ranked = confidence[order]
+    hits, accepted = np.cumsum(right[order]), np.arange(1, len(order) + 1)
+    # A threshold takes all rows of equal confidence or none: it can only fall where they end.
+    ends = np.append(ranked[1:] < ranked[:-1], True)
+    # In whole numbers, since 0.95 is no float.
+    good = np.flatnonzero(ends & (20 * hits >= 19 * accepted))
+    if len(good) == 0:
+        return 0.0, NEVER
+    last = good[-1]
+    return float(accepted[last] / len(order)), float(ranked[last])

@@ -1,0 +1,188 @@
+"""Which labelled rows are trained on and which are validated on.
+
+A stratified split is a grouped one in which every row is a group of its own, so one rule deals
+both. Duplicates across the border would flatter a head that has only learnt them by heart;
+`group_rows` finds what must stay together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vitrina.data.text import normalise_title
+from vitrina.errors import TrainingError
+from vitrina.types import Codes, Mask, SplitKind
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+_KEY_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows for training and for validation.
+
+    Attributes:
+        kind: how it was made.
+        seed: what the choice was drawn with.
+        share: the share of rows that was wanted for validation.
+        train: positions to train on, ascending.
+        validation: positions to validate on, ascending.
+        duplicated: how many rows stand on both sides, each the only one of its class; always 0
+            in a grouped split. Metrics are flattered by so many rows, and reports say so.
+    """
+
+    kind: SplitKind
+    seed: int
+    share: float
+    train: Codes
+    validation: Codes
+    duplicated: int
+
+
+def split_rows(
+    codes: Codes, groups: Codes | None, kind: SplitKind, *, share: float = 0.2, seed: int = 0
+) -> Split:
+    """Deal labelled rows to training and validation, class by class.
+
+    Parameters
+    ----------
+    codes : (n,) int64, each row's class; negative for unlabelled rows, which are on neither side.
+    groups : (n,) int64, each row's group; only a grouped split looks at it.
+    kind : stratified: rows are dealt one by one, and a class of one row has it on both sides.
+        grouped: a group never crosses the border and is dealt with the class that most of its
+        rows have; a class of one group is only trained on.
+    share : the part of each class's rows that goes to validation, between 0 and 1.
+    seed : what the choice is drawn with; nothing else, and no numbering, changes it.
+
+    In every class of two groups or more, at least one is on either side, whatever the share.
+    A group that would carry its class further past the share than the class now lacks is left
+    to training, or one stock photo that joins thousands of products could take it all. A class
+    that is nowhere the most frequent of its group may end up on one side only.
+
+    Raises TrainingError if fewer than two classes have rows to train on, if no row is left to
+    validate on, or for a share outside of its bounds; ValueError for groups that don't fit.
+    """
+    if not 0 < share < 1:
+        raise TrainingError(f"the validation share must lie between 0 and 1, not {share}")
+    rows = np.flatnonzero(codes >= 0)
+    classes = np.unique(codes[rows], return_inverse=True)[1].astype(np.int64)
+    if kind is SplitKind.STRATIFIED:
+        members = np.arange(len(rows))
+    elif groups is None or len(groups) != len(codes):
+        raise ValueError("a grouped split needs a group number for every row")
+    else:
+        members = np.unique(groups[rows], return_inverse=True)[1]
+    # Drawn for every row, and a group takes its first one's: renumbered groups fall alike.
+    keys = np.random.default_rng(seed).permutation(len(codes))[rows]
+    held_out = _deal(classes, members, keys, share)[members]
+
+    train, validation = rows[~held_out], rows[held_out]
+    duplicated = 0
+    if kind is SplitKind.STRATIFIED:
+        alone = rows[(np.bincount(classes) == 1)[classes]]
+        validation = np.union1d(validation, alone)
+        duplicated = len(alone)
+    _check(codes, train, validation)
+    return Split(kind, seed, share, train, validation, duplicated)
+
+
+def group_rows(*keys: npt.NDArray[np.uint64]) -> Codes:
+    """Put products that share a key into one group, and so on through shared neighbours.
+
+    `keys` are arrays of (n,) uint64, such as hashes of titles and hashes of photos; 0 stands
+    for no key, and equal values in different arrays mean nothing. Returns (n,) int64: group
+    numbers from 0, in the order of their first rows. Raises ValueError where there is no array
+    or their lengths differ.
+    """
+    # Not above: it takes longer to import than everything that reads a catalogue.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    if len({len(values) for values in keys}) != 1:
+        raise ValueError("grouping needs at least one array of keys, all of one length")
+    rows = len(keys[0])
+    if rows == 0:
+        return np.empty(0, np.int64)
+    left, right = [], []
+    for values in keys:
+        order = np.argsort(values, kind="stable")
+        order = order[values[order] != 0]
+        # A chain through equal keys joins them as well as all pairs would.
+        same = values[order[1:]] == values[order[:-1]]
+        left.append(order[:-1][same])
+        right.append(order[1:][same])
+    ends = (np.concatenate(left), np.concatenate(right))
+    edges = coo_array((np.ones(len(ends[0]), np.int8), ends), shape=(rows, rows))
+    labels = connected_components(edges, directed=False)[1]
+    _, first, members = np.unique(labels, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[members].astype(np.int64)
+
+
+def title_keys(titles: Sequence[str]) -> npt.NDArray[np.uint64]:
+    """Hash titles, (n,) uint64: equal where `normalise_title` is, 0 where it leaves nothing."""
+    return np.fromiter((_key(normalise_title(title)) for title in titles), np.uint64, len(titles))
+
+
+def _key(title: str) -> int:
+    if not title:
+        return 0
+    data = title.encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(data, digest_size=_KEY_BYTES).digest(), "little")
+
+
+def _deal(classes: Codes, members: Codes, keys: Codes, share: float) -> Mask:
+    """Say of each group whether it goes to validation: (groups,) bool."""
+    _, first, sizes = np.unique(members, return_index=True, return_counts=True)
+    group_class, group_key = _majority(classes, members), keys[first]
+    # The smallest comes first and always goes: that leaves no class unjudged at the least cost.
+    by_size = np.lexsort((group_key, sizes, group_class))
+    starts = np.flatnonzero(np.diff(group_class[by_size], prepend=-1))
+    group_key[by_size[starts]] = -1
+    order = np.lexsort((group_key, group_class))
+    # A loop over plain integers: whether a group fits depends on all that went before it.
+    ordered_sizes = sizes[order].tolist()
+    chosen: list[int] = []
+    for start, end in pairwise((*starts.tolist(), len(order))):
+        target = share * sum(ordered_sizes[start:end])
+        taken = 0
+        for place in range(start, end - 1):
+            size = ordered_sizes[place]
+            if place == start or taken + size / 2 <= target:
+                chosen.append(place)
+                taken += size
+    held_out = np.zeros(len(order), np.bool_)
+    held_out[order[chosen]] = True
+    return held_out
+
+
+def _majority(classes: Codes, members: Codes) -> Codes:
+    """The class that most rows of each group have, the lowest of equals: (groups,) int64."""
+    count = int(classes.max(initial=0)) + 1
+    pairs, rows = np.unique(members * count + classes, return_counts=True)
+    group, group_class = np.divmod(pairs, count)
+    order = np.lexsort((group_class, -rows, group))
+    best = np.flatnonzero(np.diff(group[order], prepend=-1))
+    majority: Codes = group_class[order[best]]
+    return majority
+
+
+def _check(codes: Codes, train: Codes, validation: Codes) -> None:
+    trained = len(np.unique(codes[train]))
+    if trained < 2:
+        raise TrainingError(
+            f"a head needs products of at least two categories to train on, not of {trained}; "
+            "read a catalogue with more labelled products"
+        )
+    if len(validation) == 0:
+        raise TrainingError(
+            "no product is left to validate on, since the products of every category are "
+            "duplicates of each other; choose a stratified split"
+        )

@@ -1,0 +1,182 @@
+"""From a model's name to a loaded encoder; every way in which that fails ends in one clear line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+from vitrina.embedder.base import ImageEncoder, Images, TextEncoder, Texts
+from vitrina.errors import EncoderError, HubUnreachableError
+from vitrina.types import Modality
+
+NONE = "none"
+ALIASES = {
+    "rubert-tiny2": "hf:cointegrated/rubert-tiny2",
+    "cointegrated/rubert-tiny2": "hf:cointegrated/rubert-tiny2",
+    "clip": "open_clip:ViT-B-32-quickgelu/openai",
+    "ViT-B-32": "open_clip:ViT-B-32-quickgelu/openai",
+    "efficientnet_b1": "timm:efficientnet_b1",
+}
+
+
+class Form(StrEnum):
+    """The forms in which a model is named."""
+
+    HUGGING_FACE = "hf"
+    OPEN_CLIP = "open_clip"
+    TIMM = "timm"
+    DIRECTORY = "directory"
+    LEXICAL = "lexical"
+    THUMBNAIL = "thumbnail"
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """A parsed model name. `place` is a repository, ARCH/TAG, a timm name or a directory."""
+
+    form: Form
+    place: str
+    revision: str | None = None
+
+    @classmethod
+    def parse(cls, name: str, modality: Modality) -> ModelName:
+        """Parse what a user wrote.
+
+        Raises EncoderError if it is in no known form, or serves the other modality.
+        """
+        name = ALIASES.get(name, name)
+        if name in (Form.LEXICAL, Form.THUMBNAIL):
+            fits = Modality.TEXT if name == Form.LEXICAL else Modality.IMAGE
+            if fits is not modality:
+                raise EncoderError(f"{name} is a model for {fits}; it can't serve {modality}")
+            return cls(Form(name), name)
+        head, _, rest = name.partition(":")
+        if head in (Form.HUGGING_FACE, Form.OPEN_CLIP, Form.TIMM) and rest:
+            place, _, revision = rest.partition("@")
+            return cls(Form(head), place, revision or None)
+        if Path(name).is_dir():
+            return cls(Form.DIRECTORY, str(Path(name).expanduser().absolute()))
+        raise EncoderError(
+            f"{name!r} names no {modality} model; give hf:REPO, open_clip:ARCH/TAG, timm:NAME, "
+            f"a directory that exists, or "
+            f"{'lexical' if modality is Modality.TEXT else 'thumbnail'}"
+        )
+
+
+def fit_lexical(texts: Texts, seed: int = 0) -> TextEncoder:
+    """Fit the encoder that needs no download on a catalogue's texts."""
+    from vitrina.embedder.lexical import Lexical
+
+    return Lexical.fit(texts, seed=seed)
+
+
+def fit_thumbnail(images: Images) -> ImageEncoder:
+    """Fit the encoder that needs no download on a catalogue's images."""
+    from vitrina.embedder.thumbnail import Thumbnail
+
+    return Thumbnail.fit(images)
+
+
+def load_text(name: str, fitted: Path | None = None) -> TextEncoder:
+    """Load a text encoder.
+
+    name: as DESIGN.md's model names. fitted: where `lexical` was saved.
+    Raises EncoderError, HubUnreachableError.
+    """
+    parsed = ModelName.parse(name, Modality.TEXT)
+    if parsed.form is Form.LEXICAL:
+        from vitrina.embedder.lexical import Lexical
+
+        return Lexical.load(_state(name, fitted))
+    from vitrina.embedder.text import HuggingFaceText
+
+    if parsed.form is Form.HUGGING_FACE:
+        folder, revision = _snapshot(parsed, ("*.json", "*.txt", "*.model", "*.safetensors"))
+        return HuggingFaceText(folder, name, revision)
+    if parsed.form is Form.DIRECTORY:
+        if not (Path(parsed.place) / "config.json").exists():
+            raise EncoderError(f"{parsed.place} has no config.json: not a Hugging Face model")
+        return HuggingFaceText(Path(parsed.place), parsed.place, None)
+    raise EncoderError(f"{name} is a model for images; it can't serve text")
+
+
+def load_image(name: str, fitted: Path | None = None) -> ImageEncoder:
+    """Load an image encoder.
+
+    name: as DESIGN.md's model names. fitted: where `thumbnail` was saved.
+    Raises EncoderError, HubUnreachableError.
+    """
+    parsed = ModelName.parse(name, Modality.IMAGE)
+    if parsed.form is Form.THUMBNAIL:
+        from vitrina.embedder.thumbnail import Thumbnail
+
+        return Thumbnail.load(_state(name, fitted))
+    from vitrina.embedder import image
+
+    if parsed.form is Form.OPEN_CLIP:
+        arch, _, tag = parsed.place.partition("/")
+        image.check_activation(arch, tag)
+        return _reaching_hub(name, lambda: image.open_clip_image(arch, tag, name))
+    if parsed.form is Form.TIMM:
+        repository = image.timm_repository(parsed.place)
+        hub = ModelName(Form.HUGGING_FACE, repository, parsed.revision)
+        folder, revision = _snapshot(hub, ("config.json", "model.safetensors"))
+        return image.timm_folder(folder, name, revision)
+    folder = Path(parsed.place)
+    if parsed.form is Form.HUGGING_FACE:
+        folder, revision = _snapshot(parsed, ("*.json", "*.safetensors"))
+    else:
+        revision = None
+        name = parsed.place
+    if (folder / "open_clip_config.json").exists():
+        return image.open_clip_folder(folder, name, revision)
+    if (folder / "config.json").exists():
+        return image.timm_folder(folder, name, revision)
+    raise EncoderError(
+        f"{folder} has neither open_clip_config.json nor a timm config.json: not an image model"
+    )
+
+
+def _state(name: str, fitted: Path | None) -> Path:
+    if fitted is None:
+        raise EncoderError(f"{name} is fitted on a catalogue first; run `vitrina embed`")
+    return fitted
+
+
+def _snapshot(name: ModelName, patterns: tuple[str, ...]) -> tuple[Path, str]:
+    """The folder of a repository's files, from the cache or the hub, and its revision."""
+    from huggingface_hub import snapshot_download
+
+    folder = _reaching_hub(
+        name.place,
+        lambda: Path(
+            snapshot_download(name.place, revision=name.revision, allow_patterns=list(patterns))
+        ),
+    )
+    return folder, folder.name
+
+
+Loaded = TypeVar("Loaded")
+
+
+def _reaching_hub(name: str, load: Callable[[], Loaded]) -> Loaded:
+    """Run what may need the hub; open_clip wraps network failures in RuntimeError."""
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        return load()
+    except (RepositoryNotFoundError, RevisionNotFoundError) as err:
+        raise EncoderError(f"{name} is not on the hub: {_first_line(err)}") from err
+    except (OSError, RuntimeError, ValueError) as err:
+        raise HubUnreachableError(
+            f"{name} is not in the cache and the hub can't be reached ({_first_line(err)}); "
+            "give a local directory, fill the cache on a machine that reaches it (HF_HOME), "
+            "or use lexical for text and thumbnail for images"
+        ) from err
+
+
+def _first_line(err: Exception) -> str:
+    return (str(err).strip().splitlines() or [type(err).__name__])[0][:200]

@@ -1,0 +1,1 @@
+"""FAISS indexes over the vectors of a store: build, search, measure recall; the vote."""

@@ -1,0 +1,1 @@
+"""One file per job, which joins the rooms: each can be read aloud."""

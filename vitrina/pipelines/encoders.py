@@ -1,0 +1,157 @@
+"""Which encoder serves a modality: loaded by name, or fitted on the catalogue and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from vitrina.data.catalogue import Catalogue
+from vitrina.data.product import TEXT_FIELDS, encoder_text
+from vitrina.embedder.base import EncoderCard, Fitted, ImageEncoder, TextEncoder
+from vitrina.embedder.load import (
+    Form,
+    ModelName,
+    fit_lexical,
+    fit_thumbnail,
+    load_image,
+    load_text,
+)
+from vitrina.embedder.photos import decode_photos
+from vitrina.store.files import making_folder, write_json
+from vitrina.store.manifest import SpaceEntry
+from vitrina.store.products import Products
+from vitrina.store.space import Space
+from vitrina.store.store import Store, Writer
+from vitrina.types import Modality
+
+FIT_IMAGES = 20_000
+"""Photos that `thumbnail` is fitted on at most: its PCA is settled long before."""
+FIT_TEXTS = 200_000
+"""Texts that `lexical` is fitted on at most."""
+
+Encoder = TextEncoder | ImageEncoder
+
+
+def load_encoder(name: str, modality: Modality, fitted: Path | None = None) -> Encoder:
+    """Load the encoder of either modality."""
+    return load_text(name, fitted) if modality is Modality.TEXT else load_image(name, fitted)
+
+
+def load_if_named(name: str, modality: Modality) -> Encoder | None:
+    """Load a model that is had from elsewhere; None for one that is fitted on the catalogue.
+
+    Raises EncoderError or HubUnreachableError.
+    """
+    if ModelName.parse(name, modality).form in (Form.LEXICAL, Form.THUMBNAIL):
+        return None
+    return load_encoder(name, modality)
+
+
+def encoder_of(store: Store, space: Space) -> Encoder:
+    """Load the encoder that made a space.
+
+    Raises FingerprintError if the model under that name is another one by now.
+    """
+    kept = space.card.get("encoder")
+    encoder = load_encoder(
+        space.card["model"], space.modality, store.layout.root / kept if kept else None
+    )
+    encoder.card.check(space.entry.fingerprint, f"the space {space.name}")
+    return encoder
+
+
+def encoder_for(
+    store: Store,
+    writer: Writer,
+    catalogue: Catalogue,
+    modality: Modality,
+    model: str,
+    *,
+    loaded: Encoder | None,
+    dtype: str,
+    seed: int,
+    refit: bool,
+) -> tuple[Encoder, Space]:
+    """The encoder to embed with and the space for its vectors, which is made if need be.
+
+    loaded: from `load_if_named`; None for an encoder that is fitted on the catalogue. Such a
+    one is fitted once and then serves unchanged, unless `refit`.
+    """
+    parsed = ModelName.parse(model, modality)
+    encoder = loaded
+    if encoder is None:
+        there = None if refit else _fitted_space(store, modality, parsed.form)
+        if there is not None:
+            return encoder_of(store, there), there
+        encoder = _fit(store.products, catalogue, modality, seed)
+    name = _space_name(store, encoder.card, parsed)
+    if name not in store.manifest.spaces:
+        _make_space(store, writer, name, encoder, fitted=loaded is None, dtype=dtype)
+    return encoder, store.open_space(name)
+
+
+def _fitted_space(store: Store, modality: Modality, form: Form) -> Space | None:
+    """The space of an encoder that was fitted here: the one in use, or else the newest."""
+    names = list(store.manifest.spaces)
+    active = store.manifest.active.get(modality)
+    for name in [active, *reversed(names)] if active else reversed(names):
+        space = store.open_space(name)
+        if space.modality is modality and space.card["model"] == form:
+            return space
+    return None
+
+
+def _fit(products: Products, catalogue: Catalogue, modality: Modality, seed: int) -> Encoder:
+    if modality is Modality.TEXT:
+        stride = max(1, -(-len(products) // FIT_TEXTS))
+        return fit_lexical(lambda: _texts(products, stride), seed)
+    source = catalogue.images
+    assert source is not None
+    with_photo = products.counts()["image"]
+    stride = max(1, -(-with_photo // FIT_IMAGES))
+    return fit_thumbnail(lambda: decode_photos(_photos(products, stride), source.read))
+
+
+def _texts(products: Products, stride: int) -> Iterator[list[str]]:
+    for start, batch in products.batches(TEXT_FIELDS):
+        rows = batch.slice(-start % stride).to_pylist()[::stride]
+        yield [encoder_text(**row) for row in rows]
+
+
+def _photos(products: Products, stride: int) -> Iterator[list[str]]:
+    met = 0
+    for _, batch in products.batches(["images", "image_hash"]):
+        for row in batch.to_pylist():
+            if row["image_hash"] is not None:
+                if met % stride == 0:
+                    yield row["images"]
+                met += 1
+
+
+def _space_name(store: Store, card: EncoderCard, parsed: ModelName) -> str:
+    """`text-rubert-tiny2`; with part of the fingerprint where that name is another encoder's."""
+    parts = [part for part in PurePosixPath(parsed.place).parts if part not in ("/", "model")]
+    plain = "".join(c if c.isalnum() or c in "-_." else "-" for c in parts[-1])
+    if parsed.form is Form.OPEN_CLIP:
+        plain = parsed.place.replace("/", "-")
+    name = f"{card.modality}-{plain}"
+    entry = store.manifest.spaces.get(name)
+    if entry is None or entry.fingerprint == card.fingerprint:
+        return name
+    return f"{name}-{card.fingerprint[:8]}"
+
+
+def _make_space(
+    store: Store, writer: Writer, name: str, encoder: Encoder, *, fitted: bool, dtype: str
+) -> None:
+    card = {**encoder.card.to_json(), "dtype": dtype, "normalised": True}
+    if fitted:
+        folder = store.layout.encoder(f"{encoder.card.model}-{encoder.card.fingerprint[:12]}")
+        if not folder.exists():
+            with making_folder(folder) as temporary:
+                keep: Fitted = encoder  # type: ignore[assignment]
+                keep.save(temporary)
+        card["encoder"] = store.layout.relative(folder)
+    write_json(store.layout.space_card(name), card)
+    entry = SpaceEntry(encoder.card.fingerprint)
+    writer.commit(store.manifest.with_space(name, entry))

@@ -1,0 +1,222 @@
+"""Bringing one space up to date: plan what it lacks, encode it, commit shard by shard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vitrina.data.catalogue import Catalogue
+from vitrina.data.product import TEXT_FIELDS, encoder_text
+from vitrina.embedder.base import ImageEncoder, TextEncoder
+from vitrina.embedder.photos import Encoded, Failure, Report, encode_photos
+from vitrina.errors import TooManyFailuresError
+from vitrina.pipelines.encoders import Encoder, encoder_for
+from vitrina.pipelines.ingest import Ingested
+from vitrina.pipelines.progress import Meter
+from vitrina.store.manifest import FileEntry, Manifest, SpaceEntry
+from vitrina.store.plan import SHARD_ROWS, first_positions, plan_shards
+from vitrina.store.shards import array_to_hashes, write_shard
+from vitrina.store.space import ERRORS_SCHEMA, failed, read_errors
+from vitrina.store.store import Store, Writer
+from vitrina.types import Codes, Mask, Modality, Vectors
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """How to embed.
+
+    text, image: model names, "none" to leave a modality out, None for what the store remembers
+    and else the defaults. dtype: "float16" or "float32", how vectors are kept. shard_rows: rows
+    of a shard at most. max_failures: the share of the planned products that may fail. refit:
+    fit `lexical` and `thumbnail` anew. seed: for fitting. quiet: print no progress.
+    """
+
+    text: str | None = None
+    image: str | None = None
+    dtype: str = "float16"
+    shard_rows: int = SHARD_ROWS
+    max_failures: float = 0.05
+    refit: bool = False
+    seed: int = 0
+    quiet: bool = True
+
+
+@dataclass
+class SpaceReport:
+    """What was done to one space, in products; `reused` share content that was embedded once,
+    `missing` have none of this modality."""
+
+    space: str
+    model: str
+    dim: int
+    unchanged: int = 0
+    embedded: int = 0
+    reused: int = 0
+    failed: int = 0
+    missing: int = 0
+    seconds: float = 0.0
+
+
+class SpaceJob:
+    """Embeds one modality of the store's products."""
+
+    def __init__(
+        self,
+        store: Store,
+        writer: Writer,
+        catalogue: Catalogue,
+        ingested: Ingested,
+        options: EmbedOptions,
+        *,
+        modality: Modality,
+        model: str,
+        loaded: Encoder | None,
+    ) -> None:
+        self._store, self._writer, self._catalogue = store, writer, catalogue
+        self._ingested, self._options, self._modality = ingested, options, modality
+        self._encoder, self._space = encoder_for(
+            store,
+            writer,
+            catalogue,
+            modality,
+            model,
+            loaded=loaded,
+            dtype=options.dtype,
+            seed=options.seed,
+            refit=options.refit,
+        )
+        self._products = store.products
+        self._hashes = self._products.hashes(modality)
+        self._first = first_positions(self._hashes)
+        self._located = self._space.locate(self._products)
+        self._errors = self._standing_errors()
+        # Of each content, by its first product, a row that can lend its vector; -1 for none.
+        self._lender = np.full(len(self._products), -1, dtype=np.int64)
+        self._lend(np.flatnonzero(self._located.done))
+        self.report = SpaceReport(
+            self._space.name,
+            model,
+            self._space.dim,
+            unchanged=int(self._located.done.sum()),
+            missing=int((self._first < 0).sum()),
+        )
+
+    def run(self) -> SpaceReport:
+        """Plan and embed what the space lacks, then let it serve its modality.
+
+        Raises TooManyFailuresError past `max_failures`, with what is done committed.
+        """
+        shards = plan_shards(self._first, self._idle(), self._options.shard_rows)
+        planned = sum(len(shard) for shard in shards)
+        title = f"embedding {self._modality}s"
+        with Meter(title, planned, quiet=self._options.quiet) as meter:
+            for shard in shards:
+                self._embed(shard, meter.advance)
+                if self.report.failed > self._options.max_failures * planned:
+                    raise TooManyFailuresError(
+                        f"{self.report.failed} of {planned} products failed, more than "
+                        f"--max-failures {self._options.max_failures:g} allows; what is done is "
+                        f"kept, and {self._store.layout.errors(self._folder)} says why"
+                    )
+            self.report.seconds = round(meter.seconds, 2)
+        self.report.failed = self._errors.num_rows
+        active = self._store.manifest.with_active(self._modality, self._space.name)
+        self._writer.commit(self._with_entry(active, self._space.entry.shards))
+        return self.report
+
+    @property
+    def _folder(self) -> Path:
+        return self._store.layout.space(self._space.name)
+
+    def _idle(self) -> Mask:
+        idle = self._located.done | failed(self._products, self._modality, self._errors)
+        if self._modality is Modality.IMAGE:
+            # Photos of products from earlier catalogues may lie where this one can't reach.
+            idle[self._ingested.fresh :] = True
+        return idle
+
+    def _embed(self, shard: Codes, report: Report) -> None:
+        """Encode each content of a shard once, give every product its row, and commit."""
+        _, start, inverse = np.unique(self._first[shard], return_index=True, return_inverse=True)
+        content = shard[start]
+        lenders = self._lender[self._first[content]]
+        new = np.flatnonzero(lenders < 0)
+        vectors = self._space.vectors(self._located, np.maximum(lenders, 0))
+        per_content = len(shard) / max(1, len(new))
+        encoded = self._encode(content[new], lambda done: report(round(done * per_content)))
+        vectors[new] = encoded.vectors
+
+        broken = {int(new[at]): failure for at, failure in encoded.errors.items()}
+        good = ~np.isin(inverse, list(broken))
+        for at in np.flatnonzero(~good):
+            self._fail(int(shard[at]), broken[int(inverse[at])])
+        self._commit(shard[good], vectors[inverse[good]])
+        self.report.embedded += int(encoded.ok.sum())
+        self.report.reused += int(good.sum()) - int(encoded.ok.sum())
+
+    def _encode(self, positions: Codes, report: Report) -> Encoded:
+        if self._modality is Modality.TEXT:
+            encoder = cast("TextEncoder", self._encoder)
+            rows = self._products.take(positions, TEXT_FIELDS).to_pylist()
+            vectors = encoder.encode([encoder_text(**row) for row in rows])
+            report(len(positions))
+            return Encoded(vectors, np.ones(len(positions), dtype=bool), {})
+        assert self._catalogue.images is not None
+        photos = self._products.take(positions, ["images"]).column("images").to_pylist()
+        encoder_of_images = cast("ImageEncoder", self._encoder)
+        return encode_photos(encoder_of_images, photos, self._catalogue.images.read, report)
+
+    def _commit(self, positions: Codes, vectors: Vectors) -> None:
+        shards = self._space.entry.shards
+        if len(positions):
+            path = self._store.layout.shard(self._space.name, len(shards))
+            ids = self._products.ids.take(pa.array(positions))
+            hashes = array_to_hashes(self._hashes[positions])
+            write_shard(path, ids, hashes, vectors, self._space.card["dtype"])
+            shards = (*shards, FileEntry.of(self._store.layout, path, len(positions)))
+        self._writer.commit(self._with_entry(self._store.manifest, shards))
+        self._space = self._store.open_space(self._space.name)
+        self._located.mark(positions, len(shards) - 1)
+        self._lend(positions)
+
+    def _with_entry(self, manifest: Manifest, shards: tuple[FileEntry, ...]) -> Manifest:
+        before = self._space.entry
+        errors = before.errors
+        if errors is None or errors.rows != self._errors.num_rows or not shards:
+            errors = self._writer.write_errors(self._folder, self._errors)
+        entry = SpaceEntry(before.fingerprint, shards, errors)
+        return manifest.with_space(self._space.name, entry)
+
+    def _lend(self, positions: Codes) -> None:
+        self._lender[self._first[positions]] = positions
+
+    def _fail(self, position: int, failure: Failure) -> None:
+        row = {
+            "product_id": str(self._products.ids[position].as_py()),
+            "content_hash": self._hashes[position].tobytes().hex(),
+            "stage": failure.stage,
+            "error": failure.reason,
+        }
+        self._errors = pa.concat_tables(
+            [self._errors, pa.Table.from_pylist([row], schema=ERRORS_SCHEMA)]
+        )
+        self.report.failed += 1
+
+    def _standing_errors(self) -> pa.Table:
+        """Failures that still hold: of content that is unchanged, and photos unreadable now."""
+        entry = self._space.entry.errors
+        before = read_errors(self._store.layout.root / entry.path if entry else None)
+        still = failed(self._products, self._modality, before)
+        ids = self._products.ids.filter(pa.array(still)).cast(pa.string())
+        kept = before.filter(pc.is_in(before.column("product_id"), value_set=ids))
+        unreadable = self._ingested.unreadable if self._modality is Modality.IMAGE else []
+        rows = [
+            {"product_id": str(product_id), "stage": "read", "error": reason}
+            for product_id, reason in unreadable
+        ]
+        return pa.concat_tables([kept, pa.Table.from_pylist(rows, schema=ERRORS_SCHEMA)])
