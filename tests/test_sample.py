@@ -23,7 +23,7 @@ from vitrina.data.sample.maker import INDEX, Maker
 from vitrina.data.sample.photos import _load_shape, draw_photo, encode_jpeg
 from vitrina.data.sample.plan import BROKEN, Photo, draw_plan
 from vitrina.data.sample.taxonomy import ONE_ROW, categories
-from vitrina.data.sample.wording import reword, write_wording
+from vitrina.data.sample.wording import Clarity, reword, write_wording
 from vitrina.errors import CatalogueError
 
 FILES = ("train.parquet", "test.parquet", "truth.parquet", "images.zip")
@@ -310,11 +310,21 @@ def test_every_category_can_be_drawn_and_described() -> None:
         for shape in look_of(category).shapes:
             assert np.abs(_load_shape(shape).points).max() < 1
         rng = Random(category.leaf)
-        photo = draw_photo(category, "синий", rng)
+        photo = draw_photo(category, "синий", rng, telling=False)
         assert np.asarray(photo).std() > 8
         assert encode_jpeg(photo, 80).startswith(b"\xff\xd8")
-        wording = write_wording(category, "синий", rng)
-        assert reword(wording, rng).title != wording.title
+        for clarity in Clarity:
+            wording = write_wording(category, clarity, "синий", rng)
+            assert reword(wording, rng).title != wording.title
+
+
+def test_a_telling_photo_shows_a_shape_of_the_category_itself() -> None:
+    looks = {category.leaf: look_of(category) for category in categories()}
+    for leaf, look in looks.items():
+        others = {shape for name, other in looks.items() if name != leaf for shape in other.own}
+        assert set(look.own) <= set(look.shapes)
+        assert "carton" not in look.own
+        assert not set(look.own) & others
 
 
 def test_leaves_and_ids_are_unique() -> None:

@@ -123,7 +123,7 @@ def _fit(
             logits = head([torch.from_numpy(block) for block in vectors], masks)
             loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(codes[batch]))
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
             if report:
@@ -131,9 +131,7 @@ def _fit(
     return head.eval()
 
 
-def _batches(
-    rows: Codes, epochs: int, size: int, rng: np.random.Generator
-) -> Iterator[Codes]:
+def _batches(rows: Codes, epochs: int, size: int, rng: np.random.Generator) -> Iterator[Codes]:
     for _ in range(epochs):
         shuffled = rng.permutation(rows)
         for start in range(0, len(shuffled), size):
@@ -141,9 +139,7 @@ def _batches(
             yield np.sort(shuffled[start : start + size])
 
 
-def _drop(
-    masks: list[Floats], options: FitOptions, rng: np.random.Generator
-) -> list[torch.Tensor]:
+def _drop(masks: list[Floats], options: FitOptions, rng: np.random.Generator) -> list[torch.Tensor]:
     if len(masks) > 1:
         complete = np.logical_and.reduce(masks)
         draw = rng.random(len(complete))

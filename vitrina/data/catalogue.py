@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,11 @@ class Reading:
     images: str | None = None
     image_template: str | None = None
     photos: int = 1
+
+    def with_images(self, images: str | Path | None) -> Reading:
+        """The same, with the photos elsewhere, or nowhere; their names are found out anew."""
+        where = None if images is None else str(_absolute(images))
+        return replace(self, images=where, image_template=None)
 
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON's types."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from vitrina.types import CategoryId, ProductId
 
-
 TEXT_FIELDS = ("title", "attributes", "characteristics", "description", "shop")
 """The fields that `encoder_text` takes, in its order."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from vitrina.errors import FingerprintError
 from vitrina.types import Floats, Modality, Vectors
@@ -104,7 +105,8 @@ class Fitted(Protocol):
         ...
 
 
-def normalise(vectors: Floats) -> Vectors:
+def normalise(vectors: npt.NDArray[np.floating]) -> Vectors:
     """Scale rows to unit L2 length; a row of zeros stays as it is. (n, dim) float32."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+    unit: Vectors = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return unit

@@ -12,6 +12,8 @@ import timm
 import torch
 from PIL import Image as Pillow
 from PIL.Image import Image
+from timm.data.config import resolve_model_data_config
+from timm.data.transforms_factory import create_transform
 
 from vitrina.embedder.base import EncoderCard
 from vitrina.embedder.fingerprint import fingerprint, weights
@@ -48,7 +50,7 @@ class TorchImage:
         }
         taken = fingerprint(weights(network), settings)
         # Convolutions run several times faster on a CPU when channels lie side by side.
-        self._network.to(self._device, memory_format=torch.channels_last)
+        self._network.to(self._device).to(memory_format=torch.channels_last)
         self._dtype = torch.float32
         probes = [self.prepare(image) for image in _probes()]
         dim = self.encode(probes[:1]).shape[1]
@@ -166,8 +168,8 @@ def timm_folder(folder: Path, model: str, revision: str | None = None) -> TorchI
         network = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0)
     except (RuntimeError, ValueError, KeyError) as err:
         raise EncoderError(f"{model}: {folder} does not load as a timm model: {err}") from err
-    config = timm.data.resolve_model_data_config(network)
-    transform = timm.data.create_transform(**config, is_training=False)
+    config: dict[str, Any] = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
+    transform = create_transform(**config, is_training=False)
     # The preprocessing scales to more than it crops, so decoding must not go below that.
     edge = round(min(config["input_size"][1:]) / config["crop_pct"])
     return TorchImage(network, transform, edge, model=model, revision=revision, settings={})

@@ -51,10 +51,13 @@ class Lexical:
     ) -> None:
         self._terms = terms
         self._weighted = components * idf[:, None]
-        self._idf = idf
-        self._components = components
         self._count = TermCounter()
-        arrays = {"terms": terms, "idf": idf, "components": components}
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "terms": terms,
+            "idf": idf,
+            "components": components,
+        }
+        self._arrays = arrays
         self.card = EncoderCard(
             modality=Modality.TEXT,
             model="lexical",
@@ -97,8 +100,7 @@ class Lexical:
 
     def save(self, folder: Path) -> None:
         """Write `lexical.safetensors`."""
-        arrays = {"terms": self._terms, "idf": self._idf, "components": self._components}
-        save_file(arrays, folder / "lexical.safetensors")
+        save_file(self._arrays, folder / "lexical.safetensors")
 
     @classmethod
     def load(cls, folder: Path) -> Lexical:

@@ -125,16 +125,15 @@ def load_image(name: str, fitted: Path | None = None) -> ImageEncoder:
         hub = ModelName(Form.HUGGING_FACE, repository, parsed.revision)
         folder, revision = _snapshot(hub, ("config.json", "model.safetensors"))
         return image.timm_folder(folder, name, revision)
-    folder = Path(parsed.place)
+    folder, found = Path(parsed.place), None
     if parsed.form is Form.HUGGING_FACE:
-        folder, revision = _snapshot(parsed, ("*.json", "*.safetensors"))
+        folder, found = _snapshot(parsed, ("*.json", "*.safetensors"))
     else:
-        revision = None
         name = parsed.place
     if (folder / "open_clip_config.json").exists():
-        return image.open_clip_folder(folder, name, revision)
+        return image.open_clip_folder(folder, name, found)
     if (folder / "config.json").exists():
-        return image.timm_folder(folder, name, revision)
+        return image.timm_folder(folder, name, found)
     raise EncoderError(
         f"{folder} has neither open_clip_config.json nor a timm config.json: not an image model"
     )

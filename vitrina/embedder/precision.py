@@ -25,7 +25,7 @@ def best_device() -> torch.device:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the hardware multiplies bfloat16 by itself; emulation is slower than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return False

@@ -62,7 +62,8 @@ class Thumbnail:
     @classmethod
     def fit(cls, images: Images, *, dim: int = DIM) -> Thumbnail:
         """Learn the components from a catalogue's images, in one pass."""
-        total, count = 0.0, 0
+        total: Any = 0.0
+        count = 0
         products: Any = 0.0
         for batch in images():
             block = np.stack([describe(image) for image in batch]).astype(np.float64)

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from vitrina.errors import FingerprintError, StoreError
 from vitrina.ids import IdTable, id_keys
-from vitrina.index.build import CARD_FILE, IDS_FILE, INDEX_FILE, TIE
+from vitrina.index.build import CARD_FILE, IDS_FILE, INDEX_FILE, TIE, BuiltIndex
 from vitrina.store.files import read_json
 from vitrina.types import Codes, Floats, Modality, ProductId, Vectors
 
@@ -114,6 +114,16 @@ class VectorIndex:
         if described != (index.d, index.ntotal) or index.metric_type != faiss.METRIC_INNER_PRODUCT:
             raise StoreError(f"{folder / INDEX_FILE} is not what {CARD_FILE} describes; {again}")
         return opened
+
+    @classmethod
+    def in_memory(cls, built: BuiltIndex) -> VectorIndex:
+        """Search an index that was just built and lies nowhere; `check` refuses everything."""
+        card = {
+            "modalities": [modality.value for modality in built.modalities],
+            "weights": dict(zip(built.modalities, built.weights, strict=True)),
+            "fingerprints": dict.fromkeys(built.modalities, ""),
+        }
+        return cls(Path(), built.index, built.ids, card)
 
     @property
     def dim(self) -> int:

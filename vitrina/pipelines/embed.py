@@ -101,12 +101,7 @@ def _commit_products(
     models: dict[Modality, str],
 ) -> None:
     rows = [
-        {
-            "product_id": _text(item.product_id),
-            "row": item.row,
-            "stage": "read",
-            "error": item.reason,
-        }
+        error_row(item.product_id, stage="read", error=item.reason, row=item.row)
         for item in done.rejected
     ]
     errors = pa.Table.from_pylist(rows, schema=ERRORS_SCHEMA)
@@ -122,7 +117,3 @@ def _commit_products(
             reading=reading,
         )
     )
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)

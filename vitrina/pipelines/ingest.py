@@ -91,7 +91,8 @@ def _id_types(catalogue: Catalogue, store: Store) -> tuple[pa.DataType, pa.DataT
 
 
 def _row(product: Product, catalogue: Catalogue, photos: bool, result: Ingested) -> dict[str, Any]:
-    references, image_hash = (), None
+    references: tuple[str, ...] = ()
+    image_hash = None
     if photos and catalogue.images is not None:
         references, image_hash = _hash_photos(product, catalogue, result)
     text = product.text

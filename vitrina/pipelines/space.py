@@ -21,7 +21,7 @@ from vitrina.pipelines.progress import Meter
 from vitrina.store.manifest import FileEntry, Manifest, SpaceEntry
 from vitrina.store.plan import SHARD_ROWS, first_positions, plan_shards
 from vitrina.store.shards import array_to_hashes, write_shard
-from vitrina.store.space import ERRORS_SCHEMA, failed, read_errors
+from vitrina.store.space import ERRORS_SCHEMA, error_row, failed, read_errors
 from vitrina.store.store import Store, Writer
 from vitrina.types import Codes, Mask, Modality, Vectors
 
@@ -196,12 +196,12 @@ class SpaceJob:
         self._lender[self._first[positions]] = positions
 
     def _fail(self, position: int, failure: Failure) -> None:
-        row = {
-            "product_id": str(self._products.ids[position].as_py()),
-            "content_hash": self._hashes[position].tobytes().hex(),
-            "stage": failure.stage,
-            "error": failure.reason,
-        }
+        row = error_row(
+            self._products.ids[position].as_py(),
+            stage=failure.stage,
+            error=failure.reason,
+            content_hash=self._hashes[position].tobytes().hex(),
+        )
         self._errors = pa.concat_tables(
             [self._errors, pa.Table.from_pylist([row], schema=ERRORS_SCHEMA)]
         )
@@ -216,7 +216,6 @@ class SpaceJob:
         kept = before.filter(pc.is_in(before.column("product_id"), value_set=ids))
         unreadable = self._ingested.unreadable if self._modality is Modality.IMAGE else []
         rows = [
-            {"product_id": str(product_id), "stage": "read", "error": reason}
-            for product_id, reason in unreadable
+            error_row(product_id, stage="read", error=reason) for product_id, reason in unreadable
         ]
         return pa.concat_tables([kept, pa.Table.from_pylist(rows, schema=ERRORS_SCHEMA)])

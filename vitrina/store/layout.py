@@ -9,7 +9,7 @@ FORMAT_VERSION = 1
 """Raise it when an older Vitrina could misread a store written by a newer one."""
 
 TEMPORARY = ".tmp-"
-"""Prefix of what is being written; whatever carries it when a writer starts is left from a crash."""
+"""Prefix of what is being written; whatever carries it when a writer starts is a crash's."""
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,8 @@ def matrix_of(column: pa.Array | pa.ChunkedArray) -> Vectors:
         column = column.combine_chunks()
     dim = column.type.list_size
     flat = column.flatten().to_numpy(zero_copy_only=False)
-    return flat.reshape(-1, dim).astype(np.float32)
+    matrix: Vectors = flat.reshape(-1, dim).astype(np.float32)
+    return matrix
 
 
 def _open(path: Path) -> pq.ParquetFile:

@@ -18,7 +18,7 @@ from vitrina.store.layout import Layout
 from vitrina.store.manifest import SpaceEntry
 from vitrina.store.products import Products
 from vitrina.store.shards import hashes_to_array, read_shards, read_vectors
-from vitrina.types import Codes, Mask, Modality, Vectors
+from vitrina.types import Codes, Mask, Modality, ProductId, Vectors
 
 ERRORS_SCHEMA = pa.schema(
     [
@@ -30,6 +30,24 @@ ERRORS_SCHEMA = pa.schema(
     ]
 )
 """Ids are written as strings here, since a rejected row may lack one of the catalogue's type."""
+
+
+def error_row(
+    product_id: ProductId | None,
+    *,
+    stage: str,
+    error: str,
+    row: int | None = None,
+    content_hash: str | None = None,
+) -> dict[str, Any]:
+    """One row of `ERRORS_SCHEMA`."""
+    return {
+        "product_id": None if product_id is None else str(product_id),
+        "content_hash": content_hash,
+        "row": row,
+        "stage": stage,
+        "error": error,
+    }
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ class Store:
         folder = self.manifest.indexes.get(name)
         if folder is None:
             raise StoreError(
-                f"{self.path} has no {name} index; run `vitrina index {self.path} --features {name}`"
+                f"{self.path} has no {name} index; run `vitrina index` with --features {name}"
             )
         return self.layout.root / folder
 

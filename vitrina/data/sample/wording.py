@@ -37,7 +37,7 @@ class Clarity(Enum):
 
 
 # Shares of the products. What is neither terse, hinted at nor vague is plain.
-_CLARITY_SHARES = {Clarity.TERSE: 0.08, Clarity.HINTED: 0.06, Clarity.VAGUE: 0.08}
+_CLARITY_SHARES = {Clarity.TERSE: 0.08, Clarity.HINTED: 0.06, Clarity.VAGUE: 0.09}
 _ANY_BRAND_SHARE = 0.35
 _CROSS_SELL_SHARE = 0.08
 _LATIN = str.maketrans("аеорсухАЕОРСХКМТ", "aeopcyxAEOPCXKMT")

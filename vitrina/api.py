@@ -1,0 +1,184 @@
+"""The jobs as functions with plain arguments: what Python users and the command line call.
+
+Strings from outside become enums here, once.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from vitrina.data.catalogue import Catalogue, Reading
+from vitrina.errors import CatalogueError
+from vitrina.pipelines.build import build_index as _build_index
+from vitrina.pipelines.classify import ClassifyOptions, ClassifyReport
+from vitrina.pipelines.classify import classify as _classify
+from vitrina.pipelines.classify import classify_to as _classify_to
+from vitrina.pipelines.embed import EmbedReport
+from vitrina.pipelines.embed import embed as _embed
+from vitrina.pipelines.neighbours import Index
+from vitrina.pipelines.space import EmbedOptions
+from vitrina.pipelines.train import TrainOptions, TrainReport
+from vitrina.pipelines.train import train as _train
+from vitrina.store.store import Store
+from vitrina.types import Features, HeadKind, OutputFormat, SplitKind
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Member = TypeVar("Member", bound=StrEnum)
+
+
+def embed(
+    catalogue: Catalogue,
+    store: Store,
+    *,
+    text: str | None = None,
+    image: str | None = None,
+    dtype: str = "float16",
+    max_failures: float = 0.05,
+    refit: bool = False,
+    seed: int = 0,
+    quiet: bool = True,
+) -> EmbedReport:
+    """Bring a store up to date with a catalogue; only what is new or changed is embedded.
+
+    Args:
+        catalogue: from `Catalogue.read`.
+        store: from `Store.open(path, create=True)`.
+        text: the text model; "none" for none; None for the store's, else rubert-tiny2.
+        image: the image model, likewise; else CLIP ViT-B/32.
+        dtype: "float16" or "float32", how vectors are kept.
+        max_failures: the share of products that may fail before the run ends.
+        refit: fit `lexical` and `thumbnail` anew on this catalogue.
+        seed: for fitting.
+        quiet: print no progress.
+
+    Raises EncoderError, StoreError, TooManyFailuresError.
+    """
+    if dtype not in ("float16", "float32"):
+        raise CatalogueError(f"vectors are kept as float16 or float32, not {dtype!r}")
+    options = EmbedOptions(
+        text=text,
+        image=image,
+        dtype=dtype,
+        max_failures=max_failures,
+        refit=refit,
+        seed=seed,
+        quiet=quiet,
+    )
+    return _embed(catalogue, store, options)
+
+
+def build_index(store: Store, features: str | None = None, *, seed: int = 0) -> Index:
+    """Build the index over "text", "image" or "fused" vectors; None for all that there is."""
+    _build_index(store, _member(Features, features), seed=seed)
+    return Index.open(store, _member(Features, features))
+
+
+def open_index(store: Store, features: str | None = None) -> Index:
+    """Open an index that was built before."""
+    return Index.open(store, _member(Features, features))
+
+
+def train(
+    store: Store,
+    head: str = "mlp",
+    *,
+    features: str | None = None,
+    split: str = "grouped",
+    name: str | None = None,
+    refit: bool = True,
+    epochs: int | None = None,
+    seed: int = 0,
+    quiet: bool = True,
+) -> TrainReport:
+    """Train, calibrate and save a head.
+
+    Args:
+        store: with products that have categories.
+        head: "logistic" or "mlp".
+        features: "text", "image" or "fused"; None for all that there is.
+        split: "grouped" or "stratified", how validation rows are chosen.
+        name: the head's name; by default its features and kind.
+        refit: fit the saved head on validation rows too, once they have served.
+        epochs: None for as many as the rows call for.
+        seed: of the split and of training.
+        quiet: print no progress.
+
+    Raises StoreError, TrainingError.
+    """
+    options = TrainOptions(
+        head=_member(HeadKind, head) or HeadKind.MLP,
+        features=_member(Features, features),
+        split=_member(SplitKind, split) or SplitKind.GROUPED,
+        name=name,
+        refit=refit,
+        epochs=epochs,
+        seed=seed,
+        quiet=quiet,
+    )
+    return _train(store, options)
+
+
+def classify(
+    catalogue: Catalogue, store: Store, *, model: str | None = None, neighbours: int = 10
+) -> pa.Table:
+    """Predict a batch that fits in memory: one row per product, in input order.
+
+    Raises StoreError if there is no head, FingerprintError if an encoder is another one by now.
+    """
+    options = ClassifyOptions(model=model, neighbours=neighbours)
+    return _classify(catalogue, store, options)[0]
+
+
+def classify_to(
+    catalogue: Catalogue,
+    store: Store,
+    out: str | Path,
+    *,
+    model: str | None = None,
+    format: str = "full",
+    top_k: int = 5,
+    neighbours: int = 10,
+    quiet: bool = True,
+) -> ClassifyReport:
+    """Predict a batch of any size into a file, "full" or as a "submission"."""
+    options = ClassifyOptions(
+        model=model,
+        format=_member(OutputFormat, format) or OutputFormat.FULL,
+        top_k=top_k,
+        neighbours=neighbours,
+        quiet=quiet,
+    )
+    return _classify_to(catalogue, store, Path(out), options)
+
+
+def open_batch(path: str | Path, store: Store, *, images: str | Path | None = None) -> Catalogue:
+    """Open a new batch, read as the store's own catalogue was.
+
+    images: where the batch's photos are; None for where the catalogue's were, "none" for none.
+    """
+    remembered = store.manifest.reading.get("catalogue")
+    reading = Reading.from_json(remembered) if remembered else Reading()
+    if images is not None:
+        reading = reading.with_images(None if str(images) == "none" else images)
+    return Catalogue.open(path, reading)
+
+
+def _member(kind: type[Member], value: str | None) -> Member | None:
+    if value is None:
+        return None
+    try:
+        return kind(value)
+    except ValueError as err:
+        choices = ", ".join(kind)
+        raise CatalogueError(f"{value!r} is not one of {choices}") from err
+
+
+def describe(store: Store) -> dict[str, Any]:
+    """What a store holds, as JSON values."""
+    from vitrina.pipelines.info import info
+
+    return info(store)

@@ -1,0 +1,173 @@
+"""Looking up neighbours: a product, a text or an image in; products with titles and scores out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from vitrina.data.decode import decode
+from vitrina.embedder.base import ImageEncoder, TextEncoder
+from vitrina.errors import ImageError, ImageSourceError, StoreError
+from vitrina.ids import id_keys
+from vitrina.index.fuse import fuse
+from vitrina.index.search import Found, VectorIndex
+from vitrina.index.vote import Vote, vote
+from vitrina.pipelines.encoders import encoder_of
+from vitrina.store.products import Categories
+from vitrina.store.store import Store
+from vitrina.types import CategoryId, Codes, Features, Floats, Mask, Modality, ProductId, Vectors
+
+
+@dataclass(frozen=True)
+class Near:
+    """One neighbour. score: cosine, or the mean of both modalities' cosines; higher is nearer."""
+
+    product_id: ProductId
+    score: float
+    title: str
+    category_id: CategoryId | None
+    category_name: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return asdict(self)
+
+
+class Index:
+    """A store's index with the products behind it."""
+
+    def __init__(self, store: Store, vectors: VectorIndex) -> None:
+        self.store = store
+        self.vectors = vectors
+        self._categories: Categories | None = None
+        self._labels: Codes | None = None
+
+    @classmethod
+    def open(cls, store: Store, features: Features | None = None) -> Index:
+        """Open the index of some features; by default the fused one, or the only one there is.
+
+        Raises StoreError if it was not built, FingerprintError if the store's spaces have
+        changed since.
+        """
+        built = [Features(name) for name in store.manifest.indexes]
+        if features is None:
+            features = built[0] if len(built) == 1 else Features.FUSED
+        vectors = VectorIndex.open(store.index_folder(features))
+        vectors.check(
+            {modality: store.space(modality).entry.fingerprint for modality in vectors.modalities}
+        )
+        return cls(store, vectors)
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What `index.json` holds: factory string, parameters, measured recall, fingerprints."""
+        return self.vectors.card
+
+    def search(
+        self,
+        *,
+        product: ProductId | None = None,
+        text: str | None = None,
+        image: str | Path | None = None,
+        k: int = 10,
+    ) -> list[Near]:
+        """The k nearest products of a product, a text, an image, or a text with an image.
+
+        Raises StoreError for a product that the index does not hold, ImageSourceError for an
+        image that can't be used.
+        """
+        if product is not None:
+            found = self._of_product(product, k)
+        else:
+            found = self.vectors.search(self._encode(text, image), k)
+        near = found.neighbours(0)
+        rows = self.store.products.titles([one.product_id for one in near])
+        return [
+            Near(
+                one.product_id,
+                round(one.score, 6),
+                row["title"],
+                row["category_id"],
+                row["category_name"],
+            )
+            for one, row in zip(near, rows, strict=True)
+        ]
+
+    def find(self, vectors: Sequence[Floats], present: Sequence[Mask], k: int) -> Found:
+        """Neighbours of new products; `vectors` and `present` in the index's modalities' order."""
+        return self.vectors.search(fuse(vectors, present, self.vectors.weights), k)
+
+    def vote(self, found: Found) -> tuple[Vote, Codes]:
+        """The category vote of the neighbours, and each neighbour's own code, (q, k)."""
+        if self._labels is None:
+            rows = self.store.products.table.positions(
+                id_keys(self.vectors.product_ids.to_pylist())
+            )
+            self._labels = np.where(rows >= 0, self.categories.codes[rows], -1)
+        labels = np.where(found.positions >= 0, self._labels[found.positions], -1)
+        return vote(labels, found.scores, classes=len(self.categories.ids)), labels
+
+    @property
+    def categories(self) -> Categories:
+        """The labels that vote."""
+        if self._categories is None:
+            self._categories = self.store.products.categories()
+        return self._categories
+
+    def _of_product(self, product: ProductId, k: int) -> Found:
+        typed = _typed(product, self.vectors.product_ids.type)
+        vector = None if typed is None else self.vectors.vector(typed)
+        if vector is None:
+            raise StoreError(
+                f"product {product} is not in the index at {self.vectors.folder}; it is unknown, "
+                "has no vector, or came after the index was built (`vitrina index`)"
+            )
+        return self.vectors.search(vector, k, exclude=[typed])
+
+    def _encode(self, text: str | None, image: str | Path | None) -> Vectors:
+        given = {Modality.TEXT: text, Modality.IMAGE: image}
+        asked = [modality for modality, value in given.items() if value is not None]
+        if not asked:
+            raise StoreError("give a product, a text or an image to find neighbours of")
+        lacking = [modality for modality in asked if modality not in self.vectors.modalities]
+        if lacking:
+            raise StoreError(
+                f"the index at {self.vectors.folder} holds no {lacking[0]} vectors; "
+                f"run `vitrina index` with --features {lacking[0]} or fused"
+            )
+        vectors, present = [], []
+        for modality in self.vectors.modalities:
+            space = self.store.space(modality)
+            value = given[modality]
+            vectors.append(
+                np.zeros((1, space.dim), dtype=np.float32)
+                if value is None
+                else _encode_one(encoder_of(self.store, space), modality, value)
+            )
+            present.append(np.array([value is not None]))
+        return fuse(vectors, present, self.vectors.weights)
+
+
+def _encode_one(encoder: Any, modality: Modality, value: str | Path) -> Vectors:
+    if modality is Modality.TEXT:
+        return cast("TextEncoder", encoder).encode([str(value)])
+    images = cast("ImageEncoder", encoder)
+    try:
+        picture = decode(Path(value).read_bytes(), images.edge)
+    except (OSError, ImageError) as err:
+        raise ImageSourceError(f"{value} can't be used as an image: {err}") from err
+    return images.encode([images.prepare(picture)])
+
+
+def _typed(product: ProductId, kind: Any) -> ProductId | None:
+    """The id as the store's type; a command line only gives strings."""
+    if str(kind) != "int64":
+        return str(product)
+    try:
+        return int(product)
+    except ValueError:
+        return None

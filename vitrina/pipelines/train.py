@@ -1,0 +1,202 @@
+"""The training job: split, fit, measure on what was held out, calibrate, fit on all, commit."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from vitrina.classify.calibrate import expected_calibration_error, fit_temperature, softmax
+from vitrina.classify.fit import FitOptions, fit_head, planned_rows, predict
+from vitrina.classify.heads import Head
+from vitrina.classify.metrics import Metrics, evaluate
+from vitrina.classify.model import Model
+from vitrina.data.split import Split, group_rows, split_rows, title_keys
+from vitrina.errors import TrainingError
+from vitrina.ids import id_keys
+from vitrina.index.build import build_flat
+from vitrina.index.fuse import fuse
+from vitrina.index.search import VectorIndex
+from vitrina.index.vote import vote
+from vitrina.pipelines.build import default_features
+from vitrina.pipelines.progress import Meter
+from vitrina.store.gather import Gathered, gather
+from vitrina.store.store import Store
+from vitrina.types import Codes, Features, HeadKind, SplitKind
+
+VOTERS = 10
+"""Neighbours that vote."""
+VOTE_BLOCK = 4096
+"""Validation rows that ask their neighbours at once."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How to train.
+
+    head, features: None for the store's fused space where it has both. refit: after measuring,
+    fit the head that is saved on validation rows too.
+    """
+
+    head: HeadKind = HeadKind.MLP
+    features: Features | None = None
+    split: SplitKind = SplitKind.GROUPED
+    name: str | None = None
+    refit: bool = True
+    epochs: int | None = None
+    seed: int = 0
+    quiet: bool = True
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What the head and the vote reach. `train` and `validation` are of the head that never saw
+    a validation row; so is `vote`, by neighbours among the training rows alone."""
+
+    store: str
+    model: str
+    features: Features
+    head: HeadKind
+    split: SplitKind
+    duplicated: int
+    classes: int
+    scales: tuple[float, ...]
+    temperature: float
+    calibration_error: float
+    calibration_error_before: float
+    train: Metrics
+    validation: Metrics
+    vote: Metrics
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As `model.json` and `--json` hold it."""
+        plain = asdict(self)
+        for name in ("train", "validation", "vote"):
+            plain[name] = getattr(self, name).to_json()
+        for name in ("features", "head", "split"):
+            plain[name] = plain[name].value
+        return plain
+
+
+def train(store: Store, options: TrainOptions) -> TrainReport:
+    """Train, calibrate and save a head over a store's vectors and labels.
+
+    Raises StoreError if a space is missing, TrainingError if there is too little to learn from,
+    StoreLockedError if another process writes.
+    """
+    with store.writer("train") as writer:
+        features = options.features or default_features(store)
+        spaces = store.spaces(features)
+        gathered = gather(store.products, spaces)
+        labels = store.products.categories()
+        codes = np.where(gathered.any_present(), labels.codes, -1)
+        if (codes < 0).all():
+            raise TrainingError(
+                f"{store.path} holds no product with a category and a {features} vector; "
+                "embed a catalogue that has a category_id column"
+            )
+        split = _split(store, codes, options)
+        fit = FitOptions(kind=options.head, epochs=options.epochs, seed=options.seed)
+        classes = len(labels.ids)
+        rows = planned_rows(len(split.train), fit)
+        everything = np.flatnonzero(codes >= 0)
+        rows += planned_rows(len(everything), fit) if options.refit else 0
+        title = f"training the {features} {options.head} head"
+        with Meter(title, rows, unit="rows", quiet=options.quiet) as meter:
+            head = fit_head(gathered, codes, split.train, classes, fit, meter.advance)
+            measured = _measure(head, gathered, codes, split, classes)
+            saved = head
+            if options.refit:
+                saved = fit_head(gathered, codes, everything, classes, fit, meter.advance)
+            seconds = meter.seconds
+        name = options.name or f"{features}-{options.head}"
+        report = TrainReport(
+            store=str(store.path),
+            model=name,
+            features=features,
+            head=options.head,
+            split=options.split,
+            duplicated=split.duplicated,
+            classes=classes,
+            scales=head.shape.scales,
+            vote=_vote(store, gathered, codes, split, classes),
+            seconds=round(seconds, 2),
+            **measured,
+        )
+        folder = store.layout.model(name, writer.sequence)
+        Model(
+            name=name,
+            head=saved,
+            categories=labels.ids,
+            names=labels.names,
+            spaces={space.modality: space.name for space in spaces},
+            fingerprints={space.modality: space.entry.fingerprint for space in spaces},
+            temperature=report.temperature,
+            accept_from=report.validation.threshold_at_95,
+            report=report.to_json(),
+        ).save(folder)
+        before = store.manifest.models.get(name)
+        writer.commit(store.manifest.with_model(name, store.layout.relative(folder)))
+        if before:
+            shutil.rmtree(store.layout.root / before, ignore_errors=True)
+    return report
+
+
+def _split(store: Store, codes: Codes, options: TrainOptions) -> Split:
+    groups = None
+    if options.split is SplitKind.GROUPED:
+        titles = title_keys(store.products.column("title").to_pylist())
+        images = store.products.column("image_hash").to_pylist()
+        keys = [int(image[:16], 16) if image else 0 for image in images]
+        groups = group_rows(titles, np.array(keys, dtype=np.uint64))
+    return split_rows(codes, groups, options.split, seed=options.seed)
+
+
+def _measure(
+    head: Head, gathered: Gathered, codes: Codes, split: Split, classes: int
+) -> dict[str, Any]:
+    logits = predict(head, gathered, split.validation)
+    true = codes[split.validation]
+    temperature = fit_temperature(logits, true)
+    plain, sure = (softmax(logits, value) for value in (1.0, temperature))
+    right = sure.argmax(axis=1) == true
+    seen = predict(head, gathered, split.train).argmax(axis=1)
+    return {
+        "temperature": temperature,
+        "calibration_error_before": expected_calibration_error(plain.max(axis=1), right),
+        "calibration_error": expected_calibration_error(sure.max(axis=1), right),
+        "train": evaluate(codes[split.train], seen, None, classes=classes),
+        "validation": evaluate(true, sure.argmax(axis=1), sure.max(axis=1), classes=classes),
+    }
+
+
+def _vote(store: Store, gathered: Gathered, codes: Codes, split: Split, classes: int) -> Metrics:
+    """What the neighbours' vote reaches on validation rows, asked of training rows alone."""
+    in_training = np.zeros(len(codes), dtype=bool)
+    in_training[split.train] = True
+    voters = Gathered(
+        gathered.modalities,
+        gathered.vectors,
+        tuple(mask & in_training for mask in gathered.present),
+    )
+    weights = (1.0,) * len(gathered.modalities)
+    index = VectorIndex.in_memory(build_flat(voters, store.products.ids, weights=weights))
+    rows = store.products.table.positions(id_keys(index.product_ids.to_pylist()))
+    labels = codes[rows]
+    predicted, shares = [], []
+    for start in range(0, len(split.validation), VOTE_BLOCK):
+        block = split.validation[start : start + VOTE_BLOCK]
+        found = index.search(fuse(*gathered.blocks(block), weights), VOTERS)
+        voters_of = np.where(found.positions >= 0, labels[found.positions], -1)
+        cast_votes = vote(voters_of, found.scores, classes=classes)
+        predicted.append(cast_votes.codes)
+        shares.append(cast_votes.shares)
+    return evaluate(
+        codes[split.validation],
+        np.concatenate(predicted),
+        np.concatenate(shares),
+        classes=classes,
+    )
