@@ -1,3 +1,67 @@
-"""Vitrina keeps the embeddings of a product catalogue and decides each product's category."""
+"""Vitrina keeps the embeddings of a product catalogue and decides each product's category.
+
+The names below load on first use, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vitrina.api import (
+        build_index,
+        classify,
+        classify_to,
+        describe,
+        embed,
+        open_batch,
+        open_index,
+        train,
+    )
+    from vitrina.data.catalogue import Catalogue
+    from vitrina.data.readers import Columns
+    from vitrina.errors import VitrinaError
+    from vitrina.store.store import Store
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Catalogue": "vitrina.data.catalogue",
+    "Columns": "vitrina.data.readers",
+    "Store": "vitrina.store.store",
+    "VitrinaError": "vitrina.errors",
+    "build_index": "vitrina.api",
+    "classify": "vitrina.api",
+    "classify_to": "vitrina.api",
+    "describe": "vitrina.api",
+    "embed": "vitrina.api",
+    "open_batch": "vitrina.api",
+    "open_index": "vitrina.api",
+    "train": "vitrina.api",
+}
+
+__all__ = [
+    "Catalogue",
+    "Columns",
+    "Store",
+    "VitrinaError",
+    "build_index",
+    "classify",
+    "classify_to",
+    "describe",
+    "embed",
+    "open_batch",
+    "open_index",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

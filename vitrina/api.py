@@ -27,6 +27,19 @@ from vitrina.types import Features, HeadKind, OutputFormat, SplitKind
 if TYPE_CHECKING:
     import pyarrow as pa
 
+__all__ = [
+    "Catalogue",
+    "Store",
+    "build_index",
+    "classify",
+    "classify_to",
+    "describe",
+    "embed",
+    "open_batch",
+    "open_index",
+    "train",
+]
+
 Member = TypeVar("Member", bound=StrEnum)
 
 

@@ -76,7 +76,7 @@ def choose_scale(
     for scale in SCALES:
         head = _fit(gathered, codes, inner, classes, quick, (1.0, scale), None)
         predicted = predict(head, gathered, outer).argmax(axis=1)
-        score = evaluate(codes[outer], predicted, None, classes=classes, bootstrap=0).weighted_f1
+        score = evaluate(codes[outer], predicted, None, classes=classes, bootstrap=1).weighted_f1
         if score > best:
             best, chosen = score, scale
     return chosen

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from safetensors.numpy import load_file, save_file
 from sklearn.feature_extraction.text import HashingVectorizer
+from sklearn.preprocessing import normalize
 
 from vitrina.embedder.base import EncoderCard, Texts, normalise
 from vitrina.embedder.fingerprint import fingerprint
@@ -145,8 +146,7 @@ def _components(
         product = np.zeros_like(basis)
         gram = np.zeros((width, width))
         for counted in passes():
-            rows = counted[:, kept].multiply(idf).tocsr()
-            rows = sp.diags_array(1 / np.maximum(np.sqrt(rows.power(2).sum(axis=1)), 1e-12)) @ rows
+            rows = normalize(counted[:, kept].multiply(idf).tocsr())
             sketch = rows.astype(np.float32) @ basis
             if number + 1 < PASSES:
                 product += rows.T @ sketch

@@ -13,7 +13,7 @@ from vitrina.errors import EncoderError
 from vitrina.pipelines.encoders import load_if_named
 from vitrina.pipelines.ingest import Ingested, ingest
 from vitrina.pipelines.space import EmbedOptions, SpaceJob, SpaceReport
-from vitrina.store.space import ERRORS_SCHEMA
+from vitrina.store.space import ERRORS_SCHEMA, error_row
 from vitrina.store.store import Store, Writer
 from vitrina.types import Modality
 

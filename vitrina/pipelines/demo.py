@@ -1,0 +1,167 @@
+"""The whole main job on the built-in sample, offline: what a user does, one step after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vitrina.data.catalogue import Catalogue
+from vitrina.data.sample import SampleReport, write_sample
+from vitrina.errors import CatalogueError
+from vitrina.pipelines.build import build_index
+from vitrina.pipelines.classify import ClassifyOptions, ClassifyReport, classify_to
+from vitrina.pipelines.embed import EmbedReport, embed
+from vitrina.pipelines.space import EmbedOptions
+from vitrina.pipelines.train import TrainOptions, TrainReport, train
+from vitrina.store.store import Store
+from vitrina.types import Features, HeadKind
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """What each step gave, and where things lie."""
+
+    out: Path
+    sample: SampleReport
+    embedded: EmbedReport
+    heads: tuple[TrainReport, ...]
+    classified: ClassifyReport
+    broken_found: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        plain: dict[str, Any] = {
+            "out": str(self.out),
+            "sample": {key: _plain(value) for key, value in asdict(self.sample).items()},
+            "embed": self.embedded.to_json(),
+            "heads": [head.to_json() for head in self.heads],
+            "classify": self.classified.to_json(),
+            "broken_photos_in_errors": self.broken_found,
+        }
+        return plain
+
+
+def write_catalogue(
+    out: Path, products: int, seed: int, progress: Callable[[int], None] | None = None
+) -> SampleReport:
+    """Write the sample catalogue alone, of any size, for tests and for load."""
+    return write_sample(out, products=products, seed=seed, progress=progress)
+
+
+def demo(out: Path, *, products: int, seed: int, say: Say, quiet: bool = True) -> DemoReport:
+    """Make the sample, embed it, index it, train three heads, classify the new batch.
+
+    Raises CatalogueError if `out` holds a demo's store of another run that can't be replaced.
+    """
+    store_path = out / "store"
+    if store_path.exists() and any(store_path.iterdir()):
+        raise CatalogueError(f"{store_path} exists already; give another --out, or delete it")
+    sample = write_catalogue(out / "catalogue", products, seed)
+    say(
+        f"1. catalogue   {sample.train_products} products in {sample.categories} categories, and "
+        f"{sample.test_products} new ones; {sample.missing_photos} lack a photo, "
+        f"{sample.broken_photos} photos are broken, {sample.wrong_labels} labels are wrong"
+    )
+    store = Store.open(store_path, create=True)
+    catalogue = Catalogue.read(sample.train, images=sample.images)
+    options = EmbedOptions(text="lexical", image="thumbnail", seed=seed, quiet=quiet)
+    # One in a hundred photos of the sample is broken on purpose, more in a small one.
+    embedded = embed(catalogue, store, options)
+    catalogue.close()
+    for space in embedded.spaces:
+        say(
+            f"2. embed       {space.space}: {space.embedded} contents into {space.dim} numbers "
+            f"each, {space.reused} products share one, {space.missing} have none, "
+            f"{space.failed} failed"
+        )
+    broken = _broken_in_errors(store, sample)
+    _, index = build_index(store, Features.FUSED, seed=seed)
+    say(
+        f"3. index       {index.rows} fused vectors, {index.factory}, recall@10 "
+        f"{index.recall:.3f} measured"
+    )
+    heads = []
+    for features in (Features.TEXT, Features.IMAGE, Features.FUSED):
+        head = HeadKind.MLP
+        report = train(store, TrainOptions(head=head, features=features, seed=seed, quiet=quiet))
+        heads.append(report)
+        low, high = report.validation.weighted_f1_interval
+        say(
+            f"4. train       {features:<6}weighted F1 {report.validation.weighted_f1:.3f} "
+            f"({low:.3f} to {high:.3f}), macro F1 {report.validation.macro_f1:.3f}; "
+            f"vote of neighbours {report.vote.weighted_f1:.3f}"
+        )
+    batch = Catalogue.read(sample.test, images=sample.images)
+    predictions = out / "predictions.parquet"
+    classified = classify_to(batch, store, predictions, ClassifyOptions(quiet=quiet))
+    batch.close()
+    say(
+        f"5. classify    {classified.products} new products, {classified.accepted} of them sure "
+        "enough to go straight in"
+    )
+    return DemoReport(out, sample, embedded, tuple(heads), classified, broken)
+
+
+def showcase(report: DemoReport, products: int = 4) -> list[str]:
+    """A few of the new products with what was predicted, as lines to print."""
+    store = Store.open(report.out / "store")
+    rows = pq.read_table(report.out / "predictions.parquet").to_pylist()
+    titles = _titles(report.sample.test)
+    lines = []
+    for row in rows[:: max(1, len(rows) // products)][:products]:
+        verdict = "accepted" if row["accepted"] else "for a person to check"
+        lines.append(f"{titles[row['product_id']]}")
+        lines.append(
+            f"    -> {row['category_name']}  ({row['probability']:.2f}, {verdict}; "
+            f"vote {_vote(row, store)})"
+        )
+        near = row["neighbours"][:3]
+        for found, item in zip(
+            store.products.titles([one["product_id"] for one in near]), near, strict=True
+        ):
+            lines.append(f"       {item['score']:.2f}  {found['title']}  [{_leaf(found)}]")
+    return lines
+
+
+def _vote(row: dict[str, Any], store: Store) -> str:
+    if row["vote"] is None:
+        return "none"
+    categories = store.products.categories()
+    name = categories.names[categories.ids.index(row["vote"]["category_id"])]
+    return f"{name.rsplit('->', 1)[-1]} {row['vote']['share']:.0%}"
+
+
+def _leaf(row: dict[str, Any]) -> str:
+    return str(row["category_name"] or "").rsplit("->", 1)[-1]
+
+
+def _titles(path: Path) -> dict[Any, str]:
+    batches = Catalogue.read(path).batches()
+    return {product.product_id: product.title for batch in batches for product in batch.products}
+
+
+def _broken_in_errors(store: Store, sample: SampleReport) -> int:
+    """How many of the photos that the sample broke stand in `errors.parquet`."""
+    truth = pq.read_table(sample.truth, columns=["product_id", "split", "photo"])
+    rows = truth.to_pylist()
+    broken = {
+        str(row["product_id"])
+        for row in rows
+        if row["photo"] == "broken" and row["split"] == "train"
+    }
+    space = store.manifest.active
+    errors = pa.concat_tables(
+        pq.read_table(store.layout.errors(store.layout.space(name))) for name in space.values()
+    )
+    return len(broken & set(errors.column("product_id").to_pylist()))
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
