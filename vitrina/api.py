@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vitrina.data.catalogue import Catalogue, Reading
+from vitrina.data.readers import DEFAULT_COLUMNS, Columns
 from vitrina.errors import CatalogueError
 from vitrina.pipelines.build import build_index as _build_index
 from vitrina.pipelines.classify import ClassifyOptions, ClassifyReport
@@ -168,16 +169,36 @@ def classify_to(
     return _classify_to(catalogue, store, Path(out), options)
 
 
-def open_batch(path: str | Path, store: Store, *, images: str | Path | None = None) -> Catalogue:
-    """Open a new batch, read as the store's own catalogue was.
+def open_batch(
+    path: str | Path,
+    store: Store,
+    *,
+    images: str | Path | None = None,
+    image_template: str | None = None,
+    photos: int | None = None,
+    columns: Columns = DEFAULT_COLUMNS,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+) -> Catalogue:
+    """Open a file of products as the store remembers its catalogue, except for what is given.
 
-    images: where the batch's photos are; None for where the catalogue's were, "none" for none.
+    images: where the photos are; None for where the catalogue's were, "none" for nowhere.
+
+    Raises CatalogueError, ImageSourceError.
     """
     remembered = store.manifest.reading.get("catalogue")
     reading = Reading.from_json(remembered) if remembered else Reading()
-    if images is not None:
-        reading = reading.with_images(None if str(images) == "none" else images)
-    return Catalogue.open(path, reading)
+    reading = reading.with_options(
+        columns=columns,
+        delimiter=delimiter,
+        encoding=encoding,
+        images=images,
+        image_template=image_template,
+        photos=photos,
+    )
+    # A column that was remembered may be absent from a new batch; one that is asked for may not.
+    asked = columns.category_id is not None or columns.category_name is not None
+    return Catalogue.open(path, reading, labels_needed=asked)
 
 
 def _member(kind: type[Member], value: str | None) -> Member | None:

@@ -95,7 +95,7 @@ def embed(
     ],
     store: Annotated[Path, typer.Option(help="The store; made if it is not there.")],
     images: Annotated[
-        str | None, typer.Option(help="Folder or zip of photos; by default as remembered.")
+        str | None, typer.Option(help="Folder or zip of photos, or none; default: remembered.")
     ] = None,
     text_model: Annotated[
         str | None, typer.Option(help="hf:REPO, a directory, lexical, or none.")
@@ -107,7 +107,9 @@ def embed(
     image_template: Annotated[
         str | None, typer.Option(help="A photo's name, such as images/{product_id}.jpg.")
     ] = None,
-    photos: Annotated[int, typer.Option(min=1, help="Photos of a product to use.")] = 1,
+    photos: Annotated[
+        int | None, typer.Option(min=1, help="Photos of a product to use; default: 1.")
+    ] = None,
     id_column: Annotated[str | None, typer.Option(help="Default: product_id.")] = None,
     title_column: Annotated[str | None, typer.Option(help="Default: title.")] = None,
     description_column: Annotated[str | None, typer.Option(help="Default: description.")] = None,
@@ -123,7 +125,9 @@ def embed(
         str | None, typer.Option(help="A column of photo names, or of the photos themselves.")
     ] = None,
     delimiter: Annotated[str | None, typer.Option(help="Of a CSV; found out by default.")] = None,
-    encoding: Annotated[str, typer.Option(help="Of a CSV or JSONL, such as cp1251.")] = "utf-8",
+    encoding: Annotated[
+        str | None, typer.Option(help="Of a CSV or JSONL, such as cp1251; default: utf-8.")
+    ] = None,
     dtype: Annotated[str, typer.Option(help="float16 or float32, as vectors are kept.")] = (
         "float16"
     ),
@@ -148,8 +152,10 @@ def embed(
         category_name=category_name_column,
         image=image_column,
     )
-    opened = api.Catalogue.read(
+    made = api.Store.open(store, create=True)
+    opened = api.open_batch(
         catalogue,
+        made,
         images=images,
         image_template=image_template,
         photos=photos,
@@ -159,7 +165,7 @@ def embed(
     )
     report = api.embed(
         opened,
-        api.Store.open(store, create=True),
+        made,
         text=text_model,
         image=image_model,
         dtype=dtype,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -37,6 +38,10 @@ class FitOptions:
     seed: int = 0
 
 
+TRIAL = FitOptions(kind=HeadKind.LOGISTIC, epochs=10, modality_dropout=0.0)
+"""The quick head by which a scale is chosen."""
+
+
 def fit_head(
     gathered: Gathered,
     codes: Codes,
@@ -45,7 +50,7 @@ def fit_head(
     options: FitOptions,
     report: Callable[[int], None] | None = None,
 ) -> Head:
-    """Train a head with AdamW under a one-cycle schedule of fixed length.
+    """Train a head with AdamW under a schedule of fixed length.
 
     codes: (n,) class of every product. rows: positions to train on, none of class -1.
     The length is fixed beforehand and nothing is picked on validation rows, so what is
@@ -53,28 +58,33 @@ def fit_head(
     """
     scales = (1.0,) * len(gathered.modalities)
     if len(gathered.modalities) > 1:
-        scales = (1.0, choose_scale(gathered, codes, rows, classes, options))
+        scales = (1.0, choose_scale(gathered, codes, rows, classes, options.seed, report))
     return _fit(gathered, codes, rows, classes, options, scales, report)
 
 
-def planned_rows(rows: int, options: FitOptions) -> int:
-    """Rows that training will go through, epochs counted, for a progress bar."""
-    return rows * _epochs(rows, options)
+def planned_rows(rows: int, modalities: int, options: FitOptions) -> int:
+    """Rows that `fit_head` will go through, epochs and trials counted, for a progress bar."""
+    trials = len(SCALES) * _epochs(rows, TRIAL) * 4 // 5 if modalities > 1 else 0
+    return rows * (_epochs(rows, options) + trials)
 
 
 def choose_scale(
-    gathered: Gathered, codes: Codes, rows: Codes, classes: int, options: FitOptions
+    gathered: Gathered,
+    codes: Codes,
+    rows: Codes,
+    classes: int,
+    seed: int,
+    report: Callable[[int], None] | None = None,
 ) -> float:
     """Pick the image block's scale by a logistic head on a fifth of the training rows held out."""
-    rng = np.random.default_rng(options.seed)
+    rng = np.random.default_rng(seed)
     held = rng.random(len(rows)) < 0.2
     inner, outer = rows[~held], rows[held]
     if len(outer) < 50:
         return SCALES[0]
-    quick = replace(options, kind=HeadKind.LOGISTIC, modality_dropout=0.0)
     best, chosen = -1.0, SCALES[0]
     for scale in SCALES:
-        head = _fit(gathered, codes, inner, classes, quick, (1.0, scale), None)
+        head = _fit(gathered, codes, inner, classes, TRIAL, (1.0, scale), report)
         predicted = predict(head, gathered, outer).argmax(axis=1)
         score = evaluate(codes[outer], predicted, None, classes=classes, bootstrap=1).weighted_f1
         if score > best:
@@ -92,7 +102,18 @@ def predict(head: Head, gathered: Gathered, rows: Codes) -> Floats:
 
 
 def _epochs(rows: int, options: FitOptions) -> int:
-    return options.epochs or int(np.clip(600_000 // max(1, rows), 10, 60))
+    return options.epochs or int(np.clip(600_000 // max(1, rows), 10, 40))
+
+
+def _batch_rows(rows: int, options: FitOptions) -> int:
+    # A small catalogue needs its steps too.
+    return int(np.clip(rows // 20, min(32, options.batch_rows), options.batch_rows))
+
+
+def _rate(step: int, steps: int) -> float:
+    """Linear warm-up over a tenth of the steps, then a cosine down to zero."""
+    warm = (step + 1) / max(1, steps // 10)
+    return min(warm, 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
 def _fit(
@@ -106,7 +127,8 @@ def _fit(
 ) -> Head:
     shape = HeadShape(options.kind, gathered.dims, scales, classes, options.hidden)
     epochs = _epochs(len(rows), options)
-    steps = epochs * -(-len(rows) // options.batch_rows)
+    size = _batch_rows(len(rows), options)
+    steps = epochs * -(-len(rows) // size)
     rng = np.random.default_rng(options.seed)
     with torch.random.fork_rng():
         torch.manual_seed(options.seed)
@@ -114,10 +136,8 @@ def _fit(
         optimiser = torch.optim.AdamW(
             head.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, options.learning_rate, total_steps=steps, pct_start=0.1
-        )
-        for batch in _batches(rows, epochs, options.batch_rows, rng):
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
+        for batch in _batches(rows, epochs, size, rng):
             vectors, present = gathered.blocks(batch)
             masks = _drop([mask.astype(np.float32) for mask in present], options, rng)
             logits = head([torch.from_numpy(block) for block in vectors], masks)

@@ -61,10 +61,31 @@ class Reading:
     image_template: str | None = None
     photos: int = 1
 
-    def with_images(self, images: str | Path | None) -> Reading:
-        """The same, with the photos elsewhere, or nowhere; their names are found out anew."""
-        where = None if images is None else str(_absolute(images))
-        return replace(self, images=where, image_template=None)
+    def with_options(
+        self,
+        *,
+        columns: Columns = DEFAULT_COLUMNS,
+        delimiter: str | None = None,
+        encoding: str | None = None,
+        images: str | Path | None = None,
+        image_template: str | None = None,
+        photos: int | None = None,
+    ) -> Reading:
+        """The same, with what is given put in its place; `images="none"` takes them away."""
+        named = {name: value for name, value in vars(columns).items() if value not in (None, ())}
+        reading = replace(
+            self,
+            columns=replace(self.columns, **named),
+            delimiter=delimiter or self.delimiter,
+            encoding=encoding or self.encoding,
+            image_template=image_template or self.image_template,
+            photos=self.photos if photos is None else photos,
+        )
+        if images is None:
+            return reading
+        where = None if str(images) == "none" else str(_absolute(images))
+        # Photos elsewhere may be named otherwise.
+        return replace(reading, images=where, image_template=image_template)
 
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON's types."""
@@ -132,12 +153,13 @@ class Catalogue:
         return cls._open(Path(path), reading, labels_needed=True)
 
     @classmethod
-    def open(cls, path: str | Path, reading: Reading) -> Catalogue:
+    def open(cls, path: str | Path, reading: Reading, *, labels_needed: bool = False) -> Catalogue:
         """Open another file as `reading` tells, which came from an earlier catalogue.
 
-        As `read`, but columns of categories may be absent: a new batch has none yet.
+        As `read`, but unless `labels_needed` the columns of categories may be absent: a new
+        batch has none yet.
         """
-        return cls._open(Path(path), reading, labels_needed=False)
+        return cls._open(Path(path), reading, labels_needed=labels_needed)
 
     @classmethod
     def _open(cls, path: Path, reading: Reading, *, labels_needed: bool) -> Catalogue:

@@ -12,16 +12,21 @@ import timm
 import torch
 from PIL import Image as Pillow
 from PIL.Image import Image
+from safetensors import SafetensorError
 from timm.data.config import resolve_model_data_config
 from timm.data.transforms_factory import create_transform
 
 from vitrina.embedder.base import EncoderCard
 from vitrina.embedder.fingerprint import fingerprint, weights
 from vitrina.embedder.precision import best_device, lower_precision
+from vitrina.embedder.quiet import quiet_logging
 from vitrina.errors import EncoderError
 from vitrina.types import Floats, Modality, Vectors
 
 BATCH_IMAGES = 32
+
+SILENT_CHOICES = ("num_heads", "scale", "global_pool", "pool_type")
+"""Attributes of a module that decide its output and show in neither its weights nor its text."""
 
 
 class TorchImage:
@@ -44,6 +49,7 @@ class TorchImage:
         settings = {
             "format": 1,
             "network": str(network),
+            "choices": _choices(network),
             "transform": str(transform),
             "normalised": True,
             **settings,
@@ -98,9 +104,10 @@ def open_clip_image(arch: str, tag: str, model: str) -> TorchImage:
     Raises EncoderError if the architecture's activation is not the weights' own.
     """
     check_activation(arch, tag)
-    clip, _, transform = open_clip.create_model_and_transforms(
-        arch, pretrained=tag, weights_only=True
-    )
+    with quiet_logging():
+        clip, _, transform = open_clip.create_model_and_transforms(
+            arch, pretrained=tag, weights_only=True
+        )
     return _tower(clip, transform, model, None)
 
 
@@ -112,8 +119,9 @@ def open_clip_folder(folder: Path, model: str, revision: str | None = None) -> T
     if not any(folder.glob("*.safetensors")):
         raise EncoderError(f"{model}: {folder} has no .safetensors weights")
     try:
-        clip, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")
-    except (RuntimeError, ValueError, KeyError, TypeError) as err:
+        with quiet_logging():
+            clip, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    except (RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as err:
         raise EncoderError(f"{model}: {folder} does not load as open_clip: {err}") from err
     return _tower(clip, transform, model, revision)
 
@@ -121,16 +129,16 @@ def open_clip_folder(folder: Path, model: str, revision: str | None = None) -> T
 def _tower(clip: Any, transform: Any, model: str, revision: str | None) -> TorchImage:
     size = clip.visual.image_size
     edge = min(size) if isinstance(size, tuple | list) else int(size)
-    activation = _activation(clip.visual)
-    return TorchImage(
-        clip.visual, transform, edge, model=model, revision=revision, settings=activation
-    )
+    return TorchImage(clip.visual, transform, edge, model=model, revision=revision, settings={})
 
 
-def _activation(visual: torch.nn.Module) -> dict[str, Any]:
-    # A functional activation leaves no trace in the weights, and it does decide the output.
-    names = sorted({type(module).__name__ for module in visual.modules()})
-    return {"modules": names}
+def _choices(network: torch.nn.Module) -> list[str]:
+    return [
+        f"{name}.{choice}={value}"
+        for name, module in network.named_modules()
+        for choice in SILENT_CHOICES
+        if isinstance(value := getattr(module, choice, None), str | int | float)
+    ]
 
 
 def check_activation(arch: str, tag: str) -> None:
@@ -151,9 +159,11 @@ def check_activation(arch: str, tag: str) -> None:
     wanted, given = bool(weights_card.get("quick_gelu")), bool(config.get("quick_gelu"))
     if wanted != given:
         right = f"{arch}-quickgelu" if wanted else arch.removesuffix("-quickgelu")
+        known = right != arch and open_clip.get_pretrained_cfg(right, tag)
         raise EncoderError(
             f"the weights {tag} were trained {'with' if wanted else 'without'} QuickGELU, which "
-            f"{arch} {'lacks' if wanted else 'has'}; use open_clip:{right}/{tag}"
+            f"{arch} {'lacks' if wanted else 'has'}; "
+            f"{f'use open_clip:{right}/{tag}' if known else 'see open_clip.list_pretrained()'}"
         )
 
 
@@ -165,14 +175,15 @@ def timm_folder(folder: Path, model: str, revision: str | None = None) -> TorchI
     if not (folder / "model.safetensors").exists():
         raise EncoderError(f"{model}: {folder} has no model.safetensors")
     try:
-        network = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0)
-    except (RuntimeError, ValueError, KeyError) as err:
+        with quiet_logging():
+            network = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0)
+    except (RuntimeError, ValueError, KeyError, SafetensorError) as err:
         raise EncoderError(f"{model}: {folder} does not load as a timm model: {err}") from err
     config: dict[str, Any] = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
     transform = create_transform(**config, is_training=False)
     # The preprocessing scales to more than it crops, so decoding must not go below that.
     edge = round(min(config["input_size"][1:]) / config["crop_pct"])
-    return TorchImage(network, transform, edge, model=model, revision=revision, settings={})
+    return TorchImage(network, transform, edge, model=model, revision=revision, settings=config)
 
 
 def timm_repository(name: str) -> str:

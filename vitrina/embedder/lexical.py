@@ -125,6 +125,8 @@ class TermCounter:
     def __call__(self, texts: Sequence[str]) -> sp.csr_matrix:
         """Texts to (len(texts), buckets) sparse float32, 1 + log of each count."""
         cut = [text[: SETTINGS["max_characters"]] for text in texts]
+        if not cut:
+            return sp.csr_matrix((0, BUCKETS), dtype=np.float32)
         counted = (self._words.transform(cut) + self._characters.transform(cut)).astype(np.float32)
         counted.data = 1 + np.log(counted.data)
         return counted

@@ -57,8 +57,9 @@ class ModelName:
         if head in (Form.HUGGING_FACE, Form.OPEN_CLIP, Form.TIMM) and rest:
             place, _, revision = rest.partition("@")
             return cls(Form(head), place, revision or None)
-        if Path(name).is_dir():
-            return cls(Form.DIRECTORY, str(Path(name).expanduser().absolute()))
+        folder = Path(name).expanduser()
+        if name and folder.is_dir():
+            return cls(Form.DIRECTORY, str(folder.absolute()))
         raise EncoderError(
             f"{name!r} names no {modality} model; give hf:REPO, open_clip:ARCH/TAG, timm:NAME, "
             f"a directory that exists, or "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,9 +17,9 @@ from vitrina.embedder.base import ImageEncoder, normalise
 from vitrina.errors import ImageError
 from vitrina.types import Floats, Mask, Vectors
 
-BLOCK = 128
+BLOCK = 64
 """Products whose prepared photos are held at once: what bounds memory, whatever the shard."""
-AHEAD = 2
+AHEAD = 1
 """Blocks that are read and decoded while the model works on an earlier one."""
 
 Read = Callable[[str], bytes]
@@ -115,7 +116,7 @@ def _prepared(
             failed.set_result(Failure("read", str(err)))
             return failed
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         starts = iter(range(0, len(products), BLOCK))
         waiting: deque[tuple[int, list[list[Future[Floats | Failure]]]]] = deque()
         while True:

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from vitrina.embedder.base import EncoderCard
 from vitrina.embedder.fingerprint import fingerprint, weights
 from vitrina.embedder.precision import best_device, lower_precision
+from vitrina.embedder.quiet import quiet_transformers
 from vitrina.errors import EncoderError
 from vitrina.types import Modality, Vectors
 
@@ -40,7 +42,7 @@ class Pooling(StrEnum):
     CLS = "cls"
     MEAN = "mean"
     MAX = "max"
-    MEAN_SQRT_LEN = "mean_sqrt_len"
+    MEAN_SQRT_LEN = "mean_sqrt_len_tokens"
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,16 @@ def read_form(folder: Path, config: Any, tokenizer: Any) -> TextForm:
 
     Both come from the sentence-transformers files where the model has them. Without them the
     pooling is the mean, as sentence-transformers itself takes it.
-    Raises EncoderError for a pooling that is not one of `Pooling`.
+    Raises EncoderError for a pooling that is not one of `Pooling`, and for further layers.
     """
     pooling = Pooling.MEAN
     modules = _json(folder / "modules.json") or []
     for module in modules:
-        if module["type"].endswith("Pooling"):
+        kind = module["type"].rpartition(".")[2]
+        if kind == "Pooling":
             pooling = _pooling(folder / module["path"] / "config.json")
+        elif kind not in ("Transformer", "Normalize"):
+            raise EncoderError(f"{folder} adds a {kind} layer, which Vitrina does not run")
     limits = [tokenizer.model_max_length, getattr(config, "max_position_embeddings", None)]
     limits.append((_json(folder / "sentence_bert_config.json") or {}).get("max_seq_length"))
     known = [int(limit) for limit in limits if limit and 0 < limit < 1_000_000]
@@ -78,7 +83,7 @@ def _pooling(path: Path) -> Pooling:
             "pooling_mode_cls_token": "cls",
             "pooling_mode_mean_tokens": "mean",
             "pooling_mode_max_tokens": "max",
-            "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len",
+            "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
         }
         chosen = [names.get(key, key) for key, on in config.items() if on is True]
         chosen = [name for name in chosen if name != "include_prompt"]
@@ -96,18 +101,19 @@ class HuggingFaceText:
 
     def __init__(self, folder: Path, model: str, revision: str | None) -> None:
         try:
-            config = AutoConfig.from_pretrained(folder, local_files_only=True)
-            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            # safetensors only: a pickled checkpoint could run code, and so could the repository.
-            self._model: Any = AutoModel.from_pretrained(
-                folder,
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                dtype=torch.float32,
-            ).eval()
-        except (OSError, ValueError, KeyError, ImportError) as err:
-            first = str(err).strip().splitlines()[0]
+            with quiet_transformers():
+                config = AutoConfig.from_pretrained(folder, local_files_only=True)
+                self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+                self._model = _network(folder)
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            ImportError,
+            RuntimeError,
+            SafetensorError,
+        ) as err:
+            first = (str(err).strip().splitlines() or [type(err).__name__])[0]
             raise EncoderError(f"{model}: {folder} does not load as a text model: {first}") from err
         if not self._tokenizer.is_fast:
             raise EncoderError(f"{model}: {folder} has no fast tokenizer (tokenizer.json)")
@@ -124,7 +130,8 @@ class HuggingFaceText:
             "normalised": True,
         }
         self._device = best_device()
-        taken = fingerprint(weights(self._model), settings)
+        used = weights(self._model).items()
+        taken = fingerprint({name: a for name, a in used if not _unused(name)}, settings)
         self._model.to(self._device)
         self._dtype = lower_precision(self._model, lambda: self.encode(PROBES))
         self.card = EncoderCard(
@@ -142,6 +149,9 @@ class HuggingFaceText:
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Texts to (len(texts), dim) float32, L2-normalised, in the order given."""
+        out = np.empty((len(texts), self._model.config.hidden_size), dtype=np.float32)
+        if not len(texts):
+            return out
         encoded = self._tokenizer(
             list(texts),
             truncation=True,
@@ -151,7 +161,6 @@ class HuggingFaceText:
         )
         tokens: list[list[int]] = encoded["input_ids"]
         kinds: list[list[int]] | None = encoded.get("token_type_ids")
-        out = np.empty((len(texts), self._model.config.hidden_size), dtype=np.float32)
         for batch in token_batches([len(ids) for ids in tokens], BATCH_TOKENS):
             out[batch] = self._forward(
                 [tokens[at] for at in batch], [kinds[at] for at in batch] if kinds else None
@@ -177,6 +186,28 @@ class HuggingFaceText:
             pooled = pool(hidden, inputs["attention_mask"], self._form.pooling)
             unit = torch.nn.functional.normalize(pooled, dim=1)
         return unit.cpu().numpy()
+
+
+def _network(folder: Path) -> Any:
+    # safetensors only: a pickled checkpoint could run code, and so could the repository.
+    network, report = AutoModel.from_pretrained(
+        folder,
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        dtype=torch.float32,
+        output_loading_info=True,
+    )
+    # transformers fills what a file lacks with random numbers.
+    lacking = sorted(name for name in report["missing_keys"] if not _unused(name))
+    if lacking:
+        raise ValueError(f"its weights lack {lacking[0]} and {len(lacking) - 1} more")
+    return network.eval()
+
+
+def _unused(weight: str) -> bool:
+    """Whether a weight has no part in the token vectors: BERT's layer over the first token."""
+    return weight.startswith("pooler.")
 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:

@@ -71,14 +71,16 @@ class Thumbnail:
             products = products + block.T @ block
             count += len(block)
         if not count:
-            return cls(np.zeros(1, np.float32), np.zeros((1, 1), np.float32))
+            width = len(describe(Pillow.new("RGB", (1, 1))))
+            return cls(np.zeros(width, np.float32), np.zeros((width, 1), np.float32))
         mean = total / count
         values, vectors = np.linalg.eigh(products / count - np.outer(mean, mean))
         leading = np.argsort(-values, kind="stable")[: min(dim, count, len(values))]
         # The first components are brightness and outline; the square root keeps them from
         # drowning the rest in a cosine, and full whitening would raise the noise instead.
         scale = np.maximum(values[leading], 1e-8) ** -0.25
-        return cls(mean.astype(np.float32), (vectors[:, leading] * scale).astype(np.float32))
+        components = np.ascontiguousarray(vectors[:, leading] * scale, dtype=np.float32)
+        return cls(mean.astype(np.float32), components)
 
     def prepare(self, image: Image) -> Floats:
         """One RGB image to its raw features, (m,) float32; thread-safe."""

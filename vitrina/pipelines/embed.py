@@ -59,7 +59,9 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
         report = EmbedReport(
             str(store.path), len(store.products), done.fresh, len(done.rejected), done.rejections()
         )
-        for modality, encoder in loaded.items():
+        for modality in list(loaded):
+            # Taken out, so that a finished encoder's memory is free for the next one.
+            encoder = loaded.pop(modality)
             job = SpaceJob(
                 store,
                 writer,

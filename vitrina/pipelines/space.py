@@ -94,6 +94,8 @@ class SpaceJob:
         self._hashes = self._products.hashes(modality)
         self._first = first_positions(self._hashes)
         self._located = self._space.locate(self._products)
+        recorded = self._space.entry.errors
+        self._recorded = read_errors(store.layout.root / recorded.path if recorded else None)
         self._errors = self._standing_errors()
         # Of each content, by its first product, a row that can lend its vector; -1 for none.
         self._lender = np.full(len(self._products), -1, dtype=np.int64)
@@ -187,8 +189,9 @@ class SpaceJob:
     def _with_entry(self, manifest: Manifest, shards: tuple[FileEntry, ...]) -> Manifest:
         before = self._space.entry
         errors = before.errors
-        if errors is None or errors.rows != self._errors.num_rows or not shards:
+        if errors is None or not self._errors.equals(self._recorded):
             errors = self._writer.write_errors(self._folder, self._errors)
+            self._recorded = self._errors
         entry = SpaceEntry(before.fingerprint, shards, errors)
         return manifest.with_space(self._space.name, entry)
 
@@ -209,11 +212,12 @@ class SpaceJob:
 
     def _standing_errors(self) -> pa.Table:
         """Failures that still hold: of content that is unchanged, and photos unreadable now."""
-        entry = self._space.entry.errors
-        before = read_errors(self._store.layout.root / entry.path if entry else None)
-        still = failed(self._products, self._modality, before)
+        still = failed(self._products, self._modality, self._recorded)
+        # What could not be read has no hash; this catalogue's photos were read again just now.
+        fresh = self._ingested.fresh
+        still[:fresh] &= self._first[:fresh] >= 0
         ids = self._products.ids.filter(pa.array(still)).cast(pa.string())
-        kept = before.filter(pc.is_in(before.column("product_id"), value_set=ids))
+        kept = self._recorded.filter(pc.is_in(self._recorded.column("product_id"), value_set=ids))
         unreadable = self._ingested.unreadable if self._modality is Modality.IMAGE else []
         rows = [
             error_row(product_id, stage="read", error=reason) for product_id, reason in unreadable

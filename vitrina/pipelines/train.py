@@ -101,9 +101,9 @@ def train(store: Store, options: TrainOptions) -> TrainReport:
         split = _split(store, codes, options)
         fit = FitOptions(kind=options.head, epochs=options.epochs, seed=options.seed)
         classes = len(labels.ids)
-        rows = planned_rows(len(split.train), fit)
+        rows = planned_rows(len(split.train), len(spaces), fit)
         everything = np.flatnonzero(codes >= 0)
-        rows += planned_rows(len(everything), fit) if options.refit else 0
+        rows += planned_rows(len(everything), len(spaces), fit) if options.refit else 0
         title = f"training the {features} {options.head} head"
         with Meter(title, rows, unit="rows", quiet=options.quiet) as meter:
             head = fit_head(gathered, codes, split.train, classes, fit, meter.advance)

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from vitrina.errors import StoreError, StoreLockedError
-from vitrina.store.files import read_json, remove_leftovers, replacing, write_json
-from vitrina.store.layout import FORMAT_VERSION, Layout
+from vitrina.store.files import checksum, read_json, remove_leftovers, replacing, write_json
+from vitrina.store.layout import FORMAT_VERSION, TEMPORARY, Layout
 from vitrina.store.manifest import FileEntry, Manifest
 from vitrina.store.products import Products
 from vitrina.store.space import Space
@@ -36,7 +36,7 @@ class Store:
 
     @classmethod
     def open(cls, path: str | Path, *, create: bool = False) -> Store:
-        """Open a store, or make an empty one if `create`.
+        """Open a store, or if `create` one that its first writer will make.
 
         Raises StoreError if there is none, or it is of another format version.
         """
@@ -44,12 +44,12 @@ class Store:
         if not layout.card.exists():
             if not create:
                 raise StoreError(f"{path} is not a store; `vitrina embed` makes one")
-            if layout.root.is_dir() and any(layout.root.iterdir()):
+            if layout.root.is_dir() and _holds_others(layout):
                 raise StoreError(f"{path} holds other files already; give an empty directory")
             if layout.root.exists() and not layout.root.is_dir():
                 raise StoreError(f"{path} is a file; give a directory")
-            created = datetime.now(UTC).isoformat(timespec="seconds")
-            write_json(layout.card, {"format": FORMAT_VERSION, "created": created})
+            # The first writer makes it: a catalogue that can't be read leaves no empty store.
+            return cls(layout, Manifest())
         version = read_json(layout.card).get("format")
         if version != FORMAT_VERSION:
             raise StoreError(
@@ -131,6 +131,7 @@ class Store:
 
         Raises StoreLockedError at once if another process is writing.
         """
+        self.layout.root.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.layout.lock)
         try:
             lock.acquire(timeout=0)
@@ -141,9 +142,14 @@ class Store:
         try:
             me = {"job": job, "pid": os.getpid(), "host": socket.gethostname()}
             self.layout.owner.write_text(json.dumps(me), encoding="utf-8")
+            if not self.layout.card.exists():
+                created = datetime.now(UTC).isoformat(timespec="seconds")
+                write_json(self.layout.card, {"format": FORMAT_VERSION, "created": created})
             remove_leftovers(self.layout.root)
             self.refresh()
-            yield Writer(self)
+            writer = Writer(self)
+            writer.sweep()
+            yield writer
         finally:
             self.layout.owner.unlink(missing_ok=True)
             lock.release()
@@ -176,6 +182,36 @@ class Writer:
             pq.write_table(errors, temporary, compression="zstd")
         return FileEntry.of(self._layout, path, errors.num_rows)
 
+    def sweep(self) -> None:
+        """Tidy up after a writer that was killed beside its commit.
+
+        Its files have their names already, or those it replaced still lie there, and other
+        readers go by what lies in a folder.
+        """
+        manifest = self._store.manifest
+        live = {entry.path for entry in manifest.products}
+        folders = [self._layout.products]
+        for name, space in manifest.spaces.items():
+            live.update(shard.path for shard in space.shards)
+            folders.append(self._layout.space(name))
+        for folder in folders:
+            for path in folder.glob("part-*.parquet"):
+                if self._layout.relative(path) not in live:
+                    path.unlink()
+        for entry in _errors(manifest):
+            shown = self._layout.errors((self._layout.root / entry.path).parent)
+            if not shown.exists() or checksum(shown) != entry.sha256:
+                self._show(entry)
+
+    def _show(self, errors: FileEntry) -> None:
+        """Let errors.parquet be the table that a commit names."""
+        path = self._layout.root / errors.path
+        with replacing(self._layout.errors(path.parent)) as temporary:
+            shutil.copyfile(path, temporary)
+        for older in path.parent.glob(".errors-*.parquet"):
+            if older != path:
+                older.unlink()
+
     def _retire(self, before: Manifest, after: Manifest) -> None:
         # Other readers go by what lies in the folder, so a product part that is no longer
         # live must not stay beside those that are; and errors.parquet follows the commit.
@@ -184,12 +220,15 @@ class Writer:
             if entry.path not in live:
                 (self._layout.root / entry.path).unlink(missing_ok=True)
         for entry in _errors(after) - _errors(before):
-            path = self._layout.root / entry.path
-            with replacing(self._layout.errors(path.parent)) as temporary:
-                shutil.copyfile(path, temporary)
-            for older in path.parent.glob(".errors-*.parquet"):
-                if older != path:
-                    older.unlink()
+            self._show(entry)
+
+
+def _holds_others(layout: Layout) -> bool:
+    # A writer killed before it made `store.json` leaves only its lock and that file's beginning.
+    ours = (layout.lock, layout.owner)
+    return any(
+        path not in ours and not path.name.startswith(TEMPORARY) for path in layout.root.iterdir()
+    )
 
 
 def _errors(manifest: Manifest) -> set[FileEntry]:

@@ -1,0 +1,296 @@
+"""The commands as their user runs them: the main job on the sample, and each way to fail."""
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from vitrina import cli
+from vitrina.data.sample import write_sample
+from vitrina.store.store import Store
+
+
+def run(*arguments: object) -> int:
+    """Run the command line in this process; returns its exit code."""
+    sys.argv = ["vitrina", *map(str, arguments)]
+    try:
+        cli.main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+@pytest.fixture(autouse=True)
+def own_argv(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["vitrina"])
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory):
+    """A sample catalogue and a store over it, with an index and a head."""
+    root = tmp_path_factory.mktemp("shelf")
+    sample = write_sample(root / "catalogue", products=300, seed=1)
+    argv, sys.argv = sys.argv, []
+    store = root / "store"
+    models = ("--text-model", "lexical", "--image-model", "thumbnail")
+    assert run("embed", sample.train, "--store", store, "--images", sample.images, *models) == 0
+    assert run("index", store) == 0
+    assert run("train", store, "--head", "logistic") == 0
+    sys.argv = argv
+    return root, sample, store
+
+
+@pytest.fixture
+def own_store(shelf, tmp_path):
+    """A copy of the store that a test may change."""
+    shutil.copytree(shelf[2], tmp_path / "store")
+    return tmp_path / "store"
+
+
+def error_line(capsys) -> str:
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith("vitrina: ")
+    return lines[0]
+
+
+def test_predictions_are_one_row_per_product_in_order(shelf, tmp_path, capsys):
+    _, sample, store = shelf
+    out = tmp_path / "predictions.parquet"
+    assert run("classify", sample.test, "--store", store, "--out", out, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    rows = pq.read_table(out).to_pylist()
+    given = pq.read_table(sample.test).column("product_id").to_pylist()
+    assert [row["product_id"] for row in rows] == given
+    assert report["products"] == len(given) == len(rows)
+    assert report["accepted"] == sum(row["accepted"] for row in rows)
+    truth = {row["product_id"]: row for row in pq.read_table(sample.truth).to_pylist()}
+    for row in rows:
+        assert row["has_image"] == (truth[row["product_id"]]["photo"] == "ok")
+        shares = [one["probability"] for one in row["top_k"]]
+        assert shares == sorted(shares, reverse=True)
+        assert row["top_k"][0]["category_id"] == row["predicted_category_id"]
+        assert row["probability"] == pytest.approx(shares[0])
+        scores = [one["score"] for one in row["neighbours"]]
+        assert len(scores) == 10
+        assert scores == sorted(scores, reverse=True)
+    right = [r["predicted_category_id"] == truth[r["product_id"]]["true_category_id"] for r in rows]
+    assert np.mean(right) > 0.6
+
+
+def test_broken_photos_of_a_batch_are_listed_beside_the_predictions(shelf, tmp_path):
+    _, sample, store = shelf
+    out = tmp_path / "predictions.parquet"
+    batch = tmp_path / "batch.parquet"
+    truth = pq.read_table(sample.truth).to_pylist()
+    broken = [r["product_id"] for r in truth if r["photo"] == "broken" and r["split"] == "train"]
+    table = pq.read_table(sample.train)
+    keep = pa.array([one in broken for one in table.column("product_id").to_pylist()])
+    pq.write_table(table.filter(keep).drop_columns(["category_id"]), batch)
+    assert broken
+    code = run("classify", batch, "--store", store, "--out", out, "--images", sample.images)
+    assert code == 0
+    errors = pq.read_table(tmp_path / "predictions.errors.parquet").to_pylist()
+    assert {int(row["product_id"]) for row in errors} == set(broken)
+    assert all(row["error"] for row in errors)
+    assert len(pq.read_table(out)) == len(broken)
+
+
+@pytest.mark.parametrize("name", ["submission.parquet", "submission.csv"])
+def test_submission_has_two_columns_and_no_gap(shelf, tmp_path, name):
+    _, sample, store = shelf
+    out = tmp_path / name
+    code = run("classify", sample.test, "--store", store, "--out", out, "--format", "submission")
+    assert code == 0
+    if name.endswith("csv"):
+        header, *lines = out.read_text().splitlines()
+        assert header == '"product_id","predicted_category_id"'
+        assert len(lines) == sample.test_products
+        return
+    table = pq.read_table(out)
+    assert table.column_names == ["product_id", "predicted_category_id"]
+    assert table.num_rows == sample.test_products
+    assert table.column("predicted_category_id").null_count == 0
+
+
+def test_neighbours_by_product_text_and_image(shelf, tmp_path, capsys):
+    _, sample, store = shelf
+    truth = pq.read_table(sample.truth).to_pylist()
+    copy = next(
+        r for r in truth if r["same_photo"] and r["same_text"] and r["split"] == "train"
+        and r["photo"] == "ok"
+    )  # fmt: skip
+    assert run("neighbours", store, "--product", copy["product_id"], "-k", 3, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found) == 3
+    assert found[0]["product_id"] == copy["duplicate_of"]
+    assert found[0]["score"] == pytest.approx(1, abs=1e-3)
+    assert copy["product_id"] not in [one["product_id"] for one in found]
+
+    assert run("neighbours", store, "--text", found[0]["title"], "--json") == 0
+    by_text = json.loads(capsys.readouterr().out)
+    assert found[0]["title"] in [one["title"] for one in by_text]
+
+    import zipfile
+
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(zipfile.ZipFile(sample.images).read(f"images/train/{copy['product_id']}.jpg"))
+    assert run("neighbours", "--store", store, "--image", photo, "-k", 2, "--json") == 0
+    by_image = json.loads(capsys.readouterr().out)
+    pair = {copy["product_id"], copy["duplicate_of"]}
+    assert {one["product_id"] for one in by_image} == pair
+
+
+def test_info_tells_what_is_there(shelf, capsys):
+    _, sample, store = shelf
+    assert run("info", store, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["products"] == sample.train_products
+    assert found["categories"] == sample.categories
+    assert {space["name"] for space in found["spaces"]} == {"text-lexical", "image-thumbnail"}
+    assert [card["features"] for card in found["indexes"]] == ["fused"]
+    assert [model["name"] for model in found["models"]] == ["fused-logistic"]
+    assert run("info", store) == 0
+    assert f"done: {store}" in capsys.readouterr().out
+
+
+def test_a_rerun_remembers_how_the_catalogue_was_read(shelf, own_store, capsys):
+    _, sample, _ = shelf
+    assert run("embed", sample.train, "--store", own_store, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [space["space"] for space in report["spaces"]] == ["text-lexical", "image-thumbnail"]
+    assert [space["embedded"] for space in report["spaces"]] == [0, 0]
+
+
+def test_a_second_writer_is_refused(shelf, own_store, capsys):
+    _, sample, _ = shelf
+    with Store.open(own_store).writer("embed"):
+        for command in (["embed", sample.train, "--store"], ["index"], ["train"]):
+            assert run(*command, own_store) == 1
+            assert "is being written by `vitrina embed` (process" in error_line(capsys)
+    assert run("index", own_store) == 0
+
+
+def test_a_head_of_other_vectors_is_refused(shelf, own_store, capsys):
+    _, sample, _ = shelf
+    assert (
+        run("embed", sample.test, "--store", own_store, "--refit", "--text-model", "lexical") == 0
+    )
+    capsys.readouterr()
+    before = sorted(path.name for path in own_store.rglob("*"))
+    assert run("neighbours", own_store, "--text", "кружка") == 1
+    line = error_line(capsys)
+    prints = re.findall(r"[0-9a-f]{12,}", line)
+    assert len(set(prints)) >= 2
+    assert "run `vitrina index` again" in line
+    assert sorted(path.name for path in own_store.rglob("*")) == before
+
+
+def test_an_edited_space_is_refused_by_the_head(own_store, shelf, tmp_path, capsys):
+    _, sample, _ = shelf
+    (path,) = own_store.glob("models/fused-logistic-*/model.json")
+    card = json.loads(path.read_text())
+    card["inputs"][0]["fingerprint"] = "0" * 64
+    path.write_text(json.dumps(card))
+    out = tmp_path / "out.parquet"
+    assert run("classify", sample.test, "--store", own_store, "--out", out) == 1
+    line = error_line(capsys)
+    assert "000000000000" in line
+    assert "vitrina train" in line
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--images", "nowhere.zip"], ["nowhere.zip", "--images"]),
+        (["--title-column", "tittle"], ["tittle", "text_fields", "--title-column"]),
+        (["--category-column", "catgory"], ["catgory", "--category-column"]),
+        (["--text-model", "nothing-here"], ["nothing-here", "lexical"]),
+        (["--text-model", "thumbnail"], ["thumbnail", "image"]),
+        (["--text-model", "none", "--image-model", "none"], ["none"]),
+    ],
+)
+def test_bad_options_give_one_line_and_no_store(shelf, tmp_path, capsys, arguments, words):
+    _, sample, _ = shelf
+    options = ["--images", sample.images, "--text-model", "lexical", "--image-model", "thumbnail"]
+    for flag, value in zip(arguments[::2], arguments[1::2], strict=True):
+        options += [flag, value]
+    assert run("embed", sample.train, "--store", tmp_path / "new", *options) == 1
+    line = error_line(capsys)
+    for word in words:
+        assert word in line
+    assert not (tmp_path / "new" / "products").exists()
+
+
+def test_an_unreachable_hub_names_the_ways_on(shelf, tmp_path, capsys, monkeypatch):
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    def offline(*_, **__):
+        raise LocalEntryNotFoundError("Got: ConnectError: Name or service not known")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
+    _, sample, _ = shelf
+    assert run("embed", sample.train, "--store", tmp_path / "new") == 1
+    line = error_line(capsys)
+    for way in ("cointegrated/rubert-tiny2", "local directory", "cache", "lexical"):
+        assert way in line
+
+
+def test_a_missing_catalogue_store_or_head(shelf, tmp_path, capsys):
+    _, sample, _ = shelf
+    assert run("embed", tmp_path / "no.parquet", "--store", tmp_path / "s") == 1
+    assert "no.parquet" in error_line(capsys)
+    assert not (tmp_path / "s").exists()
+    assert run("info", tmp_path / "s") == 1
+    assert "is not a store" in error_line(capsys)
+    embed = ["embed", sample.train, "--store", tmp_path / "s", "--text-model", "lexical"]
+    assert run(*embed, "--image-model", "none") == 0
+    capsys.readouterr()
+    assert run("classify", sample.test, "--store", tmp_path / "s", "--out", tmp_path / "o") == 1
+    assert "vitrina train" in error_line(capsys)
+
+
+def test_usage_errors_exit_with_2(shelf):
+    assert run("neighbours", shelf[2]) == 2
+    assert run("train", shelf[2], "--epochs", "0") == 2
+    assert run("nonsense") == 2
+
+
+def test_every_command_and_option_has_help():
+    import typer
+
+    group = typer.main.get_command(cli.app)
+    assert set(group.commands) == {
+        "demo", "embed", "index", "train", "classify", "neighbours", "info",
+    }  # fmt: skip
+    for name, command in group.commands.items():
+        assert command.help, name
+        for option in command.params:
+            assert getattr(option, "help", None), f"{name} {option.name}"
+
+
+def test_demo_writes_its_catalogue_alone(tmp_path):
+    assert run("demo", "--out", tmp_path, "--products", 60, "--catalogue-only") == 0
+    names = {path.name for path in Path(tmp_path).iterdir()}
+    assert {"train.parquet", "test.parquet", "images.zip", "truth.parquet"} <= names
+
+
+@pytest.mark.slow
+def test_the_demo_shows_what_it_promises(tmp_path, capsys):
+    assert run("demo", "--out", tmp_path / "demo", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    scores = {head["features"]: head["validation"]["weighted_f1"] for head in report["heads"]}
+    assert scores["fused"] > max(scores["text"], scores["image"])
+    truth = pq.read_table(tmp_path / "demo/catalogue/truth.parquet").to_pylist()
+    broken = [r for r in truth if r["photo"] == "broken" and r["split"] == "train"]
+    assert report["broken_photos_in_errors"] == len(broken) > 0
+    assert run("demo", "--out", tmp_path / "demo") == 1
+    assert "--out" in capsys.readouterr().err

@@ -1,0 +1,585 @@
+import hashlib
+import io
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from catalogue_files import jsonl
+from PIL import Image
+
+from vitrina.data.catalogue import Catalogue
+from vitrina.embedder.base import EncoderCard, normalise
+from vitrina.errors import (
+    CatalogueError,
+    EncoderError,
+    FingerprintError,
+    ImageError,
+    StoreError,
+    TooManyFailuresError,
+)
+from vitrina.pipelines import embed as embed_module
+from vitrina.pipelines import encoders
+from vitrina.pipelines import space as space_module
+from vitrina.pipelines.build import build_index
+from vitrina.pipelines.embed import embed
+from vitrina.pipelines.neighbours import Index
+from vitrina.pipelines.space import EmbedOptions
+from vitrina.store.store import Store
+from vitrina.types import Features, Modality
+
+TEXT, IMAGE = Modality.TEXT, Modality.IMAGE
+BUILT_IN = EmbedOptions(text="lexical", image="thumbnail", shard_rows=32, max_failures=1.0)
+STUBS = EmbedOptions(text="hf:team/words", image="timm:colours", shard_rows=3, max_failures=1.0)
+
+
+# -- stand-ins, and a catalogue that is easy to change ---------------------------------------------
+
+
+class Words:
+    """A text encoder that remembers what it was asked."""
+
+    def __init__(self):
+        self.seen = []
+        self.card = EncoderCard(TEXT, "hf:team/words", None, "a1" * 32, 8, {})
+
+    def encode(self, texts):
+        self.seen.extend(texts)
+        digests = [hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts]
+        return normalise(np.array([list(one) for one in digests]).reshape(-1, 8) - 127.5)
+
+
+class Colours:
+    """An image encoder of mean colours that remembers what it was asked."""
+
+    edge = 8
+
+    def __init__(self):
+        self.seen = []
+        self.card = EncoderCard(IMAGE, "timm:colours", None, "b2" * 32, 4, {})
+
+    def prepare(self, image):
+        return np.append(np.asarray(image, np.float32).mean(axis=(0, 1)), np.float32(100))
+
+    def encode(self, prepared):
+        self.seen.extend(one[:3].astype(int).tolist() for one in prepared)
+        return normalise(np.stack(prepared))
+
+
+def use_stubs(patch):
+    stubs = {TEXT: Words(), IMAGE: Colours()}
+    patch(embed_module, "load_if_named", lambda _, modality: stubs[modality])
+    return stubs
+
+
+@pytest.fixture
+def stubs(monkeypatch):
+    return use_stubs(monkeypatch.setattr)
+
+
+def photo(red, green, blue):
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16), (red, green, blue)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+RED, GREEN, BLUE, GREY = photo(250, 0, 0), photo(0, 250, 0), photo(0, 0, 250), photo(9, 9, 9)
+BROKEN = RED[:40]
+
+# id, title, category, photo
+FIRST = [
+    (1, "чай", 10, RED),
+    (2, "мыло", 11, GREEN),
+    (3, "чай", 10, BLUE),
+    (4, "сок", None, BROKEN),
+    (5, "", 11, RED),
+    (6, "кофе", 10, None),
+    (7, "чай", 11, GREEN),
+    (8, "хлеб", 10, GREY),
+]
+# 1 as it was, 2 renamed, 4 has a good photo, 8 a bad one, 9 is new; the others are not mentioned.
+SECOND = [
+    (9, "чай", 10, RED),
+    (1, "чай", 10, RED),
+    (4, "сок", None, BLUE),
+    (2, "мыло хозяйственное", 11, GREEN),
+    (8, "хлеб", 10, BROKEN),
+]
+
+
+def catalogue_of(folder, rows):
+    images = folder / "images"
+    images.mkdir(parents=True)
+    for product_id, _, _, data in rows:
+        if data is not None:
+            (images / f"{product_id}.png").write_bytes(data)
+    names = ("product_id", "title", "category_id")
+    path = jsonl(folder / "goods.jsonl", *(dict(zip(names, row, strict=False)) for row in rows))
+    return Catalogue.read(path, images=images, image_template="{product_id}.png")
+
+
+def run(path, catalogue, options=STUBS):
+    return embed(catalogue, Store.open(path, create=True), options)
+
+
+def vectors_of(path, modality):
+    """Each product's live vector, by id."""
+    store = Store.open(path)
+    space, ids = store.space(modality), store.products.ids.to_pylist()
+    return {
+        ids[at]: vector
+        for positions, block in space.stream(store.products)
+        for at, vector in zip(positions, block, strict=True)
+    }
+
+
+def shard_ids(path, space):
+    return [
+        pd.read_parquet(part)["product_id"].tolist()
+        for part in sorted((path / "spaces" / space).glob("part-*.parquet"))
+    ]
+
+
+def data_files(path):
+    """What other readers see of a store: every byte of it, by name."""
+    patterns = ("products/*", "spaces/*/part-*", "spaces/*/space.json", "**/errors.parquet")
+    files = sorted(file for pattern in patterns for file in path.glob(pattern))
+    return {str(file.relative_to(path)): file.read_bytes() for file in files}
+
+
+def failures(path, space):
+    frame = pd.read_parquet(path / "spaces" / space / "errors.parquet")
+    return {
+        product: (stage, error)
+        for product, stage, error in zip(
+            frame["product_id"], frame["stage"], frame["error"], strict=True
+        )
+    }
+
+
+# -- the built-in encoders over the sample --------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shelf(sample, tmp_path_factory):
+    path = tmp_path_factory.mktemp("embed") / "shelf"
+    report = run(path, Catalogue.read(sample.train, images=sample.images), BUILT_IN)
+    return path, report
+
+
+@pytest.mark.parametrize("space", ["text-lexical", "image-thumbnail"])
+def test_every_product_with_content_has_one_row_of_unit_length(shelf, space):
+    path, _ = shelf
+    products = pd.read_parquet(path / "products")
+    column = "text_hash" if space.startswith("text") else "image_hash"
+    errors = pd.read_parquet(path / "spaces" / space / "errors.parquet")
+    expected = products.dropna(subset=column).set_index("product_id")[column]
+    expected = expected.drop(errors["product_id"].astype(int))
+    parts = sorted((path / "spaces" / space).glob("part-*.parquet"))
+    frame = pd.concat([pd.read_parquet(part) for part in parts])
+    assert frame["product_id"].is_unique
+    assert dict(zip(frame["product_id"], frame["content_hash"], strict=True)) == dict(expected)
+    # Rows are float16: 11 bits of each coordinate.
+    lengths = np.linalg.norm(np.stack(frame["embedding"]).astype(np.float32), axis=1)
+    assert np.abs(lengths - 1).max() < 1e-3
+    for _, same in frame.groupby("content_hash")["embedding"]:
+        assert all(np.array_equal(vector, same.iloc[0]) for vector in same)
+
+
+def test_the_report_counts_each_content_once(shelf):
+    path, report = shelf
+    products = pd.read_parquet(path / "products")
+    text, image = report.spaces
+    failed = len(failures(path, "image-thumbnail"))
+    assert (report.products, report.fresh, report.rejected) == (102, 102, 0)
+    assert text.embedded == products["text_hash"].nunique()
+    assert text.embedded + text.reused == 102
+    assert (text.failed, text.missing, text.unchanged) == (0, 0, 0)
+    assert image.missing == products["image_hash"].isna().sum()
+    assert image.failed == failed
+    assert image.embedded + image.reused + image.failed + image.missing == 102
+    assert text.reused > 0
+    assert image.reused > 0
+
+
+def test_broken_photos_stand_in_the_errors_and_missing_ones_do_not(shelf, sample):
+    path, _ = shelf
+    truth = pd.read_parquet(sample.truth).query("split == 'train' and photo == 'broken'")
+    errors = failures(path, "image-thumbnail")
+    assert set(errors) == set(truth["product_id"].astype(str))
+    assert {stage for stage, _ in errors.values()} == {"decode"}
+    empty, page, cut = sorted(reason for _, reason in errors.values())
+    assert (empty, page) == ("empty file", "not an image: an HTML page")
+    assert cut.endswith("bytes")
+    assert failures(path, "text-lexical") == {}
+
+
+def test_a_second_run_embeds_nothing_and_leaves_every_byte(shelf, sample):
+    path, first = shelf
+    before = data_files(path)
+    again = run(path, Catalogue.read(sample.train, images=sample.images), BUILT_IN)
+    assert data_files(path) == before
+    for old, new in zip(first.spaces, again.spaces, strict=True):
+        assert (new.embedded, new.reused) == (0, 0)
+        assert new.unchanged == old.embedded + old.reused
+        assert (new.failed, new.missing, new.space) == (old.failed, old.missing, old.space)
+
+
+def test_a_refit_makes_a_new_space_and_what_was_built_on_the_old_is_refused(sample, tmp_path):
+    path = tmp_path / "shelf"
+    catalogue = Catalogue.read(sample.train)
+    run(path, catalogue, EmbedOptions(text="lexical"))
+    store = Store.open(path)
+    old = store.space(TEXT)
+    build_index(store, Features.TEXT)
+    before = data_files(path)
+    report = run(path, catalogue, EmbedOptions(text="lexical", refit=True, seed=1))
+    store.refresh()
+    new = store.space(TEXT)
+    assert new.name == report.spaces[0].space == f"text-lexical-{new.entry.fingerprint[:8]}"
+    assert old.entry.fingerprint != new.entry.fingerprint
+    assert data_files(path).items() >= before.items()
+    with pytest.raises(FingerprintError) as refused:
+        Index.open(store, Features.TEXT)
+    assert old.entry.fingerprint in str(refused.value)
+    assert new.entry.fingerprint in str(refused.value)
+    # Without --refit the newest fit goes on serving.
+    again = run(path, catalogue, EmbedOptions(text="lexical", seed=2))
+    assert (again.spaces[0].space, again.spaces[0].embedded) == (new.name, 0)
+    # An encoder that is no longer the one that made a space serves nobody.
+    fitted = store.path / old.card["encoder"] / "lexical.safetensors"
+    fitted.write_bytes((store.path / new.card["encoder"] / "lexical.safetensors").read_bytes())
+    with pytest.raises(FingerprintError) as refused:
+        encoders.encoder_of(store, old)
+    assert old.entry.fingerprint[:12] in str(refused.value)
+    assert new.entry.fingerprint[:12] in str(refused.value)
+
+
+# -- what is embedded, and what is not ------------------------------------------------------------
+
+
+def test_each_content_is_encoded_once_and_every_product_has_its_row(tmp_path, stubs):
+    report = run(tmp_path / "shelf", catalogue_of(tmp_path / "a", FIRST))
+    assert stubs[TEXT].seen == ["чай", "мыло", "сок", "кофе", "хлеб"]
+    assert stubs[IMAGE].seen == [[250, 0, 0], [0, 250, 0], [0, 0, 250], [9, 9, 9]]
+    assert shard_ids(tmp_path / "shelf", "text-words") == [[1, 3, 7], [2, 4, 6], [8]]
+    # The photo of 4 is in the second shard's plan and fails there.
+    assert shard_ids(tmp_path / "shelf", "image-colours") == [[1, 5, 2], [7, 3], [8]]
+    text = vectors_of(tmp_path / "shelf", TEXT)
+    expected = Words().encode(["чай"])[0].astype(np.float16).astype(np.float32)
+    assert [text[at].tolist() for at in (1, 3, 7)] == [expected.tolist()] * 3
+    image = vectors_of(tmp_path / "shelf", IMAGE)
+    assert image[1].tolist() == image[5].tolist() != image[2].tolist() == image[7].tolist()
+    done = {(one.embedded, one.reused, one.failed, one.missing) for one in report.spaces}
+    assert done == {(5, 2, 0, 1), (4, 2, 1, 1)}
+
+
+def test_only_what_changed_is_embedded_and_others_are_kept(tmp_path, stubs):
+    path = tmp_path / "shelf"
+    run(path, catalogue_of(tmp_path / "a", FIRST))
+    before, texts = data_files(path), vectors_of(path, TEXT)
+    for stub in stubs.values():
+        stub.seen.clear()
+    report = run(path, catalogue_of(tmp_path / "b", SECOND))
+    assert stubs[TEXT].seen == ["мыло хозяйственное"]
+    # Blue and red are there already, and green did not change.
+    assert stubs[IMAGE].seen == []
+    assert (report.products, report.fresh) == (9, 5)
+    assert Store.open(path).products.ids.to_pylist() == [9, 1, 4, 2, 8, 3, 5, 6, 7]
+    after = vectors_of(path, TEXT)
+    assert set(after) == {1, 2, 3, 4, 6, 7, 8, 9}
+    assert all(after[at].tolist() == texts[at].tolist() for at in (1, 3, 4, 6, 7, 8))
+    assert after[9].tolist() == texts[1].tolist()
+    assert after[2].tolist() != texts[2].tolist()
+    images = vectors_of(path, IMAGE)
+    assert set(images) == {1, 2, 3, 4, 5, 7, 9}
+    assert images[4].tolist() == images[3].tolist()
+    kept = {name: data for name, data in before.items() if "part-" in name and "spaces" in name}
+    assert data_files(path).items() >= kept.items()
+
+
+def test_a_new_title_leaves_the_image_alone_and_a_new_category_both(tmp_path, stubs):
+    path = tmp_path / "shelf"
+    run(path, catalogue_of(tmp_path / "a", FIRST))
+    for stub in stubs.values():
+        stub.seen.clear()
+    renamed = [(1, "чай зелёный", 10, RED), *FIRST[1:]]
+    run(path, catalogue_of(tmp_path / "b", renamed))
+    assert (stubs[TEXT].seen, stubs[IMAGE].seen) == (["чай зелёный"], [])
+    moved = [(1, "чай зелёный", 99, RED), *FIRST[1:]]
+    run(path, catalogue_of(tmp_path / "c", moved))
+    assert (stubs[TEXT].seen, stubs[IMAGE].seen) == (["чай зелёный"], [])
+    labels = Store.open(path).products.categories()
+    assert labels.ids == (10, 11, 99)
+    assert labels.codes.tolist() == [2, 1, 0, -1, 1, 0, 1, 0]
+
+
+def test_float32_is_kept_as_it_was_made(tmp_path, stubs):
+    options = EmbedOptions(text="hf:team/words", image="none", dtype="float32")
+    run(tmp_path / "shelf", catalogue_of(tmp_path / "a", FIRST), options)
+    assert vectors_of(tmp_path / "shelf", TEXT)[2].tolist() == Words().encode(["мыло"])[0].tolist()
+    assert stubs[IMAGE].seen == []
+    # A store remembers its models.
+    again = run(tmp_path / "shelf", catalogue_of(tmp_path / "b", FIRST), EmbedOptions())
+    assert [(one.space, one.unchanged, one.embedded) for one in again.spaces] == [
+        ("text-words", 7, 0)
+    ]
+
+
+# -- failures -------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("stubs")
+def test_the_errors_are_those_of_the_catalogue_as_it_is_now(tmp_path):
+    path = tmp_path / "shelf"
+    run(path, catalogue_of(tmp_path / "a", FIRST))
+    assert list(failures(path, "image-colours")) == ["4"]
+    # As many as before, and others.
+    report = run(path, catalogue_of(tmp_path / "b", SECOND))
+    assert list(failures(path, "image-colours")) == ["8"]
+    assert report.spaces[1].failed == 1
+    run(path, catalogue_of(tmp_path / "c", SECOND[:-1]))
+    assert list(failures(path, "image-colours")) == ["8"]
+
+
+@pytest.mark.usefixtures("stubs")
+def test_a_photo_that_failed_is_tried_again_only_when_it_changes(tmp_path, monkeypatch):
+    tried, encode = [], space_module.encode_photos
+
+    def watched(encoder, products, *others):
+        tried.extend(Path(photo).name for photos in products for photo in photos)
+        return encode(encoder, products, *others)
+
+    monkeypatch.setattr(space_module, "encode_photos", watched)
+    path = tmp_path / "shelf"
+    run(path, catalogue_of(tmp_path / "a", FIRST))
+    assert tried == ["1.png", "2.png", "3.png", "4.png", "8.png"]
+    run(path, catalogue_of(tmp_path / "b", FIRST))
+    assert len(tried) == 5
+    run(path, catalogue_of(tmp_path / "c", [(4, "сок", None, BROKEN[:-1])]))
+    assert tried[5:] == ["4.png"]
+
+
+@pytest.mark.usefixtures("stubs")
+def test_a_photo_that_cannot_be_read_is_reported_once_and_while_it_lasts(tmp_path, monkeypatch):
+    path = tmp_path / "shelf"
+    catalogue = catalogue_of(tmp_path / "a", FIRST)
+    source = type(catalogue.images)
+    read = source.read
+
+    def broken(self, reference):
+        if reference.endswith("2.png"):
+            raise ImageError("damaged in the archive")
+        return read(self, reference)
+
+    monkeypatch.setattr(source, "read", broken)
+    for _ in range(3):
+        report = run(path, catalogue)
+        errors = pd.read_parquet(path / "spaces/image-colours/errors.parquet")
+        assert sorted(errors["product_id"]) == ["2", "4"]
+        assert failures(path, "image-colours")["2"] == ("read", "damaged in the archive")
+        assert report.spaces[1].failed == 2
+    # Another catalogue that does not mention it leaves it standing.
+    run(path, catalogue_of(tmp_path / "b", [FIRST[0]]))
+    assert sorted(failures(path, "image-colours")) == ["2", "4"]
+    monkeypatch.setattr(source, "read", read)
+    run(path, catalogue)
+    assert list(failures(path, "image-colours")) == ["4"]
+    # Nor is one reported that is gone.
+    monkeypatch.setattr(source, "read", broken)
+    gone = [(2, "мыло", 11, None), *FIRST[:1], *FIRST[2:]]
+    run(path, catalogue_of(tmp_path / "c", gone))
+    assert list(failures(path, "image-colours")) == ["4"]
+
+
+def test_too_many_failures_end_the_run_with_what_is_done_kept(tmp_path, stubs):
+    rows = [(at, f"т{at}", None, photo(at, at, at)) for at in range(1, 7)]
+    rows += [(at, f"т{at}", None, BROKEN + bytes([at])) for at in range(7, 13)]
+    path = tmp_path / "shelf"
+    options = EmbedOptions(
+        text="hf:team/words", image="timm:colours", shard_rows=3, max_failures=0.2
+    )
+    with pytest.raises(TooManyFailuresError) as ended:
+        run(path, catalogue_of(tmp_path / "a", rows), options)
+    message = str(ended.value)
+    assert "3 of 12 products failed, more than --max-failures 0.2" in message
+    assert str(path / "spaces/image-colours/errors.parquet") in message
+    assert "\n" not in message
+    assert len(stubs[IMAGE].seen) == 6
+    assert sorted(failures(path, "image-colours")) == ["7", "8", "9"]
+    assert shard_ids(path, "image-colours") == [[1, 2, 3], [4, 5, 6]]
+    assert len(vectors_of(path, TEXT)) == 12
+    run(path, catalogue_of(tmp_path / "b", rows))
+    assert len(stubs[IMAGE].seen) == 6
+    assert len(failures(path, "image-colours")) == 6
+    assert sorted(vectors_of(path, IMAGE)) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.usefixtures("stubs")
+def test_rejected_rows_land_in_the_store_with_their_numbers(tmp_path):
+    path = jsonl(
+        tmp_path / "goods.jsonl",
+        {"product_id": 1, "title": "чай"},
+        {"title": "мыло"},
+        {"product_id": 1, "title": "сок"},
+        "{broken",
+    )
+    options = EmbedOptions(text="hf:team/words")
+    report = run(tmp_path / "shelf", Catalogue.read(path), options)
+    assert (report.products, report.rejected) == (1, 3)
+    rows = pd.read_parquet(tmp_path / "shelf/errors.parquet")
+    assert rows["row"].tolist() == [2, 3, 4]
+    assert rows["product_id"].fillna("").tolist() == ["", "1", ""]
+    assert rows["stage"].tolist() == ["read"] * 3
+    assert rows["error"][0] == "no product_id"
+    assert "seen before" in rows["error"][1]
+    assert "JSON" in rows["error"][2]
+    fixed = jsonl(tmp_path / "fixed.jsonl", {"product_id": 2, "title": "мыло"})
+    run(tmp_path / "shelf", Catalogue.read(fixed), options)
+    assert len(pd.read_parquet(tmp_path / "shelf/errors.parquet")) == 0
+
+
+@pytest.mark.usefixtures("stubs")
+def test_a_catalogue_that_does_not_fit_changes_nothing(tmp_path):
+    shelf = tmp_path / "shelf"
+    options = EmbedOptions(text="hf:team/words")
+    run(shelf, catalogue_of(tmp_path / "a", FIRST))
+    before = data_files(shelf)
+    strings = jsonl(tmp_path / "strings.jsonl", {"product_id": "1a", "title": "чай"})
+    with pytest.raises(StoreError, match=r"product ids are string, but those in .* are int64"):
+        run(shelf, Catalogue.read(strings), options)
+    labels = {"product_id": 1, "title": "чай", "category_id": "tea"}
+    with pytest.raises(StoreError, match=r"category ids are string, but those in .* are int64"):
+        run(shelf, Catalogue.read(jsonl(tmp_path / "labels.jsonl", labels)), options)
+    useless = jsonl(tmp_path / "useless.jsonl", {"product_id": 2**70, "title": "чай"})
+    with pytest.raises(CatalogueError, match="no row can be used"):
+        run(shelf, Catalogue.read(useless), options)
+    with pytest.raises(EncoderError, match="say where the photos are with --images"):
+        run(shelf, Catalogue.read(useless), STUBS)
+    with pytest.raises(EncoderError, match="nothing to embed"):
+        run(shelf, Catalogue.read(useless), EmbedOptions(text="none"))
+    assert data_files(shelf) == before
+
+
+# -- killed and resumed ---------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """What no `except Exception` swallows."""
+
+
+def _rows(count):
+    return [(at, f"т{at % 17}", at % 3, photo(at % 13, 0, 0)) for at in range(count)]
+
+
+@pytest.mark.usefixtures("stubs")
+@pytest.mark.parametrize("call", [1, 2, 5, 6, 9])
+def test_a_run_stopped_at_a_shard_and_resumed_gives_the_same_bytes(tmp_path, monkeypatch, call):
+    catalogue = catalogue_of(tmp_path / "a", [*_rows(14), *((20, "я", 1, BROKEN),)])
+    run(tmp_path / "whole", catalogue)
+    write, calls = space_module.write_shard, []
+
+    def stopping(*arguments):
+        calls.append(arguments)
+        if len(calls) == call:
+            raise Killed
+        write(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(space_module, "write_shard", stopping)
+        with pytest.raises(Killed):
+            run(tmp_path / "resumed", catalogue)
+    run(tmp_path / "resumed", catalogue)
+    assert data_files(tmp_path / "resumed") == data_files(tmp_path / "whole")
+
+
+@pytest.mark.usefixtures("stubs")
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_an_update_stopped_at_any_rename_and_resumed_gives_the_same_bytes(
+    tmp_path, monkeypatch, after
+):
+    first, second = catalogue_of(tmp_path / "a", FIRST), catalogue_of(tmp_path / "b", SECOND)
+    # Syncing makes it slow, and no test can see whether it was done.
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    run(tmp_path / "whole", first)
+    run(tmp_path / "whole", second)
+    expected = data_files(tmp_path / "whole")
+    rename, unlink = Path.replace, Path.unlink
+    renames = 0
+    while True:
+        path, left = tmp_path / f"shelf{renames}", [renames]
+        run(path, first)
+
+        def stopping(self, target, left=left):
+            if left[0] == 0 and not after:
+                left[0] -= 1
+                raise Killed
+            moved = rename(self, target)
+            left[0] -= 1
+            if left[0] == -1 and after:
+                raise Killed
+            return moved
+
+        # A killed process cleans nothing up.
+        def lasting(self, missing_ok=False, left=left):
+            if left[0] >= 0:
+                unlink(self, missing_ok=missing_ok)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", stopping)
+            patch.setattr(Path, "unlink", lasting)
+            try:
+                run(path, second)
+                stopped = False
+            except Killed:
+                stopped = True
+        run(path, second)
+        assert data_files(path) == expected, f"stopped at rename {renames}"
+        if not stopped:
+            break
+        renames += 1
+    # Two manifests and a part of the products, then shards, errors and manifests of two spaces.
+    assert renames >= 10
+
+
+VICTIM = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from test_embed import Catalogue, Path, run, space_module, use_stubs
+use_stubs(setattr)
+write, calls = space_module.write_shard, []
+def half(path, *arguments):
+    calls.append(path)
+    if len(calls) == 4:
+        write(path.with_name(".tmp-" + path.name), *arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(path, *arguments)
+space_module.write_shard = half
+folder = Path(sys.argv[2])
+images = folder / "images"
+run(
+    Path(sys.argv[3]),
+    Catalogue.read(folder / "goods.jsonl", images=images, image_template="{product_id}.png"),
+)
+"""
+
+
+@pytest.mark.usefixtures("stubs")
+def test_a_run_killed_by_the_system_and_resumed_gives_the_same_bytes(tmp_path):
+    catalogue = catalogue_of(tmp_path / "a", _rows(14))
+    run(tmp_path / "whole", catalogue)
+    here = str(Path(__file__).parent)
+    command = [sys.executable, "-c", VICTIM, here, str(tmp_path / "a"), str(tmp_path / "shelf")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    # The store is as at its last commit, and open to readers.
+    there = Store.open(tmp_path / "shelf")
+    assert there.manifest.spaces["text-words"].rows == 9
+    assert (tmp_path / "shelf/spaces/text-words/.tmp-part-000003.parquet").exists()
+    report = run(tmp_path / "shelf", catalogue)
+    assert report.spaces[0].unchanged == 9
+    assert data_files(tmp_path / "shelf") == data_files(tmp_path / "whole")
+    assert not list((tmp_path / "shelf").rglob(".tmp-*"))

@@ -1,0 +1,532 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from vitrina.errors import StoreError, StoreLockedError
+from vitrina.store import products as products_module
+from vitrina.store.files import write_json
+from vitrina.store.gather import gather
+from vitrina.store.layout import Layout
+from vitrina.store.manifest import FileEntry, Manifest, SpaceEntry
+from vitrina.store.products import ProductWriter, content_hash, schema
+from vitrina.store.shards import array_to_hashes, hashes_to_array, write_shard
+from vitrina.store.space import ERRORS_SCHEMA, error_row, failed
+from vitrina.store.store import Store
+from vitrina.types import Modality
+
+TEXT, IMAGE = Modality.TEXT, Modality.IMAGE
+
+
+def row(product_id, title="", category=None, name=None, photo=None):
+    return {
+        "product_id": product_id,
+        "title": title,
+        "description": "",
+        "attributes": [f"a{product_id}"],
+        "characteristics": [],
+        "shop": "",
+        "category_id": category,
+        "category_name": name,
+        "images": [photo] if photo else [],
+        "text_hash": content_hash(title.encode()) if title else None,
+        "image_hash": content_hash(photo.encode()) if photo else None,
+    }
+
+
+def put_products(store, rows, id_type=None):
+    """Commit a product table."""
+    id_type = id_type or (pa.int64() if isinstance(rows[0]["product_id"], int) else pa.string())
+    with store.writer("test") as writer:
+        table = ProductWriter(store.layout, schema(id_type, pa.int64()))
+        table.add(rows)
+        writer.commit(Manifest(**{**vars(store.manifest), "products": table.finish()}))
+
+
+def put_space(store, name, shards, modality=TEXT, dtype="float16"):
+    """Commit a space; shards: (ids, contents, vectors) each."""
+    dim = shards[0][2].shape[1]
+    card = {"modality": modality.value, "dim": dim, "dtype": dtype, "model": "m"}
+    with store.writer("test") as writer:
+        write_json(store.layout.space_card(name), card)
+        entries = []
+        for number, (ids, contents, vectors) in enumerate(shards):
+            path = store.layout.shard(name, number)
+            hashes = pa.array([content_hash(content.encode()) for content in contents])
+            write_shard(path, pa.array(ids), hashes, vectors, dtype)
+            entries.append(FileEntry.of(store.layout, path, len(ids)))
+        entry = SpaceEntry("f" * 64, tuple(entries))
+        writer.commit(store.manifest.with_space(name, entry).with_active(modality, name))
+
+
+def units(rows, dim, seed=0):
+    raw = np.random.default_rng(seed).standard_normal((rows, dim))
+    return (raw / np.linalg.norm(raw, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = Store.open(tmp_path / "shelf", create=True)
+    with made.writer("test"):
+        pass
+    return made
+
+
+# -- opening --------------------------------------------------------------------------------------
+
+
+def test_a_new_store_says_its_format_and_opens_again_empty(store):
+    assert json.loads((store.path / "store.json").read_text())["format"] == 1
+    again = Store.open(store.path)
+    assert again.manifest == Manifest()
+    assert len(again.products) == 0
+    with pytest.raises(StoreError, match="holds no products yet"):
+        again.products.column("title")
+
+
+def test_a_store_is_made_by_its_first_writer(tmp_path):
+    store = Store.open(tmp_path / "shelf", create=True)
+    assert not store.path.exists()
+    with store.writer("test"):
+        assert Store.open(store.path).manifest == Manifest()
+
+
+def test_what_is_no_store_is_not_opened(tmp_path):
+    with pytest.raises(StoreError, match="is not a store"):
+        Store.open(tmp_path / "nowhere")
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(StoreError, match="holds other files already"):
+        Store.open(tmp_path, create=True)
+    with pytest.raises(StoreError, match="is a file"):
+        Store.open(tmp_path / "notes.txt", create=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_store_whose_making_was_cut_short_is_made(tmp_path):
+    for name in (".tmp-store.json", ".lock", ".lock-owner.json"):
+        (tmp_path / name).write_text('{"form')
+    with Store.open(tmp_path, create=True).writer("test"):
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            ".lock",
+            ".lock-owner.json",
+            "store.json",
+        ]
+
+
+def test_a_store_of_another_format_is_refused_with_both_numbers(store):
+    (store.path / "store.json").write_text('{"format": 2, "created": "2030-01-01T00:00:00+00:00"}')
+    with pytest.raises(StoreError, match="is of format 2, this Vitrina reads 1"):
+        Store.open(store.path)
+
+
+@pytest.mark.parametrize("content", ["{", '{"sequence": 3}'])
+def test_a_damaged_manifest_is_named(store, content):
+    store.layout.manifests.mkdir(exist_ok=True)
+    (store.layout.manifests / "00000003.json").write_text(content)
+    with pytest.raises(StoreError, match=r"00000003\.json is not"):
+        Store.open(store.path)
+
+
+# -- commits --------------------------------------------------------------------------------------
+
+
+def test_a_manifest_survives_the_round_trip_through_json():
+    shard = FileEntry("spaces/a/part-000000.parquet", 3, 99, "ab" * 32)
+    manifest = Manifest(
+        sequence=7,
+        products=(FileEntry("products/part-00000-x.parquet", 5, 1234, "cd" * 32),),
+        rejected=FileEntry(".errors-00000007.parquet", 1, 10, "ef" * 32),
+        spaces={"a": SpaceEntry("f1", (shard, shard), shard), "b": SpaceEntry("f2")},
+        active={TEXT: "a", IMAGE: "b"},
+        reading={"catalogue": {"photos": 1}, "models": {"text": "lexical"}},
+        indexes={"text": "indexes/text-00000003"},
+        models={"text-mlp": "models/text-mlp-00000004"},
+        model="text-mlp",
+    )
+    back = Manifest.from_json(json.loads(json.dumps(manifest.to_json())), Path("m.json"))
+    assert back == manifest
+    assert back.spaces["a"].rows == 6
+    assert Manifest.from_json(Manifest().to_json(), Path("m.json")) == Manifest()
+
+
+def test_the_newest_commit_wins_and_a_half_written_one_does_not(store):
+    with store.writer("test") as writer:
+        for name in ("one", "two"):
+            writer.commit(store.manifest.with_model(name, f"models/{name}"))
+    (store.layout.manifests / ".tmp-00000003.json").write_text('{"sequence": 3, "prod')
+    there = Store.open(store.path)
+    assert (there.manifest.sequence, there.manifest.model) == (2, "two")
+    with there.writer("test") as writer:
+        writer.commit(there.manifest.with_model("three", "models/three"))
+    assert sorted(path.name for path in store.layout.manifests.iterdir()) == [
+        "00000001.json",
+        "00000002.json",
+        "00000003.json",
+    ]
+    # A reader stays with its snapshot until it asks.
+    assert store.manifest.model == "two"
+    store.refresh()
+    assert store.manifest.model == "three"
+
+
+def test_a_commit_that_fails_leaves_the_last_one(store, monkeypatch):
+    put_products(store, [row(1, "чай")])
+    monkeypatch.setattr("vitrina.store.files.sync", lambda _: (_ for _ in ()).throw(OSError(28)))
+    with store.writer("test") as writer, pytest.raises(OSError, match="28"):
+        writer.commit(store.manifest.with_model("m", "models/m"))
+    assert Store.open(store.path).manifest == store.manifest
+    assert [path.name for path in store.layout.manifests.iterdir()] == ["00000001.json"]
+
+
+def test_the_next_writer_removes_what_a_killed_one_left(store):
+    put_products(store, [row(1, "чай"), row(2, "мыло")])
+    put_space(store, "s", [([1], ["чай"], units(1, 4))])
+    live = {path for path in store.path.rglob("*") if path.is_file()}
+    half = store.layout.space("s") / ".tmp-part-000001.parquet"
+    half.write_bytes(b"PAR1")
+    folder = store.layout.models / ".tmp-lexical-abc"
+    folder.mkdir(parents=True)
+    (folder / "lexical.safetensors").write_bytes(b"x")
+    # Killed between the renames and the commit: whole files that no commit names.
+    orphan_shard = store.layout.shard("s", 1)
+    orphan_shard.write_bytes(store.layout.shard("s", 0).read_bytes())
+    orphan_part = store.layout.products / "part-00000-ffffffffffff.parquet"
+    orphan_part.write_bytes(next(store.layout.products.iterdir()).read_bytes())
+    with store.writer("test"):
+        pass
+    assert {path for path in store.path.rglob("*") if path.is_file()} == live
+    assert pd.read_parquet(store.layout.products)["product_id"].tolist() == [1, 2]
+
+
+def test_errors_follow_the_commit_even_if_the_writer_was_killed_in_between(store):
+    shown = store.path / "errors.parquet"
+
+    def commit(*reasons):
+        with store.writer("test") as writer:
+            rows = [error_row(None, stage="read", error=reason) for reason in reasons]
+            table = pa.Table.from_pylist(rows, schema=ERRORS_SCHEMA)
+            entry = writer.write_errors(store.path, table)
+            writer.commit(Manifest(**{**vars(store.manifest), "rejected": entry}))
+
+    commit("no product_id")
+    before = shown.read_bytes()
+    commit("no product_id", "too long")
+    assert pd.read_parquet(shown)["error"].tolist() == ["no product_id", "too long"]
+    assert [path.name for path in store.path.glob(".errors-*")] == [".errors-00000002.parquet"]
+    shown.write_bytes(before)
+    with store.writer("test"):
+        assert pd.read_parquet(shown)["error"].tolist() == ["no product_id", "too long"]
+
+
+def test_a_table_put_in_place_of_another_is_the_only_one_that_other_readers_see(store):
+    put_products(store, [row(1, "чай"), row(2, "мыло")])
+    old = next(store.layout.products.iterdir())
+    put_products(store, [row(1, "чай"), row(2, "мыло")])
+    assert list(store.layout.products.iterdir()) == [old]
+    put_products(store, [row(3, "сок"), row(1, "чай чёрный"), row(2, "мыло")])
+    frame = pd.read_parquet(store.layout.products)
+    assert frame["product_id"].tolist() == [3, 1, 2]
+    assert frame["title"].tolist() == ["сок", "чай чёрный", "мыло"]
+    assert frame["text_hash"].tolist() == [
+        content_hash(title.encode()) for title in ("сок", "чай чёрный", "мыло")
+    ]
+
+
+# -- one writer -----------------------------------------------------------------------------------
+
+HOLDER = """
+import sys, time
+from vitrina.store.store import Store
+with Store.open(sys.argv[1]).writer("embed"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_writer_is_refused_until_the_first_is_killed(store):
+    put_products(store, [row(1, "чай")])
+    command = [sys.executable, "-c", HOLDER, str(store.path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout.readline() == "held\n"
+            with pytest.raises(StoreLockedError) as refused, store.writer("train"):
+                pass
+            # Readers are not blocked.
+            assert Store.open(store.path).products.ids.to_pylist() == [1]
+        finally:
+            holder.kill()
+    message = str(refused.value)
+    assert "\n" not in message
+    assert f"{store.path} is being written by `vitrina embed` (process {holder.pid} on " in message
+    with store.writer("train") as writer:
+        assert writer.sequence == 2
+    assert not store.layout.owner.exists()
+
+
+def test_a_second_writer_of_the_same_process_is_refused(store):
+    with store.writer("index"):
+        with pytest.raises(StoreLockedError, match="`vitrina index`"), store.writer("train"):
+            pass
+        # The refusal takes nothing from the one who holds it.
+        with (
+            pytest.raises(StoreLockedError, match="`vitrina index`"),
+            Store.open(store.path).writer("embed"),
+        ):
+            pass
+    with store.writer("train"):
+        pass
+
+
+# -- products -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def parts(store, monkeypatch):
+    """25 products in parts of 8, 8 and 9 and row groups of 4."""
+    monkeypatch.setattr(products_module, "GROUP_ROWS", 4)
+    monkeypatch.setattr(products_module, "PART_ROWS", 8)
+    rows = [row(1000 - 7 * at, f"товар {at}", at % 3, f"к{at % 3}") for at in range(25)]
+    put_products(store, rows)
+    return store, rows
+
+
+def test_the_table_is_cut_into_bounded_parts(parts):
+    store, rows = parts
+    assert [entry.rows for entry in store.manifest.products] == [8, 8, 8, 1]
+    assert store.products.ids.to_pylist() == [one["product_id"] for one in rows]
+    assert len(store.products) == 25
+    frame = pd.read_parquet(store.layout.products)
+    assert frame["product_id"].tolist() == [one["product_id"] for one in rows]
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [
+        [],
+        [24],
+        [0, 1, 2, 3],
+        [24, 0, 12, 7, 8, 3, 4],
+        [5, 5, 20, 5, 0, 20],
+        list(range(24, -1, -1)),
+    ],
+)
+def test_take_gives_rows_in_the_order_asked_for(parts, positions):
+    store, rows = parts
+    got = store.products.take(np.array(positions, dtype=np.int64), ["title", "attributes"])
+    assert got.to_pylist() == [
+        {"title": rows[at]["title"], "attributes": rows[at]["attributes"]} for at in positions
+    ]
+
+
+def test_batches_tell_where_they_start(parts):
+    store, rows = parts
+    got = [
+        (start, batch.column("title").to_pylist())
+        for start, batch in store.products.batches(["title"], 3)
+    ]
+    assert [title for _, titles in got for title in titles] == [one["title"] for one in rows]
+    for start, titles in got:
+        assert titles == [one["title"] for one in rows[start : start + len(titles)]]
+
+
+def test_titles_are_found_by_id(parts):
+    store, rows = parts
+    ids = [rows[at]["product_id"] for at in (17, 2, 24)]
+    assert store.products.titles(ids) == [
+        {"product_id": 881, "title": "товар 17", "category_id": 2, "category_name": "к2"},
+        {"product_id": 986, "title": "товар 2", "category_id": 2, "category_name": "к2"},
+        {"product_id": 832, "title": "товар 24", "category_id": 0, "category_name": "к0"},
+    ]
+
+
+def test_a_table_given_up_leaves_nothing(store):
+    table = ProductWriter(store.layout, schema(pa.int64(), pa.int64()))
+    table.add([row(1, "чай")] * 5000)
+    table.abandon()
+    assert list(store.layout.products.iterdir()) == []
+
+
+def test_categories_are_sorted_and_named(store):
+    put_products(
+        store,
+        [
+            row("a", "1", 30, "Дом->Чай"),
+            row("b", "2"),
+            row("c", "3", 5),
+            row("d", "4", 30),
+            row("e", "5", 11, "Дом->Мыло"),
+        ],
+    )
+    labels = store.products.categories()
+    assert labels.ids == (5, 11, 30)
+    assert labels.codes.tolist() == [2, -1, 0, 2, 1]
+    assert labels.names == ("", "Дом->Мыло", "Дом->Чай")
+    assert store.products.counts() == {"text": 5, "image": 0, "category": 4, "categories": 3}
+
+
+def test_no_categories_at_all(store):
+    put_products(store, [row(1, "a"), row(2, "b")])
+    labels = store.products.categories()
+    assert (labels.ids, labels.names, labels.codes.tolist()) == ((), (), [-1, -1])
+
+
+def test_hashes_go_to_an_array_and_back():
+    texts = [content_hash(b"a"), content_hash(b"b")]
+    array = hashes_to_array(pa.chunked_array([[texts[0], None], [texts[1]]], pa.string()))
+    assert [item.tobytes().hex() for item in array] == [texts[0], "0" * 32, texts[1]]
+    assert array_to_hashes(array[[2, 0]]).to_pylist() == [texts[1], texts[0]]
+    assert len(hashes_to_array(pa.array([], pa.string()))) == 0
+
+
+# -- spaces ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("ids", [[3, 1, 2, 7, 5], ["в", "a", "б", "01", "1"]], ids=["int", "str"])
+def test_other_tools_read_ids_and_vectors_to_the_value(store, dtype, ids):
+    vectors = units(5, 6)
+    contents = [f"т{at}" for at in range(5)]
+    shards = [(ids[:3], contents[:3], vectors[:3]), (ids[3:], contents[3:], vectors[3:])]
+    put_space(store, "s", shards, dtype=dtype)
+    expected = vectors.astype(dtype).astype(np.float32)
+    glob = f"{store.layout.space('s')}/part-*.parquet"
+
+    frame = pd.concat(
+        pd.read_parquet(path) for path in sorted(store.layout.space("s").glob("part-*.parquet"))
+    )
+    assert frame["product_id"].tolist() == ids
+    assert np.array_equal(np.stack(frame["embedding"]).astype(np.float32), expected)
+
+    polars = pl.read_parquet(glob)
+    assert polars["product_id"].to_list() == ids
+    assert np.array_equal(np.array(polars["embedding"].to_list(), np.float32), expected)
+
+    source = f"read_parquet('{glob}', filename = true, file_row_number = true)"
+    query = f"select product_id, embedding from {source} order by filename, file_row_number"
+    rows = duckdb.sql(query).fetchall()
+    assert [one[0] for one in rows] == ids
+    assert np.array_equal(np.array([one[1] for one in rows], np.float32), expected)
+
+
+def test_a_row_lives_while_its_product_has_that_very_content(store):
+    put_products(store, [row(1, "чай"), row(2, "мыло новое"), row(3, "чай"), row(4), row(5, "сок")])
+    vectors = units(6, 4)
+    put_space(
+        store,
+        "s",
+        [
+            ([2, 1, 9], ["мыло", "чай", "чай"], vectors[:3]),
+            ([4, 3, 1], ["ёж", "чай", "чай"], vectors[3:]),
+        ],
+        dtype="float32",
+    )
+    space = store.space(TEXT)
+    located = space.locate(store.products)
+    # 2 changed, 4 lost its text, 5 is new, 9 is gone; of two live rows of 1 the newer serves.
+    assert located.done.tolist() == [True, False, True, False, False]
+    assert located.shard.tolist() == [1, -1, 1, -1, -1]
+    assert located.row[[0, 2]].tolist() == [2, 1]
+    expected = np.zeros((3, 4), np.float32)
+    expected[0], expected[2] = vectors[4], vectors[5]
+    assert np.array_equal(space.vectors(located, np.array([2, 1, 0])), expected)
+
+    located.mark(np.array([4, 1]), 2)
+    assert located.done.tolist() == [True, True, True, False, True]
+    assert located.shard.tolist() == [1, 2, 1, -1, 2]
+    assert located.row[[4, 1]].tolist() == [0, 1]
+
+
+def test_a_dead_row_revives_with_its_content(store):
+    put_products(store, [row(1, "чай")])
+    put_space(store, "s", [([1], ["чай"], units(1, 4))])
+    put_products(store, [row(1, "кофе")])
+    assert store.space(TEXT).locate(store.products).done.tolist() == [False]
+    put_products(store, [row(1, "чай")])
+    assert store.space(TEXT).locate(store.products).done.tolist() == [True]
+
+
+def test_gather_aligns_both_modalities_with_the_products(store, tmp_path):
+    put_products(
+        store,
+        [
+            row(10, "а", photo="x"),
+            row(11, photo="y"),
+            row(12, "б"),
+            row(13),
+            row(14, "а", photo="x"),
+        ],
+    )
+    texts, images = units(3, 4, seed=1), units(3, 3, seed=2)
+    put_space(
+        store,
+        "t",
+        [([14], ["а"], texts[:1]), ([12, 10], ["б", "а"], texts[1:])],
+        dtype="float32",
+    )
+    put_space(store, "i", [([11, 10, 14], ["y", "x", "z"], images)], IMAGE)
+    joined = gather(store.products, (store.space(TEXT), store.space(IMAGE)), tmp_path)
+    assert joined.modalities == (TEXT, IMAGE)
+    assert joined.dims == (4, 3)
+    assert [mask.tolist() for mask in joined.present] == [
+        [True, False, True, False, True],
+        [True, True, False, False, False],
+    ]
+    assert joined.any_present().tolist() == [True, True, True, False, True]
+    nothing = np.zeros((1, 4), np.float32)
+    aligned = np.concatenate([texts[2:3], nothing, texts[1:2], nothing, texts[:1]])
+    assert np.array_equal(joined.vectors[0], aligned)
+    (text, image), (has_text, has_image) = joined.blocks(np.array([4, 1]))
+    assert np.array_equal(text, aligned[[4, 1]])
+    kept = images.astype(np.float16).astype(np.float32)
+    assert image.dtype == np.float32
+    assert np.array_equal(image, np.stack([np.zeros(3, np.float32), kept[0]]))
+    assert (has_text.tolist(), has_image.tolist()) == ([True, False], [False, True])
+    assert {path.name for path in tmp_path.iterdir()} == {"shelf"}
+
+
+def test_a_failure_stands_only_for_the_content_that_failed(store):
+    put_products(store, [row(1, photo="x"), row(2, photo="y2"), row(3), row(4, photo="w")])
+    rows = [
+        error_row(1, stage="decode", error="e", content_hash=content_hash(b"x")),
+        error_row(2, stage="decode", error="e", content_hash=content_hash(b"y")),
+        error_row(3, stage="read", error="e"),
+        error_row(4, stage="read", error="e"),
+    ]
+    errors = pa.Table.from_pylist(rows, schema=ERRORS_SCHEMA)
+    assert failed(store.products, IMAGE, errors).tolist() == [True, False, True, False]
+    assert failed(store.products, IMAGE, ERRORS_SCHEMA.empty_table()).tolist() == [False] * 4
+
+
+@pytest.mark.parametrize("content", [None, b"PAR1 and no more"])
+def test_a_shard_that_is_missing_or_damaged_is_named(store, content):
+    put_products(store, [row(1, "чай")])
+    put_space(store, "s", [([1], ["чай"], units(1, 4))])
+    path = store.layout.shard("s", 0)
+    path.unlink()
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(StoreError, match=r"part-000000\.parquet is (missing|damaged)"):
+        store.space(TEXT).locate(store.products)
+
+
+def test_what_is_not_there_is_named_with_the_way_out(store):
+    with pytest.raises(StoreError, match="has no text space; run `vitrina embed`"):
+        store.space(TEXT)
+    with pytest.raises(StoreError, match="no space named x"):
+        store.open_space("x")
+    with pytest.raises(StoreError, match="run `vitrina index`"):
+        store.index_folder("fused")
+    with pytest.raises(StoreError, match="run `vitrina train"):
+        store.model_folder()
+    with store.writer("test") as writer:
+        writer.commit(store.manifest.with_model("a", "models/a"))
+    with pytest.raises(StoreError, match=r"no head named b \(it has: a\)"):
+        store.model_folder("b")
+    assert store.model_folder() == Layout(store.path).root / "models/a"
