@@ -144,9 +144,9 @@ def _components(
     width = min(dim + 32, len(kept))
     basis = rng.standard_normal((len(kept), width), dtype=np.float32)
     for number in range(PASSES):
-        basis = np.linalg.qr(basis)[0]
+        basis = _orthonormal(basis)
         product = np.zeros_like(basis)
-        gram = np.zeros((width, width))
+        gram = np.zeros((basis.shape[1],) * 2)
         for counted in passes():
             rows = normalize(counted[:, kept].multiply(idf).tocsr())
             sketch = rows.astype(np.float32) @ basis
@@ -160,3 +160,19 @@ def _components(
     # order of the singular values, so that it can be cut to the leading ones.
     rotation = np.linalg.eigh(gram)[1][:, ::-1]
     return np.ascontiguousarray((basis @ rotation)[:, :dim], dtype=np.float32)
+
+
+def _orthonormal(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """An orthonormal basis of a tall matrix's columns, by the eigenvectors of its Gram matrix.
+
+    Stathopoulos and Wu, "A block orthogonalization procedure with constant synchronization
+    requirements", 2002. One matrix product instead of a QR of a tall matrix, which takes many
+    times as long; directions that are lost in rounding are dropped.
+    """
+    exact = matrix.astype(np.float64)
+    values, vectors = np.linalg.eigh(exact.T @ exact)
+    real = values > values[-1] * 1e-13
+    basis: npt.NDArray[np.float32] = (
+        exact @ (vectors[:, real] / np.sqrt(values[real]))
+    ).astype(np.float32)
+    return basis
