@@ -23,6 +23,7 @@ $(READY): requirements.lock pyproject.toml
 	touch $@
 
 demo: $(READY)  ## the whole main job on the built-in sample, offline
+	rm -rf demo
 	$(BIN)/vitrina demo --out demo
 
 test: tests  ## the test suite
@@ -40,7 +41,11 @@ types: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)  ## the benchmarks that need no data of yours
-	$(BIN)/python benchmarks/sample_catalogue.py
+	rm -rf build/bench
+	$(BIN)/vitrina demo --catalogue-only --products 5000 --out build/bench/catalogue
+	$(BIN)/python benchmarks/catalogue.py build/bench/catalogue/train.parquet \
+		--test build/bench/catalogue/test.parquet \
+		--images build/bench/catalogue/images.zip --work build/bench/work
 
 lock:  ## resolve pyproject.toml anew into requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -49,4 +54,4 @@ lock:  ## resolve pyproject.toml anew into requirements.lock
 		--no-emit-index-url --no-annotate --no-header --extra dev pyproject.toml -o requirements.lock
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo build

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -388,6 +389,8 @@ def _print(as_json: bool, value: Any, *lines: str) -> None:
 
 def main() -> None:
     """Run the command line; what Vitrina raises on purpose becomes one line and exit code 1."""
+    # Of a photo's flaws errors.parquet tells; Pillow's warnings would break the progress bar.
+    warnings.filterwarnings("ignore", module="PIL")
     try:
         app()
     except VitrinaError as err:

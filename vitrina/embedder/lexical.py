@@ -172,7 +172,7 @@ def _orthonormal(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     exact = matrix.astype(np.float64)
     values, vectors = np.linalg.eigh(exact.T @ exact)
     real = values > values[-1] * 1e-13
-    basis: npt.NDArray[np.float32] = (
-        exact @ (vectors[:, real] / np.sqrt(values[real]))
-    ).astype(np.float32)
+    basis: npt.NDArray[np.float32] = (exact @ (vectors[:, real] / np.sqrt(values[real]))).astype(
+        np.float32
+    )
     return basis

@@ -22,6 +22,10 @@ BLOCK = 64
 AHEAD = 1
 """Blocks that are read and decoded while the model works on an earlier one."""
 
+OVERSAMPLING = 2
+"""Encoded photos are decoded to this many times the encoder's edge at least: a JPEG reduced to the
+very edge loses detail that the model's own resize would have kept."""
+
 Read = Callable[[str], bytes]
 """Fetches one photo; raises ImageError."""
 Report = Callable[[int], None]
@@ -77,6 +81,14 @@ def encode_photos(
     return Encoded(normalise(vectors), ok, errors)
 
 
+def prepare_photo(encoder: ImageEncoder, data: bytes) -> Floats:
+    """Decode a photo, no larger than the encoder has use for, and prepare it; thread-safe.
+
+    Raises ImageError with the reason if it can't be used.
+    """
+    return encoder.prepare(decode(data, OVERSAMPLING * encoder.edge))
+
+
 def decode_photos(
     products: Iterable[Sequence[str]], read: Read, batch: int = 512
 ) -> Iterator[list[Image]]:
@@ -104,7 +116,7 @@ def _prepared(
 ) -> Iterator[tuple[int, list[list[Floats | Failure]]]]:
     def prepare(data: bytes) -> Floats | Failure:
         try:
-            return encoder.prepare(decode(data, encoder.edge))
+            return prepare_photo(encoder, data)
         except ImageError as err:
             return Failure("decode", str(err))
 

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from vitrina.data.decode import decode
 from vitrina.embedder.base import ImageEncoder, TextEncoder
+from vitrina.embedder.photos import prepare_photo
 from vitrina.errors import ImageError, ImageSourceError, StoreError
 from vitrina.ids import id_keys
 from vitrina.index.fuse import fuse
@@ -157,10 +157,10 @@ def _encode_one(encoder: Any, modality: Modality, value: str | Path) -> Vectors:
         return cast("TextEncoder", encoder).encode([str(value)])
     images = cast("ImageEncoder", encoder)
     try:
-        picture = decode(Path(value).read_bytes(), images.edge)
+        ready = prepare_photo(images, Path(value).read_bytes())
     except (OSError, ImageError) as err:
         raise ImageSourceError(f"{value} can't be used as an image: {err}") from err
-    return images.encode([images.prepare(picture)])
+    return images.encode([ready])
 
 
 def _typed(product: ProductId, kind: Any) -> ProductId | None:

@@ -105,7 +105,8 @@ class SpaceJob:
             model,
             self._space.dim,
             unchanged=int(self._located.done.sum()),
-            missing=int((self._first < 0).sum()),
+            missing=int((self._first < 0).sum()) - self._unreadable,
+            failed=self._unreadable,
         )
 
     def run(self) -> SpaceReport:
@@ -114,7 +115,7 @@ class SpaceJob:
         Raises TooManyFailuresError past `max_failures`, with what is done committed.
         """
         shards = plan_shards(self._first, self._idle(), self._options.shard_rows)
-        planned = sum(len(shard) for shard in shards)
+        planned = sum(len(shard) for shard in shards) + self._unreadable
         title = f"embedding {self._modality}s"
         with Meter(title, planned, quiet=self._options.quiet) as meter:
             for shard in shards:
@@ -130,6 +131,10 @@ class SpaceJob:
         active = self._store.manifest.with_active(self._modality, self._space.name)
         self._writer.commit(self._with_entry(active, self._space.entry.shards))
         return self.report
+
+    @property
+    def _unreadable(self) -> int:
+        return len(self._ingested.unreadable) if self._modality is Modality.IMAGE else 0
 
     @property
     def _folder(self) -> Path:
