@@ -23,6 +23,7 @@ from vitrina.index.vote import vote
 from vitrina.pipelines.build import default_features
 from vitrina.pipelines.progress import Meter
 from vitrina.store.gather import Gathered, gather
+from vitrina.store.shards import hashes_to_array
 from vitrina.store.store import Store
 from vitrina.types import Codes, Features, HeadKind, SplitKind
 
@@ -148,10 +149,12 @@ def train(store: Store, options: TrainOptions) -> TrainReport:
 def _split(store: Store, codes: Codes, options: TrainOptions) -> Split:
     groups = None
     if options.split is SplitKind.GROUPED:
-        titles = title_keys(store.products.column("title").to_pylist())
-        images = store.products.column("image_hash").to_pylist()
-        keys = [int(image[:16], 16) if image else 0 for image in images]
-        groups = group_rows(titles, np.array(keys, dtype=np.uint64))
+        titles, images = [], []
+        for _, batch in store.products.batches(["title", "image_hash"]):
+            titles.append(title_keys(batch.column("title").to_pylist()))
+            hashes = hashes_to_array(batch.column("image_hash"))
+            images.append(hashes.view(np.uint64)[::2])
+        groups = group_rows(np.concatenate(titles), np.concatenate(images))
     return split_rows(codes, groups, options.split, seed=options.seed)
 
 

@@ -151,7 +151,11 @@ class Products:
     @cached_property
     def table(self) -> IdTable:
         """Finds positions by product id."""
-        return IdTable(id_keys(self.ids.to_pylist()))
+        blocks = [
+            id_keys(self.ids.slice(start, PART_ROWS).to_pylist())
+            for start in range(0, len(self.ids), PART_ROWS)
+        ]
+        return IdTable(np.concatenate(blocks))
 
     def hashes(self, modality: Modality) -> npt.NDArray[np.void]:
         """(n,) `V16` content hashes of one modality, zero where there is nothing to embed."""
@@ -159,21 +163,24 @@ class Products:
 
     def categories(self) -> Categories:
         """The label of every product."""
-        column = self.column("category_id").combine_chunks()
-        encoded = column.dictionary_encode()
-        ids = encoded.dictionary.to_pylist()
-        order = sorted(range(len(ids)), key=lambda at: ids[at])
-        rank = np.empty(len(ids) + 1, dtype=np.int64)
-        rank[order] = np.arange(len(ids))
-        rank[-1] = -1
-        codes = rank[encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
-        return Categories(tuple(ids[at] for at in order), codes, self._names(order, encoded))
-
-    def _names(self, order: list[int], encoded: pa.DictionaryArray) -> tuple[str, ...]:
-        pairs = pa.table({"id": encoded.indices, "name": self.column("category_name")})
-        first = pairs.group_by("id").aggregate([("name", "min")])
-        found = dict(zip(first["id"].to_pylist(), first["name_min"].to_pylist(), strict=True))
-        return tuple(found.get(at) or "" for at in order)
+        seen: dict[Any, int] = {}
+        names: dict[Any, str] = {}
+        blocks = []
+        for _, batch in self.batches(["category_id", "category_name"], rows=PART_ROWS):
+            encoded = batch.column("category_id").dictionary_encode()
+            number = [seen.setdefault(key, len(seen)) for key in encoded.dictionary.to_pylist()]
+            local = encoded.indices.fill_null(len(number)).to_numpy(zero_copy_only=False)
+            blocks.append(np.array([*number, -1], dtype=np.int64)[local])
+            first = pa.table(batch).group_by("category_id").aggregate([("category_name", "min")])
+            for row in first.to_pylist():
+                if row["category_name_min"] is not None:
+                    names.setdefault(row["category_id"], row["category_name_min"])
+        ids = sorted(seen)
+        rank = np.full(len(ids) + 1, -1, dtype=np.int64)
+        for place, key in enumerate(ids):
+            rank[seen[key]] = place
+        codes = rank[np.concatenate(blocks)] if blocks else np.zeros(0, dtype=np.int64)
+        return Categories(tuple(ids), codes, tuple(names.get(key, "") for key in ids))
 
     def batches(
         self, columns: Sequence[str], rows: int = GROUP_ROWS

@@ -17,7 +17,7 @@ from vitrina.store.files import read_json
 from vitrina.store.layout import Layout
 from vitrina.store.manifest import SpaceEntry
 from vitrina.store.products import Products
-from vitrina.store.shards import hashes_to_array, read_shards, read_vectors
+from vitrina.store.shards import ShardBatch, hashes_to_array, read_shards, read_vectors
 from vitrina.types import Codes, Mask, Modality, ProductId, Vectors
 
 ERRORS_SCHEMA = pa.schema(
@@ -100,11 +100,9 @@ class Space:
         shard = np.full(len(products), -1, dtype=np.int32)
         row = np.full(len(products), -1, dtype=np.int32)
         for batch in read_shards(list(self.paths), vectors=False):
-            position = products.table.positions(id_keys(batch.ids.to_pylist()))
-            live = np.flatnonzero(position >= 0)
-            live = live[hashes[position[live]] == batch.hashes[live]]
-            shard[position[live]] = batch.shard
-            row[position[live]] = batch.start + live
+            positions, live = _live(batch, products, hashes)
+            shard[positions] = batch.shard
+            row[positions] = batch.start + live
         return Located(shard >= 0, shard, row)
 
     def vectors(self, located: Located, positions: Codes) -> Vectors:
@@ -121,25 +119,32 @@ class Space:
         """All live vectors, shard by shard: (n,) positions in the product table, (n, dim)."""
         hashes = products.hashes(self.modality)
         for batch in read_shards(list(self.paths)):
-            position = products.table.positions(id_keys(batch.ids.to_pylist()))
-            live = np.flatnonzero(position >= 0)
-            live = live[hashes[position[live]] == batch.hashes[live]]
+            positions, live = _live(batch, products, hashes)
             assert batch.vectors is not None
-            yield position[live], batch.vectors[live]
+            yield positions, batch.vectors[live]
 
 
 def failed(products: Products, modality: Modality, errors: pa.Table) -> Mask:
     """Which products failed with the content they still have: (n,) bool."""
     mask = np.zeros(len(products), dtype=bool)
     if errors.num_rows:
-        ids = products.ids.cast(pa.string()).to_pylist()
-        hashes = hashes_to_array(errors.column("content_hash"))
-        by_id = dict(zip(errors.column("product_id").to_pylist(), hashes.tolist(), strict=True))
-        current = products.hashes(modality)
-        for position, product_id in enumerate(ids):
-            if product_id in by_id and by_id[product_id] == current[position].item():
-                mask[position] = True
+        ids = errors.column("product_id").cast(products.ids.type).to_pylist()
+        positions = products.table.positions(id_keys(ids))
+        # A photo that could not even be read has no hash, then and now.
+        then = hashes_to_array(errors.column("content_hash"))
+        now = products.hashes(modality)[positions]
+        mask[positions[(positions >= 0) & (now == then)]] = True
     return mask
+
+
+def _live(
+    batch: ShardBatch, products: Products, hashes: npt.NDArray[np.void]
+) -> tuple[Codes, Codes]:
+    """The positions of a batch's live rows in the product table, and their places in it."""
+    positions = products.table.positions(id_keys(batch.ids.to_pylist()))
+    live = np.flatnonzero(positions >= 0)
+    live = live[hashes[positions[live]] == batch.hashes[live]]
+    return positions[live], live
 
 
 def read_errors(path: Path | None) -> pa.Table:
