@@ -122,7 +122,7 @@ def catalogue_of(folder, rows):
 
 
 def run(path, catalogue, options=STUBS):
-    return embed(catalogue, Store.open(path, create=True), options)
+    return embed(catalogue, Store.open(path), options)
 
 
 def vectors_of(path, modality):

@@ -73,7 +73,7 @@ def units(rows, dim, seed=0):
 
 @pytest.fixture
 def store(tmp_path):
-    made = Store.open(tmp_path / "shelf", create=True)
+    made = Store.open(tmp_path / "shelf")
     with made.writer("test"):
         pass
     return made
@@ -92,7 +92,7 @@ def test_a_new_store_says_its_format_and_opens_again_empty(store):
 
 
 def test_a_store_is_made_by_its_first_writer(tmp_path):
-    store = Store.open(tmp_path / "shelf", create=True)
+    store = Store.open(tmp_path / "shelf")
     assert not store.path.exists()
     with store.writer("test"):
         assert Store.open(store.path).manifest == Manifest()
@@ -100,19 +100,19 @@ def test_a_store_is_made_by_its_first_writer(tmp_path):
 
 def test_what_is_no_store_is_not_opened(tmp_path):
     with pytest.raises(StoreError, match="is not a store"):
-        Store.open(tmp_path / "nowhere")
+        Store.open(tmp_path / "nowhere", create=False)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(StoreError, match="holds other files already"):
-        Store.open(tmp_path, create=True)
+        Store.open(tmp_path)
     with pytest.raises(StoreError, match="is a file"):
-        Store.open(tmp_path / "notes.txt", create=True)
+        Store.open(tmp_path / "notes.txt")
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_a_store_whose_making_was_cut_short_is_made(tmp_path):
     for name in (".tmp-store.json", ".lock", ".lock-owner.json"):
         (tmp_path / name).write_text('{"form')
-    with Store.open(tmp_path, create=True).writer("test"):
+    with Store.open(tmp_path).writer("test"):
         assert sorted(path.name for path in tmp_path.iterdir()) == [
             ".lock",
             ".lock-owner.json",

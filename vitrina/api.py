@@ -1,6 +1,7 @@
 """The jobs as functions with plain arguments: what Python users and the command line call.
 
-Strings from outside become enums here, once.
+Strings from outside become enums here, once. Each job is imported when it is called, so that
+embedding without a neural model never pays for torch.
 """
 
 from __future__ import annotations
@@ -12,21 +13,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from vitrina.data.catalogue import Catalogue, Reading
 from vitrina.data.readers import DEFAULT_COLUMNS, Columns
 from vitrina.errors import CatalogueError
-from vitrina.pipelines.build import build_index as _build_index
-from vitrina.pipelines.classify import ClassifyOptions, ClassifyReport
-from vitrina.pipelines.classify import classify as _classify
-from vitrina.pipelines.classify import classify_to as _classify_to
-from vitrina.pipelines.embed import EmbedReport
-from vitrina.pipelines.embed import embed as _embed
-from vitrina.pipelines.neighbours import Index
-from vitrina.pipelines.space import EmbedOptions
-from vitrina.pipelines.train import TrainOptions, TrainReport
-from vitrina.pipelines.train import train as _train
 from vitrina.store.store import Store
 from vitrina.types import Features, HeadKind, OutputFormat, SplitKind
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from vitrina.pipelines.classify import ClassifyReport
+    from vitrina.pipelines.embed import EmbedReport
+    from vitrina.pipelines.neighbours import Index
+    from vitrina.pipelines.train import TrainReport
 
 __all__ = [
     "Catalogue",
@@ -60,7 +56,7 @@ def embed(
 
     Args:
         catalogue: from `Catalogue.read`.
-        store: from `Store.open(path, create=True)`.
+        store: from `Store.open(path)`.
         text: the text model; "none" for none; None for the store's, else rubert-tiny2.
         image: the image model, likewise; else CLIP ViT-B/32.
         dtype: "float16" or "float32", how vectors are kept.
@@ -71,6 +67,9 @@ def embed(
 
     Raises EncoderError, StoreError, TooManyFailuresError.
     """
+    from vitrina.pipelines.embed import embed as run
+    from vitrina.pipelines.space import EmbedOptions
+
     if dtype not in ("float16", "float32"):
         raise CatalogueError(f"vectors are kept as float16 or float32, not {dtype!r}")
     options = EmbedOptions(
@@ -82,17 +81,22 @@ def embed(
         seed=seed,
         quiet=quiet,
     )
-    return _embed(catalogue, store, options)
+    return run(catalogue, store, options)
 
 
 def build_index(store: Store, features: str | None = None, *, seed: int = 0) -> Index:
     """Build the index over "text", "image" or "fused" vectors; None for all that there is."""
-    _build_index(store, _member(Features, features), seed=seed)
+    from vitrina.pipelines.build import build_index as run
+    from vitrina.pipelines.neighbours import Index
+
+    run(store, _member(Features, features), seed=seed)
     return Index.open(store, _member(Features, features))
 
 
 def open_index(store: Store, features: str | None = None) -> Index:
     """Open an index that was built before."""
+    from vitrina.pipelines.neighbours import Index
+
     return Index.open(store, _member(Features, features))
 
 
@@ -123,6 +127,9 @@ def train(
 
     Raises StoreError, TrainingError.
     """
+    from vitrina.pipelines.train import TrainOptions
+    from vitrina.pipelines.train import train as run
+
     options = TrainOptions(
         head=_member(HeadKind, head) or HeadKind.MLP,
         features=_member(Features, features),
@@ -133,7 +140,7 @@ def train(
         seed=seed,
         quiet=quiet,
     )
-    return _train(store, options)
+    return run(store, options)
 
 
 def classify(
@@ -143,8 +150,10 @@ def classify(
 
     Raises StoreError if there is no head, FingerprintError if an encoder is another one by now.
     """
-    options = ClassifyOptions(model=model, neighbours=neighbours)
-    return _classify(catalogue, store, options)[0]
+    from vitrina.pipelines.classify import ClassifyOptions
+    from vitrina.pipelines.classify import classify as run
+
+    return run(catalogue, store, ClassifyOptions(model=model, neighbours=neighbours))[0]
 
 
 def classify_to(
@@ -159,6 +168,9 @@ def classify_to(
     quiet: bool = True,
 ) -> ClassifyReport:
     """Predict a batch of any size into a file, "full" or as a "submission"."""
+    from vitrina.pipelines.classify import ClassifyOptions
+    from vitrina.pipelines.classify import classify_to as run
+
     options = ClassifyOptions(
         model=model,
         format=_member(OutputFormat, format) or OutputFormat.FULL,
@@ -166,7 +178,7 @@ def classify_to(
         neighbours=neighbours,
         quiet=quiet,
     )
-    return _classify_to(catalogue, store, Path(out), options)
+    return run(catalogue, store, Path(out), options)
 
 
 def open_batch(

@@ -153,7 +153,7 @@ def embed(
         category_name=category_name_column,
         image=image_column,
     )
-    made = api.Store.open(store, create=True)
+    made = api.Store.open(store)
     opened = api.open_batch(
         catalogue,
         made,
@@ -376,7 +376,7 @@ def _store(argument: Path | None, option: Path | None) -> Any:
     path = argument or option
     if path is None:
         raise typer.BadParameter("give the store's directory")
-    return api.Store.open(path)
+    return api.Store.open(path, create=False)
 
 
 def _print(as_json: bool, value: Any, *lines: str) -> None:

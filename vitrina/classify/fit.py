@@ -23,22 +23,25 @@ SCALES = (1.0, 0.3, 0.1)
 class FitOptions:
     """How a head is trained.
 
-    epochs: None for as many as the rows call for. modality_dropout: the share of complete
-    training products that lose their text, and as many their image, so that the head bears a
-    product that lacks one.
+    epochs, learning_rate: None for what the rows and the kind call for. modality_dropout: the
+    share of complete training products that lose their text, and as many their image, so that
+    the head bears a product that lacks one.
     """
 
     kind: HeadKind = HeadKind.MLP
     epochs: int | None = None
     batch_rows: int = 512
-    learning_rate: float = 2e-3
+    learning_rate: float | None = None
     weight_decay: float = 0.05
     modality_dropout: float = 0.1
     hidden: int = 512
     seed: int = 0
 
 
-TRIAL = FitOptions(kind=HeadKind.LOGISTIC, epochs=10, modality_dropout=0.0)
+RATES = {HeadKind.LOGISTIC: 5e-3, HeadKind.MLP: 2e-3}
+"""AdamW's learning rate at its height."""
+
+TRIAL = FitOptions(kind=HeadKind.LOGISTIC, epochs=10, learning_rate=2e-3, modality_dropout=0.0)
 """The quick head by which a scale is chosen."""
 
 
@@ -134,7 +137,9 @@ def _fit(
         torch.manual_seed(options.seed)
         head = Head(shape).train()
         optimiser = torch.optim.AdamW(
-            head.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
+            head.parameters(),
+            lr=options.learning_rate or RATES[options.kind],
+            weight_decay=options.weight_decay,
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
         for batch in _batches(rows, epochs, size, rng):

@@ -33,9 +33,11 @@ SETTINGS: dict[str, Any] = {
     "characters": [2, 5],
     "max_characters": 2000,
 }
-MAX_TERMS = 60_000
+MAX_TERMS = 30_000
+"""Terms kept, the commonest: on 35,000 fashion titles 46,000 of them gave a head no better F1."""
 DIM = 384
 PASSES = 3
+BLOCK_TERMS = 4096
 
 
 class Lexical:
@@ -50,15 +52,13 @@ class Lexical:
         idf: npt.NDArray[np.float32],
         components: npt.NDArray[np.float32],
     ) -> None:
-        self._terms = terms
-        self._weighted = components * idf[:, None]
-        self._count = TermCounter()
         arrays: dict[str, npt.NDArray[Any]] = {
             "terms": terms,
             "idf": idf,
             "components": components,
         }
         self._arrays = arrays
+        self._count = TermCounter()
         self.card = EncoderCard(
             modality=Modality.TEXT,
             model="lexical",
@@ -97,7 +97,9 @@ class Lexical:
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Texts to (len(texts), dim) float32, L2-normalised."""
         # Normalisation after the projection makes the TF-IDF row's own length irrelevant.
-        return normalise(self._count(texts)[:, self._terms] @ self._weighted)
+        counted = self._count(texts)[:, self._arrays["terms"]]
+        weighted = counted.multiply(self._arrays["idf"]).tocsr()
+        return normalise(weighted @ self._arrays["components"])
 
     def save(self, folder: Path) -> None:
         """Write `lexical.safetensors`."""
@@ -151,7 +153,9 @@ def _components(
             rows = normalize(counted[:, kept].multiply(idf).tocsr())
             sketch = rows.astype(np.float32) @ basis
             if number + 1 < PASSES:
-                product += rows.T @ sketch
+                for start in range(0, sketch.shape[1], 64):
+                    part = slice(start, start + 64)
+                    product[:, part] += rows.T @ sketch[:, part]
             else:
                 gram += sketch.T @ sketch
         if number + 1 < PASSES:
@@ -159,20 +163,25 @@ def _components(
     # The last pass gives the projected Gram matrix; its eigenvectors put the basis in the
     # order of the singular values, so that it can be cut to the leading ones.
     rotation = np.linalg.eigh(gram)[1][:, ::-1]
-    return np.ascontiguousarray((basis @ rotation)[:, :dim], dtype=np.float32)
+    return np.ascontiguousarray(basis @ rotation[:, :dim].astype(np.float32))
 
 
 def _orthonormal(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """An orthonormal basis of a tall matrix's columns, by the eigenvectors of its Gram matrix.
+    """Make a tall matrix's columns orthonormal in place, by the eigenvectors of its Gram matrix.
 
     Stathopoulos and Wu, "A block orthogonalization procedure with constant synchronization
     requirements", 2002. One matrix product instead of a QR of a tall matrix, which takes many
     times as long; directions that are lost in rounding are dropped.
     """
-    exact = matrix.astype(np.float64)
-    values, vectors = np.linalg.eigh(exact.T @ exact)
+    gram = np.zeros((matrix.shape[1],) * 2)
+    for start in range(0, len(matrix), BLOCK_TERMS):
+        exact = matrix[start : start + BLOCK_TERMS].astype(np.float64)
+        gram += exact.T @ exact
+    values, vectors = np.linalg.eigh(gram)
     real = values > values[-1] * 1e-13
-    basis: npt.NDArray[np.float32] = (exact @ (vectors[:, real] / np.sqrt(values[real]))).astype(
-        np.float32
-    )
-    return basis
+    scaled = vectors[:, real] / np.sqrt(values[real])
+    # In place, since a second tall matrix would be the largest thing in memory.
+    for start in range(0, len(matrix), BLOCK_TERMS):
+        block = matrix[start : start + BLOCK_TERMS]
+        block[:, : scaled.shape[1]] = block.astype(np.float64) @ scaled
+    return matrix[:, : scaled.shape[1]]

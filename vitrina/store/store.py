@@ -35,8 +35,8 @@ class Store:
         self._products: Products | None = None
 
     @classmethod
-    def open(cls, path: str | Path, *, create: bool = False) -> Store:
-        """Open a store, or if `create` one that its first writer will make.
+    def open(cls, path: str | Path, *, create: bool = True) -> Store:
+        """Open a store; where there is none yet and `create`, one that its first writer will make.
 
         Raises StoreError if there is none, or it is of another format version.
         """
