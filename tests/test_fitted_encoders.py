@@ -15,6 +15,7 @@ from sklearn.preprocessing import normalize
 
 from vitrina.embedder.lexical import Lexical, TermCounter
 from vitrina.embedder.thumbnail import Thumbnail, describe
+from vitrina.errors import EncoderError
 
 KINDS = ("кружка", "чехол", "платье", "кроссовки", "лампа", "рюкзак")
 MAKERS = ("Nike", "Puma", "Светлана", "Заря", "Acme")
@@ -261,3 +262,12 @@ def test_describe_lays_colours_before_gradients() -> None:
     np.testing.assert_allclose(colours[:, 0], [[1.065, 1.602, 1.345]] * 8, atol=0.01)
     np.testing.assert_allclose(colours[:, 7], [[0.646, 1.583, -2.157]] * 8, atol=0.01)
     assert len(features) == 192 + 7 * 7 * 2 * 2 * 9
+
+
+@pytest.mark.parametrize("content", [None, b"cut"])
+def test_a_lost_or_damaged_state_is_named_with_the_way_out(tmp_path, content):
+    for kind, name in ((Lexical, "lexical"), (Thumbnail, "thumbnail")):
+        if content:
+            (tmp_path / f"{name}.safetensors").write_bytes(content)
+        with pytest.raises(EncoderError, match=rf"{name}\.safetensors .* --refit"):
+            kind.load(tmp_path)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from vitrina.errors import StoreError
@@ -113,6 +114,6 @@ class Head(torch.nn.Module):
         head = cls(shape)
         try:
             head.load_state_dict(load_file(path))
-        except (OSError, RuntimeError, ValueError) as err:
+        except (OSError, RuntimeError, ValueError, SafetensorError) as err:
             raise StoreError(f"{path} does not hold this head's weights; train it anew") from err
         return head.eval()

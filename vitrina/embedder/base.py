@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 
-from vitrina.errors import FingerprintError
+from vitrina.errors import EncoderError, FingerprintError
 from vitrina.types import Floats, Modality, Vectors
 
 if TYPE_CHECKING:
@@ -103,6 +105,19 @@ class Fitted(Protocol):
     def save(self, folder: Path) -> None:
         """Write the fitted state into an existing folder, without pickle."""
         ...
+
+
+def load_state(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Read the arrays of an encoder that was fitted on a catalogue.
+
+    Raises EncoderError if the file is missing or damaged.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as err:
+        raise EncoderError(
+            f"{path} is missing or damaged ({err}); run `vitrina embed` with --refit"
+        ) from err
 
 
 def normalise(vectors: npt.NDArray[np.floating]) -> Vectors:

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.preprocessing import normalize
 
-from vitrina.embedder.base import EncoderCard, Texts, normalise
+from vitrina.embedder.base import EncoderCard, Texts, load_state, normalise
 from vitrina.embedder.fingerprint import fingerprint
 from vitrina.types import Modality, Vectors
 
@@ -108,7 +108,7 @@ class Lexical:
     @classmethod
     def load(cls, folder: Path) -> Lexical:
         """Read a saved encoder."""
-        arrays = load_file(folder / "lexical.safetensors")
+        arrays = load_state(folder / "lexical.safetensors")
         return cls(arrays["terms"], arrays["idf"], arrays["components"])
 
 

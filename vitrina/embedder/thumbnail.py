@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image as Pillow
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from skimage.color import rgb2lab
 from skimage.feature import hog
 
-from vitrina.embedder.base import EncoderCard, Images, normalise
+from vitrina.embedder.base import EncoderCard, Images, load_state, normalise
 from vitrina.embedder.fingerprint import fingerprint
 from vitrina.types import Floats, Modality, Vectors
 
@@ -98,7 +98,7 @@ class Thumbnail:
     @classmethod
     def load(cls, folder: Path) -> Thumbnail:
         """Read a saved encoder."""
-        arrays = load_file(folder / "thumbnail.safetensors")
+        arrays = load_state(folder / "thumbnail.safetensors")
         return cls(arrays["mean"], arrays["components"])
 
 

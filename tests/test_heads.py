@@ -1,0 +1,182 @@
+"""Heads: what they learn, what they bear, and what survives saving."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from vitrina.classify.fit import FitOptions, choose_scale, fit_head, planned_rows, predict
+from vitrina.classify.heads import Head, HeadShape
+from vitrina.classify.model import Model, top
+from vitrina.errors import FingerprintError, StoreError
+from vitrina.store.gather import Gathered
+from vitrina.types import HeadKind, Modality
+
+CLASSES = 4
+QUICK = FitOptions(kind=HeadKind.LOGISTIC, epochs=30, hidden=32)
+
+
+def unit(vectors):
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def products(rows=400, seed=0, noise=(0.15, 0.15)):
+    """Classes of two bits: text tells the first, the image the second, and neither tells both."""
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(0, CLASSES, rows)
+    centres = rng.standard_normal((2, 2, 8))
+    bits = (codes // 2, codes % 2)
+    text, image = (
+        unit(centres[m][bits[m]] + noise[m] * rng.standard_normal((rows, 8))) for m in (0, 1)
+    )
+    present = (np.ones(rows, dtype=bool), np.ones(rows, dtype=bool))
+    return Gathered((Modality.TEXT, Modality.IMAGE), (text, image), present), codes
+
+
+def accuracy(head, gathered, codes, rows):
+    return float(np.mean(predict(head, gathered, rows).argmax(axis=1) == codes[rows]))
+
+
+@pytest.mark.parametrize("kind", list(HeadKind))
+def test_both_modalities_together_tell_what_neither_tells_alone(kind):
+    gathered, codes = products()
+    train, held = np.arange(300), np.arange(300, 400)
+    options = FitOptions(kind=kind, epochs=30, hidden=32)
+    fused = fit_head(gathered, codes, train, CLASSES, options)
+    assert accuracy(fused, gathered, codes, held) > 0.97
+    for number, modality in enumerate(gathered.modalities):
+        alone = Gathered((modality,), (gathered.vectors[number],), (gathered.present[number],))
+        head = fit_head(alone, codes, train, CLASSES, options)
+        assert 0.3 < accuracy(head, alone, codes, held) < 0.75
+
+
+def test_a_head_bears_a_missing_modality():
+    gathered, codes = products(rows=1200)
+    train, held = np.arange(1000), np.arange(1000, 1200)
+    head = fit_head(gathered, codes, train, CLASSES, FitOptions(HeadKind.LOGISTIC, epochs=30))
+    nobody = np.zeros(1200, dtype=bool)
+    blind = Gathered(gathered.modalities, gathered.vectors, (gathered.present[0], nobody))
+    guessed = predict(head, blind, held).argmax(axis=1)
+    # Text still tells the first bit, as well as ever.
+    assert np.mean(guessed // 2 == codes[held] // 2) > 0.97
+    # What the vectors hold where the bit says missing must not matter.
+    noisy = Gathered(
+        gathered.modalities, (gathered.vectors[0], gathered.vectors[1][::-1]), blind.present
+    )
+    assert np.array_equal(predict(head, blind, held), predict(head, noisy, held))
+
+
+def test_training_looks_at_its_own_rows_only():
+    gathered, codes = products()
+    train = np.arange(0, 400, 2)
+    first = fit_head(gathered, codes, train, CLASSES, QUICK)
+    changed = codes.copy()
+    changed[1::2] = (changed[1::2] + 1) % CLASSES
+    other = [matrix.copy() for matrix in gathered.vectors]
+    for matrix in other:
+        matrix[1::2] = 0
+    shuffled = Gathered(gathered.modalities, tuple(other), gathered.present)
+    second = fit_head(shuffled, changed, train, CLASSES, QUICK)
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(tensor, second.state_dict()[name]), name
+
+
+def test_the_seed_decides_and_the_global_state_is_left_alone():
+    gathered, codes = products()
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    rows = np.arange(400)
+    options = FitOptions(kind=HeadKind.MLP, epochs=2, hidden=8, seed=1)
+    one, two = (fit_head(gathered, codes, rows, CLASSES, options) for _ in range(2))
+    assert np.array_equal(predict(one, gathered, rows), predict(two, gathered, rows))
+    assert torch.equal(before, torch.random.get_rng_state())
+    three = fit_head(gathered, codes, rows, CLASSES, FitOptions(HeadKind.MLP, 2, hidden=8, seed=2))
+    assert not np.array_equal(predict(one, gathered, rows), predict(three, gathered, rows))
+
+
+def test_a_worthless_image_block_is_scaled_down():
+    gathered, codes = products(rows=400, noise=(0.5, 0.1))
+    noise = unit(np.random.default_rng(1).standard_normal((400, 300)))
+    useless = Gathered(gathered.modalities, (gathered.vectors[0], noise), gathered.present)
+    assert choose_scale(useless, codes // 2, np.arange(400), 2, seed=0) < 1.0
+    useful, both = products(rows=2000)
+    assert choose_scale(useful, both, np.arange(2000), CLASSES, seed=0) == 1.0
+
+
+def test_progress_counts_every_row():
+    gathered, codes = products()
+    counted = []
+    fit_head(gathered, codes, np.arange(400), CLASSES, QUICK, counted.append)
+    planned = planned_rows(400, 2, QUICK)
+    assert abs(sum(counted) - planned) <= 0.05 * planned
+
+
+def test_a_short_training_does_not_fail():
+    gathered, codes = products(rows=10)
+    options = FitOptions(kind=HeadKind.LOGISTIC, epochs=1)
+    head = fit_head(gathered, codes, np.arange(3), CLASSES, options)
+    assert np.isfinite(predict(head, gathered, np.arange(10))).all()
+
+
+def model_of(head):
+    return Model(
+        name="fused-mlp",
+        head=head,
+        categories=(7, 9, 11, 13),
+        names=("a->b", "", "c", "d"),
+        spaces={Modality.TEXT: "text-x", Modality.IMAGE: "image-y"},
+        fingerprints={Modality.TEXT: "f" * 64, Modality.IMAGE: "e" * 64},
+        temperature=1.7,
+        accept_from=0.8,
+        report={"validation": {"weighted_f1": 0.5}},
+    )
+
+
+def test_a_saved_model_predicts_the_same(tmp_path):
+    gathered, codes = products()
+    rows = np.arange(400)
+    model = model_of(fit_head(gathered, codes, rows, CLASSES, FitOptions(epochs=2, hidden=8)))
+    model.save(tmp_path / "model")
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {
+        "head.safetensors",
+        "model.json",
+    }
+    again = Model.load(tmp_path / "model")
+    blocks = gathered.blocks(rows)
+    expected = model.probabilities(*blocks)
+    assert np.array_equal(again.probabilities(*blocks), expected)
+    assert np.allclose(expected.sum(axis=1), 1, atol=1e-5)
+    assert (again.categories, again.names) == (model.categories, model.names)
+    assert (again.modalities, again.accept_from) == (model.modalities, 0.8)
+
+
+def test_a_damaged_model_is_named(tmp_path):
+    shape = HeadShape(HeadKind.LOGISTIC, (8, 8), (1.0, 1.0), CLASSES)
+    model_of(Head(shape)).save(tmp_path / "model")
+    (tmp_path / "model/head.safetensors").write_bytes(b"nothing")
+    with pytest.raises(StoreError, match=r"head\.safetensors"):
+        Model.load(tmp_path / "model")
+    model_of(Head(shape)).save(tmp_path / "model")
+    path = tmp_path / "model/model.json"
+    card = json.loads(path.read_text())
+    del card["temperature"]
+    path.write_text(json.dumps(card))
+    with pytest.raises(StoreError, match=r"model\.json"):
+        Model.load(tmp_path / "model")
+
+
+def test_other_vectors_are_refused_with_both_fingerprints():
+    shape = HeadShape(HeadKind.LOGISTIC, (8, 8), (1.0, 1.0), CLASSES)
+    model = model_of(Head(shape))
+    model.check(Modality.TEXT, "f" * 64)
+    with pytest.raises(FingerprintError, match=r"fused-mlp.*f{12}.*a{12}"):
+        model.check(Modality.TEXT, "a" * 64)
+
+
+def test_top_is_in_order_and_never_longer_than_the_classes():
+    probabilities = np.array([[0.1, 0.6, 0.3], [0.5, 0.5, 0.0]], dtype=np.float32)
+    codes, chances = top(probabilities, 2)
+    assert codes.tolist() == [[1, 2], [0, 1]]
+    assert np.allclose(chances, [[0.6, 0.3], [0.5, 0.5]])
+    assert top(probabilities, 9)[0].shape == (2, 3)
