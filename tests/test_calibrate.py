@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.special import softmax as reference
 
-from vitrina.classify import calibrate as module
-from vitrina.classify.calibrate import (
+from vitrina.classifier import calibrate as module
+from vitrina.classifier.calibrate import (
     TEMPERATURES,
     expected_calibration_error,
     fit_temperature,

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from vitrina.classify.fit import FitOptions, choose_scale, fit_head, planned_rows, predict
-from vitrina.classify.heads import Head, HeadShape
-from vitrina.classify.model import Model, top
+from vitrina.classifier.fit import FitOptions, choose_scale, fit_head, planned_rows, predict
+from vitrina.classifier.heads import Head, HeadShape
+from vitrina.classifier.model import Model, top
 from vitrina.errors import FingerprintError, StoreError
 from vitrina.store.gather import Gathered
 from vitrina.types import HeadKind, Modality

@@ -17,7 +17,7 @@ TIERS = [
     {"types"},
     {"ids"},
     {"store", "data"},
-    {"embedder", "index", "classify", "audit"},
+    {"embedder", "index", "classifier", "audit"},
     {"pipelines"},
     {"api"},
     {"cli"},

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
-from vitrina.classify.metrics import NEVER, Metrics, evaluate
+from vitrina.classifier.metrics import NEVER, Metrics, evaluate
 from vitrina.errors import StoreError, TrainingError
 
 PAIRS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=40)

@@ -46,7 +46,3 @@ class TooManyFailuresError(VitrinaError):
 
 class TrainingError(VitrinaError):
     """A head can't be trained on what the store holds."""
-
-
-class MissingDependencyError(VitrinaError):
-    """An optional package is not installed; the message holds the line that installs it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -120,6 +121,9 @@ class Catalogue:
         self.reading = reading
         self.images = images
         self._reader = reader
+        if images is not None:
+            # Collected without `close`, a catalogue still lets go of its archive in good order.
+            weakref.finalize(self, images.close)
 
     @classmethod
     def read(

@@ -178,6 +178,9 @@ def _orthonormal(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         exact = matrix[start : start + BLOCK_TERMS].astype(np.float64)
         gram += exact.T @ exact
     values, vectors = np.linalg.eigh(gram)
+    if values[-1] <= 0:
+        # No text has a term: there is nothing to span.
+        return np.zeros((len(matrix), 1), dtype=np.float32)
     real = values > values[-1] * 1e-13
     scaled = vectors[:, real] / np.sqrt(values[real])
     # In place, since a second tall matrix would be the largest thing in memory.

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from vitrina.classify.model import Model, top
+from vitrina.classifier.model import Model, top
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import Product
 from vitrina.embedder.base import ImageEncoder, TextEncoder

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from vitrina.classify.calibrate import expected_calibration_error, fit_temperature, softmax
-from vitrina.classify.fit import FitOptions, fit_head, planned_rows, predict
-from vitrina.classify.heads import Head
-from vitrina.classify.metrics import Metrics, evaluate
-from vitrina.classify.model import Model
+from vitrina.classifier.calibrate import expected_calibration_error, fit_temperature, softmax
+from vitrina.classifier.fit import FitOptions, fit_head, planned_rows, predict
+from vitrina.classifier.heads import Head
+from vitrina.classifier.metrics import Metrics, evaluate
+from vitrina.classifier.model import Model
 from vitrina.data.split import Split, group_rows, split_rows, title_keys
 from vitrina.errors import TrainingError
 from vitrina.ids import id_keys

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from vitrina.classify.heads import Head, HeadShape
-from vitrina.classify.metrics import evaluate
+from vitrina.classifier.heads import Head, HeadShape
+from vitrina.classifier.metrics import evaluate
 from vitrina.store.gather import Gathered
 from vitrina.types import Codes, Floats, HeadKind
 

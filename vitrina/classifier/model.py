@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from vitrina.classify.calibrate import softmax
-from vitrina.classify.heads import Head, HeadShape
+from vitrina.classifier.calibrate import softmax
+from vitrina.classifier.heads import Head, HeadShape
 from vitrina.errors import FingerprintError, StoreError
 from vitrina.store.files import making_folder, read_json, write_json
 from vitrina.types import CategoryId, Codes, Floats, Mask, Modality
