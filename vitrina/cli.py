@@ -80,7 +80,7 @@ def _demo_summary(report: Any) -> list[str]:
     best = "fused beats both" if f1["fused"] > max(f1["text"], f1["image"]) else "fused is not best"
     return [
         "",
-        f"broken photos found: {report.broken_found}, listed in "
+        f"broken photos of the catalogue found: {report.broken_found}, listed in "
         f"{report.out}/store/spaces/image-thumbnail/errors.parquet",
         f"store: {report.out}/store    predictions: {report.out}/predictions.parquet",
         f"try: vitrina neighbours {report.out}/store --text 'красная кружка'",

@@ -67,7 +67,7 @@ def demo(out: Path, *, products: int, seed: int, say: Say, quiet: bool = True) -
     say(
         f"1. catalogue   {sample.train_products} products in {sample.categories} categories, and "
         f"{sample.test_products} new ones; {sample.missing_photos} lack a photo, "
-        f"{sample.broken_photos} photos are broken, {sample.wrong_labels} labels are wrong"
+        f"{sample.broken_photos} photos of both are broken, {sample.wrong_labels} labels are wrong"
     )
     store = Store.open(store_path)
     catalogue = Catalogue.read(sample.train, images=sample.images)
