@@ -12,6 +12,7 @@ from vitrina.embedder.load import NONE
 from vitrina.errors import EncoderError
 from vitrina.pipelines.encoders import load_if_named
 from vitrina.pipelines.ingest import Ingested, ingest
+from vitrina.pipelines.memory import give_back
 from vitrina.pipelines.space import EmbedOptions, SpaceJob, SpaceReport
 from vitrina.store.space import ERRORS_SCHEMA, error_row
 from vitrina.store.store import Store, Writer
@@ -73,6 +74,8 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
                 loaded=encoder,
             )
             report.spaces.append(job.run())
+            del job, encoder
+            give_back()
         return report
 
 

@@ -17,6 +17,7 @@ from vitrina.embedder.photos import Encoded, Failure, Report, encode_photos
 from vitrina.errors import TooManyFailuresError
 from vitrina.pipelines.encoders import Encoder, encoder_for
 from vitrina.pipelines.ingest import Ingested
+from vitrina.pipelines.memory import give_back
 from vitrina.pipelines.progress import Meter
 from vitrina.store.manifest import FileEntry, Manifest, SpaceEntry
 from vitrina.store.plan import SHARD_ROWS, first_positions, plan_shards
@@ -190,6 +191,7 @@ class SpaceJob:
         self._space = self._store.open_space(self._space.name)
         self._located.mark(positions, len(shards) - 1)
         self._lend(positions)
+        give_back()
 
     def _with_entry(self, manifest: Manifest, shards: tuple[FileEntry, ...]) -> Manifest:
         before = self._space.entry
