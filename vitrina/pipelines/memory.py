@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 
 
 def give_back() -> None:
@@ -12,7 +11,6 @@ def give_back() -> None:
     An encoder's work areas come and go in sizes that differ from batch to batch; glibc keeps
     the freed ones, scattered over its arenas, and a long run would creep upwards.
     """
-    gc.collect()
     try:
         trim = ctypes.CDLL(None).malloc_trim
     except (OSError, AttributeError):
