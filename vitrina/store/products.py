@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ class ProductWriter:
             entry = FileEntry.of(self.layout, temporary, rows)
             path = self.layout.products / f"part-{number:05d}-{entry.sha256[:12]}.parquet"
             temporary.replace(path)
-            entries.append(FileEntry.of(self.layout, path, rows))
+            entries.append(replace(entry, path=self.layout.relative(path)))
         if entries:
             sync(self.layout.products)
         return tuple(entries)
