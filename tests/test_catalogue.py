@@ -66,6 +66,7 @@ def test_marketplace_parquet(tmp_path):
             shop='Магазин "У дома"',
             category_id=3,
             category_name="Все категории->Одежда->Носки",
+            metadata=(("sale", True), ("shop_id", 1), ("rating", 4.5)),
         ),
         Product(
             row=2,
@@ -73,6 +74,7 @@ def test_marketplace_parquet(tmp_path):
             title="Шарф",
             category_id=4,
             category_name="Все категории->Одежда",
+            metadata=(("sale", False), ("shop_id", 1), ("rating", 0.0)),
         ),
     ]
 

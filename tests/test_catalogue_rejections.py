@@ -255,7 +255,7 @@ def test_other_text_may_stand_in_for_the_title(tmp_path):
         ("a.xlsx", b"PK\x03\x04....", "this is a zip archive or an Excel file"),
         ("a.arrow", b"ARROW1\0\0", "this is an Arrow IPC file"),
         ("a.json", b' [{"product_id": 1}]', "this is one JSON array; write one object"),
-        ("a.xml", b"<?xml version='1.0'?>", "this is XML or HTML"),
+        ("a.html", b"<html></html>", "this is XML or HTML"),
         ("a.parquet.gz", gzip.compress(b"PAR1...."), "this is a gzipped Parquet file"),
         ("a.jsonl", b"{1\n{2\n", "no JSON object on any of the first 2 lines"),
         ("a.csv.gz", gzip.compress(b"product_id,title\n1,a\n")[:-10], "can't be read: "),

@@ -269,7 +269,8 @@ def test_every_command_and_option_has_help():
 
     group = typer.main.get_command(cli.app)
     assert set(group.commands) == {
-        "demo", "embed", "index", "train", "classify", "neighbours", "info",
+        "demo", "embed", "index", "train", "classify", "neighbours", "info", "verify",
+        "compact",
     }  # fmt: skip
     for name, command in group.commands.items():
         assert command.help, name

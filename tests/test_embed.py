@@ -3,6 +3,7 @@ import io
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from vitrina.pipelines.build import build_index
 from vitrina.pipelines.embed import embed
 from vitrina.pipelines.neighbours import Index
 from vitrina.pipelines.space import EmbedOptions
+from vitrina.store.local import LocalFiles
 from vitrina.store.store import Store
 from vitrina.types import Features, Modality
 
@@ -150,6 +152,13 @@ def data_files(path):
     return {str(file.relative_to(path)): file.read_bytes() for file in files}
 
 
+def all_files(path):
+    """Every byte of a store, by name, but for the time of its making."""
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    names = {str(file.relative_to(path)): file.read_bytes() for file in files}
+    return {name: data for name, data in names.items() if name != "store.json"}
+
+
 def failures(path, space):
     frame = pd.read_parquet(path / "spaces" / space / "errors.parquet")
     return {
@@ -194,7 +203,7 @@ def test_the_report_counts_each_content_once(shelf):
     products = pd.read_parquet(path / "products")
     text, image = report.spaces
     failed = len(failures(path, "image-thumbnail"))
-    assert (report.products, report.fresh, report.rejected) == (102, 102, 0)
+    assert (report.products, report.new, report.rejected) == (102, 102, 0)
     assert text.embedded == products["text_hash"].nunique()
     assert text.embedded + text.reused == 102
     assert (text.failed, text.missing, text.unchanged) == (0, 0, 0)
@@ -222,6 +231,7 @@ def test_a_second_run_embeds_nothing_and_leaves_every_byte(shelf, sample):
     before = data_files(path)
     again = run(path, Catalogue.read(sample.train, images=sample.images), BUILT_IN)
     assert data_files(path) == before
+    assert (again.new, again.changed, again.relabelled, again.unchanged) == (0, 0, 0, 102)
     for old, new in zip(first.spaces, again.spaces, strict=True):
         assert (new.embedded, new.reused) == (0, 0)
         assert new.unchanged == old.embedded + old.reused
@@ -250,8 +260,8 @@ def test_a_refit_makes_a_new_space_and_what_was_built_on_the_old_is_refused(samp
     again = run(path, catalogue, EmbedOptions(text="lexical", seed=2))
     assert (again.spaces[0].space, again.spaces[0].embedded) == (new.name, 0)
     # An encoder that is no longer the one that made a space serves nobody.
-    fitted = store.path / old.card["encoder"] / "lexical.safetensors"
-    fitted.write_bytes((store.path / new.card["encoder"] / "lexical.safetensors").read_bytes())
+    fitted = path / old.card["encoder"] / "lexical.safetensors"
+    fitted.write_bytes((path / new.card["encoder"] / "lexical.safetensors").read_bytes())
     with pytest.raises(FingerprintError) as refused:
         encoders.encoder_of(store, old)
     assert old.entry.fingerprint[:12] in str(refused.value)
@@ -287,7 +297,10 @@ def test_only_what_changed_is_embedded_and_others_are_kept(tmp_path, stubs):
     assert stubs[TEXT].seen == ["мыло хозяйственное"]
     # Blue and red are there already, and green did not change.
     assert stubs[IMAGE].seen == []
-    assert (report.products, report.fresh) == (9, 5)
+    assert report.products == 9
+    # 9 is new; 2, 4 and 8 changed; of 3, 5, 6 and 7 the catalogue says nothing.
+    assert (report.new, report.changed, report.relabelled, report.unchanged) == (1, 3, 0, 1)
+    assert (report.kept, report.removed) == (4, 0)
     assert Store.open(path).products.ids.to_pylist() == [9, 1, 4, 2, 8, 3, 5, 6, 7]
     after = vectors_of(path, TEXT)
     assert set(after) == {1, 2, 3, 4, 6, 7, 8, 9}
@@ -310,7 +323,8 @@ def test_a_new_title_leaves_the_image_alone_and_a_new_category_both(tmp_path, st
     run(path, catalogue_of(tmp_path / "b", renamed))
     assert (stubs[TEXT].seen, stubs[IMAGE].seen) == (["чай зелёный"], [])
     moved = [(1, "чай зелёный", 99, RED), *FIRST[1:]]
-    run(path, catalogue_of(tmp_path / "c", moved))
+    report = run(path, catalogue_of(tmp_path / "c", moved))
+    assert (report.new, report.changed, report.relabelled, report.unchanged) == (0, 0, 1, 7)
     assert (stubs[TEXT].seen, stubs[IMAGE].seen) == (["чай зелёный"], [])
     labels = Store.open(path).products.categories()
     assert labels.ids == (10, 11, 99)
@@ -387,7 +401,10 @@ def test_a_photo_that_cannot_be_read_is_reported_once_and_while_it_lasts(tmp_pat
     assert sorted(failures(path, "image-colours")) == ["2", "4"]
     monkeypatch.setattr(source, "read", read)
     run(path, catalogue)
+    assert sorted(failures(path, "image-colours")) == ["2", "4"]
+    report = run(path, catalogue, replace(STUBS, retry_failed=True))
     assert list(failures(path, "image-colours")) == ["4"]
+    assert sorted(vectors_of(path, IMAGE)) == [1, 2, 3, 5, 7, 8]
     # Nor is one reported that is gone.
     monkeypatch.setattr(source, "read", broken)
     gone = [(2, "мыло", 11, None), *FIRST[:1], *FIRST[2:]]
@@ -493,12 +510,15 @@ def test_a_run_stopped_at_a_shard_and_resumed_gives_the_same_bytes(tmp_path, mon
         with pytest.raises(Killed):
             run(tmp_path / "resumed", catalogue)
     run(tmp_path / "resumed", catalogue)
-    assert data_files(tmp_path / "resumed") == data_files(tmp_path / "whole")
+    assert all_files(tmp_path / "resumed") == all_files(tmp_path / "whole")
+
+
+CHANGES = ("publish", "create", "write", "move", "delete")
 
 
 @pytest.mark.usefixtures("stubs")
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_an_update_stopped_at_any_rename_and_resumed_gives_the_same_bytes(
+def test_an_update_stopped_at_any_change_and_resumed_gives_the_same_bytes(
     tmp_path, monkeypatch, after
 ):
     first, second = catalogue_of(tmp_path / "a", FIRST), catalogue_of(tmp_path / "b", SECOND)
@@ -506,43 +526,44 @@ def test_an_update_stopped_at_any_rename_and_resumed_gives_the_same_bytes(
     monkeypatch.setattr("os.fsync", lambda _: None)
     run(tmp_path / "whole", first)
     run(tmp_path / "whole", second)
-    expected = data_files(tmp_path / "whole")
-    rename, unlink = Path.replace, Path.unlink
-    renames = 0
+    expected, data = all_files(tmp_path / "whole"), data_files(tmp_path / "whole")
+    changes = 0
     while True:
-        path, left = tmp_path / f"shelf{renames}", [renames]
+        path, left = tmp_path / f"shelf{changes}", [changes]
         run(path, first)
 
-        def stopping(self, target, left=left):
-            if left[0] == 0 and not after:
-                left[0] -= 1
-                raise Killed
-            moved = rename(self, target)
-            left[0] -= 1
-            if left[0] == -1 and after:
-                raise Killed
-            return moved
+        def stopping(method, left=left):
+            def change(self, *arguments):
+                if left[0] == 0 and not after:
+                    left[0] -= 1
+                    raise Killed
+                # A killed process cleans nothing up.
+                if left[0] >= 0:
+                    method(self, *arguments)
+                    left[0] -= 1
+                if left[0] == -1 and after:
+                    left[0] -= 1
+                    raise Killed
 
-        # A killed process cleans nothing up.
-        def lasting(self, missing_ok=False, left=left):
-            if left[0] >= 0:
-                unlink(self, missing_ok=missing_ok)
+            return change
 
         with monkeypatch.context() as patch:
-            patch.setattr(Path, "replace", stopping)
-            patch.setattr(Path, "unlink", lasting)
+            for name in CHANGES:
+                patch.setattr(LocalFiles, name, stopping(getattr(LocalFiles, name)))
+            patch.setattr(LocalFiles, "_remove_leftovers", lambda _: None)
             try:
                 run(path, second)
                 stopped = False
             except Killed:
                 stopped = True
         run(path, second)
-        assert data_files(path) == expected, f"stopped at rename {renames}"
+        assert data_files(path) == data, f"stopped at change {changes}"
+        assert all_files(path) == expected, f"stopped at change {changes}"
         if not stopped:
             break
-        renames += 1
-    # Two manifests and a part of the products, then shards, errors and manifests of two spaces.
-    assert renames >= 10
+        changes += 1
+    # A part of the products and a manifest, then shards, errors and manifests of two spaces.
+    assert changes >= 12
 
 
 VICTIM = """
@@ -553,10 +574,9 @@ use_stubs(setattr)
 write, calls = space_module.write_shard, []
 def half(path, *arguments):
     calls.append(path)
-    if len(calls) == 4:
-        write(path.with_name(".tmp-" + path.name), *arguments)
-        os.kill(os.getpid(), signal.SIGKILL)
     write(path, *arguments)
+    if len(calls) == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
 space_module.write_shard = half
 folder = Path(sys.argv[2])
 images = folder / "images"
@@ -578,8 +598,8 @@ def test_a_run_killed_by_the_system_and_resumed_gives_the_same_bytes(tmp_path):
     # The store is as at its last commit, and open to readers.
     there = Store.open(tmp_path / "shelf")
     assert there.manifest.spaces["text-words"].rows == 9
-    assert (tmp_path / "shelf/spaces/text-words/.tmp-part-000003.parquet").exists()
+    assert (tmp_path / "shelf/.tmp-writer/shard.parquet").exists()
     report = run(tmp_path / "shelf", catalogue)
     assert report.spaces[0].unchanged == 9
-    assert data_files(tmp_path / "shelf") == data_files(tmp_path / "whole")
+    assert all_files(tmp_path / "shelf") == all_files(tmp_path / "whole")
     assert not list((tmp_path / "shelf").rglob(".tmp-*"))

@@ -15,7 +15,7 @@ PACKAGE = Path(vitrina.__file__).parent
 TIERS = [
     {"errors"},
     {"types"},
-    {"ids"},
+    {"ids", "parallel", "cache"},
     {"store", "data"},
     {"embedder", "index", "classifier", "audit"},
     {"pipelines"},

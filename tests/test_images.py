@@ -17,18 +17,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from tar_files import tarred
 
-from vitrina.data import images as module
 from vitrina.data.decode import decode
-from vitrina.data.images import (
-    ColumnImages,
-    FolderImages,
-    ImageSource,
-    ZipImages,
-    open_images,
-)
 from vitrina.data.photo_names import SAMPLE_IDS, detect_template
 from vitrina.data.product import Product
+from vitrina.data.sources import (
+    ColumnImages,
+    ImageSource,
+    NamedImages,
+    base,
+    open_images,
+)
 from vitrina.errors import ImageError, ImageSourceError
 
 FASHION = Path("/work/shared/data/fashion")
@@ -46,9 +46,9 @@ def product(product_id: int | str, *images: str, row: int = 1) -> Product:
     return Product(row=row, product_id=product_id, title="", images=images)
 
 
-@pytest.fixture(params=["folder", "zip stored", "zip deflated"])
+@pytest.fixture(params=["folder", "zip stored", "zip deflated", "tar"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """Puts files into a folder or an archive, so that both are held to the same tests."""
+    """Puts files into a folder or an archive, so that all are held to the same tests."""
 
     def put(files: dict[str, bytes]) -> Path:
         if request.param == "folder":
@@ -57,6 +57,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
             return tmp_path / "photos"
+        if request.param == "tar":
+            return tarred(tmp_path / "photos.tar", files)
         method = zipfile.ZIP_STORED if "stored" in request.param else zipfile.ZIP_DEFLATED
         with zipfile.ZipFile(tmp_path / "photos.zip", "w", method) as archive:
             for name, data in files.items():
@@ -72,11 +74,11 @@ def opened(
     template: str | None = None,
     photos: int = 1,
     splits: Sequence[str] = ("train", "test", "val"),
-) -> FolderImages | ZipImages:
+) -> NamedImages:
     return open_images(location, template=template, photos=photos, sample=sample, splits=splits)
 
 
-# ---------------------------------------------------------------- folder and zip alike
+# ---------------------------------------------------------------- folder, zip and tar alike
 
 
 def test_finds_and_reads_by_template(place: Place) -> None:
@@ -98,7 +100,21 @@ def test_names_from_the_catalogue_come_first(place: Place) -> None:
     assert source.references(product(1)) == ("1.jpg",)
     named = product(1, "a/none.jpg", "a/x.jpg", "a/y.jpg", "a/z.jpg")
     assert source.references(named) == ("a/x.jpg", "a/y.jpg")
-    assert source.references(product(1, "a/none.jpg")) == ()
+    assert source.references(product(1, "a/none.jpg")) == ("1.jpg",)
+    source.close()
+
+
+def test_a_template_serves_where_no_named_photo_is(place: Place) -> None:
+    location = place({"images/1.jpg": b"one"})
+    sample = [product(1, "https://shop.example/x.jpg"), product(2)]
+    source = opened(location, sample)
+    assert source.template == "images/{product_id}.jpg"
+    assert source.references(sample[0]) == ("images/1.jpg",)
+    source.close()
+    # Named, but not there: that is for every product to say, not for the whole source.
+    source = opened(location, [product(5, "https://shop.example/x.jpg")])
+    assert source.template is None
+    assert source.references(sample[0]) == ()
     source.close()
 
 
@@ -204,7 +220,7 @@ def test_string_ids_with_strange_characters(place: Place) -> None:
 
 
 def test_too_large(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_BYTES", 100)
+    monkeypatch.setattr(base, "MAX_BYTES", 100)
     source = opened(place({"1.jpg": bytes(100), "2.jpg": bytes(101)}))
     assert len(source.read("1.jpg")) == 100
     with pytest.raises(ImageError, match=r"^too large: 101 bytes in 2\.jpg$"):
@@ -476,8 +492,8 @@ def test_places_that_hold_no_photos(tmp_path: Path) -> None:
     whole = zipped(tmp_path / "whole.zip", FILES)
     cases = {
         "none": (None, "No such file or directory"),
-        "text.zip": (b"hello", "neither a folder nor a zip archive"),
-        "empty.zip": (b"", "neither a folder nor a zip archive"),
+        "text.zip": (b"hello", "no folder, zip or tar archive"),
+        "empty.zip": (b"", "no folder, zip or tar archive"),
         "cut.zip": (bytes(whole[:-30]), "a damaged or cut zip archive"),
         "start.zip": (bytes(whole[:50]), "a damaged or cut zip archive"),
     }
@@ -487,7 +503,8 @@ def test_places_that_hold_no_photos(tmp_path: Path) -> None:
             path.write_bytes(data)
         with pytest.raises(ImageSourceError) as caught:
             opened(path, [product(1)])
-        assert str(caught.value) == f"{path}: {complaint}; give --images a folder or a zip archive"
+        way_out = "give --images a folder, a zip or tar archive, or web"
+        assert str(caught.value) == f"{path}: {complaint}; {way_out}"
 
 
 # ---------------------------------------------------------------- column

@@ -13,11 +13,14 @@ if TYPE_CHECKING:
         build_index,
         classify,
         classify_to,
+        compact,
         describe,
         embed,
         open_batch,
         open_index,
         train,
+        vectors,
+        verify,
     )
     from vitrina.data.catalogue import Catalogue
     from vitrina.data.readers import Columns
@@ -34,11 +37,14 @@ _HOMES = {
     "build_index": "vitrina.api",
     "classify": "vitrina.api",
     "classify_to": "vitrina.api",
+    "compact": "vitrina.api",
     "describe": "vitrina.api",
     "embed": "vitrina.api",
     "open_batch": "vitrina.api",
     "open_index": "vitrina.api",
     "train": "vitrina.api",
+    "vectors": "vitrina.api",
+    "verify": "vitrina.api",
 }
 
 __all__ = [
@@ -49,11 +55,14 @@ __all__ = [
     "build_index",
     "classify",
     "classify_to",
+    "compact",
     "describe",
     "embed",
     "open_batch",
     "open_index",
     "train",
+    "vectors",
+    "verify",
 ]
 
 

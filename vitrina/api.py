@@ -6,15 +6,16 @@ embedding without a neural model never pays for torch.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from vitrina.data.catalogue import Catalogue, Reading
 from vitrina.data.readers import DEFAULT_COLUMNS, Columns
 from vitrina.errors import CatalogueError
 from vitrina.store.store import Store
-from vitrina.types import Features, HeadKind, OutputFormat, SplitKind
+from vitrina.types import Features, HeadKind, Modality, OutputFormat, SplitKind, Stored
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from vitrina.pipelines.embed import EmbedReport
     from vitrina.pipelines.neighbours import Index
     from vitrina.pipelines.train import TrainReport
+    from vitrina.store.compact import CompactReport
+    from vitrina.store.verify import VerifyReport
 
 __all__ = [
     "Catalogue",
@@ -30,14 +33,24 @@ __all__ = [
     "build_index",
     "classify",
     "classify_to",
+    "compact",
     "describe",
     "embed",
     "open_batch",
     "open_index",
     "train",
+    "vectors",
+    "verify",
 ]
 
 Member = TypeVar("Member", bound=StrEnum)
+
+
+class Vectors(NamedTuple):
+    """What `vectors` gives: ids, an Arrow array, and matrix, (n, dim)."""
+
+    ids: pa.Array
+    matrix: Stored
 
 
 def embed(
@@ -48,6 +61,9 @@ def embed(
     image: str | None = None,
     dtype: str = "float16",
     max_failures: float = 0.05,
+    prune: bool = False,
+    retry_failed: bool = False,
+    rehash: bool = False,
     refit: bool = False,
     seed: int = 0,
     quiet: bool = True,
@@ -61,6 +77,9 @@ def embed(
         image: the image model, likewise; else CLIP ViT-B/32.
         dtype: "float16" or "float32", how vectors are kept.
         max_failures: the share of products that may fail before the run ends.
+        prune: drop the products that the catalogue does not mention; they are kept otherwise.
+        retry_failed: try again what failed and has not changed since.
+        rehash: read every photo again, though its file looks as it did (same size and time).
         refit: fit `lexical` and `thumbnail` anew on this catalogue.
         seed: for fitting.
         quiet: print no progress.
@@ -77,6 +96,9 @@ def embed(
         image=image,
         dtype=dtype,
         max_failures=max_failures,
+        prune=prune,
+        retry_failed=retry_failed,
+        rehash=rehash,
         refit=refit,
         seed=seed,
         quiet=quiet,
@@ -191,15 +213,21 @@ def open_batch(
     columns: Columns = DEFAULT_COLUMNS,
     delimiter: str | None = None,
     encoding: str | None = None,
+    fetchers: int | None = None,
+    allow_private: bool | None = None,
 ) -> Catalogue:
     """Open a file of products as the store remembers its catalogue, except for what is given.
 
-    images: where the photos are; None for where the catalogue's were, "none" for nowhere.
+    images: where the photos are; None for where the catalogue's were, "none" for nowhere, "web"
+    for the URLs that the catalogue gives: `fetchers` at once, and from private addresses only if
+    `allow_private`.
 
     Raises CatalogueError, ImageSourceError.
     """
     remembered = store.manifest.reading.get("catalogue")
     reading = Reading.from_json(remembered) if remembered else Reading()
+    asked = {"workers": fetchers, "allow_private": allow_private}
+    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     reading = reading.with_options(
         columns=columns,
         delimiter=delimiter,
@@ -207,10 +235,11 @@ def open_batch(
         images=images,
         image_template=image_template,
         photos=photos,
+        fetching=replace(reading.fetching, **given),
     )
     # A column that was remembered may be absent from a new batch; one that is asked for may not.
-    asked = columns.category_id is not None or columns.category_name is not None
-    return Catalogue.open(path, reading, labels_needed=asked)
+    labels = columns.category_id is not None or columns.category_name is not None
+    return Catalogue.open(path, reading, labels_needed=labels)
 
 
 def _member(kind: type[Member], value: str | None) -> Member | None:
@@ -228,3 +257,58 @@ def describe(store: Store) -> dict[str, Any]:
     from vitrina.pipelines.info import info
 
     return info(store)
+
+
+def verify(
+    store: str | Path, *, repair: bool = False, options: dict[str, Any] | None = None
+) -> VerifyReport:
+    """Check every byte of a store against its commits.
+
+    Args:
+        store: where it lies; not an opened one, since a damaged one may not open.
+        repair: leave out what is damaged or missing, so that work can go on; the next `embed`
+            of the catalogue redoes it.
+        options: for fsspec, of a URL.
+
+    Raises StoreError if there is no store, or none of its commits is whole.
+    """
+    from vitrina.store.verify import repair as mend
+    from vitrina.store.verify import verify as run
+
+    opened = Store.open(store, create=False, damaged_too=True, options=options)
+    report = run(opened)
+    return mend(opened, report) if repair and not report.ok else report
+
+
+def compact(store: Store, *, keep: int = 3, rows: int = 32_768) -> CompactReport:
+    """Merge small shards and drop dead rows, in one commit.
+
+    Args:
+        store: to rewrite; its live contents stay the same.
+        keep: commits that stay readable; 1 frees the most.
+        rows: of a merged shard at most.
+
+    Raises StoreError if a shard is damaged, StoreLockedError if another process writes.
+    """
+    from vitrina.store.compact import compact as run
+
+    if keep < 1 or rows < 1:
+        raise CatalogueError("at least one commit is kept, and one row to a shard")
+    return run(store, keep=keep, rows=rows)
+
+
+def vectors(store: Store, modality: str) -> Vectors:
+    """Read all vectors of a modality into memory.
+
+    Args:
+        store: with a space of that modality.
+        modality: "text" or "image".
+
+    Returns the product ids, (n,) int64 or string, and the vectors, (n, dim) float16 or float32
+    as they are kept, row by row, of the products that have one, in the catalogue's order.
+    Raises StoreError if there is no such space, or a shard is damaged.
+    """
+    from vitrina.store.gather import matrix
+
+    kind = _member(Modality, modality) or Modality.TEXT
+    return Vectors(*matrix(store.products, store.space(kind)))

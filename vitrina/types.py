@@ -15,6 +15,9 @@ CategoryId: TypeAlias = int | str
 Vectors: TypeAlias = "npt.NDArray[np.float32]"
 """(n, dim) float32, each row L2-normalised or all zero where the modality is missing."""
 
+Stored: TypeAlias = "npt.NDArray[np.floating]"
+"""(n, dim) float16 or float32, as a space keeps its vectors."""
+
 Codes: TypeAlias = "npt.NDArray[np.int64]"
 """(n,) int64: positions or class numbers; -1 stands for none."""
 

@@ -11,19 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from vitrina.data.images import ColumnImages, ImageSource, open_images
 from vitrina.data.product import Batch, Product, Rejection
-from vitrina.data.readers import (
-    DEFAULT_COLUMNS,
-    Columns,
-    IdType,
-    Reader,
-    Records,
-    TableOptions,
-    TableReader,
+from vitrina.data.readers import DEFAULT_COLUMNS, Columns, IdType, Reader, TableOptions
+from vitrina.data.readers.detect import open_reader
+from vitrina.data.readers.webdataset import WebDatasetReader
+from vitrina.data.sources import (
+    DEFAULT_FETCHING,
+    WEB,
+    ColumnImages,
+    Fetching,
+    ImageSource,
+    open_images,
 )
-from vitrina.data.readers.parquet import ParquetRecords
-from vitrina.data.readers.text_tables import CsvRecords, JsonlRecords, open_text, read_errors
 from vitrina.errors import CatalogueError
 from vitrina.ids import IdSet, id_keys
 
@@ -31,14 +30,6 @@ IMAGE_SAMPLE = 1000
 """Rows looked at to find out how photos are named."""
 
 _SPLITS = ("train", "test", "val")
-# What people hand over that is no table, by its first bytes.
-_STRANGERS = {
-    "PK\x03\x04": "a zip archive or an Excel file; save the table as CSV",
-    "ARROW1": "an Arrow IPC file; save it as Parquet",
-    "PAR1": "a gzipped Parquet file; unzip it first",
-    "[": "one JSON array; write one object on each line (JSONL)",
-    "<": "XML or HTML, not a table",
-}
 
 
 @dataclass(frozen=True)
@@ -49,10 +40,11 @@ class Reading:
         columns: the table's columns.
         delimiter: of a CSV file; None to find it out.
         encoding: of a CSV or JSONL file.
-        images: the folder or archive of photos; None for none.
+        images: the folder or archive of photos, or `web`; None for none.
         image_template: how photos are named; None to find it out for each catalogue file, so
             that training and test products find their own folders.
         photos: how many photos of a product to use at most.
+        fetching: how photos are fetched from the web.
     """
 
     columns: Columns = DEFAULT_COLUMNS
@@ -61,6 +53,7 @@ class Reading:
     images: str | None = None
     image_template: str | None = None
     photos: int = 1
+    fetching: Fetching = DEFAULT_FETCHING
 
     def with_options(
         self,
@@ -71,6 +64,7 @@ class Reading:
         images: str | Path | None = None,
         image_template: str | None = None,
         photos: int | None = None,
+        fetching: Fetching | None = None,
     ) -> Reading:
         """The same, with what is given put in its place; `images="none"` takes them away."""
         named = {name: value for name, value in vars(columns).items() if value not in (None, ())}
@@ -81,6 +75,7 @@ class Reading:
             encoding=encoding or self.encoding,
             image_template=image_template or self.image_template,
             photos=self.photos if photos is None else photos,
+            fetching=fetching or self.fetching,
         )
         if images is None:
             return reading
@@ -91,7 +86,8 @@ class Reading:
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON's types."""
         settings = asdict(self)
-        settings["columns"]["attributes"] = list(self.columns.attributes)
+        for name in ("attributes", "keep"):
+            settings["columns"][name] = list(getattr(self.columns, name))
         return settings
 
     @classmethod
@@ -100,7 +96,10 @@ class Reading:
         try:
             columns = dict(settings["columns"])
             columns["attributes"] = tuple(columns["attributes"])
-            return cls(**{**settings, "columns": Columns(**columns)})
+            # Settings stored by version 0.1 have none.
+            columns["keep"] = tuple(columns.get("keep", ()))
+            fetching = Fetching(**settings.get("fetching", {}))
+            return cls(**{**settings, "columns": Columns(**columns), "fetching": fetching})
         except (KeyError, TypeError, ValueError) as err:
             raise CatalogueError(f"these are no settings of a catalogue: {err}") from err
 
@@ -109,7 +108,7 @@ class Catalogue:
     """Products in the file at `path`; made by `read` or `open`, and read with `batches`.
 
     Attributes:
-        path: the file, or the directory of Parquet files.
+        path: the file, or the directory or range of files.
         reading: how it is read, for a store to remember.
         images: the source of photos; None where there are none.
     """
@@ -136,11 +135,17 @@ class Catalogue:
         columns: Columns = DEFAULT_COLUMNS,
         delimiter: str | None = None,
         encoding: str = "utf-8",
+        fetching: Fetching | None = None,
     ) -> Catalogue:
-        """Open a catalogue: marketplace Parquet, or a table in Parquet, CSV or JSONL.
+        """Open a catalogue: a marketplace's Parquet, a table, a YML feed or a WebDataset.
 
-        Cheap, except that a CSV file is gone through once to learn whether its ids are
-        integers. The location of `images` is remembered as an absolute path.
+        A table is Parquet, CSV or JSONL; a WebDataset is tar archives (one, a directory of
+        them, or a range such as `part-{000..012}.tar`) that hold the photos too.
+
+        Cheap, except that a CSV file or a feed is gone through once to learn whether its ids
+        are integers, and tar archives to learn where their files stand. A feed names its parts
+        and its encoding itself, so `columns`, `delimiter` and `encoding` say nothing of it. The
+        location of `images` is remembered as an absolute path.
 
         Raises:
             CatalogueError: the file can't be read, or lacks a column.
@@ -153,6 +158,7 @@ class Catalogue:
             images=None if images is None else str(_absolute(images)),
             image_template=image_template,
             photos=photos,
+            fetching=fetching or DEFAULT_FETCHING,
         )
         return cls._open(Path(path), reading, labels_needed=True)
 
@@ -169,7 +175,8 @@ class Catalogue:
     def _open(cls, path: Path, reading: Reading, *, labels_needed: bool) -> Catalogue:
         if reading.photos < 1:
             raise CatalogueError(f"{path}: --photos must be at least 1, not {reading.photos}")
-        reader = _open_reader(path, reading, labels_needed)
+        options = TableOptions(reading.columns, reading.delimiter, reading.encoding)
+        reader = open_reader(path, options, labels_needed=labels_needed)
         return cls(path, reading, reader, _open_images(path, reading, reader))
 
     @property
@@ -221,34 +228,6 @@ def _batch(rows: Sequence[Product | Rejection], seen: IdSet) -> Batch:
     )
 
 
-def _open_reader(path: Path, reading: Reading, labels_needed: bool) -> Reader:
-    """Find out the form of the file by its content, and open it."""
-    options = TableOptions(reading.columns, reading.delimiter, reading.encoding)
-    return TableReader(_open_records(path, options), options.columns, labels_needed=labels_needed)
-
-
-def _open_records(path: Path, options: TableOptions) -> Records:
-    if path.is_dir():
-        return ParquetRecords(path)
-    with read_errors(path):
-        with path.open("rb") as file:
-            start = file.read(4)
-        if not start:
-            raise CatalogueError(f"{path}: the file is empty")
-        if start == b"PAR1" or path.suffix == ".parquet":
-            return ParquetRecords(path)
-        with open_text(path, options.encoding) as text:
-            head = text.read(4096).lstrip()
-    if not head:
-        raise CatalogueError(f"{path}: the file is empty")
-    for magic, what in _STRANGERS.items():
-        if head.startswith(magic):
-            raise CatalogueError(f"{path}: this is {what}")
-    if head.startswith("{"):
-        return JsonlRecords(path, options.encoding)
-    return CsvRecords(path, options.delimiter, options.encoding)
-
-
 def _open_images(path: Path, reading: Reading, reader: Reader) -> ImageSource | None:
     column = reader.image_bytes
     if column is not None:
@@ -261,11 +240,18 @@ def _open_images(path: Path, reading: Reading, reader: Reader) -> ImageSource | 
                 f"{path}: photos in a column are read from one Parquet file, not from a directory"
             )
         return ColumnImages(path, column, reading.photos)
+    if isinstance(reader, WebDatasetReader) and reader.holds_photos:
+        if reading.images is not None:
+            raise CatalogueError(
+                f"{path}: the archives hold the photos themselves; leave out --images, or say "
+                "--images none where the store remembers another place"
+            )
+        return reader.images(reading.photos)
     if reading.images is None:
         if reading.columns.image is not None:
             raise CatalogueError(
                 f"{path}: column {reading.columns.image!r} holds names of photos; "
-                "say where the photos are with --images"
+                f"say where the photos are with --images (if they are URLs, --images {WEB})"
             )
         return None
     # Where a column names the photos, there is no template to find out.
@@ -277,6 +263,7 @@ def _open_images(path: Path, reading: Reading, reader: Reader) -> ImageSource | 
         photos=reading.photos,
         sample=[row for row in rows if isinstance(row, Product)],
         splits=tuple(dict.fromkeys((_stem(path), *_SPLITS))),
+        fetching=reading.fetching,
     )
 
 
@@ -286,4 +273,5 @@ def _stem(path: Path) -> str:
 
 
 def _absolute(location: str | Path) -> str | Path:
-    return location if "://" in str(location) else Path(location).expanduser().absolute()
+    elsewhere = str(location) == WEB or "://" in str(location)
+    return location if elsewhere else Path(location).expanduser().absolute()

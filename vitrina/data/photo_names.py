@@ -6,9 +6,11 @@ Nothing here opens a file; whether a name exists is asked of the source that is 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import count, islice, takewhile
 from string import Formatter
+from urllib.parse import unquote, urlsplit
 
 from vitrina.data.product import Product
 from vitrina.errors import ImageError, ImageSourceError
@@ -65,10 +67,16 @@ def choose_split(
 def existing(
     product: Product, template: str | None, photos: int, exists: Callable[[str], bool]
 ) -> tuple[str, ...]:
-    """The product's photos that exist: under the catalogue's names or else the template's."""
-    if product.images:
-        return tuple(islice(filter(exists, product.images), photos))
-    return () if template is None else _templated(product.product_id, template, photos, exists)
+    """The product's photos that exist: under the catalogue's names or else the template's.
+
+    Where the catalogue gives an address on the web, the file it ends in counts too: a feed
+    names its photos by address, and they may have been fetched into a folder since.
+    """
+    named = (next(filter(exists, _file_names(image)), None) for image in product.images)
+    found = tuple(islice((name for name in named if name is not None), photos))
+    if found or template is None:
+        return found
+    return _templated(product.product_id, template, photos, exists)
 
 
 def inside(reference: str) -> str:
@@ -77,6 +85,16 @@ def inside(reference: str) -> str:
     if name == ".." or name.startswith("../"):
         raise ImageError(f"leads outside of the photos' place: {reference!r}")
     return name
+
+
+def _file_names(reference: str) -> Iterator[str]:
+    """The reference as it is, and of a web address the last part of its path, unquoted."""
+    yield reference
+    if "://" in reference or reference.startswith("//"):
+        with suppress(ValueError):
+            path = unquote(urlsplit(reference).path)
+            if name := posixpath.basename(path):
+                yield name
 
 
 def _best(

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from vitrina.types import CategoryId, ProductId
+
+Metadata: TypeAlias = "tuple[tuple[str, str | int | float | bool], ...]"
+"""Names and values, each of which JSON can hold: no NaN, no infinity."""
 
 TEXT_FIELDS = ("title", "attributes", "characteristics", "description", "shop")
 """The fields that `encoder_text` takes, in its order."""
@@ -29,7 +33,8 @@ class Product:
 
     `row` counts the catalogue's rows from 1. `images` are references that the catalogue's
     image source resolves (a member of an archive, a path below a folder, a row of a column);
-    they are candidates, and none of them need exist.
+    they are candidates, and none of them need exist. `metadata` is what else the catalogue says,
+    such as a price: kept beside the product, and read by no encoder.
     """
 
     row: int
@@ -42,6 +47,7 @@ class Product:
     category_id: CategoryId | None = None
     category_name: str | None = None
     images: tuple[str, ...] = ()
+    metadata: Metadata = ()
 
     @property
     def text(self) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from vitrina.index.build import build_flat, write_index
 from vitrina.index.search import VectorIndex
+from vitrina.store import layout
 from vitrina.store.gather import gather
 from vitrina.store.store import Store
 from vitrina.types import Features
@@ -51,7 +51,7 @@ def build_index(
         spaces = store.spaces(features)
         gathered = gather(store.products, spaces)
         built = build_flat(gathered, store.products.ids, weights=(1.0,) * len(spaces), seed=seed)
-        folder = store.layout.index(features, writer.sequence)
+        folder = writer.scratch / "index"
         card = write_index(
             folder,
             built,
@@ -59,12 +59,10 @@ def build_index(
             spaces={space.modality: space.name for space in spaces},
             fingerprints={space.modality: space.entry.fingerprint for space in spaces},
         )
-        before = store.manifest.indexes.get(features)
-        writer.commit(store.manifest.with_index(features, store.layout.relative(folder)))
-        if before:
-            shutil.rmtree(store.layout.root / before, ignore_errors=True)
+        kept = writer.publish_folder(folder, lambda digest: layout.index(features, digest))
+        writer.commit(store.manifest.with_index(features, kept))
     report = IndexReport(
-        str(store.path),
+        store.place,
         features,
         card["factory"],
         card["rows"],
@@ -74,4 +72,4 @@ def build_index(
         card["build_seconds"],
         card["bytes"],
     )
-    return VectorIndex.open(folder), report
+    return VectorIndex.open(store.index_folder(features)), report

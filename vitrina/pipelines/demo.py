@@ -18,6 +18,7 @@ from vitrina.pipelines.classify import ClassifyOptions, ClassifyReport, classify
 from vitrina.pipelines.embed import EmbedReport, embed
 from vitrina.pipelines.space import EmbedOptions
 from vitrina.pipelines.train import TrainOptions, TrainReport, train
+from vitrina.store.space import read_errors
 from vitrina.store.store import Store
 from vitrina.types import Features, HeadKind
 
@@ -156,10 +157,8 @@ def _broken_in_errors(store: Store, sample: SampleReport) -> int:
         for row in rows
         if row["photo"] == "broken" and row["split"] == "train"
     }
-    space = store.manifest.active
-    errors = pa.concat_tables(
-        pq.read_table(store.layout.errors(store.layout.space(name))) for name in space.values()
-    )
+    spaces = (store.open_space(name) for name in store.manifest.active.values())
+    errors = pa.concat_tables(read_errors(store.files, space.entry.errors) for space in spaces)
     return len(broken & set(errors.column("product_id").to_pylist()))
 
 

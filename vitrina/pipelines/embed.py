@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -10,12 +11,13 @@ import pyarrow as pa
 from vitrina.data.catalogue import Catalogue
 from vitrina.embedder.load import NONE
 from vitrina.errors import EncoderError
-from vitrina.pipelines.encoders import load_if_named
-from vitrina.pipelines.ingest import Ingested, ingest
+from vitrina.pipelines.encoders import Encoder, known_space, load_if_named
+from vitrina.pipelines.ingest import Ingested, IngestOptions, ingest
 from vitrina.pipelines.memory import give_back
 from vitrina.pipelines.space import EmbedOptions, SpaceJob, SpaceReport
 from vitrina.store.space import ERRORS_SCHEMA, error_row
-from vitrina.store.store import Store, Writer
+from vitrina.store.store import Store
+from vitrina.store.writer import Writer
 from vitrina.types import Modality
 
 DEFAULT_MODELS = {
@@ -26,14 +28,22 @@ DEFAULT_MODELS = {
 
 @dataclass
 class EmbedReport:
-    """What the job did."""
+    """What the job did. Of the catalogue's rows: `new` products, `changed` in text or photo,
+    `relabelled` in category or metadata alone, `unchanged`, and `rejected` rows. Of the store's
+    other products: `kept`, or `removed` by pruning."""
 
     store: str
     products: int
-    fresh: int
+    new: int
+    changed: int
+    relabelled: int
+    unchanged: int
+    kept: int
+    removed: int
     rejected: int
     rejections: str
     spaces: list[SpaceReport] = field(default_factory=list)
+    seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """As `--json` prints it."""
@@ -46,23 +56,46 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
     Raises StoreLockedError if another process writes to the store, EncoderError if a model
     can't be had, TooManyFailuresError past `max_failures`; all commits up to then stand.
     """
+    started = time.monotonic()
     with store.writer("embed") as writer:
         models = _models(catalogue, store, options)
-        # A model that can't be had must be known before hours are spent on reading.
+        used = {modality: name for modality, name in models.items() if name != NONE}
+        # A model that can't be had must be known before hours are spent on reading; but one
+        # that may find nothing to do is not loaded for it.
         loaded = {
             modality: load_if_named(name, modality)
-            for modality, name in models.items()
-            if name != NONE
+            for modality, name in used.items()
+            if options.refit or known_space(store, modality, name) is None
         }
-        with_photos = Modality.IMAGE in loaded
-        done = ingest(catalogue, store, photos=with_photos, quiet=options.quiet)
+        with_photos = Modality.IMAGE in used
+        reading = IngestOptions(
+            photos=with_photos,
+            prune=options.prune,
+            retry_failed=options.retry_failed,
+            rehash=options.rehash,
+            quiet=options.quiet,
+        )
+        done = ingest(catalogue, store, writer, reading)
         _commit_products(catalogue, store, writer, done, models)
         report = EmbedReport(
-            str(store.path), len(store.products), done.fresh, len(done.rejected), done.rejections()
+            store.place,
+            len(store.products),
+            done.new,
+            done.changed,
+            done.relabelled,
+            done.unchanged,
+            done.kept,
+            done.removed,
+            len(done.rejected),
+            done.rejections(),
         )
-        for modality in list(loaded):
-            # Taken out, so that a finished encoder's memory is free for the next one.
-            encoder = loaded.pop(modality)
+        for modality, name in used.items():
+
+            def load(modality: Modality = modality, name: str = name) -> Encoder | None:
+                # Taken out, so that a finished encoder's memory is free for the next one.
+                there = loaded.pop(modality, None)
+                return load_if_named(name, modality) if there is None else there
+
             job = SpaceJob(
                 store,
                 writer,
@@ -70,12 +103,13 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
                 done,
                 options,
                 modality=modality,
-                model=models[modality],
-                loaded=encoder,
+                model=name,
+                load=load,
             )
             report.spaces.append(job.run())
-            del job, encoder
+            del job
             give_back()
+        report.seconds = round(time.monotonic() - started, 2)
         return report
 
 
@@ -118,7 +152,7 @@ def _commit_products(
         replace(
             store.manifest,
             products=done.products,
-            rejected=writer.write_errors(store.layout.root, errors),
+            rejected=writer.write_errors("", errors),
             reading=reading,
         )
     )

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import TEXT_FIELDS, encoder_text
 from vitrina.embedder.base import EncoderCard, Fitted, ImageEncoder, TextEncoder
+from vitrina.embedder.known import remember, unchanged
 from vitrina.embedder.load import (
     Form,
     ModelName,
@@ -17,11 +18,13 @@ from vitrina.embedder.load import (
     load_text,
 )
 from vitrina.embedder.photos import decode_photos
-from vitrina.store.files import making_folder, write_json
+from vitrina.errors import EncoderError
+from vitrina.store import layout
 from vitrina.store.manifest import SpaceEntry
 from vitrina.store.products import Products
 from vitrina.store.space import Space
-from vitrina.store.store import Store, Writer
+from vitrina.store.store import Store
+from vitrina.store.writer import Writer
 from vitrina.types import Modality
 
 FIT_IMAGES = 20_000
@@ -44,7 +47,9 @@ def load_if_named(name: str, modality: Modality) -> Encoder | None:
     """
     if ModelName.parse(name, modality).form in (Form.LEXICAL, Form.THUMBNAIL):
         return None
-    return load_encoder(name, modality)
+    encoder = load_encoder(name, modality)
+    remember(name, modality, encoder.card.fingerprint)
+    return encoder
 
 
 def encoder_of(store: Store, space: Space) -> Encoder:
@@ -52,12 +57,32 @@ def encoder_of(store: Store, space: Space) -> Encoder:
 
     Raises FingerprintError if the model under that name is another one by now.
     """
-    kept = space.card.get("encoder")
-    encoder = load_encoder(
-        space.card["model"], space.modality, store.layout.root / kept if kept else None
-    )
+    fitted = space.entry.encoder
+    folder = store.folder(fitted, "run `vitrina embed` with --refit") if fitted else None
+    encoder = load_encoder(space.card["model"], space.modality, folder)
     encoder.card.check(space.entry.fingerprint, f"the space {space.name}")
     return encoder
+
+
+def known_space(store: Store, modality: Modality, model: str) -> Space | None:
+    """The space that a model's vectors go to, where that can be told without the model.
+
+    An encoder that was fitted here has the space of its fit; another one the space in use, if
+    the model is still known to be the one that made it.
+    """
+    parsed = ModelName.parse(model, modality)
+    if parsed.form in (Form.LEXICAL, Form.THUMBNAIL):
+        return _fitted_space(store, modality, parsed.form)
+    name = store.manifest.active.get(modality)
+    space = None if name is None else store.open_space(name)
+    if space is None or space.card["model"] in (Form.LEXICAL, Form.THUMBNAIL):
+        return None
+    try:
+        same = ModelName.parse(space.card["model"], modality) == parsed
+    except EncoderError:
+        # The directory it came from is gone, or is another machine's.
+        return None
+    return space if same and unchanged(model, modality, space.entry.fingerprint) else None
 
 
 def encoder_for(
@@ -70,20 +95,13 @@ def encoder_for(
     loaded: Encoder | None,
     dtype: str,
     seed: int,
-    refit: bool,
 ) -> tuple[Encoder, Space]:
     """The encoder to embed with and the space for its vectors, which is made if need be.
 
-    loaded: from `load_if_named`; None for an encoder that is fitted on the catalogue. Such a
-    one is fitted once and then serves unchanged, unless `refit`.
+    loaded: from `load_if_named`; None for an encoder that is to be fitted on the catalogue.
     """
     parsed = ModelName.parse(model, modality)
-    encoder = loaded
-    if encoder is None:
-        there = None if refit else _fitted_space(store, modality, parsed.form)
-        if there is not None:
-            return encoder_of(store, there), there
-        encoder = _fit(store.products, catalogue, modality, seed)
+    encoder = loaded or _fit(store.products, catalogue, modality, seed)
     name = _space_name(store, encoder.card, parsed)
     if name not in store.manifest.spaces:
         _make_space(store, writer, name, encoder, fitted=loaded is None, dtype=dtype)
@@ -145,13 +163,14 @@ def _make_space(
     store: Store, writer: Writer, name: str, encoder: Encoder, *, fitted: bool, dtype: str
 ) -> None:
     card = {**encoder.card.to_json(), "dtype": dtype, "normalised": True}
+    kept = None
     if fitted:
-        folder = store.layout.encoder(f"{encoder.card.model}-{encoder.card.fingerprint[:12]}")
-        if not folder.exists():
-            with making_folder(folder) as temporary:
-                keep: Fitted = encoder  # type: ignore[assignment]
-                keep.save(temporary)
-        card["encoder"] = store.layout.relative(folder)
-    write_json(store.layout.space_card(name), card)
-    entry = SpaceEntry(encoder.card.fingerprint)
+        folder = writer.scratch / "encoder"
+        folder.mkdir()
+        keep: Fitted = encoder  # type: ignore[assignment]
+        keep.save(folder)
+        name_of = layout.encoder(encoder.card.model, encoder.card.fingerprint)
+        kept = writer.publish_folder(folder, lambda _: name_of)
+        card["encoder"] = kept.path
+    entry = SpaceEntry(encoder.card.fingerprint, card, encoder=kept)
     writer.commit(store.manifest.with_space(name, entry))

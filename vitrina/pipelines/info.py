@@ -29,7 +29,7 @@ def info(store: Store) -> dict[str, Any]:
             }
         )
     return {
-        "store": str(store.path),
+        "store": store.place,
         "commit": manifest.sequence,
         "products": len(store.products),
         **{f"with_{name}": count for name, count in counts.items() if name != "categories"},

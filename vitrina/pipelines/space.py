@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -15,15 +16,17 @@ from vitrina.data.product import TEXT_FIELDS, encoder_text
 from vitrina.embedder.base import ImageEncoder, TextEncoder
 from vitrina.embedder.photos import Encoded, Failure, Report, encode_photos
 from vitrina.errors import TooManyFailuresError
-from vitrina.pipelines.encoders import Encoder, encoder_for
+from vitrina.pipelines.encoders import Encoder, encoder_for, encoder_of, known_space
 from vitrina.pipelines.ingest import Ingested
 from vitrina.pipelines.memory import give_back
 from vitrina.pipelines.progress import Meter
-from vitrina.store.manifest import FileEntry, Manifest, SpaceEntry
+from vitrina.store import layout
+from vitrina.store.manifest import FileEntry, Manifest
 from vitrina.store.plan import SHARD_ROWS, first_positions, plan_shards
 from vitrina.store.shards import array_to_hashes, write_shard
-from vitrina.store.space import ERRORS_SCHEMA, error_row, failed, read_errors
-from vitrina.store.store import Store, Writer
+from vitrina.store.space import ERRORS_SCHEMA, Space, error_row, failed, read_errors
+from vitrina.store.store import Store
+from vitrina.store.writer import Writer
 from vitrina.types import Codes, Mask, Modality, Vectors
 
 
@@ -33,8 +36,10 @@ class EmbedOptions:
 
     text, image: model names, "none" to leave a modality out, None for what the store remembers
     and else the defaults. dtype: "float16" or "float32", how vectors are kept. shard_rows: rows
-    of a shard at most. max_failures: the share of the planned products that may fail. refit:
-    fit `lexical` and `thumbnail` anew. seed: for fitting. quiet: print no progress.
+    of a shard at most. max_failures: the share of the planned products that may fail. prune:
+    drop the products that the catalogue does not mention. retry_failed: try again what failed.
+    rehash: read photos again whose files look unchanged. refit: fit `lexical` and `thumbnail`
+    anew. seed: for fitting. quiet: print no progress.
     """
 
     text: str | None = None
@@ -42,6 +47,9 @@ class EmbedOptions:
     dtype: str = "float16"
     shard_rows: int = SHARD_ROWS
     max_failures: float = 0.05
+    prune: bool = False
+    retry_failed: bool = False
+    rehash: bool = False
     refit: bool = False
     seed: int = 0
     quiet: bool = True
@@ -76,35 +84,47 @@ class SpaceJob:
         *,
         modality: Modality,
         model: str,
-        loaded: Encoder | None,
+        load: Callable[[], Encoder | None],
     ) -> None:
+        """load: gives the encoder, None for one that is fitted here; asked only if need be."""
         self._store, self._writer, self._catalogue = store, writer, catalogue
         self._ingested, self._options, self._modality = ingested, options, modality
-        self._encoder, self._space = encoder_for(
-            store,
-            writer,
-            catalogue,
-            modality,
-            model,
-            loaded=loaded,
-            dtype=options.dtype,
-            seed=options.seed,
-            refit=options.refit,
-        )
+        self._model, self._load = model, load
+        self._encoder: Encoder | None = None
         self._products = store.products
         self._hashes = self._products.hashes(modality)
         self._first = first_positions(self._hashes)
-        self._located = self._space.locate(self._products)
-        recorded = self._space.entry.errors
-        self._recorded = read_errors(store.layout.root / recorded.path if recorded else None)
+        known = None if options.refit else known_space(store, modality, model)
+        if known is None:
+            self._make_space(load())
+        else:
+            self._open_space(known)
+
+    def _make_space(self, loaded: Encoder | None) -> None:
+        self._encoder, space = encoder_for(
+            self._store,
+            self._writer,
+            self._catalogue,
+            self._modality,
+            self._model,
+            loaded=loaded,
+            dtype=self._options.dtype,
+            seed=self._options.seed,
+        )
+        self._open_space(space)
+
+    def _open_space(self, space: Space) -> None:
+        self._space = space
+        self._located = space.locate(self._products)
+        self._recorded = read_errors(self._store.files, space.entry.errors)
         self._errors = self._standing_errors()
         # Of each content, by its first product, a row that can lend its vector; -1 for none.
         self._lender = np.full(len(self._products), -1, dtype=np.int64)
         self._lend(np.flatnonzero(self._located.done))
         self.report = SpaceReport(
-            self._space.name,
-            model,
-            self._space.dim,
+            space.name,
+            self._model,
+            space.dim,
             unchanged=int(self._located.done.sum()),
             missing=int((self._first < 0).sum()) - self._unreadable,
             failed=self._unreadable,
@@ -115,7 +135,10 @@ class SpaceJob:
 
         Raises TooManyFailuresError past `max_failures`, with what is done committed.
         """
-        shards = plan_shards(self._first, self._idle(), self._options.shard_rows)
+        shards = self._plan()
+        if shards and self._encoder is None:
+            self._load_encoder()
+            shards = self._plan()
         planned = sum(len(shard) for shard in shards) + self._unreadable
         title = f"embedding {self._modality}s"
         with Meter(title, planned, quiet=self._options.quiet) as meter:
@@ -125,7 +148,7 @@ class SpaceJob:
                     raise TooManyFailuresError(
                         f"{self.report.failed} of {planned} products failed, more than "
                         f"--max-failures {self._options.max_failures:g} allows; what is done is "
-                        f"kept, and {self._store.layout.errors(self._folder)} says why"
+                        f"kept, and {self._store.files.where(layout.errors(self._folder))} says why"
                     )
             self.report.seconds = round(meter.seconds, 2)
         self.report.failed = self._errors.num_rows
@@ -133,13 +156,24 @@ class SpaceJob:
         self._writer.commit(self._with_entry(active, self._space.entry.shards))
         return self.report
 
+    def _plan(self) -> list[Codes]:
+        return plan_shards(self._first, self._idle(), self._options.shard_rows)
+
+    def _load_encoder(self) -> None:
+        """Now that there is work, have the encoder; one that changed meanwhile gets a new space."""
+        encoder = self._load() or encoder_of(self._store, self._space)
+        if encoder.card.fingerprint == self._space.entry.fingerprint:
+            self._encoder = encoder
+        else:
+            self._make_space(encoder)
+
     @property
     def _unreadable(self) -> int:
         return len(self._ingested.unreadable) if self._modality is Modality.IMAGE else 0
 
     @property
-    def _folder(self) -> Path:
-        return self._store.layout.space(self._space.name)
+    def _folder(self) -> str:
+        return layout.space(self._space.name)
 
     def _idle(self) -> Mask:
         idle = self._located.done | failed(self._products, self._modality, self._errors)
@@ -182,16 +216,20 @@ class SpaceJob:
     def _commit(self, positions: Codes, vectors: Vectors) -> None:
         shards = self._space.entry.shards
         if len(positions):
-            path = self._store.layout.shard(self._space.name, len(shards))
-            ids = self._products.ids.take(pa.array(positions))
-            hashes = array_to_hashes(self._hashes[positions])
-            write_shard(path, ids, hashes, vectors, self._space.card["dtype"])
-            shards = (*shards, FileEntry.of(self._store.layout, path, len(positions)))
+            shards = (*shards, self._write(positions, vectors))
         self._writer.commit(self._with_entry(self._store.manifest, shards))
         self._space = self._store.open_space(self._space.name)
         self._located.mark(positions, len(shards) - 1)
         self._lend(positions)
         give_back()
+
+    def _write(self, positions: Codes, vectors: Vectors) -> FileEntry:
+        path = self._writer.scratch / "shard.parquet"
+        ids = self._products.ids.take(pa.array(positions))
+        hashes = array_to_hashes(self._hashes[positions])
+        write_shard(path, ids, hashes, vectors, self._space.card["dtype"])
+        named = partial(layout.shard, self._space.name, self._space.entry.next_number)
+        return self._writer.publish(path, named, len(positions))
 
     def _with_entry(self, manifest: Manifest, shards: tuple[FileEntry, ...]) -> Manifest:
         before = self._space.entry
@@ -199,7 +237,7 @@ class SpaceJob:
         if errors is None or not self._errors.equals(self._recorded):
             errors = self._writer.write_errors(self._folder, self._errors)
             self._recorded = self._errors
-        entry = SpaceEntry(before.fingerprint, shards, errors)
+        entry = replace(before, shards=shards, errors=errors)
         return manifest.with_space(self._space.name, entry)
 
     def _lend(self, positions: Codes) -> None:
@@ -220,6 +258,8 @@ class SpaceJob:
     def _standing_errors(self) -> pa.Table:
         """Failures that still hold: of content that is unchanged, and photos unreadable now."""
         still = failed(self._products, self._modality, self._recorded)
+        if self._options.retry_failed:
+            still[: self._ingested.fresh] = False
         # What could not be read has no hash; this catalogue's photos were read again just now.
         fresh = self._ingested.fresh
         still[:fresh] &= self._first[:fresh] >= 0

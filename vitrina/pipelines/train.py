@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,6 +21,7 @@ from vitrina.index.search import VectorIndex
 from vitrina.index.vote import vote
 from vitrina.pipelines.build import default_features
 from vitrina.pipelines.progress import Meter
+from vitrina.store import layout
 from vitrina.store.gather import Gathered, gather
 from vitrina.store.shards import hashes_to_array
 from vitrina.store.store import Store
@@ -96,7 +96,7 @@ def train(store: Store, options: TrainOptions) -> TrainReport:
         codes = np.where(gathered.any_present(), labels.codes, -1)
         if (codes < 0).all():
             raise TrainingError(
-                f"{store.path} holds no product with a category and a {features} vector; "
+                f"{store.place} holds no product with a category and a {features} vector; "
                 "embed a catalogue that has a category_id column"
             )
         split = _split(store, codes, options)
@@ -115,7 +115,7 @@ def train(store: Store, options: TrainOptions) -> TrainReport:
             seconds = meter.seconds
         name = options.name or f"{features}-{options.head}"
         report = TrainReport(
-            store=str(store.path),
+            store=store.place,
             model=name,
             features=features,
             head=options.head,
@@ -127,7 +127,7 @@ def train(store: Store, options: TrainOptions) -> TrainReport:
             seconds=round(seconds, 2),
             **measured,
         )
-        folder = store.layout.model(name, writer.sequence)
+        folder = writer.scratch / "head"
         Model(
             name=name,
             head=saved,
@@ -139,10 +139,8 @@ def train(store: Store, options: TrainOptions) -> TrainReport:
             accept_from=report.validation.threshold_at_95,
             report=report.to_json(),
         ).save(folder)
-        before = store.manifest.models.get(name)
-        writer.commit(store.manifest.with_model(name, store.layout.relative(folder)))
-        if before:
-            shutil.rmtree(store.layout.root / before, ignore_errors=True)
+        kept = writer.publish_folder(folder, lambda digest: layout.model(name, digest))
+        writer.commit(store.manifest.with_model(name, kept))
     return report
 
 

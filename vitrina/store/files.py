@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and the operations a store needs of wherever it lies."""
 
 from __future__ import annotations
 
@@ -7,12 +7,96 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+import pyarrow as pa
 
 from vitrina.errors import StoreError
 from vitrina.store.layout import TEMPORARY
+
+
+class Claim(Protocol):
+    """The right to write, while it lasts.
+
+    contested: an earlier writer was not seen to end, and might still be running elsewhere.
+    """
+
+    contested: bool
+
+    def check(self) -> None:
+        """Raise StoreLockedError if another writer has taken over."""
+
+
+class Files(Protocol):
+    """The files of one store, by name: a directory, or a prefix of an object store.
+
+    Every method may raise StoreError or OSError where the disk or the network fails.
+    """
+
+    place: str
+    """The store's root as messages show it."""
+    workers: int
+    """How many files may usefully be read at once."""
+
+    def where(self, name: str) -> str:
+        """A file's full path, for messages."""
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file."""
+
+    def size(self, name: str) -> int:
+        """Its bytes. Raises FileNotFoundError."""
+
+    def read(self, name: str) -> bytes:
+        """Its content. Raises FileNotFoundError."""
+
+    def open(self, name: str) -> pa.NativeFile:
+        """Open it to read all of it. Raises FileNotFoundError."""
+
+    def open_parts(self, name: str) -> pa.NativeFile:
+        """Open it to read a small part of it. Raises FileNotFoundError."""
+
+    def local(self, name: str) -> Path:
+        """The file on a local disk, fetched if need be; for immutable files only.
+
+        Raises FileNotFoundError.
+        """
+
+    def names(self, folder: str) -> list[str]:
+        """The files directly in a folder, sorted; none where there is no such folder."""
+
+    def entries(self, folder: str) -> list[str]:
+        """The files and the folders directly in a folder, sorted."""
+
+    def tree(self, folder: str) -> list[str]:
+        """The files in a folder and below it, sorted."""
+
+    @property
+    def scratch(self) -> Path:
+        """A local folder for files in the making; on the store's own disk where it has one."""
+
+    def publish(self, temporary: Path, name: str) -> None:
+        """Give a file from the scratch folder its name, flushed, replacing what had it."""
+
+    def create(self, name: str, content: bytes) -> None:
+        """Write a file unless there is one. Raises FileExistsError; of two at once, one wins."""
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a small file, replacing what had its name."""
+
+    def move(self, name: str, target: str) -> None:
+        """Rename a file. A reader finds it under one name or the other at every moment."""
+
+    def delete(self, name: str) -> None:
+        """Delete a file, if it is there."""
+
+    def forget(self, live: set[str]) -> None:
+        """Delete local copies of all files but these, where `local` makes copies."""
+
+    def claim(self, job: str) -> AbstractContextManager[Claim]:
+        """Be the one writer for the length of a `with` block. Raises StoreLockedError."""
 
 
 @contextmanager
@@ -62,11 +146,24 @@ def checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def to_json(value: Any) -> bytes:
+    """`value` as readable JSON with sorted keys: the same bytes for the same value."""
+    text = json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True)
+    return (text + "\n").encode()
+
+
+def from_json(content: bytes, where: str) -> Any:
+    """Read JSON. Raises StoreError naming `where` if it is damaged."""
+    try:
+        return json.loads(content)
+    except ValueError as err:
+        raise StoreError(f"{where} is not valid JSON ({err})") from err
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as readable JSON, atomically."""
+    """Write `value` as JSON, atomically."""
     with replacing(path) as temporary:
-        text = json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True)
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_bytes(to_json(value))
 
 
 def read_json(path: Path) -> Any:
@@ -75,17 +172,6 @@ def read_json(path: Path) -> Any:
     Raises StoreError if it is missing or damaged.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return from_json(path.read_bytes(), str(path))
     except FileNotFoundError as err:
         raise StoreError(f"{path} is missing from the store") from err
-    except ValueError as err:
-        raise StoreError(f"{path} is not valid JSON ({err})") from err
-
-
-def remove_leftovers(root: Path) -> None:
-    """Delete what a killed writer left half-written; only the holder of the lock may call it."""
-    for path in list(root.rglob(f"{TEMPORARY}*")):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)

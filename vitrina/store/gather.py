@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from vitrina.store.products import Products
 from vitrina.store.space import Space
-from vitrina.types import Codes, Floats, Mask, Modality
+from vitrina.types import Codes, Floats, Mask, Modality, Stored
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,31 @@ def gather(products: Products, spaces: Sequence[Space], scratch: Path | None = N
             matrix = np.memmap(file, dtype, mode="r+", shape=(len(products), space.dim))
         mask = np.zeros(len(products), dtype=bool)
         for positions, block in space.stream(products):
-            matrix[positions] = block
+            put(matrix, positions, block)
             mask[positions] = True
         vectors.append(matrix)
         present.append(mask)
     modalities = tuple(space.modality for space in spaces)
     return Gathered(modalities, tuple(vectors), tuple(present))
+
+
+def matrix(products: Products, space: Space) -> tuple[pa.Array, Stored]:
+    """All live vectors of one space in memory: their products' ids, (n,), and (n, dim) of the
+    stored dtype, in the product table's order."""
+    whole = np.empty((len(products), space.dim), np.dtype(space.card["dtype"]))
+    present = np.zeros(len(products), dtype=bool)
+    for positions, block in space.stream(products):
+        put(whole, positions, block)
+        present[positions] = True
+    if present.all():
+        return products.ids, whole
+    return products.ids.filter(pa.array(present)), whole[present]
+
+
+def put(matrix: Stored, positions: Codes, block: Stored) -> None:
+    """Write rows to their places; those that stand together go in one piece."""
+    start, stop = int(positions[0]) if len(positions) else 0, len(positions)
+    if stop and positions[-1] - start == stop - 1 and (np.diff(positions) == 1).all():
+        matrix[start : start + stop] = block
+    else:
+        matrix[positions] = block

@@ -1,89 +1,103 @@
-"""Where everything in a store lies: the only place that knows a path in it."""
+"""Where everything in a store lies: the only place that knows a name in it.
+
+Names are POSIX paths below the store's root, the same on a disk and in a bucket. What a commit
+names carries part of its content's SHA-256, so that two writers can never put different bytes
+under one name.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raise it when an older Vitrina could misread a store written by a newer one."""
 
 TEMPORARY = ".tmp-"
 """Prefix of what is being written; whatever carries it when a writer starts is a crash's."""
 
+CARD = "store.json"
+"""The format version and the time of creation."""
 
-@dataclass(frozen=True)
-class Layout:
-    """Paths below a store's root."""
+LOCK = ".lock"
+"""What a writer holds."""
 
-    root: Path
+OWNER = ".lock-owner.json"
+"""Who holds it, on a local disk: for the message that a second writer gets."""
 
-    @property
-    def card(self) -> Path:
-        """`store.json`: the format version and the time of creation."""
-        return self.root / "store.json"
+SCRATCH = f"{TEMPORARY}writer"
+"""Where a local store's writer makes files before they get their names."""
 
-    @property
-    def lock(self) -> Path:
-        """What a writer holds locked; the operating system frees it when the process ends."""
-        return self.root / ".lock"
+PRODUCTS = "products"
+MANIFESTS = "manifests"
+SPACES = "spaces"
+INDEXES = "indexes"
+MODELS = "models"
 
-    @property
-    def owner(self) -> Path:
-        """Who holds the lock, for the message that a second writer gets."""
-        return self.root / ".lock-owner.json"
+RETIRED = "retired"
+"""Where files go that no longer belong to the newest commit, for readers of an older one."""
 
-    @property
-    def products(self) -> Path:
-        """The folder of the product table."""
-        return self.root / "products"
+DIGEST = 12
+"""Hexadecimal digits of a SHA-256 that go into a name."""
 
-    @property
-    def manifests(self) -> Path:
-        """The folder of the commits."""
-        return self.root / "manifests"
 
-    @property
-    def models(self) -> Path:
-        """The folder of heads and of encoders fitted or fine-tuned here."""
-        return self.root / "models"
+def manifest(sequence: int) -> str:
+    """The file of one commit."""
+    return f"{MANIFESTS}/{sequence:08d}.json"
 
-    def manifest(self, sequence: int) -> Path:
-        """The file of one commit."""
-        return self.manifests / f"{sequence:08d}.json"
 
-    def space(self, name: str) -> Path:
-        """The folder of a space."""
-        return self.root / "spaces" / name
+def product_part(number: int, digest: str) -> str:
+    """One Parquet file of the product table."""
+    return f"{PRODUCTS}/part-{number:05d}-{digest[:DIGEST]}.parquet"
 
-    def space_card(self, name: str) -> Path:
-        """A space's `space.json`."""
-        return self.space(name) / "space.json"
 
-    def shard(self, space: str, number: int) -> Path:
-        """One Parquet file of a space."""
-        return self.space(space) / f"part-{number:06d}.parquet"
+def space(name: str) -> str:
+    """The folder of a space."""
+    return f"{SPACES}/{name}"
 
-    def errors(self, folder: Path) -> Path:
-        """What could not be embedded, or read; always the newest commit's."""
-        return folder / "errors.parquet"
 
-    def errors_of_commit(self, folder: Path, sequence: int) -> Path:
-        """The errors that one commit names: hidden, so that `part-*.parquet` stays the data."""
-        return folder / f".errors-{sequence:08d}.parquet"
+def space_card(name: str) -> str:
+    """A space's `space.json`."""
+    return f"{space(name)}/space.json"
 
-    def index(self, name: str, sequence: int) -> Path:
-        """The folder of an index; a rebuilt index is a new folder, and the commit switches over."""
-        return self.root / "indexes" / f"{name}-{sequence:08d}"
 
-    def model(self, name: str, sequence: int) -> Path:
-        """The folder of a head."""
-        return self.models / f"{name}-{sequence:08d}"
+def shard(space_name: str, number: int, digest: str) -> str:
+    """One Parquet file of a space."""
+    return f"{space(space_name)}/part-{number:06d}-{digest[:DIGEST]}.parquet"
 
-    def encoder(self, name: str) -> Path:
-        """The folder of an encoder that was fitted on this catalogue."""
-        return self.models / name
 
-    def relative(self, path: Path) -> str:
-        """The path as a manifest names it."""
-        return path.relative_to(self.root).as_posix()
+def shard_number(name: str) -> int:
+    """The number in a shard's name."""
+    return int(name.rpartition("/")[2].split("-")[1])
+
+
+def errors(folder: str) -> str:
+    """What could not be read or embedded, for people; always the newest commit's."""
+    return below(folder, "errors.parquet")
+
+
+def errors_of_commit(folder: str, digest: str) -> str:
+    """The errors that a commit names: hidden, so that `part-*.parquet` stays the data."""
+    return below(folder, f".errors-{digest[:DIGEST]}.parquet")
+
+
+def index(name: str, digest: str) -> str:
+    """The folder of an index; a rebuilt index is a new folder, and the commit switches over."""
+    return f"{INDEXES}/{name}-{digest[:DIGEST]}"
+
+
+def model(name: str, digest: str) -> str:
+    """The folder of a head."""
+    return f"{MODELS}/{name}-{digest[:DIGEST]}"
+
+
+def encoder(model_name: str, fingerprint: str) -> str:
+    """The folder of an encoder that was fitted on this catalogue."""
+    return f"{MODELS}/{model_name}-{fingerprint[:DIGEST]}"
+
+
+def retired(name: str) -> str:
+    """Where a file lies once it has left the newest commit."""
+    return f"{RETIRED}/{name}"
+
+
+def below(folder: str, name: str) -> str:
+    """A name in a folder; "" is the root."""
+    return f"{folder}/{name}" if folder else name

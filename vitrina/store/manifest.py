@@ -2,49 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
 from vitrina.errors import StoreError
-from vitrina.store.files import checksum
-from vitrina.store.layout import Layout
+from vitrina.store.files import from_json, to_json
+from vitrina.store.layout import shard_number
 from vitrina.types import Modality
 
 
 @dataclass(frozen=True)
 class FileEntry:
-    """A live file: its path below the store, its rows, its bytes and their SHA-256."""
+    """A live file: its name in the store, its rows (0 where it has none), its bytes and their
+    SHA-256."""
 
     path: str
     rows: int
     bytes: int
     sha256: str
 
+
+@dataclass(frozen=True)
+class FolderEntry:
+    """A live folder of files: an index, a head, an encoder fitted here."""
+
+    path: str
+    files: tuple[FileEntry, ...]
+
     @classmethod
-    def of(cls, layout: Layout, path: Path, rows: int) -> FileEntry:
-        """Describe a file that was just written."""
-        return cls(layout.relative(path), rows, path.stat().st_size, checksum(path))
+    def from_json(cls, value: dict[str, Any]) -> FolderEntry:
+        """Read it back."""
+        return cls(value["path"], tuple(FileEntry(**entry) for entry in value["files"]))
+
+
+def _empty() -> Mapping[Any, Any]:
+    return MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class SpaceEntry:
-    """A live space: its encoder's fingerprint, its shards in order, and its failures."""
+    """A live space: its encoder's fingerprint and card, its shards in order, its failures, and
+    the encoder itself where it was fitted here."""
 
     fingerprint: str
+    card: Mapping[str, Any] = field(default_factory=_empty)
     shards: tuple[FileEntry, ...] = ()
     errors: FileEntry | None = None
+    encoder: FolderEntry | None = None
 
     @property
     def rows(self) -> int:
         """Rows in all shards, dead ones included."""
         return sum(shard.rows for shard in self.shards)
 
+    @property
+    def next_number(self) -> int:
+        """The number that the next shard's name gets."""
+        return 1 + max((shard_number(shard.path) for shard in self.shards), default=-1)
 
-def _empty() -> Mapping[Any, Any]:
-    return MappingProxyType({})
+    def to_json(self) -> dict[str, Any]:
+        """As a manifest holds it."""
+        return {
+            "fingerprint": self.fingerprint,
+            "card": dict(self.card),
+            "shards": [asdict(shard) for shard in self.shards],
+            "errors": asdict(self.errors) if self.errors else None,
+            "encoder": asdict(self.encoder) if self.encoder else None,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> SpaceEntry:
+        """Read it back."""
+        return cls(
+            value["fingerprint"],
+            value["card"],
+            tuple(FileEntry(**shard) for shard in value["shards"]),
+            FileEntry(**value["errors"]) if value["errors"] else None,
+            FolderEntry.from_json(value["encoder"]) if value["encoder"] else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -59,8 +98,8 @@ class Manifest:
     spaces: Mapping[str, SpaceEntry] = field(default_factory=_empty)
     active: Mapping[Modality, str] = field(default_factory=_empty)
     reading: Mapping[str, Any] = field(default_factory=_empty)
-    indexes: Mapping[str, str] = field(default_factory=_empty)
-    models: Mapping[str, str] = field(default_factory=_empty)
+    indexes: Mapping[str, FolderEntry] = field(default_factory=_empty)
+    models: Mapping[str, FolderEntry] = field(default_factory=_empty)
     model: str | None = None
 
     def with_space(self, name: str, entry: SpaceEntry) -> Manifest:
@@ -71,52 +110,94 @@ class Manifest:
         """The same, with another space serving a modality."""
         return replace(self, active={**self.active, modality: space})
 
-    def with_index(self, name: str, folder: str) -> Manifest:
+    def with_index(self, name: str, folder: FolderEntry) -> Manifest:
         """The same, with one index switched over to a new folder."""
         return replace(self, indexes={**self.indexes, name: folder})
 
-    def with_model(self, name: str, folder: str) -> Manifest:
+    def with_model(self, name: str, folder: FolderEntry) -> Manifest:
         """The same, with one head switched over to a new folder and made the one in use."""
         return replace(self, models={**self.models, name: folder}, model=name)
 
-    def to_json(self) -> dict[str, Any]:
-        """The manifest as JSON holds it."""
+    def errors(self) -> Iterator[FileEntry]:
+        """The tables of failures that it names."""
+        if self.rejected:
+            yield self.rejected
+        for space in self.spaces.values():
+            if space.errors:
+                yield space.errors
+
+    def files(self) -> Iterator[FileEntry]:
+        """Every file that it names."""
+        yield from self.products
+        yield from self.errors()
+        folders = [*self.indexes.values(), *self.models.values()]
+        for space in self.spaces.values():
+            yield from space.shards
+            if space.encoder:
+                folders.append(space.encoder)
+        for folder in folders:
+            yield from folder.files
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of every file that it names."""
+        return frozenset(entry.path for entry in self.files())
+
+    def to_bytes(self) -> bytes:
+        """The manifest as its file holds it, with a checksum of its own."""
+        value = self._to_json()
+        return to_json({**value, "sha256": _digest(value)})
+
+    @classmethod
+    def from_bytes(cls, content: bytes, where: str) -> Manifest:
+        """Read it back; `where` is for the message.
+
+        Raises StoreError if it is cut short, changed, or lacks a part.
+        """
+        way = "`vitrina verify STORE --repair` goes back to the commit before it"
+        try:
+            value = from_json(content, where)
+            told = value.pop("sha256")
+            if told != _digest(value):
+                raise ValueError("its checksum does not fit")
+            return cls._from_json(value)
+        except (StoreError, KeyError, TypeError, ValueError, AttributeError) as err:
+            reason = str(err).removeprefix(f"{where} is not ")
+            raise StoreError(f"{where} is not a whole manifest ({reason}); {way}") from err
+
+    def _to_json(self) -> dict[str, Any]:
         return {
             "sequence": self.sequence,
             "products": [asdict(entry) for entry in self.products],
             "rejected": asdict(self.rejected) if self.rejected else None,
-            "spaces": {name: asdict(entry) for name, entry in self.spaces.items()},
+            "spaces": {name: entry.to_json() for name, entry in self.spaces.items()},
+            # A list, because keys are sorted and the order tells which space came first.
+            "order": list(self.spaces),
             "active": {modality.value: name for modality, name in self.active.items()},
             "reading": dict(self.reading),
-            "indexes": dict(self.indexes),
-            "models": dict(self.models),
+            "indexes": {name: asdict(folder) for name, folder in self.indexes.items()},
+            "models": {name: asdict(folder) for name, folder in self.models.items()},
             "model": self.model,
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any], path: Path) -> Manifest:
-        """Read it back; `path` is for the message.
+    def _from_json(cls, value: dict[str, Any]) -> Manifest:
+        folders = {
+            kind: {name: FolderEntry.from_json(entry) for name, entry in value[kind].items()}
+            for kind in ("indexes", "models")
+        }
+        return cls(
+            sequence=value["sequence"],
+            products=tuple(FileEntry(**entry) for entry in value["products"]),
+            rejected=FileEntry(**value["rejected"]) if value["rejected"] else None,
+            spaces={name: SpaceEntry.from_json(value["spaces"][name]) for name in value["order"]},
+            active={Modality(key): name for key, name in value["active"].items()},
+            reading=value["reading"],
+            indexes=folders["indexes"],
+            models=folders["models"],
+            model=value["model"],
+        )
 
-        Raises StoreError if a part is missing.
-        """
-        try:
-            return cls(
-                sequence=value["sequence"],
-                products=tuple(FileEntry(**entry) for entry in value["products"]),
-                rejected=FileEntry(**value["rejected"]) if value["rejected"] else None,
-                spaces={
-                    name: SpaceEntry(
-                        entry["fingerprint"],
-                        tuple(FileEntry(**shard) for shard in entry["shards"]),
-                        FileEntry(**entry["errors"]) if entry["errors"] else None,
-                    )
-                    for name, entry in value["spaces"].items()
-                },
-                active={Modality(key): name for key, name in value["active"].items()},
-                reading=value["reading"],
-                indexes=value["indexes"],
-                models=value["models"],
-                model=value["model"],
-            )
-        except (KeyError, TypeError, ValueError) as err:
-            raise StoreError(f"{path} is not a manifest that this version can read: {err}") from err
+
+def _digest(value: dict[str, Any]) -> str:
+    return hashlib.sha256(to_json(value)).hexdigest()

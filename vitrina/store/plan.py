@@ -1,4 +1,4 @@
-"""What is left to embed, as a pure function over ids and content hashes.
+"""What is left to embed, and which shards to merge: pure functions over what is there.
 
 A plan must not depend on where an earlier run was stopped: the order of the rows and the
 borders of the shards come from the product table alone, so a run that goes on after a crash
@@ -6,6 +6,8 @@ writes the very files that an undisturbed one would have written.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -46,3 +48,25 @@ def plan_shards(first: Codes, done: Mask, size: int = SHARD_ROWS) -> list[Codes]
     # part of the work is already behind.
     todo = todo[np.argsort(first[todo], kind="stable")]
     return [todo[start : start + size] for start in range(0, len(todo), size)]
+
+
+def plan_merges(rows: Sequence[int], live: Sequence[int], size: int) -> list[list[int]]:
+    """Which neighbouring shards become one.
+
+    rows and live: of each shard, all its rows and those still needed. size: rows of a merged
+    shard at most. Returns groups of shard numbers, in order and covering all. A shard that is
+    all live stands alone where it is at least half full, or has no neighbour to join; any group
+    of several, or of one with dead rows, is to be rewritten.
+    """
+    groups: list[list[int]] = []
+    held = 0
+    for number, (total, alive) in enumerate(zip(rows, live, strict=True)):
+        good = alive == total and 2 * total >= size
+        if groups and held >= 0 and not good and held + alive <= size:
+            groups[-1].append(number)
+            held += alive
+        else:
+            groups.append([number])
+            # Below zero: nothing is to join a shard that may stay as it is.
+            held = -1 if good else alive
+    return groups

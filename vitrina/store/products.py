@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from pathlib import Path
-from typing import Any
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +17,17 @@ import pyarrow.parquet as pq
 
 from vitrina.errors import StoreError
 from vitrina.ids import IdTable, id_keys
-from vitrina.store.files import sync
-from vitrina.store.layout import TEMPORARY, Layout
+from vitrina.store import layout
+from vitrina.store.files import Files
 from vitrina.store.manifest import FileEntry, Manifest
-from vitrina.store.shards import hashes_to_array
+from vitrina.store.parquet import Access, open_parquet
+from vitrina.store.shards import array_keys, hashes_to_array
 from vitrina.types import Codes, Modality, ProductId
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vitrina.store.writer import Writer
 
 PART_ROWS = 100_000
 GROUP_ROWS = 4096
@@ -31,6 +37,11 @@ HASH_COLUMNS = {Modality.TEXT: "text_hash", Modality.IMAGE: "image_hash"}
 def content_hash(content: bytes) -> str:
     """The 16-byte BLAKE2b of some content, in hexadecimal."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def hash_bytes(text: str | None) -> bytes:
+    """A content hash's 16 bytes; all zero for none, as in the arrays of them."""
+    return bytes.fromhex(text) if text else bytes(16)
 
 
 def schema(product_id: pa.DataType, category_id: pa.DataType) -> pa.Schema:
@@ -45,25 +56,27 @@ def schema(product_id: pa.DataType, category_id: pa.DataType) -> pa.Schema:
             ("shop", pa.string()),
             ("category_id", category_id),
             ("category_name", pa.string()),
+            ("metadata", pa.string()),
             ("images", pa.list_(pa.string())),
             ("text_hash", pa.string()),
             ("image_hash", pa.string()),
+            ("image_stamp", pa.string()),
         ]
     )
 
 
 @dataclass
 class ProductWriter:
-    """Writes the product table in bounded parts, under temporary names until `finish`.
+    """Writes the product table in bounded parts, in the scratch folder until `finish`.
 
     A part is named by its content, so a part that did not change is the file that is there.
     """
 
-    layout: Layout
+    writer: Writer
     schema: pa.Schema
     _rows: list[dict[str, Any]] = field(default_factory=list)
     _parts: list[tuple[Path, int]] = field(default_factory=list)
-    _writer: pq.ParquetWriter | None = None
+    _open: pq.ParquetWriter | None = None
 
     def add(self, rows: Iterable[dict[str, Any]]) -> None:
         """Append rows, each a dict of the schema's columns."""
@@ -77,71 +90,68 @@ class ProductWriter:
             return
         table = pa.Table.from_pylist(self._rows, schema=self.schema)
         self._rows.clear()
-        if self._writer is None:
-            path = self.layout.products / f"{TEMPORARY}part-{len(self._parts):05d}.parquet"
-            path.parent.mkdir(parents=True, exist_ok=True)
+        if self._open is None:
+            path = self.writer.scratch / f"products-{len(self._parts):05d}.parquet"
             self._parts.append((path, 0))
-            self._writer = pq.ParquetWriter(path, self.schema, compression="zstd")
-        self._writer.write_table(table)
+            self._open = pq.ParquetWriter(
+                path, self.schema, compression="zstd", write_page_checksum=True
+            )
+        self._open.write_table(table)
         path, rows = self._parts[-1]
         self._parts[-1] = (path, rows + table.num_rows)
         if rows + table.num_rows >= PART_ROWS:
-            self._close()
+            self.close()
 
-    def _close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+    def close(self) -> None:
+        """Let go of the file that is being written; what was added since stays unwritten."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
 
     def finish(self) -> tuple[FileEntry, ...]:
         """Flush, give the parts their names, and return them for the manifest."""
         self._flush()
-        self._close()
-        entries = []
-        for number, (temporary, rows) in enumerate(self._parts):
-            sync(temporary)
-            entry = FileEntry.of(self.layout, temporary, rows)
-            path = self.layout.products / f"part-{number:05d}-{entry.sha256[:12]}.parquet"
-            temporary.replace(path)
-            entries.append(replace(entry, path=self.layout.relative(path)))
-        if entries:
-            sync(self.layout.products)
-        return tuple(entries)
-
-    def abandon(self) -> None:
-        """Drop what was written, after an error."""
-        self._close()
-        for path, _ in self._parts:
-            path.unlink(missing_ok=True)
+        self.close()
+        return tuple(
+            self.writer.publish(path, partial(layout.product_part, number), rows)
+            for number, (path, rows) in enumerate(self._parts)
+        )
 
 
 class Products:
     """A snapshot's product table. Only ids, hashes and categories are ever held whole."""
 
-    def __init__(self, layout: Layout, manifest: Manifest) -> None:
-        self._paths = [layout.root / entry.path for entry in manifest.products]
+    def __init__(self, files: Files, manifest: Manifest) -> None:
+        self._files = files
+        self._names = [entry.path for entry in manifest.products]
         self._rows = sum(entry.rows for entry in manifest.products)
-        self._group: tuple[tuple[Path, int], pa.Table] | None = None
+        self._group: tuple[tuple[str, int], pa.Table] | None = None
 
     def __len__(self) -> int:
         return self._rows
 
     def column(self, name: str) -> pa.ChunkedArray:
         """One column, whole: for ids, hashes and categories, which are small."""
-        if not self._paths:
-            raise StoreError("the store holds no products yet; run `vitrina embed` first")
-        return pa.chunked_array(
-            [
-                chunk
-                for path in self._paths
-                for chunk in pq.read_table(path, columns=[name]).column(0).chunks
-            ]
-        )
+        self._some()
+        chunks = []
+        for part in self._names:
+            with self._open(part) as file:
+                chunks += file.read(columns=[name]).column(0).chunks
+        return pa.chunked_array(chunks)
 
     @property
     def schema(self) -> pa.Schema:
         """The table's columns and their types."""
-        return pq.read_schema(self._paths[0])
+        self._some()
+        with self._open(self._names[0]) as file:
+            return file.schema_arrow
+
+    def _some(self) -> None:
+        if not self._names:
+            raise StoreError("the store holds no products yet; run `vitrina embed` first")
+
+    def _open(self, name: str) -> AbstractContextManager[pq.ParquetFile]:
+        return open_parquet(self._files, name, Access.OFTEN)
 
     @cached_property
     def ids(self) -> pa.Array:
@@ -152,7 +162,7 @@ class Products:
     def table(self) -> IdTable:
         """Finds positions by product id."""
         blocks = [
-            id_keys(self.ids.slice(start, PART_ROWS).to_pylist())
+            array_keys(self.ids.slice(start, PART_ROWS))
             for start in range(0, len(self.ids), PART_ROWS)
         ]
         return IdTable(np.concatenate(blocks))
@@ -160,6 +170,10 @@ class Products:
     def hashes(self, modality: Modality) -> npt.NDArray[np.void]:
         """(n,) `V16` content hashes of one modality, zero where there is nothing to embed."""
         return hashes_to_array(self.column(HASH_COLUMNS[modality]))
+
+    def stamps(self) -> npt.NDArray[np.void]:
+        """(n,) `V16` hashes of what the photos' files look like, zero where that is unknown."""
+        return hashes_to_array(self.column("image_stamp"))
 
     def categories(self) -> Categories:
         """The label of every product."""
@@ -187,20 +201,21 @@ class Products:
     ) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Stream some columns in order, each batch with the position of its first row."""
         start = 0
-        for path in self._paths:
-            for batch in pq.ParquetFile(path).iter_batches(batch_size=rows, columns=list(columns)):
-                yield start, batch
-                start += batch.num_rows
+        for name in self._names:
+            with self._open(name) as file:
+                for batch in file.iter_batches(batch_size=rows, columns=list(columns)):
+                    yield start, batch
+                    start += batch.num_rows
 
     def take(self, positions: Codes, columns: Sequence[str]) -> pa.Table:
         """Read some rows, in the order asked for; cheap where positions stand close together."""
         order = np.argsort(positions, kind="stable")
         wanted = positions[order]
         pieces: list[pa.Table] = []
-        for path, group, start, stop in self._groups:
+        for name, group, start, stop in self._groups:
             low, high = np.searchsorted(wanted, (start, stop))
             if low < high:
-                table = self._read_group(path, group).select(list(columns))
+                table = self._read_group(name, group).select(list(columns))
                 pieces.append(table.take(pa.array(wanted[low:high] - start)))
         if not pieces:
             return pa.table({name: [] for name in columns})
@@ -209,20 +224,21 @@ class Products:
         return pa.concat_tables(pieces).take(pa.array(back))
 
     @cached_property
-    def _groups(self) -> list[tuple[Path, int, int, int]]:
+    def _groups(self) -> list[tuple[str, int, int, int]]:
         groups, start = [], 0
-        for path in self._paths:
-            metadata = pq.read_metadata(path)
-            for group in range(metadata.num_row_groups):
-                rows = metadata.row_group(group).num_rows
-                groups.append((path, group, start, start + rows))
+        for name in self._names:
+            with self._open(name) as file:
+                sizes = [file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)]
+            for group, rows in enumerate(sizes):
+                groups.append((name, group, start, start + rows))
                 start += rows
         return groups
 
-    def _read_group(self, path: Path, group: int) -> pa.Table:
+    def _read_group(self, name: str, group: int) -> pa.Table:
         # Shards ask for rows almost in order, so the group in hand serves most of them.
-        if self._group is None or self._group[0] != (path, group):
-            self._group = ((path, group), pq.ParquetFile(path).read_row_group(group))
+        if self._group is None or self._group[0] != (name, group):
+            with self._open(name) as file:
+                self._group = ((name, group), file.read_row_group(group))
         return self._group[1]
 
     def titles(self, ids: Sequence[ProductId]) -> list[dict[str, Any]]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vitrina.errors import StoreError
-from vitrina.store.files import replacing
-from vitrina.types import Vectors
+from vitrina.ids import Keys, id_keys
+from vitrina.parallel import map_ahead
+from vitrina.store.files import Files
+from vitrina.store.parquet import Access, open_parquet
+from vitrina.types import Stored, Vectors
 
 NO_CONTENT = "0" * 32
 """How an absent content hash is written where a column can't be null in memory."""
@@ -21,10 +24,18 @@ NO_CONTENT = "0" * 32
 
 def hashes_to_array(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.void]:
     """Turn a column of hexadecimal 16-byte hashes into (n,) `V16`; null becomes all zero."""
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-    text = "".join(column.fill_null(NO_CONTENT).to_pylist())
-    return np.frombuffer(bytes.fromhex(text), dtype="V16")
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    parts = [_hex(chunk.fill_null(NO_CONTENT) if chunk.null_count else chunk) for chunk in chunks]
+    return np.frombuffer(b"".join(parts), dtype="V16")
+
+
+def _hex(column: pa.Array) -> bytes:
+    # All are of 32 digits, so what they share is one run of them in the array's own buffer.
+    _, offsets, digits = column.buffers()
+    if not len(column):
+        return b""
+    at = np.frombuffer(offsets, dtype=np.int32)[[column.offset, column.offset + len(column)]]
+    return bytes.fromhex(digits[int(at[0]) : int(at[1])].to_pybytes().decode())
 
 
 def array_to_hashes(hashes: npt.NDArray[np.void]) -> pa.Array:
@@ -33,73 +44,100 @@ def array_to_hashes(hashes: npt.NDArray[np.void]) -> pa.Array:
     return pa.array([text[at : at + 32] for at in range(0, len(text), 32)], pa.string())
 
 
-def write_shard(
-    path: Path, ids: pa.Array, hashes: pa.Array, vectors: Vectors, dtype: str = "float16"
-) -> None:
-    """Write one shard atomically.
+def array_keys(ids: pa.Array) -> Keys:
+    """The key of each id in a column: (n,) uint64; see `id_keys`."""
+    if pa.types.is_int64(ids.type) and not ids.null_count:
+        return numbers_of(ids, np.uint64)
+    return id_keys(ids.to_pylist())
 
-    ids: (n,) int64 or string. hashes: (n,) string. vectors: (n, dim) float32, L2-normalised.
-    dtype: "float16" or "float32", how the vectors are kept.
+
+def write_shard(
+    path: Path, ids: pa.Array, hashes: pa.Array, vectors: Stored, dtype: str = "float16"
+) -> None:
+    """Write one shard.
+
+    ids: (n,) int64 or string. hashes: (n,) string. vectors: (n, dim) float16 or float32,
+    L2-normalised. dtype: "float16" or "float32", how the vectors are kept.
     """
     flat = pa.array(np.ascontiguousarray(vectors, dtype=dtype).reshape(-1))
-    embedding = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
-    table = pa.table({"product_id": ids, "content_hash": hashes, "embedding": embedding})
-    with replacing(path) as temporary:
-        # Vectors hardly compress, and without a codec they are read at the speed of the disk.
-        pq.write_table(
-            table,
-            temporary,
-            compression={"product_id": "zstd", "content_hash": "zstd"},
-            use_dictionary=False,
-            write_statistics=["product_id"],
-        )
+    # Items declared to be there are read by a third faster than those that might be null.
+    kind = pa.list_(pa.field("item", flat.type, nullable=False), vectors.shape[1])
+    columns = [ids, hashes, pa.FixedSizeListArray.from_arrays(flat, type=kind)]
+    names = ("product_id", "content_hash", "embedding")
+    schema = pa.schema(
+        [
+            pa.field(name, column.type, nullable=False)
+            for name, column in zip(names, columns, strict=True)
+        ]
+    )
+    # Vectors hardly compress, and without a codec they are read at the speed of the disk.
+    pq.write_table(
+        pa.table(columns, schema=schema),
+        path,
+        compression={"product_id": "zstd", "content_hash": "zstd"},
+        use_dictionary=False,
+        write_statistics=["product_id"],
+        write_page_checksum=True,
+    )
 
 
 @dataclass(frozen=True)
 class ShardBatch:
-    """Consecutive rows of one shard. vectors: (n, dim) float32, or None where not asked for."""
+    """Consecutive rows of one shard. vectors: (n, dim) of the stored dtype, or None where not
+    asked for."""
 
     shard: int
     start: int
     ids: pa.Array
     hashes: npt.NDArray[np.void]
-    vectors: Vectors | None
+    vectors: Stored | None
 
 
 def read_shards(
-    paths: list[Path], *, vectors: bool = True, batch_rows: int = 4096
+    files: Files, names: Sequence[str], *, vectors: bool = True, batch_rows: int = 4096
 ) -> Iterator[ShardBatch]:
-    """Stream the rows of some shards in order, a bounded batch at a time."""
+    """Stream the rows of some shards in order, a bounded batch at a time.
+
+    Raises StoreError naming a shard that is missing or damaged.
+    """
     columns = ["product_id", "content_hash"] + (["embedding"] if vectors else [])
-    for number, path in enumerate(paths):
+
+    def read(name: str) -> pa.Table:
+        return _read(files, name, columns, Access.WHOLE if vectors else Access.PARTS)
+
+    for number, table in enumerate(map_ahead(read, names, files.workers)):
         start = 0
-        for batch in _open(path).iter_batches(batch_size=batch_rows, columns=columns):
+        for batch in table.to_batches(max_chunksize=batch_rows):
             hashes = hashes_to_array(batch.column("content_hash"))
             matrix = matrix_of(batch.column("embedding")) if vectors else None
             yield ShardBatch(number, start, batch.column("product_id"), hashes, matrix)
             start += batch.num_rows
 
 
-def read_vectors(path: Path, rows: npt.NDArray[np.int64]) -> Vectors:
+def read_vectors(files: Files, name: str, rows: npt.NDArray[np.int64]) -> Vectors:
     """Read some rows' vectors of one shard: (len(rows), dim) float32."""
-    column = _open(path).read(columns=["embedding"]).column("embedding")
-    return matrix_of(column.take(pa.array(rows)))
+    column = _read(files, name, ["embedding"], Access.WHOLE).column("embedding")
+    chosen = matrix_of(column.combine_chunks())[rows]
+    vectors: Vectors = chosen.astype(np.float32)
+    return vectors
 
 
-def matrix_of(column: pa.Array | pa.ChunkedArray) -> Vectors:
-    """View a fixed-size-list column as (n, dim) float32."""
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-    dim = column.type.list_size
-    flat = column.flatten().to_numpy(zero_copy_only=False)
-    matrix: Vectors = flat.reshape(-1, dim).astype(np.float32)
-    return matrix
+def matrix_of(column: pa.FixedSizeListArray) -> Stored:
+    """View a fixed-size-list column as (n, dim), without a copy."""
+    kind = column.type
+    flat = numbers_of(column.flatten(), np.dtype(kind.value_type.to_pandas_dtype()))
+    return flat.reshape(-1, kind.list_size)
 
 
-def _open(path: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(path, memory_map=True)
-    except FileNotFoundError as err:
-        raise StoreError(f"{path} is missing from the store; run the embed again") from err
-    except pa.ArrowInvalid as err:
-        raise StoreError(f"{path} is damaged ({err}); delete it and embed again") from err
+def numbers_of(column: pa.Array, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """View a column of numbers without nulls as (n,), without a copy.
+
+    Arrow's own way imports pandas where there is one, which takes a second.
+    """
+    numbers = np.frombuffer(column.buffers()[1], dtype=dtype)
+    return numbers[column.offset : column.offset + len(column)]
+
+
+def _read(files: Files, name: str, columns: list[str], access: Access) -> pa.Table:
+    with open_parquet(files, name, access) as file:
+        return file.read(columns=columns, use_threads=False)

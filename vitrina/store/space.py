@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vitrina.ids import id_keys
-from vitrina.store.files import read_json
-from vitrina.store.layout import Layout
-from vitrina.store.manifest import SpaceEntry
+from vitrina.store.files import Files
+from vitrina.store.manifest import FileEntry, SpaceEntry
+from vitrina.store.parquet import Access, open_parquet
 from vitrina.store.products import Products
-from vitrina.store.shards import ShardBatch, hashes_to_array, read_shards, read_vectors
-from vitrina.types import Codes, Mask, Modality, ProductId, Vectors
+from vitrina.store.shards import (
+    ShardBatch,
+    array_keys,
+    hashes_to_array,
+    read_shards,
+    read_vectors,
+)
+from vitrina.types import Codes, Mask, Modality, ProductId, Stored, Vectors
 
 ERRORS_SCHEMA = pa.schema(
     [
@@ -71,23 +75,27 @@ class Located:
 
 @dataclass(frozen=True)
 class Space:
-    """One space of a snapshot."""
+    """One space of a snapshot. card: what `space.json` says of its encoder."""
 
     name: str
     modality: Modality
     entry: SpaceEntry
-    card: dict[str, Any]
-    paths: tuple[Path, ...]
+    files: Files
 
     @classmethod
-    def open(cls, layout: Layout, name: str, entry: SpaceEntry) -> Space:
-        """Read a space's card.
+    def open(cls, files: Files, name: str, entry: SpaceEntry) -> Space:
+        """A space that a manifest names."""
+        return cls(name, Modality(entry.card["modality"]), entry, files)
 
-        Raises StoreError if it is missing or damaged.
-        """
-        card = read_json(layout.space_card(name))
-        paths = tuple(layout.root / shard.path for shard in entry.shards)
-        return cls(name, Modality(card["modality"]), entry, card, paths)
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """The encoder's card, with `dtype` and `normalised`."""
+        return self.entry.card
+
+    @property
+    def shards(self) -> list[str]:
+        """The names of its shards, in order."""
+        return [shard.path for shard in self.entry.shards]
 
     @property
     def dim(self) -> int:
@@ -99,11 +107,18 @@ class Space:
         hashes = products.hashes(self.modality)
         shard = np.full(len(products), -1, dtype=np.int32)
         row = np.full(len(products), -1, dtype=np.int32)
-        for batch in read_shards(list(self.paths), vectors=False):
+        for batch in read_shards(self.files, self.shards, vectors=False):
             positions, live = _live(batch, products, hashes)
             shard[positions] = batch.shard
             row[positions] = batch.start + live
         return Located(shard >= 0, shard, row)
+
+    def live_positions(self, products: Products) -> Iterator[Codes]:
+        """The positions of all live rows in the product table, a batch of (n,) at a time; a
+        product stands in them as often as it has a live row."""
+        hashes = products.hashes(self.modality)
+        for batch in read_shards(self.files, self.shards, vectors=False):
+            yield _live(batch, products, hashes)[0]
 
     def vectors(self, located: Located, positions: Codes) -> Vectors:
         """The vectors of some products, (len(positions), dim) float32; zero where not done."""
@@ -112,16 +127,18 @@ class Space:
         for number in np.unique(shards[shards >= 0]):
             at = np.flatnonzero(shards == number)
             rows = located.row[positions[at]].astype(np.int64)
-            out[at] = read_vectors(self.paths[number], rows)
+            out[at] = read_vectors(self.files, self.shards[number], rows)
         return out
 
-    def stream(self, products: Products) -> Iterator[tuple[Codes, Vectors]]:
-        """All live vectors, shard by shard: (n,) positions in the product table, (n, dim)."""
+    def stream(self, products: Products) -> Iterator[tuple[Codes, Stored]]:
+        """All live vectors, shard by shard: (n,) positions in the product table, (n, dim) of
+        the stored dtype."""
         hashes = products.hashes(self.modality)
-        for batch in read_shards(list(self.paths)):
+        for batch in read_shards(self.files, self.shards):
             positions, live = _live(batch, products, hashes)
             assert batch.vectors is not None
-            yield positions, batch.vectors[live]
+            whole = len(live) == len(batch.vectors)
+            yield positions, batch.vectors if whole else batch.vectors[live]
 
 
 def failed(products: Products, modality: Modality, errors: pa.Table) -> Mask:
@@ -141,12 +158,15 @@ def _live(
     batch: ShardBatch, products: Products, hashes: npt.NDArray[np.void]
 ) -> tuple[Codes, Codes]:
     """The positions of a batch's live rows in the product table, and their places in it."""
-    positions = products.table.positions(id_keys(batch.ids.to_pylist()))
+    positions = products.table.positions(array_keys(batch.ids))
     live = np.flatnonzero(positions >= 0)
     live = live[hashes[positions[live]] == batch.hashes[live]]
     return positions[live], live
 
 
-def read_errors(path: Path | None) -> pa.Table:
+def read_errors(files: Files, entry: FileEntry | None) -> pa.Table:
     """Read a table of failures; none at all gives an empty one."""
-    return pq.read_table(path) if path else ERRORS_SCHEMA.empty_table()
+    if entry is None:
+        return ERRORS_SCHEMA.empty_table()
+    with open_parquet(files, entry.path, Access.WHOLE) as file:
+        return file.read()

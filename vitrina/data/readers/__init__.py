@@ -2,7 +2,8 @@
 
 A table is opened as `Records` (`parquet.py`, `text_tables.py`), which know its columns and give
 its rows as bare values; `TableReader` (`table.py`) makes products of them. A form that is no
-table, such as a feed, needs only to be a `Reader`.
+table, such as a YML feed (`yml.py`), needs only to be a `Reader`. `detect.py` finds out which
+of them a file needs.
 """
 
 from vitrina.data.readers.base import (

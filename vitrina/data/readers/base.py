@@ -28,6 +28,7 @@ class Columns:
         category_name: default "category_name".
         image: names or paths of photos (a string or a list of them), or the photos' bytes;
             no default.
+        keep: further columns to keep as metadata, which joins no text.
     """
 
     product_id: str | None = None
@@ -38,6 +39,7 @@ class Columns:
     category_id: str | None = None
     category_name: str | None = None
     image: str | None = None
+    keep: tuple[str, ...] = ()
 
 
 DEFAULT_COLUMNS = Columns()

@@ -9,6 +9,8 @@ from typing import Any
 from vitrina.data.text import clean
 
 TEXT_FIELDS = "text_fields"
+METADATA = ("sale", "shop_id", "rating")
+"""Columns beside `text_fields` that are kept as metadata."""
 
 # All three hold "name: values" in the same shape, and often the same ones.
 _CHARACTERISTICS = ("custom_characteristics", "defined_characteristics", "filters")

@@ -11,7 +11,8 @@ from typing import Any
 
 from vitrina.data.product import Product, Rejection
 from vitrina.data.readers.base import INT64, Columns, Fault, IdType, Records
-from vitrina.data.readers.marketplace import TEXT_FIELDS, parse_text_fields, text_of
+from vitrina.data.readers.marketplace import METADATA, TEXT_FIELDS, parse_text_fields, text_of
+from vitrina.data.readers.metadata import metadata_of
 from vitrina.data.text import clean
 from vitrina.errors import CatalogueError
 from vitrina.types import ProductId
@@ -61,9 +62,11 @@ class TableReader:
         id_type, *category_types = records.id_types(id_columns)
         self.id_type: IdType = id_type or str
         self.category_type = category_types[0] if category_types else None
-        self._columns = tuple(dict.fromkeys((*found.values(), *columns.attributes)))
+        kept = tuple(dict.fromkeys((*_always_kept(records), *columns.keep)))
+        self._columns = tuple(dict.fromkeys((*found.values(), *columns.attributes, *kept)))
         self._at = {name: self._columns.index(column) for name, column in found.items()}
         self._attributes = [(clean(name), self._columns.index(name)) for name in columns.attributes]
+        self._kept = [(name, self._columns.index(name)) for name in kept]
 
     def rows(self) -> Iterator[Product | Rejection]:
         """Every row, in order, as a product or as the reason why it isn't one."""
@@ -109,6 +112,7 @@ class TableReader:
                 category_id=category_id,
                 category_name=category_name or None,
                 images=_references(values[at["image"]]) if "image" in at else (),
+                metadata=metadata_of((name, values[place]) for name, place in self._kept),
             )
         except UnicodeDecodeError as err:
             return Rejection(row, f"a text is not valid {err.encoding}", product_id)
@@ -129,6 +133,8 @@ def _find_columns(records: Records, columns: Columns, labels_needed: bool) -> di
             found[name] = _require(records, _DEFAULTS[name], _OPTIONS[name])
     for column in columns.attributes:
         _require(records, column, "--attribute-columns")
+    for column in columns.keep:
+        _require(records, column, "--keep-columns")
     if "product_id" not in found:
         _require(records, _DEFAULTS["product_id"], _OPTIONS["product_id"])
     if TEXT_FIELDS in records.names:
@@ -139,6 +145,13 @@ def _find_columns(records: Records, columns: Columns, labels_needed: bool) -> di
     elif "title" not in found and not (columns.description or columns.attributes or columns.image):
         _require(records, _DEFAULTS["title"], _OPTIONS["title"])
     return found
+
+
+def _always_kept(records: Records) -> tuple[str, ...]:
+    """Columns of the marketplace form that are metadata without being asked for."""
+    if TEXT_FIELDS not in records.names:
+        return ()
+    return tuple(name for name in METADATA if records.names.count(name) == 1)
 
 
 def _require(records: Records, column: str, option: str) -> str:

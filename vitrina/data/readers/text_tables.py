@@ -12,14 +12,16 @@ import json
 import re
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any, TextIO, cast
+from typing import Any, TextIO, TypeAlias
 
 from vitrina.data.readers.base import INT64, Fault, IdType
 from vitrina.errors import CatalogueError
+
+Bytes: TypeAlias = "gzip.GzipFile | io.BufferedReader"
 
 SAMPLE_ROWS = 1000
 """Rows looked at to learn the keys of a JSONL file and whether the encoding is right."""
@@ -211,16 +213,7 @@ class JsonlRecords(TextRecords):
 
     def id_types(self, columns: Sequence[str]) -> tuple[IdType | None, ...]:
         """By the first id of each column, for the sake of which the file is read that far."""
-        types: dict[str, IdType] = {}
-        for row in self.rows(columns):
-            for column, value in zip(columns, () if isinstance(row, Fault) else row, strict=False):
-                if isinstance(value, str) and value.strip():
-                    types.setdefault(column, str)
-                elif type(value) in (int, float) and value == value:
-                    types.setdefault(column, int)
-            if len(types) == len(columns):
-                break
-        return tuple(types.get(column) for column in columns)
+        return first_id_types(self.rows(columns), columns)
 
     def rows(self, columns: Sequence[str]) -> Iterator[tuple[Any, ...] | Fault]:
         """Every line that is not blank; None for a key that an object lacks."""
@@ -240,11 +233,32 @@ class JsonlRecords(TextRecords):
                 yield value if isinstance(value, dict) else Fault("not a JSON object")
 
 
-def open_text(path: Path, encoding: str) -> TextIO:
-    """Open a text file, gzipped or not; undecodable bytes become lone surrogates."""
+def first_id_types(
+    rows: Iterable[tuple[Any, ...] | Fault], columns: Sequence[str]
+) -> tuple[IdType | None, ...]:
+    """The type of the first id in each of `columns`, whose values the rows are; None for none."""
+    types: dict[str, IdType] = {}
+    for row in rows:
+        for column, value in zip(columns, () if isinstance(row, Fault) else row, strict=False):
+            if isinstance(value, str | bytes) and value.strip():
+                types.setdefault(column, str)
+            elif type(value) in (int, float) and value == value:
+                types.setdefault(column, int)
+        if len(types) == len(columns):
+            break
+    return tuple(types.get(column) for column in columns)
+
+
+def open_bytes(path: Path) -> Bytes:
+    """Open a file, and unzip it on the way if it is gzipped."""
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
-    stream = cast(IO[bytes], (gzip.open if zipped else open)(path, "rb"))
+    return gzip.open(path, "rb") if zipped else path.open("rb")
+
+
+def open_text(path: Path, encoding: str) -> TextIO:
+    """Open a text file, gzipped or not; undecodable bytes become lone surrogates."""
+    stream = open_bytes(path)
     # A byte order mark is no part of the first column's name.
     codec = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
     try:

@@ -1,0 +1,61 @@
+"""The command line: parse, one call into the library, print, exit code."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Annotated
+
+import typer
+
+from vitrina import __version__
+from vitrina.cli import demo, embed, learn, query, upkeep
+from vitrina.errors import VitrinaError
+
+app = typer.Typer(
+    help="Embed a marketplace's products, classify new ones, audit the labels it has.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and exit.")
+    ] = False,
+) -> None: ...
+
+
+# `vitrina --help` lists them in this order.
+app.command()(demo.demo)
+app.command()(embed.embed)
+app.command()(learn.index)
+app.command()(learn.train)
+app.command()(query.classify)
+app.command()(query.neighbours)
+app.command()(upkeep.info)
+app.command()(upkeep.verify)
+app.command()(upkeep.compact)
+
+
+def main() -> None:
+    """Run the command line; what Vitrina raises on purpose becomes one line and exit code 1."""
+    # Of a photo's flaws errors.parquet tells; Pillow's warnings would break the progress bar.
+    warnings.filterwarnings("ignore", module="PIL")
+    try:
+        app()
+    except VitrinaError as err:
+        typer.echo(f"vitrina: {' '.join(str(err).split())}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("vitrina: interrupted; what was committed stays", err=True)
+        sys.exit(130)

@@ -1,0 +1,53 @@
+"""What the commands share: options, how a store is opened, how a result is printed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from vitrina.api import Store
+
+StoreArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="STORE", help="The store: a directory, or s3://BUCKET/PREFIX."),
+]
+StoreOption = Annotated[str | None, typer.Option("--store", help="The same, as an option.")]
+ImagesOption = Annotated[
+    str | None,
+    typer.Option(help="Folder, zip or tar of photos, web, or none; default: remembered."),
+]
+FeaturesOption = Annotated[
+    str | None, typer.Option(help="text, image or fused; by default all that the store has.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Decides whatever is drawn at random.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def open_store(argument: str | None, option: str | None = None) -> Store:
+    """Open the store that a command was given, as an argument or as `--store`.
+
+    Raises BadParameter if neither was given, StoreError if there is no store there.
+    """
+    from vitrina import api
+
+    return api.Store.open(place_of(argument, option), create=False)
+
+
+def place_of(argument: str | None, option: str | None = None) -> str:
+    """Where the store lies that a command was given. Raises BadParameter if none was."""
+    place = option if argument is None else argument
+    if place is None:
+        raise typer.BadParameter("give the store: a directory, or s3://BUCKET/PREFIX")
+    return place
+
+
+def show(as_json: bool, value: Any, *lines: str) -> None:
+    """Print a command's result: the value as JSON, or else the lines."""
+    if as_json:
+        typer.echo(json.dumps(value, ensure_ascii=False, indent=1, default=str))
+    else:
+        for line in lines:
+            typer.echo(line)

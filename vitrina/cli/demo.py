@@ -1,0 +1,56 @@
+"""The command that shows the main job on a built-in sample: demo."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vitrina.cli.common import AsJson, Seed, show
+
+if TYPE_CHECKING:
+    from vitrina.pipelines.demo import DemoReport
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("demo"),
+    products: Annotated[int, typer.Option(min=50, help="Products of the sample.")] = 1200,
+    catalogue_only: Annotated[
+        bool, typer.Option(help="Write the sample catalogue and stop.")
+    ] = False,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Run the whole main job on a built-in sample, offline."""
+    from vitrina.pipelines import demo as job
+
+    if catalogue_only:
+        sample = job.write_catalogue(out, products, seed)
+        show(as_json, {"out": str(out), "products": sample.products}, f"wrote {out}")
+        return
+    say = (lambda _: None) if as_json else typer.echo
+    report = job.demo(out, products=products, seed=seed, say=say, quiet=as_json)
+    if as_json:
+        typer.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=1))
+        return
+    typer.echo("")
+    for line in job.showcase(report):
+        typer.echo(line)
+    for line in _demo_summary(report):
+        typer.echo(line)
+
+
+def _demo_summary(report: DemoReport) -> list[str]:
+    f1 = {head.features.value: head.validation.weighted_f1 for head in report.heads}
+    best = "fused beats both" if f1["fused"] > max(f1["text"], f1["image"]) else "fused is not best"
+    return [
+        "",
+        f"broken photos of the catalogue found: {report.broken_found}, listed in "
+        f"{report.out}/store/spaces/image-thumbnail/errors.parquet",
+        f"store: {report.out}/store    predictions: {report.out}/predictions.parquet",
+        f"try: vitrina neighbours {report.out}/store --text 'красная кружка'",
+        f"done: validation weighted F1 text {f1['text']:.3f}, image {f1['image']:.3f}, "
+        f"fused {f1['fused']:.3f}: {best}",
+    ]

@@ -1,0 +1,94 @@
+"""The commands that learn from a store's vectors: index, train."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vitrina.cli.common import (
+    AsJson,
+    FeaturesOption,
+    Seed,
+    StoreArgument,
+    StoreOption,
+    open_store,
+    show,
+)
+
+
+def index(
+    store: StoreArgument = None,
+    store_option: StoreOption = None,
+    features: FeaturesOption = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Build the FAISS index and measure its recall."""
+    from vitrina import api
+
+    card = api.build_index(open_store(store, store_option), features, seed=seed).card
+    line = (
+        f"done: {card['features']} index, {card['factory']}, {card['rows']} vectors of "
+        f"{card['dim']}, recall@{card['recall']['at']} {card['recall']['value']:.3f}, "
+        f"built in {card['build_seconds']:.1f} s"
+    )
+    show(as_json, card, line)
+
+
+def train(
+    store: StoreArgument = None,
+    store_option: StoreOption = None,
+    head: Annotated[str, typer.Option(help="logistic or mlp.")] = "mlp",
+    features: FeaturesOption = None,
+    split: Annotated[
+        str, typer.Option(help="How validation rows are chosen: grouped or stratified.")
+    ] = "grouped",
+    name: Annotated[str | None, typer.Option(help="Default: FEATURES-HEAD.")] = None,
+    refit: Annotated[bool, typer.Option(help="Fit the saved head on validation rows too.")] = True,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Default: as many as the rows call for.")
+    ] = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train and calibrate the head, and report how good it is."""
+    from vitrina import api
+
+    report = api.train(
+        open_store(store, store_option),
+        head,
+        features=features,
+        split=split,
+        name=name,
+        refit=refit,
+        epochs=epochs,
+        seed=seed,
+        quiet=as_json,
+    )
+    lines = ["              weighted F1   macro F1   coverage at 95% precision"]
+    for label, metrics in (
+        ("train", report.train),
+        ("validation", report.validation),
+        ("vote", report.vote),
+    ):
+        covered = "" if label == "train" else f"{metrics.coverage_at_95:.3f}"
+        lines.append(
+            f"{label:<14}{metrics.weighted_f1:.4f}        {metrics.macro_f1:.4f}     {covered}"
+        )
+    low, high = report.validation.weighted_f1_interval
+    lines.append(
+        f"split: {report.split}, {report.train.rows} rows to train on, "
+        f"{report.validation.rows} to validate; 95% interval of validation {low:.4f} to {high:.4f}"
+    )
+    if report.duplicated:
+        lines.append(
+            f"{report.duplicated} categories have one product, which stands on both sides of "
+            "the split"
+        )
+    lines.append(
+        f"calibration: temperature {report.temperature:.2f}, expected error "
+        f"{report.calibration_error_before:.3f} before, {report.calibration_error:.3f} after"
+    )
+    lines.append(f"done: head {report.model}, {report.classes} categories, {report.seconds:.0f} s")
+    show(as_json, report.to_json(), *lines)

@@ -1,0 +1,88 @@
+"""The commands about a store itself: info, verify, compact."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vitrina.cli.common import AsJson, StoreArgument, StoreOption, open_store, place_of, show
+
+
+def info(
+    store: StoreArgument = None, store_option: StoreOption = None, as_json: AsJson = False
+) -> None:
+    """Show what a store holds."""
+    from vitrina import api
+
+    found = api.describe(open_store(store, store_option))
+    lines = [
+        f"products    {found['products']}, {found.get('with_category', 0)} with a category of "
+        f"{found['categories']}, {found['rejected']} rows rejected"
+    ]
+    lines.extend(
+        f"space       {space['name']}: {space['rows']} rows of {space['dim']} {space['dtype']} in "
+        f"{space['shards']} shards, {space['errors']} errors, {space['model']}, "
+        f"fingerprint {space['fingerprint'][:12]}{'' if space['active'] else ' (not in use)'}"
+        for space in found["spaces"]
+    )
+    lines.extend(
+        f"index       {card['features']}: {card['factory']}, {card['rows']} vectors, "
+        f"recall@{card['recall']['at']} {card['recall']['value']:.3f}"
+        for card in found["indexes"]
+    )
+    lines.extend(
+        f"head        {model['name']}: {model['categories']} categories, weighted F1 "
+        f"{model['weighted_f1']:.4f} ({model['split']} split)"
+        f"{', in use' if model['active'] else ''}"
+        for model in found["models"]
+    )
+    show(as_json, found, *lines, f"done: {found['store']} at commit {found['commit']}")
+
+
+def verify(
+    store: StoreArgument = None,
+    store_option: StoreOption = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Leave out what is damaged, so that work can go on.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check that every byte of a store is right."""
+    from vitrina import api
+
+    report = api.verify(place_of(store, store_option), repair=repair)
+    lines = [str(problem) for problem in report.problems]
+    lines += [f"note: {note}" for note in report.notes]
+    lines += [f"left out: {file}" for file in report.repaired]
+    found = f"{len(report.problems)} problems" if report.problems else "nothing wrong"
+    after = ", repaired: run `vitrina embed` with the catalogue" if report.repaired else ""
+    lines.append(
+        f"done: {found}{after}; {report.files} files, {report.bytes / 1e6:.1f} MB, "
+        f"{report.products} products, {report.vectors} vectors at commit {report.commit}"
+    )
+    show(as_json, report.to_json(), *lines)
+    if {problem.file for problem in report.problems}.difference(report.repaired):
+        raise typer.Exit(1)
+
+
+def compact(
+    store: StoreArgument = None,
+    store_option: StoreOption = None,
+    keep: Annotated[
+        int, typer.Option(min=1, help="Commits that readers may still be at work on.")
+    ] = 3,
+    rows: Annotated[int, typer.Option(min=1, help="Rows of a merged shard at most.")] = 32_768,
+    as_json: AsJson = False,
+) -> None:
+    """Merge small shards and drop rows that nothing needs any more."""
+    from vitrina import api
+
+    report = api.compact(open_store(store, store_option), keep=keep, rows=rows)
+    lines = [
+        f"{space.space}: {space.shards_before} shards are {space.shards} now, {space.rows} rows, "
+        f"{space.dropped} dropped"
+        for space in report.spaces
+    ]
+    lines.append(f"done: {report.freed / 1e6:.1f} MB freed in {report.store}")
+    show(as_json, report.to_json(), *lines)

@@ -1,0 +1,217 @@
+"""WebDataset: products as samples in tar archives, their photos beside their fields.
+
+A sample is a run of files with the same key, which is the path up to the first dot of the name:
+`0001.json` holds the columns of a table's row, `0001.jpg` and `0001.side.png` are photos,
+`0001.txt` is the title and `0001.cls` the category where the JSON names none. The key itself
+is the product_id where the JSON has none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from vitrina.data.readers.base import INT64, Columns, Fault, IdType
+from vitrina.data.readers.table import TableReader
+from vitrina.data.readers.text_tables import SAMPLE_ROWS, first_id_types
+from vitrina.data.sources.tarred import TarImages, TarIndex
+from vitrina.data.tar import Cut, Member, TarError, find_shards, members
+from vitrina.errors import CatalogueError
+
+PHOTOS = "(photos)"
+"""The column of a sample's photos; no key of a JSON object is likely to be named so."""
+
+_KEY = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)", re.DOTALL)
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_PHOTO_KINDS = ("jpg", "jpeg", "png", "webp")
+_FIELDS = frozenset({"json", "txt", "cls"})
+_LONGEST_FIELD = 1 << 24
+
+
+def webdataset_shards(path: Path) -> tuple[Path, ...]:
+    """The archives that a catalogue's path stands for; () if it is no WebDataset.
+
+    A directory that holds Parquet files is one of these. Raises CatalogueError for a range of
+    names that makes no sense.
+    """
+    try:
+        return find_shards(path, unless={".parquet"})
+    except TarError as err:
+        raise CatalogueError(str(err)) from err
+
+
+class WebDatasetReader(TableReader):
+    """Makes products of samples, as of a table's rows. See `Reader` for the properties."""
+
+    def __init__(
+        self, path: Path, shards: Sequence[Path], columns: Columns, *, labels_needed: bool = True
+    ) -> None:
+        """Go through all headers once. Raises CatalogueError for no tar archive, no sample, or a
+        column that isn't there.
+
+        path: what the user calls it. shards: the archives, from `webdataset_shards`.
+        """
+        records = WebDatasetRecords(path, shards)
+        self.holds_photos = len(records.photos) > 0 and columns.image is None
+        if self.holds_photos:
+            columns = replace(columns, image=PHOTOS)
+        super().__init__(records, columns, labels_needed=labels_needed)
+        self._photos = records.photos
+        self._path = path
+
+    def images(self, photos: int) -> TarImages:
+        """The source of the samples' own photos, at most so many of each."""
+        return TarImages(self._photos, str(self._path), photos=photos)
+
+
+class WebDatasetRecords:
+    """Samples as the rows of a table, whose columns are the keys of their JSON: a `Records`."""
+
+    def __init__(self, path: Path, shards: Sequence[Path]) -> None:
+        """Go through all headers, and read the fields of some samples."""
+        self.path = path
+        self._shards = shards
+        self._keys_are_integers = True
+        self._kinds: set[str] = set()
+        try:
+            self.photos = TarIndex(shards, self._survey)
+        except TarError as err:
+            raise CatalogueError(str(err)) from err
+        if not self._kinds:
+            raise CatalogueError(
+                f"{path}: no sample in it: no file is named like KEY.json, KEY.txt or KEY.jpg"
+            )
+        objects = (row for row in islice(self._samples(), SAMPLE_ROWS) if isinstance(row, _Row))
+        stand_ins = ["product_id"]
+        stand_ins += ["title"] * ("txt" in self._kinds) + ["category_id"] * ("cls" in self._kinds)
+        stand_ins += [PHOTOS] * (len(self.photos) > 0)
+        names = chain(chain.from_iterable(row.fields for row in objects), stand_ins)
+        self.names = tuple(dict.fromkeys(names))
+
+    def id_types(self, columns: Sequence[str]) -> tuple[IdType | None, ...]:
+        """By the first id of each column, for the sake of which the archives are read that far."""
+        return first_id_types(self.rows(columns), columns)
+
+    def holds_bytes(self, column: str) -> bool:  # noqa: ARG002
+        """Never: photos are files of their own."""
+        return False
+
+    def rows(self, columns: Sequence[str]) -> Iterator[tuple[Any, ...] | Fault]:
+        """Every sample; None for what neither its JSON nor another of its files tells."""
+        for row in self._samples():
+            yield row if isinstance(row, Fault) else tuple(map(row.value, columns))
+
+    def _survey(self, member: Member) -> bool:
+        """Learn from a member's name; keep it if it is a photo."""
+        key, kind = _parts(member.name)
+        if kind:
+            self._kinds.add(kind)
+            self._keys_are_integers = self._keys_are_integers and _is_integer(key)
+        return kind == "photo"
+
+    def _samples(self) -> Iterator[_Row | Fault]:
+        for shard in self._shards:
+            try:
+                with shard.open("rb", buffering=0) as file:
+                    for sample in _samples_of(shard):
+                        if isinstance(sample, Fault):
+                            yield sample
+                        else:
+                            yield self._row(sample, file)
+            except TarError as err:
+                raise CatalogueError(str(err)) from err
+            except OSError as err:
+                raise CatalogueError(f"{shard}: can't be read: {err.strerror or err}") from err
+
+    def _row(self, sample: _Sample, file: BinaryIO) -> _Row | Fault:
+        parts: dict[str, bytes] = {}
+        for kind, member in sample.files.items():
+            if member.size > _LONGEST_FIELD:
+                return Fault(f"too large: .{kind} of {member.size} bytes")
+            parts[kind] = os.pread(file.fileno(), member.size, member.offset)
+        fields: Any = {}
+        if "json" in parts:
+            try:
+                fields = json.loads(parts["json"])
+            except (ValueError, RecursionError) as err:
+                return Fault(f"broken JSON: {err}")
+            if not isinstance(fields, dict):
+                return Fault("not a JSON object")
+        row = _Row(fields, {PHOTOS: sample.photos})
+        row.others["product_id"] = int(sample.key) if self._keys_are_integers else sample.key
+        if "txt" in parts:
+            row.others["title"] = parts["txt"]
+        if "cls" in parts:
+            label = parts["cls"].strip()
+            text = label.decode("ascii", "replace")
+            row.others["category_id"] = int(text) if _is_integer(text) else label
+        return row
+
+
+@dataclass(slots=True)
+class _Sample:
+    """The files with one key: by kind, and the names of those that are photos."""
+
+    key: str
+    files: dict[str, Member] = field(default_factory=dict)
+    photos: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What a sample says: by its JSON, and by its other files where the JSON says nothing."""
+
+    fields: dict[str, Any]
+    others: dict[str, Any]
+
+    def value(self, column: str) -> Any:
+        value = self.fields.get(column)
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return self.others.get(column, value)
+        return value
+
+
+def _samples_of(shard: Path) -> Iterator[_Sample | Fault]:
+    """Group an archive's files; a sample never goes on in the next archive."""
+    sample: _Sample | None = None
+    for member in members(shard):
+        if isinstance(member, Cut):
+            # What the last sample lacks may have stood behind the cut.
+            last = f" from {sample.key} on" if sample else ""
+            yield Fault(f"lost: {shard.name} is damaged or cut short, samples{last} are missing")
+            return
+        key, kind = _parts(member.name)
+        if not kind:
+            continue
+        if sample is None or sample.key != key:
+            if sample is not None:
+                yield sample
+            sample = _Sample(key)
+        if kind == "photo":
+            sample.photos.append(member.name)
+        else:
+            sample.files[kind] = member
+    if sample is not None:
+        yield sample
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """A file's key, and its kind: "photo", "json", "txt", "cls" or "" for nothing of ours."""
+    match = _KEY.fullmatch(name)
+    if match is None:
+        return "", ""
+    ending = match[2].lower()
+    if ending.rpartition(".")[2] in _PHOTO_KINDS:
+        return match[1], "photo"
+    return match[1], ending if ending in _FIELDS else ""
+
+
+def _is_integer(text: str) -> bool:
+    """Whether it is an integer, written as it would be written anew."""
+    return _INTEGER.fullmatch(text) is not None and int(text) in INT64

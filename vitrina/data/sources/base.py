@@ -1,0 +1,49 @@
+"""What every source of photos can do.
+
+A source answers two questions apart, since their answers differ in kind. `references` says
+which photos a product has, and none is an answer like any other. `read` fetches one of them,
+and there any failure is a fault that belongs in `errors.parquet`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol
+
+from vitrina.data.product import Product
+
+MAX_BYTES = 256 * 1024 * 1024
+"""A file or archive member larger than this is no photo and is not read."""
+DISK_WORKERS = min(4, os.cpu_count() or 1)
+"""Threads that may usefully read from one disk; more only wait for each other."""
+
+
+class ImageSource(Protocol):
+    """Finds and reads the photos of products. Every method may be called from any thread."""
+
+    @property
+    def location(self) -> str:
+        """What to print."""
+
+    @property
+    def workers(self) -> int:
+        """How many threads may usefully call `read` at once."""
+
+    def references(self, product: Product) -> tuple[str, ...]:
+        """The photos that the product has, at most as many as are wanted; () for none."""
+
+    def stamp(self, reference: str) -> str | None:
+        """A short text that changes when the photo does, had without reading it.
+
+        None where there is no such sign, or no such photo. Stamps of different photos may be
+        equal: keep them beside the reference.
+        """
+
+    def read(self, reference: str) -> bytes:
+        """Fetch one photo's file. Raises ImageError with a short reason."""
+
+    def forget(self, reference: str) -> None:
+        """Drop the copy that was kept of a photo, so that the next `read` fetches it anew."""
+
+    def close(self) -> None:
+        """Let go of open files."""

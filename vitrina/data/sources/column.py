@@ -1,0 +1,127 @@
+"""Photos in a column of a Parquet file."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import accumulate, islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vitrina.data.product import Product
+from vitrina.errors import ImageError, ImageSourceError
+
+BATCH_ROWS = 16
+"""How many rows of a bytes column are held at once; a photo may take megabytes."""
+
+
+class ColumnImages:
+    """Photos in a Parquet column of bytes, found by the product's row.
+
+    Lists of bytes serve too, and the {bytes, path} records of Hugging Face `datasets`. A
+    reference is the row's number from 1, or "ROW/N", N from 1, in a list. Held are a few rows
+    and the Parquet page they come from. To go on is cheap; to step back beyond those rows is to
+    read the row group again, so ask for references and read them in one pass over the rows.
+    """
+
+    # The rows come one after the other out of one file; a second thread would only wait.
+    workers = 1
+
+    def __init__(self, path: str | Path, column: str, photos: int = 1) -> None:
+        """Open the file. Raises ImageSourceError if it can't be, or has no such bytes."""
+        self.location = f"{path}, column {column!r}"
+        self._column, self._photos = column, photos
+        self._lock = threading.Lock()
+        try:
+            # As a buffered stream, or Arrow would fetch a row group's whole column at once.
+            self._file = pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
+        except (OSError, pa.ArrowException) as err:
+            raise ImageSourceError(f"{path}: can't be read as Parquet: {err}") from err
+        schema, metadata = self._file.schema_arrow, self._file.metadata
+        kind = schema.field(column).type if column in schema.names else pa.null()
+        self._is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+        if not _holds_bytes(kind.value_type if self._is_list else kind):
+            self.close()
+            known = column in schema.names
+            found = f"holds {kind}" if known else f"is not among {', '.join(schema.names)}"
+            raise ImageSourceError(f"{path}: column {column!r} should hold photos, but {found}")
+        sizes = (metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
+        self._starts = list(accumulate(sizes, initial=1))
+        self._group, self._first = -1, 1
+        self._rows: pa.Array = pa.nulls(0)
+        self._batches: Iterator[pa.RecordBatch] = iter(())
+
+    def references(self, product: Product) -> tuple[str, ...]:
+        """The row's number if it holds a photo, or a reference to each photo in its list."""
+        row = product.row
+        present = [n for n, item in enumerate(self._items(row), 1) if _is_photo(item)]
+        names = (f"{row}/{n}" if self._is_list else str(row) for n in present)
+        return tuple(islice(names, self._photos))
+
+    def stamp(self, reference: str) -> str | None:  # noqa: ARG002
+        """None: only the bytes themselves tell."""
+        return None
+
+    def read(self, reference: str) -> bytes:
+        """Take the bytes. Raises ImageError if the reference names none."""
+        row, _, place = reference.partition("/") if self._is_list else (reference, "", "1")
+        try:
+            item = dict(enumerate(self._items(int(row)), 1)).get(int(place))
+        except ValueError:
+            item = None
+        if isinstance(item, dict):
+            if item["bytes"] is None and item.get("path"):
+                raise ImageError(f"not in the file, which only names it: {item['path']}")
+            item = item["bytes"]
+        if item is None:
+            raise ImageError(f"no photo at row {reference}")
+        return bytes(item)
+
+    def forget(self, reference: str) -> None:
+        """Do nothing: no copy is kept."""
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _items(self, row: int) -> list[Any]:
+        """What the column holds in a row counted from 1; nothing beyond the last row."""
+        if not 1 <= row < self._starts[-1]:
+            return []
+        with self._lock:
+            try:
+                self._move_to(row)
+            except (OSError, pa.ArrowException, StopIteration) as err:
+                raise ImageSourceError(f"{self.location}: damaged at row {row}: {err}") from err
+            value = self._rows[row - self._first].as_py()
+        return (value or []) if self._is_list else [value]
+
+    def _move_to(self, row: int) -> None:
+        group = bisect_right(self._starts, row) - 1
+        if group != self._group or row < self._first:
+            self._group, self._first, self._rows = group, self._starts[group], pa.nulls(0)
+            self._batches = self._file.iter_batches(
+                BATCH_ROWS, row_groups=[group], columns=[self._column]
+            )
+        while row >= self._first + len(self._rows):
+            self._first += len(self._rows)
+            self._rows = next(self._batches).column(0)
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        place = kind.get_field_index("bytes")
+        kind = kind.field(place).type if place >= 0 else pa.null()
+    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
+    return any(test(kind) for test in tests)
+
+
+def _is_photo(item: Any) -> bool:
+    """Whether there is one at all, readable or not: a bare path is a photo we can't read."""
+    if isinstance(item, dict):
+        return item["bytes"] is not None or bool(item.get("path"))
+    return item is not None

@@ -1,0 +1,114 @@
+"""From what `--images` says to the source of photos that it means."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from vitrina.data.photo_names import choose_split, detect_template
+from vitrina.data.product import Product
+from vitrina.data.sources.fetching import DEFAULT_FETCHING, WEB, Fetching
+from vitrina.data.sources.folder import FolderImages
+from vitrina.data.sources.tarred import TarImages, TarIndex
+from vitrina.data.sources.zipped import ZipImages
+from vitrina.data.tar import PHOTO_SUFFIXES, TarError, find_shards
+from vitrina.errors import ImageSourceError
+
+if TYPE_CHECKING:
+    from vitrina.data.sources.web import WebImages
+
+NamedImages: TypeAlias = FolderImages | ZipImages | TarImages
+"""Sources whose photos have names, which a template can give."""
+
+_WAY_OUT = f"give --images a folder, a zip or tar archive, or {WEB}"
+
+
+def open_images(
+    location: str | Path,
+    *,
+    template: str | None,
+    photos: int,
+    sample: Sequence[Product],
+    splits: Sequence[str],
+    fetching: Fetching = DEFAULT_FETCHING,
+) -> NamedImages | WebImages:
+    """Open a folder, a zip archive, tar archives or the web.
+
+    Parameters
+    ----------
+    location : the folder or the archive; tar archives also as a directory of nothing else, or
+        as a range such as `part-{000..012}.tar`; `web` for URLs that the catalogue gives.
+    template : a photo's name with {product_id} and, if wanted, {split} and {n}; None for the
+        names that the catalogue gives or, where it gives none, a template found by trying.
+    photos : how many photos of one product are wanted at most.
+    sample : some products of the catalogue, to choose the template and the split by.
+    splits : what {split} may stand for, the catalogue's own first.
+    fetching : how to fetch from the web.
+
+    Raises ImageSourceError if there is nothing to read there, or the template is malformed, or
+    none can be found; not if a template that was given finds no photo, as some batches have none.
+    """
+    if str(location) == WEB:
+        return _open_web(template, photos, sample, fetching)
+    source = _open(Path(location), photos)
+    ids = [product.product_id for product in sample]
+    try:
+        if template is not None:
+            return replace(source, template=choose_split(template, source.exists, ids, splits))
+        if not ids or any(source.references(product) for product in sample):
+            return source
+        found = detect_template(source.exists, ids, splits)
+        if found is None:
+            if any(product.images for product in sample):
+                return source
+            names = ", ".join(islice(source.some_names(), 3)) or "no files"
+            raise ImageSourceError(
+                f"{location}: no photo found of product {ids[0]}; it holds {names}; say how "
+                "photos are named, for example --image-template 'images/{product_id}.jpg'"
+            )
+        return replace(source, template=found)
+    except ImageSourceError:
+        source.close()
+        raise
+
+
+def _open_web(
+    template: str | None, photos: int, sample: Sequence[Product], fetching: Fetching
+) -> WebImages:
+    # Here, for urllib3 is slow to import and seldom needed.
+    from vitrina.data.sources.web import WebImages, is_url
+
+    if template is not None:
+        raise ImageSourceError(
+            f"--images {WEB}: photos have the catalogue's own URLs; leave out --image-template"
+        )
+    if sample and not any(is_url(name) for product in sample for name in product.images):
+        raise ImageSourceError(
+            f"--images {WEB}: no http(s) URL in the first {len(sample)} products; "
+            "say which column has them with --image-column, or go without by --images none"
+        )
+    return WebImages(photos, fetching)
+
+
+def _open(path: Path, photos: int) -> NamedImages:
+    try:
+        if shards := find_shards(path, unless=PHOTO_SUFFIXES):
+            return TarImages(TarIndex(shards), str(path), photos=photos)
+    except TarError as err:
+        raise ImageSourceError(str(err)) from err
+    if path.is_dir():
+        return FolderImages(str(path), photos=photos)
+    try:
+        with path.open("rb") as file:
+            is_zip = file.read(2) == b"PK"
+        return ZipImages(zipfile.ZipFile(path), photos=photos)
+    except OSError as err:
+        raise ImageSourceError(f"{path}: {err.strerror}; {_WAY_OUT}") from err
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as err:
+        what = "a damaged or cut zip archive" if is_zip else "no folder, zip or tar archive"
+        raise ImageSourceError(f"{path}: {what}; {_WAY_OUT}") from err

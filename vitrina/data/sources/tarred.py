@@ -1,0 +1,169 @@
+"""Photos in tar archives: one of them, or the shards of a data set."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from vitrina.data.photo_names import existing, inside
+from vitrina.data.product import Product
+from vitrina.data.sources import base
+from vitrina.data.tar import Cut, Member, TarError, members
+from vitrina.errors import ImageError
+from vitrina.ids import id_keys
+
+_SHOWN_NAMES = 3
+_BATCH = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """An archive as it was when it was looked through."""
+
+    path: Path
+    size: int
+    changed_ns: int
+
+
+class TarIndex:
+    """Where each file stands in some archives; 28 bytes for each, whatever its name's length.
+
+    Names are kept as the 64-bit keys that ids have, since a feed of millions of photos would
+    need gigabytes for the names themselves. Of a name that stands in one archive several
+    times, the last is taken, as `tar` does it; one that is in several archives is refused.
+    """
+
+    def __init__(self, paths: Sequence[Path], keep: Callable[[Member], bool] | None = None) -> None:
+        """Look through all headers once; members for which `keep` is false are left out.
+
+        Raises TarError if one is no tar archive, or there is no file in all of them.
+        """
+        self.some_names: list[str] = []
+        keys: list[np.typing.NDArray[np.uint64]] = []
+        shard_of, offsets, sizes = array("i"), array("q"), array("q")
+        shards: list[Shard] = []
+        cut = None
+        for number, path in enumerate(paths):
+            found = members(path)
+            # Before the first header is read: a change from then on is noticed.
+            shards.append(_shard(path))
+            while batch := list(islice(found, _BATCH)):
+                if isinstance(batch[-1], Cut):
+                    cut = path
+                kept = [item for item in batch if isinstance(item, Member)]
+                kept = kept if keep is None else list(filter(keep, kept))
+                self.some_names += [item.name for item in kept[:_SHOWN_NAMES]]
+                del self.some_names[_SHOWN_NAMES:]
+                keys.append(id_keys([item.name for item in kept]))
+                shard_of.extend([number] * len(kept))
+                offsets.extend(item.offset for item in kept)
+                sizes.extend(item.size for item in kept)
+        if not offsets and cut is not None:
+            raise TarError(f"{cut}: damaged or cut short before its first file; get it anew")
+        self.shards = tuple(shards)
+        whole = np.concatenate(keys) if keys else np.empty(0, np.uint64)
+        order = np.argsort(whole, kind="stable")
+        self._keys = whole[order]
+        self._shard_of = np.frombuffer(shard_of, np.int32)[order]
+        self._offsets = np.frombuffer(offsets, np.int64)[order]
+        self._sizes = np.frombuffer(sizes, np.int64)[order]
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def find(self, name: str) -> tuple[Shard, int, int] | None:
+        """The archive, offset and size of a file; None if there is none of that name.
+
+        Raises ImageError if it is in more than one archive.
+        """
+        key = id_keys([name])[0]
+        first = int(np.searchsorted(self._keys, key))
+        after = int(np.searchsorted(self._keys, key, side="right"))
+        if first == after:
+            return None
+        one, other = (self.shards[self._shard_of[at]] for at in (first, after - 1))
+        if one is not other:
+            raise ImageError(
+                f"in more than one archive: {name} (in {one.path.name} and {other.path.name})"
+            )
+        return other, int(self._offsets[after - 1]), int(self._sizes[after - 1])
+
+
+@dataclass(frozen=True, slots=True)
+class TarImages:
+    """Photos in tar archives, each read by itself from where the index says it stands."""
+
+    index: TarIndex
+    location: str
+    template: str | None = None
+    photos: int = 1
+
+    @property
+    def workers(self) -> int:
+        """As many as one disk has use for."""
+        return base.DISK_WORKERS
+
+    def exists(self, reference: str) -> bool:
+        """Whether there is such a file. What may not be looked at counts: `read` says why."""
+        try:
+            return self.index.find(inside(reference)) is not None
+        except ImageError:
+            return True
+
+    def references(self, product: Product) -> tuple[str, ...]:
+        """Names of files in the archives."""
+        return existing(product, self.template, self.photos, self.exists)
+
+    def stamp(self, reference: str) -> str | None:
+        """The archive's time of change and size, and the name: a tar has no checksums."""
+        try:
+            name = inside(reference)
+            found = self.index.find(name)
+        except ImageError:
+            return None
+        return None if found is None else f"{found[0].changed_ns}-{found[0].size}-{name}"
+
+    def read(self, reference: str) -> bytes:
+        """Read a file. Raises ImageError if it is missing, too large or not there any more."""
+        found = self.index.find(inside(reference))
+        if found is None:
+            raise ImageError(f"no such member: {reference!r}")
+        shard, offset, size = found
+        if size > base.MAX_BYTES:
+            raise ImageError(f"too large: {size} bytes in {reference}")
+        try:
+            # Opened anew each time: a data set may have more shards than files may be open.
+            with shard.path.open("rb", buffering=0) as file:
+                status = os.fstat(file.fileno())
+                if (status.st_size, status.st_mtime_ns) != (shard.size, shard.changed_ns):
+                    raise ImageError(f"the archive changed while it was in use: {shard.path.name}")
+                data = os.pread(file.fileno(), size, offset)
+        except OSError as err:
+            raise ImageError(f"can't be read: {reference}: {err.strerror or err}") from err
+        if len(data) < size:
+            raise ImageError(f"can't be read: {reference}: cut short")
+        return data
+
+    def forget(self, reference: str) -> None:
+        """Do nothing: no copy is kept."""
+
+    def close(self) -> None:
+        """Do nothing: no file stays open."""
+
+    def some_names(self) -> Iterable[str]:
+        """Names of photos, to show in a message."""
+        return self.index.some_names
+
+
+def _shard(path: Path) -> Shard:
+    try:
+        status = path.stat()
+    except OSError as err:
+        raise TarError(f"{path}: {err.strerror or err}") from err
+    return Shard(path, status.st_size, status.st_mtime_ns)

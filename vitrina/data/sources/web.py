@@ -1,0 +1,258 @@
+"""Photos by http(s) URL: fetched politely, within limits, and only once."""
+
+from __future__ import annotations
+
+import random
+import socket
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from urllib.parse import urljoin, urlsplit
+
+from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import (
+    DecodeError,
+    HTTPError,
+    LocationValueError,
+    NameResolutionError,
+    NewConnectionError,
+    SSLError,
+)
+from urllib3.exceptions import TimeoutError as HTTPTimeoutError
+from urllib3.util import Retry
+
+from vitrina import __version__
+from vitrina.data.product import Product
+from vitrina.data.sources.fetching import DEFAULT_FETCHING, Fetching
+from vitrina.data.sources.gate import Clock, Gate
+from vitrina.data.sources.web_cache import PhotoCache
+from vitrina.errors import ImageError
+
+PER_HOST = 4
+MAX_REDIRECTS = 5
+FIRST_PAUSE = 0.5
+"""Seconds before the second try, more or less; each further pause is twice as long."""
+LONGEST_PAUSE = 30.0
+"""A server that asks for a longer one is not asked again."""
+
+_HEADERS = {
+    "User-Agent": f"vitrina/{__version__}",
+    "Accept": "image/*,*/*;q=0.5",
+    # Photos are compressed already.
+    "Accept-Encoding": "identity",
+}
+_MOVED = frozenset({301, 302, 303, 307, 308})
+_CHUNK = 1 << 16
+_NO_URL = "not an http(s) URL"
+
+
+class WebImages:
+    """Photos under the URLs that the catalogue gives."""
+
+    location = "the web"
+
+    def __init__(self, photos: int = 1, fetching: Fetching = DEFAULT_FETCHING) -> None:
+        """Open the cache. Raises ImageSourceError if there can be none."""
+        self._fetching = fetching
+        self.workers = self._fetching.workers
+        self._photos = photos
+        self._cache = PhotoCache(self._fetching.cache_folder)
+        self._slots = threading.BoundedSemaphore(self.workers)
+        self._turns = _Turns(PER_HOST)
+        self._gate = Gate(self._fetching, PER_HOST)
+
+    def references(self, product: Product) -> tuple[str, ...]:
+        """The first of the product's http(s) URLs; whether they lead anywhere is not asked."""
+        return tuple(islice(filter(is_url, product.images), self._photos))
+
+    def stamp(self, reference: str) -> str | None:
+        """Always the same: what was seen under a URL once is taken to be there still."""
+        return "a URL"
+
+    def read(self, reference: str) -> bytes:
+        """Take the photo from the cache, or fetch it.
+
+        Raises ImageError with what the server or the rules said; ImageSourceError if the cache
+        can't be written.
+        """
+        data = self._cache.get(reference)
+        if data is None:
+            with self._slots:
+                data = self._fetch(reference)
+            self._cache.put(reference, data)
+        return data
+
+    def forget(self, reference: str) -> None:
+        """Forget what the URL gave; the photo's content stays in the cache."""
+        self._cache.forget(reference)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._gate.close()
+
+    def _fetch(self, url: str) -> bytes:
+        clock = Clock(self._fetching.timeout)
+        tries, pause = self._fetching.tries, FIRST_PAUSE
+        while True:
+            try:
+                return self._follow(url, clock)
+            except _PassingError as err:
+                # Spread out, or all who failed together would come back together.
+                wait = err.wait or pause * random.uniform(0.5, 1.5)
+                tries -= 1
+                if not tries or wait > min(LONGEST_PAUSE, clock.left):
+                    raise ImageError(str(err)) from err
+            time.sleep(wait)
+            pause *= 2
+
+    def _follow(self, url: str, clock: Clock) -> bytes:
+        for _ in range(MAX_REDIRECTS + 1):
+            answer = self._ask(_Address.of(url), clock)
+            if isinstance(answer, bytes):
+                return answer
+            try:
+                url = urljoin(url, answer)
+            except ValueError as err:
+                raise ImageError(f"redirected to what is {_NO_URL}") from err
+        raise ImageError(f"more than {MAX_REDIRECTS} redirects")
+
+    def _ask(self, address: _Address, clock: Clock) -> bytes | str:
+        """One request: the photo, or where it has moved to."""
+        # Others of the same host are none of this photo's time.
+        with clock.stopped():
+            self._turns.take(address.host)
+        try:
+            response = self._gate.get(address.url, _HEADERS, clock)
+            try:
+                return self._answer(response)
+            finally:
+                _finish(response)
+        except (HTTPError, OSError, ValueError) as err:
+            raise _explained(err, address.host) from err
+        finally:
+            self._turns.give_back(address.host)
+
+    def _answer(self, response: BaseHTTPResponse) -> bytes | str:
+        status = response.status
+        if status == 200:
+            return self._content(response)
+        location = response.headers.get("Location")
+        if status in _MOVED and location:
+            # Headers are read as Latin-1, but paths in them are UTF-8 if anything.
+            with suppress(UnicodeError):
+                location = location.encode("latin-1").decode()
+            return location
+        if status == 429 or status >= 500:
+            raise _PassingError(f"HTTP {status}", _retry_after(response))
+        raise ImageError(f"HTTP {status}")
+
+    def _content(self, response: BaseHTTPResponse) -> bytes:
+        limit = self._fetching.max_bytes
+        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind == "text/html":
+            raise ImageError("a web page, not a photo")
+        with suppress(ValueError):
+            if int(response.headers.get("Content-Length", "")) > limit:
+                raise ImageError(f"too large: over {limit} bytes")
+        data = bytearray()
+        for chunk in response.stream(_CHUNK):
+            data += chunk
+            if len(data) > limit:
+                raise ImageError(f"too large: over {limit} bytes")
+        if not data:
+            raise ImageError("an empty answer")
+        return bytes(data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """A URL in the form that goes over the wire, and its host."""
+
+    url: str
+    host: str
+
+    @classmethod
+    def of(cls, url: str) -> _Address:
+        """Without credentials, names in Cyrillic as DNS has them. Raises ImageError."""
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+            if parts.scheme not in ("http", "https") or not host:
+                raise ImageError(_NO_URL)
+            host = host if host.isascii() else host.encode("idna").decode("ascii")
+        except ValueError as err:
+            raise ImageError(_NO_URL) from err
+        place = f"[{host}]" if ":" in host else host
+        place = place if port is None else f"{place}:{port}"
+        return cls(parts._replace(netloc=place, fragment="").geturl(), host)
+
+
+class _PassingError(Exception):
+    """A fault that may be gone by the next try; `wait`: what the server asks for, in seconds."""
+
+    def __init__(self, reason: str, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait = wait
+
+
+class _Turns:
+    """Lets at most so many requests at once go to one host; others wait for their turn."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._busy: Counter[str] = Counter()
+        self._change = threading.Condition()
+
+    def take(self, host: str) -> None:
+        with self._change:
+            self._change.wait_for(lambda: self._busy[host] < self._most)
+            self._busy[host] += 1
+
+    def give_back(self, host: str) -> None:
+        with self._change:
+            self._busy[host] -= 1
+            if not self._busy[host]:
+                del self._busy[host]
+            self._change.notify_all()
+
+
+def is_url(reference: str) -> bool:
+    """Whether this is an http(s) URL, by how it starts."""
+    return reference[:8].lower().startswith(("http://", "https://"))
+
+
+def _finish(response: BaseHTTPResponse) -> None:
+    """Make the connection free for the next request, if little of the answer is left."""
+    length = response.headers.get("Content-Length", "")
+    if length.isascii() and length.isdigit() and int(length[:9]) <= _CHUNK:
+        response.drain_conn()
+    response.close()
+
+
+def _retry_after(response: BaseHTTPResponse) -> float | None:
+    try:
+        return Retry().get_retry_after(response)
+    except (HTTPError, ValueError, OverflowError):
+        return None
+
+
+def _explained(err: Exception, host: str) -> Exception:
+    """What to raise for a failed request: a reason that is the same at every run."""
+    if isinstance(err, NameResolutionError):
+        passing = getattr(err.__cause__, "errno", None) == socket.EAI_AGAIN
+        reason = f"no such host: {host}"
+        return _PassingError(reason) if passing else ImageError(reason)
+    if isinstance(err, SSLError):
+        return ImageError(f"no trusted connection to {host}")
+    if isinstance(err, DecodeError):
+        return ImageError("damaged: its Content-Encoding can't be undone")
+    if isinstance(err, LocationValueError):
+        return ImageError(_NO_URL)
+    if isinstance(err, NewConnectionError):
+        return _PassingError(f"no connection to {host}")
+    if isinstance(err, TimeoutError | HTTPTimeoutError):
+        return _PassingError("timed out")
+    return _PassingError("the connection broke off")

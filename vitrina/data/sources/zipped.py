@@ -1,0 +1,94 @@
+"""Photos in a zip archive."""
+
+from __future__ import annotations
+
+import struct
+import threading
+import zipfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from vitrina.data.photo_names import existing, inside
+from vitrina.data.product import Product
+from vitrina.data.sources import base
+from vitrina.errors import ImageError
+
+
+@dataclass(frozen=True, slots=True)
+class ZipImages:
+    """Photos in a zip archive, read in place from any number of threads.
+
+    The lock is there because `ZipFile` counts its open members without one, and closes the
+    file under the others when the count goes wrong.
+    """
+
+    archive: zipfile.ZipFile
+    template: str | None = None
+    photos: int = 1
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def location(self) -> str:
+        """The archive's path."""
+        return str(self.archive.filename)
+
+    @property
+    def workers(self) -> int:
+        """As many as one disk has use for."""
+        return base.DISK_WORKERS
+
+    def exists(self, reference: str) -> bool:
+        """Whether there is such a member. What may not be looked at counts: `read` says why."""
+        try:
+            return inside(reference) in self.archive.NameToInfo
+        except ImageError:
+            return True
+
+    def references(self, product: Product) -> tuple[str, ...]:
+        """Names of members."""
+        return existing(product, self.template, self.photos, self.exists)
+
+    def stamp(self, reference: str) -> str | None:
+        """The member's checksum and size, as the archive's directory gives them."""
+        try:
+            info = self.archive.NameToInfo.get(inside(reference))
+        except ImageError:
+            return None
+        return None if info is None else f"{info.CRC:08x}-{info.file_size}"
+
+    def read(self, reference: str) -> bytes:
+        """Read a member. Raises ImageError if it is missing, damaged, locked or too large."""
+        info = self.archive.NameToInfo.get(inside(reference))
+        if info is None:
+            raise ImageError(f"no such member: {reference!r}")
+        if info.file_size > base.MAX_BYTES:
+            raise ImageError(f"too large: {info.file_size} bytes in {reference}")
+        if info.flag_bits & 1:
+            raise ImageError(f"encrypted member: {reference}")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ImageError(f"compressed in a way that is not supported: {reference}")
+        try:
+            with self._lock:
+                member = self.archive.open(info)
+            try:
+                return member.read()
+            finally:
+                with self._lock:
+                    member.close()
+        # NotImplementedError, of archives split or patched, is a RuntimeError.
+        except (zipfile.BadZipFile, zlib.error, struct.error, EOFError) as err:
+            raise ImageError(f"damaged member: {reference}: {err or 'cut short'}") from err
+        except (OSError, ValueError, RuntimeError) as err:
+            raise ImageError(f"can't be read: {reference}: {err}") from err
+
+    def forget(self, reference: str) -> None:
+        """Do nothing: no copy is kept."""
+
+    def close(self) -> None:
+        """Close the archive."""
+        self.archive.close()
+
+    def some_names(self) -> Iterable[str]:
+        """Names of photos, to show in a message."""
+        return (name for name in self.archive.NameToInfo if not name.endswith("/"))

@@ -1,0 +1,243 @@
+"""Tar archives as lists of members: where each file's bytes stand, without reading them.
+
+One pass over the headers, some microseconds each, where `tarfile` takes ten times as long and
+ends at a damaged header as if the archive ended there. Only regular files are listed: links,
+devices and sparse files are never followed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from vitrina.data.photo_names import inside
+from vitrina.errors import ImageError
+
+BLOCK = 512
+PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"})
+
+# Far beyond any path; more is damage.
+_LONGEST_EXTENSION = 1 << 20
+_MOST_SHARDS = 1_000_000
+_TAR_NAME = re.compile(r".\.(?:tar(?:\.\w+)?|tgz)$", re.IGNORECASE)
+_RANGE = re.compile(r"\{(\d{1,18})\.\.(\d{1,18})\}")
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\xfd7zXZ": "xz",
+    b"BZh": "bzip2",
+}
+_REGULAR = frozenset(b"0\x007")
+# Links, devices, folders and pipes: whatever size is written there, nothing follows.
+_BODILESS = frozenset(b"123456")
+_PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_LINK, _SPARSE = b"xgLKS"
+
+
+class TarError(ValueError):
+    """This is no tar archive that can be read; the message is a whole line."""
+
+
+class Member(NamedTuple):
+    """A regular file in an archive: its cleaned name, and which bytes of the archive it is."""
+
+    name: str
+    offset: int
+    size: int
+
+
+class Cut(NamedTuple):
+    """The archive ends here for want of bytes or of sense, not because it was closed."""
+
+    at: int
+
+
+def find_shards(location: Path, *, unless: Collection[str]) -> tuple[Path, ...]:
+    """The tar archives that a location stands for, in order; () if it is something else.
+
+    That is one archive; a directory that holds `.tar` files directly, but no file with a suffix
+    in `unless`; or a path with ranges in braces, such as `part-{000..012}.tar`.
+
+    Raises TarError for ranges that make no sense, or an archive that one of them lacks.
+    """
+    if location.is_dir():
+        found = []
+        with os.scandir(location) as entries:
+            for entry in entries:
+                suffix = "." + entry.name.rpartition(".")[2].lower()
+                if suffix in unless:
+                    return ()
+                if suffix == ".tar" and entry.name[0] != ".":
+                    found.append(location / entry.name)
+        return tuple(sorted(found))
+    if location.exists():
+        return (location,) if _looks_tar(location) else ()
+    if _TAR_NAME.search(location.name) and _RANGE.search(str(location)):
+        return _expand(location)
+    return ()
+
+
+def members(path: Path) -> Iterator[Member | Cut]:
+    """Every regular file, in the archive's order; last a `Cut` if the archive is incomplete.
+
+    Names that lead out of the archive are left out.
+    Raises TarError for a file that is no tar archive, or can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            yield from _walk(path, file.fileno())
+    except OSError as err:
+        raise TarError(f"{path}: {err.strerror or err}") from err
+
+
+def _walk(path: Path, file: int) -> Iterator[Member | Cut]:
+    end = os.fstat(file).st_size
+    at, long_name, extended = 0, "", _Extended()
+    while True:
+        block = os.pread(file, BLOCK, at)
+        if not block.strip(b"\0"):
+            if not block and at == 0:
+                raise TarError(f"{path}: this file is empty")
+            return
+        header = _header(block)
+        if header is None:
+            if at == 0:
+                raise TarError(f"{path}: {_what(block)}")
+            yield Cut(at)
+            return
+        name, size, kind = header
+        body = at + BLOCK
+        if kind in (_PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_LINK):
+            if size > _LONGEST_EXTENSION or body + size > end:
+                yield Cut(at)
+                return
+            if kind == _PAX:
+                extended = _Extended.of(os.pread(file, size, body))
+            elif kind == _LONG_NAME:
+                long_name = _text(os.pread(file, size, body))
+            at = body + _padded(size)
+            continue
+        if kind == _SPARSE:
+            body = _after_sparse_map(file, block, body)
+        size = 0 if kind in _BODILESS else size if extended.size is None else extended.size
+        if body + size > end:
+            yield Cut(at)
+            return
+        name = extended.name or long_name or name
+        if kind in _REGULAR and not extended.sparse and name[-1:] not in ("", "/"):
+            with suppress(ImageError):
+                yield Member(inside(name), body, size)
+        at, long_name, extended = body + _padded(size), "", _Extended()
+
+
+def _header(block: bytes) -> tuple[str, int, int] | None:
+    """The name, size and kind of a member; None for what is no header."""
+    if len(block) < BLOCK:
+        return None
+    checksum = _number(block[148:156])
+    # As if the checksum's own field were blank.
+    total = sum(block) - sum(block[148:156]) + 8 * 32
+    if checksum != total:
+        return None
+    size = _number(block[124:136])
+    if size is None:
+        return None
+    name = _text(block[:100])
+    # GNU's own format keeps times where POSIX has the start of a long path.
+    if block[257:263] == b"ustar\0" and block[345]:
+        name = f"{_text(block[345:500])}/{name}"
+    return name, size, block[156]
+
+
+class _Extended(NamedTuple):
+    """What a pax header says of the member after it."""
+
+    name: str = ""
+    size: int | None = None
+    sparse: bool = False
+
+    @classmethod
+    def of(cls, data: bytes) -> _Extended:
+        """Read records of "LENGTH key=value\\n", up to the first that is malformed."""
+        name, size, sparse = "", None, False
+        while match := re.match(rb"(\d{1,7}) ([^=]+)=", data):
+            length = int(match[1])
+            value = data[match.end() : length - 1]
+            if length <= match.end():
+                break
+            if match[2] == b"path":
+                name = _text(value)
+            elif match[2] == b"size" and value.isdigit():
+                size = int(value)
+            elif match[2].startswith(b"GNU.sparse."):
+                sparse = True
+            data = data[length:]
+        return cls(name, size, sparse)
+
+
+def _number(field: bytes) -> int | None:
+    """Octal digits, or a binary number if the first bit is set; None for neither."""
+    if field[0] == 0x80:
+        return int.from_bytes(field[1:], "big")
+    digits = field.strip(b" \0")
+    try:
+        return int(digits, 8) if digits else 0
+    except ValueError:
+        return None
+
+
+def _text(field: bytes) -> str:
+    """A name up to its first zero. What is not UTF-8 is replaced: references must be text."""
+    return field.partition(b"\0")[0].decode("utf-8", "replace")
+
+
+def _padded(size: int) -> int:
+    return -(-size // BLOCK) * BLOCK
+
+
+def _after_sparse_map(file: int, block: bytes, at: int) -> int:
+    """Where the body of a GNU sparse file starts: after blocks that map its holes."""
+    more = block[482]
+    while more:
+        extension = os.pread(file, BLOCK, at)
+        at += BLOCK
+        more = extension[504] if len(extension) == BLOCK else 0
+    return at
+
+
+def _looks_tar(path: Path) -> bool:
+    if _TAR_NAME.search(path.name):
+        return True
+    try:
+        with path.open("rb") as file:
+            return _header(file.read(BLOCK)) is not None
+    except OSError:
+        return False
+
+
+def _what(block: bytes) -> str:
+    for magic, name in _COMPRESSED.items():
+        if block.startswith(magic):
+            return (
+                f"compressed with {name}, so that no file in it can be read by itself; "
+                "unpack it, or pack it again without compression"
+            )
+    return "no tar archive, or a damaged one; pack it anew"
+
+
+def _expand(location: Path) -> tuple[Path, ...]:
+    paths = [str(location)]
+    while match := _RANGE.search(paths[0]):
+        first, last = match[1], match[2]
+        count = int(last) - int(first) + 1
+        if count < 1 or count * len(paths) > _MOST_SHARDS:
+            raise TarError(f"{location}: {match[0]} should count up, to {_MOST_SHARDS:,} at most")
+        numbers = [f"{n:0{len(first)}}" for n in range(int(first), int(last) + 1)]
+        paths = [_RANGE.sub(number, path, count=1) for path in paths for number in numbers]
+    for path in paths:
+        if not Path(path).exists():
+            raise TarError(f"{path}: no such file, though {location} names it")
+    return tuple(map(Path, paths))

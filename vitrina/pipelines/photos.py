@@ -1,0 +1,78 @@
+"""Which photos the products of a catalogue have, and the hash of what is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from vitrina.data.product import Product
+from vitrina.data.sources import ImageSource
+from vitrina.errors import ImageError
+from vitrina.parallel import map_ahead
+from vitrina.store.products import content_hash
+
+
+@dataclass(frozen=True, slots=True)
+class Photographed:
+    """A product's photos. references: what the source calls them. hash: of their contents, None
+    where there is none that can be read. stamp: a hash of what their files look like from
+    outside, None where that is not known. reason: why none can be read, "" if one can."""
+
+    references: tuple[str, ...] = ()
+    hash: str | None = None
+    stamp: str | None = None
+    reason: str = ""
+
+
+NO_PHOTO = Photographed()
+
+
+class PhotoHasher:
+    """Finds and hashes photos; one whose file looks as it did is not read again."""
+
+    def __init__(self, source: ImageSource, *, anew: bool = False) -> None:
+        """anew: read every photo from where it lies, not from a copy kept of it."""
+        self._source, self._anew = source, anew
+
+    def hash(
+        self, products: Sequence[Product], known: Sequence[Photographed]
+    ) -> Iterator[Photographed]:
+        """The photos of each product, in order. known: what was known of them before."""
+        found: Iterable[Photographed] = map(self._find, products, known)
+        if self._source.workers > 1:
+            # Finding asks for names alone: all of them first, so that reading has no gaps.
+            found = list(found)
+        # A column of bytes is read along with its rows, so there each is read as it is found.
+        return map_ahead(self._read, found, self._source.workers)
+
+    def _find(self, product: Product, known: Photographed) -> Photographed:
+        references = self._source.references(product)
+        if not references:
+            return NO_PHOTO
+        stamps = [self._source.stamp(reference) for reference in references]
+        stamp = None
+        if None not in stamps:
+            parts = (f"{name}\0{sign}" for name, sign in zip(references, stamps, strict=True))
+            stamp = content_hash("\n".join(parts).encode("utf-8", "surrogatepass"))
+        if stamp is not None and stamp == known.stamp and (known.hash or known.reason):
+            return replace(known, references=references)
+        return Photographed(references, None, stamp)
+
+    def _read(self, photo: Photographed) -> Photographed:
+        if photo.hash or photo.reason or not photo.references:
+            return photo
+        hashes: dict[str, str] = {}
+        reason = ""
+        for reference in photo.references:
+            try:
+                if self._anew:
+                    self._source.forget(reference)
+                hashes[reference] = content_hash(self._source.read(reference))
+            except ImageError as err:
+                reason = str(err)
+        if not hashes:
+            return replace(photo, reason=reason)
+        whole = "".join(hashes.values())
+        joint = whole if len(hashes) == 1 else content_hash(whole.encode())
+        # With one of several unreadable, the stamp would hide that it can be read one day.
+        return Photographed(tuple(hashes), joint, None if reason else photo.stamp)

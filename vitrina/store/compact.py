@@ -1,0 +1,135 @@
+"""Fewer and fuller shards: small ones are merged, rows of what is gone or changed are dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from vitrina.store import layout
+from vitrina.store.manifest import FileEntry
+from vitrina.store.plan import plan_merges
+from vitrina.store.shards import array_to_hashes, read_shards, write_shard
+from vitrina.store.space import Located, Space
+from vitrina.store.store import Store
+from vitrina.store.writer import KEPT, Writer
+from vitrina.types import Stored
+
+COMPACT_ROWS = 32_768
+"""Rows of a merged shard at most: 54 MB at 824 numbers of float16."""
+
+
+@dataclass(frozen=True)
+class SpaceCompaction:
+    """What became of one space. dropped: rows that no product needed any more."""
+
+    space: str
+    shards_before: int
+    shards: int
+    rows: int
+    dropped: int
+
+
+@dataclass
+class CompactReport:
+    """What was done. freed: bytes deleted; what older commits need is deleted with them."""
+
+    store: str
+    kept_commits: int
+    freed: int = 0
+    spaces: list[SpaceCompaction] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return asdict(self)
+
+
+def compact(store: Store, *, keep: int = KEPT, rows: int = COMPACT_ROWS) -> CompactReport:
+    """Rewrite small shards and those with dead rows, in one commit; live contents stay the same.
+
+    keep: commits that stay readable, the newest among them. rows: of a merged shard at most.
+    Raises StoreError if a shard is damaged, StoreLockedError if another process writes.
+    """
+    report = CompactReport(store.place, keep)
+    with store.writer("compact") as writer:
+        manifest = store.manifest
+        for name in manifest.spaces:
+            space = store.open_space(name)
+            shards, done = _compact_space(store, writer, space, rows)
+            report.spaces.append(done)
+            manifest = manifest.with_space(name, replace(space.entry, shards=shards))
+        writer.commit(manifest)
+        report.freed = writer.tidy(keep)
+    return report
+
+
+def _compact_space(
+    store: Store, writer: Writer, space: Space, rows: int
+) -> tuple[tuple[FileEntry, ...], SpaceCompaction]:
+    before = space.entry.shards
+    located = space.locate(store.products)
+    live = np.bincount(located.shard[located.done], minlength=len(before))
+    number = space.entry.next_number
+    after: list[FileEntry] = []
+    for group in plan_merges([shard.rows for shard in before], live.tolist(), rows):
+        if len(group) == 1 and live[group[0]] == before[group[0]].rows:
+            after.append(before[group[0]])
+            continue
+        sizes = piece_sizes(int(live[group].sum()), rows)
+        for ids, hashes, vectors in _batches(space, located, group, sizes):
+            path = writer.scratch / "shard.parquet"
+            write_shard(path, ids, hashes, vectors, space.card["dtype"])
+            named = partial(layout.shard, space.name, number)
+            after.append(writer.publish(path, named, len(ids)))
+            number += 1
+    total = sum(shard.rows for shard in after)
+    dropped = space.entry.rows - total
+    return tuple(after), SpaceCompaction(space.name, len(before), len(after), total, dropped)
+
+
+def piece_sizes(live: int, rows: int) -> list[int]:
+    """Into how many rows each to cut the live ones: as few shards as hold them.
+
+    Where it takes several, each is at least half full, and compacting again leaves it alone.
+    """
+    count = -(-live // rows)
+    return [live // count + (at < live % count) for at in range(count)]
+
+
+def _batches(
+    space: Space, located: Located, group: Sequence[int], sizes: Sequence[int]
+) -> Iterator[tuple[pa.Array, pa.Array, Stored]]:
+    """The live rows of some shards, as many at a time as each new shard takes."""
+    ids: list[pa.Array] = []
+    hashes: list[Any] = []
+    vectors: list[Stored] = []
+    held, ahead = 0, iter(sizes)
+    size = next(ahead, 0)
+    for batch in read_shards(space.files, [space.shards[at] for at in group]):
+        assert batch.vectors is not None
+        shard = group[batch.shard]
+        serving = np.sort(located.row[located.shard == shard])
+        inside = (serving >= batch.start) & (serving < batch.start + len(batch.ids))
+        chosen = serving[inside] - batch.start
+        while len(chosen):
+            take = chosen[: size - held]
+            ids.append(batch.ids.take(pa.array(take)))
+            hashes.append(batch.hashes[take])
+            vectors.append(batch.vectors[take])
+            held, chosen = held + len(take), chosen[len(take) :]
+            if held == size:
+                yield _joined(ids, hashes, vectors)
+                held, size = 0, next(ahead, 0)
+
+
+def _joined(
+    ids: list[pa.Array], hashes: list[Any], vectors: list[Stored]
+) -> tuple[pa.Array, pa.Array, Stored]:
+    joined = pa.concat_arrays(ids), array_to_hashes(np.concatenate(hashes)), np.concatenate(vectors)
+    for parts in (ids, hashes, vectors):
+        parts.clear()
+    return joined

@@ -1,0 +1,67 @@
+"""Reading a store's commits; the newest wins."""
+
+from __future__ import annotations
+
+from vitrina.errors import StoreError
+from vitrina.store import layout
+from vitrina.store.files import Files
+from vitrina.store.manifest import Manifest
+
+_TRIES = 5
+
+
+def numbers(files: Files) -> list[int]:
+    """The numbers of all commits that are there, oldest first."""
+    names = [name.rpartition("/")[2] for name in files.names(layout.MANIFESTS)]
+    return sorted(
+        int(name.removesuffix(".json"))
+        for name in names
+        if name.endswith(".json") and name.removesuffix(".json").isdigit()
+    )
+
+
+def newest_number(files: Files) -> int:
+    """The newest commit's number; 0 where there is none."""
+    return max(numbers(files), default=0)
+
+
+def read_manifest(files: Files, sequence: int) -> Manifest:
+    """Read one commit.
+
+    Raises FileNotFoundError if it is gone, StoreError if it is damaged.
+    """
+    name = layout.manifest(sequence)
+    return Manifest.from_bytes(files.read(name), files.where(name))
+
+
+def newest(files: Files, *, damaged_too: bool = False) -> Manifest:
+    """The newest commit; an empty one where there is none.
+
+    damaged_too: where it is damaged, the newest whole one before it.
+    Raises StoreError if it is damaged, or if there is no whole one.
+    """
+    for _ in range(_TRIES):
+        there = numbers(files)
+        for number in reversed(there):
+            try:
+                return read_manifest(files, number)
+            except FileNotFoundError:
+                # Two commits came in between, and the writer has tidied this one away.
+                break
+            except StoreError:
+                if not damaged_too or number == there[0]:
+                    raise
+        else:
+            return Manifest()
+    raise StoreError(f"{files.place}: commits come and go faster than they can be read")
+
+
+def read_history(files: Files) -> list[Manifest]:
+    """All commits that are there and whole, oldest first."""
+    history = []
+    for number in numbers(files):
+        try:
+            history.append(read_manifest(files, number))
+        except (FileNotFoundError, StoreError):
+            continue
+    return history

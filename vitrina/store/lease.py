@@ -1,0 +1,129 @@
+"""The one writer of a store in a bucket: a lock object that its holder keeps renewing.
+
+A lease alone can't keep two writers apart: a holder may sleep past its end and wake up. Commits
+are safe without it, since of two with one number only one succeeds. The lease spares the work
+of a writer who could not commit; and who takes one over makes a commit of its own first
+(`contested`), so that nothing of the earlier holder can be committed from then on.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from vitrina.errors import StoreError, StoreLockedError
+from vitrina.store.layout import LOCK
+from vitrina.store.owner import Owner
+
+if TYPE_CHECKING:
+    from vitrina.store.files import Files
+
+RENEW = 20.0
+"""Seconds between two renewals."""
+EXPIRE = 180.0
+"""Seconds after which a lease that was not renewed counts as its holder's end. Clocks of two
+machines may differ by less than this."""
+
+_HELD: set[str] = set()
+"""Tokens of the leases that this process holds."""
+
+
+class Lease:
+    """A claim to write, held by renewing an object."""
+
+    def __init__(self, files: Files, job: str) -> None:
+        self.contested = False
+        self._files = files
+        self._me = Owner.me(job)
+        self._token = secrets.token_hex(8)
+        self._lost = ""
+        self._renewed = time.monotonic()
+
+    @contextmanager
+    def held(self) -> Iterator[Lease]:
+        """Hold it for the length of a `with` block. Raises StoreLockedError."""
+        self._take()
+        _HELD.add(self._token)
+        done = threading.Event()
+        renewing = threading.Thread(target=self._renew, args=(done,), daemon=True)
+        renewing.start()
+        try:
+            yield self
+        finally:
+            done.set()
+            renewing.join()
+            _HELD.discard(self._token)
+            self._release()
+
+    def check(self) -> None:
+        """Raise StoreLockedError if the lease is another's by now, or may be."""
+        if not self._lost and time.monotonic() - self._renewed > EXPIRE:
+            self._lost = "it could not be renewed in time"
+        if self._lost:
+            raise StoreLockedError(
+                f"{self._files.place}: the right to write was lost ({self._lost}); what is "
+                "committed is safe, run it again to go on from there"
+            )
+
+    def _take(self) -> None:
+        try:
+            self._files.create(LOCK, self._content())
+        except FileExistsError:
+            there = self._read()
+            if there is not None and not self._ended(there):
+                owner = Owner.from_json(there["owner"])
+                raise StoreLockedError(
+                    f"{self._files.place} is being written by {owner}; try again when it is done"
+                ) from None
+            self.contested = True
+            self._files.write(LOCK, self._content())
+
+    def _ended(self, there: dict[str, Any]) -> bool:
+        owner = Owner.from_json(there["owner"])
+        if owner == replace(self._me, job=owner.job):
+            # This very process, which could not delete it when it was done.
+            return there["token"] not in _HELD
+        return owner.ended(self._me) or time.time() - there["renewed"] > EXPIRE
+
+    def _renew(self, done: threading.Event) -> None:
+        while not done.wait(RENEW):
+            try:
+                there = self._read()
+                if there is None or there["token"] != self._token:
+                    taken = "" if there is None else f" by {Owner.from_json(there['owner'])}"
+                    self._lost = f"taken over{taken}"
+                    return
+                self._files.write(LOCK, self._content())
+                self._renewed = time.monotonic()
+            except (StoreError, OSError):
+                # The network may come back before the lease ends; `check` watches the clock.
+                continue
+
+    def _release(self) -> None:
+        try:
+            there = self._read()
+            if there is not None and there["token"] == self._token:
+                self._files.delete(LOCK)
+        except (StoreError, OSError):
+            return
+
+    def _content(self) -> bytes:
+        value = {"token": self._token, "renewed": time.time(), "owner": self._me.to_json()}
+        return json.dumps(value).encode()
+
+    def _read(self) -> dict[str, Any] | None:
+        """The lock object; None where it is gone or means nothing."""
+        try:
+            value: dict[str, Any] = json.loads(self._files.read(LOCK))
+            Owner.from_json(value["owner"])
+            float(value["renewed"])
+            str(value["token"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+        return value

@@ -1,0 +1,64 @@
+"""Who writes to a store: enough to name the writer, and to tell that it is gone."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process. boot: the machine's boot; started: the process's start, both as Linux tells."""
+
+    job: str
+    pid: int
+    host: str
+    boot: str = ""
+    started: str = ""
+
+    @classmethod
+    def me(cls, job: str) -> Owner:
+        """This process."""
+        pid = os.getpid()
+        return cls(job, pid, socket.gethostname(), _boot(), _started(pid))
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Owner:
+        """Read what `to_json` gave. Raises KeyError or TypeError for anything else."""
+        parts = ("job", "pid", "host", "boot", "started")
+        return cls(**{part: value[part] for part in parts})
+
+    def to_json(self) -> dict[str, Any]:
+        """As the lock holds it."""
+        return asdict(self)
+
+    def on(self, other: Owner) -> bool:
+        """Whether both ran on one machine since it started."""
+        return (self.host, self.boot) == (other.host, other.boot)
+
+    def ended(self, me: Owner) -> bool:
+        """Whether it is known to have ended: only on `me`'s own machine can that be told."""
+        return self.on(me) and _started(self.pid) != self.started
+
+    def __str__(self) -> str:
+        return f"`vitrina {self.job}` (process {self.pid} on {self.host})"
+
+
+def _boot() -> str:
+    return _text("/proc/sys/kernel/random/boot_id")
+
+
+def _started(pid: int) -> str:
+    """The process's start in clock ticks, which a later process of the same number lacks."""
+    # After the name, which may hold spaces and brackets, field 22 is the twentieth.
+    return (_text(f"/proc/{pid}/stat").rpartition(")")[2].split() + [""] * 20)[19]
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""

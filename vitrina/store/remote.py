@@ -1,0 +1,245 @@
+"""A store in a bucket, or wherever fsspec reaches.
+
+An object store has no rename and no lock. What makes a commit atomic is one operation: to write
+an object only if there is none of its name. Files that a commit names are put first; they carry
+their checksum in their name, so writers never overwrite each other's. The manifest goes last
+with that operation, and of two writers who make commit 8, one is refused.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+
+from vitrina.cache import cache_folder
+from vitrina.errors import StoreError
+from vitrina.store.files import Claim, replacing
+from vitrina.store.layout import SPACES, TEMPORARY
+from vitrina.store.lease import Lease
+
+EXCLUSIVE = {
+    "s3": "If-None-Match",
+    "s3a": "If-None-Match",
+    "gs": "ifGenerationMatch",
+    "gcs": "ifGenerationMatch",
+    "abfs": "If-None-Match",
+    "abfss": "If-None-Match",
+    "az": "If-None-Match",
+    "memory": "one process",
+}
+"""Protocols whose `create` is one conditional request, not a look and then a write."""
+
+_BLOCK = 1 << 18
+
+
+class RemoteFiles:
+    """The files of a store below a URL; see `Files`.
+
+    options: for fsspec, such as `{"anon": True}`; by default what the environment says.
+    """
+
+    workers = 8
+
+    def __init__(self, url: str, options: dict[str, Any] | None = None) -> None:
+        """Open the file system. Raises StoreError if it is unknown or needs a package."""
+        self.place = url.rstrip("/")
+        self._protocol = url.partition("://")[0]
+        try:
+            # Listings must be fresh: other writers put objects there too.
+            self._fs, root = fsspec.core.url_to_fs(
+                self.place, use_listings_cache=False, **(options or {})
+            )
+        except ImportError as err:
+            package = {"s3": "s3fs", "s3a": "s3fs"}.get(self._protocol)
+            way = "pip install 'vitrina[s3]'" if package else str(err)
+            raise StoreError(f"{url}: {self._protocol}:// needs a package; {way}") from err
+        except ValueError as err:
+            raise StoreError(f"{url}: {err}") from err
+        self._root = str(root).rstrip("/")
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        key = hashlib.blake2b(self.place.encode(), digest_size=8).hexdigest()
+        self._cache = cache_folder("stores") / key
+
+    def where(self, name: str) -> str:
+        """The file's URL."""
+        return f"{self.place}/{name}"
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such an object."""
+        with self._named(name):
+            return bool(self._fs.isfile(self._path(name)))
+
+    def size(self, name: str) -> int:
+        """Its bytes."""
+        with self._named(name):
+            return int(self._fs.size(self._path(name)))
+
+    def read(self, name: str) -> bytes:
+        """Its content."""
+        with self._named(name):
+            return bytes(self._fs.cat_file(self._path(name)))
+
+    def open(self, name: str) -> pa.NativeFile:
+        """Fetch it whole in one request."""
+        return pa.BufferReader(self.read(name))
+
+    def open_parts(self, name: str) -> pa.NativeFile:
+        """Fetch ranges of it as they are read."""
+        with self._named(name):
+            file = self._fs.open(self._path(name), "rb", block_size=_BLOCK, cache_type="readahead")
+        return pa.PythonFile(file, mode="r")
+
+    def local(self, name: str) -> Path:
+        """A copy on the local disk, fetched once."""
+        path = self._cache / name
+        if not path.exists():
+            with replacing(path) as temporary, self._named(name):
+                self._fs.get_file(self._path(name), str(temporary))
+        return path
+
+    def forget(self, live: set[str]) -> None:
+        """Delete the local copies of all files but these."""
+        for path in self._cache.rglob("*"):
+            if path.is_file() and path.relative_to(self._cache).as_posix() not in live:
+                path.unlink(missing_ok=True)
+
+    def names(self, folder: str) -> list[str]:
+        """The objects directly in a folder, sorted."""
+        found = self._listing(folder)
+        return sorted(self._name(one["name"]) for one in found if one["type"] == "file")
+
+    def entries(self, folder: str) -> list[str]:
+        """The objects and the prefixes directly in a folder, sorted."""
+        return sorted(self._name(one["name"]) for one in self._listing(folder))
+
+    def _listing(self, folder: str) -> list[dict[str, Any]]:
+        with self._named(folder):
+            try:
+                found: list[dict[str, Any]] = self._fs.ls(self._path(folder), detail=True)
+            except FileNotFoundError:
+                return []
+        # Some servers show a folder as an empty object of its own name.
+        return [one for one in found if self._name(one["name"]) != folder]
+
+    def tree(self, folder: str) -> list[str]:
+        """The objects in a folder and below it, sorted."""
+        with self._named(folder):
+            return sorted(self._name(one) for one in self._fs.find(self._path(folder)))
+
+    @property
+    def scratch(self) -> Path:
+        """A folder in the system's temporary one."""
+        if self._temporary is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="vitrina-")
+        return Path(self._temporary.name)
+
+    def publish(self, temporary: Path, name: str) -> None:
+        """Upload; an object appears whole."""
+        with self._named(name):
+            self._fs.put_file(str(temporary), self._path(name))
+        if name.startswith(SPACES):
+            temporary.unlink()
+            return
+        # What was just written will be read next: the product table, an index.
+        path = self._cache / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(temporary, path)
+
+    def create(self, name: str, content: bytes) -> None:
+        """Put with a condition: only if there is no such object."""
+        with self._named(name):
+            try:
+                self._fs.pipe_file(self._path(name), content, mode="create")
+            except FileExistsError:
+                # A lost answer makes the client ask again, and then its own object is there.
+                if self.read(name) != content:
+                    raise
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put."""
+        with self._named(name):
+            self._fs.pipe_file(self._path(name), content)
+
+    def move(self, name: str, target: str) -> None:
+        """Copy, then delete."""
+        with self._named(name):
+            self._fs.copy(self._path(name), self._path(target))
+            self._fs.rm_file(self._path(name))
+
+    def delete(self, name: str) -> None:
+        """Delete an object, if it is there."""
+        with self._named(name):
+            try:
+                self._fs.rm_file(self._path(name))
+            except FileNotFoundError:
+                return
+
+    def claim(self, job: str) -> AbstractContextManager[Claim]:
+        """Hold a lease, once the store has shown that it refuses to overwrite."""
+        return self._claim(job)
+
+    @contextmanager
+    def _claim(self, job: str) -> Iterator[Claim]:
+        if self._protocol not in EXCLUSIVE:
+            raise StoreError(
+                f"{self.place}: {self._protocol}:// can't write a file only if there is none, so "
+                f"commits would not be safe; a store that is written lies in a directory or on "
+                f"{', '.join(sorted(EXCLUSIVE))}"
+            )
+        self._probe()
+        try:
+            with Lease(self, job).held() as claim:
+                yield claim
+        finally:
+            if self._temporary is not None:
+                self._temporary.cleanup()
+                self._temporary = None
+
+    def _probe(self) -> None:
+        """Some servers that speak S3 take a conditional put and overwrite all the same."""
+        name = f"{TEMPORARY}probe-{secrets.token_hex(8)}"
+        try:
+            for _ in range(2):
+                with self._named(name):
+                    self._fs.pipe_file(self._path(name), b"1", mode="create")
+        except FileExistsError:
+            return
+        finally:
+            self.delete(name)
+        raise StoreError(
+            f"{self.place}: the server overwrites a file though it is asked not to (it ignores "
+            f"{EXCLUSIVE[self._protocol]}), so commits would not be safe; update the server, or "
+            "keep the store in a directory"
+        )
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}" if name else self._root
+
+    def _name(self, path: str) -> str:
+        return path.removeprefix(self._root).lstrip("/")
+
+    @contextmanager
+    def _named(self, name: str) -> Iterator[None]:
+        """Whatever a client library raises becomes one line; what callers wait for stays."""
+        try:
+            yield
+        except (FileNotFoundError, FileExistsError, StoreError):
+            raise
+        except Exception as err:
+            if isinstance(err, OSError) and err.errno == errno.ENOSPC:
+                raise
+            reason = (str(err) or type(err).__name__).splitlines()[0]
+            raise StoreError(
+                f"{self.where(name)}: {reason}; what is committed is safe, run it again when the "
+                "place can be reached"
+            ) from err

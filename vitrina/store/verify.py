@@ -1,0 +1,361 @@
+"""Whether every byte of a store is right, and going on without the files that are not."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from vitrina.errors import StoreError
+from vitrina.ids import IdSet
+from vitrina.parallel import map_ahead
+from vitrina.store import layout
+from vitrina.store.files import Files, to_json
+from vitrina.store.history import numbers, read_manifest
+from vitrina.store.manifest import FileEntry, FolderEntry, Manifest, SpaceEntry
+from vitrina.store.products import Products
+from vitrina.store.shards import array_keys, hashes_to_array, matrix_of
+from vitrina.store.space import Space, failed, read_errors
+from vitrina.store.store import Store
+from vitrina.types import Mask
+
+TOLERANCE = {"float16": 2e-3, "float32": 1e-5}
+"""How far a vector's length may be from 1, by the rounding of its numbers."""
+
+_HASH = "^[0-9a-f]{32}$"
+
+DROP = "`vitrina verify STORE --repair` leaves it out"
+AGAIN = "then `vitrina embed` redoes what it held"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong. file: its name in the store. way_out: what to do about it.
+    repairable: whether `repair` is that; it leaves files out, and changes none."""
+
+    file: str
+    what: str
+    way_out: str
+    repairable: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.what}; {self.way_out}"
+
+
+@dataclass
+class VerifyReport:
+    """What was looked at and what is wrong. notes: what is worth knowing and not wrong."""
+
+    store: str
+    commit: int = 0
+    files: int = 0
+    bytes: int = 0
+    products: int = 0
+    vectors: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    repaired: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    def to_json(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return {**asdict(self), "ok": self.ok}
+
+
+def verify(store: Store) -> VerifyReport:
+    """Check a store's newest whole commit, and the files of those before it.
+
+    store: opened with `damaged_too`, so that a damaged manifest is found and not raised.
+    """
+    return _Check(store).run()
+
+
+def repair(store: Store, report: VerifyReport) -> VerifyReport:
+    """Make a commit without what `report` found damaged or missing, so that work can go on.
+
+    Damaged manifests are deleted: the store goes back to the newest whole commit. Products and
+    vectors that were lost are embedded again by the next `vitrina embed` of their catalogue.
+    Raises StoreLockedError if another process writes, StoreError if no commit is whole.
+    """
+    broken = {problem.file for problem in report.problems if problem.repairable}
+    with store.writer("verify", damaged_too=True) as writer:
+        manifest = without(store.manifest, broken)
+        writer.commit(manifest)
+        # Older commits may name the same files; nobody can go back to them.
+        writer.tidy(1)
+    report.repaired = sorted(broken)
+    return report
+
+
+def without(manifest: Manifest, broken: set[str]) -> Manifest:
+    """The manifest without some files. A folder goes whole; a space goes with its encoder."""
+
+    def whole(folder: FolderEntry | None) -> bool:
+        return folder is None or not broken.intersection(file.path for file in folder.files)
+
+    spaces: dict[str, SpaceEntry] = {}
+    for name, space in manifest.spaces.items():
+        if whole(space.encoder):
+            shards = tuple(shard for shard in space.shards if shard.path not in broken)
+            gone = space.errors is None or space.errors.path in broken
+            spaces[name] = replace(space, shards=shards, errors=None if gone else space.errors)
+    models = {name: folder for name, folder in manifest.models.items() if whole(folder)}
+    rejected = manifest.rejected
+    return replace(
+        manifest,
+        products=tuple(part for part in manifest.products if part.path not in broken),
+        rejected=None if rejected is None or rejected.path in broken else rejected,
+        spaces=spaces,
+        active={mode: name for mode, name in manifest.active.items() if name in spaces},
+        indexes={name: folder for name, folder in manifest.indexes.items() if whole(folder)},
+        models=models,
+        model=manifest.model if manifest.model in models else next(iter(models), None),
+    )
+
+
+class _Check:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._files: Files = store.files
+        self._report = VerifyReport(store.place, store.manifest.sequence)
+        self._bad: set[str] = set()
+
+    def run(self) -> VerifyReport:
+        older = self._manifests()
+        manifest = self._store.manifest
+        parts = [(part, None) for part in manifest.products]
+        shards = [(shard, space) for space in manifest.spaces.values() for shard in space.shards]
+        tables = [(entry, None) for entry in manifest.errors()]
+        looked: list[tuple[FileEntry, SpaceEntry | None]] = [*parts, *shards, *tables]
+        known = {entry.path for entry, _ in looked}
+        others = [(entry, None) for entry in manifest.files() if entry.path not in known]
+        for size, found in map_ahead(self._file, [*looked, *others], self._files.workers):
+            self._report.files += size is not None
+            self._report.bytes += size or 0
+            self._report.problems.extend(found)
+            self._bad.update(problem.file for problem in found)
+        self._older(older)
+        self._products()
+        for name in manifest.spaces:
+            self._space(self._store.open_space(name))
+        self._strays(older)
+        return self._report
+
+    def _manifests(self) -> list[Manifest]:
+        older = []
+        for number in numbers(self._files):
+            if number == self._store.manifest.sequence:
+                continue
+            try:
+                older.append(read_manifest(self._files, number))
+            except (StoreError, FileNotFoundError) as err:
+                newer = number > self._store.manifest.sequence
+                way = f"goes back to commit {self._store.manifest.sequence}"
+                self._problem(
+                    layout.manifest(number),
+                    "cut short or changed" if isinstance(err, StoreError) else "missing",
+                    f"`vitrina verify STORE --repair` {way if newer else 'deletes it'}",
+                )
+        return older
+
+    def _file(
+        self, looked: tuple[FileEntry, SpaceEntry | None]
+    ) -> tuple[int | None, list[Problem]]:
+        """One file against what the manifest says of it: its size, None if it can't be had, and
+        what is wrong."""
+        entry, space = looked
+        name = entry.path
+        again = AGAIN
+        if name.startswith((layout.INDEXES, layout.MODELS)):
+            again = "then `vitrina index` or `vitrina train` makes it anew"
+            if any(name in _paths(one.encoder) for one in self._store.manifest.spaces.values()):
+                again = "then `vitrina embed` fits the encoder again and redoes its space"
+        way = f"{DROP}, {again}"
+        try:
+            content = self._files.open(name).read_buffer()
+        except FileNotFoundError:
+            return None, [Problem(name, "missing", way)]
+        except OSError as err:
+            return None, [Problem(name, f"can't be read ({err.strerror or err})", way)]
+        return len(content), [Problem(name, what, way) for what in _wrong(content, entry, space)]
+
+    def _older(self, older: list[Manifest]) -> None:
+        """Files that only older commits need."""
+        live = self._store.manifest.names
+        for manifest in older:
+            for entry in manifest.files():
+                if entry.path not in live and entry.path not in self._bad:
+                    there = any(
+                        self._files.exists(name)
+                        for name in (entry.path, layout.retired(entry.path))
+                    )
+                    if not there:
+                        self._bad.add(entry.path)
+                        self._problem(
+                            entry.path,
+                            f"missing, and commit {manifest.sequence} needs it",
+                            "`vitrina verify STORE --repair` forgets older commits",
+                        )
+
+    def _products(self) -> None:
+        self._report.products = len(self._store.products)
+        parts = self._store.manifest.products
+        if not parts or self._bad.intersection(part.path for part in parts):
+            return
+        seen = IdSet()
+        for _, batch in self._store.products.batches(["product_id"], rows=100_000):
+            ids = batch.column("product_id")
+            twice = int((~seen.add(array_keys(ids))).sum())
+            if ids.null_count or twice:
+                what = f"{twice} products stand in it twice" if twice else "a product has no id"
+                way = "embed the catalogue again"
+                self._problem(layout.PRODUCTS, what, way, repairable=False)
+                return
+
+    def _space(self, space: Space) -> None:
+        broken = self._bad.intersection(space.shards)
+        self._report.vectors += space.entry.rows
+        parts = self._store.manifest.products
+        if broken or not parts or self._bad.intersection(part.path for part in parts):
+            return
+        products = self._store.products
+        twice, done = _live_rows(space, products)
+        if twice:
+            self._problem(
+                layout.space(space.name),
+                f"{twice} products have more than one live vector",
+                "`vitrina compact STORE` keeps one of each",
+                repairable=False,
+            )
+        if self._store.manifest.active.get(space.modality) != space.name:
+            return
+        errors = space.entry.errors
+        recorded = read_errors(
+            self._files, errors if errors and errors.path not in self._bad else None
+        )
+        content = products.hashes(space.modality).view(np.uint64).reshape(-1, 2).any(axis=1)
+        left = int((content & ~done & ~failed(products, space.modality, recorded)).sum())
+        if left:
+            self._report.notes.append(
+                f"{space.name}: {left} products are not embedded yet; run `vitrina embed`"
+            )
+        dead = space.entry.rows - int(done.sum()) - twice
+        if dead:
+            self._report.notes.append(
+                f"{space.name}: {dead} of {space.entry.rows} rows are of products that changed or "
+                "are gone; `vitrina compact` drops them"
+            )
+
+    def _strays(self, older: list[Manifest]) -> None:
+        named = self._store.manifest.names.union(*(one.names for one in older))
+        strays = [
+            name
+            for name in self._files.tree("")
+            if name.rpartition("/")[2].startswith("part-")
+            and name not in named
+            and name.removeprefix(f"{layout.RETIRED}/") not in named
+        ]
+        if strays:
+            self._report.notes.append(
+                f"{len(strays)} files that no commit names, such as {strays[0]}: a killed run's; "
+                "the next writer deletes them"
+            )
+        for entry in self._store.manifest.errors():
+            shown = layout.errors(entry.path.rpartition("/")[0])
+            if entry.path not in self._bad and self._differs(shown, self._files.read(entry.path)):
+                self._report.notes.append(f"{shown} is not the newest; the next writer renews it")
+        for name, space in self._store.manifest.spaces.items():
+            shown = layout.space_card(name)
+            if self._differs(shown, to_json(dict(space.card))):
+                self._report.notes.append(f"{shown} was changed; the next writer renews it")
+
+    def _differs(self, name: str, content: bytes) -> bool:
+        return not self._files.exists(name) or self._files.read(name) != content
+
+    def _problem(self, file: str, what: str, way_out: str, *, repairable: bool = True) -> None:
+        self._report.problems.append(Problem(file, what, way_out, repairable))
+
+
+def _paths(folder: FolderEntry | None) -> set[str]:
+    return {file.path for file in folder.files} if folder else set()
+
+
+def _wrong(content: pa.Buffer, entry: FileEntry, space: SpaceEntry | None) -> list[str]:
+    """What is wrong with a file. space: of a shard; None for any other file."""
+    if len(content) != entry.bytes:
+        return [f"{len(content)} bytes instead of {entry.bytes}"]
+    if hashlib.sha256(content).hexdigest() != entry.sha256:
+        return ["its checksum does not fit: bytes were changed"]
+    if not entry.path.endswith(".parquet") or not entry.rows:
+        return []
+    try:
+        table = pq.ParquetFile(pa.BufferReader(content))
+        rows = table.metadata.num_rows
+        if rows != entry.rows:
+            return [f"{rows} rows instead of {entry.rows}"]
+        return _faults(table.read(), space) if space is not None else []
+    except (pa.ArrowException, OSError) as err:
+        return [f"can't be read as Parquet ({str(err).splitlines()[0]})"]
+
+
+def _faults(table: pa.Table, space: SpaceEntry) -> list[str]:
+    """What is wrong with a shard's rows."""
+    names = ["product_id", "content_hash", "embedding"]
+    if table.column_names != names:
+        return [f"its columns are {', '.join(table.column_names)}, not {', '.join(names)}"]
+    dim, dtype = space.card["dim"], space.card["dtype"]
+    kind = table.schema.field("embedding").type
+    if not pa.types.is_fixed_size_list(kind) or kind.list_size != dim:
+        return [f"its vectors are {kind}, not {dim} numbers each"]
+    if kind.value_type != {"float16": pa.float16(), "float32": pa.float32()}[dtype]:
+        # Arrow calls float32 "float".
+        return [f"its numbers are {np.dtype(kind.value_type.to_pandas_dtype())}, not {dtype}"]
+    ids, hashes = (table.schema.field(name).type for name in names[:2])
+    if ids not in (pa.int64(), pa.string()) or hashes != pa.string():
+        return [f"its ids are {ids} and its hashes {hashes}, not int64 or string and string"]
+    if any(table.column(name).null_count for name in names):
+        return ["a row lacks its id, its hash or its vector"]
+    if not pc.all(pc.match_substring_regex(table.column("content_hash"), _HASH)).as_py():
+        return ["a content hash is not 32 hexadecimal digits"]
+    faults = []
+    vectors = matrix_of(table.column("embedding").combine_chunks())
+    keys = array_keys(table.column("product_id").combine_chunks())
+    pairs = np.column_stack(
+        [keys, hashes_to_array(table.column("content_hash")).view(np.uint64).reshape(-1, 2)]
+    )
+    twice = len(pairs) - len(np.unique(pairs, axis=0))
+    if twice:
+        faults.append(f"{twice} rows stand in it twice")
+    endless, long = 0, 0
+    for start in range(0, len(vectors), 4096):
+        block = vectors[start : start + 4096].astype(np.float32)
+        finite = np.isfinite(block).all(axis=1)
+        endless += int((~finite).sum())
+        lengths = np.linalg.norm(block[finite], axis=1)
+        # All zero is what an encoder gives for content it knows nothing of.
+        off = (np.abs(lengths - 1) > TOLERANCE[dtype]) & (lengths > 0)
+        long += int(off.sum())
+    if endless:
+        faults.append(f"{endless} vectors hold numbers that are not finite")
+    if long:
+        faults.append(f"{long} vectors are not of length 1")
+    return faults
+
+
+def _live_rows(space: Space, products: Products) -> tuple[int, Mask]:
+    """How many live rows are a product's second or later one, and which products have any."""
+    done = np.zeros(len(products), dtype=bool)
+    twice = 0
+    for positions in space.live_positions(products):
+        twice += len(positions) - len(np.unique(positions)) + int(done[np.unique(positions)].sum())
+        done[positions] = True
+    return twice, done

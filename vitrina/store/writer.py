@@ -1,0 +1,222 @@
+"""What only the one writer of a store may do: put files, commit, and tidy up behind itself."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vitrina.errors import StoreError, StoreLockedError
+from vitrina.store import layout
+from vitrina.store.files import Claim, checksum, to_json
+from vitrina.store.history import newest, newest_number, numbers, read_history
+from vitrina.store.manifest import FileEntry, FolderEntry, Manifest
+
+if TYPE_CHECKING:
+    from vitrina.store.store import Store
+
+KEPT = 3
+"""Commits that stay readable, counting as one those that only add to the one before."""
+
+_FENCES = 5
+# What Vitrina itself put into these folders carries a digest; other things are the owner's.
+_OURS = re.compile(r"-[0-9a-f]{12}$")
+
+
+class Writer:
+    """Puts files under names that tell their content, then commits a manifest that names them."""
+
+    def __init__(self, store: Store, claim: Claim) -> None:
+        self._store = store
+        self._files = store.files
+        self._claim = claim
+        self._history: list[Manifest] = []
+
+    @property
+    def scratch(self) -> Path:
+        """A local folder for files in the making."""
+        return self._files.scratch
+
+    def begin(self) -> None:
+        """Make the store if it is new, fence off an earlier writer, and tidy up after it."""
+        if not self._files.exists(layout.CARD):
+            created = datetime.now(UTC).isoformat(timespec="seconds")
+            card = {"format": layout.FORMAT_VERSION, "created": created}
+            self._files.write(layout.CARD, to_json(card))
+        self._store.refresh()
+        if self._claim.contested:
+            self._fence()
+        self._history = read_history(self._files)
+        self.tidy(KEPT)
+
+    def go_back(self) -> None:
+        """Delete the manifests that are newer than the newest whole one."""
+        whole = newest(self._files, damaged_too=True).sequence
+        for number in numbers(self._files):
+            if number > whole:
+                self._files.delete(layout.manifest(number))
+
+    def publish(self, temporary: Path, name_of: Callable[[str], str], rows: int = 0) -> FileEntry:
+        """Give a file from the scratch folder the name that its checksum makes, and describe it.
+
+        It is not live before a commit names it.
+        """
+        digest, size = checksum(temporary), temporary.stat().st_size
+        name = name_of(digest)
+        self._files.publish(temporary, name)
+        return FileEntry(name, rows, size, digest)
+
+    def publish_folder(self, folder: Path, name_of: Callable[[str], str]) -> FolderEntry:
+        """The same for a flat folder of files, which is named by the checksum of them all."""
+        files = sorted(path for path in folder.iterdir() if path.is_file())
+        sums = {path.name: checksum(path) for path in files}
+        name = name_of(hashlib.sha256(to_json(sums)).hexdigest())
+        entries = tuple(
+            self.publish(path, lambda _, path=path: f"{name}/{path.name}")  # type: ignore[misc]
+            for path in files
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+        return FolderEntry(name, entries)
+
+    def write_errors(self, folder: str, errors: pa.Table) -> FileEntry:
+        """Write a table of failures for the next commit. folder: "" for the store's root."""
+        path = self.scratch / "errors.parquet"
+        pq.write_table(errors, path, compression="zstd", write_page_checksum=True)
+        return self.publish(
+            path, lambda digest: layout.errors_of_commit(folder, digest), errors.num_rows
+        )
+
+    def commit(self, manifest: Manifest) -> None:
+        """Make `manifest` the newest; everything it names must have been published.
+
+        A manifest that says what the newest says already is no commit. Raises StoreLockedError
+        if another writer has committed meanwhile.
+        """
+        before = self._store.manifest
+        if replace(manifest, sequence=before.sequence) == before:
+            return
+        self._put(manifest)
+        self._settle(before, self._store.manifest)
+
+    def tidy(self, keep: int) -> int:
+        """Keep the newest `keep` commits readable; delete what only older ones name, and what
+        was never committed. Returns the bytes deleted."""
+        self._thin()
+        for manifest in self._history[:-keep]:
+            self._files.delete(layout.manifest(manifest.sequence))
+        known = {layout.manifest(manifest.sequence) for manifest in self._history}
+        self._history = self._history[-keep:]
+        live = self._store.manifest.names
+        named = frozenset[str]().union(*(manifest.names for manifest in self._history))
+        freed = 0
+        for name in self._data_files():
+            if name not in named:
+                freed += self._delete(name)
+            elif name not in live and not name.startswith((layout.INDEXES, layout.MODELS)):
+                self._files.move(name, layout.retired(name))
+        for name in self._files.tree(layout.RETIRED):
+            original = name.removeprefix(f"{layout.RETIRED}/")
+            if original not in named or original in live:
+                freed += self._delete(name)
+        for name in self._files.names(layout.MANIFESTS):
+            # Half a commit of a fenced writer, or one that repair went back from.
+            if name not in known and name < layout.manifest(self._store.manifest.sequence):
+                self._files.delete(name)
+        self._files.forget(set(live))
+        self._show(Manifest(), self._store.manifest)
+        return freed
+
+    def _put(self, manifest: Manifest) -> None:
+        self._claim.check()
+        manifest = replace(manifest, sequence=self._store.manifest.sequence + 1)
+        name = layout.manifest(manifest.sequence)
+        content = manifest.to_bytes()
+        try:
+            self._files.create(name, content)
+            # A later one means that this number was free because it was tidied away.
+            taken = newest_number(self._files) != manifest.sequence
+            if taken:
+                self._files.delete(name)
+        except FileExistsError:
+            taken = True
+        if taken:
+            raise StoreLockedError(
+                f"{self._files.place}: another writer made commit {manifest.sequence} meanwhile; "
+                "nothing of it was overwritten, run this again to go on from there"
+            )
+        self._store.show(manifest)
+
+    def _fence(self) -> None:
+        """Take the next number, so that whoever held the lock before can't commit any more."""
+        for _ in range(_FENCES):
+            try:
+                return self._put(self._store.manifest)
+            except StoreLockedError:
+                self._store.refresh()
+        raise StoreError(f"{self._files.place}: other writers commit all the time; try again later")
+
+    def _settle(self, before: Manifest, after: Manifest) -> None:
+        """Put aside what the commit replaced: other readers go by what lies in a folder."""
+        gone = before.names - after.names
+        for name in gone:
+            if name.startswith((layout.PRODUCTS, layout.SPACES)) or "/" not in name:
+                self._files.move(name, layout.retired(name))
+        self._show(before, after)
+        self._history.append(after)
+        self._thin()
+        while len(self._history) > KEPT:
+            oldest = self._history.pop(0)
+            self._files.delete(layout.manifest(oldest.sequence))
+            for name in oldest.names.difference(*(one.names for one in self._history)):
+                self._files.delete(layout.retired(name))
+                self._files.delete(name)
+
+    def _thin(self) -> None:
+        """Delete manifests whose files the next one has too; the last two stay in any case, so
+        that there is one to go back to."""
+        for at in range(len(self._history) - 3, -1, -1):
+            if self._history[at].names <= self._history[at + 1].names:
+                self._files.delete(layout.manifest(self._history.pop(at).sequence))
+
+    def _show(self, before: Manifest, after: Manifest) -> None:
+        """Let errors.parquet and space.json be what a commit says, for other readers."""
+        for entry in set(after.errors()) - set(before.errors()):
+            folder = entry.path.rpartition("/")[0]
+            self._copy(self._files.read(entry.path), layout.errors(folder))
+        for name, space in after.spaces.items():
+            if name not in before.spaces or before.spaces[name].card != space.card:
+                self._copy(to_json(dict(space.card)), layout.space_card(name))
+
+    def _copy(self, content: bytes, name: str) -> None:
+        if not self._files.exists(name) or self._files.read(name) != content:
+            self._files.write(name, content)
+
+    def _data_files(self) -> list[str]:
+        """Whatever lies where commits put files, live or not, and is not for show."""
+        found = [
+            name
+            for name in (*self._files.names(""), *self._files.tree(layout.SPACES))
+            if name.rpartition("/")[2].startswith((".errors-", "part-"))
+        ]
+        found += self._files.names(layout.PRODUCTS)
+        for folder in (layout.INDEXES, layout.MODELS):
+            files = self._files.tree(folder)
+            found += [name for name in files if _OURS.search(name.rpartition("/")[0])]
+        return found
+
+    def _delete(self, name: str) -> int:
+        try:
+            size = self._files.size(name)
+        except FileNotFoundError:
+            # Another writer, whose right was taken over, may be tidying up still.
+            return 0
+        self._files.delete(name)
+        return size
