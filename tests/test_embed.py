@@ -1,5 +1,6 @@
 import hashlib
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -314,6 +315,115 @@ def test_only_what_changed_is_embedded_and_others_are_kept(tmp_path, stubs):
     assert data_files(path).items() >= kept.items()
 
 
+def test_a_product_that_is_gone_is_kept_or_pruned(tmp_path, stubs):
+    path = tmp_path / "shelf"
+    run(path, catalogue_of(tmp_path / "a", FIRST))
+    build_index(Store.open(path), Features.TEXT)
+    before = vectors_of(path, TEXT)
+    for stub in stubs.values():
+        stub.seen.clear()
+    fewer = catalogue_of(tmp_path / "b", [FIRST[0], FIRST[5]])
+    report = run(path, fewer, replace(STUBS, prune=True))
+    assert (report.unchanged, report.removed, report.kept, report.products) == (2, 6, 0, 2)
+    assert vectors_of(path, TEXT).keys() == {1, 6}
+    # 3 and 7 have the same text, and stand in the index still.
+    near = Index.open(Store.open(path)).search(product=1, k=5)
+    assert [one.product_id for one in near] == [6]
+    # Its vectors are there until they are compacted away: a catalogue cut short costs nothing.
+    report = run(path, catalogue_of(tmp_path / "c", FIRST))
+    assert (report.new, report.unchanged, report.removed) == (6, 2, 0)
+    assert (stubs[TEXT].seen, stubs[IMAGE].seen) == ([], [])
+    after = vectors_of(path, TEXT)
+    assert {at: vector.tolist() for at, vector in after.items()} == {
+        at: vector.tolist() for at, vector in before.items()
+    }
+
+
+@pytest.mark.usefixtures("stubs")
+def test_a_row_that_cannot_be_used_is_no_reason_to_prune_its_product(tmp_path):
+    path = tmp_path / "shelf"
+    run(path, catalogue_of(tmp_path / "a", FIRST))
+    rows = [{"product_id": 1, "title": "чай"}, {"product_id": 2, "title": "мыло", "category_id": 1}]
+    bad = jsonl(tmp_path / "bad.jsonl", *rows, '{"product_id": 2, "title": "ещё"}')
+    report = run(path, Catalogue.read(bad), EmbedOptions(text="hf:team/words", prune=True))
+    assert (report.rejected, report.products) == (1, 2)
+
+
+def test_a_rerun_looks_at_files_and_not_into_photos(tmp_path, stubs, monkeypatch):
+    path = tmp_path / "shelf"
+    catalogue = catalogue_of(tmp_path / "a", FIRST)
+    run(path, catalogue)
+    source = type(catalogue.images)
+    read, opened = source.read, []
+
+    def watched(self, reference):
+        opened.append(reference)
+        return read(self, reference)
+
+    monkeypatch.setattr(source, "read", watched)
+    run(path, catalogue)
+    assert opened == []
+    # Of another size, and of the same size at another time.
+    (tmp_path / "a/images/3.png").write_bytes(RED)
+    os.utime(tmp_path / "a/images/2.png", ns=(1, 1))
+    stubs[IMAGE].seen.clear()
+    report = run(path, catalogue)
+    assert opened == ["2.png", "3.png"]
+    assert (report.changed, report.unchanged, stubs[IMAGE].seen) == (1, 7, [])
+    opened.clear()
+    report = run(path, catalogue, replace(STUBS, rehash=True))
+    assert sorted(opened) == ["1.png", "2.png", "3.png", "4.png", "5.png", "7.png", "8.png"]
+    assert (report.changed, report.unchanged) == (0, 8)
+
+
+def test_a_run_without_photos_leaves_what_is_known_of_them(tmp_path, stubs):
+    path = tmp_path / "shelf"
+    run(path, catalogue_of(tmp_path / "a", FIRST))
+    before = vectors_of(path, IMAGE)
+    renamed = jsonl(tmp_path / "renamed.jsonl", {"product_id": 1, "title": "чай зелёный"})
+    stubs[IMAGE].seen.clear()
+    run(path, Catalogue.read(renamed), EmbedOptions(text="hf:team/words"))
+    assert vectors_of(path, IMAGE).keys() == before.keys()
+    report = run(path, catalogue_of(tmp_path / "b", FIRST), STUBS)
+    assert stubs[IMAGE].seen == []
+    assert report.spaces[1].unchanged == len(before)
+
+
+def test_what_has_nothing_to_do_is_not_loaded(tmp_path, monkeypatch):
+    path = tmp_path / "shelf"
+    use_stubs(monkeypatch.setattr)
+    run(path, catalogue_of(tmp_path / "a", FIRST))
+    loaded = []
+
+    def load(name, modality):
+        loaded.append(name)
+        return {TEXT: Words, IMAGE: Colours}[modality]()
+
+    monkeypatch.setattr(embed_module, "load_if_named", load)
+    report = run(path, catalogue_of(tmp_path / "b", FIRST))
+    assert loaded == []
+    assert [(one.space, one.unchanged) for one in report.spaces] == [
+        ("text-words", 7),
+        ("image-colours", 6),
+    ]
+    run(path, catalogue_of(tmp_path / "c", [*FIRST, (9, "новое", 10, RED)]))
+    assert loaded == ["hf:team/words"]
+
+
+def test_a_model_that_changed_under_its_name_is_noticed_when_it_is_needed(tmp_path, monkeypatch):
+    path = tmp_path / "shelf"
+    stubs = use_stubs(monkeypatch.setattr)
+    run(path, catalogue_of(tmp_path / "a", FIRST))
+    words = Words()
+    words.card = replace(words.card, fingerprint="cd" * 32)
+    stubs[TEXT] = words
+    run(path, catalogue_of(tmp_path / "b", [*FIRST, (9, "новое", 10, RED)]))
+    # All of them, since vectors of two encoders don't go together.
+    assert words.seen == ["чай", "мыло", "сок", "кофе", "хлеб", "новое"]
+    assert Store.open(path).space(TEXT).name == "text-words-cdcdcdcd"
+    assert vectors_of(path, TEXT).keys() == {1, 2, 3, 4, 6, 7, 8, 9}
+
+
 def test_a_new_title_leaves_the_image_alone_and_a_new_category_both(tmp_path, stubs):
     path = tmp_path / "shelf"
     run(path, catalogue_of(tmp_path / "a", FIRST))
@@ -433,6 +543,30 @@ def test_too_many_failures_end_the_run_with_what_is_done_kept(tmp_path, stubs):
     assert len(stubs[IMAGE].seen) == 6
     assert len(failures(path, "image-colours")) == 6
     assert sorted(vectors_of(path, IMAGE)) == [1, 2, 3, 4, 5, 6]
+
+
+def test_photos_that_cannot_be_read_end_a_run_once(tmp_path, stubs, monkeypatch):
+    path = tmp_path / "shelf"
+    catalogue = catalogue_of(tmp_path / "a", FIRST)
+    source = type(catalogue.images)
+    read = source.read
+
+    def broken(*_):
+        raise ImageError("the disk is away")
+
+    options = replace(STUBS, max_failures=0.5)
+    monkeypatch.setattr(source, "read", broken)
+    with pytest.raises(TooManyFailuresError, match="7 of 7 products failed"):
+        run(path, catalogue, options)
+    assert len(failures(path, "image-colours")) == 7
+    # They stay as they are, and no later run ends for them.
+    report = run(path, catalogue, options)
+    assert (report.spaces[1].failed, report.unchanged) == (7, 8)
+    assert stubs[IMAGE].seen == []
+    monkeypatch.setattr(source, "read", read)
+    report = run(path, catalogue, replace(options, retry_failed=True))
+    assert (report.changed, report.spaces[1].failed) == (7, 1)
+    assert sorted(vectors_of(path, IMAGE)) == [1, 2, 3, 5, 7, 8]
 
 
 @pytest.mark.usefixtures("stubs")

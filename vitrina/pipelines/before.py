@@ -39,12 +39,11 @@ class Before:
                 for columns in [[batch.column(name).to_pylist() for name in _REST]]
             ]
         )
-        name = store.manifest.active.get(Modality.IMAGE)
-        if name is not None:
-            errors = read_errors(store.files, store.manifest.spaces[name].errors)
-            for row in errors.to_pylist():
-                if row["content_hash"] is None:
-                    self._reasons[row["product_id"]] = row["error"]
+        for name, entry in store.manifest.spaces.items():
+            if store.open_space(name).modality is Modality.IMAGE:
+                for row in read_errors(store.files, entry.errors).to_pylist():
+                    if row["content_hash"] is None:
+                        self._reasons[row["product_id"]] = row["error"]
 
     def positions(self, keys: Keys) -> Codes:
         """(n,) int64: where each product stands in the table, -1 for a new one."""

@@ -42,6 +42,15 @@ class IngestOptions:
     quiet: bool = True
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """A photo that can't be read. tried: in this run; else it failed before and looks the same."""
+
+    product_id: ProductId
+    reason: str
+    tried: bool
+
+
 @dataclass
 class Ingested:
     """What reading the catalogue gave, in products.
@@ -49,7 +58,7 @@ class Ingested:
     products: parts of the new table. fresh: rows of this catalogue, which come first in it:
     `new` ones, `changed` in text or photo, `relabelled` in category or metadata alone, and
     `unchanged`. kept: rows of earlier catalogues that stand after them; removed: those pruned.
-    unreadable: product id and reason of photos that are there and can't be read.
+    unreadable: photos that are there and can't be read.
     """
 
     products: tuple[FileEntry, ...] = ()
@@ -61,7 +70,7 @@ class Ingested:
     kept: int = 0
     removed: int = 0
     rejected: list[Rejection] = field(default_factory=list)
-    unreadable: list[tuple[ProductId, str]] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
 
     def rejections(self) -> str:
         """The reasons and how often each came up, for the summary."""
@@ -147,7 +156,9 @@ class _Reading:
             products, hashes, photos, positions.tolist(), strict=True
         ):
             if photo.reason:
-                self._result.unreadable.append((product.product_id, photo.reason))
+                self._result.unreadable.append(
+                    Unreadable(product.product_id, photo.reason, photo.tried)
+                )
             metadata = json.dumps(dict(product.metadata), ensure_ascii=False)
             row = {
                 "product_id": product.product_id,

@@ -14,7 +14,7 @@ from vitrina.embedder.photos import prepare_photo
 from vitrina.errors import ImageError, ImageSourceError, StoreError
 from vitrina.ids import id_keys
 from vitrina.index.fuse import fuse
-from vitrina.index.search import Found, VectorIndex
+from vitrina.index.search import Found, Neighbour, VectorIndex
 from vitrina.index.vote import Vote, vote
 from vitrina.pipelines.encoders import encoder_of
 from vitrina.store.products import Categories
@@ -85,11 +85,7 @@ class Index:
         Raises StoreError for a product that the index does not hold, ImageSourceError for an
         image that can't be used.
         """
-        if product is not None:
-            found = self._of_product(product, k)
-        else:
-            found = self.vectors.search(self._encode(text, image), k)
-        near = found.neighbours(0)
+        near = self._near(product, text, image, k)
         rows = self.store.products.titles([one.product_id for one in near])
         return [
             Near(
@@ -101,6 +97,25 @@ class Index:
             )
             for one, row in zip(near, rows, strict=True)
         ]
+
+    def _near(
+        self, product: ProductId | None, text: str | None, image: str | Path | None, k: int
+    ) -> list[Neighbour]:
+        """The k nearest that the store still holds: products may have gone since it was built."""
+        query = None if product is not None else self._encode(text, image)
+        wanted = k
+        while True:
+            if query is None:
+                assert product is not None
+                found = self._of_product(product, wanted)
+            else:
+                found = self.vectors.search(query, wanted)
+            near = found.neighbours(0)
+            there = self.store.products.table.positions(id_keys([one.product_id for one in near]))
+            live = [one for one, row in zip(near, there, strict=True) if row >= 0]
+            if len(live) >= k or len(near) < wanted:
+                return live[:k]
+            wanted += max(k, len(near) - len(live))
 
     def find(self, vectors: Sequence[Floats], present: Sequence[Mask], k: int) -> Found:
         """Neighbours of new products; `vectors` and `present` in the index's modalities' order."""

@@ -16,12 +16,14 @@ from vitrina.store.products import content_hash
 class Photographed:
     """A product's photos. references: what the source calls them. hash: of their contents, None
     where there is none that can be read. stamp: a hash of what their files look like from
-    outside, None where that is not known. reason: why none can be read, "" if one can."""
+    outside, None where that is not known. reason: why none can be read, "" if one can. tried:
+    whether that was found out just now."""
 
     references: tuple[str, ...] = ()
     hash: str | None = None
     stamp: str | None = None
     reason: str = ""
+    tried: bool = False
 
 
 NO_PHOTO = Photographed()
@@ -71,7 +73,7 @@ class PhotoHasher:
             except ImageError as err:
                 reason = str(err)
         if not hashes:
-            return replace(photo, reason=reason)
+            return replace(photo, reason=reason, tried=True)
         whole = "".join(hashes.values())
         joint = whole if len(hashes) == 1 else content_hash(whole.encode())
         # With one of several unreadable, the stamp would hide that it can be read one day.

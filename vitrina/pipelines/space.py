@@ -17,7 +17,7 @@ from vitrina.embedder.base import ImageEncoder, TextEncoder
 from vitrina.embedder.photos import Encoded, Failure, Report, encode_photos
 from vitrina.errors import TooManyFailuresError
 from vitrina.pipelines.encoders import Encoder, encoder_for, encoder_of, known_space
-from vitrina.pipelines.ingest import Ingested
+from vitrina.pipelines.ingest import Ingested, Unreadable
 from vitrina.pipelines.memory import give_back
 from vitrina.pipelines.progress import Meter
 from vitrina.store import layout
@@ -126,8 +126,7 @@ class SpaceJob:
             self._model,
             space.dim,
             unchanged=int(self._located.done.sum()),
-            missing=int((self._first < 0).sum()) - self._unreadable,
-            failed=self._unreadable,
+            missing=int((self._first < 0).sum()) - len(self._unreadable),
         )
 
     def run(self) -> SpaceReport:
@@ -136,28 +135,41 @@ class SpaceJob:
         Raises TooManyFailuresError past `max_failures`, with what is done committed.
         """
         shards = self._plan()
-        if shards and self._encoder is None:
+        if self._encoder is None and any(self._unlent(shard) for shard in shards):
             self._load_encoder()
             shards = self._plan()
-        planned = sum(len(shard) for shard in shards) + self._unreadable
+        # Of photos that failed before and look the same, no new failure is counted.
+        self.report.failed = sum(photo.tried for photo in self._unreadable)
+        planned = sum(len(shard) for shard in shards) + self.report.failed
+        self._check(planned)
         title = f"embedding {self._modality}s"
         with Meter(title, planned, quiet=self._options.quiet) as meter:
             for shard in shards:
                 self._embed(shard, meter.advance)
-                if self.report.failed > self._options.max_failures * planned:
-                    raise TooManyFailuresError(
-                        f"{self.report.failed} of {planned} products failed, more than "
-                        f"--max-failures {self._options.max_failures:g} allows; what is done is "
-                        f"kept, and {self._store.files.where(layout.errors(self._folder))} says why"
-                    )
+                self._check(planned)
             self.report.seconds = round(meter.seconds, 2)
         self.report.failed = self._errors.num_rows
         active = self._store.manifest.with_active(self._modality, self._space.name)
         self._writer.commit(self._with_entry(active, self._space.entry.shards))
         return self.report
 
+    def _check(self, planned: int) -> None:
+        if self.report.failed <= self._options.max_failures * planned:
+            return
+        manifest = self._with_entry(self._store.manifest, self._space.entry.shards)
+        self._writer.commit(manifest)
+        raise TooManyFailuresError(
+            f"{self.report.failed} of {planned} products failed, more than --max-failures "
+            f"{self._options.max_failures:g} allows; what is done is kept, and "
+            f"{self._store.files.where(layout.errors(self._folder))} says why"
+        )
+
     def _plan(self) -> list[Codes]:
         return plan_shards(self._first, self._idle(), self._options.shard_rows)
+
+    def _unlent(self, shard: Codes) -> bool:
+        """Whether a shard holds content that no product has a vector of."""
+        return bool((self._lender[self._first[shard]] < 0).any())
 
     def _load_encoder(self) -> None:
         """Now that there is work, have the encoder; one that changed meanwhile gets a new space."""
@@ -168,8 +180,8 @@ class SpaceJob:
             self._make_space(encoder)
 
     @property
-    def _unreadable(self) -> int:
-        return len(self._ingested.unreadable) if self._modality is Modality.IMAGE else 0
+    def _unreadable(self) -> list[Unreadable]:
+        return self._ingested.unreadable if self._modality is Modality.IMAGE else []
 
     @property
     def _folder(self) -> str:
@@ -189,6 +201,12 @@ class SpaceJob:
         lenders = self._lender[self._first[content]]
         new = np.flatnonzero(lenders < 0)
         vectors = self._space.vectors(self._located, np.maximum(lenders, 0))
+        if not len(new):
+            # All of it is there already, and the encoder may not even be loaded.
+            self._commit(shard, vectors[inverse])
+            self.report.reused += len(shard)
+            report(len(shard))
+            return
         per_content = len(shard) / max(1, len(new))
         encoded = self._encode(content[new], lambda done: report(round(done * per_content)))
         vectors[new] = encoded.vectors
@@ -265,8 +283,8 @@ class SpaceJob:
         still[:fresh] &= self._first[:fresh] >= 0
         ids = self._products.ids.filter(pa.array(still)).cast(pa.string())
         kept = self._recorded.filter(pc.is_in(self._recorded.column("product_id"), value_set=ids))
-        unreadable = self._ingested.unreadable if self._modality is Modality.IMAGE else []
         rows = [
-            error_row(product_id, stage="read", error=reason) for product_id, reason in unreadable
+            error_row(photo.product_id, stage="read", error=photo.reason)
+            for photo in self._unreadable
         ]
         return pa.concat_tables([kept, pa.Table.from_pylist(rows, schema=ERRORS_SCHEMA)])

@@ -69,8 +69,8 @@ class WebImages:
         return tuple(islice(filter(is_url, product.images), self._photos))
 
     def stamp(self, reference: str) -> str | None:
-        """Always the same: what was seen under a URL once is taken to be there still."""
-        return "a URL"
+        """The URL itself: what was seen under it once is taken to be there still."""
+        return reference
 
     def read(self, reference: str) -> bytes:
         """Take the photo from the cache, or fetch it.
