@@ -446,6 +446,12 @@ def test_float32_is_kept_as_it_was_made(tmp_path, stubs):
     run(tmp_path / "shelf", catalogue_of(tmp_path / "a", FIRST), options)
     assert vectors_of(tmp_path / "shelf", TEXT)[2].tolist() == Words().encode(["мыло"])[0].tolist()
     assert stubs[IMAGE].seen == []
+    with pytest.raises(StoreError, match="text-words keeps float32 vectors, not float16"):
+        run(
+            tmp_path / "shelf",
+            catalogue_of(tmp_path / "c", FIRST),
+            replace(options, dtype="float16"),
+        )
     # A store remembers its models.
     again = run(tmp_path / "shelf", catalogue_of(tmp_path / "b", FIRST), EmbedOptions())
     assert [(one.space, one.unchanged, one.embedded) for one in again.spaces] == [

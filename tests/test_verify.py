@@ -341,7 +341,7 @@ def test_a_newest_manifest_cut_short_is_named_and_the_commit_before_it_serves(
     check_repaired(shelf, capsys, name)
     # What only that commit named is lost: the head.
     assert not head.exists()
-    assert Store.open(shelf).manifest.sequence == older
+    assert Store.open(shelf).manifest.models == {}
     run(shelf, catalogue)
     check_whole(shelf)
     assert both(shelf) == before
@@ -380,13 +380,13 @@ def test_only_what_the_lost_commit_brought_is_embedded_again(tmp_path, stubs, ca
 def test_an_older_manifest_cut_short_is_named_and_nothing_is_lost(
     shelf, catalogue, stubs, capsys, at
 ):
-    before, newest = both(shelf), Store.open(shelf).manifest.sequence
+    before, newest = both(shelf), Store.open(shelf).manifest
     assert len(manifests(shelf)) > 2
     cut(manifests(shelf)[at])
     name = f"manifests/{manifests(shelf)[at].name}"
     check_found(shelf, capsys, f"{name}: cut short or changed; {REPAIR} deletes it")
     check_repaired(shelf, capsys, name)
-    assert Store.open(shelf).manifest.sequence == newest
+    assert replace(Store.open(shelf).manifest, sequence=newest.sequence) == newest
     check_whole(shelf)
     run(shelf, catalogue)
     check_whole(shelf)
@@ -779,7 +779,7 @@ def named_or_right(path, file, expected):
 
 def test_no_flipped_byte_of_a_shards_pages_gives_a_wrong_vector(shelf):
     file, expected = one(shelf, FILES["text shard"]), tolists(vectors_of(shelf, TEXT))
-    places = range(4, footer(file)[0])
+    places = range(4, footer(file)[0], 2)
     named = [named_or_right(shelf, file, expected) for _ in flipped(file, places)]
     # The others are in page headers, and mean nothing to the reader.
     assert np.mean(named) > 0.8
@@ -788,6 +788,6 @@ def test_no_flipped_byte_of_a_shards_pages_gives_a_wrong_vector(shelf):
 @pytest.mark.xfail(strict=True, reason="open_parquet lets KeyError, UnicodeDecodeError through")
 def test_no_flipped_byte_of_a_shards_footer_gives_a_wrong_vector_or_a_traceback(shelf):
     file, expected = one(shelf, FILES["text shard"]), tolists(vectors_of(shelf, TEXT))
-    places = range(*footer(file))
+    places = range(*footer(file), 4)
     named = [named_or_right(shelf, file, expected) for _ in flipped(file, places)]
     assert np.mean(named) > 0.2

@@ -59,7 +59,7 @@ def embed(
     *,
     text: str | None = None,
     image: str | None = None,
-    dtype: str = "float16",
+    dtype: str | None = None,
     max_failures: float = 0.05,
     prune: bool = False,
     retry_failed: bool = False,
@@ -75,7 +75,8 @@ def embed(
         store: from `Store.open(path)`.
         text: the text model; "none" for none; None for the store's, else rubert-tiny2.
         image: the image model, likewise; else CLIP ViT-B/32.
-        dtype: "float16" or "float32", how vectors are kept.
+        dtype: "float16" or "float32", how vectors are kept; None for what the store has, float16
+            for a new one.
         max_failures: the share of products that may fail before the run ends.
         prune: drop the products that the catalogue does not mention; they are kept otherwise.
         retry_failed: try again what failed and has not changed since.
@@ -89,7 +90,7 @@ def embed(
     from vitrina.pipelines.embed import embed as run
     from vitrina.pipelines.space import EmbedOptions
 
-    if dtype not in ("float16", "float32"):
+    if dtype not in (None, "float16", "float32"):
         raise CatalogueError(f"vectors are kept as float16 or float32, not {dtype!r}")
     options = EmbedOptions(
         text=text,

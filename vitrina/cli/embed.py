@@ -56,9 +56,10 @@ def embed(
     encoding: Annotated[
         str | None, typer.Option(help="Of a CSV or JSONL, such as cp1251; default: utf-8.")
     ] = None,
-    dtype: Annotated[str, typer.Option(help="float16 or float32, as vectors are kept.")] = (
-        "float16"
-    ),
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="float16 or float32, as vectors are kept; default: as the store has it."),
+    ] = None,
     max_failures: Annotated[
         float, typer.Option(min=0, max=1, help="The share of products that may fail.")
     ] = 0.05,

@@ -14,7 +14,7 @@ from vitrina.errors import EncoderError
 from vitrina.pipelines.encoders import Encoder, known_space, load_if_named
 from vitrina.pipelines.ingest import Ingested, IngestOptions, ingest
 from vitrina.pipelines.memory import give_back
-from vitrina.pipelines.space import EmbedOptions, SpaceJob, SpaceReport
+from vitrina.pipelines.space import EmbedOptions, SpaceJob, SpaceReport, check_dtype
 from vitrina.store.space import ERRORS_SCHEMA, error_row
 from vitrina.store.store import Store
 from vitrina.store.writer import Writer
@@ -62,11 +62,13 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
         used = {modality: name for modality, name in models.items() if name != NONE}
         # A model that can't be had must be known before hours are spent on reading; but one
         # that may find nothing to do is not loaded for it.
-        loaded = {
-            modality: load_if_named(name, modality)
-            for modality, name in used.items()
-            if options.refit or known_space(store, modality, name) is None
-        }
+        loaded = {}
+        for modality, name in used.items():
+            known = None if options.refit else known_space(store, modality, name)
+            if known is None:
+                loaded[modality] = load_if_named(name, modality)
+            else:
+                check_dtype(known, options.dtype)
         with_photos = Modality.IMAGE in used
         reading = IngestOptions(
             photos=with_photos,

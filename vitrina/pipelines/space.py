@@ -15,7 +15,7 @@ from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import TEXT_FIELDS, encoder_text
 from vitrina.embedder.base import ImageEncoder, TextEncoder
 from vitrina.embedder.photos import Encoded, Failure, Report, encode_photos
-from vitrina.errors import TooManyFailuresError
+from vitrina.errors import StoreError, TooManyFailuresError
 from vitrina.pipelines.encoders import Encoder, encoder_for, encoder_of, known_space
 from vitrina.pipelines.ingest import Ingested, Unreadable
 from vitrina.pipelines.memory import give_back
@@ -29,13 +29,17 @@ from vitrina.store.store import Store
 from vitrina.store.writer import Writer
 from vitrina.types import Codes, Mask, Modality, Vectors
 
+DTYPE = "float16"
+"""How vectors are kept: heads are as good on it as on float32, in half the space."""
+
 
 @dataclass(frozen=True)
 class EmbedOptions:
     """How to embed.
 
     text, image: model names, "none" to leave a modality out, None for what the store remembers
-    and else the defaults. dtype: "float16" or "float32", how vectors are kept. shard_rows: rows
+    and else the defaults. dtype: "float16" or "float32", how vectors are kept; None for what
+    the space has, float16 for a new one. shard_rows: rows
     of a shard at most. max_failures: the share of the planned products that may fail. prune:
     drop the products that the catalogue does not mention. retry_failed: try again what failed.
     rehash: read photos again whose files look unchanged. refit: fit `lexical` and `thumbnail`
@@ -44,7 +48,7 @@ class EmbedOptions:
 
     text: str | None = None
     image: str | None = None
-    dtype: str = "float16"
+    dtype: str | None = None
     shard_rows: int = SHARD_ROWS
     max_failures: float = 0.05
     prune: bool = False
@@ -69,6 +73,16 @@ class SpaceReport:
     failed: int = 0
     missing: int = 0
     seconds: float = 0.0
+
+
+def check_dtype(space: Space, asked: str | None) -> None:
+    """Raise StoreError if a space keeps its vectors otherwise than is asked for."""
+    have = space.card["dtype"]
+    if asked is not None and asked != have:
+        raise StoreError(
+            f"the space {space.name} keeps {have} vectors, not {asked}; leave --dtype out, or "
+            "use a store of its own"
+        )
 
 
 class SpaceJob:
@@ -108,12 +122,13 @@ class SpaceJob:
             self._modality,
             self._model,
             loaded=loaded,
-            dtype=self._options.dtype,
+            dtype=self._options.dtype or DTYPE,
             seed=self._options.seed,
         )
         self._open_space(space)
 
     def _open_space(self, space: Space) -> None:
+        check_dtype(space, self._options.dtype)
         self._space = space
         self._located = space.locate(self._products)
         self._recorded = read_errors(self._store.files, space.entry.errors)

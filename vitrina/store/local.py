@@ -124,11 +124,12 @@ class LocalFiles:
         (self.root / name).replace(path)
 
     def delete(self, name: str) -> None:
-        """Delete a file, and its folder if that is empty now."""
+        """Delete a file, and the folders that are empty then."""
         path = self.root / name
         path.unlink(missing_ok=True)
         with suppress(OSError):
-            path.parent.rmdir()
+            for folder in path.relative_to(self.root).parents[:-1]:
+                (self.root / folder).rmdir()
 
     def forget(self, live: set[str]) -> None:
         """Nothing to delete: there are no copies."""
