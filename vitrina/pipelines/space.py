@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -175,9 +176,13 @@ class SpaceJob:
         self._writer.commit(manifest)
         raise TooManyFailuresError(
             f"{self.report.failed} of {planned} products failed, more than --max-failures "
-            f"{self._options.max_failures:g} allows; what is done is kept, and "
-            f"{self._store.files.where(layout.errors(self._folder))} says why"
+            f"{self._options.max_failures:g} allows (most often: {self._commonest()}); what is "
+            f"done is kept, and {self._store.files.where(layout.errors(self._folder))} says why"
         )
+
+    def _commonest(self) -> str:
+        reasons = Counter(self._errors.column("error").to_pylist())
+        return str(reasons.most_common(1)[0][0])
 
     def _plan(self) -> list[Codes]:
         return plan_shards(self._first, self._idle(), self._options.shard_rows)
