@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from glob import glob
+from pathlib import Path
 
 import datasets
 import duckdb
@@ -170,3 +171,9 @@ def test_vectors_follow_the_catalogue_and_not_the_shards(tmp_path):
         vt.vectors(store, "image")
     with pytest.raises(CatalogueError, match="'sound' is not one of text, image"):
         vt.vectors(store, "sound")
+
+
+@pytest.mark.parametrize("line", [*PRODUCTS.values(), *SPACE.values()])
+def test_the_readme_shows_the_line(line):
+    readme = Path(__file__).parent.parent / "README.md"
+    assert line in readme.read_text(encoding="utf-8").splitlines()

@@ -33,7 +33,7 @@ from test_embed import (
 from test_store import put_products, put_space, row, units
 
 from vitrina import api, cli
-from vitrina.errors import CatalogueError, StoreError
+from vitrina.errors import StoreError
 from vitrina.store.compact import piece_sizes
 from vitrina.store.local import LocalFiles
 from vitrina.store.plan import plan_merges
@@ -194,14 +194,14 @@ def test_a_space_that_is_not_in_use_is_compacted_too(tmp_path):
 def test_shards_of_more_rows_than_are_read_at_once_keep_every_vector(tmp_path):
     store, count = Store.open(tmp_path / "shelf"), 9000
     vectors, texts = units(count, 4), [f"т{at}" for at in range(count)]
-    # Every seventh product is gone, and those from 4090 on for a while.
-    left = [at for at in range(count) if at % 7 and not 4090 <= at < 4100]
+    # Every seventh product is gone, and ten more.
+    left = [at for at in range(count) if at % 7 and not 4060 <= at < 4070]
     put_products(store, [row(at, texts[at]) for at in left])
     cuts = [(0, 5000), (5000, 5010), (5010, 9000)]
     put_space(store, "s", [(list(range(a, b)), texts[a:b], vectors[a:b]) for a, b in cuts])
     api.compact(store, rows=3000)
     sizes = [len(ids) for ids in shard_ids(tmp_path / "shelf", "s")]
-    assert (sizes, sum(sizes)) == ([2138, 2138, 9, 1710, 1710], len(left))
+    assert (sizes, sum(sizes)) == ([2139, 2138, 9, 1710, 1710], len(left))
     ids, matrix = api.vectors(store, "text")
     assert ids.to_pylist() == left
     assert np.array_equal(matrix, vectors[left].astype(np.float16))
@@ -234,12 +234,9 @@ def test_a_damaged_shard_is_named_and_nothing_is_lost(shelf):
     before, store = all_files(shelf), Store.open(shelf)
     with pytest.raises(StoreError, match=f"{file} is damaged"):
         api.compact(store)
-    # Of the other space a merged shard is there, and no commit names it.
-    assert all_files(shelf).items() > before.items()
-    assert Store.open(shelf).manifest == store.manifest
-    with store.writer("test"):
-        assert all_files(shelf).items() >= before.items()
+    # What was merged of the other space was not put where other readers look.
     assert all_files(shelf) == before
+    assert Store.open(shelf).manifest == store.manifest
 
 
 # -- embedding afterwards -------------------------------------------------------------------------
@@ -422,13 +419,12 @@ def test_at_least_one_commit_is_kept_and_one_row_to_a_shard(shelf, monkeypatch, 
     assert vitrina(monkeypatch, "compact", shelf, "--rows", "0") == 2
     assert vitrina(monkeypatch, "compact", shelf / "nowhere") == 1
     assert "is not a store" in capsys.readouterr().err
-    for wrong in ({"keep": 0}, {"rows": 0}):
-        with pytest.raises(CatalogueError, match="at least one commit is kept"):
+    for wrong in ({"keep": 0}, {"keep": 4}, {"rows": 0}):
+        with pytest.raises(StoreError, match="1 to 3 commits are kept"):
             api.compact(Store.open(shelf), **wrong)
     assert all_files(shelf) == before
 
 
-@pytest.mark.xfail(strict=True, reason="one manifest is left, and nothing to go back to")
 def test_a_manifest_cut_short_after_compacting_to_one_commit_is_survived(shelf):
     before = vectors_by_id(shelf)
     api.compact(Store.open(shelf), keep=1)

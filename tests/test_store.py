@@ -6,10 +6,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pandas as pd
-import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -504,33 +502,6 @@ def test_hashes_go_to_an_array_and_back():
 
 
 # -- spaces ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", ["float16", "float32"])
-@pytest.mark.parametrize("ids", [[3, 1, 2, 7, 5], ["в", "a", "б", "01", "1"]], ids=["int", "str"])
-def test_other_tools_read_ids_and_vectors_to_the_value(store, dtype, ids):
-    vectors = units(5, 6)
-    contents = [f"т{at}" for at in range(5)]
-    shards = [(ids[:3], contents[:3], vectors[:3]), (ids[3:], contents[3:], vectors[3:])]
-    put_space(store, "s", shards, dtype=dtype)
-    expected = vectors.astype(dtype).astype(np.float32)
-    glob = f"{root(store) / 'spaces/s'}/part-*.parquet"
-
-    frame = pd.concat(
-        pd.read_parquet(path) for path in sorted((root(store) / "spaces/s").glob("part-*.parquet"))
-    )
-    assert frame["product_id"].tolist() == ids
-    assert np.array_equal(np.stack(frame["embedding"]).astype(np.float32), expected)
-
-    polars = pl.read_parquet(glob)
-    assert polars["product_id"].to_list() == ids
-    assert np.array_equal(np.array(polars["embedding"].to_list(), np.float32), expected)
-
-    source = f"read_parquet('{glob}', filename = true, file_row_number = true)"
-    query = f"select product_id, embedding from {source} order by filename, file_row_number"
-    rows = duckdb.sql(query).fetchall()
-    assert [one[0] for one in rows] == ids
-    assert np.array_equal(np.array([one[1] for one in rows], np.float32), expected)
 
 
 def test_a_row_lives_while_its_product_has_that_very_content(store):

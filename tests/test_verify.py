@@ -208,17 +208,8 @@ def test_verify_reads_only_and_needs_no_lock(shelf):
 
 # -- damaged files --------------------------------------------------------------------------------
 
-MOVES_WHAT_IS_MISSING = pytest.mark.xfail(
-    strict=True, reason="Writer moves a missing file to retired/ and shows missing errors"
-)
-
 DAMAGES = [
-    pytest.param(
-        kind,
-        damage,
-        id=f"{damage.__name__}-{kind}",
-        marks=MOVES_WHAT_IS_MISSING if damage is delete and kind not in ("index", "head") else (),
-    )
+    pytest.param(kind, damage, id=f"{damage.__name__}-{kind}")
     for damage in (flip, cut, delete)
     for kind in FILES
 ]
@@ -394,12 +385,6 @@ def test_an_older_manifest_cut_short_is_named_and_nothing_is_lost(
     assert (stubs[TEXT].seen, stubs[IMAGE].seen) == ([], [])
 
 
-RETIRED_IS_LOST = pytest.mark.xfail(
-    strict=True, reason="Writer.tidy deletes from retired/ what the commit gone back to needs"
-)
-
-
-@RETIRED_IS_LOST
 @pytest.mark.usefixtures("stubs")
 def test_going_back_over_a_new_product_table_finds_the_old_one(shelf, tmp_path, capsys):
     before = both(shelf)
@@ -419,7 +404,6 @@ def test_going_back_over_a_new_product_table_finds_the_old_one(shelf, tmp_path, 
     assert both(shelf) == before
 
 
-@RETIRED_IS_LOST
 @pytest.mark.usefixtures("stubs")
 def test_going_back_over_a_compaction_finds_the_old_shards(shelf, capsys):
     before = both(shelf)
@@ -785,9 +769,25 @@ def test_no_flipped_byte_of_a_shards_pages_gives_a_wrong_vector(shelf):
     assert np.mean(named) > 0.8
 
 
-@pytest.mark.xfail(strict=True, reason="open_parquet lets KeyError, UnicodeDecodeError through")
 def test_no_flipped_byte_of_a_shards_footer_gives_a_wrong_vector_or_a_traceback(shelf):
     file, expected = one(shelf, FILES["text shard"]), tolists(vectors_of(shelf, TEXT))
     places = range(*footer(file), 4)
     named = [named_or_right(shelf, file, expected) for _ in flipped(file, places)]
     assert np.mean(named) > 0.2
+
+
+# -- the store's own card -------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("stubs")
+def test_a_missing_card_is_named_and_written_anew(shelf):
+    before = both(shelf)
+    (shelf / "store.json").unlink()
+    for create in (True, False):
+        with pytest.raises(StoreError, match=r"store\.json is missing; .* --repair` writes it"):
+            Store.open(shelf, create=create)
+    report = api.verify(shelf)
+    assert [(one.file, one.what) for one in report.problems] == [("store.json", "missing")]
+    api.verify(shelf, repair=True)
+    check_whole(shelf)
+    assert both(shelf) == before

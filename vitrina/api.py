@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from vitrina.data.catalogue import Catalogue, Reading
 from vitrina.data.readers import DEFAULT_COLUMNS, Columns
-from vitrina.errors import CatalogueError
+from vitrina.errors import CatalogueError, StoreError
 from vitrina.store.store import Store
 from vitrina.types import Features, HeadKind, Modality, OutputFormat, SplitKind, Stored
 
@@ -286,15 +286,15 @@ def compact(store: Store, *, keep: int = 3, rows: int = 32_768) -> CompactReport
 
     Args:
         store: to rewrite; its live contents stay the same.
-        keep: commits that stay readable; 1 frees the most.
+        keep: commits that stay readable, 3 at most; 1 frees the most.
         rows: of a merged shard at most.
 
     Raises StoreError if a shard is damaged, StoreLockedError if another process writes.
     """
     from vitrina.store.compact import compact as run
 
-    if keep < 1 or rows < 1:
-        raise CatalogueError("at least one commit is kept, and one row to a shard")
+    if not 1 <= keep <= 3 or rows < 1:
+        raise StoreError(f"1 to 3 commits are kept, not {keep}, and at least one row to a shard")
     return run(store, keep=keep, rows=rows)
 
 

@@ -70,7 +70,7 @@ def compact(
     store: StoreArgument = None,
     store_option: StoreOption = None,
     keep: Annotated[
-        int, typer.Option(min=1, help="Commits that readers may still be at work on.")
+        int, typer.Option(min=1, max=3, help="Commits that readers may still be at work on.")
     ] = 3,
     rows: Annotated[int, typer.Option(min=1, help="Rows of a merged shard at most.")] = 32_768,
     as_json: AsJson = False,

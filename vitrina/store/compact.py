@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,38 +58,65 @@ def compact(store: Store, *, keep: int = KEPT, rows: int = COMPACT_ROWS) -> Comp
     report = CompactReport(store.place, keep)
     with store.writer("compact") as writer:
         manifest = store.manifest
+        rewritten = []
         for name in manifest.spaces:
             space = store.open_space(name)
-            shards, done = _compact_space(store, writer, space, rows)
-            report.spaces.append(done)
-            manifest = manifest.with_space(name, replace(space.entry, shards=shards))
+            after = _rewrite(store, writer.scratch, space, rows)
+            rewritten.append((space, after))
+        # All are put at the end, since other readers go by what lies in a folder and would see
+        # rows twice until the commit.
+        for space, after in rewritten:
+            shards = tuple(_publish(writer, space, piece) for piece in after)
+            manifest = manifest.with_space(space.name, replace(space.entry, shards=shards))
+            total = sum(shard.rows for shard in shards)
+            report.spaces.append(
+                SpaceCompaction(
+                    space.name,
+                    len(space.entry.shards),
+                    len(shards),
+                    total,
+                    space.entry.rows - total,
+                )
+            )
         writer.commit(manifest)
         report.freed = writer.tidy(keep)
     return report
 
 
-def _compact_space(
-    store: Store, writer: Writer, space: Space, rows: int
-) -> tuple[tuple[FileEntry, ...], SpaceCompaction]:
+@dataclass(frozen=True)
+class _Piece:
+    """A merged shard in the scratch folder."""
+
+    path: Path
+    number: int
+    rows: int
+
+
+def _publish(writer: Writer, space: Space, piece: FileEntry | _Piece) -> FileEntry:
+    if isinstance(piece, FileEntry):
+        return piece
+    named = partial(layout.shard, space.name, piece.number)
+    return writer.publish(piece.path, named, piece.rows)
+
+
+def _rewrite(store: Store, scratch: Path, space: Space, rows: int) -> list[FileEntry | _Piece]:
+    """A space's shards: those that stay, and in between what others were merged into."""
     before = space.entry.shards
     located = space.locate(store.products)
     live = np.bincount(located.shard[located.done], minlength=len(before))
     number = space.entry.next_number
-    after: list[FileEntry] = []
+    after: list[FileEntry | _Piece] = []
     for group in plan_merges([shard.rows for shard in before], live.tolist(), rows):
         if len(group) == 1 and live[group[0]] == before[group[0]].rows:
             after.append(before[group[0]])
             continue
         sizes = piece_sizes(int(live[group].sum()), rows)
         for ids, hashes, vectors in _batches(space, located, group, sizes):
-            path = writer.scratch / "shard.parquet"
+            path = scratch / f"{space.name}-{number}.parquet"
             write_shard(path, ids, hashes, vectors, space.card["dtype"])
-            named = partial(layout.shard, space.name, number)
-            after.append(writer.publish(path, named, len(ids)))
+            after.append(_Piece(path, number, len(ids)))
             number += 1
-    total = sum(shard.rows for shard in after)
-    dropped = space.entry.rows - total
-    return tuple(after), SpaceCompaction(space.name, len(before), len(after), total, dropped)
+    return after
 
 
 def piece_sizes(live: int, rows: int) -> list[int]:

@@ -162,7 +162,7 @@ class Manifest:
                 raise ValueError("its checksum does not fit")
             return cls._from_json(value)
         except (StoreError, KeyError, TypeError, ValueError, AttributeError) as err:
-            reason = str(err).removeprefix(f"{where} is not ")
+            reason = str(err).removeprefix(f"{where} is ")
             raise StoreError(f"{where} is not a whole manifest ({reason}); {way}") from err
 
     def _to_json(self) -> dict[str, Any]:

@@ -40,7 +40,8 @@ def open_parquet(files: Files, name: str, access: Access) -> Iterator[pq.Parquet
             f"{where} is missing from the store; {REPAIR}; or, if another commit replaced it "
             "since this snapshot was opened, open the store again"
         ) from err
-    except (pa.ArrowException, OSError) as err:
+    # A changed byte in the footer may also leave out a column, or garble its name.
+    except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError) as err:
         reason = str(err).splitlines()[0] if str(err) else type(err).__name__
         raise StoreError(f"{where} is damaged ({reason}); {REPAIR}") from err
     finally:

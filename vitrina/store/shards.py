@@ -140,4 +140,14 @@ def numbers_of(column: pa.Array, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 def _read(files: Files, name: str, columns: list[str], access: Access) -> pa.Table:
     with open_parquet(files, name, access) as file:
-        return file.read(columns=columns, use_threads=False)
+        table = file.read(columns=columns, use_threads=False)
+        if table.column_names != columns:
+            raise pa.ArrowInvalid(f"its columns are {', '.join(table.column_names)}")
+        if "embedding" in columns:
+            kind = table.schema.field("embedding").type
+            if not (
+                pa.types.is_fixed_size_list(kind)
+                and kind.value_type in (pa.float16(), pa.float32())
+            ):
+                raise pa.ArrowInvalid(f"its vectors are {kind}")
+        return table

@@ -51,6 +51,13 @@ class Store:
         try:
             card = from_json(files.read(layout.CARD), files.where(layout.CARD))
         except (FileNotFoundError, NotADirectoryError):
+            if files.names(layout.MANIFESTS):
+                if damaged_too:
+                    return cls(files, newest(files, damaged_too=True))
+                raise StoreError(
+                    f"{files.where(layout.CARD)} is missing; "
+                    "`vitrina verify STORE --repair` writes it anew"
+                ) from None
             if not create:
                 raise StoreError(f"{path} is not a store; `vitrina embed` makes one") from None
             _refuse_others(files)

@@ -130,6 +130,8 @@ class _Check:
         self._bad: set[str] = set()
 
     def run(self) -> VerifyReport:
+        if not self._files.exists(layout.CARD):
+            self._problem(layout.CARD, "missing", "`vitrina verify STORE --repair` writes it anew")
         older = self._manifests()
         manifest = self._store.manifest
         parts = [(part, None) for part in manifest.products]
@@ -181,12 +183,19 @@ class _Check:
                 again = "then `vitrina embed` fits the encoder again and redoes its space"
         way = f"{DROP}, {again}"
         try:
-            content = self._files.open(name).read_buffer()
+            content = self._read(name)
         except FileNotFoundError:
             return None, [Problem(name, "missing", way)]
         except OSError as err:
             return None, [Problem(name, f"can't be read ({err.strerror or err})", way)]
         return len(content), [Problem(name, what, way) for what in _wrong(content, entry, space)]
+
+    def _read(self, name: str) -> pa.Buffer:
+        try:
+            return self._files.open(name).read_buffer()
+        except FileNotFoundError:
+            # Put aside by a commit that came since, or that is damaged and will be gone back from.
+            return self._files.open(layout.retired(name)).read_buffer()
 
     def _older(self, older: list[Manifest]) -> None:
         """Files that only older commits need."""

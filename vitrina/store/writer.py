@@ -6,6 +6,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -110,10 +111,16 @@ class Writer:
         """Keep the newest `keep` commits readable; delete what only older ones name, and what
         was never committed. Returns the bytes deleted."""
         self._thin()
-        for manifest in self._history[:-keep]:
+        kept = self._newest(keep)
+        for manifest in self._history[: -len(kept)]:
             self._files.delete(layout.manifest(manifest.sequence))
         known = {layout.manifest(manifest.sequence) for manifest in self._history}
-        self._history = self._history[-keep:]
+        self._history = kept
+        if keep == 1 and len(kept) == 1:
+            # Of a manifest that no other can stand in for, there are two.
+            self._put(self._store.manifest)
+            self._history.append(self._store.manifest)
+            known.add(layout.manifest(self._store.manifest.sequence))
         live = self._store.manifest.names
         named = frozenset[str]().union(*(manifest.names for manifest in self._history))
         freed = 0
@@ -124,7 +131,10 @@ class Writer:
                 self._files.move(name, layout.retired(name))
         for name in self._files.tree(layout.RETIRED):
             original = name.removeprefix(f"{layout.RETIRED}/")
-            if original not in named or original in live:
+            if original in live and not self._files.exists(original):
+                # The commit that put it aside is gone, or was damaged and gone back from.
+                self._files.move(name, original)
+            elif original not in named or original in live:
                 freed += self._delete(name)
         for name in self._files.names(layout.MANIFESTS):
             # Half a commit of a fenced writer, or one that repair went back from.
@@ -133,6 +143,16 @@ class Writer:
         self._files.forget(set(live))
         self._show(Manifest(), self._store.manifest)
         return freed
+
+    def _newest(self, keep: int) -> list[Manifest]:
+        """The newest `keep` commits; one that names no file which the next lacks is not counted."""
+        kept: list[Manifest] = []
+        for manifest in reversed(self._history):
+            keep -= not (kept and manifest.names <= kept[0].names)
+            if keep < 0:
+                break
+            kept.insert(0, manifest)
+        return kept
 
     def _put(self, manifest: Manifest) -> None:
         self._claim.check()
@@ -168,7 +188,9 @@ class Writer:
         gone = before.names - after.names
         for name in gone:
             if name.startswith((layout.PRODUCTS, layout.SPACES)) or "/" not in name:
-                self._files.move(name, layout.retired(name))
+                # One that was lost is what a repair leaves out.
+                with suppress(FileNotFoundError):
+                    self._files.move(name, layout.retired(name))
         self._show(before, after)
         self._history.append(after)
         self._thin()
@@ -190,7 +212,8 @@ class Writer:
         """Let errors.parquet and space.json be what a commit says, for other readers."""
         for entry in set(after.errors()) - set(before.errors()):
             folder = entry.path.rpartition("/")[0]
-            self._copy(self._files.read(entry.path), layout.errors(folder))
+            with suppress(FileNotFoundError):
+                self._copy(self._files.read(entry.path), layout.errors(folder))
         for name, space in after.spaces.items():
             if name not in before.spaces or before.spaces[name].card != space.card:
                 self._copy(to_json(dict(space.card)), layout.space_card(name))
