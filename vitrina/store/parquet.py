@@ -26,15 +26,22 @@ class Access(Enum):
 
 @contextmanager
 def open_parquet(files: Files, name: str, access: Access) -> Iterator[pq.ParquetFile]:
-    """Open a file of a snapshot for the length of a `with` block.
+    """Open a Parquet file of a snapshot for the length of a `with` block.
 
     Raises StoreError if it is gone, or found damaged while it is read.
     """
+    with open_source(files, name, access) as source:
+        yield pq.ParquetFile(source, page_checksum_verification=True)
+
+
+@contextmanager
+def open_source(files: Files, name: str, access: Access) -> Iterator[pa.NativeFile]:
+    """The same for the bare bytes of a Parquet file."""
     where = files.where(name)
     source = None
     try:
         source = _open(files, name, access)
-        yield pq.ParquetFile(source, page_checksum_verification=True)
+        yield source
     except FileNotFoundError as err:
         raise StoreError(
             f"{where} is missing from the store; {REPAIR}; or, if another commit replaced it "

@@ -15,11 +15,14 @@ import pyarrow.parquet as pq
 from vitrina.ids import Keys, id_keys
 from vitrina.parallel import map_ahead
 from vitrina.store.files import Files
-from vitrina.store.parquet import Access, open_parquet
+from vitrina.store.pages import read_numbers
+from vitrina.store.parquet import Access, open_parquet, open_source
 from vitrina.types import Stored, Vectors
 
 NO_CONTENT = "0" * 32
 """How an absent content hash is written where a column can't be null in memory."""
+
+_IDS = ["product_id", "content_hash"]
 
 
 def hashes_to_array(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.void]:
@@ -100,26 +103,31 @@ def read_shards(
 
     Raises StoreError naming a shard that is missing or damaged.
     """
-    columns = ["product_id", "content_hash"] + (["embedding"] if vectors else [])
 
-    def read(name: str) -> pa.Table:
-        return _read(files, name, columns, Access.WHOLE if vectors else Access.PARTS)
+    def read(name: str) -> tuple[pa.Table, Stored | None]:
+        if vectors:
+            return _read_whole(files, name)
+        return _read_columns(files, name, _IDS, Access.PARTS), None
 
-    for number, table in enumerate(map_ahead(read, names, files.workers)):
+    for number, (table, matrix) in enumerate(map_ahead(read, names, files.workers)):
         start = 0
         for batch in table.to_batches(max_chunksize=batch_rows):
-            hashes = hashes_to_array(batch.column("content_hash"))
-            matrix = matrix_of(batch.column("embedding")) if vectors else None
-            yield ShardBatch(number, start, batch.column("product_id"), hashes, matrix)
-            start += batch.num_rows
+            stop = start + batch.num_rows
+            yield ShardBatch(
+                number,
+                start,
+                batch.column("product_id"),
+                hashes_to_array(batch.column("content_hash")),
+                None if matrix is None else matrix[start:stop],
+            )
+            start = stop
 
 
 def read_vectors(files: Files, name: str, rows: npt.NDArray[np.int64]) -> Vectors:
     """Read some rows' vectors of one shard: (len(rows), dim) float32."""
-    column = _read(files, name, ["embedding"], Access.WHOLE).column("embedding")
-    chosen = matrix_of(column.combine_chunks())[rows]
-    vectors: Vectors = chosen.astype(np.float32)
-    return vectors
+    with open_source(files, name, Access.WHOLE) as source:
+        vectors: Vectors = _matrix(source)[rows].astype(np.float32)
+        return vectors
 
 
 def matrix_of(column: pa.FixedSizeListArray) -> Stored:
@@ -138,16 +146,45 @@ def numbers_of(column: pa.Array, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     return numbers[column.offset : column.offset + len(column)]
 
 
-def _read(files: Files, name: str, columns: list[str], access: Access) -> pa.Table:
+def _read_whole(files: Files, name: str) -> tuple[pa.Table, Stored]:
+    with open_source(files, name, Access.WHOLE) as source:
+        matrix = _matrix(source)
+        source.seek(0)
+        return _checked(pq.ParquetFile(source, page_checksum_verification=True), _IDS), matrix
+
+
+def _read_columns(files: Files, name: str, columns: list[str], access: Access) -> pa.Table:
     with open_parquet(files, name, access) as file:
-        table = file.read(columns=columns, use_threads=False)
-        if table.column_names != columns:
-            raise pa.ArrowInvalid(f"its columns are {', '.join(table.column_names)}")
-        if "embedding" in columns:
-            kind = table.schema.field("embedding").type
-            if not (
-                pa.types.is_fixed_size_list(kind)
-                and kind.value_type in (pa.float16(), pa.float32())
-            ):
-                raise pa.ArrowInvalid(f"its vectors are {kind}")
-        return table
+        return _checked(file, columns)
+
+
+def _checked(file: pq.ParquetFile, columns: list[str]) -> pa.Table:
+    """Some columns; Arrow leaves out what is not there. Raises pa.ArrowInvalid for that."""
+    table = file.read(columns=columns, use_threads=False)
+    if table.column_names != columns:
+        raise pa.ArrowInvalid(f"its columns are {', '.join(file.schema_arrow.names)}")
+    if table.num_rows != file.metadata.num_rows:
+        raise pa.ArrowInvalid(f"{table.num_rows} rows instead of {file.metadata.num_rows}")
+    return table
+
+
+def _matrix(source: pa.NativeFile) -> Stored:
+    """The vectors of a shard: (n, dim) as they are kept. Raises pa.ArrowInvalid."""
+    file = pq.ParquetFile(source, page_checksum_verification=True)
+    names = file.schema_arrow.names
+    kind = file.schema_arrow.field("embedding").type if "embedding" in names else pa.null()
+    if not pa.types.is_fixed_size_list(kind) or kind.value_type not in (pa.float16(), pa.float32()):
+        raise pa.ArrowInvalid(f"its vectors are {kind}")
+    dtype = np.dtype(kind.value_type.to_pandas_dtype())
+    source.seek(0)
+    numbers = None
+    if not kind.value_field.nullable and not file.schema_arrow.field("embedding").nullable:
+        # No list comes before it, so its place among the leaves is that among the columns.
+        content = memoryview(source.read_buffer()).cast("B")
+        numbers = read_numbers(content, file.metadata, names.index("embedding"), dtype)
+    if numbers is None:
+        return matrix_of(_checked(file, ["embedding"]).column(0).combine_chunks())
+    rows, dim = file.metadata.num_rows, kind.list_size
+    if len(numbers) != rows * dim:
+        raise pa.ArrowInvalid(f"{len(numbers)} numbers instead of {rows} times {dim}")
+    return numbers.reshape(rows, dim)
