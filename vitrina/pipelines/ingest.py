@@ -159,7 +159,9 @@ class _Reading:
                 self._result.unreadable.append(
                     Unreadable(product.product_id, photo.reason, photo.tried)
                 )
-            metadata = json.dumps(dict(product.metadata), ensure_ascii=False)
+            metadata = None
+            if product.metadata:
+                metadata = json.dumps(dict(product.metadata), ensure_ascii=False)
             row = {
                 "product_id": product.product_id,
                 "title": product.title,
@@ -169,7 +171,7 @@ class _Reading:
                 "shop": product.shop,
                 "category_id": product.category_id,
                 "category_name": product.category_name,
-                "metadata": metadata if product.metadata else None,
+                "metadata": metadata,
                 "images": photo.references,
                 "text_hash": text_hash,
                 "image_hash": photo.hash,
