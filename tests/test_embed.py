@@ -29,7 +29,7 @@ from vitrina.pipelines import space as space_module
 from vitrina.pipelines.build import build_index
 from vitrina.pipelines.embed import embed
 from vitrina.pipelines.neighbours import Index
-from vitrina.pipelines.space import EmbedOptions
+from vitrina.pipelines.options import EmbedOptions
 from vitrina.store.local import LocalFiles
 from vitrina.store.store import Store
 from vitrina.types import Features, Modality

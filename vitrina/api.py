@@ -88,7 +88,7 @@ def embed(
     Raises EncoderError, StoreError, TooManyFailuresError.
     """
     from vitrina.pipelines.embed import embed as run
-    from vitrina.pipelines.space import EmbedOptions
+    from vitrina.pipelines.options import EmbedOptions
 
     if dtype not in (None, "float16", "float32"):
         raise CatalogueError(f"vectors are kept as float16 or float32, not {dtype!r}")
@@ -273,7 +273,7 @@ def verify(
 
     Raises StoreError if there is no store, or none of its commits is whole.
     """
-    from vitrina.store.verify import repair as mend
+    from vitrina.store.repair import repair as mend
     from vitrina.store.verify import verify as run
 
     opened = Store.open(store, create=False, damaged_too=True, options=options)

@@ -16,7 +16,7 @@ from vitrina.errors import CatalogueError
 from vitrina.pipelines.build import build_index
 from vitrina.pipelines.classify import ClassifyOptions, ClassifyReport, classify_to
 from vitrina.pipelines.embed import EmbedReport, embed
-from vitrina.pipelines.space import EmbedOptions
+from vitrina.pipelines.options import EmbedOptions
 from vitrina.pipelines.train import TrainOptions, TrainReport, train
 from vitrina.store.space import read_errors
 from vitrina.store.store import Store

@@ -14,7 +14,8 @@ from vitrina.errors import EncoderError
 from vitrina.pipelines.encoders import Encoder, known_space, load_if_named
 from vitrina.pipelines.ingest import Ingested, IngestOptions, ingest
 from vitrina.pipelines.memory import give_back
-from vitrina.pipelines.space import EmbedOptions, SpaceJob, SpaceReport, check_dtype
+from vitrina.pipelines.options import EmbedOptions
+from vitrina.pipelines.space import SpaceJob, SpaceReport, check_dtype
 from vitrina.store.space import ERRORS_SCHEMA, error_row
 from vitrina.store.store import Store
 from vitrina.store.writer import Writer

@@ -20,44 +20,16 @@ from vitrina.errors import StoreError, TooManyFailuresError
 from vitrina.pipelines.encoders import Encoder, encoder_for, encoder_of, known_space
 from vitrina.pipelines.ingest import Ingested, Unreadable
 from vitrina.pipelines.memory import give_back
+from vitrina.pipelines.options import DTYPE, EmbedOptions
 from vitrina.pipelines.progress import Meter
 from vitrina.store import layout
 from vitrina.store.manifest import FileEntry, Manifest
-from vitrina.store.plan import SHARD_ROWS, first_positions, plan_shards
+from vitrina.store.plan import first_positions, plan_shards
 from vitrina.store.shards import array_to_hashes, write_shard
 from vitrina.store.space import ERRORS_SCHEMA, Space, error_row, failed, read_errors
 from vitrina.store.store import Store
 from vitrina.store.writer import Writer
 from vitrina.types import Codes, Mask, Modality, Vectors
-
-DTYPE = "float16"
-"""How vectors are kept: heads are as good on it as on float32, in half the space."""
-
-
-@dataclass(frozen=True)
-class EmbedOptions:
-    """How to embed.
-
-    text, image: model names, "none" to leave a modality out, None for what the store remembers
-    and else the defaults. dtype: "float16" or "float32", how vectors are kept; None for what
-    the space has, float16 for a new one. shard_rows: rows
-    of a shard at most. max_failures: the share of the planned products that may fail. prune:
-    drop the products that the catalogue does not mention. retry_failed: try again what failed.
-    rehash: read photos again whose files look unchanged. refit: fit `lexical` and `thumbnail`
-    anew. seed: for fitting. quiet: print no progress.
-    """
-
-    text: str | None = None
-    image: str | None = None
-    dtype: str | None = None
-    shard_rows: int = SHARD_ROWS
-    max_failures: float = 0.05
-    prune: bool = False
-    retry_failed: bool = False
-    rehash: bool = False
-    refit: bool = False
-    seed: int = 0
-    quiet: bool = True
 
 
 @dataclass

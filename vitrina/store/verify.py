@@ -1,33 +1,26 @@
-"""Whether every byte of a store is right, and going on without the files that are not."""
+"""Whether every byte of a store is right."""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from vitrina.errors import StoreError
 from vitrina.ids import IdSet
 from vitrina.parallel import map_ahead
 from vitrina.store import layout
+from vitrina.store.contents import faults_of
 from vitrina.store.files import Files, to_json
 from vitrina.store.history import numbers, read_manifest
 from vitrina.store.manifest import FileEntry, FolderEntry, Manifest, SpaceEntry
 from vitrina.store.products import Products
-from vitrina.store.shards import array_keys, hashes_to_array, matrix_of
+from vitrina.store.shards import array_keys
 from vitrina.store.space import Space, failed, read_errors
 from vitrina.store.store import Store
 from vitrina.types import Mask
-
-TOLERANCE = {"float16": 2e-3, "float32": 1e-5}
-"""How far a vector's length may be from 1, by the rounding of its numbers."""
-
-_HASH = "^[0-9a-f]{32}$"
 
 DROP = "`vitrina verify STORE --repair` leaves it out"
 AGAIN = "then `vitrina embed` redoes what it held"
@@ -77,49 +70,6 @@ def verify(store: Store) -> VerifyReport:
     store: opened with `damaged_too`, so that a damaged manifest is found and not raised.
     """
     return _Check(store).run()
-
-
-def repair(store: Store, report: VerifyReport) -> VerifyReport:
-    """Make a commit without what `report` found damaged or missing, so that work can go on.
-
-    Damaged manifests are deleted: the store goes back to the newest whole commit. Products and
-    vectors that were lost are embedded again by the next `vitrina embed` of their catalogue.
-    Raises StoreLockedError if another process writes, StoreError if no commit is whole.
-    """
-    broken = {problem.file for problem in report.problems if problem.repairable}
-    with store.writer("verify", damaged_too=True) as writer:
-        manifest = without(store.manifest, broken)
-        writer.commit(manifest)
-        # Older commits may name the same files; nobody can go back to them.
-        writer.tidy(1)
-    report.repaired = sorted(broken)
-    return report
-
-
-def without(manifest: Manifest, broken: set[str]) -> Manifest:
-    """The manifest without some files. A folder goes whole; a space goes with its encoder."""
-
-    def whole(folder: FolderEntry | None) -> bool:
-        return folder is None or not broken.intersection(file.path for file in folder.files)
-
-    spaces: dict[str, SpaceEntry] = {}
-    for name, space in manifest.spaces.items():
-        if whole(space.encoder):
-            shards = tuple(shard for shard in space.shards if shard.path not in broken)
-            gone = space.errors is None or space.errors.path in broken
-            spaces[name] = replace(space, shards=shards, errors=None if gone else space.errors)
-    models = {name: folder for name, folder in manifest.models.items() if whole(folder)}
-    rejected = manifest.rejected
-    return replace(
-        manifest,
-        products=tuple(part for part in manifest.products if part.path not in broken),
-        rejected=None if rejected is None or rejected.path in broken else rejected,
-        spaces=spaces,
-        active={mode: name for mode, name in manifest.active.items() if name in spaces},
-        indexes={name: folder for name, folder in manifest.indexes.items() if whole(folder)},
-        models=models,
-        model=manifest.model if manifest.model in models else next(iter(models), None),
-    )
 
 
 class _Check:
@@ -188,7 +138,7 @@ class _Check:
             return None, [Problem(name, "missing", way)]
         except OSError as err:
             return None, [Problem(name, f"can't be read ({err.strerror or err})", way)]
-        return len(content), [Problem(name, what, way) for what in _wrong(content, entry, space)]
+        return len(content), [Problem(name, what, way) for what in faults_of(content, entry, space)]
 
     def _read(self, name: str) -> pa.Buffer:
         try:
@@ -296,68 +246,6 @@ class _Check:
 
 def _paths(folder: FolderEntry | None) -> set[str]:
     return {file.path for file in folder.files} if folder else set()
-
-
-def _wrong(content: pa.Buffer, entry: FileEntry, space: SpaceEntry | None) -> list[str]:
-    """What is wrong with a file. space: of a shard; None for any other file."""
-    if len(content) != entry.bytes:
-        return [f"{len(content)} bytes instead of {entry.bytes}"]
-    if hashlib.sha256(content).hexdigest() != entry.sha256:
-        return ["its checksum does not fit: bytes were changed"]
-    if not entry.path.endswith(".parquet") or not entry.rows:
-        return []
-    try:
-        table = pq.ParquetFile(pa.BufferReader(content))
-        rows = table.metadata.num_rows
-        if rows != entry.rows:
-            return [f"{rows} rows instead of {entry.rows}"]
-        return _faults(table.read(), space) if space is not None else []
-    except (pa.ArrowException, OSError) as err:
-        return [f"can't be read as Parquet ({str(err).splitlines()[0]})"]
-
-
-def _faults(table: pa.Table, space: SpaceEntry) -> list[str]:
-    """What is wrong with a shard's rows."""
-    names = ["product_id", "content_hash", "embedding"]
-    if table.column_names != names:
-        return [f"its columns are {', '.join(table.column_names)}, not {', '.join(names)}"]
-    dim, dtype = space.card["dim"], space.card["dtype"]
-    kind = table.schema.field("embedding").type
-    if not pa.types.is_fixed_size_list(kind) or kind.list_size != dim:
-        return [f"its vectors are {kind}, not {dim} numbers each"]
-    if kind.value_type != {"float16": pa.float16(), "float32": pa.float32()}[dtype]:
-        # Arrow calls float32 "float".
-        return [f"its numbers are {np.dtype(kind.value_type.to_pandas_dtype())}, not {dtype}"]
-    ids, hashes = (table.schema.field(name).type for name in names[:2])
-    if ids not in (pa.int64(), pa.string()) or hashes != pa.string():
-        return [f"its ids are {ids} and its hashes {hashes}, not int64 or string and string"]
-    if any(table.column(name).null_count for name in names):
-        return ["a row lacks its id, its hash or its vector"]
-    if not pc.all(pc.match_substring_regex(table.column("content_hash"), _HASH)).as_py():
-        return ["a content hash is not 32 hexadecimal digits"]
-    faults = []
-    vectors = matrix_of(table.column("embedding").combine_chunks())
-    keys = array_keys(table.column("product_id").combine_chunks())
-    pairs = np.column_stack(
-        [keys, hashes_to_array(table.column("content_hash")).view(np.uint64).reshape(-1, 2)]
-    )
-    twice = len(pairs) - len(np.unique(pairs, axis=0))
-    if twice:
-        faults.append(f"{twice} rows stand in it twice")
-    endless, long = 0, 0
-    for start in range(0, len(vectors), 4096):
-        block = vectors[start : start + 4096].astype(np.float32)
-        finite = np.isfinite(block).all(axis=1)
-        endless += int((~finite).sum())
-        lengths = np.linalg.norm(block[finite], axis=1)
-        # All zero is what an encoder gives for content it knows nothing of.
-        off = (np.abs(lengths - 1) > TOLERANCE[dtype]) & (lengths > 0)
-        long += int(off.sum())
-    if endless:
-        faults.append(f"{endless} vectors hold numbers that are not finite")
-    if long:
-        faults.append(f"{long} vectors are not of length 1")
-    return faults
 
 
 def _live_rows(space: Space, products: Products) -> tuple[int, Mask]:

@@ -1,0 +1,36 @@
+"""What an embedding is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vitrina.store.plan import SHARD_ROWS
+
+DTYPE = "float16"
+"""How vectors are kept: heads are as good on it as on float32, in half the space."""
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """How to embed.
+
+    text, image: model names, "none" to leave a modality out, None for what the store remembers
+    and else the defaults. dtype: "float16" or "float32", how vectors are kept; None for what
+    the space has, float16 for a new one. shard_rows: rows
+    of a shard at most. max_failures: the share of the planned products that may fail. prune:
+    drop the products that the catalogue does not mention. retry_failed: try again what failed.
+    rehash: read photos again whose files look unchanged. refit: fit `lexical` and `thumbnail`
+    anew. seed: for fitting. quiet: print no progress.
+    """
+
+    text: str | None = None
+    image: str | None = None
+    dtype: str | None = None
+    shard_rows: int = SHARD_ROWS
+    max_failures: float = 0.05
+    prune: bool = False
+    retry_failed: bool = False
+    rehash: bool = False
+    refit: bool = False
+    seed: int = 0
+    quiet: bool = True

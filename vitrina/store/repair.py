@@ -1,0 +1,52 @@
+"""Going on without the files of a store that are damaged or missing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vitrina.store.manifest import FolderEntry, Manifest, SpaceEntry
+from vitrina.store.store import Store
+from vitrina.store.verify import VerifyReport
+
+
+def repair(store: Store, report: VerifyReport) -> VerifyReport:
+    """Make a commit without what `report` found damaged or missing, so that work can go on.
+
+    Damaged manifests are deleted: the store goes back to the newest whole commit. Products and
+    vectors that were lost are embedded again by the next `vitrina embed` of their catalogue.
+    Raises StoreLockedError if another process writes, StoreError if no commit is whole.
+    """
+    broken = {problem.file for problem in report.problems if problem.repairable}
+    with store.writer("verify", damaged_too=True) as writer:
+        manifest = without(store.manifest, broken)
+        writer.commit(manifest)
+        # Older commits may name the same files; nobody can go back to them.
+        writer.tidy(1)
+    report.repaired = sorted(broken)
+    return report
+
+
+def without(manifest: Manifest, broken: set[str]) -> Manifest:
+    """The manifest without some files. A folder goes whole; a space goes with its encoder."""
+
+    def whole(folder: FolderEntry | None) -> bool:
+        return folder is None or not broken.intersection(file.path for file in folder.files)
+
+    spaces: dict[str, SpaceEntry] = {}
+    for name, space in manifest.spaces.items():
+        if whole(space.encoder):
+            shards = tuple(shard for shard in space.shards if shard.path not in broken)
+            gone = space.errors is None or space.errors.path in broken
+            spaces[name] = replace(space, shards=shards, errors=None if gone else space.errors)
+    models = {name: folder for name, folder in manifest.models.items() if whole(folder)}
+    rejected = manifest.rejected
+    return replace(
+        manifest,
+        products=tuple(part for part in manifest.products if part.path not in broken),
+        rejected=None if rejected is None or rejected.path in broken else rejected,
+        spaces=spaces,
+        active={mode: name for mode, name in manifest.active.items() if name in spaces},
+        indexes={name: folder for name, folder in manifest.indexes.items() if whole(folder)},
+        models=models,
+        model=manifest.model if manifest.model in models else next(iter(models), None),
+    )
