@@ -29,7 +29,7 @@ if largest_file is not None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
 from vitrina import cli
-from vitrina.pipelines import embed, encoders, space
+from vitrina.pipelines import embed, encoders, options, space
 from vitrina.store.manifest import Manifest
 
 def announce(owner, name, stage):
@@ -44,7 +44,7 @@ announce(encoders, "_fit", lambda products, catalogue, modality, seed: f"fitting
 announce(space.SpaceJob, "_embed", lambda job, *_: f"embedding {job._modality}")
 announce(Manifest, "with_active", lambda manifest, modality, name: f"ending {modality}")
 announce(cli.embed, "show", lambda *_: "leaving")
-space.EmbedOptions = functools.partial(space.EmbedOptions, shard_rows=shard_rows)
+options.EmbedOptions = functools.partial(options.EmbedOptions, shard_rows=shard_rows)
 sys.argv[0] = "vitrina"
 cli.main()
 """

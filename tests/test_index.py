@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import faiss
 import numpy as np
@@ -366,3 +367,9 @@ def test_fingerprints_guard_the_index(folder):
         index.check({TEXT: "zzzz"})
     with pytest.raises(FingerprintError, match="no image vectors, only text"):
         index.check({TEXT: "aaaa", IMAGE: "bbbb"})
+
+
+def test_a_disk_that_is_full_at_the_last_byte_is_noticed():
+    built = build_flat(text_only(random_units(3, 4)), pa.array([1, 2, 3]), weights=(1.0,))
+    with pytest.raises(OSError, match="No space left on device"):
+        build._write(built.index, Path("/dev/full"))

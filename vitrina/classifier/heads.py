@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from vitrina.errors import StoreError
 from vitrina.types import Floats, HeadKind, Mask
@@ -99,10 +99,9 @@ class Head(torch.nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write `head.safetensors`; the shape goes into `model.json` with the rest."""
-        save_file(
-            {name: tensor.contiguous() for name, tensor in self.state_dict().items()},
-            folder / "head.safetensors",
-        )
+        tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        # As bytes first: a full disk is then an OSError like any other.
+        (folder / "head.safetensors").write_bytes(save(tensors))
 
     @classmethod
     def load(cls, folder: Path, shape: HeadShape) -> Head:

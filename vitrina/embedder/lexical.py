@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.preprocessing import normalize
 
@@ -103,7 +103,8 @@ class Lexical:
 
     def save(self, folder: Path) -> None:
         """Write `lexical.safetensors`."""
-        save_file(self._arrays, folder / "lexical.safetensors")
+        # As bytes first: a full disk is then an OSError like any other.
+        (folder / "lexical.safetensors").write_bytes(save(self._arrays))
 
     @classmethod
     def load(cls, folder: Path) -> Lexical:

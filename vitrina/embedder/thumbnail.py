@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image as Pillow
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from skimage.color import rgb2lab
 from skimage.feature import hog
 
@@ -93,7 +93,8 @@ class Thumbnail:
     def save(self, folder: Path) -> None:
         """Write `thumbnail.safetensors`."""
         arrays = {"mean": self._mean, "components": self._components}
-        save_file(arrays, folder / "thumbnail.safetensors")
+        # As bytes first: a full disk is then an OSError like any other.
+        (folder / "thumbnail.safetensors").write_bytes(save(arrays))
 
     @classmethod
     def load(cls, folder: Path) -> Thumbnail:

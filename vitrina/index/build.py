@@ -116,7 +116,7 @@ def write_index(
         "build_seconds": round(built.seconds, 3),
     }
     with making_folder(folder) as temporary:
-        faiss.write_index(built.index, str(temporary / INDEX_FILE))
+        _write(built.index, temporary / INDEX_FILE)
         table = pa.table({"product_id": built.ids})
         pq.write_table(table, temporary / IDS_FILE, compression="zstd")
         files = [temporary / INDEX_FILE, temporary / IDS_FILE]
@@ -124,6 +124,12 @@ def write_index(
         card["sha256"] = {file.name: checksum(file) for file in files}
         write_json(temporary / CARD_FILE, card)
     return card
+
+
+def _write(index: faiss.Index, path: Path) -> None:
+    # FAISS takes no notice when the last of a file does not fit on the disk.
+    with path.open("wb") as file:
+        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
 
 
 def _blocks(gathered: Gathered, weights: Sequence[float]) -> Iterator[tuple[Codes, Vectors]]:
