@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test check lint types tests bench lock clean
+.PHONY: help demo test slow check lint types tests bench lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -29,7 +29,10 @@ demo: $(READY)  ## the whole main job on the built-in sample, offline
 test: tests  ## the test suite
 
 tests: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+slow: $(READY)  ## the tests that take minutes: kill -9, full disks, the demo
+	$(BIN)/python -m pytest -m slow
 
 check: lint types tests  ## lint, types and tests
 
@@ -46,6 +49,7 @@ bench: $(READY)  ## the benchmarks that need no data of yours
 	$(BIN)/python benchmarks/catalogue.py build/bench/catalogue/train.parquet \
 		--test build/bench/catalogue/test.parquet \
 		--images build/bench/catalogue/images.zip --work build/bench/work
+	$(BIN)/python benchmarks/store.py --work build/bench/store
 
 lock:  ## resolve pyproject.toml anew into requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -29,8 +29,7 @@ SPACE = {
         "'shelf/spaces/text-lexical/part-*.parquet'\")"
     ),
     "datasets": (
-        'datasets.load_dataset("parquet", '
-        'data_files="shelf/spaces/text-lexical/part-*.parquet", split="train")'
+        'datasets.Dataset.from_parquet(sorted(glob("shelf/spaces/text-lexical/part-*.parquet")))'
     ),
     "pyarrow": 'pq.read_table(sorted(glob("shelf/spaces/text-lexical/part-*.parquet")))',
 }

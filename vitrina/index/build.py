@@ -129,7 +129,8 @@ def write_index(
 def _write(index: faiss.Index, path: Path) -> None:
     # FAISS takes no notice when the last of a file does not fit on the disk.
     with path.open("wb") as file:
-        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
+        writer = faiss.PyCallbackIOWriter(file.write)  # type: ignore[attr-defined]
+        faiss.write_index(index, writer)
 
 
 def _blocks(gathered: Gathered, weights: Sequence[float]) -> Iterator[tuple[Codes, Vectors]]:
