@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from vitrina.data.product import Product
@@ -25,6 +25,11 @@ class Photographed:
     reason: str = ""
     tried: bool = False
 
+    @property
+    def unread(self) -> bool:
+        """Whether it was found and not read yet."""
+        return bool(self.references) and self.hash is None and not self.reason
+
 
 NO_PHOTO = Photographed()
 
@@ -40,12 +45,14 @@ class PhotoHasher:
         self, products: Sequence[Product], known: Sequence[Photographed]
     ) -> Iterator[Photographed]:
         """The photos of each product, in order. known: what was known of them before."""
-        found: Iterable[Photographed] = map(self._find, products, known)
-        if self._source.workers > 1:
-            # Finding asks for names alone: all of them first, so that reading has no gaps.
-            found = list(found)
-        # A column of bytes is read along with its rows, so there each is read as it is found.
-        return map_ahead(self._read, found, self._source.workers)
+        if self._source.workers == 1:
+            # A column of bytes is read along with its rows: each photo as it is found.
+            return map(self._read, map(self._find, products, known))
+        # Finding asks for names alone: all of them first, so that reading has no gaps.
+        found = list(map(self._find, products, known))
+        unread = (photo for photo in found if photo.unread)
+        read = map_ahead(self._read, unread, self._source.workers)
+        return (next(read) if photo.unread else photo for photo in found)
 
     def _find(self, product: Product, known: Photographed) -> Photographed:
         references = self._source.references(product)
@@ -57,11 +64,11 @@ class PhotoHasher:
             parts = (f"{name}\0{sign}" for name, sign in zip(references, stamps, strict=True))
             stamp = content_hash("\n".join(parts).encode("utf-8", "surrogatepass"))
         if stamp is not None and stamp == known.stamp and (known.hash or known.reason):
-            return replace(known, references=references)
+            return Photographed(references, known.hash, stamp, known.reason)
         return Photographed(references, None, stamp)
 
     def _read(self, photo: Photographed) -> Photographed:
-        if photo.hash or photo.reason or not photo.references:
+        if not photo.unread:
             return photo
         hashes: dict[str, str] = {}
         reason = ""
