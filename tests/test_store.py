@@ -1,5 +1,7 @@
 import errno
 import json
+import os
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +18,7 @@ from vitrina.store import layout
 from vitrina.store import products as products_module
 from vitrina.store.gather import gather
 from vitrina.store.manifest import FileEntry, FolderEntry, Manifest, SpaceEntry
+from vitrina.store.owner import Owner
 from vitrina.store.products import ProductWriter, content_hash, schema
 from vitrina.store.shards import array_to_hashes, hashes_to_array, write_shard
 from vitrina.store.space import ERRORS_SCHEMA, error_row, failed
@@ -383,6 +386,30 @@ def test_a_second_writer_is_refused_until_the_first_is_killed(store):
     with store.writer("train"):
         assert store.manifest.sequence == 1
     assert not (root(store) / ".lock-owner.json").exists()
+
+
+def test_after_a_writer_on_another_machine_that_was_not_seen_to_end_a_commit_comes_first(store):
+    add_model(store, "first")
+    here = Owner.me("embed")
+    for host, sequence in ((here.host, 1), ("elsewhere", 2)):
+        left = replace(here, host=host, pid=2**30)
+        (root(store) / ".lock-owner.json").write_text(json.dumps(left.to_json()))
+        with store.writer("train"):
+            # On this machine the lock tells that it ended; elsewhere it might still commit.
+            assert store.manifest.sequence == sequence
+    assert Store.open(store.place).manifest.models.keys() == {"first"}
+
+
+def test_an_owner_is_known_to_have_ended_only_on_its_own_machine():
+    me = Owner.me("embed")
+    assert str(me) == f"`vitrina embed` (process {os.getpid()} on {socket.gethostname()})"
+    assert Owner.from_json(json.loads(json.dumps(me.to_json()))) == me
+    assert not me.ended(me)
+    # Another process has the number by now, or none has.
+    assert replace(me, started="1").ended(me)
+    assert replace(me, pid=2**30).ended(me)
+    assert not replace(me, pid=2**30, host="elsewhere").ended(me)
+    assert not replace(me, pid=2**30, boot="another").ended(me)
 
 
 def test_a_second_writer_of_the_same_process_is_refused(store):
