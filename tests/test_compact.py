@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stopping import stopping_at
 from test_embed import (
     BLUE,
     FIRST,
@@ -20,7 +21,6 @@ from test_embed import (
     SECOND,
     STUBS,
     TEXT,
-    Killed,
     all_files,
     catalogue_of,
     data_files,
@@ -35,7 +35,6 @@ from test_store import put_products, put_space, row, units
 from vitrina import api, cli
 from vitrina.errors import StoreError
 from vitrina.store.compact import piece_sizes
-from vitrina.store.local import LocalFiles
 from vitrina.store.plan import plan_merges
 from vitrina.store.store import Store
 
@@ -327,14 +326,12 @@ def test_other_readers_see_no_row_twice(shelf):
 
 # -- killed ---------------------------------------------------------------------------------------
 
-CHANGES = ("publish", "create", "write", "move", "delete")
-
 
 @pytest.mark.parametrize(
     ("keep", "after"), [(1, False), (1, True), (3, True)], ids=["before-1", "after-1", "after-3"]
 )
 def test_a_compaction_stopped_at_any_change_leaves_every_vector_and_is_finished_later(
-    shelf, tmp_path, monkeypatch, keep, after
+    shelf, tmp_path, keep, after
 ):
     before = vectors_by_id(shelf)
     whole = shutil.copytree(shelf, tmp_path / "whole")
@@ -342,38 +339,15 @@ def test_a_compaction_stopped_at_any_change_leaves_every_vector_and_is_finished_
     expected = all_files(whole)
     changes = 0
     while True:
-        path, left = shutil.copytree(shelf, tmp_path / f"shelf{changes}"), [changes]
-
-        def stopping(method, left=left):
-            def change(self, *arguments):
-                if left[0] == 0 and not after:
-                    left[0] -= 1
-                    raise Killed
-                # A killed process cleans nothing up.
-                if left[0] >= 0:
-                    method(self, *arguments)
-                    left[0] -= 1
-                if left[0] == -1 and after:
-                    left[0] -= 1
-                    raise Killed
-
-            return change
-
-        with monkeypatch.context() as patch:
-            for name in CHANGES:
-                patch.setattr(LocalFiles, name, stopping(getattr(LocalFiles, name)))
-            patch.setattr(LocalFiles, "_remove_leftovers", lambda _: None)
-            try:
-                api.compact(Store.open(path), keep=keep)
-                stopped = False
-            except Killed:
-                stopped = True
+        path = shutil.copytree(shelf, tmp_path / f"shelf{changes}")
+        with stopping_at(changes, after=after) as stop:
+            api.compact(Store.open(path), keep=keep)
         assert vectors_by_id(path) == before, f"stopped at change {changes}"
         assert api.verify(path).ok, f"stopped at change {changes}"
         api.compact(Store.open(path), keep=keep)
         assert all_files(path) == expected, f"stopped at change {changes}"
         assert vectors_by_id(path) == before, f"stopped at change {changes}"
-        if not stopped:
+        if not stop.happened:
             break
         changes += 1
     # Two shards and a manifest are put, nine shards leave; the oldest manifest is deleted.

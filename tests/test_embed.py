@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from catalogue_files import jsonl
 from PIL import Image
+from stopping import Killed, stopping_at
 
 from vitrina.data.catalogue import Catalogue
 from vitrina.embedder.base import EncoderCard, normalise
@@ -30,7 +31,6 @@ from vitrina.pipelines.build import build_index
 from vitrina.pipelines.embed import embed
 from vitrina.pipelines.neighbours import Index
 from vitrina.pipelines.options import EmbedOptions
-from vitrina.store.local import LocalFiles
 from vitrina.store.store import Store
 from vitrina.types import Features, Modality
 
@@ -624,18 +624,14 @@ def test_a_catalogue_that_does_not_fit_changes_nothing(tmp_path):
 # -- killed and resumed ---------------------------------------------------------------------------
 
 
-class Killed(BaseException):
-    """What no `except Exception` swallows."""
-
-
-def _rows(count):
+def goods(count):
     return [(at, f"т{at % 17}", at % 3, photo(at % 13, 0, 0)) for at in range(count)]
 
 
 @pytest.mark.usefixtures("stubs")
 @pytest.mark.parametrize("call", [1, 2, 5, 6, 9])
 def test_a_run_stopped_at_a_shard_and_resumed_gives_the_same_bytes(tmp_path, monkeypatch, call):
-    catalogue = catalogue_of(tmp_path / "a", [*_rows(14), *((20, "я", 1, BROKEN),)])
+    catalogue = catalogue_of(tmp_path / "a", [*goods(14), *((20, "я", 1, BROKEN),)])
     run(tmp_path / "whole", catalogue)
     write, calls = space_module.write_shard, []
 
@@ -653,9 +649,6 @@ def test_a_run_stopped_at_a_shard_and_resumed_gives_the_same_bytes(tmp_path, mon
     assert all_files(tmp_path / "resumed") == all_files(tmp_path / "whole")
 
 
-CHANGES = ("publish", "create", "write", "move", "delete")
-
-
 @pytest.mark.usefixtures("stubs")
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_an_update_stopped_at_any_change_and_resumed_gives_the_same_bytes(
@@ -669,37 +662,14 @@ def test_an_update_stopped_at_any_change_and_resumed_gives_the_same_bytes(
     expected, data = all_files(tmp_path / "whole"), data_files(tmp_path / "whole")
     changes = 0
     while True:
-        path, left = tmp_path / f"shelf{changes}", [changes]
+        path = tmp_path / f"shelf{changes}"
         run(path, first)
-
-        def stopping(method, left=left):
-            def change(self, *arguments):
-                if left[0] == 0 and not after:
-                    left[0] -= 1
-                    raise Killed
-                # A killed process cleans nothing up.
-                if left[0] >= 0:
-                    method(self, *arguments)
-                    left[0] -= 1
-                if left[0] == -1 and after:
-                    left[0] -= 1
-                    raise Killed
-
-            return change
-
-        with monkeypatch.context() as patch:
-            for name in CHANGES:
-                patch.setattr(LocalFiles, name, stopping(getattr(LocalFiles, name)))
-            patch.setattr(LocalFiles, "_remove_leftovers", lambda _: None)
-            try:
-                run(path, second)
-                stopped = False
-            except Killed:
-                stopped = True
+        with stopping_at(changes, after=after) as stop:
+            run(path, second)
         run(path, second)
         assert data_files(path) == data, f"stopped at change {changes}"
         assert all_files(path) == expected, f"stopped at change {changes}"
-        if not stopped:
+        if not stop.happened:
             break
         changes += 1
     # A part of the products and a manifest, then shards, errors and manifests of two spaces.
@@ -721,7 +691,7 @@ space_module.write_shard = half
 folder = Path(sys.argv[2])
 images = folder / "images"
 run(
-    Path(sys.argv[3]),
+    sys.argv[3],
     Catalogue.read(folder / "goods.jsonl", images=images, image_template="{product_id}.png"),
 )
 """
@@ -729,7 +699,7 @@ run(
 
 @pytest.mark.usefixtures("stubs")
 def test_a_run_killed_by_the_system_and_resumed_gives_the_same_bytes(tmp_path):
-    catalogue = catalogue_of(tmp_path / "a", _rows(14))
+    catalogue = catalogue_of(tmp_path / "a", goods(14))
     run(tmp_path / "whole", catalogue)
     here = str(Path(__file__).parent)
     command = [sys.executable, "-c", VICTIM, here, str(tmp_path / "a"), str(tmp_path / "shelf")]

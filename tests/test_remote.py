@@ -14,7 +14,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_embed import BUILT_IN, FIRST, SECOND, all_files, catalogue_of, run, use_stubs
+from test_embed import (
+    BUILT_IN,
+    FIRST,
+    SECOND,
+    VICTIM,
+    all_files,
+    catalogue_of,
+    goods,
+    run,
+    use_stubs,
+)
 
 from vitrina import api, cli
 from vitrina.data.catalogue import Catalogue
@@ -279,36 +289,10 @@ def test_a_server_that_ignores_the_condition_is_refused(bucket, monkeypatch):
 
 # -- killed, cut off ------------------------------------------------------------------------------
 
-VICTIM = """
-import os, signal, sys
-sys.path.insert(0, sys.argv[1])
-from test_embed import Catalogue, Path, run, space_module, use_stubs
-use_stubs(setattr)
-write, calls = space_module.write_shard, []
-def half(path, *arguments):
-    calls.append(path)
-    write(path, *arguments)
-    if len(calls) == 4:
-        os.kill(os.getpid(), signal.SIGKILL)
-space_module.write_shard = half
-folder = Path(sys.argv[2])
-images = folder / "images"
-run(
-    sys.argv[3],
-    Catalogue.read(folder / "goods.jsonl", images=images, image_template="{product_id}.png"),
-)
-"""
-
-
-def _rows():
-    from test_embed import _rows as rows
-
-    return rows(14)
-
 
 @pytest.mark.usefixtures("stubs")
 def test_a_run_killed_by_the_system_is_taken_over_at_once(bucket, tmp_path):
-    catalogue = catalogue_of(tmp_path / "a", _rows())
+    catalogue = catalogue_of(tmp_path / "a", goods(14))
     here = str(Path(__file__).parent)
     arguments = [sys.executable, "-c", VICTIM, here, str(tmp_path / "a"), bucket]
     ended = subprocess.run(arguments, capture_output=True, text=True, check=False)
@@ -335,7 +319,7 @@ def test_a_server_that_goes_away_is_one_line_and_the_next_run_goes_on(
 ):
     from botocore.exceptions import EndpointConnectionError
 
-    catalogue = catalogue_of(tmp_path / "a", _rows())
+    catalogue = catalogue_of(tmp_path / "a", goods(14))
     write, calls = space_module.write_shard, []
 
     async def unreachable(*_, **__):
