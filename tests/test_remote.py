@@ -155,6 +155,26 @@ def test_fetched_files_are_kept_while_they_are_live(bucket, tmp_path, stubs):
     assert stubs[Modality.TEXT].seen
 
 
+def test_a_part_that_did_not_change_is_not_sent_again(bucket, tmp_path, stubs, monkeypatch):
+    import s3fs
+
+    run(bucket, catalogue_of(tmp_path / "a", FIRST))
+    sent = []
+    put = s3fs.S3FileSystem._put_file
+
+    async def watched(self, source, target, **others):
+        sent.append(target)
+        return await put(self, source, target, **others)
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_put_file", watched)
+    s3fs.S3FileSystem.clear_instance_cache()
+    run(bucket, catalogue_of(tmp_path / "b", FIRST))
+    assert [name for name in sent if "/products/" in name] == []
+    run(bucket, catalogue_of(tmp_path / "c", SECOND))
+    assert len([name for name in sent if "/products/" in name]) == 1
+    assert stubs[Modality.TEXT].seen
+
+
 # -- two writers ----------------------------------------------------------------------------------
 
 

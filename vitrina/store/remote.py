@@ -144,10 +144,15 @@ class RemoteFiles:
         return Path(self._temporary.name)
 
     def publish(self, temporary: Path, name: str) -> None:
-        """Upload; an object appears whole."""
-        with self._named(name):
-            self._fs.put_file(str(temporary), self._path(name))
-        if name.startswith(SPACES):
+        """Upload; an object appears whole.
+
+        A part of the product table that did not change is there already, and is not sent again.
+        """
+        shard = name.startswith(SPACES)
+        if shard or not self._holds(name, temporary.stat().st_size):
+            with self._named(name):
+                self._fs.put_file(str(temporary), self._path(name))
+        if shard:
             temporary.unlink()
             return
         # What was just written will be read next: the product table, an index.
@@ -221,6 +226,12 @@ class RemoteFiles:
             f"{EXCLUSIVE[self._protocol]}), so commits would not be safe; update the server, or "
             "keep the store in a directory"
         )
+
+    def _holds(self, name: str, size: int) -> bool:
+        try:
+            return self.size(name) == size
+        except FileNotFoundError:
+            return False
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root
