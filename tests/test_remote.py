@@ -158,7 +158,8 @@ def test_fetched_files_are_kept_while_they_are_live(bucket, tmp_path, stubs):
 def test_a_part_that_did_not_change_is_not_sent_again(bucket, tmp_path, stubs, monkeypatch):
     import s3fs
 
-    run(bucket, catalogue_of(tmp_path / "a", FIRST))
+    catalogue = catalogue_of(tmp_path / "a", FIRST)
+    run(bucket, catalogue)
     sent = []
     put = s3fs.S3FileSystem._put_file
 
@@ -168,7 +169,7 @@ def test_a_part_that_did_not_change_is_not_sent_again(bucket, tmp_path, stubs, m
 
     monkeypatch.setattr(s3fs.S3FileSystem, "_put_file", watched)
     s3fs.S3FileSystem.clear_instance_cache()
-    run(bucket, catalogue_of(tmp_path / "b", FIRST))
+    run(bucket, catalogue)
     assert [name for name in sent if "/products/" in name] == []
     run(bucket, catalogue_of(tmp_path / "c", SECOND))
     assert len([name for name in sent if "/products/" in name]) == 1
