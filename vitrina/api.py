@@ -261,7 +261,11 @@ def describe(store: Store) -> dict[str, Any]:
 
 
 def verify(
-    store: str | Path, *, repair: bool = False, options: dict[str, Any] | None = None
+    store: str | Path,
+    *,
+    repair: bool = False,
+    options: dict[str, Any] | None = None,
+    quiet: bool = True,
 ) -> VerifyReport:
     """Check every byte of a store against its commits.
 
@@ -270,32 +274,42 @@ def verify(
         repair: leave out what is damaged or missing, so that work can go on; the next `embed`
             of the catalogue redoes it.
         options: for fsspec, of a URL.
+        quiet: print no progress.
 
     Raises StoreError if there is no store, or none of its commits is whole.
     """
+    from vitrina.pipelines.progress import Meter
     from vitrina.store.repair import repair as mend
     from vitrina.store.verify import verify as run
 
     opened = Store.open(store, create=False, damaged_too=True, options=options)
-    report = run(opened)
+    files = sum(1 for _ in opened.manifest.files())
+    with Meter("verifying", files, unit="files", quiet=quiet) as meter:
+        report = run(opened, meter.advance)
     return mend(opened, report) if repair and not report.ok else report
 
 
-def compact(store: Store, *, keep: int = 3, rows: int = 32_768) -> CompactReport:
+def compact(
+    store: Store, *, keep: int = 3, rows: int = 32_768, quiet: bool = True
+) -> CompactReport:
     """Merge small shards and drop dead rows, in one commit.
 
     Args:
         store: to rewrite; its live contents stay the same.
         keep: commits that stay readable, 3 at most; 1 frees the most.
         rows: of a merged shard at most.
+        quiet: print no progress.
 
     Raises StoreError if a shard is damaged, StoreLockedError if another process writes.
     """
+    from vitrina.pipelines.progress import Meter
     from vitrina.store.compact import compact as run
 
     if not 1 <= keep <= 3 or rows < 1:
         raise StoreError(f"1 to 3 commits are kept, not {keep}, and at least one row to a shard")
-    return run(store, keep=keep, rows=rows)
+    shards = sum(len(space.shards) for space in store.manifest.spaces.values())
+    with Meter("compacting", shards, unit="shards", quiet=quiet) as meter:
+        return run(store, keep=keep, rows=rows, progress=meter.advance)
 
 
 def vectors(store: Store, modality: str) -> Vectors:

@@ -10,6 +10,13 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+Progress = Callable[[int], None]
+"""Told how many more units of work are done."""
+
+
+def unwatched(done: int) -> None:
+    """A `Progress` that nobody looks at."""
+
 
 def map_ahead(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int

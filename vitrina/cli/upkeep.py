@@ -51,7 +51,7 @@ def verify(
     """Check that every byte of a store is right."""
     from vitrina import api
 
-    report = api.verify(place_of(store, store_option), repair=repair)
+    report = api.verify(place_of(store, store_option), repair=repair, quiet=as_json)
     lines = [str(problem) for problem in report.problems]
     lines += [f"note: {note}" for note in report.notes]
     lines += [f"left out: {file}" for file in report.repaired]
@@ -78,7 +78,7 @@ def compact(
     """Merge small shards and drop rows that nothing needs any more."""
     from vitrina import api
 
-    report = api.compact(open_store(store, store_option), keep=keep, rows=rows)
+    report = api.compact(open_store(store, store_option), keep=keep, rows=rows, quiet=as_json)
     lines = [
         f"{space.space}: {space.shards_before} shards are {space.shards} now, {space.rows} rows, "
         f"{space.dropped} dropped"

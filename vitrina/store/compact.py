@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from vitrina.parallel import Progress, unwatched
 from vitrina.store import layout
 from vitrina.store.manifest import FileEntry
 from vitrina.store.plan import plan_merges
@@ -49,10 +50,17 @@ class CompactReport:
         return asdict(self)
 
 
-def compact(store: Store, *, keep: int = KEPT, rows: int = COMPACT_ROWS) -> CompactReport:
+def compact(
+    store: Store,
+    *,
+    keep: int = KEPT,
+    rows: int = COMPACT_ROWS,
+    progress: Progress = unwatched,
+) -> CompactReport:
     """Rewrite small shards and those with dead rows, in one commit; live contents stay the same.
 
     keep: commits that stay readable, the newest among them. rows: of a merged shard at most.
+    progress: called with the number of shards that were looked at since.
     Raises StoreError if a shard is damaged, StoreLockedError if another process writes.
     """
     report = CompactReport(store.place, keep)
@@ -61,7 +69,7 @@ def compact(store: Store, *, keep: int = KEPT, rows: int = COMPACT_ROWS) -> Comp
         rewritten = []
         for name in manifest.spaces:
             space = store.open_space(name)
-            after = _rewrite(store, writer.scratch, space, rows)
+            after = _rewrite(store, writer.scratch, space, rows, progress)
             rewritten.append((space, after))
         # All are put at the end, since other readers go by what lies in a folder and would see
         # rows twice until the commit.
@@ -99,7 +107,9 @@ def _publish(writer: Writer, space: Space, piece: FileEntry | _Piece) -> FileEnt
     return writer.publish(piece.path, named, piece.rows)
 
 
-def _rewrite(store: Store, scratch: Path, space: Space, rows: int) -> list[FileEntry | _Piece]:
+def _rewrite(
+    store: Store, scratch: Path, space: Space, rows: int, progress: Progress
+) -> list[FileEntry | _Piece]:
     """A space's shards: those that stay, and in between what others were merged into."""
     before = space.entry.shards
     located = space.locate(store.products)
@@ -107,6 +117,7 @@ def _rewrite(store: Store, scratch: Path, space: Space, rows: int) -> list[FileE
     number = space.entry.next_number
     after: list[FileEntry | _Piece] = []
     for group in plan_merges([shard.rows for shard in before], live.tolist(), rows):
+        progress(len(group))
         if len(group) == 1 and live[group[0]] == before[group[0]].rows:
             after.append(before[group[0]])
             continue

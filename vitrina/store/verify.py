@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from vitrina.errors import StoreError
 from vitrina.ids import IdSet
-from vitrina.parallel import map_ahead
+from vitrina.parallel import Progress, map_ahead, unwatched
 from vitrina.store import layout
 from vitrina.store.contents import faults_of
 from vitrina.store.files import Files, to_json
@@ -64,17 +64,18 @@ class VerifyReport:
         return {**asdict(self), "ok": self.ok}
 
 
-def verify(store: Store) -> VerifyReport:
+def verify(store: Store, progress: Progress = unwatched) -> VerifyReport:
     """Check a store's newest whole commit, and the files of those before it.
 
     store: opened with `damaged_too`, so that a damaged manifest is found and not raised.
+    progress: called with 1 for each file of `store.manifest.files()` that was read.
     """
-    return _Check(store).run()
+    return _Check(store, progress).run()
 
 
 class _Check:
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, progress: Progress) -> None:
+        self._store, self._progress = store, progress
         self._files: Files = store.files
         self._report = VerifyReport(store.place, store.manifest.sequence)
         self._bad: set[str] = set()
@@ -95,6 +96,7 @@ class _Check:
             self._report.bytes += size or 0
             self._report.problems.extend(found)
             self._bad.update(problem.file for problem in found)
+            self._progress(1)
         self._older(older)
         self._products()
         for name in manifest.spaces:
