@@ -575,6 +575,34 @@ def test_photos_that_cannot_be_read_end_a_run_once(tmp_path, stubs, monkeypatch)
     assert sorted(vectors_of(path, IMAGE)) == [1, 2, 3, 5, 7, 8]
 
 
+def test_what_failed_and_fails_again_ends_no_run(tmp_path, stubs):
+    path = tmp_path / "shelf"
+    rows = [(at, f"т{at}", None, photo(at, at, at)) for at in range(1, 30)]
+    catalogue = catalogue_of(tmp_path / "a", [*rows, (40, "я", None, BROKEN)])
+    options = replace(STUBS, max_failures=0.05)
+    assert run(path, catalogue, options).spaces[1].failed == 1
+    # All that is tried fails, and still it is one product of thirty.
+    report = run(path, catalogue, replace(options, retry_failed=True))
+    assert (report.spaces[1].failed, report.spaces[1].unchanged) == (1, 29)
+    assert len(stubs[IMAGE].seen) == 29
+
+
+def test_nothing_is_fitted_on_photos_that_are_not_there(tmp_path):
+    path = tmp_path / "shelf"
+    options = EmbedOptions(text="none", image="thumbnail", max_failures=1.0)
+    rows = [(1, "чай", 10, None), (2, "мыло", 11, None)]
+    with pytest.raises(EncoderError, match="no product has a photo that thumbnail could be fitted"):
+        run(path, catalogue_of(tmp_path / "a", rows), options)
+    rows = [(1, "чай", 10, BROKEN), (2, "мыло", 11, BROKEN[:-1])]
+    with pytest.raises(EncoderError, match="no photo can be decoded"):
+        run(path, catalogue_of(tmp_path / "b", rows), options)
+    with pytest.raises(EncoderError, match="no product has text that lexical could be fitted on"):
+        run(path, catalogue_of(tmp_path / "c", [(1, "", 10, None)]), EmbedOptions(text="lexical"))
+    assert dict(Store.open(path).manifest.spaces) == {}
+    report = run(path, catalogue_of(tmp_path / "d", FIRST), options)
+    assert report.spaces[0].dim > 1
+
+
 @pytest.mark.usefixtures("stubs")
 def test_rejected_rows_land_in_the_store_with_their_numbers(tmp_path):
     path = jsonl(

@@ -234,9 +234,10 @@ def test_tiny_catalogues_of_photos(count: int) -> None:
         assert vectors[0] @ vectors[1] == pytest.approx(-1, abs=1e-3)
 
 
-def test_a_catalogue_without_photos_still_gives_an_encoder() -> None:
-    encoder = Thumbnail.fit(list)
-    np.testing.assert_array_equal(encode(encoder, PHOTOS[:3]), np.zeros((3, 1)))
+def test_nothing_is_fitted_on_no_photos() -> None:
+    # It would serve every later photo with vectors of zeros.
+    with pytest.raises(EncoderError, match="no photo can be decoded"):
+        Thumbnail.fit(list)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (64, 64), (500, 3)])

@@ -18,6 +18,7 @@ from skimage.feature import hog
 
 from vitrina.embedder.base import EncoderCard, Images, load_state, normalise
 from vitrina.embedder.fingerprint import fingerprint
+from vitrina.errors import EncoderError
 from vitrina.types import Floats, Modality, Vectors
 
 if TYPE_CHECKING:
@@ -61,7 +62,10 @@ class Thumbnail:
 
     @classmethod
     def fit(cls, images: Images, *, dim: int = DIM) -> Thumbnail:
-        """Learn the components from a catalogue's images, in one pass."""
+        """Learn the components from a catalogue's images, in one pass.
+
+        Raises EncoderError if there is none that can be decoded.
+        """
         total: Any = 0.0
         count = 0
         products: Any = 0.0
@@ -71,8 +75,10 @@ class Thumbnail:
             products = products + block.T @ block
             count += len(block)
         if not count:
-            width = len(describe(Pillow.new("RGB", (1, 1))))
-            return cls(np.zeros(width, np.float32), np.zeros((width, 1), np.float32))
+            raise EncoderError(
+                "no photo can be decoded, so thumbnail has nothing to be fitted on; mend the "
+                "photos, or use --image-model none"
+            )
         mean = total / count
         values, vectors = np.linalg.eigh(products / count - np.outer(mean, mean))
         leading = np.argsort(-values, kind="stable")[: min(dim, count, len(values))]

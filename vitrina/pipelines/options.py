@@ -16,11 +16,11 @@ class EmbedOptions:
 
     text, image: model names, "none" to leave a modality out, None for what the store remembers
     and else the defaults. dtype: "float16" or "float32", how vectors are kept; None for what
-    the space has, float16 for a new one. shard_rows: rows
-    of a shard at most. max_failures: the share of the planned products that may fail. prune:
-    drop the products that the catalogue does not mention. retry_failed: try again what failed.
-    rehash: read photos again whose files look unchanged. refit: fit `lexical` and `thumbnail`
-    anew. seed: for fitting. quiet: print no progress.
+    the space has, float16 for a new one. shard_rows: rows of a shard at most. max_failures: the
+    share of the catalogue's products that may fail in this run. prune: drop the products that the
+    catalogue does not mention. retry_failed: try again what failed. rehash: read photos again
+    whose files look unchanged. refit: fit `lexical` and `thumbnail` anew. seed: for fitting.
+    quiet: print no progress.
     """
 
     text: str | None = None

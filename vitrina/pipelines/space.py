@@ -16,7 +16,7 @@ from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import TEXT_FIELDS, encoder_text
 from vitrina.embedder.base import ImageEncoder, TextEncoder
 from vitrina.embedder.photos import Encoded, Failure, Report, encode_photos
-from vitrina.errors import StoreError, TooManyFailuresError
+from vitrina.errors import EncoderError, StoreError, TooManyFailuresError
 from vitrina.pipelines.encoders import Encoder, encoder_for, encoder_of, known_space
 from vitrina.pipelines.ingest import Ingested, Unreadable
 from vitrina.pipelines.memory import give_back
@@ -88,6 +88,8 @@ class SpaceJob:
             self._open_space(known)
 
     def _make_space(self, loaded: Encoder | None) -> None:
+        if loaded is None:
+            self._check_fit()
         self._encoder, space = encoder_for(
             self._store,
             self._writer,
@@ -99,6 +101,22 @@ class SpaceJob:
             seed=self._options.seed,
         )
         self._open_space(space)
+
+    def _check_fit(self) -> None:
+        """An encoder that is fitted once and then serves must not be fitted on what is left of
+        photos that can't be reached just now."""
+        failed = [photo.reason for photo in self._unreadable if photo.tried]
+        if self._too_many(len(failed)):
+            raise TooManyFailuresError(
+                f"{len(failed)} of {self._embeddable} products' photos can't be read, more than "
+                f"--max-failures {self._options.max_failures:g} allows (most often: "
+                f"{_commonest(failed)}); {self._model} is not fitted on the rest"
+            )
+        if (self._first < 0).all():
+            raise EncoderError(
+                f"no product has {'text' if self._modality is Modality.TEXT else 'a photo'} that "
+                f"{self._model} could be fitted on; use --{self._modality}-model none"
+            )
 
     def _open_space(self, space: Space) -> None:
         check_dtype(space, self._options.dtype)
@@ -128,33 +146,39 @@ class SpaceJob:
             shards = self._plan()
         # Of photos that failed before and look the same, no new failure is counted.
         self.report.failed = sum(photo.tried for photo in self._unreadable)
-        planned = sum(len(shard) for shard in shards) + self.report.failed
-        self._check(planned)
+        self._check()
+        planned = sum(len(shard) for shard in shards)
         title = f"embedding {self._modality}s"
         with Meter(title, planned, quiet=self._options.quiet) as meter:
             for shard in shards:
                 self._embed(shard, meter.advance)
-                self._check(planned)
+                self._check()
             self.report.seconds = round(meter.seconds, 2)
         self.report.failed = self._errors.num_rows
         active = self._store.manifest.with_active(self._modality, self._space.name)
         self._writer.commit(self._with_entry(active, self._space.entry.shards))
         return self.report
 
-    def _check(self, planned: int) -> None:
-        if self.report.failed <= self._options.max_failures * planned:
+    def _check(self) -> None:
+        if not self._too_many(self.report.failed):
             return
         manifest = self._with_entry(self._store.manifest, self._space.entry.shards)
         self._writer.commit(manifest)
         raise TooManyFailuresError(
-            f"{self.report.failed} of {planned} products failed, more than --max-failures "
-            f"{self._options.max_failures:g} allows (most often: {self._commonest()}); what is "
-            f"done is kept, and {self._store.files.where(layout.errors(self._folder))} says why"
+            f"{self.report.failed} of {self._embeddable} products failed, more than "
+            f"--max-failures {self._options.max_failures:g} allows (most often: "
+            f"{_commonest(self._errors.column('error').to_pylist())}); what is done is kept, and "
+            f"{self._store.files.where(layout.errors(self._folder))} says why"
         )
 
-    def _commonest(self) -> str:
-        reasons = Counter(self._errors.column("error").to_pylist())
-        return str(reasons.most_common(1)[0][0])
+    @property
+    def _embeddable(self) -> int:
+        """The catalogue's products that have this modality, whether it can be read or not."""
+        there = np.count_nonzero(self._first[: self._ingested.fresh] >= 0)
+        return int(there) + len(self._unreadable)
+
+    def _too_many(self, failed: int) -> bool:
+        return failed > self._options.max_failures * self._embeddable
 
     def _plan(self) -> list[Codes]:
         return plan_shards(self._first, self._idle(), self._options.shard_rows)
@@ -280,3 +304,7 @@ class SpaceJob:
             for photo in self._unreadable
         ]
         return pa.concat_tables([kept, pa.Table.from_pylist(rows, schema=ERRORS_SCHEMA)])
+
+
+def _commonest(reasons: list[str]) -> str:
+    return Counter(reasons).most_common(1)[0][0]
