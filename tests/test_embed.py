@@ -596,8 +596,8 @@ def test_nothing_is_fitted_on_photos_that_are_not_there(tmp_path):
     rows = [(1, "чай", 10, BROKEN), (2, "мыло", 11, BROKEN[:-1])]
     with pytest.raises(EncoderError, match="no photo can be decoded"):
         run(path, catalogue_of(tmp_path / "b", rows), options)
+    other = EmbedOptions(text="lexical", image="none")
     with pytest.raises(EncoderError, match="no product has text that lexical could be fitted on"):
-        other = EmbedOptions(text="lexical", image="none")
         run(tmp_path / "other", catalogue_of(tmp_path / "c", [(1, "", 10, None)]), other)
     assert dict(Store.open(path).manifest.spaces) == {}
     report = run(path, catalogue_of(tmp_path / "d", FIRST), options)
