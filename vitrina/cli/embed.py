@@ -12,7 +12,10 @@ from vitrina.cli.common import AsJson, ImagesOption, Seed, show
 
 def embed(
     catalogue: Annotated[
-        Path, typer.Argument(help="Marketplace Parquet, or a Parquet, CSV or JSONL table.")
+        Path,
+        typer.Argument(
+            help="Marketplace Parquet; a Parquet, CSV or JSONL table; a YML feed; WebDataset tars."
+        ),
     ],
     store: Annotated[str, typer.Option(help="The store; made if it is not there.")],
     images: ImagesOption = None,
@@ -41,7 +44,8 @@ def embed(
         str | None, typer.Option(help="Default: category_name.")
     ] = None,
     image_column: Annotated[
-        str | None, typer.Option(help="A column of photo names, or of the photos themselves.")
+        str | None,
+        typer.Option(help="A column of photo names or URLs, or of the photos themselves."),
     ] = None,
     keep_columns: Annotated[
         str | None, typer.Option(help="Columns to keep beside the text, such as price,stock.")
