@@ -18,6 +18,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from PIL import Image
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
@@ -182,7 +183,9 @@ def test_a_fitted_encoder_must_have_been_fitted(tmp_path: Path) -> None:
     lexical = fit_lexical(lambda: [["кружка белая", "чай зелёный"]])
     lexical.save(tmp_path)  # type: ignore[attr-defined]
     assert load_text("lexical", tmp_path).card == lexical.card
-    thumbnail = fit_thumbnail(list)
+    thumbnail = fit_thumbnail(
+        lambda: [[Image.new("RGB", (8, 8), name) for name in ("red", "blue")]]
+    )
     thumbnail.save(tmp_path)  # type: ignore[attr-defined]
     assert load_image("thumbnail", tmp_path).card == thumbnail.card
 
