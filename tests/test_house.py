@@ -15,7 +15,7 @@ PACKAGE = Path(vitrina.__file__).parent
 TIERS = [
     {"errors"},
     {"types"},
-    {"ids", "parallel", "cache"},
+    {"ids", "parallel", "cache", "memory", "stages"},
     {"store", "data"},
     {"embedder", "index", "classifier", "audit"},
     {"pipelines"},

@@ -22,11 +22,12 @@ from safetensors.torch import save_file
 from timm.data import create_transform, resolve_model_data_config
 
 from vitrina.data.decode import decode
-from vitrina.embedder import precision
+from vitrina.embedder import image as module
 from vitrina.embedder.base import ImageEncoder
 from vitrina.embedder.image import check_activation, open_clip_folder, timm_folder, timm_repository
 from vitrina.embedder.thumbnail import Thumbnail
 from vitrina.errors import EncoderError
+from vitrina.types import Compute
 
 MOBILENET = Path("/work/shared/models/mobilenetv1_100")
 
@@ -56,6 +57,13 @@ def write_timm(folder: Path, name: str = "test_vit", **pretrained_cfg: Any) -> P
     config = {"architecture": name, "num_classes": 0, "pretrained_cfg": whole}
     (folder / "config.json").write_text(json.dumps(config))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything runs in float32, so that small differences mean something."""
+    monkeypatch.setattr(module, "has_bfloat16", lambda _: False)
+    monkeypatch.setattr(module, "has_int8", lambda: False)
 
 
 def write_clip(folder: Path, seed: int = 0, head: int = 16, **options: Any) -> Path:
@@ -168,13 +176,6 @@ def test_unknown_architectures_and_weights_are_refused() -> None:
     assert timm_repository("efficientnet_b1") == "timm/efficientnet_b1.ra4_e3600_r240_in1k"
 
 
-@pytest.fixture
-def exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything runs in float32, so that small differences mean something."""
-    monkeypatch.setattr(precision, "has_bfloat16", lambda _: False)
-
-
-@pytest.mark.usefixtures("exact")
 def test_the_activation_is_part_of_the_model(tmp_path: Path) -> None:
     """The same weights: nothing but the fingerprint could tell the two apart."""
     quick = open_clip_folder(write_clip(tmp_path / "quick", quick_gelu=True), "x")
@@ -186,7 +187,6 @@ def test_the_activation_is_part_of_the_model(tmp_path: Path) -> None:
     assert np.abs(encode(quick, images) - encode(exact, images)).max() > 1e-3
 
 
-@pytest.mark.usefixtures("exact")
 def test_the_number_of_heads_is_part_of_the_model(tmp_path: Path) -> None:
     four, two = (write_clip(tmp_path / str(head), head=head) for head in (8, 16))
     images = smooth(4, (64, 64))
@@ -241,20 +241,20 @@ def test_timm_preprocessing_is_part_of_the_fingerprint(
     assert timm_folder(folder, "x").card.fingerprint != before
 
 
-def test_container_and_precision_are_not_part_of_it(
+def test_container_and_numbers_are_not_part_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module, "has_bfloat16", lambda _: True)
     folder = write_clip(tmp_path / "clip")
-    taken = {}
-    for runs_in_bfloat16 in (False, True):
-        monkeypatch.setattr(precision, "has_bfloat16", lambda _, on=runs_in_bfloat16: on)
-        taken[runs_in_bfloat16] = open_clip_folder(folder, "x")
+    exact = open_clip_folder(folder, "x", compute=Compute.FLOAT32)
+    lower = open_clip_folder(folder, "x", compute=Compute.BFLOAT16)
     edit_json(folder / "open_clip_config.json", "model_cfg")
     moved = open_clip_folder(folder.rename(tmp_path / "elsewhere"), "another name")
-    assert taken[False].card.details["compute"].startswith("float32")
-    assert moved.card.fingerprint == taken[True].card.fingerprint == taken[False].card.fingerprint
+    assert exact.card.details["compute"] == "float32"
+    assert lower.card.details["compute"] == "bfloat16"
+    assert moved.card.fingerprint == lower.card.fingerprint == exact.card.fingerprint
     images = smooth(4, (64, 64))
-    assert cosines(encode(taken[True], images), encode(taken[False], images)).min() >= 0.999
+    assert cosines(encode(lower, images), encode(exact, images)).min() >= 0.999
 
 
 @pytest.mark.slow

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
+import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from vitrina.embedder import photos as module
 from vitrina.embedder.base import EncoderCard
 from vitrina.embedder.photos import Failure, decode_photos, encode_photos
 from vitrina.errors import ImageError
+from vitrina.stages import Stages
 from vitrina.types import Floats, Modality, Vectors
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -25,14 +28,20 @@ class MeanColour:
     card = EncoderCard(Modality.IMAGE, "mean colour", None, "f" * 64, 3, {})
     edge = 4
 
-    def __init__(self) -> None:
+    def __init__(self, batch: int = 64, threads: int = 1) -> None:
+        self.batch, self.threads = batch, threads
         self.batches: list[int] = []
+        self.encoded_in: set[int] = set()
+
+    def together(self) -> AbstractContextManager[int]:
+        return nullcontext(self.threads)
 
     def prepare(self, image: Image.Image) -> Floats:
         return np.asarray(image, dtype=np.float32).mean(axis=(0, 1))
 
     def encode(self, prepared: Sequence[Floats]) -> Vectors:
         self.batches.append(len(prepared))
+        self.encoded_in.add(threading.get_ident())
         rows = np.stack(prepared)
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
@@ -104,17 +113,15 @@ def test_errors_are_told_by_position_with_their_stage() -> None:
     assert sorted(errors) == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 23])
-def test_order_holds_over_blocks_and_the_last_is_kept(
-    monkeypatch: pytest.MonkeyPatch, count: int
-) -> None:
-    monkeypatch.setattr(module, "BLOCK", 4)
+def test_order_holds_over_blocks_and_the_last_is_kept(count: int, threads: int) -> None:
     rng = np.random.default_rng(0)
     colours = rng.integers(1, 256, size=(count, 3))
     stock = Shelf(**{f"p{at}": png(tuple(map(int, one))) for at, one in enumerate(colours)})
     bad = {at for at in range(count) if at % 7 == 3}
     products = [["gone" if at in bad else f"p{at}"] for at in range(count)]
-    encoder, reported = MeanColour(), []
+    encoder, reported = MeanColour(batch=4, threads=threads), []
     encoded = encode_photos(encoder, products, stock.read, reported.append)
     expected = colours / np.linalg.norm(colours, axis=1, keepdims=True)
     expected[sorted(bad)] = 0
@@ -123,28 +130,29 @@ def test_order_holds_over_blocks_and_the_last_is_kept(
     assert sum(reported) == count
     assert sum(encoder.batches) == count - len(bad)
     assert all(size <= 4 for size in encoder.batches)
+    # Beside the model a core decodes, unless the model itself runs on every core.
+    assert (threading.get_ident() in encoder.encoded_in) == (threads == 1 and count > 0)
 
 
-def test_a_block_without_one_good_photo_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BLOCK", 2)
-    encoder = MeanColour()
+def test_a_block_without_one_good_photo_is_passed_over() -> None:
+    encoder = MeanColour(batch=2)
     encoded = encode_photos(encoder, [["gone"], ["words"], ["green"]], shelf().read)
     assert encoder.batches == [1]
     assert encoded.ok.tolist() == [False, False, True]
     np.testing.assert_allclose(encoded.vectors[2], [0, 1, 0], atol=1e-6)
 
 
-def test_photos_are_read_in_order_in_this_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BLOCK", 3)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_photos_are_read_in_order_in_this_thread(threads: int) -> None:
     stock = shelf()
     products = [["red", "gone"], ["blue"], ["cut", "green", "red"]] * 7
-    encode_photos(MeanColour(), products, stock.read)
+    encode_photos(MeanColour(batch=3, threads=threads), products, stock.read)
     assert stock.asked == [one for photos in products for one in photos]
     assert stock.threads == {threading.get_ident()}
 
 
 def test_reading_runs_ahead_by_a_bounded_number_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BLOCK", 2)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
     stock, ahead = shelf(), []
 
     class Watching(MeanColour):
@@ -152,8 +160,22 @@ def test_reading_runs_ahead_by_a_bounded_number_of_blocks(monkeypatch: pytest.Mo
             ahead.append(len(stock.asked) - sum(self.batches))
             return super().encode(prepared)
 
-    encode_photos(Watching(), [["red"]] * 20, stock.read)
-    assert max(ahead) == (1 + module.AHEAD) * 2
+    encode_photos(Watching(batch=2), [["red"]] * 20, stock.read)
+    assert max(ahead) == (3 + 1) * 2
+
+
+def test_the_time_of_each_stage_is_told() -> None:
+    class Slow(MeanColour):
+        def encode(self, prepared: Sequence[Floats]) -> Vectors:
+            time.sleep(0.02)
+            return super().encode(prepared)
+
+    stages = Stages()
+    encode_photos(Slow(batch=1), [["red"], ["gone"], ["blue"]], shelf().read, None, stages)
+    assert set(stages.seconds) == {"read", "decode", "encode"}
+    assert stages.seconds["encode"] >= 0.04
+    assert stages.workers["encode"] == 1
+    assert stages.bottleneck == "encode"
 
 
 def test_a_fault_that_is_not_a_photos_is_not_hidden() -> None:

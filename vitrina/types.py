@@ -50,6 +50,14 @@ class Features(StrEnum):
         return (Modality(self.value),)
 
 
+class Compute(StrEnum):
+    """The numbers that a model is run in; its vectors come out as float32 all the same."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    INT8 = "int8"
+
+
 class HeadKind(StrEnum):
     """The classifier over the vectors."""
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vitrina.cli.common import AsJson, ImagesOption, Seed, show
+
+if TYPE_CHECKING:
+    from vitrina.pipelines.space import SpaceReport
 
 
 def embed(
@@ -64,6 +67,13 @@ def embed(
         str | None,
         typer.Option(help="float16 or float32, as vectors are kept; default: as the store has it."),
     ] = None,
+    compute: Annotated[
+        str | None,
+        typer.Option(
+            help="float32, bfloat16 or int8, the numbers that models are run in; "
+            "default: as the store has it, else the fastest here that keep the vectors."
+        ),
+    ] = None,
     max_failures: Annotated[
         float, typer.Option(min=0, max=1, help="The share of products that may fail.")
     ] = 0.05,
@@ -114,6 +124,7 @@ def embed(
         text=text_model,
         image=image_model,
         dtype=dtype,
+        compute=compute,
         max_failures=max_failures,
         prune=prune,
         retry_failed=retry_failed,
@@ -133,10 +144,17 @@ def embed(
         f"{space.failed} failed"
         for space in report.spaces
     ]
+    lines += [_where_the_time_went(space) for space in report.spaces if space.bottleneck]
     if report.rejected:
         lines.append(f"rejected {report.rejected} rows ({report.rejections}), see errors.parquet")
     lines.append(f"done: {report.products} products in {store}, {report.seconds:.1f} s")
     show(as_json, report.to_json(), *lines)
+
+
+def _where_the_time_went(space: SpaceReport) -> str:
+    shares = ", ".join(f"{stage} {share:.0%}" for stage, share in space.stages.items())
+    run_in = f" in {space.compute}" if space.compute else ""
+    return f"{space.space}{run_in}: {shares} of the time; the bottleneck is {space.bottleneck}"
 
 
 def _names(given: str | None) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -13,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from vitrina.errors import EncoderError, FingerprintError
-from vitrina.types import Floats, Modality, Vectors
+from vitrina.types import Modality, Vectors
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,12 +26,16 @@ Images: TypeAlias = Callable[[], "Iterable[Sequence[Image]]"]
 """Starts a pass over some decoded images, a batch at a time; may be called again."""
 
 
+Prepared: TypeAlias = npt.NDArray[Any]
+"""One picture as an encoder takes it: bytes, floats or features, as the encoder has it."""
+
+
 @dataclass(frozen=True)
 class EncoderCard:
     """Which encoder made a space. `model` is what `load` takes to make it again.
 
-    `fingerprint` covers all that decides the output; the device and the precision it ran in
-    are not part of it, since they stay within cosine 0.999 of float32 on a CPU.
+    `fingerprint` covers all that decides the output but the device and the numbers it is run in:
+    those are chosen so that vectors stay close to float32's (`precision.AGREEMENT`).
     `details` says for people what the fingerprint was taken over.
     """
 
@@ -90,11 +95,21 @@ class ImageEncoder(Protocol):
         """The shortest edge, in pixels, that `prepare` makes use of."""
         ...
 
-    def prepare(self, image: Image) -> Floats:
+    @property
+    def batch(self) -> int:
+        """Images that `encode` takes at once."""
+        ...
+
+    def together(self) -> AbstractContextManager[int]:
+        """To be entered before `encode` is called from several threads, which are started within;
+        gives how many gain by that, 1 where a single one is as fast."""
+        ...
+
+    def prepare(self, image: Image) -> Prepared:
         """One RGB image to what `encode` takes; thread-safe."""
         ...
 
-    def encode(self, prepared: Sequence[Floats]) -> Vectors:
+    def encode(self, prepared: Sequence[Prepared]) -> Vectors:
         """Prepared images to (len(prepared), dim) float32, L2-normalised."""
         ...
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import open_clip
@@ -16,17 +19,38 @@ from safetensors import SafetensorError
 from timm.data.config import resolve_model_data_config
 from timm.data.transforms_factory import create_transform
 
-from vitrina.embedder.base import EncoderCard
+from vitrina.embedder.base import EncoderCard, Prepared
 from vitrina.embedder.fingerprint import fingerprint, weights
-from vitrina.embedder.precision import best_device, lower_precision
+from vitrina.embedder.precision import (
+    best_device,
+    choose,
+    has_bfloat16,
+    is_out_of_memory,
+    one_thread_each,
+    workers,
+)
+from vitrina.embedder.preparation import Preparation, read_preparation
 from vitrina.embedder.quiet import quiet_logging
+from vitrina.embedder.transformer.int8 import Int8Runner, has_int8
+from vitrina.embedder.transformer.plain import PlainRunner
+from vitrina.embedder.transformer.vit import PatchedVit, read_vit
 from vitrina.errors import EncoderError
-from vitrina.types import Floats, Modality, Vectors
+from vitrina.memory import keep_at_hand
+from vitrina.types import Compute, Modality, Vectors
 
-BATCH_IMAGES = 32
+BATCH_IMAGES = {"cpu": 16, "cuda": 256, "mps": 64}
+"""Pictures of a batch, by device: on a CPU few enough for one core's cache."""
 
 SILENT_CHOICES = ("num_heads", "scale", "global_pool", "pool_type")
 """Attributes of a module that decide its output and show in neither its weights nor its text."""
+
+
+class Network(Protocol):
+    """A way to run an image model."""
+
+    def pooled(self, pictures: torch.Tensor) -> torch.Tensor:
+        """(n, ...) as prepared, on the CPU, to (n, dim) float32, not normalised."""
+        ...
 
 
 class TorchImage:
@@ -41,11 +65,9 @@ class TorchImage:
         model: str,
         revision: str | None,
         settings: dict[str, Any],
+        compute: Compute | None,
     ) -> None:
-        self._network: Any = network.eval()
-        self._transform = transform
-        self._edge = edge
-        self._device = best_device()
+        network = network.eval()
         settings = {
             "format": 1,
             "network": str(network),
@@ -55,49 +77,139 @@ class TorchImage:
             **settings,
         }
         taken = fingerprint(weights(network), settings)
-        # Convolutions run several times faster on a CPU when channels lie side by side.
-        self._network.to(self._device).to(memory_format=torch.channels_last)
-        self._dtype = torch.float32
-        probes = [self.prepare(image) for image in _probes()]
-        dim = self.encode(probes[:1]).shape[1]
-        self._dtype = lower_precision(self._network, lambda: self._encode_as_is(probes))
-        compute = f"{self._dtype} on {self._device.type}".removeprefix("torch.")
+        self._edge = edge
+        self._device = best_device()
+        keep_at_hand()
+        self.batch = BATCH_IMAGES[self._device.type]
+        probes = _probes()
+        self._preparation = read_preparation(transform, probes)
+        self._compute, self._network = self._choose(network, transform, probes, compute, taken)
         self.card = EncoderCard(
             modality=Modality.IMAGE,
             model=model,
             revision=revision,
             fingerprint=taken,
-            dim=dim,
-            details={"edge": edge, "transform": str(transform), "compute": compute},
+            dim=self.encode([self.prepare(probes[0])]).shape[1],
+            details={
+                "edge": edge,
+                "transform": str(transform),
+                "compute": self._compute.value,
+                "device": self._device.type,
+            },
         )
+
+    def _choose(
+        self,
+        module: torch.nn.Module,
+        transform: Callable[[Image], torch.Tensor],
+        probes: Sequence[Image],
+        asked: Compute | None,
+        taken: str,
+    ) -> tuple[Compute, Network]:
+        pictures = torch.from_numpy(np.stack([self.prepare(image) for image in probes]))
+        with torch.inference_mode():
+            module.to(self._device)
+            whole = torch.stack([transform(image) for image in probes]).to(self._device)
+            exact = torch.nn.functional.normalize(module(whole).float(), dim=1).cpu().numpy()
+        ready, cpu = self._preparation, torch.device("cpu")
+        vit = read_vit(module, ready.mean, ready.deviation) if ready.in_bytes else None
+
+        def plain(dtype: torch.dtype) -> Network:
+            if vit is None:
+                return Convolutions(module, self._preparation, self._device, dtype)
+            runner = PlainRunner(vit.stack, self._device, dtype)
+            return PatchedVit(vit, runner, self._device, exact_patches=True)
+
+        makers: dict[Compute, Callable[[], Network | None]] = {
+            Compute.FLOAT32: partial(plain, torch.float32)
+        }
+        if has_bfloat16(self._device):
+            makers[Compute.BFLOAT16] = partial(plain, torch.bfloat16)
+        if vit and self._device.type == "cpu" and has_int8():
+            makers[Compute.INT8] = lambda: PatchedVit(
+                vit, Int8Runner(vit.stack), cpu, exact_patches=False
+            )
+
+        def probe(network: Network) -> Vectors:
+            with one_thread_each():
+                return self._run(network, pictures)
+
+        return choose(makers, probe, cast("Vectors", exact), asked, fingerprint=taken)
 
     @property
     def edge(self) -> int:
         """The shortest edge, in pixels, that the preprocessing scales an image to."""
         return self._edge
 
-    def prepare(self, image: Image) -> Floats:
-        """One RGB image to (3, height, width) float32; thread-safe."""
-        return cast("Floats", self._transform(image).numpy())
+    @contextmanager
+    def together(self) -> Iterator[int]:
+        """As `ImageEncoder.together`: on a CPU a thread for each core, on a GPU one."""
+        threads = workers(self._device)
+        with one_thread_each() if threads > 1 else nullcontext():
+            yield threads
 
-    def encode(self, prepared: Sequence[Floats]) -> Vectors:
-        """Prepared images to (len(prepared), dim) float32, L2-normalised."""
+    def prepare(self, image: Image) -> Prepared:
+        """One RGB image to (height, width, 3) uint8, or (3, height, width) float32 where the
+        model's preprocessing ends otherwise; thread-safe."""
+        return self._preparation.apply(image)
+
+    def encode(self, prepared: Sequence[Prepared]) -> Vectors:
+        """Prepared images to (len(prepared), dim) float32, L2-normalised; thread-safe.
+
+        Raises EncoderError where memory does not suffice for a single image.
+        """
         parts = [
-            self._encode_as_is(prepared[start : start + BATCH_IMAGES])
-            for start in range(0, len(prepared), BATCH_IMAGES)
+            self._run(self._network, torch.from_numpy(np.stack(prepared[start : start + size])))
+            for size in [self.batch]
+            for start in range(0, len(prepared), size)
         ]
         return np.concatenate(parts)
 
-    def _encode_as_is(self, prepared: Sequence[Floats]) -> Vectors:
-        dtype = next(self._network.parameters()).dtype
-        stacked = torch.from_numpy(np.stack(prepared))
-        pixels = stacked.to(self._device, dtype, memory_format=torch.channels_last)
-        with torch.inference_mode():
-            vectors = torch.nn.functional.normalize(self._network(pixels).float(), dim=1)
-        return cast("Vectors", vectors.cpu().numpy())
+    def _run(self, network: Network, pictures: torch.Tensor) -> Vectors:
+        try:
+            with torch.inference_mode():
+                unit = torch.nn.functional.normalize(network.pooled(pictures), dim=1)
+                return cast("Vectors", unit.cpu().numpy())
+        except (RuntimeError, MemoryError) as err:
+            if not is_out_of_memory(err):
+                raise
+            if len(pictures) == 1:
+                raise EncoderError("memory does not suffice for a single image") from err
+        # Out of the handler, which holds on to what the failed attempt allocated.
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        half = len(pictures) // 2
+        self.batch = max(1, min(self.batch, half))
+        return np.concatenate(
+            [self._run(network, part) for part in (pictures[:half], pictures[half:])]
+        )
 
 
-def open_clip_image(arch: str, tag: str, model: str) -> TorchImage:
+class Convolutions:
+    """A model run by its own code."""
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        preparation: Preparation,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        # Convolutions run several times faster on a CPU when channels lie side by side.
+        own = copy.deepcopy(module).to(device, dtype)
+        self._module = own.to(memory_format=torch.channels_last)
+        self._preparation, self._device, self._dtype = preparation, device, dtype
+
+    def pooled(self, pictures: torch.Tensor) -> torch.Tensor:
+        """As `Network.pooled`."""
+        if self._device.type == "cuda":
+            pictures = pictures.pin_memory()
+        moved = pictures.to(self._device, non_blocking=True)
+        pixels = self._preparation.finish(moved).to(self._dtype, memory_format=torch.channels_last)
+        return cast("torch.Tensor", self._module(pixels)).float()
+
+
+def open_clip_image(arch: str, tag: str, model: str, compute: Compute | None = None) -> TorchImage:
     """The image tower of a CLIP model by architecture and weights.
 
     tag: a name of published weights (already in the cache) or a checkpoint file.
@@ -108,10 +220,12 @@ def open_clip_image(arch: str, tag: str, model: str) -> TorchImage:
         clip, _, transform = open_clip.create_model_and_transforms(
             arch, pretrained=tag, weights_only=True
         )
-    return _tower(clip, transform, model, None)
+    return _tower(clip, transform, model, None, compute)
 
 
-def open_clip_folder(folder: Path, model: str, revision: str | None = None) -> TorchImage:
+def open_clip_folder(
+    folder: Path, model: str, revision: str | None = None, compute: Compute | None = None
+) -> TorchImage:
     """The image tower of a CLIP model from a directory with `open_clip_config.json`.
 
     Raises EncoderError if the directory holds no weights or they do not fit.
@@ -123,13 +237,23 @@ def open_clip_folder(folder: Path, model: str, revision: str | None = None) -> T
             clip, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")
     except (RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as err:
         raise EncoderError(f"{model}: {folder} does not load as open_clip: {err}") from err
-    return _tower(clip, transform, model, revision)
+    return _tower(clip, transform, model, revision, compute)
 
 
-def _tower(clip: Any, transform: Any, model: str, revision: str | None) -> TorchImage:
+def _tower(
+    clip: Any, transform: Any, model: str, revision: str | None, compute: Compute | None
+) -> TorchImage:
     size = clip.visual.image_size
     edge = min(size) if isinstance(size, tuple | list) else int(size)
-    return TorchImage(clip.visual, transform, edge, model=model, revision=revision, settings={})
+    return TorchImage(
+        clip.visual,
+        transform,
+        edge,
+        model=model,
+        revision=revision,
+        settings={},
+        compute=compute,
+    )
 
 
 def _choices(network: torch.nn.Module) -> list[str]:
@@ -167,7 +291,9 @@ def check_activation(arch: str, tag: str) -> None:
         )
 
 
-def timm_folder(folder: Path, model: str, revision: str | None = None) -> TorchImage:
+def timm_folder(
+    folder: Path, model: str, revision: str | None = None, compute: Compute | None = None
+) -> TorchImage:
     """A timm model from a directory with its `config.json` and `model.safetensors`.
 
     Raises EncoderError if it has no weights or they do not fit.
@@ -183,7 +309,15 @@ def timm_folder(folder: Path, model: str, revision: str | None = None) -> TorchI
     transform = create_transform(**config, is_training=False)
     # The preprocessing scales to more than it crops, so decoding must not go below that.
     edge = round(min(config["input_size"][1:]) / config["crop_pct"])
-    return TorchImage(network, transform, edge, model=model, revision=revision, settings=config)
+    return TorchImage(
+        network,
+        transform,
+        edge,
+        model=model,
+        revision=revision,
+        settings=config,
+        compute=compute,
+    )
 
 
 def timm_repository(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from vitrina.embedder.base import ImageEncoder, Images, TextEncoder, Texts
 from vitrina.errors import EncoderError, HubUnreachableError
-from vitrina.types import Modality
+from vitrina.types import Compute, Modality
 
 NONE = "none"
 ALIASES = {
@@ -81,10 +81,11 @@ def fit_thumbnail(images: Images) -> ImageEncoder:
     return Thumbnail.fit(images)
 
 
-def load_text(name: str, fitted: Path | None = None) -> TextEncoder:
+def load_text(name: str, fitted: Path | None = None, compute: Compute | None = None) -> TextEncoder:
     """Load a text encoder.
 
-    name: as DESIGN.md's model names. fitted: where `lexical` was saved.
+    name: as DESIGN.md's model names. fitted: where `lexical` was saved. compute: the numbers to
+    run it in; None for the fastest here that keep its vectors.
     Raises EncoderError, HubUnreachableError.
     """
     parsed = ModelName.parse(name, Modality.TEXT)
@@ -96,18 +97,21 @@ def load_text(name: str, fitted: Path | None = None) -> TextEncoder:
 
     if parsed.form is Form.HUGGING_FACE:
         folder, revision = _snapshot(parsed, ("*.json", "*.txt", "*.model", "*.safetensors"))
-        return HuggingFaceText(folder, name, revision)
+        return HuggingFaceText(folder, name, revision, compute)
     if parsed.form is Form.DIRECTORY:
         if not (Path(parsed.place) / "config.json").exists():
             raise EncoderError(f"{parsed.place} has no config.json: not a Hugging Face model")
-        return HuggingFaceText(Path(parsed.place), parsed.place, None)
+        return HuggingFaceText(Path(parsed.place), parsed.place, None, compute)
     raise EncoderError(f"{name} is a model for images; it can't serve text")
 
 
-def load_image(name: str, fitted: Path | None = None) -> ImageEncoder:
+def load_image(
+    name: str, fitted: Path | None = None, compute: Compute | None = None
+) -> ImageEncoder:
     """Load an image encoder.
 
-    name: as DESIGN.md's model names. fitted: where `thumbnail` was saved.
+    name: as DESIGN.md's model names. fitted: where `thumbnail` was saved. compute: the numbers to
+    run it in; None for the fastest here that keep its vectors.
     Raises EncoderError, HubUnreachableError.
     """
     parsed = ModelName.parse(name, Modality.IMAGE)
@@ -120,21 +124,21 @@ def load_image(name: str, fitted: Path | None = None) -> ImageEncoder:
     if parsed.form is Form.OPEN_CLIP:
         arch, _, tag = parsed.place.partition("/")
         image.check_activation(arch, tag)
-        return _reaching_hub(name, lambda: image.open_clip_image(arch, tag, name))
+        return _reaching_hub(name, lambda: image.open_clip_image(arch, tag, name, compute))
     if parsed.form is Form.TIMM:
         repository = image.timm_repository(parsed.place)
         hub = ModelName(Form.HUGGING_FACE, repository, parsed.revision)
         folder, revision = _snapshot(hub, ("config.json", "model.safetensors"))
-        return image.timm_folder(folder, name, revision)
+        return image.timm_folder(folder, name, revision, compute)
     folder, found = Path(parsed.place), None
     if parsed.form is Form.HUGGING_FACE:
         folder, found = _snapshot(parsed, ("*.json", "*.safetensors"))
     else:
         name = parsed.place
     if (folder / "open_clip_config.json").exists():
-        return image.open_clip_folder(folder, name, found)
+        return image.open_clip_folder(folder, name, found, compute)
     if (folder / "config.json").exists():
-        return image.timm_folder(folder, name, found)
+        return image.timm_folder(folder, name, found, compute)
     raise EncoderError(
         f"{folder} has neither open_clip_config.json nor a timm config.json: not an image model"
     )

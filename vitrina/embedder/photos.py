@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, field
 
 import numpy as np
 from PIL.Image import Image
 
 from vitrina.data.decode import decode
-from vitrina.embedder.base import ImageEncoder, normalise
+from vitrina.embedder.base import ImageEncoder, Prepared, normalise
 from vitrina.errors import ImageError
-from vitrina.types import Floats, Mask, Vectors
-
-BLOCK = 64
-"""Products whose prepared photos are held at once: what bounds memory, whatever the shard."""
-AHEAD = 1
-"""Blocks that are read and decoded while the model works on an earlier one."""
+from vitrina.parallel import map_ahead
+from vitrina.stages import Stages
+from vitrina.types import Mask, Vectors
 
 OVERSAMPLING = 2
 """Encoded photos are decoded to this many times the encoder's edge at least: a JPEG reduced to the
@@ -54,34 +48,104 @@ def encode_photos(
     products: Sequence[Sequence[str]],
     read: Read,
     report: Report | None = None,
+    stages: Stages | None = None,
 ) -> Encoded:
     """Encode each product's photos into the normalised mean of their vectors.
 
     products: references to the photos of each, at least one. read: called from this thread
-    only, in order, since an archive or a column is fastest so.
+    only, in order, since an archive or a column is fastest so. stages: told the time spent in
+    reading, decoding and encoding.
     A product with several photos fails only if none of them can be used.
     """
+    stages = stages or Stages()
     vectors = np.zeros((len(products), encoder.card.dim), dtype=np.float32)
     ok = np.zeros(len(products), dtype=bool)
     errors: dict[int, Failure] = {}
-    for start, block in _prepared(encoder, products, read):
-        owners: list[int] = []
-        ready: list[Floats] = []
-        for at, photos in enumerate(block, start):
-            good = [photo for photo in photos if not isinstance(photo, Failure)]
-            owners.extend([at] * len(good))
-            ready.extend(good)
-            if not good:
-                errors[at] = next(photo for photo in photos if isinstance(photo, Failure))
-        if ready:
-            np.add.at(vectors, owners, encoder.encode(ready))
-            ok[owners] = True
-        if report:
-            report(len(block))
+    decoders = os.cpu_count() or 1
+    with encoder.together() as encoders:
+        side_by_side = encoders > 1
+        threads = max(decoders, encoders)
+        stages.workers.update(decode=threads, encode=encoders)
+
+        def work(block: _Block) -> _Block:
+            with stages.timed("decode"):
+                block.prepare(encoder)
+            if side_by_side:
+                # In the thread that decoded it: no core waits for another.
+                block.encode(encoder, stages)
+            return block
+
+        for block in map_ahead(work, _blocks(products, read, encoder.batch, stages), threads):
+            if not side_by_side:
+                block.encode(encoder, stages)
+            if block.vectors is not None:
+                np.add.at(vectors, block.owners, block.vectors)
+                ok[block.owners] = True
+            errors |= block.errors
+            if report:
+                report(block.products)
     return Encoded(normalise(vectors), ok, errors)
 
 
-def prepare_photo(encoder: ImageEncoder, data: bytes) -> Floats:
+@dataclass
+class _Block:
+    """Some neighbouring products on their way: from bytes to prepared photos to vectors.
+
+    photos: of each photo, the product's position and what was read. ready, then vectors: of the
+    photos that can be used, whose products are `owners`. errors: of products without any.
+    """
+
+    products: int
+    photos: list[tuple[int, bytes | Failure]]
+    owners: list[int] = field(default_factory=list)
+    ready: list[Prepared] = field(default_factory=list)
+    vectors: Vectors | None = None
+    errors: dict[int, Failure] = field(default_factory=dict)
+
+    def prepare(self, encoder: ImageEncoder) -> None:
+        failures: dict[int, Failure] = {}
+        for at, data in self.photos:
+            try:
+                if isinstance(data, Failure):
+                    failures.setdefault(at, data)
+                    continue
+                self.ready.append(prepare_photo(encoder, data))
+                self.owners.append(at)
+            except ImageError as err:
+                failures.setdefault(at, Failure("decode", str(err)))
+        self.photos = []
+        usable = set(self.owners)
+        self.errors = {at: one for at, one in failures.items() if at not in usable}
+
+    def encode(self, encoder: ImageEncoder, stages: Stages) -> None:
+        if self.ready:
+            with stages.timed("encode"):
+                self.vectors = encoder.encode(self.ready)
+        self.ready = []
+
+
+def _blocks(
+    products: Sequence[Sequence[str]], read: Read, size: int, stages: Stages
+) -> Iterator[_Block]:
+    for start in range(0, len(products), size):
+        part = products[start : start + size]
+        with stages.timed("read"):
+            photos = [
+                (at, _fetched(reference, read))
+                for at, references in enumerate(part, start)
+                for reference in references
+            ]
+        yield _Block(len(part), photos)
+
+
+def _fetched(reference: str, read: Read) -> bytes | Failure:
+    try:
+        return read(reference)
+    except ImageError as err:
+        return Failure("read", str(err))
+
+
+def prepare_photo(encoder: ImageEncoder, data: bytes) -> Prepared:
     """Decode a photo, no larger than the encoder has use for, and prepare it; thread-safe.
 
     Raises ImageError with the reason if it can't be used.
@@ -109,34 +173,3 @@ def decode_photos(
             images = []
     if images:
         yield images
-
-
-def _prepared(
-    encoder: ImageEncoder, products: Sequence[Sequence[str]], read: Read
-) -> Iterator[tuple[int, list[list[Floats | Failure]]]]:
-    def prepare(data: bytes) -> Floats | Failure:
-        try:
-            return prepare_photo(encoder, data)
-        except ImageError as err:
-            return Failure("decode", str(err))
-
-    def fetch(pool: ThreadPoolExecutor, reference: str) -> Future[Floats | Failure]:
-        try:
-            return pool.submit(prepare, read(reference))
-        except ImageError as err:
-            failed: Future[Floats | Failure] = Future()
-            failed.set_result(Failure("read", str(err)))
-            return failed
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        starts = iter(range(0, len(products), BLOCK))
-        waiting: deque[tuple[int, list[list[Future[Floats | Failure]]]]] = deque()
-        while True:
-            for start in islice(starts, AHEAD + 1 - len(waiting)):
-                block = products[start : start + BLOCK]
-                futures = [[fetch(pool, reference) for reference in one] for one in block]
-                waiting.append((start, futures))
-            if not waiting:
-                return
-            start, futures = waiting.popleft()
-            yield start, [[future.result() for future in one] for one in futures]

@@ -1,19 +1,29 @@
-"""Where an encoder runs, and in how many bits: found by looking and measuring, never by asking."""
+"""Where an encoder runs, and in which numbers: found by looking and measuring."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 
-from vitrina.types import Vectors
+from vitrina.cache import cache_folder
+from vitrina.errors import EncoderError
+from vitrina.types import Compute, Vectors
 
-AGREEMENT = 0.9995
-"""The least cosine to float32 over the probes at which bfloat16 weights are used.
+AGREEMENT = {Compute.FLOAT32: 0.9999, Compute.BFLOAT16: 0.9995, Compute.INT8: 0.99}
+"""The least cosine to the model's own float32 vectors, over the probes, at which each may serve."""
 
-Vectors are promised to stay within 0.999, and a catalogue holds worse cases than a few probes.
-"""
+WORTH = 1.1
+"""How many times as fast as float32 other numbers must be to be taken."""
+
+TRIALS = 2
 
 
 def best_device() -> torch.device:
@@ -26,7 +36,11 @@ def best_device() -> torch.device:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bfloat16 by itself; emulation is slower than float32."""
+    """Whether the hardware multiplies bfloat16 by itself.
+
+    On a CPU that does not make it faster: without AMX some multiply it at half the speed of
+    float32, and others at twice. `choose` measures.
+    """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
@@ -34,29 +48,125 @@ def has_bfloat16(device: torch.device) -> bool:
     return False
 
 
-def lower_precision(model: torch.nn.Module, encode: Callable[[], Vectors]) -> torch.dtype:
-    """Cast a model to bfloat16 where that is faster hardware and gives the same vectors.
+def workers(device: torch.device) -> int:
+    """Threads that put batches through a model side by side.
 
-    encode: runs the model over some probes, (n, dim) float32, L2-normalised.
-    Returns the dtype that the model is left in.
+    On a CPU each batch stays on one core, in its caches, and nobody waits for the slowest of
+    several threads after every layer. A GPU takes one batch at a time.
     """
-    device = next(model.parameters()).device
-    if not has_bfloat16(device):
-        return torch.float32
-    exact = encode()
-    kept = {name: tensor.detach().clone() for name, tensor in _tensors(model)}
-    model.to(torch.bfloat16)
-    cosine = np.sum(exact * encode(), axis=1)
-    if float(cosine.min()) >= AGREEMENT:
-        return torch.bfloat16
-    model.to(torch.float32)
-    with torch.no_grad():
-        for name, tensor in _tensors(model):
-            tensor.copy_(kept[name])
-    return torch.float32
+    return torch.get_num_threads() if device.type == "cpu" else 1
 
 
-def _tensors(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    # Not `state_dict`, which leaves out the buffers that are computed at load.
-    yield from model.named_parameters()
-    yield from model.named_buffers()
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Have torch use one thread for each that calls it, and as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+Network = TypeVar("Network")
+
+
+def choose(
+    makers: Mapping[Compute, Callable[[], Network | None]],
+    probe: Callable[[Network], Vectors],
+    exact: Vectors,
+    asked: Compute | None,
+    *,
+    fingerprint: str,
+) -> tuple[Compute, Network]:
+    """The fastest of some ways to run a model, among those whose vectors agree with its own.
+
+    What is found for a model is kept in the cache, so that this machine measures once and its
+    runs all give the same bytes.
+
+    makers: by numbers, what makes a network; None for one that can't be made. probe: runs one
+    over the probes. exact: (n, dim) float32, the probes' vectors by the model's own code.
+    asked: take that one, without measuring. fingerprint: the model's.
+    Raises EncoderError if the one asked for is not to be had or does not agree.
+    """
+    if asked is not None and asked not in makers:
+        raise EncoderError(
+            f"this model can't be run in {asked} on this machine, only in {', '.join(makers)}"
+        )
+    memo = _memo(fingerprint, makers)
+    known = None if asked else _recall(memo)
+    if known is not None and known in makers:
+        network = makers[known]()
+        if network is not None and _agreement(exact, probe(network)) >= AGREEMENT[known]:
+            return known, network
+    best: tuple[float, Compute, Network] | None = None
+    for compute, make in makers.items():
+        if asked not in (None, compute):
+            continue
+        network = make()
+        if network is None:
+            continue
+        agreement = _agreement(exact, probe(network))
+        if not agreement >= AGREEMENT[compute]:
+            if asked is not None:
+                raise EncoderError(
+                    f"in {compute} this model's vectors fall to cosine {agreement:.4f} of float32, "
+                    f"below {AGREEMENT[compute]}"
+                )
+            continue
+        if asked is not None:
+            return compute, network
+        handicap = 1.0 if compute is Compute.FLOAT32 else WORTH
+        seconds = handicap * min(_seconds(probe, network) for _ in range(TRIALS))
+        if best is None or seconds < best[0]:
+            best = (seconds, compute, network)
+    if best is None:
+        raise EncoderError("this model's vectors are not numbers; are its weights damaged?")
+    _remember(memo, best[1])
+    return best[1], best[2]
+
+
+def _agreement(exact: Vectors, other: Vectors) -> float:
+    """The least cosine."""
+    return float(np.sum(exact * other, axis=1).min())
+
+
+def _memo(fingerprint: str, makers: Iterable[Compute]) -> Path:
+    """Where the choice for a model is kept: one for each kind of machine and version of torch."""
+    machine = [torch.__version__, platform.machine(), torch.backends.cpu.get_cpu_capability()]
+    machine += [str(torch.get_num_threads()), *makers]
+    if torch.cuda.is_available():
+        machine.append(torch.cuda.get_device_name())
+    digest = hashlib.blake2b(" ".join([fingerprint, *machine]).encode(), digest_size=16)
+    return cache_folder("compute") / digest.hexdigest()
+
+
+def _recall(memo: Path) -> Compute | None:
+    try:
+        return Compute(memo.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def _remember(memo: Path, compute: Compute) -> None:
+    try:
+        memo.parent.mkdir(parents=True, exist_ok=True)
+        memo.write_text(compute, encoding="ascii")
+    except OSError:
+        return
+
+
+def _seconds(work: Callable[[Network], object], network: Network) -> float:
+    started = time.perf_counter()
+    work(network)
+    return time.perf_counter() - started
+
+
+def is_out_of_memory(err: BaseException) -> bool:
+    """Whether an error says that memory ran out, on a GPU or off it."""
+    if isinstance(err, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(err)
+    return isinstance(err, RuntimeError) and (
+        "can't allocate memory" in text or "could not create a memory object" in text
+    )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,13 +15,29 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from vitrina.embedder.base import EncoderCard
 from vitrina.embedder.fingerprint import fingerprint, weights
-from vitrina.embedder.precision import best_device, lower_precision
+from vitrina.embedder.precision import (
+    best_device,
+    choose,
+    has_bfloat16,
+    is_out_of_memory,
+    one_thread_each,
+    workers,
+)
 from vitrina.embedder.quiet import quiet_transformers
+from vitrina.embedder.text_form import TextForm, read_form
+from vitrina.embedder.transformer.bert import Bert, PackedBert, Pooling, read_bert
+from vitrina.embedder.transformer.int8 import Int8Runner, has_int8
+from vitrina.embedder.transformer.plain import PlainRunner
 from vitrina.errors import EncoderError
-from vitrina.types import Modality, Vectors
+from vitrina.memory import keep_at_hand
+from vitrina.parallel import map_ahead
+from vitrina.types import Compute, Modality, Vectors
 
-BATCH_TOKENS = 4096
-"""Tokens of a batch, padding included: texts of one length share it, however many they are."""
+BATCH_TOKENS = {"cpu": 1024, "cuda": 65_536, "mps": 8192}
+"""Tokens of a batch, by device: on a CPU what stays in one core's cache, on a GPU what fills it."""
+
+WINDOW = 4096
+"""Texts that are tokenised and sorted by length together, while the model is at those before."""
 
 PROBES = (
     "Кружка керамическая 350 мл, белая",
@@ -33,78 +48,34 @@ PROBES = (
     "Чудо йогурт пер/дын 2,4% 290гр*10шт",
     "USB-C 65W",
     "Набор отвёрток слесарных CrV, 8 предметов, в пластиковом кейсе",
+    "Apparel Topwear Tshirts. Men Navy Blue Printed T-shirt, regular fit, 100% cotton, Summer 2012",
+    "Сумка женская через плечо, экокожа. Размер: 25х18х8 см. Цвет: чёрный. Застёжка: молния. "
+    "Длина ремня регулируется. Внутри одно отделение и карман для телефона. Подходит для города, "
+    "прогулок и поездок, хорошо держит форму и легко чистится влажной салфеткой.",
 )
 
-
-class Pooling(StrEnum):
-    """How token vectors become one."""
-
-    CLS = "cls"
-    MEAN = "mean"
-    MAX = "max"
-    MEAN_SQRT_LEN = "mean_sqrt_len_tokens"
+Tokens = Sequence[Sequence[int]]
 
 
-@dataclass(frozen=True)
-class TextForm:
-    """What a model's own files say of its use: pooling, and the longest input in tokens."""
+class Network(Protocol):
+    """A way to run a text model."""
 
-    pooling: Pooling
-    max_length: int
-
-
-def read_form(folder: Path, config: Any, tokenizer: Any) -> TextForm:
-    """Read pooling and length limit from a model's directory.
-
-    Both come from the sentence-transformers files where the model has them. Without them the
-    pooling is the mean, as sentence-transformers itself takes it.
-    Raises EncoderError for a pooling that is not one of `Pooling`, and for further layers.
-    """
-    pooling = Pooling.MEAN
-    modules = _json(folder / "modules.json") or []
-    for module in modules:
-        kind = module["type"].rpartition(".")[2]
-        if kind == "Pooling":
-            pooling = _pooling(folder / module["path"] / "config.json")
-        elif kind not in ("Transformer", "Normalize"):
-            raise EncoderError(f"{folder} adds a {kind} layer, which Vitrina does not run")
-    limits = [tokenizer.model_max_length, getattr(config, "max_position_embeddings", None)]
-    limits.append((_json(folder / "sentence_bert_config.json") or {}).get("max_seq_length"))
-    known = [int(limit) for limit in limits if limit and 0 < limit < 1_000_000]
-    return TextForm(pooling, min(known, default=512))
-
-
-def _pooling(path: Path) -> Pooling:
-    config = _json(path) or {}
-    if "pooling_mode" in config:
-        chosen = [str(config["pooling_mode"])]
-    else:
-        names = {
-            "pooling_mode_cls_token": "cls",
-            "pooling_mode_mean_tokens": "mean",
-            "pooling_mode_max_tokens": "max",
-            "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
-        }
-        chosen = [names.get(key, key) for key, on in config.items() if on is True]
-        chosen = [name for name in chosen if name != "include_prompt"]
-    if len(chosen) != 1 or chosen[0] not in set(Pooling):
-        raise EncoderError(f"{path} asks for pooling {chosen}; Vitrina knows one of {[*Pooling]}")
-    return Pooling(chosen[0])
-
-
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    def pooled(self, tokens: Tokens) -> torch.Tensor:
+        """(len(tokens), dim) float32, not normalised."""
+        ...
 
 
 class HuggingFaceText:
     """A loaded text model."""
 
-    def __init__(self, folder: Path, model: str, revision: str | None) -> None:
+    def __init__(
+        self, folder: Path, model: str, revision: str | None, compute: Compute | None = None
+    ) -> None:
         try:
             with quiet_transformers():
                 config = AutoConfig.from_pretrained(folder, local_files_only=True)
-                self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-                self._model = _network(folder)
+                tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+                network = _network(folder)
         except (
             OSError,
             ValueError,
@@ -115,77 +86,134 @@ class HuggingFaceText:
         ) as err:
             first = (str(err).strip().splitlines() or [type(err).__name__])[0]
             raise EncoderError(f"{model}: {folder} does not load as a text model: {first}") from err
-        if not self._tokenizer.is_fast:
+        if not tokenizer.is_fast:
             raise EncoderError(f"{model}: {folder} has no fast tokenizer (tokenizer.json)")
-        self._form = read_form(folder, config, self._tokenizer)
+        form = read_form(folder, config, tokenizer)
         settings = {
             "format": 1,
-            "architecture": type(self._model).__name__,
+            "architecture": type(network).__name__,
             "activation": getattr(config, "hidden_act", None),
             "layer_norm_eps": getattr(config, "layer_norm_eps", None),
             "heads": getattr(config, "num_attention_heads", None),
-            "tokenizer": self._tokenizer.backend_tokenizer.to_str(),
-            "pooling": self._form.pooling.value,
-            "max_length": self._form.max_length,
+            "tokenizer": tokenizer.backend_tokenizer.to_str(),
+            "pooling": form.pooling.value,
+            "max_length": form.max_length,
             "normalised": True,
         }
-        self._device = best_device()
-        used = weights(self._model).items()
+        used = weights(network).items()
         taken = fingerprint({name: a for name, a in used if not _unused(name)}, settings)
-        self._model.to(self._device)
-        self._dtype = lower_precision(self._model, lambda: self.encode(PROBES))
+        pad = tokenizer.pad_token_id or 0
+        self._tokenize = _tokenizing(tokenizer, form, pad)
+        self._dim = int(config.hidden_size)
+        self._device = best_device()
+        keep_at_hand()
+        self._budget = BATCH_TOKENS[self._device.type]
+        self._compute, self._network = self._choose(network, pad, form, compute, taken)
         self.card = EncoderCard(
             modality=Modality.TEXT,
             model=model,
             revision=revision,
             fingerprint=taken,
-            dim=int(config.hidden_size),
+            dim=self._dim,
             details={
-                "pooling": self._form.pooling.value,
-                "max_length": self._form.max_length,
-                "compute": f"{self._dtype} on {self._device.type}".removeprefix("torch."),
+                "pooling": form.pooling.value,
+                "max_length": form.max_length,
+                "compute": self._compute.value,
+                "device": self._device.type,
             },
         )
 
-    def encode(self, texts: Sequence[str]) -> Vectors:
-        """Texts to (len(texts), dim) float32, L2-normalised, in the order given."""
-        out = np.empty((len(texts), self._model.config.hidden_size), dtype=np.float32)
-        if not len(texts):
-            return out
-        encoded = self._tokenizer(
-            list(texts),
-            truncation=True,
-            max_length=self._form.max_length,
-            padding=False,
-            return_attention_mask=False,
-        )
-        tokens: list[list[int]] = encoded["input_ids"]
-        kinds: list[list[int]] | None = encoded.get("token_type_ids")
-        for batch in token_batches([len(ids) for ids in tokens], BATCH_TOKENS):
-            out[batch] = self._forward(
-                [tokens[at] for at in batch], [kinds[at] for at in batch] if kinds else None
-            )
-        return out
+    def _choose(
+        self, model: Any, pad: int, form: TextForm, asked: Compute | None, taken: str
+    ) -> tuple[Compute, Network]:
+        tokens = sorted(self._tokenize(PROBES), key=len, reverse=True)
 
-    def _forward(self, tokens: list[list[int]], kinds: list[list[int]] | None) -> Vectors:
-        width = max(len(ids) for ids in tokens)
-        pad = self._tokenizer.pad_token_id or 0
-        ids = torch.full((len(tokens), width), pad)
-        mask = torch.zeros((len(tokens), width), dtype=torch.long)
-        types = torch.zeros((len(tokens), width), dtype=torch.long)
-        for row, line in enumerate(tokens):
-            ids[row, : len(line)] = torch.tensor(line)
-            mask[row, : len(line)] = 1
-            if kinds:
-                types[row, : len(line)] = torch.tensor(kinds[row])
-        inputs = {"input_ids": ids.to(self._device), "attention_mask": mask.to(self._device)}
-        if kinds:
-            inputs["token_type_ids"] = types.to(self._device)
-        with torch.inference_mode():
-            hidden = self._model(**inputs).last_hidden_state.float()
-            pooled = pool(hidden, inputs["attention_mask"], self._form.pooling)
-            unit = torch.nn.functional.normalize(pooled, dim=1)
-        return unit.cpu().numpy()
+        def probe(network: Network) -> Vectors:
+            with one_thread_each():
+                return self._run(network, tokens)
+
+        own = PaddedModel(model.to(self._device), form.pooling, pad, self._device)
+        exact = probe(own)
+        bert = read_bert(model)
+
+        def packed(dtype: torch.dtype) -> Network:
+            if bert is None:
+                return PaddedModel(copy.deepcopy(model).to(dtype), form.pooling, pad, self._device)
+            runner = PlainRunner(bert.stack, self._device, dtype)
+            return PackedBert(bert, runner, form.pooling, self._device)
+
+        makers: dict[Compute, Callable[[], Network | None]] = {
+            Compute.FLOAT32: partial(packed, torch.float32) if bert else lambda: own
+        }
+        if has_bfloat16(self._device):
+            makers[Compute.BFLOAT16] = partial(packed, torch.bfloat16)
+        if bert and self._device.type == "cpu" and has_int8():
+            makers[Compute.INT8] = partial(_in_int8, bert, form.pooling, self._device)
+        return choose(makers, probe, exact, asked, fingerprint=taken)
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Texts to (len(texts), dim) float32, L2-normalised, in the order given.
+
+        Each text is encoded once, however often it is there. Safe to call from one thread at a
+        time. Raises EncoderError where memory does not suffice for a single text.
+        """
+        unique = list(dict.fromkeys(texts))
+        out = np.empty((len(unique), self._dim), dtype=np.float32)
+        side_by_side = workers(self._device)
+        with one_thread_each():
+            for batch, vectors in map_ahead(self._encode, self._batches(unique), side_by_side):
+                out[batch] = vectors
+        if len(unique) == len(texts):
+            return out
+        place = {text: at for at, text in enumerate(unique)}
+        return out[[place[text] for text in texts]]
+
+    def _batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Tokens]]:
+        windows = (texts[at : at + WINDOW] for at in range(0, len(texts), WINDOW))
+        start = 0
+        for tokens in map_ahead(self._tokenize, windows, 2 if len(texts) > WINDOW else 1):
+            for batch in token_batches([len(ids) for ids in tokens], self._budget):
+                yield [start + at for at in batch], [tokens[at] for at in batch]
+            start += len(tokens)
+
+    def _encode(self, batch: tuple[list[int], Tokens]) -> tuple[list[int], Vectors]:
+        return batch[0], self._run(self._network, batch[1])
+
+    def _run(self, network: Network, tokens: Tokens) -> Vectors:
+        try:
+            with torch.inference_mode():
+                unit = torch.nn.functional.normalize(network.pooled(tokens), dim=1)
+                vectors: Vectors = unit.cpu().numpy()
+                return vectors
+        except (RuntimeError, MemoryError) as err:
+            if not is_out_of_memory(err):
+                raise
+            if len(tokens) == 1:
+                raise EncoderError(
+                    f"memory does not suffice for a text of {len(tokens[0])} tokens"
+                ) from err
+        # Out of the handler, which holds on to what the failed attempt allocated.
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        self._budget = max(len(tokens[0]), self._budget // 2)
+        half = len(tokens) // 2
+        return np.concatenate([self._run(network, part) for part in (tokens[:half], tokens[half:])])
+
+
+def _tokenizing(tokenizer: Any, form: TextForm, pad: int) -> Callable[[Sequence[str]], Tokens]:
+    """The tokenizer's own core without transformers' wrapper, at about twice its speed."""
+    core = tokenizer.backend_tokenizer
+    core.no_padding()
+    core.enable_truncation(form.max_length, direction=tokenizer.truncation_side)
+
+    def tokenize(texts: Sequence[str]) -> Tokens:
+        return [one.ids or [pad] for one in core.encode_batch_fast(list(texts))]
+
+    return tokenize
+
+
+def _in_int8(bert: Bert, pooling: Pooling, device: torch.device) -> Network:
+    return PackedBert(bert, Int8Runner(bert.stack), pooling, device)
 
 
 def _network(folder: Path) -> Any:
@@ -208,6 +236,25 @@ def _network(folder: Path) -> Any:
 def _unused(weight: str) -> bool:
     """Whether a weight has no part in the token vectors: BERT's layer over the first token."""
     return weight.startswith("pooler.")
+
+
+class PaddedModel:
+    """A model run by transformers' own code, each batch padded to its longest text."""
+
+    def __init__(self, model: Any, pooling: Pooling, pad: int, device: torch.device) -> None:
+        self._model, self._pooling, self._pad, self._device = model, pooling, pad, device
+
+    def pooled(self, tokens: Tokens) -> torch.Tensor:
+        """(len(tokens), dim) float32, not normalised."""
+        width = max(len(ids) for ids in tokens)
+        ids = torch.full((len(tokens), width), self._pad)
+        mask = torch.zeros((len(tokens), width), dtype=torch.long)
+        for row, line in enumerate(tokens):
+            ids[row, : len(line)] = torch.tensor(line)
+            mask[row, : len(line)] = 1
+        mask = mask.to(self._device)
+        hidden = self._model(input_ids=ids.to(self._device), attention_mask=mask)
+        return pool(hidden.last_hidden_state.float(), mask, self._pooling)
 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:

@@ -7,6 +7,7 @@ The colour layout is a grid of mean colours in CIELAB; the gradients are HOG (Da
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,15 @@ class Thumbnail:
         scale = np.maximum(values[leading], 1e-8) ** -0.25
         components = np.ascontiguousarray(vectors[:, leading] * scale, dtype=np.float32)
         return cls(mean.astype(np.float32), components)
+
+    @property
+    def batch(self) -> int:
+        """Images whose features are reduced at once."""
+        return 64
+
+    def together(self) -> AbstractContextManager[int]:
+        """One thread: `prepare` is where the time goes."""
+        return nullcontext(1)
 
     def prepare(self, image: Image) -> Floats:
         """One RGB image to its raw features, (m,) float32; thread-safe."""

@@ -11,11 +11,11 @@ import pyarrow as pa
 from vitrina.data.catalogue import Catalogue
 from vitrina.embedder.load import NONE
 from vitrina.errors import EncoderError
-from vitrina.pipelines.encoders import Encoder, known_space, load_if_named
+from vitrina.memory import give_back
+from vitrina.pipelines.encoders import Encoder, compute_of, known_space, load_if_named
 from vitrina.pipelines.ingest import Ingested, IngestOptions, ingest
-from vitrina.pipelines.memory import give_back
 from vitrina.pipelines.options import EmbedOptions
-from vitrina.pipelines.space import SpaceJob, SpaceReport, check_dtype
+from vitrina.pipelines.space import SpaceJob, SpaceReport, check_asked
 from vitrina.store.space import ERRORS_SCHEMA, error_row
 from vitrina.store.store import Store
 from vitrina.store.writer import Writer
@@ -63,13 +63,14 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
         used = {modality: name for modality, name in models.items() if name != NONE}
         # A model that can't be had must be known before hours are spent on reading; but one
         # that may find nothing to do is not loaded for it.
-        loaded = {}
+        loaded, before = {}, {}
         for modality, name in used.items():
             known = None if options.refit else known_space(store, modality, name)
             if known is None:
-                loaded[modality] = load_if_named(name, modality)
+                loaded[modality] = load_if_named(name, modality, options.compute)
             else:
-                check_dtype(known, options.dtype)
+                check_asked(known, options)
+                before[modality] = compute_of(known)
         with_photos = Modality.IMAGE in used
         reading = IngestOptions(
             photos=with_photos,
@@ -97,7 +98,10 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
             def load(modality: Modality = modality, name: str = name) -> Encoder | None:
                 # Taken out, so that a finished encoder's memory is free for the next one.
                 there = loaded.pop(modality, None)
-                return load_if_named(name, modality) if there is None else there
+                if there is None:
+                    kept = before.get(modality)
+                    there = load_if_named(name, modality, options.compute, before=kept)
+                return there
 
             job = SpaceJob(
                 store,

@@ -18,14 +18,14 @@ from vitrina.embedder.load import (
     load_text,
 )
 from vitrina.embedder.photos import decode_photos
-from vitrina.errors import EncoderError
+from vitrina.errors import EncoderError, HubUnreachableError
 from vitrina.store import layout
 from vitrina.store.manifest import SpaceEntry
 from vitrina.store.products import Products
 from vitrina.store.space import Space
 from vitrina.store.store import Store
 from vitrina.store.writer import Writer
-from vitrina.types import Modality
+from vitrina.types import Compute, Modality
 
 FIT_IMAGES = 20_000
 """Photos that `thumbnail` is fitted on at most: its PCA is settled long before."""
@@ -35,19 +35,45 @@ FIT_TEXTS = 200_000
 Encoder = TextEncoder | ImageEncoder
 
 
-def load_encoder(name: str, modality: Modality, fitted: Path | None = None) -> Encoder:
-    """Load the encoder of either modality."""
-    return load_text(name, fitted) if modality is Modality.TEXT else load_image(name, fitted)
+def load_encoder(
+    name: str,
+    modality: Modality,
+    fitted: Path | None = None,
+    compute: Compute | None = None,
+    *,
+    before: Compute | None = None,
+) -> Encoder:
+    """Load the encoder of either modality.
+
+    compute: the numbers to run it in, None for the fastest. before: those it was run in so far,
+    which are kept to where this machine has them, so that a run gives the bytes it gave before.
+    """
+    load = load_text if modality is Modality.TEXT else load_image
+    if compute is None and before is not None:
+        try:
+            return load(name, fitted, before)
+        except HubUnreachableError:
+            raise
+        except EncoderError:
+            # Another kind of machine; if it is something else, it comes up again.
+            pass
+    return load(name, fitted, compute)
 
 
-def load_if_named(name: str, modality: Modality) -> Encoder | None:
+def load_if_named(
+    name: str,
+    modality: Modality,
+    compute: Compute | None = None,
+    *,
+    before: Compute | None = None,
+) -> Encoder | None:
     """Load a model that is had from elsewhere; None for one that is fitted on the catalogue.
 
     Raises EncoderError or HubUnreachableError.
     """
     if ModelName.parse(name, modality).form in (Form.LEXICAL, Form.THUMBNAIL):
         return None
-    encoder = load_encoder(name, modality)
+    encoder = load_encoder(name, modality, compute=compute, before=before)
     remember(name, modality, encoder.card.fingerprint)
     return encoder
 
@@ -59,9 +85,16 @@ def encoder_of(store: Store, space: Space) -> Encoder:
     """
     fitted = space.entry.encoder
     folder = store.folder(fitted, "run `vitrina embed` with --refit") if fitted else None
-    encoder = load_encoder(space.card["model"], space.modality, folder)
+    before = compute_of(space)
+    encoder = load_encoder(space.card["model"], space.modality, folder, before=before)
     encoder.card.check(space.entry.fingerprint, f"the space {space.name}")
     return encoder
+
+
+def compute_of(space: Space) -> Compute | None:
+    """The numbers that a space's encoder was run in when it was made; None if it has no choice."""
+    said = str(space.card["details"].get("compute", "")).partition(" ")[0]
+    return Compute(said) if said in set(Compute) else None
 
 
 def known_space(store: Store, modality: Modality, model: str) -> Space | None:

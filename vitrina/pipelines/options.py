@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vitrina.store.plan import SHARD_ROWS
+from vitrina.types import Compute
 
 DTYPE = "float16"
 """How vectors are kept: heads are as good on it as on float32, in half the space."""
@@ -16,16 +17,18 @@ class EmbedOptions:
 
     text, image: model names, "none" to leave a modality out, None for what the store remembers
     and else the defaults. dtype: "float16" or "float32", how vectors are kept; None for what
-    the space has, float16 for a new one. shard_rows: rows of a shard at most. max_failures: the
-    share of the catalogue's products that may fail in this run. prune: drop the products that the
-    catalogue does not mention. retry_failed: try again what failed. rehash: read photos again
-    whose files look unchanged. refit: fit `lexical` and `thumbnail` anew. seed: for fitting.
-    quiet: print no progress.
+    the space has, float16 for a new one. compute: the numbers that encoders are run in; None for
+    what the space has, the fastest here that keep the vectors for a new one. shard_rows: rows of a
+    shard at most. max_failures: the share of the catalogue's products that may fail in this run.
+    prune: drop the products that the catalogue does not mention. retry_failed: try again what
+    failed. rehash: read photos again whose files look unchanged. refit: fit `lexical` and
+    `thumbnail` anew. seed: for fitting. quiet: print no progress.
     """
 
     text: str | None = None
     image: str | None = None
     dtype: str | None = None
+    compute: Compute | None = None
     shard_rows: int = SHARD_ROWS
     max_failures: float = 0.05
     prune: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import cast
 
@@ -17,11 +17,18 @@ from vitrina.data.product import TEXT_FIELDS, encoder_text
 from vitrina.embedder.base import ImageEncoder, TextEncoder
 from vitrina.embedder.photos import Encoded, Failure, Report, encode_photos
 from vitrina.errors import EncoderError, StoreError, TooManyFailuresError
-from vitrina.pipelines.encoders import Encoder, encoder_for, encoder_of, known_space
+from vitrina.memory import give_back
+from vitrina.pipelines.encoders import (
+    Encoder,
+    compute_of,
+    encoder_for,
+    encoder_of,
+    known_space,
+)
 from vitrina.pipelines.ingest import Ingested, Unreadable
-from vitrina.pipelines.memory import give_back
 from vitrina.pipelines.options import DTYPE, EmbedOptions
 from vitrina.pipelines.progress import Meter
+from vitrina.stages import Stages
 from vitrina.store import layout
 from vitrina.store.manifest import FileEntry, Manifest
 from vitrina.store.plan import first_positions, plan_shards
@@ -35,7 +42,9 @@ from vitrina.types import Codes, Mask, Modality, Vectors
 @dataclass
 class SpaceReport:
     """What was done to one space, in products; `reused` share content that was embedded once,
-    `missing` have none of this modality."""
+    `missing` have none of this modality. `compute`: the numbers that the encoder ran in, None
+    where it had nothing to do. `stages`: the share of the threads' time that reading, decoding,
+    encoding and writing took. `bottleneck`: the one that the others waited for."""
 
     space: str
     model: str
@@ -46,15 +55,24 @@ class SpaceReport:
     failed: int = 0
     missing: int = 0
     seconds: float = 0.0
+    compute: str | None = None
+    stages: dict[str, float] = field(default_factory=dict)
+    bottleneck: str | None = None
 
 
-def check_dtype(space: Space, asked: str | None) -> None:
-    """Raise StoreError if a space keeps its vectors otherwise than is asked for."""
+def check_asked(space: Space, options: EmbedOptions) -> None:
+    """Raise StoreError if a space's vectors are kept, or were made, otherwise than is asked for."""
     have = space.card["dtype"]
-    if asked is not None and asked != have:
+    if options.dtype not in (None, have):
         raise StoreError(
-            f"the space {space.name} keeps {have} vectors, not {asked}; leave --dtype out, or "
-            "use a store of its own"
+            f"the space {space.name} keeps {have} vectors, not {options.dtype}; leave --dtype out, "
+            "or use a store of its own"
+        )
+    made = compute_of(space)
+    if options.compute is not None and made not in (None, options.compute):
+        raise StoreError(
+            f"the vectors of the space {space.name} were made in {made}, not {options.compute}; "
+            "leave --compute out, or use a store of its own"
         )
 
 
@@ -81,6 +99,7 @@ class SpaceJob:
         self._products = store.products
         self._hashes = self._products.hashes(modality)
         self._first = first_positions(self._hashes)
+        self._stages = Stages()
         known = None if options.refit else known_space(store, modality, model)
         if known is None:
             self._make_space(load())
@@ -119,7 +138,7 @@ class SpaceJob:
             )
 
     def _open_space(self, space: Space) -> None:
-        check_dtype(space, self._options.dtype)
+        check_asked(space, self._options)
         self._space = space
         self._located = space.locate(self._products)
         self._recorded = read_errors(self._store.files, space.entry.errors)
@@ -154,6 +173,10 @@ class SpaceJob:
                 self._embed(shard, meter.advance)
                 self._check()
             self.report.seconds = round(meter.seconds, 2)
+        if self._encoder is not None:
+            self.report.compute = self._encoder.card.details.get("compute")
+        self.report.stages = self._stages.shares()
+        self.report.bottleneck = self._stages.bottleneck
         self.report.failed = self._errors.num_rows
         active = self._store.manifest.with_active(self._modality, self._space.name)
         self._writer.commit(self._with_entry(active, self._space.entry.shards))
@@ -238,16 +261,26 @@ class SpaceJob:
     def _encode(self, positions: Codes, report: Report) -> Encoded:
         if self._modality is Modality.TEXT:
             encoder = cast("TextEncoder", self._encoder)
-            rows = self._products.take(positions, TEXT_FIELDS).to_pylist()
-            vectors = encoder.encode([encoder_text(**row) for row in rows])
+            with self._stages.timed("read"):
+                rows = self._products.take(positions, TEXT_FIELDS).to_pylist()
+                texts = [encoder_text(**row) for row in rows]
+            with self._stages.timed("encode"):
+                vectors = encoder.encode(texts)
             report(len(positions))
             return Encoded(vectors, np.ones(len(positions), dtype=bool), {})
         assert self._catalogue.images is not None
         photos = self._products.take(positions, ["images"]).column("images").to_pylist()
         encoder_of_images = cast("ImageEncoder", self._encoder)
-        return encode_photos(encoder_of_images, photos, self._catalogue.images.read, report)
+        return encode_photos(
+            encoder_of_images, photos, self._catalogue.images.read, report, self._stages
+        )
 
     def _commit(self, positions: Codes, vectors: Vectors) -> None:
+        with self._stages.timed("write"):
+            self._publish(positions, vectors)
+        give_back()
+
+    def _publish(self, positions: Codes, vectors: Vectors) -> None:
         shards = self._space.entry.shards
         if len(positions):
             shards = (*shards, self._write(positions, vectors))
@@ -255,7 +288,6 @@ class SpaceJob:
         self._space = self._store.open_space(self._space.name)
         self._located.mark(positions, len(shards) - 1)
         self._lend(positions)
-        give_back()
 
     def _write(self, positions: Codes, vectors: Vectors) -> FileEntry:
         path = self._writer.scratch / "shard.parquet"

@@ -1,0 +1,62 @@
+"""How a text model is to be used, as the files beside its weights say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vitrina.embedder.transformer.bert import Pooling
+from vitrina.errors import EncoderError
+
+
+@dataclass(frozen=True)
+class TextForm:
+    """What a model's own files say of its use: pooling, and the longest input in tokens."""
+
+    pooling: Pooling
+    max_length: int
+
+
+def read_form(folder: Path, config: Any, tokenizer: Any) -> TextForm:
+    """Read pooling and length limit from a model's directory.
+
+    Both come from the sentence-transformers files where the model has them. Without them the
+    pooling is the mean, as sentence-transformers itself takes it.
+    Raises EncoderError for a pooling that is not one of `Pooling`, and for further layers.
+    """
+    pooling = Pooling.MEAN
+    modules = _json(folder / "modules.json") or []
+    for module in modules:
+        kind = module["type"].rpartition(".")[2]
+        if kind == "Pooling":
+            pooling = _pooling(folder / module["path"] / "config.json")
+        elif kind not in ("Transformer", "Normalize"):
+            raise EncoderError(f"{folder} adds a {kind} layer, which Vitrina does not run")
+    limits = [tokenizer.model_max_length, getattr(config, "max_position_embeddings", None)]
+    limits.append((_json(folder / "sentence_bert_config.json") or {}).get("max_seq_length"))
+    known = [int(limit) for limit in limits if limit and 0 < limit < 1_000_000]
+    return TextForm(pooling, min(known, default=512))
+
+
+def _pooling(path: Path) -> Pooling:
+    config = _json(path) or {}
+    if "pooling_mode" in config:
+        chosen = [str(config["pooling_mode"])]
+    else:
+        names = {
+            "pooling_mode_cls_token": "cls",
+            "pooling_mode_mean_tokens": "mean",
+            "pooling_mode_max_tokens": "max",
+            "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+        }
+        chosen = [names.get(key, key) for key, on in config.items() if on is True]
+        chosen = [name for name in chosen if name != "include_prompt"]
+    if len(chosen) != 1 or chosen[0] not in set(Pooling):
+        raise EncoderError(f"{path} asks for pooling {chosen}; Vitrina knows one of {[*Pooling]}")
+    return Pooling(chosen[0])
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

@@ -1,0 +1,142 @@
+"""BERT and its kin, from transformers' modules to a stack, and packed texts through it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as fn
+from transformers import BertModel, RobertaModel, XLMRobertaModel
+
+from vitrina.embedder.transformer.stack import (
+    Activation,
+    Block,
+    Linear,
+    Norm,
+    Packing,
+    Runner,
+    Stack,
+)
+
+
+class Pooling(StrEnum):
+    """How token vectors become one."""
+
+    CLS = "cls"
+    MEAN = "mean"
+    MAX = "max"
+    MEAN_SQRT_LEN = "mean_sqrt_len_tokens"
+
+
+@dataclass(frozen=True)
+class Bert:
+    """A text model as plain data. words: (vocabulary, dim). places: (longest, dim), the position's
+    vector and the token type's in one. first_place: what a text's first token is counted as."""
+
+    words: torch.Tensor
+    places: torch.Tensor
+    first_place: int
+    norm: Norm
+    stack: Stack
+
+
+def read_bert(model: Any) -> Bert | None:
+    """A model as plain data; None for one that is built otherwise.
+
+    Whether it was read rightly is for the caller to check, by comparing vectors.
+    """
+    config = model.config
+    kinds = (BertModel, RobertaModel, XLMRobertaModel)
+    plain = (
+        isinstance(model, kinds)
+        and config.hidden_act == "gelu"
+        and getattr(config, "position_embedding_type", "absolute") == "absolute"
+        and not config.is_decoder
+    )
+    if not plain:
+        return None
+    tables = model.embeddings
+    offset = 0 if isinstance(model, BertModel) else int(config.pad_token_id) + 1
+    stack = Stack(
+        blocks=[_block(layer) for layer in model.encoder.layer],
+        heads=config.num_attention_heads,
+        norm_first=False,
+        activation=Activation.GELU,
+        scale=(config.hidden_size // config.num_attention_heads) ** -0.5,
+    )
+    places = tables.position_embeddings.weight + tables.token_type_embeddings.weight[0]
+    norm = _norm(tables.LayerNorm)
+    return Bert(tables.word_embeddings.weight.detach(), places.detach(), offset, norm, stack)
+
+
+def _block(layer: Any) -> Block:
+    seen, after = layer.attention.self, layer.attention.output
+    parts = (seen.query, seen.key, seen.value)
+    qkv = Linear(
+        torch.cat([part.weight for part in parts]).detach(),
+        torch.cat([part.bias for part in parts]).detach(),
+    )
+    return Block(
+        qkv=qkv,
+        out=_linear(after.dense),
+        norm1=_norm(after.LayerNorm),
+        up=_linear(layer.intermediate.dense),
+        down=_linear(layer.output.dense),
+        norm2=_norm(layer.output.LayerNorm),
+    )
+
+
+def _linear(module: Any) -> Linear:
+    return Linear(module.weight.detach(), module.bias.detach())
+
+
+def _norm(module: Any) -> Norm:
+    return Norm(module.weight.detach(), module.bias.detach(), module.eps)
+
+
+class PackedBert:
+    """Texts without padding: all tokens of a batch in one matrix."""
+
+    def __init__(self, bert: Bert, runner: Runner, pooling: Pooling, device: torch.device) -> None:
+        self._words, self._places = bert.words.to(device), bert.places.to(device)
+        norm = bert.norm
+        self._norm = (norm.weight.to(device), norm.bias.to(device), norm.eps)
+        self._first_place = bert.first_place
+        self._runner, self._pooling, self._device = runner, pooling, device
+
+    def pooled(self, tokens: Sequence[Sequence[int]]) -> torch.Tensor:
+        """(len(tokens), dim) float32, not normalised. tokens: best sorted by length."""
+        packing = Packing.of([len(line) for line in tokens])
+        ids = torch.from_numpy(np.concatenate([np.asarray(line) for line in tokens]))
+        before = np.repeat(packing.starts, packing.lengths)
+        place = torch.from_numpy(np.arange(len(ids)) - before + self._first_place)
+        x = fn.embedding(self._sent(ids), self._words)
+        x = x.add_(fn.embedding(self._sent(place), self._places))
+        x = fn.layer_norm(x, (x.shape[-1],), *self._norm)
+        first_only = self._pooling is Pooling.CLS
+        x = self._runner.run(x, packing, first_only=first_only)
+        return x if first_only else pool_packed(x, packing, self._pooling)
+
+    def _sent(self, tensor: torch.Tensor) -> torch.Tensor:
+        if self._device.type == "cuda":
+            # From pinned memory the copy runs beside the model.
+            return tensor.pin_memory().to(self._device, non_blocking=True)
+        return tensor.to(self._device)
+
+
+def pool_packed(tokens: torch.Tensor, packing: Packing, pooling: Pooling) -> torch.Tensor:
+    """(all tokens, dim) float32 to (sequences, dim)."""
+    starts = torch.from_numpy(packing.starts).to(tokens.device)
+    if pooling is Pooling.CLS:
+        return tokens[starts]
+    lengths = torch.from_numpy(packing.lengths).to(tokens.device)
+    how = "max" if pooling is Pooling.MAX else "sum"
+    pooled = torch.segment_reduce(tokens, how, lengths=lengths, axis=0, unsafe=True)
+    if pooling is Pooling.MAX:
+        return pooled
+    divisor = lengths.unsqueeze(1).to(pooled.dtype)
+    return pooled / (divisor.sqrt() if pooling is Pooling.MEAN_SQRT_LEN else divisor)

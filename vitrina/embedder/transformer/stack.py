@@ -1,0 +1,123 @@
+"""A transformer encoder's layers as plain data, whichever library its weights came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import groupby
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from vitrina.types import Codes
+
+
+class Activation(StrEnum):
+    """What stands between the two layers of a feed-forward block."""
+
+    GELU = "gelu"
+    QUICK_GELU = "quick_gelu"
+
+
+@dataclass(frozen=True)
+class Linear:
+    """weight: (outputs, inputs) float32. bias: (outputs,) float32."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A layer norm. weight, bias: (dim,) float32."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    eps: float
+
+
+@dataclass(frozen=True)
+class Block:
+    """One layer. `qkv` gives queries, keys and values side by side, head by head."""
+
+    qkv: Linear
+    out: Linear
+    norm1: Norm
+    up: Linear
+    down: Linear
+    norm2: Norm
+
+
+@dataclass(frozen=True)
+class Stack:
+    """All layers. norm_first: each norm stands before its half of the block (CLIP) and not after
+    it (BERT). scale: what dot products of queries and keys are multiplied by."""
+
+    blocks: Sequence[Block]
+    heads: int
+    norm_first: bool
+    activation: Activation
+    scale: float
+
+    @property
+    def dim(self) -> int:
+        """Numbers of a token's vector."""
+        return len(self.blocks[0].norm1.weight)
+
+    def padded(self, multiple: int) -> Stack:
+        """The same with zeros in each head, up to a width that kernels of a GPU can take."""
+        width = self.blocks[0].out.weight.shape[1] // self.heads
+        more = -width % multiple
+        if not more:
+            return self
+        blocks = [_wider(one, self.heads, more) for one in self.blocks]
+        return replace(self, blocks=blocks)
+
+
+def _wider(block: Block, heads: int, more: int) -> Block:
+    def pad(tensor: torch.Tensor, groups: int) -> torch.Tensor:
+        """Add zeros to each of `groups` parts of the first axis."""
+        parts = tensor.reshape(groups, -1, *tensor.shape[1:])
+        zeros = parts.new_zeros(groups, more, *tensor.shape[1:])
+        return torch.cat([parts, zeros], dim=1).flatten(0, 1)
+
+    qkv = Linear(pad(block.qkv.weight, 3 * heads), pad(block.qkv.bias, 3 * heads))
+    out = pad(block.out.weight.T, heads).T.contiguous()
+    return replace(block, qkv=qkv, out=Linear(out, block.out.bias))
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How sequences lie one after another, without padding.
+
+    lengths: (n,) int64, tokens of each. runs: neighbours of one length, as (count, length), so
+    that attention takes each run at once.
+    """
+
+    lengths: Codes
+    runs: Sequence[tuple[int, int]]
+
+    @classmethod
+    def of(cls, lengths: Sequence[int]) -> Packing:
+        """Best of sequences sorted by length, which makes the fewest runs."""
+        runs = [(sum(1 for _ in same), length) for length, same in groupby(lengths)]
+        return cls(np.asarray(lengths, dtype=np.int64), runs)
+
+    @property
+    def starts(self) -> Codes:
+        """(n,) int64, the row of each sequence's first token."""
+        return np.cumsum(self.lengths) - self.lengths
+
+
+class Runner(Protocol):
+    """Puts packed sequences through a stack."""
+
+    def run(self, tokens: torch.Tensor, packing: Packing, *, first_only: bool) -> torch.Tensor:
+        """Token vectors after the last layer, float32.
+
+        tokens: (all tokens, dim) float32; may be overwritten. first_only: give the vector of each
+        sequence's first token alone, (n, dim), and spare the last layer the rest.
+        """
+        ...
