@@ -5,10 +5,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test slow check lint types tests bench lock clean
+PEERS := .venv-peers/.ready .venv-clip-retrieval/.ready
+
+.PHONY: help demo test slow check lint types tests bench bench-embedding lock clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 # uv installs from the same lock in seconds; where it can't be had, pip does it.
 $(READY): requirements.lock pyproject.toml
@@ -43,19 +45,45 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-bench: $(READY)  ## the benchmarks that need no data of yours
+bench: $(READY) $(PEERS)  ## the benchmarks that need no data of yours
 	rm -rf build/bench
 	$(BIN)/vitrina demo --catalogue-only --products 5000 --out build/bench/catalogue
 	$(BIN)/python benchmarks/catalogue.py build/bench/catalogue/train.parquet \
 		--test build/bench/catalogue/test.parquet \
 		--images build/bench/catalogue/images.zip --work build/bench/work
 	$(BIN)/python benchmarks/store.py --work build/bench/store
+	$(BIN)/python benchmarks/embedding.py --work build/bench/embedding
 
-lock:  ## resolve pyproject.toml anew into requirements.lock
+bench-embedding: $(READY) $(PEERS)  ## encoders beside their peers
+	$(BIN)/python benchmarks/embedding.py --work build/bench/embedding
+
+# A peer whose environment can't be made is left out, and the benchmark tells why.
+define peer
+	rm -rf $(@D) && mkdir -p build/peers
+	{ $(BIN)/python -m venv $(@D) && \
+		if test -x $(BIN)/uv; then \
+			$(BIN)/uv pip install --quiet --python $(@D)/bin/python -r $<; \
+		else \
+			$(@D)/bin/python -m pip install --quiet -r $<; \
+		fi && touch $@; } 2> build/peers/$(@D).log || \
+		{ rm -rf $(@D); cat build/peers/$(@D).log; echo "$(@D) is left out"; }
+endef
+
+.venv-peers/.ready: benchmarks/peers/sentence-transformers.lock | $(READY)
+	$(peer)
+
+.venv-clip-retrieval/.ready: benchmarks/peers/clip-retrieval.lock | $(READY)
+	$(peer)
+
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --no-header
+
+lock:  ## resolve pyproject.toml and the peers of the benchmarks anew into their locks
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-annotate --no-header --extra dev pyproject.toml -o requirements.lock
+	$(COMPILE) --extra dev pyproject.toml -o requirements.lock
+	$(COMPILE) benchmarks/peers/sentence-transformers.in -o benchmarks/peers/sentence-transformers.lock
+	$(COMPILE) benchmarks/peers/clip-retrieval.in -o benchmarks/peers/clip-retrieval.lock
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) demo build
+	rm -rf $(VENV) $(dir $(PEERS)) demo build

@@ -81,7 +81,7 @@ def embed(catalogue, place, encoder):
     import vitrina as vt
     from vitrina.pipelines import embed as job
 
-    job.load_if_named = lambda *_: encoder
+    job.load_if_named = lambda *_, **__: encoder
     started = time.perf_counter()
     vt.embed(vt.Catalogue.read(catalogue), vt.Store.open(place), text="hf:ready/made", image="none")
     return time.perf_counter() - started

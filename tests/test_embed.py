@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,6 +60,10 @@ class Colours:
     """An image encoder of mean colours that remembers what it was asked."""
 
     edge = 8
+    batch = 16
+
+    def together(self) -> AbstractContextManager[int]:
+        return nullcontext(1)
 
     def __init__(self):
         self.seen = []
@@ -74,7 +79,7 @@ class Colours:
 
 def use_stubs(patch):
     stubs = {TEXT: Words(), IMAGE: Colours()}
-    patch(embed_module, "load_if_named", lambda _, modality: stubs[modality])
+    patch(embed_module, "load_if_named", lambda _, modality, *a, **k: stubs[modality])
     return stubs
 
 
@@ -395,7 +400,7 @@ def test_what_has_nothing_to_do_is_not_loaded(tmp_path, monkeypatch):
     run(path, catalogue_of(tmp_path / "a", FIRST))
     loaded = []
 
-    def load(name, modality):
+    def load(name, modality, *_, **__):
         loaded.append(name)
         return {TEXT: Words, IMAGE: Colours}[modality]()
 

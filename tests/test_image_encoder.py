@@ -20,11 +20,13 @@ from PIL import Image
 from safetensors.torch import load as load_bytes
 from safetensors.torch import save_file
 from timm.data import create_transform, resolve_model_data_config
+from torchvision.transforms import Compose, Lambda, Normalize, Resize, ToTensor
 
 from vitrina.data.decode import decode
 from vitrina.embedder import image as module
 from vitrina.embedder.base import ImageEncoder
 from vitrina.embedder.image import check_activation, open_clip_folder, timm_folder, timm_repository
+from vitrina.embedder.preparation import read_preparation
 from vitrina.embedder.thumbnail import Thumbnail
 from vitrina.errors import EncoderError
 from vitrina.types import Compute
@@ -349,3 +351,47 @@ def test_reduced_decoding_gives_a_real_model_the_same_vectors() -> None:
         with Image.open(folder / name) as photo:
             photos.append(photo.convert("RGB").resize((3 * photo.width, 3 * photo.height)))
     assert least_agreement(timm_folder(MOBILENET, "x"), photos) >= 0.995
+
+
+def test_pictures_are_kept_as_bytes_and_scaled_by_the_model(tmp_path: Path) -> None:
+    encoder = open_clip_folder(write_clip(tmp_path / "clip"), "x")
+    assert encoder.prepare(smooth(1, (64, 64))[0]).dtype == np.uint8
+
+
+def test_a_transform_that_ends_otherwise_is_left_whole() -> None:
+    images = smooth(2, (16, 16))
+    halved = Compose([Resize((8, 8)), ToTensor(), Lambda(lambda pixels: pixels / 2)])
+    greyed = Compose([Resize((8, 8)), ToTensor(), Normalize([0.5], [0.5])])
+    for transform in (halved, greyed):
+        preparation = read_preparation(transform, images)
+        assert not preparation.in_bytes
+        np.testing.assert_array_equal(preparation.apply(images[0]), transform(images[0]).numpy())
+    scaled = Compose([Resize((8, 8)), ToTensor(), Normalize([0.4, 0.5, 0.6], [0.2, 0.3, 0.1])])
+    preparation = read_preparation(scaled, images)
+    ready = torch.from_numpy(preparation.apply(images[0]).copy())[None]
+    assert preparation.in_bytes
+    torch.testing.assert_close(preparation.finish(ready)[0], scaled(images[0]))
+
+
+def test_out_of_memory_halves_the_batch_of_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = open_clip_folder(write_clip(tmp_path / "clip"), "x")
+    ready = [encoder.prepare(image) for image in smooth(7, (64, 64))]
+    whole, pooled = encoder.encode(ready), encoder._network.pooled
+
+    def small(pictures: torch.Tensor) -> torch.Tensor:
+        if len(pictures) > 2:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return pooled(pictures)
+
+    monkeypatch.setattr(encoder._network, "pooled", small)
+    np.testing.assert_allclose(encoder.encode(ready), whole, atol=1e-5)
+    assert encoder.batch <= 3
+
+    def never(_: torch.Tensor) -> torch.Tensor:
+        raise MemoryError
+
+    monkeypatch.setattr(encoder._network, "pooled", never)
+    with pytest.raises(EncoderError, match="single image"):
+        encoder.encode(ready)

@@ -21,6 +21,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
+from vitrina.embedder import text as module
 from vitrina.embedder.text import HuggingFaceText, pool, token_batches
 from vitrina.embedder.transformer.bert import Pooling
 from vitrina.errors import EncoderError
@@ -138,7 +139,7 @@ def cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def minilm() -> HuggingFaceText:
-    return HuggingFaceText(MINILM, "minilm", "r1")
+    return HuggingFaceText(MINILM, "minilm", "r1", Compute.FLOAT32)
 
 
 @pytest.mark.slow
@@ -365,6 +366,77 @@ def test_the_numbers_it_runs_in_do_not_change_the_fingerprint(folder: Path) -> N
     assert lower.card.fingerprint == exact.card.fingerprint
     assert kept_as_bfloat16.card.fingerprint == exact.card.fingerprint
     assert cosines(lower.encode(SENTENCES), exact.encode(SENTENCES)).min() >= 0.999
+
+
+def test_the_same_text_is_encoded_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, seen = loaded(folder), []
+    run = encoder._run
+    monkeypatch.setattr(encoder, "_run", lambda *a: seen.extend(a[1]) or run(*a))
+    texts = [SENTENCES[at] for at in (0, 1, 0, 3, 1, 0)]
+    got = encoder.encode(texts)
+    assert len(seen) == 3
+    np.testing.assert_array_equal(got, encoder.encode(SENTENCES)[[0, 1, 0, 3, 1, 0]])
+
+
+def test_order_holds_over_windows(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = loaded(folder)
+    texts = [" ".join(WORDS[: at % 7 + 1]) + f" {at}" for at in range(50)]
+    whole = encoder.encode(texts)
+    monkeypatch.setattr(module, "WINDOW", 7)
+    np.testing.assert_allclose(encoder.encode(texts), whole, atol=1e-6)
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = loaded(folder)
+    texts = [f"кружка белая {WORDS[at % 9]} чай {'платье ' * (at % 5)}" for at in range(40)]
+    texts = list(dict.fromkeys(texts))
+    whole = encoder.encode(texts)
+    pooled, sizes = encoder._network.pooled, []
+
+    def small(tokens: Sequence[Sequence[int]]) -> torch.Tensor:
+        sizes.append(len(tokens))
+        if len(tokens) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return pooled(tokens)
+
+    monkeypatch.setattr(encoder._network, "pooled", small)
+    budget = encoder._budget
+    np.testing.assert_allclose(encoder.encode(texts), whole, atol=1e-6)
+    assert encoder._budget < budget
+    assert max(sizes) == len(texts)
+
+    def never(_: Sequence[Sequence[int]]) -> torch.Tensor:
+        raise MemoryError
+
+    monkeypatch.setattr(encoder._network, "pooled", never)
+    with pytest.raises(EncoderError, match=r"memory does not suffice for a text of \d+ tokens"):
+        encoder.encode(texts)
+
+
+def test_another_fault_is_not_taken_for_a_lack_of_memory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = loaded(folder)
+
+    def broken(_: Sequence[Sequence[int]]) -> torch.Tensor:
+        raise RuntimeError("a kernel failed")
+
+    monkeypatch.setattr(encoder._network, "pooled", broken)
+    with pytest.raises(RuntimeError, match="a kernel failed"):
+        encoder.encode(SENTENCES)
+
+
+@pytest.mark.parametrize("compute", [Compute.FLOAT32, Compute.BFLOAT16, Compute.INT8])
+def test_a_real_model_keeps_its_vectors_in_any_numbers(compute: Compute) -> None:
+    try:
+        encoder = HuggingFaceText(MINILM, "minilm", None, compute)
+    except EncoderError as err:
+        pytest.skip(str(err))
+    exact = HuggingFaceText(MINILM, "minilm", None, Compute.FLOAT32).encode(TEXTS)
+    least = {Compute.FLOAT32: 1 - 1e-6, Compute.BFLOAT16: 0.999, Compute.INT8: 0.99}
+    assert cosines(encoder.encode(TEXTS), exact).min() >= least[compute]
 
 
 def test_a_pickled_checkpoint_is_refused(folder: Path) -> None:

@@ -49,17 +49,17 @@ def read_bert(model: Any) -> Bert | None:
 
     Whether it was read rightly is for the caller to check, by comparing vectors.
     """
-    config = model.config
-    kinds = (BertModel, RobertaModel, XLMRobertaModel)
+    if not isinstance(model, BertModel | RobertaModel | XLMRobertaModel):
+        return None
+    config: Any = model.config
     plain = (
-        isinstance(model, kinds)
-        and config.hidden_act == "gelu"
+        config.hidden_act == "gelu"
         and getattr(config, "position_embedding_type", "absolute") == "absolute"
         and not config.is_decoder
     )
     if not plain:
         return None
-    tables = model.embeddings
+    tables: Any = model.embeddings
     offset = 0 if isinstance(model, BertModel) else int(config.pad_token_id) + 1
     stack = Stack(
         blocks=[_block(layer) for layer in model.encoder.layer],
