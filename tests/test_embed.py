@@ -79,7 +79,7 @@ class Colours:
 
 def use_stubs(patch):
     stubs = {TEXT: Words(), IMAGE: Colours()}
-    patch(embed_module, "load_if_named", lambda _, modality, *a, **k: stubs[modality])
+    patch(embed_module, "load_if_named", lambda _, modality, *__, **___: stubs[modality])
     return stubs
 
 
