@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from vitrina.parallel import map_ahead
+from vitrina.parallel import map_ahead, one_ahead, unwatched
 
 
 @pytest.mark.parametrize("workers", [1, 2, 7])
@@ -49,3 +49,57 @@ def test_who_stops_taking_stops_the_work():
     next(results)
     results.close()
     assert len(begun) <= 4
+
+
+def test_the_next_is_made_while_the_last_is_used():
+    made, order = threading.Event(), []
+
+    def work(at, _):
+        order.append(at)
+        if at == 1:
+            made.set()
+        return at * at
+
+    results = one_ahead(work, range(3), unwatched)
+    assert next(results) == 0
+    assert made.wait(5)
+    assert list(results) == [1, 4]
+    assert order == [0, 1, 2]
+    assert list(one_ahead(work, [], unwatched)) == []
+
+
+def test_no_more_than_one_is_ahead():
+    begun = []
+    for taken in one_ahead(lambda at, _: begun.append(at) or at, range(6), unwatched):
+        time.sleep(0.01)
+        assert begun[-1] <= taken + 1
+
+
+def test_what_is_no_longer_wanted_is_not_finished():
+    beats, told = [], []
+
+    def long(at, progress):
+        for beat in range(10_000):
+            if at:
+                time.sleep(0.001)
+                beats.append(beat)
+            progress(1)
+        return at
+
+    results = one_ahead(long, range(2), told.append)
+    assert next(results) == 0
+    results.close()
+    assert len(beats) < 9_000
+    assert len(told) <= 10_000 + len(beats)
+
+
+def test_a_fault_comes_out_where_its_result_would():
+    def faulty(at, _):
+        if at == 1:
+            raise KeyError("broken")
+        return at
+
+    results = one_ahead(faulty, range(3), unwatched)
+    assert next(results) == 0
+    with pytest.raises(KeyError, match="broken"):
+        next(results)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -40,3 +41,31 @@ def map_ahead(
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def one_ahead(
+    function: Callable[[Item, Progress], Result], items: Iterable[Item], progress: Progress
+) -> Iterator[Result]:
+    """`map` on a thread, in order, where the next result is made while the last is being used.
+
+    function: takes an item and a `Progress`, which it calls now and then; once the results are no
+    longer wanted that call ends it. Raises what `function` raises.
+    """
+    unwanted = threading.Event()
+
+    def watched(done: int) -> None:
+        if unwanted.is_set():
+            raise CancelledError
+        progress(done)
+
+    waiting: Future[Result] | None = None
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            for item in items:
+                done, waiting = waiting, pool.submit(function, item, watched)
+                if done:
+                    yield done.result()
+            if waiting:
+                yield waiting.result()
+        finally:
+            unwanted.set()

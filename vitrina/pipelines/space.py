@@ -18,6 +18,7 @@ from vitrina.embedder.base import ImageEncoder, TextEncoder
 from vitrina.embedder.photos import Encoded, Failure, Report, encode_photos
 from vitrina.errors import EncoderError, StoreError, TooManyFailuresError
 from vitrina.memory import give_back
+from vitrina.parallel import one_ahead
 from vitrina.pipelines.encoders import (
     Encoder,
     compute_of,
@@ -74,6 +75,18 @@ def check_asked(space: Space, options: EmbedOptions) -> None:
             f"the vectors of the space {space.name} were made in {made}, not {options.compute}; "
             "leave --compute out, or use a store of its own"
         )
+
+
+@dataclass
+class _Shard:
+    """A shard on its way. positions: of its products. content: one product for each content of
+    them, inverse: which one each product has, new: which were encoded now, into `encoded`."""
+
+    positions: Codes
+    content: Codes
+    inverse: Codes
+    new: Codes
+    encoded: Encoded | None = None
 
 
 class SpaceJob:
@@ -146,6 +159,9 @@ class SpaceJob:
         # Of each content, by its first product, a row that can lend its vector; -1 for none.
         self._lender = np.full(len(self._products), -1, dtype=np.int64)
         self._lend(np.flatnonzero(self._located.done))
+        # By the same: contents whose vectors are being made, and those that can't be encoded.
+        self._coming = np.zeros(len(self._products), dtype=bool)
+        self._broken: dict[int, Failure] = {}
         self.report = SpaceReport(
             space.name,
             self._model,
@@ -169,8 +185,9 @@ class SpaceJob:
         planned = sum(len(shard) for shard in shards)
         title = f"embedding {self._modality}s"
         with Meter(title, planned, quiet=self._options.quiet) as meter:
-            for shard in shards:
-                self._embed(shard, meter.advance)
+            # Written while the next one is encoded.
+            for encoded in one_ahead(self._encode_shard, shards, meter.advance):
+                self._finish(encoded)
                 self._check()
             self.report.seconds = round(meter.seconds, 2)
         if self._encoder is not None:
@@ -233,30 +250,40 @@ class SpaceJob:
             idle[self._ingested.fresh :] = True
         return idle
 
-    def _embed(self, shard: Codes, report: Report) -> None:
-        """Encode each content of a shard once, give every product its row, and commit."""
-        _, start, inverse = np.unique(self._first[shard], return_index=True, return_inverse=True)
-        content = shard[start]
-        lenders = self._lender[self._first[content]]
-        new = np.flatnonzero(lenders < 0)
-        vectors = self._space.vectors(self._located, np.maximum(lenders, 0))
+    def _encode_shard(self, positions: Codes, report: Report) -> _Shard:
+        """Encode each content of a shard that no product has a vector of, or will have by then."""
+        _, start, inverse = np.unique(
+            self._first[positions], return_index=True, return_inverse=True
+        )
+        content = positions[start]
+        place = self._first[content]
+        new = np.flatnonzero((self._lender[place] < 0) & ~self._coming[place])
+        shard = _Shard(positions, content, inverse, new)
         if not len(new):
             # All of it is there already, and the encoder may not even be loaded.
-            self._commit(shard, vectors[inverse])
-            self.report.reused += len(shard)
-            report(len(shard))
-            return
-        per_content = len(shard) / max(1, len(new))
-        encoded = self._encode(content[new], lambda done: report(round(done * per_content)))
-        vectors[new] = encoded.vectors
+            report(len(positions))
+            return shard
+        self._coming[place[new]] = True
+        per_content = len(positions) / len(new)
+        shard.encoded = self._encode(content[new], lambda done: report(round(done * per_content)))
+        return shard
 
-        broken = {int(new[at]): failure for at, failure in encoded.errors.items()}
-        good = ~np.isin(inverse, list(broken))
+    def _finish(self, shard: _Shard) -> None:
+        """Give every product of a shard its row, and commit."""
+        place = self._first[shard.content]
+        vectors = self._space.vectors(self._located, np.maximum(self._lender[place], 0))
+        if shard.encoded is not None:
+            vectors[shard.new] = shard.encoded.vectors
+            broken = shard.encoded.errors.items()
+            self._broken |= {int(place[shard.new[at]]): failure for at, failure in broken}
+        whose = place[shard.inverse]
+        good = ~np.isin(whose, list(self._broken))
         for at in np.flatnonzero(~good):
-            self._fail(int(shard[at]), broken[int(inverse[at])])
-        self._commit(shard[good], vectors[inverse[good]])
-        self.report.embedded += int(encoded.ok.sum())
-        self.report.reused += int(good.sum()) - int(encoded.ok.sum())
+            self._fail(int(shard.positions[at]), self._broken[int(whose[at])])
+        self._commit(shard.positions[good], vectors[shard.inverse[good]])
+        embedded = 0 if shard.encoded is None else int(shard.encoded.ok.sum())
+        self.report.embedded += embedded
+        self.report.reused += int(good.sum()) - embedded
 
     def _encode(self, positions: Codes, report: Report) -> Encoded:
         if self._modality is Modality.TEXT:
