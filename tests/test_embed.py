@@ -16,6 +16,7 @@ from PIL import Image
 from stopping import Killed, stopping_at
 
 from vitrina.data.catalogue import Catalogue
+from vitrina.embedder import photos as photos_module
 from vitrina.embedder.base import EncoderCard, normalise
 from vitrina.errors import (
     CatalogueError,
@@ -33,7 +34,7 @@ from vitrina.pipelines.embed import embed
 from vitrina.pipelines.neighbours import Index
 from vitrina.pipelines.options import EmbedOptions
 from vitrina.store.store import Store
-from vitrina.types import Features, Modality
+from vitrina.types import Compute, Features, Modality
 
 TEXT, IMAGE = Modality.TEXT, Modality.IMAGE
 BUILT_IN = EmbedOptions(text="lexical", image="thumbnail", shard_rows=32, max_failures=1.0)
@@ -747,3 +748,72 @@ def test_a_run_killed_by_the_system_and_resumed_gives_the_same_bytes(tmp_path):
     assert report.spaces[0].unchanged == 9
     assert all_files(tmp_path / "shelf") == all_files(tmp_path / "whole")
     assert not list((tmp_path / "shelf").rglob(".tmp-*"))
+
+
+def in_numbers(encoder, compute):
+    encoder.card = replace(encoder.card, details={"compute": compute})
+    return encoder
+
+
+def test_a_space_keeps_the_numbers_it_was_made_in(tmp_path, monkeypatch):
+    path, asked = tmp_path / "shelf", []
+
+    def load(_, modality, compute=None, *, before=None):
+        asked.append((modality, compute, before))
+        return in_numbers(Words(), "int8") if modality is TEXT else Colours()
+
+    monkeypatch.setattr(embed_module, "load_if_named", load)
+    report = run(path, catalogue_of(tmp_path / "a", FIRST))
+    assert asked == [(TEXT, None, None), (IMAGE, None, None)]
+    assert [space.compute for space in report.spaces] == ["int8", None]
+    assert Store.open(path).space(TEXT).compute is Compute.INT8
+    asked.clear()
+    more = catalogue_of(tmp_path / "b", [*FIRST, (9, "новое", 10, BLUE)])
+    run(path, more)
+    assert asked == [(TEXT, None, Compute.INT8)]
+    same = replace(STUBS, compute=Compute.INT8)
+    run(path, more, same)
+    other = replace(STUBS, compute=Compute.FLOAT32)
+    with pytest.raises(StoreError, match=r"made in int8, not float32; leave --compute out"):
+        run(path, more, other)
+
+
+def test_another_machine_goes_on_in_the_numbers_it_has(monkeypatch):
+    asked = []
+
+    def load(name, _, compute=None):
+        asked.append(compute)
+        if compute is Compute.INT8:
+            raise EncoderError("this model can't be run in int8 on this machine")
+        return name
+
+    monkeypatch.setattr(encoders, "load_text", load)
+    assert encoders.load_encoder("words", TEXT, before=Compute.INT8) == "words"
+    assert asked == [Compute.INT8, None]
+    with pytest.raises(EncoderError, match="can't be run in int8"):
+        encoders.load_encoder("words", TEXT, compute=Compute.INT8, before=Compute.FLOAT32)
+
+
+@pytest.mark.usefixtures("stubs")
+def test_the_report_tells_where_the_time_went(tmp_path):
+    report = run(tmp_path / "shelf", catalogue_of(tmp_path / "a", FIRST))
+    text, image = report.spaces
+    assert set(text.stages) == {"read", "encode", "write"}
+    assert set(image.stages) == {"read", "decode", "encode", "write"}
+    for space in report.spaces:
+        assert sum(space.stages.values()) == pytest.approx(1, abs=1e-3)
+        assert space.bottleneck in space.stages
+    unchanged = run(tmp_path / "shelf", catalogue_of(tmp_path / "b", FIRST))
+    assert [(space.stages, space.bottleneck) for space in unchanged.spaces] == [({}, None)] * 2
+
+
+@pytest.mark.usefixtures("stubs")
+def test_content_that_fails_in_one_shard_is_not_tried_in_the_next(tmp_path, monkeypatch):
+    rows = [(at, "чай", 10, BROKEN if at % 2 else RED) for at in range(6)]
+    options = replace(STUBS, shard_rows=1, max_failures=1.0)
+    tried = []
+    prepare = photos_module.prepare_photo
+    monkeypatch.setattr(photos_module, "prepare_photo", lambda *a: tried.append(1) or prepare(*a))
+    report = run(tmp_path / "shelf", catalogue_of(tmp_path / "a", rows), options).spaces[1]
+    assert (report.embedded, report.reused, report.failed) == (1, 2, 3)
+    assert len(tried) == 2

@@ -22,7 +22,8 @@ def info(
     ]
     lines.extend(
         f"space       {space['name']}: {space['rows']} rows of {space['dim']} {space['dtype']} in "
-        f"{space['shards']} shards, {space['errors']} errors, {space['model']}, "
+        f"{space['shards']} shards, {space['errors']} errors, {space['model']}"
+        f"{' run in ' + space['compute'] if space['compute'] else ''}, "
         f"fingerprint {space['fingerprint'][:12]}{'' if space['active'] else ' (not in use)'}"
         for space in found["spaces"]
     )

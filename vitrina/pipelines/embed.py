@@ -12,7 +12,7 @@ from vitrina.data.catalogue import Catalogue
 from vitrina.embedder.load import NONE
 from vitrina.errors import EncoderError
 from vitrina.memory import give_back
-from vitrina.pipelines.encoders import Encoder, compute_of, known_space, load_if_named
+from vitrina.pipelines.encoders import Encoder, known_space, load_if_named
 from vitrina.pipelines.ingest import Ingested, IngestOptions, ingest
 from vitrina.pipelines.options import EmbedOptions
 from vitrina.pipelines.space import SpaceJob, SpaceReport, check_asked
@@ -70,7 +70,7 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
                 loaded[modality] = load_if_named(name, modality, options.compute)
             else:
                 check_asked(known, options)
-                before[modality] = compute_of(known)
+                before[modality] = known.compute
         with_photos = Modality.IMAGE in used
         reading = IngestOptions(
             photos=with_photos,

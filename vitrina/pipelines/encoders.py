@@ -85,16 +85,9 @@ def encoder_of(store: Store, space: Space) -> Encoder:
     """
     fitted = space.entry.encoder
     folder = store.folder(fitted, "run `vitrina embed` with --refit") if fitted else None
-    before = compute_of(space)
-    encoder = load_encoder(space.card["model"], space.modality, folder, before=before)
+    encoder = load_encoder(space.card["model"], space.modality, folder, before=space.compute)
     encoder.card.check(space.entry.fingerprint, f"the space {space.name}")
     return encoder
-
-
-def compute_of(space: Space) -> Compute | None:
-    """The numbers that a space's encoder was run in when it was made; None if it has no choice."""
-    said = str(space.card["details"].get("compute", "")).partition(" ")[0]
-    return Compute(said) if said in set(Compute) else None
 
 
 def known_space(store: Store, modality: Modality, model: str) -> Space | None:

@@ -22,6 +22,7 @@ def info(store: Store) -> dict[str, Any]:
                 "fingerprint": entry.fingerprint,
                 "dim": space.dim,
                 "dtype": space.card["dtype"],
+                "compute": space.compute,
                 "rows": entry.rows,
                 "shards": len(entry.shards),
                 "errors": entry.errors.rows if entry.errors else 0,

@@ -21,7 +21,6 @@ from vitrina.memory import give_back
 from vitrina.parallel import one_ahead
 from vitrina.pipelines.encoders import (
     Encoder,
-    compute_of,
     encoder_for,
     encoder_of,
     known_space,
@@ -69,11 +68,10 @@ def check_asked(space: Space, options: EmbedOptions) -> None:
             f"the space {space.name} keeps {have} vectors, not {options.dtype}; leave --dtype out, "
             "or use a store of its own"
         )
-    made = compute_of(space)
-    if options.compute is not None and made not in (None, options.compute):
+    if options.compute is not None and space.compute not in (None, options.compute):
         raise StoreError(
-            f"the vectors of the space {space.name} were made in {made}, not {options.compute}; "
-            "leave --compute out, or use a store of its own"
+            f"the vectors of the space {space.name} were made in {space.compute}, not "
+            f"{options.compute}; leave --compute out, or use a store of its own"
         )
 
 

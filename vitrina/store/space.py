@@ -22,7 +22,7 @@ from vitrina.store.shards import (
     read_shards,
     read_vectors,
 )
-from vitrina.types import Codes, Mask, Modality, ProductId, Stored, Vectors
+from vitrina.types import Codes, Compute, Mask, Modality, ProductId, Stored, Vectors
 
 ERRORS_SCHEMA = pa.schema(
     [
@@ -96,6 +96,13 @@ class Space:
     def shards(self) -> list[str]:
         """The names of its shards, in order."""
         return [shard.path for shard in self.entry.shards]
+
+    @property
+    def compute(self) -> Compute | None:
+        """The numbers that the encoder was run in when the space was made; None if it has no
+        choice. Older cards name the device beside them."""
+        said = str(self.card.get("details", {}).get("compute", "")).partition(" ")[0]
+        return Compute(said) if said in set(Compute) else None
 
     @property
     def dim(self) -> int:
