@@ -25,7 +25,12 @@ from torchvision.transforms import Compose, Lambda, Normalize, Resize, ToTensor
 from vitrina.data.decode import decode
 from vitrina.embedder import image as module
 from vitrina.embedder.base import ImageEncoder
-from vitrina.embedder.image import check_activation, open_clip_folder, timm_folder, timm_repository
+from vitrina.embedder.image_models import (
+    check_activation,
+    open_clip_folder,
+    timm_folder,
+    timm_repository,
+)
 from vitrina.embedder.preparation import read_preparation
 from vitrina.embedder.thumbnail import Thumbnail
 from vitrina.errors import EncoderError
@@ -265,7 +270,7 @@ def test_another_process_takes_the_same_fingerprint(tmp_path: Path) -> None:
     clip, vit = write_clip(tmp_path / "clip"), write_timm(tmp_path / "vit")
     code = (
         "import sys; from pathlib import Path\n"
-        "from vitrina.embedder.image import open_clip_folder, timm_folder\n"
+        "from vitrina.embedder.image_models import open_clip_folder, timm_folder\n"
         "print(open_clip_folder(Path(sys.argv[1]), 'x').card.fingerprint)\n"
         "print(timm_folder(Path(sys.argv[2]), 'x').card.fingerprint)\n"
     )

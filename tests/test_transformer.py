@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numba
 import numpy as np
 import open_clip.transformer as towers
 import pytest
@@ -310,3 +311,23 @@ def test_norms_are_layer_norms() -> None:
     assert np.abs(restored - expected).max() <= 0.51 * scales[:, 0].max()
     kernels.norm(rows, weight, bias, np.float32(1e-5))
     np.testing.assert_allclose(rows, expected, atol=1e-5)
+
+
+def test_kernels_do_without_a_place_to_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    njit = numba.njit
+
+    def nowhere(*, cache: bool = False, **options: object) -> object:
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return njit(**options)
+
+    monkeypatch.setattr(numba, "njit", nowhere)
+
+    @kernels.compiled
+    def double(rows: np.ndarray) -> None:
+        for at in range(len(rows)):
+            rows[at] *= 2
+
+    rows = np.array([1.0, 3.0])
+    double(rows)
+    assert rows.tolist() == [2.0, 6.0]

@@ -1,4 +1,4 @@
-"""Image vectors from open_clip and timm models, each with the preprocessing of its weights."""
+"""Image vectors from a torch model, with the preprocessing of its weights."""
 
 from __future__ import annotations
 
@@ -6,18 +6,12 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
-import open_clip
-import timm
 import torch
 from PIL import Image as Pillow
 from PIL.Image import Image
-from safetensors import SafetensorError
-from timm.data.config import resolve_model_data_config
-from timm.data.transforms_factory import create_transform
 
 from vitrina.embedder.base import EncoderCard, Prepared
 from vitrina.embedder.fingerprint import fingerprint, weights
@@ -30,7 +24,6 @@ from vitrina.embedder.precision import (
     workers,
 )
 from vitrina.embedder.preparation import Preparation, read_preparation
-from vitrina.embedder.quiet import quiet_logging
 from vitrina.embedder.transformer.int8 import Int8Runner, has_int8
 from vitrina.embedder.transformer.plain import PlainRunner
 from vitrina.embedder.transformer.vit import PatchedVit, read_vit
@@ -143,7 +136,7 @@ class TorchImage:
 
     @contextmanager
     def together(self) -> Iterator[int]:
-        """As `ImageEncoder.together`: on a CPU a thread for each core, on a GPU one."""
+        """As `ImageEncoder.together`."""
         threads = workers(self._device)
         with one_thread_each() if threads > 1 else nullcontext():
             yield threads
@@ -209,53 +202,6 @@ class Convolutions:
         return cast("torch.Tensor", self._module(pixels)).float()
 
 
-def open_clip_image(arch: str, tag: str, model: str, compute: Compute | None = None) -> TorchImage:
-    """The image tower of a CLIP model by architecture and weights.
-
-    tag: a name of published weights (already in the cache) or a checkpoint file.
-    Raises EncoderError if the architecture's activation is not the weights' own.
-    """
-    check_activation(arch, tag)
-    with quiet_logging():
-        clip, _, transform = open_clip.create_model_and_transforms(
-            arch, pretrained=tag, weights_only=True
-        )
-    return _tower(clip, transform, model, None, compute)
-
-
-def open_clip_folder(
-    folder: Path, model: str, revision: str | None = None, compute: Compute | None = None
-) -> TorchImage:
-    """The image tower of a CLIP model from a directory with `open_clip_config.json`.
-
-    Raises EncoderError if the directory holds no weights or they do not fit.
-    """
-    if not any(folder.glob("*.safetensors")):
-        raise EncoderError(f"{model}: {folder} has no .safetensors weights")
-    try:
-        with quiet_logging():
-            clip, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")
-    except (RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as err:
-        raise EncoderError(f"{model}: {folder} does not load as open_clip: {err}") from err
-    return _tower(clip, transform, model, revision, compute)
-
-
-def _tower(
-    clip: Any, transform: Any, model: str, revision: str | None, compute: Compute | None
-) -> TorchImage:
-    size = clip.visual.image_size
-    edge = min(size) if isinstance(size, tuple | list) else int(size)
-    return TorchImage(
-        clip.visual,
-        transform,
-        edge,
-        model=model,
-        revision=revision,
-        settings={},
-        compute=compute,
-    )
-
-
 def _choices(network: torch.nn.Module) -> list[str]:
     return [
         f"{name}.{choice}={value}"
@@ -263,72 +209,6 @@ def _choices(network: torch.nn.Module) -> list[str]:
         for choice in SILENT_CHOICES
         if isinstance(value := getattr(module, choice, None), str | int | float)
     ]
-
-
-def check_activation(arch: str, tag: str) -> None:
-    """Refuse weights under an architecture with another activation: the vectors would be worse
-    with nothing to show it.
-
-    Raises EncoderError naming the architecture to use.
-    """
-    config = open_clip.get_model_config(arch)
-    if config is None:
-        raise EncoderError(f"open_clip has no architecture {arch}; see open_clip.list_models()")
-    weights_card = open_clip.get_pretrained_cfg(arch, tag)
-    if not weights_card:
-        if Path(tag).is_file():
-            return
-        tags = ", ".join(open_clip.list_pretrained_tags_by_model(arch)) or "none"
-        raise EncoderError(f"open_clip has no weights {tag} for {arch}; it has: {tags}")
-    wanted, given = bool(weights_card.get("quick_gelu")), bool(config.get("quick_gelu"))
-    if wanted != given:
-        right = f"{arch}-quickgelu" if wanted else arch.removesuffix("-quickgelu")
-        known = right != arch and open_clip.get_pretrained_cfg(right, tag)
-        raise EncoderError(
-            f"the weights {tag} were trained {'with' if wanted else 'without'} QuickGELU, which "
-            f"{arch} {'lacks' if wanted else 'has'}; "
-            f"{f'use open_clip:{right}/{tag}' if known else 'see open_clip.list_pretrained()'}"
-        )
-
-
-def timm_folder(
-    folder: Path, model: str, revision: str | None = None, compute: Compute | None = None
-) -> TorchImage:
-    """A timm model from a directory with its `config.json` and `model.safetensors`.
-
-    Raises EncoderError if it has no weights or they do not fit.
-    """
-    if not (folder / "model.safetensors").exists():
-        raise EncoderError(f"{model}: {folder} has no model.safetensors")
-    try:
-        with quiet_logging():
-            network = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0)
-    except (RuntimeError, ValueError, KeyError, SafetensorError) as err:
-        raise EncoderError(f"{model}: {folder} does not load as a timm model: {err}") from err
-    config: dict[str, Any] = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
-    transform = create_transform(**config, is_training=False)
-    # The preprocessing scales to more than it crops, so decoding must not go below that.
-    edge = round(min(config["input_size"][1:]) / config["crop_pct"])
-    return TorchImage(
-        network,
-        transform,
-        edge,
-        model=model,
-        revision=revision,
-        settings=config,
-        compute=compute,
-    )
-
-
-def timm_repository(name: str) -> str:
-    """The hub's repository of a timm model's weights.
-
-    Raises EncoderError if timm knows no such model, or only weights that lie elsewhere.
-    """
-    config = timm.models.get_pretrained_cfg(name)
-    if config is None or not config.hf_hub_id:
-        raise EncoderError(f"timm has no weights on the hub for {name}; see timm.list_pretrained()")
-    return str(config.hf_hub_id)
 
 
 def _probes() -> list[Image]:

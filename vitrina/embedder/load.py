@@ -119,26 +119,26 @@ def load_image(
         from vitrina.embedder.thumbnail import Thumbnail
 
         return Thumbnail.load(_state(name, fitted))
-    from vitrina.embedder import image
+    from vitrina.embedder import image_models
 
     if parsed.form is Form.OPEN_CLIP:
         arch, _, tag = parsed.place.partition("/")
-        image.check_activation(arch, tag)
-        return _reaching_hub(name, lambda: image.open_clip_image(arch, tag, name, compute))
+        image_models.check_activation(arch, tag)
+        return _reaching_hub(name, lambda: image_models.open_clip_image(arch, tag, name, compute))
     if parsed.form is Form.TIMM:
-        repository = image.timm_repository(parsed.place)
+        repository = image_models.timm_repository(parsed.place)
         hub = ModelName(Form.HUGGING_FACE, repository, parsed.revision)
         folder, revision = _snapshot(hub, ("config.json", "model.safetensors"))
-        return image.timm_folder(folder, name, revision, compute)
+        return image_models.timm_folder(folder, name, revision, compute)
     folder, found = Path(parsed.place), None
     if parsed.form is Form.HUGGING_FACE:
         folder, found = _snapshot(parsed, ("*.json", "*.safetensors"))
     else:
         name = parsed.place
     if (folder / "open_clip_config.json").exists():
-        return image.open_clip_folder(folder, name, found, compute)
+        return image_models.open_clip_folder(folder, name, found, compute)
     if (folder / "config.json").exists():
-        return image.timm_folder(folder, name, found, compute)
+        return image_models.timm_folder(folder, name, found, compute)
     raise EncoderError(
         f"{folder} has neither open_clip_config.json nor a timm config.json: not an image model"
     )

@@ -65,7 +65,7 @@ def encode_photos(
     with encoder.together() as encoders:
         side_by_side = encoders > 1
         threads = max(decoders, encoders)
-        stages.workers.update(decode=threads, encode=encoders)
+        stages.workers.update(decode=threads, encode=threads if side_by_side else 1)
 
         def work(block: _Block) -> _Block:
             with stages.timed("decode"):

@@ -20,7 +20,6 @@ from vitrina.types import Floats
 # NaN is found out when it is loaded.
 _OPTIONS: dict[str, Any] = {
     "nogil": True,
-    "cache": True,
     "fastmath": {"nsz", "arcp", "contract", "reassoc", "nnan"},
     "error_model": "numpy",
 }
@@ -29,7 +28,11 @@ Kernel = TypeVar("Kernel", bound=Callable[..., None])
 
 def compiled(kernel: Kernel) -> Kernel:
     """Compile at the first call, for the types it is called with, and keep that on the disk."""
-    return cast("Kernel", numba.njit(**_OPTIONS)(kernel))
+    try:
+        return cast("Kernel", numba.njit(cache=True, **_OPTIONS)(kernel))
+    except RuntimeError:
+        # Neither this directory nor the user's cache can be written: compile in each process.
+        return cast("Kernel", numba.njit(**_OPTIONS)(kernel))
 
 
 def inlined(kernel: Kernel) -> Kernel:
