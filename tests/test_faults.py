@@ -1,5 +1,6 @@
 """`vitrina embed` killed at any moment, or stopped by a full disk: the next run goes on, redoes
-the shard at hand and the next at most, and the finished store is, byte for byte, the one of a run that was never stopped.
+the shard at hand and the next at most, and the finished store is, byte for byte, the one of a run
+that was never stopped.
 
 All moments are drawn at random: VITRINA_FAULT_SEED draws others.
 """
