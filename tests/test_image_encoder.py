@@ -7,6 +7,7 @@ import json
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -400,3 +401,21 @@ def test_out_of_memory_halves_the_batch_of_images(
     monkeypatch.setattr(encoder._network, "pooled", never)
     with pytest.raises(EncoderError, match="single image"):
         encoder.encode(ready)
+
+
+def test_a_tower_that_is_read_wrongly_runs_by_its_own_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, images = write_clip(tmp_path / "clip"), smooth(4, (64, 64))
+    expected = encode(open_clip_folder(folder, "x"), images)
+    read = module.read_vit
+
+    def wrongly(*given: Any) -> object:
+        vit = read(*given)
+        assert vit is not None
+        return replace(vit, places=torch.randn_like(vit.places))
+
+    monkeypatch.setattr(module, "read_vit", wrongly)
+    encoder = open_clip_folder(folder, "x")
+    assert isinstance(encoder._network, module.OwnCode)
+    np.testing.assert_allclose(encode(encoder, images), expected, atol=1e-5)

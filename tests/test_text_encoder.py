@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -366,6 +367,23 @@ def test_the_numbers_it_runs_in_do_not_change_the_fingerprint(folder: Path) -> N
     assert lower.card.fingerprint == exact.card.fingerprint
     assert kept_as_bfloat16.card.fingerprint == exact.card.fingerprint
     assert cosines(lower.encode(SENTENCES), exact.encode(SENTENCES)).min() >= 0.999
+
+
+def test_a_model_that_is_read_wrongly_runs_by_its_own_code(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = loaded(folder).encode(SENTENCES)
+    read = module.read_bert
+
+    def wrongly(model: BertModel) -> object:
+        bert = read(model)
+        assert bert is not None
+        return replace(bert, places=torch.randn_like(bert.places))
+
+    monkeypatch.setattr(module, "read_bert", wrongly)
+    encoder = loaded(folder)
+    assert isinstance(encoder._network, module.PaddedModel)
+    np.testing.assert_allclose(encoder.encode(SENTENCES), expected, atol=1e-5)
 
 
 def test_the_same_text_is_encoded_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,18 +16,19 @@ from PIL.Image import Image
 from vitrina.embedder.base import EncoderCard, Prepared
 from vitrina.embedder.fingerprint import fingerprint, weights
 from vitrina.embedder.precision import (
+    AGREEMENT,
+    agreement,
     best_device,
     choose,
     has_bfloat16,
-    is_out_of_memory,
     one_thread_each,
+    unit_vectors,
     workers,
 )
 from vitrina.embedder.preparation import Preparation, read_preparation
 from vitrina.embedder.transformer.int8 import Int8Runner, has_int8
 from vitrina.embedder.transformer.plain import PlainRunner
 from vitrina.embedder.transformer.vit import PatchedVit, read_vit
-from vitrina.errors import EncoderError
 from vitrina.memory import keep_at_hand
 from vitrina.types import Compute, Modality, Vectors
 
@@ -103,19 +104,29 @@ class TorchImage:
         with torch.inference_mode():
             module.to(self._device)
             whole = torch.stack([transform(image) for image in probes]).to(self._device)
-            exact = torch.nn.functional.normalize(module(whole).float(), dim=1).cpu().numpy()
+            unit = torch.nn.functional.normalize(module(whole).float(), dim=1)
+        exact: Vectors = unit.cpu().numpy()
         ready, cpu = self._preparation, torch.device("cpu")
         vit = read_vit(module, ready.mean, ready.deviation) if ready.in_bytes else None
 
         def plain(dtype: torch.dtype) -> Network:
             if vit is None:
-                return Convolutions(module, self._preparation, self._device, dtype)
+                return OwnCode(module, self._preparation, self._device, dtype)
             runner = PlainRunner(vit.stack, self._device, dtype)
             return PatchedVit(vit, runner, self._device, exact_patches=True)
 
-        makers: dict[Compute, Callable[[], Network | None]] = {
-            Compute.FLOAT32: partial(plain, torch.float32)
-        }
+        def probe(network: Network) -> Vectors:
+            with one_thread_each():
+                return self._run(network, pictures)
+
+        def exactly() -> Network:
+            read = plain(torch.float32)
+            if vit is None or agreement(exact, probe(read)) >= AGREEMENT[Compute.FLOAT32]:
+                return read
+            # What was not read rightly runs by its own code.
+            return OwnCode(module, self._preparation, self._device, torch.float32)
+
+        makers: dict[Compute, Callable[[], Network]] = {Compute.FLOAT32: exactly}
         if has_bfloat16(self._device):
             makers[Compute.BFLOAT16] = partial(plain, torch.bfloat16)
         if vit and self._device.type == "cpu" and has_int8():
@@ -123,11 +134,7 @@ class TorchImage:
                 vit, Int8Runner(vit.stack), cpu, exact_patches=False
             )
 
-        def probe(network: Network) -> Vectors:
-            with one_thread_each():
-                return self._run(network, pictures)
-
-        return choose(makers, probe, cast("Vectors", exact), asked, fingerprint=taken)
+        return choose(makers, probe, exact, asked, fingerprint=taken)
 
     @property
     def edge(self) -> int:
@@ -159,26 +166,15 @@ class TorchImage:
         return np.concatenate(parts)
 
     def _run(self, network: Network, pictures: torch.Tensor) -> Vectors:
-        try:
-            with torch.inference_mode():
-                unit = torch.nn.functional.normalize(network.pooled(pictures), dim=1)
-                return cast("Vectors", unit.cpu().numpy())
-        except (RuntimeError, MemoryError) as err:
-            if not is_out_of_memory(err):
-                raise
-            if len(pictures) == 1:
-                raise EncoderError("memory does not suffice for a single image") from err
-        # Out of the handler, which holds on to what the failed attempt allocated.
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-        half = len(pictures) // 2
-        self.batch = max(1, min(self.batch, half))
-        return np.concatenate(
-            [self._run(network, part) for part in (pictures[:half], pictures[half:])]
+        def smaller(batch: torch.Tensor) -> None:
+            self.batch = max(1, min(self.batch, len(batch) // 2))
+
+        return unit_vectors(
+            network.pooled, pictures, smaller=smaller, alone=lambda _: "a single image"
         )
 
 
-class Convolutions:
+class OwnCode:
     """A model run by its own code."""
 
     def __init__(

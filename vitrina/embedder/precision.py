@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -72,10 +72,11 @@ def one_thread_each() -> Iterator[None]:
 
 
 Network = TypeVar("Network")
+Items = TypeVar("Items", torch.Tensor, Sequence[Sequence[int]])
 
 
 def choose(
-    makers: Mapping[Compute, Callable[[], Network | None]],
+    makers: Mapping[Compute, Callable[[], Network]],
     probe: Callable[[Network], Vectors],
     exact: Vectors,
     asked: Compute | None,
@@ -87,9 +88,9 @@ def choose(
     What is found for a model is kept in the cache, so that this machine measures once and its
     runs all give the same bytes.
 
-    makers: by numbers, what makes a network; None for one that can't be made. probe: runs one
-    over the probes. exact: (n, dim) float32, the probes' vectors by the model's own code.
-    asked: take that one, without measuring. fingerprint: the model's.
+    makers: by numbers, what makes a network. probe: runs one over the probes. exact: (n, dim)
+    float32, the probes' vectors by the model's own code. asked: take that one, without measuring.
+    fingerprint: the model's.
     Raises EncoderError if the one asked for is not to be had or does not agree.
     """
     if asked is not None and asked not in makers:
@@ -100,20 +101,18 @@ def choose(
     known = None if asked else _recall(memo)
     if known is not None and known in makers:
         network = makers[known]()
-        if network is not None and _agreement(exact, probe(network)) >= AGREEMENT[known]:
+        if agreement(exact, probe(network)) >= AGREEMENT[known]:
             return known, network
     best: tuple[float, Compute, Network] | None = None
     for compute, make in makers.items():
         if asked not in (None, compute):
             continue
         network = make()
-        if network is None:
-            continue
-        agreement = _agreement(exact, probe(network))
-        if not agreement >= AGREEMENT[compute]:
+        cosine = agreement(exact, probe(network))
+        if not cosine >= AGREEMENT[compute]:
             if asked is not None:
                 raise EncoderError(
-                    f"in {compute} this model's vectors fall to cosine {agreement:.4f} of float32, "
+                    f"in {compute} this model's vectors fall to cosine {cosine:.4f} of float32, "
                     f"below {AGREEMENT[compute]}"
                 )
             continue
@@ -129,7 +128,7 @@ def choose(
     return best[1], best[2]
 
 
-def _agreement(exact: Vectors, other: Vectors) -> float:
+def agreement(exact: Vectors, other: Vectors) -> float:
     """The least cosine."""
     return float(np.sum(exact * other, axis=1).min())
 
@@ -163,6 +162,40 @@ def _seconds(work: Callable[[Network], object], network: Network) -> float:
     started = time.perf_counter()
     work(network)
     return time.perf_counter() - started
+
+
+def unit_vectors(
+    pooled: Callable[[Items], torch.Tensor],
+    items: Items,
+    *,
+    smaller: Callable[[Items], None],
+    alone: Callable[[Items], str],
+) -> Vectors:
+    """(len(items), dim) float32, L2-normalised; in halves where memory runs out.
+
+    pooled: runs a network over a batch. items: the batch. smaller: told what was too
+    much, for the batches to come. alone: what a single item is, for the error.
+    Raises EncoderError where memory does not suffice for a single item.
+    """
+    try:
+        with torch.inference_mode():
+            unit = torch.nn.functional.normalize(pooled(items), dim=1)
+            vectors: Vectors = unit.cpu().numpy()
+            return vectors
+    except (RuntimeError, MemoryError) as err:
+        if not is_out_of_memory(err):
+            raise
+        if len(items) == 1:
+            raise EncoderError(f"memory does not suffice for {alone(items)}") from err
+    # Out of the handler, which holds on to what the failed attempt allocated.
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    smaller(items)
+    half = len(items) // 2
+    parts = (items[:half], items[half:])
+    return np.concatenate(
+        [unit_vectors(pooled, part, smaller=smaller, alone=alone) for part in parts]
+    )
 
 
 def is_out_of_memory(err: BaseException) -> bool:

@@ -16,11 +16,13 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from vitrina.embedder.base import EncoderCard
 from vitrina.embedder.fingerprint import fingerprint, weights
 from vitrina.embedder.precision import (
+    AGREEMENT,
+    agreement,
     best_device,
     choose,
     has_bfloat16,
-    is_out_of_memory,
     one_thread_each,
+    unit_vectors,
     workers,
 )
 from vitrina.embedder.quiet import quiet_transformers
@@ -142,9 +144,12 @@ class HuggingFaceText:
             runner = PlainRunner(bert.stack, self._device, dtype)
             return PackedBert(bert, runner, form.pooling, self._device)
 
-        makers: dict[Compute, Callable[[], Network | None]] = {
-            Compute.FLOAT32: partial(packed, torch.float32) if bert else lambda: own
-        }
+        def exactly() -> Network:
+            read = packed(torch.float32) if bert else own
+            # What was not read rightly runs by its own code.
+            return read if agreement(exact, probe(read)) >= AGREEMENT[Compute.FLOAT32] else own
+
+        makers: dict[Compute, Callable[[], Network]] = {Compute.FLOAT32: exactly}
         if has_bfloat16(self._device):
             makers[Compute.BFLOAT16] = partial(packed, torch.bfloat16)
         if bert and self._device.type == "cpu" and has_int8():
@@ -180,24 +185,15 @@ class HuggingFaceText:
         return batch[0], self._run(self._network, batch[1])
 
     def _run(self, network: Network, tokens: Tokens) -> Vectors:
-        try:
-            with torch.inference_mode():
-                unit = torch.nn.functional.normalize(network.pooled(tokens), dim=1)
-                vectors: Vectors = unit.cpu().numpy()
-                return vectors
-        except (RuntimeError, MemoryError) as err:
-            if not is_out_of_memory(err):
-                raise
-            if len(tokens) == 1:
-                raise EncoderError(
-                    f"memory does not suffice for a text of {len(tokens[0])} tokens"
-                ) from err
-        # Out of the handler, which holds on to what the failed attempt allocated.
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-        self._budget = max(len(tokens[0]), self._budget // 2)
-        half = len(tokens) // 2
-        return np.concatenate([self._run(network, part) for part in (tokens[:half], tokens[half:])])
+        def smaller(batch: Tokens) -> None:
+            self._budget = max(len(batch[0]), self._budget // 2)
+
+        return unit_vectors(
+            network.pooled,
+            tokens,
+            smaller=smaller,
+            alone=lambda text: f"a text of {len(text[0])} tokens",
+        )
 
 
 def _tokenizing(tokenizer: Any, form: TextForm, pad: int) -> Callable[[Sequence[str]], Tokens]:

@@ -69,7 +69,7 @@ def read_bert(model: Any) -> Bert | None:
         scale=(config.hidden_size // config.num_attention_heads) ** -0.5,
     )
     places = tables.position_embeddings.weight + tables.token_type_embeddings.weight[0]
-    norm = _norm(tables.LayerNorm)
+    norm = Norm.of(tables.LayerNorm)
     return Bert(tables.word_embeddings.weight.detach(), places.detach(), offset, norm, stack)
 
 
@@ -82,20 +82,12 @@ def _block(layer: Any) -> Block:
     )
     return Block(
         qkv=qkv,
-        out=_linear(after.dense),
-        norm1=_norm(after.LayerNorm),
-        up=_linear(layer.intermediate.dense),
-        down=_linear(layer.output.dense),
-        norm2=_norm(layer.output.LayerNorm),
+        out=Linear.of(after.dense),
+        norm1=Norm.of(after.LayerNorm),
+        up=Linear.of(layer.intermediate.dense),
+        down=Linear.of(layer.output.dense),
+        norm2=Norm.of(layer.output.LayerNorm),
     )
-
-
-def _linear(module: Any) -> Linear:
-    return Linear(module.weight.detach(), module.bias.detach())
-
-
-def _norm(module: Any) -> Norm:
-    return Norm(module.weight.detach(), module.bias.detach(), module.eps)
 
 
 class PackedBert:
@@ -103,8 +95,7 @@ class PackedBert:
 
     def __init__(self, bert: Bert, runner: Runner, pooling: Pooling, device: torch.device) -> None:
         self._words, self._places = bert.words.to(device), bert.places.to(device)
-        norm = bert.norm
-        self._norm = (norm.weight.to(device), norm.bias.to(device), norm.eps)
+        self._norm = bert.norm.to(device)
         self._first_place = bert.first_place
         self._runner, self._pooling, self._device = runner, pooling, device
 
@@ -116,7 +107,7 @@ class PackedBert:
         place = torch.from_numpy(np.arange(len(ids)) - before + self._first_place)
         x = fn.embedding(self._sent(ids), self._words)
         x = x.add_(fn.embedding(self._sent(place), self._places))
-        x = fn.layer_norm(x, (x.shape[-1],), *self._norm)
+        x = self._norm.apply(x)
         first_only = self._pooling is Pooling.CLS
         x = self._runner.run(x, packing, first_only=first_only)
         return x if first_only else pool_packed(x, packing, self._pooling)

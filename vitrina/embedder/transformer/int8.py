@@ -117,13 +117,8 @@ class _Norm:
 
 class _Block:
     def __init__(self, block: Block) -> None:
-        inside = len(block.qkv.weight) // 3
-        weight, bias = block.qkv.weight, block.qkv.bias
-        self.qkv = Int8Linear(block.qkv)
-        self.queries = Int8Linear(Linear(weight[:inside], bias[:inside]))
-        self.others = Int8Linear(Linear(weight[inside:], bias[inside:]))
-        self.out, self.up = Int8Linear(block.out), Int8Linear(block.up)
-        self.down = Int8Linear(block.down)
+        self.qkv, self.out = Int8Linear(block.qkv), Int8Linear(block.out)
+        self.up, self.down = Int8Linear(block.up), Int8Linear(block.down)
         self.norm1, self.norm2 = _Norm(block.norm1), _Norm(block.norm2)
 
 
@@ -132,6 +127,8 @@ class Int8Runner:
 
     def __init__(self, stack: Stack) -> None:
         self._blocks = [_Block(block) for block in stack.blocks]
+        last = stack.blocks[-1]
+        self._queries, self._others = Int8Linear(last.queries), Int8Linear(last.others)
         self._heads, self._scale = stack.heads, stack.scale
         self._norm_first = stack.norm_first
         quick = stack.activation is Activation.QUICK_GELU
@@ -140,38 +137,33 @@ class Int8Runner:
     def run(self, tokens: torch.Tensor, packing: Packing, *, first_only: bool) -> torch.Tensor:
         """As `Runner.run`."""
         x: Floats = np.ascontiguousarray(tokens.float().numpy())
-        seen: Numbers | None = None
         for at, block in enumerate(self._blocks):
-            if self._norm_first or seen is None:
-                seen = block.norm1.quantised(x) if self._norm_first else quantised(x)
+            seen = self._taken(x, block.norm1)
             if first_only and at == len(self._blocks) - 1:
-                mixed = self._attend_first(seen, block, packing)
+                mixed = self._attend_first(seen, packing)
                 x = x[packing.starts]
             else:
                 qkv = torch.from_numpy(block.qkv.outputs(seen))
                 mixed = quantised(attend(qkv, packing, self._heads, self._scale).numpy())
-            seen = self._add(x, mixed, block.out, block.norm1, block.norm2)
-            raw = block.up.raw(seen)
+            self._add(x, block.out, mixed, block.norm1)
+            seen = self._taken(x, block.norm2)
+            up, raw = block.up, block.up.raw(seen)
             inner = Numbers(*raw.shape)
-            up = block.up
             self._activate(raw, seen.scales, up.sums, up.bias, inner.numbers, inner.scales)
-            seen = self._add(x, inner, block.down, block.norm2, None)
+            self._add(x, block.down, inner, block.norm2)
         return torch.from_numpy(x)
 
-    def _attend_first(self, seen: Numbers, block: _Block, packing: Packing) -> Numbers:
-        queries = torch.from_numpy(block.queries.outputs(seen.taken(packing.starts)))
-        others = torch.from_numpy(block.others.outputs(seen))
+    def _attend_first(self, seen: Numbers, packing: Packing) -> Numbers:
+        queries = torch.from_numpy(self._queries.outputs(seen.taken(packing.starts)))
+        others = torch.from_numpy(self._others.outputs(seen))
         return quantised(attend_first(queries, others, packing, self._heads, self._scale).numpy())
 
-    def _add(
-        self, x: Floats, rows: Numbers, layer: Int8Linear, after: _Norm, before: _Norm | None
-    ) -> Numbers:
-        """Add a layer's outputs to x, and give what the next one takes.
+    def _taken(self, x: Floats, norm: _Norm) -> Numbers:
+        """What half a block takes."""
+        return norm.quantised(x) if self._norm_first else quantised(x)
 
-        after: the norm that BERT puts here. before: the one that CLIP puts before what follows.
-        """
+    def _add(self, x: Floats, layer: Int8Linear, rows: Numbers, norm: _Norm) -> None:
+        """Add what half a block gives."""
         kernels.add(x, layer.raw(rows), rows.scales, layer.sums, layer.bias)
         if not self._norm_first:
-            after.apply(x)
-            return quantised(x)
-        return before.quantised(x) if before else rows
+            norm.apply(x)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch.nn import functional as fn
 
-from vitrina.embedder.transformer.stack import Activation, Block, Linear, Norm, Packing, Stack
+from vitrina.embedder.transformer.stack import Activation, Block, Packing, Stack
 
 FLASH_WIDTH = 8
 """Flash attention takes heads whose width is a multiple of this."""
@@ -20,7 +20,7 @@ class PlainRunner:
         self._flash = device.type == "cuda" and dtype is torch.bfloat16
         if self._flash:
             stack = stack.padded(FLASH_WIDTH)
-        self._stack = replace(stack, blocks=[_moved(one, device, dtype) for one in stack.blocks])
+        self._stack = replace(stack, blocks=[one.to(device, dtype) for one in stack.blocks])
         self._device, self._dtype = device, dtype
 
     def run(self, tokens: torch.Tensor, packing: Packing, *, first_only: bool) -> torch.Tensor:
@@ -30,17 +30,17 @@ class PlainRunner:
         before = self._stack.norm_first
         for at, block in enumerate(self._stack.blocks):
             alone = first_only and at == len(self._stack.blocks) - 1
-            seen = _norm(x, block.norm1) if before else x
-            mixed = self._attend_first(seen, block, packing, starts) if alone else None
-            if mixed is None:
-                mixed = self._attend(seen, block, packing, starts)
-            else:
+            seen = block.norm1.apply(x) if before else x
+            if alone:
+                mixed = self._attend_first(seen, block, packing, starts)
                 x = x[starts]
-            x = _linear(mixed, block.out).add_(x)
-            x = x if before else _norm(x, block.norm1)
-            seen = _norm(x, block.norm2) if before else x
-            x = _linear(self._activate(_linear(seen, block.up)), block.down).add_(x)
-            x = x if before else _norm(x, block.norm2)
+            else:
+                mixed = self._attend(seen, block, packing, starts)
+            x = block.out.apply(mixed).add_(x)
+            x = x if before else block.norm1.apply(x)
+            seen = block.norm2.apply(x) if before else x
+            x = block.down.apply(self._activate(block.up.apply(seen))).add_(x)
+            x = x if before else block.norm2.apply(x)
         return x.float()
 
     def _activate(self, x: torch.Tensor) -> torch.Tensor:
@@ -51,7 +51,7 @@ class PlainRunner:
     def _attend(
         self, x: torch.Tensor, block: Block, packing: Packing, starts: torch.Tensor
     ) -> torch.Tensor:
-        qkv = _linear(x, block.qkv)
+        qkv = block.qkv.apply(x)
         if self._flash:
             return self._attend_flash(qkv, packing, starts)
         return attend(qkv, packing, self._stack.heads, self._stack.scale)
@@ -73,10 +73,7 @@ class PlainRunner:
     def _attend_first(
         self, x: torch.Tensor, block: Block, packing: Packing, starts: torch.Tensor
     ) -> torch.Tensor:
-        inside = len(block.qkv.weight) // 3
-        weight, bias = block.qkv.weight, block.qkv.bias
-        queries = fn.linear(x[starts], weight[:inside], bias[:inside])
-        others = fn.linear(x, weight[inside:], bias[inside:])
+        queries, others = block.queries.apply(x[starts]), block.others.apply(x)
         return attend_first(queries, others, packing, self._stack.heads, self._stack.scale)
 
 
@@ -111,30 +108,3 @@ def attend_first(
         parts.append((weights @ value).reshape(count, -1))
         row, at = row + count, at + count * length
     return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
-def _linear(x: torch.Tensor, layer: Linear) -> torch.Tensor:
-    return fn.linear(x, layer.weight, layer.bias)
-
-
-def _norm(x: torch.Tensor, norm: Norm) -> torch.Tensor:
-    return fn.layer_norm(x, (x.shape[-1],), norm.weight, norm.bias, norm.eps)
-
-
-def _moved(block: Block, device: torch.device, dtype: torch.dtype) -> Block:
-    def linear(layer: Linear) -> Linear:
-        return Linear(layer.weight.to(device, dtype), layer.bias.to(device, dtype))
-
-    def norm(layer: Norm) -> Norm:
-        return replace(
-            layer, weight=layer.weight.to(device, dtype), bias=layer.bias.to(device, dtype)
-        )
-
-    return Block(
-        qkv=linear(block.qkv),
-        out=linear(block.out),
-        norm1=norm(block.norm1),
-        up=linear(block.up),
-        down=linear(block.down),
-        norm2=norm(block.norm2),
-    )

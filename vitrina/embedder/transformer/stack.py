@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import groupby
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch.nn import functional as fn
 
 from vitrina.types import Codes
 
@@ -28,6 +29,23 @@ class Linear:
     weight: torch.Tensor
     bias: torch.Tensor
 
+    @classmethod
+    def of(cls, module: Any) -> Linear:
+        """A torch module's."""
+        return cls(module.weight.detach(), module.bias.detach())
+
+    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Linear:
+        """The same there, in that dtype."""
+        return Linear(self.weight.to(device, dtype), self.bias.to(device, dtype))
+
+    def rows(self, part: slice) -> Linear:
+        """The layer of some outputs alone."""
+        return Linear(self.weight[part], self.bias[part])
+
+    def apply(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, inputs) to (n, outputs)."""
+        return fn.linear(x, self.weight, self.bias)
+
 
 @dataclass(frozen=True)
 class Norm:
@@ -36,6 +54,19 @@ class Norm:
     weight: torch.Tensor
     bias: torch.Tensor
     eps: float
+
+    @classmethod
+    def of(cls, module: Any) -> Norm:
+        """A torch module's."""
+        return cls(module.weight.detach(), module.bias.detach(), module.eps)
+
+    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Norm:
+        """The same there, in that dtype."""
+        return Norm(self.weight.to(device, dtype), self.bias.to(device, dtype), self.eps)
+
+    def apply(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., dim) to the same."""
+        return fn.layer_norm(x, (x.shape[-1],), self.weight, self.bias, self.eps)
 
 
 @dataclass(frozen=True)
@@ -48,6 +79,27 @@ class Block:
     up: Linear
     down: Linear
     norm2: Norm
+
+    @property
+    def queries(self) -> Linear:
+        """The first third of `qkv`."""
+        return self.qkv.rows(slice(len(self.qkv.bias) // 3))
+
+    @property
+    def others(self) -> Linear:
+        """The rest of it: keys and values."""
+        return self.qkv.rows(slice(len(self.qkv.bias) // 3, None))
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Block:
+        """The same there, in that dtype."""
+        return Block(
+            qkv=self.qkv.to(device, dtype),
+            out=self.out.to(device, dtype),
+            norm1=self.norm1.to(device, dtype),
+            up=self.up.to(device, dtype),
+            down=self.down.to(device, dtype),
+            norm2=self.norm2.to(device, dtype),
+        )
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def read_vit(tower: Any, mean: npt.NDArray[Any], deviation: npt.NDArray[Any]) ->
         edge=tower.patch_size[0],
         patch=Linear(scaled.permute(0, 2, 3, 1).flatten(1).contiguous(), offset),
         places=places,
-        norm=_norm(tower.ln_pre),
+        norm=Norm.of(tower.ln_pre),
         stack=Stack(
             blocks=[_block(block) for block in blocks],
             heads=heads,
@@ -77,7 +77,7 @@ def read_vit(tower: Any, mean: npt.NDArray[Any], deviation: npt.NDArray[Any]) ->
             activation=Activation.QUICK_GELU if quick else Activation.GELU,
             scale=(width // heads) ** -0.5,
         ),
-        last=_norm(tower.ln_post),
+        last=Norm.of(tower.ln_post),
         projection=tower.proj.detach(),
     )
 
@@ -97,20 +97,12 @@ def _block(block: Any) -> Block:
     attention = block.attn
     return Block(
         qkv=Linear(attention.in_proj_weight.detach(), attention.in_proj_bias.detach()),
-        out=_linear(attention.out_proj),
-        norm1=_norm(block.ln_1),
-        up=_linear(block.mlp.c_fc),
-        down=_linear(block.mlp.c_proj),
-        norm2=_norm(block.ln_2),
+        out=Linear.of(attention.out_proj),
+        norm1=Norm.of(block.ln_1),
+        up=Linear.of(block.mlp.c_fc),
+        down=Linear.of(block.mlp.c_proj),
+        norm2=Norm.of(block.ln_2),
     )
-
-
-def _linear(module: Any) -> Linear:
-    return Linear(module.weight.detach(), module.bias.detach())
-
-
-def _norm(module: Any) -> Norm:
-    return Norm(module.weight.detach(), module.bias.detach(), module.eps)
 
 
 class PatchedVit:
@@ -123,13 +115,10 @@ class PatchedVit:
         self, vit: Vit, runner: Runner, device: torch.device, *, exact_patches: bool
     ) -> None:
         self._edge, self._runner, self._device = vit.edge, runner, device
-        self._patch = Linear(vit.patch.weight.to(device), vit.patch.bias.to(device))
+        self._patch = vit.patch.to(device)
         self._bytes = None if exact_patches else Int8Linear(vit.patch)
         self._places = vit.places.to(device)
-        self._first, self._last = (
-            (norm.weight.to(device), norm.bias.to(device), norm.eps)
-            for norm in (vit.norm, vit.last)
-        )
+        self._first, self._last = vit.norm.to(device), vit.last.to(device)
         self._projection = vit.projection.float().to(device)
 
     def pooled(self, pictures: torch.Tensor) -> torch.Tensor:
@@ -140,11 +129,11 @@ class PatchedVit:
         patches = parts.transpose(2, 3).reshape(count * down * across, -1)
         seen = self._embedded(patches).view(count, down * across, -1)
         x = fn.pad(seen, (0, 0, 1, 0)).add_(self._places)
-        x = fn.layer_norm(x, (x.shape[-1],), *self._first).flatten(0, 1)
+        x = self._first.apply(x).flatten(0, 1)
         length = 1 + down * across
         packing = Packing(np.full(count, length, dtype=np.int64), [(count, length)])
         x = self._runner.run(x, packing, first_only=True)
-        return fn.layer_norm(x, (x.shape[-1],), *self._last) @ self._projection
+        return self._last.apply(x) @ self._projection
 
     def _embedded(self, patches: torch.Tensor) -> torch.Tensor:
         if self._bytes is not None:
@@ -155,4 +144,4 @@ class PatchedVit:
         if self._device.type == "cuda":
             patches = patches.pin_memory()
         moved = patches.to(self._device, non_blocking=True).float()
-        return fn.linear(moved, self._patch.weight, self._patch.bias)
+        return self._patch.apply(moved)
