@@ -15,7 +15,7 @@ PACKAGE = Path(vitrina.__file__).parent
 TIERS = [
     {"errors"},
     {"types"},
-    {"ids", "parallel", "cache", "memory", "stages"},
+    {"ids", "parallel", "cache", "compiled", "memory", "stages"},
     {"store", "data"},
     {"embedder", "index", "classifier", "audit"},
     {"pipelines"},

@@ -36,33 +36,57 @@ def read_numbers(
     numbers. Returns (values,) of `dtype`, or None where the column is not laid out so.
     Raises pa.ArrowInvalid if a page is damaged.
     """
-    chunks = [metadata.row_group(at).column(column) for at in range(metadata.num_row_groups)]
-    if any(chunk.compression != "UNCOMPRESSED" or chunk.has_dictionary_page for chunk in chunks):
+    pages = find_numbers(content, metadata, column, dtype, check=True)
+    if pages is None:
         return None
-    numbers = np.empty(sum(chunk.num_values for chunk in chunks), dtype=dtype)
+    numbers = np.empty(sum(count for _, count in pages), dtype=dtype)
     done = 0
-    for chunk in chunks:
-        at, end = chunk.data_page_offset, done + chunk.num_values
-        while done < end:
-            page = _read_page(content, at)
-            if page is None:
-                return None
-            body, values, at = page
-            if done + values > end:
-                raise pa.ArrowInvalid("a page holds more values than its column")
-            levels = _levels(body)
-            if levels + values * dtype.itemsize != len(body):
-                raise pa.ArrowInvalid("a page is not as long as its values")
-            numbers[done : done + values] = np.frombuffer(body[levels:], dtype=dtype)
-            done += values
+    for start, count in pages:
+        numbers[done : done + count] = np.frombuffer(content, dtype, count, start)
+        done += count
     return numbers
 
 
-def _read_page(content: memoryview, at: int) -> tuple[memoryview, int, int] | None:
-    """A page's body, its number of values, and where the next one begins; None for another kind
-    of page, or one without a checksum."""
+def find_numbers(
+    content: memoryview,
+    metadata: pq.FileMetaData,
+    column: int,
+    dtype: np.dtype[Any],
+    *,
+    check: bool = False,
+) -> list[tuple[int, int]] | None:
+    """Where the numbers of a column lie: of each page, the byte they begin at and how many.
+
+    The arguments are those of `read_numbers`. check: look at the pages' checksums, which reads
+    all of the column. Returns None where the column is not laid out so. Raises pa.ArrowInvalid if
+    a page is damaged.
+    """
+    chunks = [metadata.row_group(at).column(column) for at in range(metadata.num_row_groups)]
+    if any(chunk.compression != "UNCOMPRESSED" or chunk.has_dictionary_page for chunk in chunks):
+        return None
+    pages = []
+    for chunk in chunks:
+        at, left = chunk.data_page_offset, chunk.num_values
+        while left:
+            page = _read_page(content, at, check)
+            if page is None:
+                return None
+            start, stop, values = page
+            if values > left:
+                raise pa.ArrowInvalid("a page holds more values than its column")
+            levels = _levels(content[start:stop])
+            if levels + values * dtype.itemsize != stop - start:
+                raise pa.ArrowInvalid("a page is not as long as its values")
+            pages.append((start + levels, values))
+            at, left = stop, left - values
+    return pages
+
+
+def _read_page(content: memoryview, at: int, check: bool) -> tuple[int, int, int] | None:
+    """Where a page's body begins and ends, and its number of values; None for another kind of
+    page, or one without a checksum."""
     try:
-        header, start = _struct(content[at : at + _HEADER_BYTES], 0)
+        header, length = _struct(content[at : at + _HEADER_BYTES], 0)
         if header[_TYPE] != _DATA_PAGE or header[_DATA][_ENCODING] != _PLAIN:
             return None
         size, values = header[_SIZE], header[_DATA][_VALUES]
@@ -70,12 +94,13 @@ def _read_page(content: memoryview, at: int) -> tuple[memoryview, int, int] | No
         raise pa.ArrowInvalid("a page has no header") from err
     if _CHECKSUM not in header:
         return None
-    body = content[at + start : at + start + size]
+    start = at + length
+    body = content[start : start + size]
     if size <= 0 or len(body) != size or size != header[_STORED_SIZE] or values <= 0:
         raise pa.ArrowInvalid("a page reaches beyond the file")
-    if zlib.crc32(body) != header[_CHECKSUM] & 0xFFFFFFFF:
+    if check and zlib.crc32(body) != header[_CHECKSUM] & 0xFFFFFFFF:
         raise pa.ArrowInvalid("a page's checksum does not fit: bytes were changed")
-    return body, values, at + start + size
+    return start, start + size, values
 
 
 def _levels(body: memoryview) -> int:

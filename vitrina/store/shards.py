@@ -170,21 +170,35 @@ def _checked(file: pq.ParquetFile, columns: list[str]) -> pa.Table:
 
 def _matrix(source: pa.NativeFile) -> Stored:
     """The vectors of a shard: (n, dim) as they are kept. Raises pa.ArrowInvalid."""
+    return read_matrix(memoryview(source.read_buffer()).cast("B"))
+
+
+def read_matrix(content: memoryview) -> Stored:
+    """The vectors of a shard, given its bytes: (n, dim) as they are kept, checksums looked at.
+
+    Raises pa.ArrowInvalid.
+    """
+    source = pa.BufferReader(pa.py_buffer(content))
     file = pq.ParquetFile(source, page_checksum_verification=True)
-    names = file.schema_arrow.names
-    kind = file.schema_arrow.field("embedding").type if "embedding" in names else pa.null()
-    if not pa.types.is_fixed_size_list(kind) or kind.value_type not in (pa.float16(), pa.float32()):
-        raise pa.ArrowInvalid(f"its vectors are {kind}")
+    schema = file.schema_arrow
+    kind = vector_type(schema)
     dtype = np.dtype(kind.value_type.to_pandas_dtype())
-    source.seek(0)
     numbers = None
-    if not kind.value_field.nullable and not file.schema_arrow.field("embedding").nullable:
+    if not kind.value_field.nullable and not schema.field("embedding").nullable:
         # No list comes before it, so its place among the leaves is that among the columns.
-        content = memoryview(source.read_buffer()).cast("B")
-        numbers = read_numbers(content, file.metadata, names.index("embedding"), dtype)
+        column = schema.names.index("embedding")
+        numbers = read_numbers(content, file.metadata, column, dtype)
     if numbers is None:
         return matrix_of(_checked(file, ["embedding"]).column(0).combine_chunks())
     rows, dim = file.metadata.num_rows, kind.list_size
     if len(numbers) != rows * dim:
         raise pa.ArrowInvalid(f"{len(numbers)} numbers instead of {rows} times {dim}")
     return numbers.reshape(rows, dim)
+
+
+def vector_type(schema: pa.Schema) -> pa.FixedSizeListType:
+    """The type of a shard's vectors. Raises pa.ArrowInvalid if it has none of a known type."""
+    kind = schema.field("embedding").type if "embedding" in schema.names else pa.null()
+    if not pa.types.is_fixed_size_list(kind) or kind.value_type not in (pa.float16(), pa.float32()):
+        raise pa.ArrowInvalid(f"its vectors are {kind}")
+    return kind

@@ -8,37 +8,12 @@ while the row is in the cache. Each kernel runs on one thread and lets go of the
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
 import numpy as np
 
+from vitrina.compiled import compiled, inlined
 from vitrina.types import Floats
-
-# Without NaN, the least and the most of a row are found 16 numbers at a time. A model that makes
-# NaN is found out when it is loaded.
-_OPTIONS: dict[str, Any] = {
-    "nogil": True,
-    "fastmath": {"nsz", "arcp", "contract", "reassoc", "nnan"},
-    "error_model": "numpy",
-}
-Kernel = TypeVar("Kernel", bound=Callable[..., None])
-
-
-def compiled(kernel: Kernel) -> Kernel:
-    """Compile at the first call, for the types it is called with, and keep that on the disk."""
-    try:
-        return cast("Kernel", numba.njit(cache=True, **_OPTIONS)(kernel))
-    except RuntimeError:
-        # Neither this directory nor the user's cache can be written: compile in each process.
-        return cast("Kernel", numba.njit(**_OPTIONS)(kernel))
-
-
-def inlined(kernel: Kernel) -> Kernel:
-    """Compile into what calls it."""
-    return cast("Kernel", numba.njit(inline="always", **_OPTIONS)(kernel))
-
 
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
 STEPS = np.float32(255)

@@ -1,0 +1,51 @@
+"""Files mapped into memory, without a file descriptor held for each.
+
+A store of ten million products has thousands of shards, and `mmap.mmap` and Arrow keep a
+descriptor open for every mapping; the usual limit is 1,024.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import weakref
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+
+@cache
+def _libc() -> Any:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_size_t,
+        ctypes.c_int,
+        ctypes.c_int,
+        ctypes.c_int,
+        ctypes.c_longlong,
+    ]
+    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    return libc
+
+
+def map_file(path: Path) -> memoryview:
+    """Map a file to read from, for as long as the view, or a view of it, is held.
+
+    The content stays readable if the file is deleted meanwhile. Raises OSError, also for an
+    empty file.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        size = os.fstat(descriptor).st_size
+        address = _libc().mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, descriptor, 0)
+        if address == ctypes.c_void_p(-1).value:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(path))
+    finally:
+        os.close(descriptor)
+    content = (ctypes.c_ubyte * size).from_address(address)
+    weakref.finalize(content, _libc().munmap, address, size)
+    return memoryview(content).cast("B").toreadonly()

@@ -1,0 +1,187 @@
+"""The vectors of chosen rows, read in any order from where the store keeps them.
+
+A shard's numbers lie in its Parquet pages side by side (see `pages`). So a shard that is mapped
+into memory needs no reading: a row is an address. What is not laid out so (another tool wrote it)
+is read into memory instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vitrina.errors import StoreError
+from vitrina.parallel import map_ahead
+from vitrina.store.files import Files
+from vitrina.store.layout import retired
+from vitrina.store.loads import copy_rows
+from vitrina.store.manifest import FileEntry
+from vitrina.store.mapping import map_file
+from vitrina.store.pages import find_numbers
+from vitrina.store.parquet import REPAIR
+from vitrina.store.shards import read_matrix, vector_type
+from vitrina.store.space import Space
+from vitrina.types import Codes, Floats, Mask, Modality, Stored
+
+Addresses = npt.NDArray[np.uint64]
+"""(n,) uint64: where each row's numbers begin in this process's memory; 0 for none."""
+
+Places = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
+"""(n,) int32 each: of each row, the number of its shard among its space's, -1 for none, and its
+row in that shard."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """n rows of one or two modalities. dims, dtypes, addresses: one per modality; the numbers of
+    a row are float16 or float32. held: what must live as long as the addresses are used."""
+
+    modalities: tuple[Modality, ...]
+    dims: tuple[int, ...]
+    dtypes: tuple[np.dtype[Any], ...]
+    addresses: tuple[Addresses, ...]
+    held: tuple[Any, ...] = field(repr=False)
+
+    @classmethod
+    def of_arrays(
+        cls, modalities: Sequence[Modality], vectors: Sequence[Stored], present: Sequence[Mask]
+    ) -> Rows:
+        """Rows of matrices, (n, dim) float16 or float32 each, that lie in memory or are mapped."""
+        addresses = []
+        for matrix, mask in zip(vectors, present, strict=True):
+            if matrix.strides[-1] != matrix.itemsize:
+                raise ValueError("the numbers of a row must lie side by side")
+            first = np.uint64(matrix.__array_interface__["data"][0])
+            at = first + np.arange(len(matrix), dtype=np.uint64) * np.uint64(matrix.strides[0])
+            addresses.append(np.where(mask, at, np.uint64(0)))
+        dims = tuple(matrix.shape[1] for matrix in vectors)
+        dtypes = tuple(matrix.dtype for matrix in vectors)
+        return cls(tuple(modalities), dims, dtypes, tuple(addresses), tuple(vectors))
+
+    @classmethod
+    def mapped(cls, spaces: Sequence[Space], places: Sequence[Places]) -> Rows:
+        """Rows of a store, mapped into memory. places: of the rows, for each space.
+
+        Raises StoreError if a shard is missing, or is not what its space says.
+        """
+        addresses, held = [], []
+        for space, (shards, rows) in zip(spaces, places, strict=True):
+            used = np.unique(shards[shards >= 0]).tolist()
+            entries = [space.entry.shards[number] for number in used]
+            start = np.zeros(len(space.entry.shards) + 1, dtype=np.int64)
+            parts: list[Addresses] = []
+            opened = map_ahead(
+                lambda entry, space=space: _map_shard(space, entry),  # type: ignore[misc]
+                entries,
+                space.files.workers,
+            )
+            done = 0
+            for number, (at, keep) in zip(used, opened, strict=True):
+                parts.append(at)
+                held.append(keep)
+                start[number] = done
+                done += len(at)
+            flat = np.concatenate([*parts, np.zeros(1, dtype=np.uint64)])
+            where = np.where(shards >= 0, start[shards] + rows, done)
+            addresses.append(flat[where])
+        return cls(
+            tuple(space.modality for space in spaces),
+            tuple(space.dim for space in spaces),
+            tuple(np.dtype(space.card["dtype"]) for space in spaces),
+            tuple(addresses),
+            tuple(held),
+        )
+
+    def __len__(self) -> int:
+        return len(self.addresses[0])
+
+    @property
+    def dim(self) -> int:
+        """The sum of the modalities' dims."""
+        return sum(self.dims)
+
+    @property
+    def present(self) -> tuple[Mask, ...]:
+        """(n,) bool for each modality: which rows have it."""
+        return tuple(addresses != 0 for addresses in self.addresses)
+
+    def take(self, at: Codes) -> Rows:
+        """Some of the rows, in the order asked for."""
+        addresses = tuple(addresses[at] for addresses in self.addresses)
+        return Rows(self.modalities, self.dims, self.dtypes, addresses, self.held)
+
+    def read(self, at: Codes) -> tuple[list[Floats], list[Mask]]:
+        """The vectors of some rows: for each modality (len(at), dim) float32, zero where missing,
+        and (len(at),) bool."""
+        vectors, present = [], []
+        for addresses, dim, dtype in zip(self.addresses, self.dims, self.dtypes, strict=True):
+            block = np.empty((len(at), dim), dtype=np.float32)
+            chosen = addresses[at]
+            copy_rows(chosen, dtype == np.float16, block)
+            vectors.append(block)
+            present.append(chosen != 0)
+        return vectors, present
+
+
+def _map_shard(space: Space, entry: FileEntry) -> tuple[Addresses, Any]:
+    """The address of every row of a shard, and what to hold on to."""
+    where = space.files.where(entry.path)
+    try:
+        content = map_file(_local(space.files, entry.path))
+        if len(content) != entry.bytes:
+            raise pa.ArrowInvalid(f"{len(content)} bytes instead of {entry.bytes}")
+        return _addresses(content, space, entry.rows)
+    except FileNotFoundError as err:
+        raise StoreError(
+            f"{where} is missing from the store; {REPAIR}; or, if another commit replaced it "
+            "since this snapshot was opened, open the store again"
+        ) from err
+    except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError) as err:
+        reason = str(err).splitlines()[0] if str(err) else type(err).__name__
+        raise StoreError(f"{where} is damaged ({reason}); {REPAIR}") from err
+
+
+def _addresses(content: memoryview, space: Space, rows: int) -> tuple[Addresses, Any]:
+    file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(content)))
+    schema = file.schema_arrow
+    kind = vector_type(schema)
+    dtype = np.dtype(space.card["dtype"])
+    stored = np.dtype(kind.value_type.to_pandas_dtype())
+    if (stored, kind.list_size, file.metadata.num_rows) != (dtype, space.dim, rows):
+        raise pa.ArrowInvalid(
+            f"{file.metadata.num_rows} vectors of {kind.list_size} {stored} instead of "
+            f"{rows} of {space.dim} {dtype}"
+        )
+    pages = None
+    if not kind.value_field.nullable and not schema.field("embedding").nullable:
+        column = schema.names.index("embedding")
+        pages = find_numbers(content, file.metadata, column, dtype)
+    if pages is None or any(count % space.dim for _, count in pages):
+        matrix = read_matrix(content)
+        everything = np.ones(len(matrix), dtype=bool)
+        return Rows.of_arrays((space.modality,), [matrix], [everything]).addresses[0], matrix
+    first = np.frombuffer(content, dtype=np.uint8).__array_interface__["data"][0]
+    width = np.uint64(space.dim * dtype.itemsize)
+    runs = [
+        np.uint64(first + start) + np.arange(count // space.dim, dtype=np.uint64) * width
+        for start, count in pages
+    ]
+    at = np.concatenate([*runs, np.empty(0, dtype=np.uint64)])
+    if len(at) != rows:
+        raise pa.ArrowInvalid(f"{len(at)} vectors instead of {rows}")
+    return at, content
+
+
+def _local(files: Files, name: str) -> Path:
+    try:
+        return files.local(name)
+    except FileNotFoundError:
+        # A later commit replaced it: what an older snapshot names lies aside for a while.
+        return files.local(retired(name))
