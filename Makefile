@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
 
-PEERS := .venv-peers/.ready .venv-clip-retrieval/.ready
+PEERS := .venv-peers/.ready .venv-clip-retrieval/.ready .venv-ann/.ready
 
-.PHONY: help demo test slow check lint types tests bench bench-embedding lock clean
+.PHONY: help demo test slow check lint types tests bench bench-embedding bench-index lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -53,9 +53,13 @@ bench: $(READY) $(PEERS)  ## the benchmarks that need no data of yours
 		--images build/bench/catalogue/images.zip --work build/bench/work
 	$(BIN)/python benchmarks/store.py --work build/bench/store
 	$(BIN)/python benchmarks/embedding.py --work build/bench/embedding
+	$(BIN)/python benchmarks/index.py --work build/bench/index-small --rows 100000 --rounds 3
 
 bench-embedding: $(READY) $(PEERS)  ## encoders beside their peers
 	$(BIN)/python benchmarks/embedding.py --work build/bench/embedding
+
+bench-index: $(READY) .venv-ann/.ready  ## the index beside its peers, over a million products
+	$(BIN)/python benchmarks/index.py --work build/bench/index
 
 # A peer whose environment can't be made is left out, and the benchmark tells why.
 define peer
@@ -75,6 +79,9 @@ endef
 .venv-clip-retrieval/.ready: benchmarks/peers/clip-retrieval.lock | $(READY)
 	$(peer)
 
+.venv-ann/.ready: benchmarks/peers/ann.lock | $(READY)
+	$(peer)
+
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header
 
@@ -84,6 +91,7 @@ lock:  ## resolve pyproject.toml and the peers of the benchmarks anew into their
 	$(COMPILE) --extra dev pyproject.toml -o requirements.lock
 	$(COMPILE) benchmarks/peers/sentence-transformers.in -o benchmarks/peers/sentence-transformers.lock
 	$(COMPILE) benchmarks/peers/clip-retrieval.in -o benchmarks/peers/clip-retrieval.lock
+	$(COMPILE) benchmarks/peers/ann.in -o benchmarks/peers/ann.lock
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) $(dir $(PEERS)) demo build

@@ -111,13 +111,49 @@ def embed(
     return run(catalogue, store, options)
 
 
-def build_index(store: Store, features: str | None = None, *, seed: int = 0) -> Index:
-    """Build the index over "text", "image" or "fused" vectors; None for all that there is."""
+def build_index(
+    store: Store,
+    features: str | None = None,
+    *,
+    recall: float | None = None,
+    memory: int | None = None,
+    factory: str | None = None,
+    rebuild: bool = False,
+    seed: int = 0,
+    quiet: bool = True,
+) -> Index:
+    """Build the index, or bring it up to date in time that grows with what has changed.
+
+    Args:
+        store: with the vectors.
+        features: "text", "image" or "fused"; None for all that there is.
+        recall: the share of the true ten nearest that it should find, above 0 and up to 1, which
+            asks for exact search; None for what the index has, 0.99 for a new one.
+        memory: bytes that the index may take; None for what it has, a quarter of the machine's
+            memory for a new one.
+        factory: a FAISS factory string, instead of Vitrina's own choice.
+        rebuild: build anew though an update would do.
+        seed: decides which rows are learnt from, and held out to tune and measure.
+        quiet: print no progress.
+
+    Raises StoreError.
+    """
+    from vitrina.pipelines.build import IndexOptions
     from vitrina.pipelines.build import build_index as run
     from vitrina.pipelines.neighbours import Index
 
-    run(store, _member(Features, features), seed=seed)
-    return Index.open(store, _member(Features, features))
+    if recall is not None and not 0 < recall <= 1:
+        raise StoreError(f"recall is a share above 0 and up to 1, not {recall}")
+    options = IndexOptions(
+        features=_member(Features, features),
+        recall=recall,
+        memory=memory,
+        factory=factory,
+        rebuild=rebuild,
+        seed=seed,
+        quiet=quiet,
+    )
+    return Index.open(store, run(store, options))
 
 
 def open_index(store: Store, features: str | None = None) -> Index:

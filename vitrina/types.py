@@ -77,3 +77,21 @@ class OutputFormat(StrEnum):
 
     FULL = "full"
     SUBMISSION = "submission"
+
+
+class IndexKind(StrEnum):
+    """How an index finds neighbours."""
+
+    FLAT = "flat"
+    HNSW = "hnsw"
+    IVF_FLAT = "ivf-flat"
+    IVF_PQ = "ivf-pq"
+    OTHER = "other"
+
+
+class VoteKind(StrEnum):
+    """What a neighbour's vote weighs."""
+
+    UNIFORM = "uniform"
+    SIMILARITY = "similarity"
+    SOFTMAX = "softmax"

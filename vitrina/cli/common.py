@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -51,3 +52,15 @@ def show(as_json: bool, value: Any, *lines: str) -> None:
     else:
         for line in lines:
             typer.echo(line)
+
+
+def size_of(text: str) -> int:
+    """Bytes, from a number with a unit: 200MB, 1.5GB, 512MiB.
+
+    Raises BadParameter for anything else.
+    """
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b?\s*", text.lower())
+    if not match:
+        raise typer.BadParameter(f"{text!r} is no size; write it like 200MB or 1.5GB")
+    number, unit, binary = match.groups()
+    return int(float(number) * (1024 if binary else 1000) ** " kmgt".index(unit or " "))

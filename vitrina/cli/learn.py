@@ -14,6 +14,7 @@ from vitrina.cli.common import (
     StoreOption,
     open_store,
     show,
+    size_of,
 )
 
 
@@ -21,19 +22,54 @@ def index(
     store: StoreArgument = None,
     store_option: StoreOption = None,
     features: FeaturesOption = None,
+    recall: Annotated[
+        float | None,
+        typer.Option(help="Share of the true ten nearest to find; default: the index's, or 0.99."),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="What it may take, such as 200MB or 4GB; default: a quarter of all."),
+    ] = None,
+    factory: Annotated[
+        str | None, typer.Option(help="A FAISS factory string; default: chosen.")
+    ] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Build anew though an update would do.")
+    ] = False,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Build the FAISS index and measure its recall."""
+    """Build the FAISS index or bring it up to date, and measure its recall."""
     from vitrina import api
 
-    card = api.build_index(open_store(store, store_option), features, seed=seed).card
-    line = (
-        f"done: {card['features']} index, {card['factory']}, {card['rows']} vectors of "
-        f"{card['dim']}, recall@{card['recall']['at']} {card['recall']['value']:.3f}, "
-        f"built in {card['build_seconds']:.1f} s"
+    card = api.build_index(
+        open_store(store, store_option),
+        features,
+        recall=recall,
+        memory=None if memory is None else size_of(memory),
+        factory=factory,
+        rebuild=rebuild,
+        seed=seed,
+        quiet=as_json,
+    ).card
+    update, found = card["update"], card["recall"]
+    lines = [
+        f"{card['factory']} {_shown(card['parameters'])}: {card['queries_per_second']} queries/s, "
+        f"recall@{found['at']} {found['value']:.4f} ({found['low']:.4f} to {found['high']:.4f}) on "
+        f"{found['queries']} queries held out, {card['bytes'] / 1e6:.1f} MB"
+    ]
+    if found["high"] < card["goal"]["recall"]:
+        lines.append(f"this falls short of {card['goal']['recall']}: nothing tried reached it")
+    lines.append(
+        f"done: {card['features']} index of {card['rows']} vectors of {card['dim']}, "
+        f"{update['kind']} in {update['seconds']:.1f} s ({update['added']} added, "
+        f"{update['changed']} changed, {update['removed']} removed)"
     )
-    show(as_json, card, line)
+    show(as_json, card, *lines)
+
+
+def _shown(parameters: dict[str, int]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in parameters.items()) or "exact"
 
 
 def train(

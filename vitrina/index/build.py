@@ -1,172 +1,187 @@
-"""Builds an index over a store's vectors, measures it against exact search, writes it down."""
+"""Builds an index: chooses its kind, learns, fills, tunes on queries held out of it, measures."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import faiss
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vitrina.errors import StoreError
-from vitrina.index.fuse import fuse
-from vitrina.store.files import checksum, making_folder, write_json
-from vitrina.store.gather import Gathered
-from vitrina.types import Codes, Features, Floats, Modality, Vectors
-
-INDEX_FILE = "index.faiss"
-IDS_FILE = "ids.parquet"
-CARD_FILE = "index.json"
+from vitrina.index.choose import Plan, plans
+from vitrina.index.engine import Engine, sample_rows
+from vitrina.index.entries import Entries
+from vitrina.index.fuse import read_fused
+from vitrina.index.probe import QUERIES, Probe, Recall
+from vitrina.index.score import rows_known
+from vitrina.index.search import Effort, VectorIndex
+from vitrina.index.tune import measure, speed, tune
+from vitrina.memory import give_back
+from vitrina.parallel import Progress, map_ahead, unwatched
+from vitrina.store.rows import Rows
+from vitrina.types import Codes, IndexKind, Vectors
 
 BLOCK_ROWS = 8192
-RECALL_AT = 10
-RECALL_QUERIES = 200
-NOISE = 0.5
-"""Length of the noise added to a unit vector, so that a query is near the data but not in it."""
-TIE = 1e-5
-"""Scores closer than this are equal: float32 sums over a thousand terms differ by about 1e-6."""
+HELD_SHARE = 20
+"""At most one row in so many is held out to tune on."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is asked of an index. recall: the share of the true ten nearest. memory: bytes that
+    it may take. factory: FAISS's string, None to choose."""
+
+    recall: float = 0.99
+    memory: int = 1 << 32
+    factory: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As `index.json` holds it."""
+        return {"recall": self.recall, "memory": self.memory, "factory": self.factory}
 
 
 @dataclass(frozen=True, eq=False)
-class BuiltIndex:
-    """An index in memory. index: over inner products, (n, dim). ids: (n,) in its row order.
-    modalities and weights: what its vectors are made of, in that order. recall: the share of
-    the exact `RECALL_AT` nearest that it finds, as measured."""
+class Built:
+    """An index in memory, and how it came to be. entries: its rows in its order. probe: None
+    for an exact one. tried: each index that was built for comparison, the one kept among them."""
 
-    index: faiss.Index
-    ids: pa.Array
-    factory: str
-    parameters: Mapping[str, Any]
-    modalities: tuple[Modality, ...]
-    weights: tuple[float, ...]
-    recall: float
+    index: VectorIndex
+    entries: Entries
+    probe: Probe | None
+    recall: Recall
+    queries_per_second: float
     seconds: float
+    tried: tuple[dict[str, Any], ...] = field(default=())
 
 
-def build_flat(
-    gathered: Gathered, ids: pa.Array, *, weights: Sequence[float], seed: int = 0
-) -> BuiltIndex:
-    """Build an exact index, and measure its recall all the same.
+def build(
+    rows: Rows,
+    entries: Entries,
+    goal: Goal,
+    *,
+    weights: Sequence[float],
+    seed: int = 0,
+    progress: Progress = unwatched,
+) -> Built:
+    """Build the fastest index that reaches a goal.
 
     Args:
-        gathered: the vectors of every product.
-        ids: (n,) product ids in the same order.
-        weights: one positive number per modality of `gathered`.
-        seed: decides which products the recall is measured around.
+        rows: of every product, in any order.
+        entries: the same rows, for what the index keeps of them.
+        goal: what is asked of it.
+        weights: one positive number per modality of `rows`.
+        seed: decides which rows are learnt from, held out, and how lists begin.
+        progress: told how many rows were added.
 
-    Products without any vector are left out. Raises StoreError if that leaves none, and
-    ValueError if `ids` or `weights` don't fit `gathered`.
+    Rows without any vector are left out. Raises StoreError if that leaves none or nothing fits
+    the memory, and ValueError if `entries` or `weights` don't fit `rows`, or FAISS refuses the
+    factory string.
     """
-    if len(ids) != len(gathered.present[0]):
-        raise ValueError(f"{len(ids)} ids for {len(gathered.present[0])} gathered products")
-    start = time.perf_counter()
-    index = faiss.IndexFlatIP(sum(gathered.dims))
-    kept = []
-    for rows, vectors in _blocks(gathered, weights):
-        index.add(vectors)
-        kept.append(rows)
-    if not index.ntotal:
-        names = " or ".join(gathered.modalities)
+    if len(entries) != len(rows):
+        raise ValueError(f"{len(entries)} entries for {len(rows)} rows")
+    started = time.perf_counter()
+    known = rows_known(rows, weights)
+    if not len(known):
+        names = " or ".join(rows.modalities)
         raise StoreError(f"no product has a {names} vector to index; run `vitrina embed` first")
-    seconds = time.perf_counter() - start
-    rows = np.concatenate(kept)
-    return BuiltIndex(
-        index,
-        ids.take(pa.array(rows)),
-        "Flat",
-        {},
-        gathered.modalities,
-        tuple(float(weight) for weight in weights),
-        _recall(index, rows, gathered, weights, seed),
-        seconds,
+    todo = plans(len(known), rows.dim, memory=goal.memory, recall=goal.recall, factory=goal.factory)
+    exact = todo[0].kind is IndexKind.FLAT
+    held = 0 if exact else min(QUERIES, len(known) // HELD_SHARE)
+    order = np.random.default_rng(seed).permutation(len(known))
+    # Those held out stand last: they are added once everything is measured.
+    known = np.concatenate([np.sort(known[order[held:]]), np.sort(known[order[:held]])])
+    rows, entries = rows.take(known), entries.take(known)
+    base = np.arange(len(known) - held)
+    asked = np.arange(len(base), len(known))
+    if exact:
+        # Nothing is learnt or tuned, so a query may be a row of the index; it is not its own
+        # neighbour.
+        asked = np.sort(order[:QUERIES])
+    probe = Probe.ask(rows, weights, base, asked, seed)
+    probe = probe.placed(asked) if exact else probe
+    best: Built | None = None
+    tried = []
+
+    def part(done: int) -> None:
+        progress(done // len(todo))
+
+    for plan in todo:
+        built = _try(plan, rows, entries, goal, probe, base, weights, seed, part)
+        tried.append(_line(plan, built))
+        if best is None or _rank(built, goal) > _rank(best, goal):
+            best = built
+        give_back()
+    assert best is not None
+    if held:
+        best.index.engine.add(read_fused(rows, asked, weights))
+        probe = probe.placed(asked).with_rows(rows, weights, asked)
+    return Built(
+        best.index,
+        entries,
+        None if exact else probe,
+        best.recall,
+        best.queries_per_second,
+        time.perf_counter() - started,
+        tuple(tried),
     )
 
 
-def write_index(
-    folder: Path,
-    built: BuiltIndex,
-    *,
-    features: Features,
-    spaces: Mapping[Modality, str],
-    fingerprints: Mapping[Modality, str],
-) -> dict[str, Any]:
-    """Write `index.faiss`, `ids.parquet` and `index.json` into a folder that appears whole.
+def _try(
+    plan: Plan,
+    rows: Rows,
+    entries: Entries,
+    goal: Goal,
+    probe: Probe,
+    base: Codes,
+    weights: Sequence[float],
+    seed: int,
+    progress: Progress,
+) -> Built:
+    started = time.perf_counter()
+    size = sample_rows(len(base), rows.dim, plan.factory)
+    chosen = np.sort(np.random.default_rng(seed).choice(base, size, replace=False))
+    sample = read_fused(rows, chosen, weights)
+    engine = Engine.learn(plan.factory, rows.dim, sample, seed)
+    del sample
+    engine.fill(_blocks(rows, base, weights, progress))
+    dead = np.zeros(len(rows), dtype=bool)
+    # While rows are held out, they are no part of the index.
+    dead[len(base) :] = True
+    index = VectorIndex(engine, rows, entries.ids, dead, tuple(weights), Effort(1, 1), {}, "memory")
+    seconds = time.perf_counter() - started
+    index = index.with_effort(tune(index, probe, goal.recall))
+    recall, rate = measure(index, probe), speed(index, probe.half(tuning=False))
+    everything = replace(index, dead=np.zeros(len(rows), dtype=bool))
+    return Built(everything, entries, probe, recall, rate, seconds)
 
-    spaces and fingerprints: the name and the fingerprint behind each of `built.modalities`.
-    Returns what `index.json` holds. Raises KeyError if a modality's is missing.
-    """
-    card: dict[str, Any] = {
-        "features": features.value,
-        "factory": built.factory,
-        "parameters": dict(built.parameters),
-        "metric": "inner product",
-        "dim": built.index.d,
-        "rows": len(built.ids),
-        # A list, because the keys below are sorted and the vectors' order is text first.
-        "modalities": [modality.value for modality in built.modalities],
-        "weights": dict(zip(built.modalities, built.weights, strict=True)),
-        "spaces": {modality.value: spaces[modality] for modality in built.modalities},
-        "fingerprints": {modality.value: fingerprints[modality] for modality in built.modalities},
-        "recall": {"at": RECALL_AT, "value": built.recall},
-        "build_seconds": round(built.seconds, 3),
+
+def _blocks(
+    rows: Rows, at: Codes, weights: Sequence[float], progress: Progress
+) -> Iterator[Vectors]:
+    """The fused vectors of some rows, the next block read while the last is used."""
+    starts = range(0, len(at), BLOCK_ROWS)
+
+    def read(start: int) -> Vectors:
+        return read_fused(rows, at[start : start + BLOCK_ROWS], weights)
+
+    for block in map_ahead(read, starts, 2):
+        yield block
+        progress(len(block))
+
+
+def _rank(built: Built, goal: Goal) -> tuple[bool, float]:
+    """The fastest of those that reach the goal; where none does, the nearest to it."""
+    reached = built.recall.high >= goal.recall
+    return reached, built.queries_per_second if reached else built.recall.value
+
+
+def _line(plan: Plan, built: Built) -> dict[str, Any]:
+    return {
+        "factory": plan.factory,
+        "parameters": built.index.effort.to_json(plan.kind),
+        "recall": round(built.recall.value, 5),
+        "queries_per_second": round(built.queries_per_second),
+        "seconds": round(built.seconds, 3),
     }
-    with making_folder(folder) as temporary:
-        _write(built.index, temporary / INDEX_FILE)
-        table = pa.table({"product_id": built.ids})
-        pq.write_table(table, temporary / IDS_FILE, compression="zstd")
-        files = [temporary / INDEX_FILE, temporary / IDS_FILE]
-        card["bytes"] = sum(file.stat().st_size for file in files)
-        card["sha256"] = {file.name: checksum(file) for file in files}
-        write_json(temporary / CARD_FILE, card)
-    return card
-
-
-def _write(index: faiss.Index, path: Path) -> None:
-    # FAISS takes no notice when the last of a file does not fit on the disk.
-    with path.open("wb") as file:
-        writer = faiss.PyCallbackIOWriter(file.write)  # type: ignore[attr-defined]
-        faiss.write_index(index, writer)
-
-
-def _blocks(gathered: Gathered, weights: Sequence[float]) -> Iterator[tuple[Codes, Vectors]]:
-    """Stream the products that go into the index: (m,) rows of `gathered`, (m, dim) vectors."""
-    rows = np.flatnonzero(gathered.any_present())
-    for start in range(0, len(rows), BLOCK_ROWS):
-        block = rows[start : start + BLOCK_ROWS]
-        vectors = fuse(*gathered.blocks(block), weights)
-        # An encoder may give zeros for content it knows nothing of: that is like none at all.
-        known = vectors.any(axis=1)
-        yield block[known], vectors[known]
-
-
-def _recall(
-    index: faiss.Index, rows: Codes, gathered: Gathered, weights: Sequence[float], seed: int
-) -> float:
-    """Share of the nearest that the index finds, against inner products taken by numpy.
-
-    Scores are compared, not ids: of products at one distance, any is as right as another.
-    """
-    rng = np.random.default_rng(seed)
-    sample = np.sort(rng.choice(rows, min(RECALL_QUERIES, len(rows)), replace=False))
-    queries = fuse(*gathered.blocks(sample), weights)
-    noise = rng.standard_normal(queries.shape, dtype=np.float32)
-    queries += noise * np.float32(NOISE / np.sqrt(queries.shape[1]))
-    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
-
-    count = min(RECALL_AT, len(rows))
-    best: Floats = np.empty((len(queries), 0), dtype=np.float32)
-    for _, vectors in _blocks(gathered, weights):
-        best = np.hstack([best, queries @ vectors.T])
-        best = -np.partition(-best, min(count, best.shape[1]) - 1, axis=1)[:, :count]
-    worst = best.min(axis=1, keepdims=True)
-
-    _, found = index.search(queries, count)
-    # An approximate index may return fewer, as -1, and its own scores are not to be trusted.
-    vectors = fuse(*gathered.blocks(rows[found.ravel()]), weights).reshape(*found.shape, -1)
-    scores = np.einsum("qd,qkd->qk", queries, vectors)
-    return float(((found >= 0) & (scores >= worst - TIE)).mean())

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vitrina.types import Floats, Mask, Vectors
+from vitrina.store.rows import Rows
+from vitrina.types import Codes, Floats, Mask, Vectors
 
 
 def fuse(vectors: Sequence[Floats], present: Sequence[Mask], weights: Sequence[float]) -> Vectors:
@@ -44,3 +45,8 @@ def fuse(vectors: Sequence[Floats], present: Sequence[Mask], weights: Sequence[f
     lengths = np.linalg.norm(fused, axis=1, keepdims=True)
     np.divide(fused, lengths, out=fused, where=lengths > 0)
     return fused
+
+
+def read_fused(rows: Rows, at: Codes, weights: Sequence[float]) -> Vectors:
+    """Read some rows and fuse them: (len(at), dim) float32, L2-normalised or zero."""
+    return fuse(*rows.read(at), weights)

@@ -1,35 +1,36 @@
-"""Nearest neighbours in an index: the same answer for a query whatever it is batched with.
+"""Nearest neighbours in an index, scored exactly, whatever kind of index found them.
 
-FAISS breaks ties as its heaps fall, and its scores differ in the last bits with the size of the
-batch. A catalogue is full of exact duplicates (one photo in twenty shops), so that would show:
-the candidates of FAISS are scored again, each pair by itself, and ordered here.
+An index is a base (FAISS finds candidates in it), a delta of rows that came later (searched
+exactly), and rows that are dead. A position is a row's number in the base and then the delta; it
+never leaves this room: what goes out are product ids.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from vitrina.errors import FingerprintError, StoreError
+from vitrina.errors import FingerprintError
 from vitrina.ids import IdTable, id_keys
-from vitrina.index.build import CARD_FILE, IDS_FILE, INDEX_FILE, TIE, BuiltIndex
-from vitrina.store.files import read_json
-from vitrina.types import Codes, Floats, Modality, ProductId, Vectors
+from vitrina.index.engine import Engine
+from vitrina.index.exact import SLACK, TIE, Barred, exact_search
+from vitrina.index.fuse import read_fused
+from vitrina.index.score import ranked, score_pairs
+from vitrina.store.rows import Rows
+from vitrina.store.shards import array_keys
+from vitrina.types import Codes, Floats, IndexKind, Mask, Modality, ProductId, Vectors
 
 BLOCK_QUERIES = 1024
 CELLS = 4_000_000
-"""Candidates, and numbers in their vectors, that are held at once."""
-SLACK = 4
-"""Candidates asked for beyond those needed, to see that the next one is really farther."""
+"""Candidates that are held at once."""
+FEW = 20_000
+"""Rows that a filter may leave for them to be searched exactly."""
 
 
 @dataclass(frozen=True)
@@ -73,98 +74,113 @@ class Found:
         ]
 
 
+@dataclass(frozen=True)
+class Effort:
+    """How hard a base is searched. breadth: lists to probe, or a graph's efSearch. candidates:
+    how many are scored again for each query."""
+
+    breadth: int
+    candidates: int
+
+    def to_json(self, kind: IndexKind) -> dict[str, int]:
+        """As `index.json` holds it, in FAISS's words."""
+        if kind is IndexKind.FLAT:
+            return {}
+        name = "efSearch" if kind is IndexKind.HNSW else "nprobe"
+        return {name: self.breadth, "candidates": self.candidates}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Effort:
+        """Read it back."""
+        breadth = value.get("nprobe", value.get("efSearch", 1))
+        return cls(int(breadth), int(value.get("candidates", 1)))
+
+
+@dataclass(frozen=True, eq=False)
 class VectorIndex:
-    """An index as it lies on disk; `card` is its `index.json`."""
+    """An index that can be searched.
 
-    def __init__(self, folder: Path, index: faiss.Index, ids: pa.Array, card: dict[str, Any]):
-        self.folder = folder
-        self.card = card
-        self.product_ids = ids
-        self.modalities = tuple(Modality(name) for name in card["modalities"])
-        self.weights = tuple(float(card["weights"][name]) for name in self.modalities)
-        self.fingerprints = {name: str(card["fingerprints"][name]) for name in self.modalities}
-        self._index = index
+    Attributes:
+        engine: finds candidates among the first rows, the base.
+        rows: (n,) all rows, with where their vectors lie.
+        product_ids: (n,) int64 or string.
+        dead: (n,) bool, rows that count no more.
+        weights: one per modality of `rows`.
+        effort: how hard the base is searched.
+        card: what `index.json` says of it; empty for one that lies nowhere.
+        where: for messages.
+    """
 
-    @classmethod
-    def open(cls, folder: Path) -> VectorIndex:
-        """Open an index.
+    engine: Engine
+    rows: Rows
+    product_ids: pa.Array
+    dead: Mask
+    weights: tuple[float, ...]
+    effort: Effort
+    card: Mapping[str, Any]
+    where: str
 
-        Raises StoreError if a part of it is missing or damaged, or the parts disagree.
-        """
-        again = "run `vitrina index` to build it again"
-        if not folder.is_dir():
-            raise StoreError(f"there is no index at {folder}; {again}")
-        card = read_json(folder / CARD_FILE)
-        try:
-            # Mapped, so that opening costs nothing and processes on one machine share the pages.
-            index = faiss.read_index(str(folder / INDEX_FILE), faiss.IO_FLAG_MMAP_IFC)
-            ids = pq.read_table(folder / IDS_FILE).column("product_id").combine_chunks()
-        except (RuntimeError, MemoryError, OSError, KeyError, pa.ArrowInvalid) as err:
-            raise StoreError(f"the index at {folder} is damaged ({err}); {again}") from err
-        if index.ntotal != len(ids):
-            raise StoreError(
-                f"the index at {folder} is damaged: {index.ntotal} vectors in {INDEX_FILE} "
-                f"but {len(ids)} ids in {IDS_FILE}; {again}"
-            )
-        try:
-            opened = cls(folder, index, ids, card)
-            described = (card["dim"], card["rows"])
-        except (KeyError, TypeError, ValueError) as err:
-            raise StoreError(f"{folder / CARD_FILE} lacks or misstates {err}; {again}") from err
-        if described != (index.d, index.ntotal) or index.metric_type != faiss.METRIC_INNER_PRODUCT:
-            raise StoreError(f"{folder / INDEX_FILE} is not what {CARD_FILE} describes; {again}")
-        return opened
-
-    @classmethod
-    def in_memory(cls, built: BuiltIndex) -> VectorIndex:
-        """Search an index that was just built and lies nowhere; `check` refuses everything."""
-        card = {
-            "modalities": [modality.value for modality in built.modalities],
-            "weights": dict(zip(built.modalities, built.weights, strict=True)),
-            "fingerprints": dict.fromkeys(built.modalities, ""),
-        }
-        return cls(Path(), built.index, built.ids, card)
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """What its vectors are made of, text first."""
+        return self.rows.modalities
 
     @property
     def dim(self) -> int:
         """The length of a vector."""
-        return int(self._index.d)
+        return self.rows.dim
 
     def __len__(self) -> int:
-        return len(self.product_ids)
+        """Live rows."""
+        return int(len(self.dead) - self.dead.sum())
 
-    def check(self, fingerprints: Mapping[Modality, str]) -> None:
+    def with_effort(self, effort: Effort) -> VectorIndex:
+        """The same, searched harder or less hard."""
+        return replace(self, effort=effort)
+
+    def check(self, fingerprints: Mapping[str, str]) -> None:
         """Refuse vectors of another encoder than the index was built with.
 
         fingerprints: of the encoders at hand. One that the index has and a query lacks may be
         left out. Raises FingerprintError.
         """
-        for modality, theirs in fingerprints.items():
-            ours = self.fingerprints.get(modality)
-            if ours is None:
-                raise FingerprintError(
-                    f"the index at {self.folder} holds no {modality} vectors, only "
-                    f"{' and '.join(self.modalities)}; run `vitrina index` with other --features"
-                )
-            if ours != theirs:
-                raise FingerprintError(
-                    f"the index at {self.folder} was built from {modality} vectors of encoder "
-                    f"{ours}, but those at hand are of encoder {theirs}; run `vitrina index` again"
-                )
+        check_fingerprints(self.card.get("fingerprints", {}), fingerprints, self.where)
 
     def vector(self, product_id: ProductId) -> Vectors | None:
         """The vector of one product, (1, dim) float32; None if the index lacks it.
 
         Raises ValueError if an integer id is outside int64.
         """
-        position = self._positions([product_id])
-        if position[0] < 0:
-            return None
-        vectors: Vectors = self._index.reconstruct_batch(position)
-        return vectors
+        position = self.positions([product_id])
+        return self.read(position) if position[0] >= 0 else None
+
+    def read(self, positions: Codes) -> Vectors:
+        """The vectors of some rows: (len(positions), dim) float32."""
+        return read_fused(self.rows, positions, self.weights)
+
+    def positions(self, ids: Sequence[ProductId | None]) -> Codes:
+        """(n,) int64: the live row of each product, -1 for None and where it is absent."""
+        positions = np.full(len(ids), -1, dtype=np.int64)
+        given = [at for at, product_id in enumerate(ids) if product_id is not None]
+        if given:
+            keys = id_keys([product_id for product_id in ids if product_id is not None])
+            positions[given] = self.find(keys)
+        return positions
+
+    def find(self, keys: npt.NDArray[np.uint64]) -> Codes:
+        """The same by keys of ids, (n,) uint64; see `vitrina.ids`."""
+        live, table = self._table
+        at = table.positions(keys)
+        return np.where(at >= 0, live[at], -1) if len(live) else at
 
     def search(
-        self, queries: Vectors, k: int, *, exclude: Sequence[ProductId | None] | None = None
+        self,
+        queries: Vectors,
+        k: int,
+        *,
+        exclude: Sequence[ProductId | None] | None = None,
+        allowed: Mask | None = None,
+        barred: Barred | None = None,
     ) -> Found:
         """Find the k nearest products of each query.
 
@@ -174,75 +190,138 @@ class VectorIndex:
             k: how many; more than the index holds gives all it holds.
             exclude: one id per query that must not be among its neighbours, or None: the
                 product itself, when a product of the index is asked about.
+            allowed: (n,) bool, the rows of the index that may be found.
+            barred: further rows that a query must not find.
 
         Raises ValueError if k is below 1 or the shapes don't fit.
         """
+        if exclude is not None and len(exclude) != len(queries):
+            raise ValueError(f"{len(exclude)} ids to exclude for {len(queries)} queries")
+        own = None if exclude is None else self.positions(exclude)
+        return self.search_rows(queries, k, own=own, allowed=allowed, barred=barred)
+
+    def search_rows(
+        self,
+        queries: Vectors,
+        k: int,
+        *,
+        own: Codes | None = None,
+        allowed: Mask | None = None,
+        barred: Barred | None = None,
+    ) -> Found:
+        """`search` with the excluded rows as positions, (q,) int64, -1 for none."""
         if k < 1:
             raise ValueError(f"k must be at least 1, not {k}")
         if queries.ndim != 2 or queries.shape[1] != self.dim:
             raise ValueError(f"queries must be (q, {self.dim}), not {queries.shape}")
-        if exclude is not None and len(exclude) != len(queries):
-            raise ValueError(f"{len(exclude)} ids to exclude for {len(queries)} queries")
-        own = self._positions(exclude if exclude is not None else [None] * len(queries))
+        barred = barred or Barred()
+        if own is not None and (own >= 0).any():
+            barred = Barred([*barred.rows, self._numbers], [*barred.queries, own])
+        live = ~self.dead if allowed is None else ~self.dead & allowed
         positions = np.full((len(queries), k), -1, dtype=np.int64)
         scores = np.zeros((len(queries), k), dtype=np.float32)
         # Rows of zeros are at one distance from everything, which says nothing.
-        rows = np.flatnonzero(queries.any(axis=1)) if len(self) else np.empty(0, dtype=np.int64)
-        wanted = min(k, len(self))
-        for start in range(0, len(rows), BLOCK_QUERIES):
-            block = rows[start : start + BLOCK_QUERIES]
+        asked = np.flatnonzero(queries.any(axis=1)) if live.any() else np.empty(0, dtype=np.int64)
+        for start in range(0, len(asked), BLOCK_QUERIES):
+            block = asked[start : start + BLOCK_QUERIES]
             vectors = np.ascontiguousarray(queries[block], dtype=np.float32)
-            found = self._nearest(vectors, own[block], wanted, wanted + 1 + SLACK)
-            positions[block, :wanted], scores[block, :wanted] = found
+            found = self._nearest(vectors, k, live, allowed is not None, barred.of(block))
+            positions[block], scores[block] = found
         return Found(positions, scores, self.product_ids)
 
     def _nearest(
-        self, queries: Vectors, own: Codes, k: int, fetch: int
+        self, queries: Vectors, k: int, live: Mask, filtered: bool, barred: Barred
     ) -> tuple[npt.NDArray[np.int64], Floats]:
-        """The k nearest out of the `fetch` that FAISS thinks nearest, or of more where needed."""
-        fetch = min(fetch, len(self))
-        block = max(1, CELLS // fetch)
-        if len(queries) > block:
-            parts = [
-                self._nearest(queries[at : at + block], own[at : at + block], k, fetch)
-                for at in range(0, len(queries), block)
-            ]
+        base = len(self.engine)
+        there = int(live.sum())
+        if filtered and there <= FEW:
+            at = np.flatnonzero(live)
+            return exact_search(self.rows, self.weights, queries, at, k, barred)
+        in_base = live[:base]
+        share = float(in_base.mean()) if base else 0.0
+        found = np.full((len(queries), k), -1, dtype=np.int64), np.zeros((len(queries), k), "f4")
+        if share > 0:
+            # Where rows are left out, the nearest of the others lie farther off.
+            breadth = int(np.ceil(self.effort.breadth / share)) if filtered else self.effort.breadth
+            mask = None if in_base.all() else in_base
+            width = max(self.effort.candidates, k + 1 + SLACK)
+            found = self._in_base(queries, k, width, breadth, mask, barred)
+        if not live[base:].any():
+            return found
+        at = base + np.flatnonzero(live[base:])
+        more = exact_search(
+            self.rows, self.weights, queries, at, k, barred, read=lambda at: self._delta[at - base]
+        )
+        scores = np.hstack([found[1], more[1]])
+        places = np.hstack([found[0], more[0]])
+        return ranked(places, np.where(places >= 0, scores, -np.inf), k)
+
+    def _in_base(
+        self,
+        queries: Vectors,
+        k: int,
+        width: int,
+        breadth: int,
+        live: Mask | None,
+        barred: Barred,
+    ) -> tuple[npt.NDArray[np.int64], Floats]:
+        """The k nearest in the base, out of `width` candidates or of more where needed."""
+        width = min(width, len(self.engine))
+        step = max(1, CELLS // width)
+        if len(queries) > step:
+            parts = []
+            for start in range(0, len(queries), step):
+                part = np.arange(start, min(start + step, len(queries)))
+                ours = barred.of(part)
+                parts.append(self._in_base(queries[part], k, width, breadth, live, ours))
             return np.vstack([part[0] for part in parts]), np.vstack([part[1] for part in parts])
-        rough, positions = self._index.search(queries, fetch)
-        positions[positions == own[:, None]] = -1
-        scores = self._score(queries, positions)
-        order = np.lexsort((positions, -scores), axis=-1)[:, :k]
-        positions = np.take_along_axis(positions, order, axis=1)
-        scores = np.take_along_axis(scores, order, axis=1)
-        # What FAISS left out is no nearer than the last it gave; if that ties with the k-th,
-        # the rest of the tie may belong before it.
-        unsure = np.flatnonzero(scores[:, -1] <= rough[:, -1] + TIE)
-        if len(unsure) and fetch < len(self):
-            more = self._nearest(queries[unsure], own[unsure], k, fetch * 16)
-            positions[unsure], scores[unsure] = more
-        scores[positions < 0] = 0
-        return positions, scores
-
-    def _score(self, queries: Vectors, positions: npt.NDArray[np.int64]) -> Floats:
-        """Inner products (q, k) float32 with the rows at `positions` (q, k); -inf at -1."""
-        scores = np.full(positions.shape, -np.inf, dtype=np.float32)
-        rows, columns = np.nonzero(positions >= 0)
-        step = max(1, CELLS // self.dim)
-        for start in range(0, len(rows), step):
-            row, column = rows[start : start + step], columns[start : start + step]
-            vectors = self._index.reconstruct_batch(positions[row, column])
-            scores[row, column] = np.einsum("pd,pd->p", queries[row], vectors)
-        return scores
-
-    def _positions(self, ids: Sequence[ProductId | None]) -> Codes:
-        """(n,) int64: the row of each id in the index, -1 for None and where it is absent."""
-        positions = np.full(len(ids), -1, dtype=np.int64)
-        given = [at for at, product_id in enumerate(ids) if product_id is not None]
-        if given:
-            keys = id_keys([product_id for product_id in ids if product_id is not None])
-            positions[given] = self._table.positions(keys)
-        return positions
+        candidates = self.engine.search(queries, width, breadth, live)
+        candidates[barred.candidates(candidates)] = -1
+        scores = score_pairs(self.rows, self.weights, queries, candidates)
+        best, values = ranked(candidates, scores, k)
+        if width == len(self.engine) and breadth >= self.engine.most_effort:
+            return best, values
+        there = len(self.engine) if live is None else int(live.sum())
+        again = best[:, min(k, there) - 1] < 0
+        if self.engine.kind is IndexKind.FLAT:
+            # What was left out is no nearer than the farthest candidate; if that ties with the
+            # k-th, the rest of the tie may belong before it.
+            least = np.where(candidates >= 0, scores, np.inf).min(axis=1)
+            again |= values[:, -1] <= least + TIE
+        who = np.flatnonzero(again)
+        if len(who):
+            wider = min(4 * breadth, self.engine.most_effort)
+            more = self._in_base(queries[who], k, 8 * width, wider, live, barred.of(who))
+            best[who], values[who] = more
+        return best, values
 
     @cached_property
-    def _table(self) -> IdTable:
-        return IdTable(id_keys(self.product_ids.to_pylist()))
+    def _numbers(self) -> Codes:
+        return np.arange(len(self.dead))
+
+    @cached_property
+    def _delta(self) -> Vectors:
+        at = np.arange(len(self.engine), len(self.dead))
+        return self.read(at)
+
+    @cached_property
+    def _table(self) -> tuple[Codes, IdTable]:
+        live = np.flatnonzero(~self.dead)
+        return live, IdTable(array_keys(self.product_ids.take(pa.array(live))))
+
+
+def check_fingerprints(ours: Mapping[str, str], theirs: Mapping[str, str], where: str) -> None:
+    """Refuse other encoders than an index's own. Raises FingerprintError."""
+    for modality, given in theirs.items():
+        built = ours.get(modality)
+        if built is None:
+            have = " and ".join(ours) or "none"
+            raise FingerprintError(
+                f"the index at {where} holds no {modality} vectors, only {have}; run "
+                f"`vitrina index` with --features {modality} or fused"
+            )
+        if built != given:
+            raise FingerprintError(
+                f"the index at {where} was built from {modality} vectors of encoder {built}, but "
+                f"those at hand are of encoder {given}; run `vitrina index` again"
+            )

@@ -1,13 +1,98 @@
-"""The category that a product's neighbours give it, each voting with its similarity."""
+"""The category that a product's neighbours give it, and the rule by which they vote."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vitrina.types import Codes, Floats
+from vitrina.errors import StoreError
+from vitrina.types import Codes, Floats, VoteKind
+
+PRIOR_LIMIT = 16.0
+"""A count of rows raised to this power is still a finite float64."""
+
+
+def _is_number(value: object) -> bool:
+    # bool is an int to Python, but JSON's `true` is no number.
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+@dataclass(frozen=True)
+class VoteRule:
+    """How neighbours vote.
+
+    Attributes:
+        kind: what a vote weighs. UNIFORM: one. SIMILARITY: its score. SOFTMAX:
+            exp((score - the best score that votes) / temperature).
+        k: how many neighbours vote, the nearest ones.
+        temperature: for SOFTMAX; the lower, the more the nearest ones decide.
+        prior: each vote is divided by (rows of its category in the index) ** prior. A small
+            category has fewer rows to be near with; 1 makes up for that in full, 0 not at all
+            (cf. Menon et al., "Long-tail learning via logit adjustment", 2021).
+
+    Raises ValueError for a rule that makes no sense.
+    """
+
+    kind: VoteKind = VoteKind.SIMILARITY
+    k: int = 10
+    temperature: float = 0.1
+    prior: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.kind, VoteKind):
+            raise ValueError(f"a vote's kind is one of {[*map(str, VoteKind)]}, not {self.kind!r}")
+        if not isinstance(self.k, int) or isinstance(self.k, bool) or self.k < 1:
+            raise ValueError(f"the number that vote must be a whole one from 1 on, not {self.k!r}")
+        if not _is_number(self.temperature) or self.temperature <= 0:
+            raise ValueError(f"the temperature must be positive, not {self.temperature!r}")
+        if not _is_number(self.prior) or not 0 <= self.prior <= PRIOR_LIMIT:
+            raise ValueError(f"the prior must lie in [0, {PRIOR_LIMIT:g}], not {self.prior!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The rule as JSON's types."""
+        return {**asdict(self), "kind": self.kind.value}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> VoteRule:
+        """Read what `to_json` gave. Raises StoreError for anything else."""
+        try:
+            given = {name: value[name] for name in ("kind", "k", "temperature", "prior")}
+            if len(value) > len(given):
+                raise ValueError(f"unknown: {sorted(set(value) - set(given))}")
+            return cls(**{**given, "kind": VoteKind(given["kind"])})
+        except (KeyError, TypeError, ValueError) as err:
+            raise StoreError(f"this is no rule of a vote: {err}") from err
+
+
+DEFAULT_RULE = VoteRule()
+
+VOTERS = (1, 3, 5, 10, 20, 50)
+TEMPERATURES = (0.2, 0.1, 0.05, 0.02)
+PRIORS = (0.0, 0.25, 0.5)
+
+
+def rules_to_try(columns: int) -> Iterator[VoteRule]:
+    """The rules to choose from where each product has so many neighbours, simplest first.
+
+    Simpler is: fewer voters, then uniform before similarity before softmax, then the smaller
+    prior, then the warmer softmax.
+    """
+    # A single voter wins whatever its vote weighs.
+    yield VoteRule(VoteKind.UNIFORM, k=1)
+    for k in VOTERS:
+        if not 1 < k <= columns:
+            continue
+        for kind, prior in product(VoteKind, PRIORS):
+            if kind is VoteKind.SOFTMAX:
+                yield from (VoteRule(kind, k, temperature, prior) for temperature in TEMPERATURES)
+            else:
+                yield VoteRule(kind, k, prior=prior)
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,39 +107,115 @@ class Vote:
     shares: Floats
 
 
-def vote(labels: npt.NDArray[np.int64], scores: Floats, *, classes: int) -> Vote:
+def vote(
+    labels: npt.NDArray[np.int64],
+    scores: Floats,
+    *,
+    classes: int,
+    rule: VoteRule | None = None,
+    counts: Codes | None = None,
+) -> Vote:
     """Let neighbours vote. Memory grows with q * k, never with `classes`.
 
     Args:
-        labels: (q, k) int64 category codes below `classes`; -1 abstains (a neighbour without
-            a label, or no neighbour).
+        labels: (q, k) int64 category codes below `classes`, nearest first; -1 abstains (a
+            neighbour without a label, or no neighbour). Columns past the rule's k don't vote.
         scores: (q, k) float32 similarities; a score of zero or less abstains too.
         classes: how many categories there are.
+        rule: None for similarity over all columns.
+        counts: (classes,) int64 rows of each category in the index; needed for a prior.
 
     Of categories with equal sums the one with the nearest neighbour wins, then the smallest
-    code. Raises ValueError if the shapes differ or a label is outside [-1, classes).
+    code. Raises ValueError if the shapes differ, a label is outside [-1, classes), or the rule
+    has a prior and the counts lack a category that votes.
     """
+    if rule is None:
+        rule = VoteRule(k=max(1, labels.shape[-1]))
+    _check(labels, scores, classes, rule, counts)
+    labels, scores = labels[:, : rule.k], scores[:, : rule.k]
+    codes = np.full(len(labels), -1, dtype=np.int64)
+    shares = np.zeros(len(labels), dtype=np.float32)
+    rows, parties, near = _ballots(labels, scores, classes)
+    if len(rows) == 0:
+        return Vote(codes, shares)
+    group = np.flatnonzero(_changes(rows) | _changes(parties))
+    # Sums of a few float32 are exact in float64, so equal sums compare equal in any order.
+    sums = np.add.reduceat(_weights(rows, near, rule), group)
+    nearest = np.maximum.reduceat(near, group)
+    owner, party = rows[group], parties[group]
+    if counts is not None and rule.prior > 0:
+        # After the sum, which is then as exact as without a prior.
+        sums /= _sizes(counts, party) ** rule.prior
+    first = np.flatnonzero(_changes(owner))
+    repeats = np.diff(first, append=len(owner))
+    leads = sums == np.repeat(np.maximum.reduceat(sums, first), repeats)
+    nearest[~leads] = 0
+    leads &= nearest == np.repeat(np.maximum.reduceat(nearest, first), repeats)
+    # A row's parties ascend by code, so the first of those that are left has the smallest.
+    leaders = np.flatnonzero(leads)
+    winners = leaders[np.searchsorted(leaders, first)]
+    codes[owner[first]] = party[winners]
+    shares[owner[first]] = sums[winners] / np.add.reduceat(sums, first)
+    return Vote(codes, shares)
+
+
+def _check(
+    labels: npt.NDArray[np.int64],
+    scores: Floats,
+    classes: int,
+    rule: VoteRule,
+    counts: Codes | None,
+) -> None:
     if labels.ndim != 2 or labels.shape != scores.shape:
         raise ValueError(f"labels and scores must both be (q, k): {labels.shape}, {scores.shape}")
     if labels.size and not -1 <= labels.min() <= labels.max() < classes:
         raise ValueError(
             f"labels must lie in [-1, {classes}), not [{labels.min()}, {labels.max()}]"
         )
-    codes = np.full(len(labels), -1, dtype=np.int64)
-    shares = np.zeros(len(labels), dtype=np.float32)
-    rows, columns = np.nonzero((labels >= 0) & (scores > 0))
-    # Sums of a few float32 are exact in float64, so equal sums compare equal in any order.
-    weights = scores[rows, columns].astype(np.float64)
-    keys, parties = np.unique(rows * classes + labels[rows, columns], return_inverse=True)
-    sums = np.bincount(parties, weights, minlength=len(keys))
-    nearest = np.zeros(len(keys))
-    np.maximum.at(nearest, parties, weights)
-    owner = keys // max(1, classes)
-    # `keys` ascend and lexsort is stable, so the smallest code comes first among equals.
-    order = np.lexsort((-nearest, -sums, owner))
-    voted, first = np.unique(owner[order], return_index=True)
-    winners = order[first]
-    codes[voted] = keys[winners] % max(1, classes)
-    totals = np.bincount(rows, weights, minlength=len(labels))
-    shares[voted] = sums[winners] / totals[voted]
-    return Vote(codes, shares)
+    if counts is None and rule.prior > 0:
+        raise ValueError(f"a prior of {rule.prior} needs the count of each category")
+    if counts is not None and counts.shape != (classes,):
+        raise ValueError(f"counts must be ({classes},), not {counts.shape}")
+
+
+def _ballots(
+    labels: npt.NDArray[np.int64], scores: Floats, classes: int
+) -> tuple[Codes, Codes, Floats]:
+    """The votes that are cast: row, category and score of each, by row, category, column."""
+    columns = labels.shape[1]
+    bits = columns.bit_length()
+    cast = (labels >= 0) & (scores > 0)
+    # One sort of numbers that carry their column along is several times quicker than an
+    # argsort; those who abstain sort behind all others.
+    keys = np.where(cast, labels, classes).astype(np.int64) << bits | np.arange(columns)
+    keys.sort(axis=1)
+    kept = keys < classes << bits
+    ordered = np.take_along_axis(scores, keys & ((1 << bits) - 1), axis=1)
+    rows = np.repeat(np.arange(len(labels)), np.count_nonzero(cast, axis=1))
+    return rows, keys[kept] >> bits, ordered[kept]
+
+
+def _changes(values: Codes) -> npt.NDArray[np.bool_]:
+    """Where a value differs from the one before; the first always does."""
+    return np.append(True, values[1:] != values[:-1])
+
+
+def _weights(rows: Codes, near: Floats, rule: VoteRule) -> npt.NDArray[np.float64]:
+    if rule.kind is VoteKind.UNIFORM:
+        return np.ones(len(near))
+    scores = near.astype(np.float64)
+    if rule.kind is VoteKind.SIMILARITY:
+        return scores
+    first = np.flatnonzero(_changes(rows))
+    best = np.maximum.reduceat(scores, first)
+    # Relative to the best, whose vote weighs one: a row's sum can't vanish, however cold.
+    scores -= np.repeat(best, np.diff(first, append=len(rows)))
+    scores /= rule.temperature
+    return np.exp(scores, out=scores)
+
+
+def _sizes(counts: Codes, party: Codes) -> npt.NDArray[np.float64]:
+    sizes = counts[party]
+    if sizes.min() < 1:
+        raise ValueError(f"category {party[sizes.argmin()]} votes, but its count is {sizes.min()}")
+    return sizes.astype(np.float64)

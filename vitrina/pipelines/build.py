@@ -1,35 +1,57 @@
-"""The indexing job: join the spaces to the products, build, measure, commit."""
+"""The indexing job: what has changed, then an update of the index there is, or a new one."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from vitrina.index.build import build_flat, write_index
-from vitrina.index.search import VectorIndex
+import numpy as np
+
+from vitrina.index.build import BLOCK_ROWS, Built, Goal, build
+from vitrina.index.choose import plans
+from vitrina.index.entries import Change, Entries, compare
+from vitrina.index.folder import INDEX_FILE, ROWS_FILE, Folder, write_parts
+from vitrina.index.fuse import read_fused
+from vitrina.index.probe import Probe
+from vitrina.index.score import rows_known
+from vitrina.index.search import Effort, VectorIndex
+from vitrina.index.tune import measure, speed, tune
+from vitrina.memory import total_memory
+from vitrina.pipelines.progress import Meter
+from vitrina.pipelines.survey import fingerprints_of, folder_of, state_of, survey
 from vitrina.store import layout
-from vitrina.store.gather import gather
+from vitrina.store.manifest import FileEntry, FolderEntry
+from vitrina.store.rows import Rows
+from vitrina.store.space import Space
 from vitrina.store.store import Store
-from vitrina.types import Features
+from vitrina.store.writer import Writer
+from vitrina.types import Features, IndexKind, Mask
+
+DELTA_ROWS = 1024
+DELTA_SHARE = 256
+"""A delta of more rows than this, and than one in so many of the base, is taken into the base."""
+DEAD_SHARE = 0.2
+GROWN = 1.5
+"""An index is built anew when so many of its rows are dead, or it has grown so much since."""
+ROW_FILES = 16
+FEWEST_QUERIES = 100
 
 
 @dataclass(frozen=True)
-class IndexReport:
-    """What was built. `left_out`: products without any vector. `recall`: at 10, measured."""
+class IndexOptions:
+    """How to index. recall, memory, factory: None for what the index was built with, or 0.99 of
+    the ten nearest, a quarter of the machine's memory, and the kind that suits both. rebuild:
+    build anew though an update would do."""
 
-    store: str
-    features: Features
-    factory: str
-    rows: int
-    left_out: int
-    dim: int
-    recall: float
-    build_seconds: float
-    bytes: int
-
-    def to_json(self) -> dict[str, Any]:
-        """As `--json` prints it."""
-        return {**asdict(self), "features": self.features.value}
+    features: Features | None = None
+    recall: float | None = None
+    memory: int | None = None
+    factory: str | None = None
+    rebuild: bool = False
+    seed: int = 0
+    quiet: bool = True
 
 
 def default_features(store: Store) -> Features:
@@ -39,37 +61,255 @@ def default_features(store: Store) -> Features:
     return Features.FUSED
 
 
-def build_index(
-    store: Store, features: Features | None = None, *, seed: int = 0
-) -> tuple[VectorIndex, IndexReport]:
-    """Build the index of some features and make it live.
+def build_index(store: Store, options: IndexOptions) -> Features:
+    """Bring the index of some features up to date, or build it, and make it live.
 
-    Raises StoreError if a space is missing, StoreLockedError if another process writes.
+    Returns the features. Raises StoreError if a space is missing or nothing fits the memory,
+    ValueError for a factory string that FAISS refuses, StoreLockedError if another process
+    writes.
     """
     with store.writer("index") as writer:
-        features = features or default_features(store)
+        features = options.features or default_features(store)
         spaces = store.spaces(features)
-        gathered = gather(store.products, spaces)
-        built = build_flat(gathered, store.products.ids, weights=(1.0,) * len(spaces), seed=seed)
-        folder = writer.scratch / "index"
-        card = write_index(
-            folder,
-            built,
-            features=features,
-            spaces={space.modality: space.name for space in spaces},
-            fingerprints={space.modality: space.entry.fingerprint for space in spaces},
+        started = time.perf_counter()
+        old = None if options.rebuild else _Old.of(store, features, spaces)
+        goal = _goal(options, old)
+        state = state_of(store, spaces)
+        if old and old.goal == goal and old.card["state"] == state:
+            return features
+        now, there = survey(store, spaces)
+        job = _Job(store, writer, features, spaces, state, now, there, started)
+        if old is None or old.goal != goal or not job.update(old):
+            job.rebuild(goal, options, old)
+    return features
+
+
+def _goal(options: IndexOptions, old: _Old | None) -> Goal:
+    before = old.goal if old else Goal(memory=total_memory() // 4)
+    given = {
+        name: value
+        for name in ("recall", "memory", "factory")
+        if (value := getattr(options, name)) is not None
+    }
+    return replace(before, **given)
+
+
+@dataclass(frozen=True)
+class _Old:
+    """The index there is."""
+
+    folder: Folder
+    card: dict[str, Any]
+    goal: Goal
+    files: FolderEntry
+
+    @classmethod
+    def of(cls, store: Store, features: Features, spaces: Sequence[Space]) -> _Old | None:
+        """None where there is none that can be updated."""
+        if features not in store.manifest.indexes:
+            return None
+        folder = folder_of(store, features)
+        card = folder.card()
+        if card["fingerprints"] != fingerprints_of(spaces):
+            return None
+        return cls(folder, card, Goal(**card["goal"]), store.manifest.indexes[features])
+
+
+@dataclass(frozen=True)
+class _Job:
+    store: Store
+    writer: Writer
+    features: Features
+    spaces: tuple[Space, ...]
+    state: str
+    now: Entries
+    there: Mask
+    started: float
+
+    def rebuild(self, goal: Goal, options: IndexOptions, old: _Old | None) -> None:
+        """Build and commit a new index."""
+        entries = self.now.take(np.flatnonzero(self.there))
+        rows = self._map(entries)
+        title = f"indexing {self.features} vectors"
+        with Meter(title, len(rows), unit="rows", quiet=options.quiet) as meter:
+            built = build(
+                rows,
+                entries,
+                goal,
+                weights=(1.0,) * len(self.spaces),
+                seed=options.seed,
+                progress=meter.advance,
+            )
+        index = built.index
+        card = self._card(built, goal, options.seed)
+        card["update"] = self._told("built", Change.none(), 0)
+        if old and "vote" in old.card:
+            card["vote"] = old.card["vote"]
+        self._publish(index, card, built.probe, (ROWS_FILE.format(0), built.entries), [])
+
+    def update(self, old: _Old) -> bool:
+        """Bring an index up to date in time that grows with the change; False where it is better
+        built anew."""
+        entries, dead = old.folder.entries(old.card)
+        change = compare(entries, dead, self.now, self.there)
+        more = self.now.take(change.fresh)
+        known = rows_known(self._map(more), (1.0,) * len(self.spaces))
+        more, base = more.take(known), old.card["base"]
+        count = len(entries) + len(more)
+        dead = np.concatenate([dead, np.zeros(len(more), dtype=bool)])
+        dead[change.gone] = True
+        if not self._worth_updating(old, int((~dead).sum()), int(dead.sum())):
+            return False
+        moved = self._moved(old) or len(old.folder.row_files) >= ROW_FILES
+        if moved:
+            entries = entries.moved(change.kept, self.now, change.at)
+        first = len(entries)
+        entries = entries.followed_by(more)
+        delta = count - base
+        folded = delta > max(DELTA_ROWS, base // DELTA_SHARE)
+        weights = tuple(float(old.card["weights"][space.modality]) for space in self.spaces)
+        # What a dead row was made from may lie nowhere any more.
+        index = VectorIndex(
+            old.folder.engine(old.card, mapped=not folded),
+            self._map(entries, ~dead),
+            entries.ids,
+            dead,
+            weights,
+            Effort.from_json(old.card["parameters"]),
+            old.card,
+            old.folder.where,
         )
-        kept = writer.publish_folder(folder, lambda digest: layout.index(features, digest))
-        writer.commit(store.manifest.with_index(features, kept))
-    report = IndexReport(
-        store.place,
-        features,
-        card["factory"],
-        card["rows"],
-        len(store.products) - card["rows"],
-        card["dim"],
-        card["recall"]["value"],
-        card["build_seconds"],
-        card["bytes"],
-    )
-    return VectorIndex.open(store.index_folder(features)), report
+        if folded:
+            for start in range(base, count, BLOCK_ROWS):
+                at = np.arange(start, min(start + BLOCK_ROWS, count))
+                index.engine.add(read_fused(index.rows, at, weights))
+        probe = old.folder.probe()
+        if probe is not None:
+            added = np.arange(first, count)
+            probe = probe.without_rows(dead).with_rows(index.rows, weights, added)
+        card = dict(old.card)
+        if probe is not None:
+            judged = self._judge(index, probe, old.goal)
+            if judged is None:
+                return False
+            index = judged
+            card["recall"] = measure(index, probe).to_json()
+            card["queries_per_second"] = round(speed(index, probe.half(tuning=False)))
+        card["parameters"] = index.effort.to_json(index.engine.kind)
+        kind = "folded" if folded else "added" if len(more) or len(change.gone) else "checked"
+        card["update"] = self._told(kind, change, len(more))
+        kept = [name for name in old.folder.row_files if not moved]
+        kept += [] if folded else [INDEX_FILE]
+        new_rows = None
+        if moved:
+            new_rows = (ROWS_FILE.format(0), entries)
+        elif len(more):
+            new_rows = (ROWS_FILE.format(len(kept) - (not folded)), more)
+        self._publish(index, card, probe, new_rows, self._files(old, kept), fold=folded)
+        return True
+
+    def _worth_updating(self, old: _Old, live: int, dead: int) -> bool:
+        trained = old.card["trained_rows"]
+        if not live or dead > DEAD_SHARE * (live + dead) or live > GROWN * max(trained, 1):
+            return False
+        if old.goal.factory is not None:
+            return True
+        goal = old.goal
+        suited = plans(live, old.card["dim"], memory=goal.memory, recall=goal.recall)
+        return IndexKind(old.card["kind"]) in {plan.kind for plan in suited}
+
+    def _judge(self, index: VectorIndex, probe: Probe, goal: Goal) -> VectorIndex | None:
+        """The index with as much effort as its recall needs by now; None if none is enough."""
+        if len(probe.half(tuning=False)) < min(FEWEST_QUERIES, len(probe) // 4):
+            return None
+        if measure(index, probe).value >= goal.recall:
+            return index
+        index = index.with_effort(tune(index, probe, goal.recall))
+        return index if measure(index, probe).high >= goal.recall else None
+
+    def _moved(self, old: _Old) -> bool:
+        """Whether shards that rows lie in were rewritten since."""
+        then = old.card["shards"]
+        return any(
+            space.shards[: len(then[space.modality])] != then[space.modality]
+            for space in self.spaces
+        )
+
+    def _map(self, entries: Entries, live: Mask | None = None) -> Rows:
+        places = []
+        for space in self.spaces:
+            shards, rows = entries.places[space.modality]
+            places.append((shards if live is None else np.where(live, shards, -1), rows))
+        return Rows.mapped(self.spaces, places)
+
+    def _card(self, built: Built, goal: Goal, seed: int) -> dict[str, Any]:
+        index = built.index
+        return {
+            "features": self.features.value,
+            "kind": index.engine.kind.value,
+            "factory": index.engine.factory,
+            "parameters": index.effort.to_json(index.engine.kind),
+            "metric": "inner product",
+            "dim": index.dim,
+            "goal": goal.to_json(),
+            "seed": seed,
+            "trained_rows": len(index),
+            # A list, because the keys below are sorted and the vectors' order is text first.
+            "modalities": [modality.value for modality in index.modalities],
+            "weights": dict(zip(index.modalities, index.weights, strict=True)),
+            "spaces": {space.modality.value: space.name for space in self.spaces},
+            "fingerprints": {
+                space.modality.value: space.entry.fingerprint for space in self.spaces
+            },
+            "recall": built.recall.to_json(),
+            "queries_per_second": round(built.queries_per_second),
+            "build_seconds": round(time.perf_counter() - self.started, 3),
+            "tried": list(built.tried),
+        }
+
+    def _told(self, kind: str, change: Change, added: int) -> dict[str, Any]:
+        return {
+            "kind": kind,
+            "added": max(0, added - change.changed),
+            "changed": change.changed,
+            "removed": change.removed,
+            "seconds": round(time.perf_counter() - self.started, 3),
+        }
+
+    def _files(self, old: _Old, names: list[str]) -> list[FileEntry]:
+        """The old index's entries of some files."""
+        return [entry for entry in old.files.files if entry.path.rpartition("/")[2] in names]
+
+    def _publish(
+        self,
+        index: VectorIndex,
+        card: dict[str, Any],
+        probe: Probe | None,
+        rows: tuple[str, Entries] | None,
+        kept: list[FileEntry],
+        *,
+        fold: bool = True,
+    ) -> None:
+        base = len(index.engine)
+        card |= {
+            "rows": len(index),
+            "base": base,
+            "delta": len(index.dead) - base,
+            "dead": int(index.dead.sum()),
+            "left_out": int(len(self.now) - len(index)),
+            "shards": {space.modality.value: space.shards for space in self.spaces},
+            "state": self.state,
+        }
+        folder = self.writer.scratch / "index"
+        write_parts(
+            folder,
+            card=card,
+            dead=index.dead,
+            probe=probe,
+            rows=rows,
+            engine=index.engine if fold else None,
+            others=sum(entry.bytes for entry in kept),
+        )
+        new = self.writer.publish_folder(folder, lambda digest: layout.index(self.features, digest))
+        entry = FolderEntry(new.path, tuple(kept) + new.files)
+        self.writer.commit(self.store.manifest.with_index(self.features, entry))

@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.sample import SampleReport, write_sample
 from vitrina.errors import CatalogueError
-from vitrina.pipelines.build import build_index
+from vitrina.pipelines.build import IndexOptions, build_index
 from vitrina.pipelines.classify import ClassifyOptions, ClassifyReport, classify_to
 from vitrina.pipelines.embed import EmbedReport, embed
+from vitrina.pipelines.neighbours import Index
 from vitrina.pipelines.options import EmbedOptions
 from vitrina.pipelines.train import TrainOptions, TrainReport, train
 from vitrina.store.space import read_errors
@@ -83,10 +84,11 @@ def demo(out: Path, *, products: int, seed: int, say: Say, quiet: bool = True) -
             f"{space.failed} failed"
         )
     broken = _broken_in_errors(store, sample)
-    _, index = build_index(store, Features.FUSED, seed=seed)
+    build_index(store, IndexOptions(Features.FUSED, seed=seed, quiet=quiet))
+    card = Index.open(store).card
     say(
-        f"3. index       {index.rows} fused vectors, {index.factory}, recall@10 "
-        f"{index.recall:.3f} measured"
+        f"3. index       {card['rows']} fused vectors, {card['factory']}, recall@10 "
+        f"{card['recall']['value']:.3f} measured"
     )
     heads = []
     for features in (Features.TEXT, Features.IMAGE, Features.FUSED):

@@ -37,9 +37,7 @@ def info(store: Store) -> dict[str, Any]:
         "categories": counts.get("categories", 0),
         "rejected": manifest.rejected.rows if manifest.rejected else 0,
         "spaces": spaces,
-        "indexes": [
-            read_json(store.index_folder(name) / "index.json") for name in manifest.indexes
-        ],
+        "indexes": [read_json(store.index_files(name)["index.json"]) for name in manifest.indexes],
         "models": [
             {
                 "name": name,

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pyarrow as pa
 
 from vitrina.embedder.base import ImageEncoder, TextEncoder
 from vitrina.embedder.photos import prepare_photo
 from vitrina.errors import ImageError, ImageSourceError, StoreError
-from vitrina.ids import id_keys
+from vitrina.index.exact import Barred
 from vitrina.index.fuse import fuse
-from vitrina.index.search import Found, Neighbour, VectorIndex
-from vitrina.index.vote import Vote, vote
+from vitrina.index.search import Found, VectorIndex
+from vitrina.index.vote import DEFAULT_RULE, Vote, VoteRule, vote
+from vitrina.pipelines.apart import duplicate_codes, shop_codes
 from vitrina.pipelines.encoders import encoder_of
+from vitrina.pipelines.survey import Behind, open_vectors, warn_if_behind
 from vitrina.store.products import Categories
+from vitrina.store.shards import array_keys
 from vitrina.store.store import Store
+from vitrina.store.where import Condition, matching
 from vitrina.types import CategoryId, Codes, Features, Floats, Mask, Modality, ProductId, Vectors
 
 
@@ -42,35 +48,51 @@ class Near:
         return asdict(self)
 
 
-class Index:
-    """A store's index with the products behind it."""
+@dataclass(frozen=True)
+class Only:
+    """Which products may be neighbours.
 
-    def __init__(self, store: Store, vectors: VectorIndex) -> None:
+    category: those of a category id, or below a category path. where: those that meet all
+    conditions. no_duplicates: none with the title or a photo of the product that is asked about.
+    other_shops: none of its own shop.
+    """
+
+    category: CategoryId | None = None
+    where: tuple[Condition, ...] = ()
+    no_duplicates: bool = False
+    other_shops: bool = False
+
+
+EVERYTHING = Only()
+
+
+class Index:
+    """A store's index with the products behind it. behind: what it lacks of the store, None where
+    it is up to date."""
+
+    def __init__(self, store: Store, vectors: VectorIndex, behind: Behind | None = None) -> None:
         self.store = store
         self.vectors = vectors
-        self._categories: Categories | None = None
-        self._labels: Codes | None = None
+        self.behind = behind
 
     @classmethod
     def open(cls, store: Store, features: Features | None = None) -> Index:
         """Open the index of some features; by default the fused one, or the only one there is.
 
-        Raises StoreError if it was not built, FingerprintError if the store's spaces have
-        changed since.
+        Says so, as a warning of the logger `vitrina`, where it is behind its store. Raises
+        StoreError if it was not built, FingerprintError if the store's spaces have changed since.
         """
         built = [Features(name) for name in store.manifest.indexes]
         if features is None:
             features = built[0] if len(built) == 1 else Features.FUSED
-        vectors = VectorIndex.open(store.index_folder(features))
-        vectors.check(
-            {modality: store.space(modality).entry.fingerprint for modality in vectors.modalities}
-        )
-        return cls(store, vectors)
+        vectors, behind = open_vectors(store, features)
+        warn_if_behind(behind)
+        return cls(store, vectors, behind)
 
     @property
     def card(self) -> dict[str, Any]:
         """What `index.json` holds: factory string, parameters, measured recall, fingerprints."""
-        return self.vectors.card
+        return dict(self.vectors.card)
 
     def search(
         self,
@@ -79,13 +101,33 @@ class Index:
         text: str | None = None,
         image: str | Path | None = None,
         k: int = 10,
+        category: CategoryId | None = None,
+        where: Sequence[str] = (),
+        no_duplicates: bool = False,
+        other_shops: bool = False,
     ) -> list[Near]:
         """The k nearest products of a product, a text, an image, or a text with an image.
 
-        Raises StoreError for a product that the index does not hold, ImageSourceError for an
-        image that can't be used.
+        Args:
+            product: an id; the product itself is never its own neighbour.
+            text: any text, instead of a product.
+            image: an image file, instead of a product, or beside a text.
+            k: how many.
+            category: only products of this category id, or below this category path.
+            where: only products that meet all of these, such as "shop=Foo" or "price<100".
+            no_duplicates: leave out products with the product's title or photo.
+            other_shops: leave out the product's own shop.
+
+        Raises StoreError for a product that the index does not hold or a filter that makes no
+        sense, ImageSourceError for an image that can't be used.
         """
-        near = self._near(product, text, image, k)
+        conditions = tuple(Condition.parse(text) for text in where)
+        only = Only(category, conditions, no_duplicates, other_shops)
+        if product is not None:
+            found = self.of_products(self._row_of(product), k, only)
+        else:
+            found = self.vectors.search(self._encode(text, image), k, allowed=self.allowed(only))
+        near = found.neighbours(0)
         rows = self.store.products.titles([one.product_id for one in near])
         return [
             Near(
@@ -98,55 +140,103 @@ class Index:
             for one, row in zip(near, rows, strict=True)
         ]
 
-    def _near(
-        self, product: ProductId | None, text: str | None, image: str | Path | None, k: int
-    ) -> list[Neighbour]:
-        """The k nearest that the store still holds: products may have gone since it was built."""
-        query = None if product is not None else self._encode(text, image)
-        wanted = k
-        while True:
-            if query is None:
-                assert product is not None
-                found = self._of_product(product, wanted)
-            else:
-                found = self.vectors.search(query, wanted)
-            near = found.neighbours(0)
-            there = self.store.products.table.positions(id_keys([one.product_id for one in near]))
-            live = [one for one, row in zip(near, there, strict=True) if row >= 0]
-            if len(live) >= k or len(near) < wanted:
-                return live[:k]
-            wanted += max(k, len(near) - len(live))
+    def of_products(self, positions: Codes, k: int, only: Only = EVERYTHING) -> Found:
+        """Neighbours of products of the index, (q,) int64 rows of it, without themselves."""
+        vectors = self.vectors.read(positions)
+        rows = self._barring(only)
+        barred = Barred(rows, [codes[positions] for codes in rows])
+        return self.vectors.search_rows(
+            vectors, k, own=positions, allowed=self.allowed(only), barred=barred
+        )
 
-    def find(self, vectors: Sequence[Floats], present: Sequence[Mask], k: int) -> Found:
-        """Neighbours of new products; `vectors` and `present` in the index's modalities' order."""
-        return self.vectors.search(fuse(vectors, present, self.vectors.weights), k)
+    def find(
+        self,
+        vectors: Sequence[Floats],
+        present: Sequence[Mask],
+        k: int,
+        *,
+        own: Sequence[ProductId | None] | None = None,
+        only: Only = EVERYTHING,
+    ) -> Found:
+        """Neighbours of new products; `vectors` and `present` in the index's modalities' order.
+
+        own: the id of each, if the index may hold an older version of it.
+        """
+        queries = fuse(vectors, present, self.vectors.weights)
+        return self.vectors.search(queries, k, exclude=own, allowed=self.allowed(only))
 
     def vote(self, found: Found) -> tuple[Vote, Codes]:
         """The category vote of the neighbours, and each neighbour's own code, (q, k)."""
-        if self._labels is None:
-            rows = self.store.products.table.positions(
-                id_keys(self.vectors.product_ids.to_pylist())
-            )
-            self._labels = np.where(rows >= 0, self.categories.codes[rows], -1)
-        labels = np.where(found.positions >= 0, self._labels[found.positions], -1)
-        return vote(labels, found.scores, classes=len(self.categories.ids)), labels
+        labels = np.where(found.positions >= 0, self.labels[found.positions], -1)
+        classes = len(self.categories.ids)
+        counts = self._counts if self.rule.prior else None
+        return vote(labels, found.scores, classes=classes, rule=self.rule, counts=counts), labels
 
-    @property
+    @cached_property
+    def rule(self) -> VoteRule:
+        """How neighbours vote: as `vitrina index --evaluate` chose, or by their similarity."""
+        chosen = self.vectors.card.get("vote")
+        return VoteRule.from_json(chosen["rule"]) if chosen else DEFAULT_RULE
+
+    @cached_property
+    def products_at(self) -> Codes:
+        """(n,) int64: the row of the product table behind each row of the index, -1 for none."""
+        at = self.store.products.table.positions(array_keys(self.vectors.product_ids))
+        return np.where(self.vectors.dead, -1, at)
+
+    @cached_property
     def categories(self) -> Categories:
         """The labels that vote."""
-        if self._categories is None:
-            self._categories = self.store.products.categories()
-        return self._categories
+        return self.store.products.categories()
 
-    def _of_product(self, product: ProductId, k: int) -> Found:
+    @cached_property
+    def labels(self) -> Codes:
+        """(n,) int64: the category code of each row of the index, -1 for none."""
+        return self._by_row(self.categories.codes)
+
+    @cached_property
+    def _counts(self) -> Codes:
+        known = self.labels[self.labels >= 0]
+        return np.bincount(known, minlength=len(self.categories.ids))
+
+    def allowed(self, only: Only) -> Mask | None:
+        """(n,) bool: the rows of the index that a filter leaves; None for all."""
+        if only.category is None and not only.where:
+            return None
+        if self._filtered is None or self._filtered[0] != (only.category, only.where):
+            there = matching(self.store.products, only.where, only.category)
+            at = self.products_at
+            self._filtered = ((only.category, only.where), (at >= 0) & there[at])
+        return self._filtered[1]
+
+    _filtered: tuple[Any, Mask] | None = None
+
+    def _barring(self, only: Only) -> list[Codes]:
+        """Codes of the index's rows, of which a product bars those that it has itself."""
+        codes = [*self._duplicates] if only.no_duplicates else []
+        return [*codes, self._shops] if only.other_shops else codes
+
+    @cached_property
+    def _duplicates(self) -> tuple[Codes, ...]:
+        return tuple(self._by_row(codes) for codes in duplicate_codes(self.store.products))
+
+    @cached_property
+    def _shops(self) -> Codes:
+        return self._by_row(shop_codes(self.store.products))
+
+    def _by_row(self, codes: Codes) -> Codes:
+        at = self.products_at
+        return np.where(at >= 0, codes[at], -1)
+
+    def _row_of(self, product: ProductId) -> Codes:
         typed = _typed(product, self.vectors.product_ids.type)
-        vector = None if typed is None else self.vectors.vector(typed)
-        if vector is None:
+        position = self.vectors.positions([typed])
+        if position[0] < 0:
             raise StoreError(
-                f"product {product} is not in the index at {self.vectors.folder}; it is unknown, "
+                f"product {product} is not in the index at {self.vectors.where}; it is unknown, "
                 "has no vector, or came after the index was built (`vitrina index`)"
             )
-        return self.vectors.search(vector, k, exclude=[typed])
+        return position
 
     def _encode(self, text: str | None, image: str | Path | None) -> Vectors:
         given = {Modality.TEXT: text, Modality.IMAGE: image}
@@ -156,7 +246,7 @@ class Index:
         lacking = [modality for modality in asked if modality not in self.vectors.modalities]
         if lacking:
             raise StoreError(
-                f"the index at {self.vectors.folder} holds no {lacking[0]} vectors; "
+                f"the index at {self.vectors.where} holds no {lacking[0]} vectors; "
                 f"run `vitrina index` with --features {lacking[0]} or fused"
             )
         vectors, present = [], []
@@ -183,11 +273,12 @@ def _encode_one(encoder: Any, modality: Modality, value: str | Path) -> Vectors:
     return images.encode([ready])
 
 
-def _typed(product: ProductId, kind: Any) -> ProductId | None:
+def _typed(product: ProductId, kind: pa.DataType) -> ProductId | None:
     """The id as the store's type; a command line only gives strings."""
-    if str(kind) != "int64":
+    if not pa.types.is_int64(kind):
         return str(product)
     try:
-        return int(product)
+        typed = int(product)
     except ValueError:
         return None
+    return typed if -(2**63) <= typed < 2**63 else None

@@ -117,8 +117,9 @@ class Store:
         """The spaces that some features are made of, text first."""
         return tuple(self.space(modality) for modality in features.modalities)
 
-    def index_folder(self, name: str) -> Path:
-        """Where a live index lies on the local disk.
+    def index_files(self, name: str) -> dict[str, Path]:
+        """A live index's files on the local disk by their own names, wherever they lie: an
+        updated index shares files with the one before.
 
         Raises StoreError if it was not built, or a file of it is gone.
         """
@@ -127,7 +128,8 @@ class Store:
             raise StoreError(
                 f"{self.place} has no {name} index; run `vitrina index` with --features {name}"
             )
-        return self.folder(folder, "run `vitrina index` to build it again")
+        paths = self._local(folder, "run `vitrina index --rebuild` to build it again")
+        return {path.name: path for path in paths}
 
     def model_folder(self, name: str | None = None) -> Path:
         """Where a live head lies on the local disk: the named one, or the one trained last.
@@ -148,6 +150,9 @@ class Store:
 
         Raises StoreError if a file of it is gone.
         """
+        return self._local(entry, way_out)[0].parent
+
+    def _local(self, entry: FolderEntry, way_out: str) -> list[Path]:
         paths = []
         for file in entry.files:
             try:
@@ -155,7 +160,7 @@ class Store:
             except FileNotFoundError as err:
                 where = self.files.where(file.path)
                 raise StoreError(f"{where} is missing from the store; {way_out}") from err
-        return paths[0].parent
+        return paths
 
     @contextmanager
     def writer(self, job: str, *, damaged_too: bool = False) -> Iterator[Writer]:

@@ -1,0 +1,235 @@
+"""One FAISS index: made from a factory string, filled, searched, written down.
+
+It is a finder of candidates. Whatever it finds is scored again (see `score`), so it keeps no exact
+vectors of its own, and positions are the order in which rows were added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import faiss as untyped
+import numpy as np
+import numpy.typing as npt
+
+from vitrina.index.choose import kind_of
+from vitrina.index.learn import assigner, centres, rotation
+from vitrina.types import Floats, IndexKind, Mask, Vectors
+
+# Its stubs know neither its search parameters nor how its arrays are passed.
+faiss: Any = untyped
+
+SAMPLE_PER_LIST = 32
+SAMPLE_LEAST = 65_536
+SAMPLE_BYTES = 1 << 30
+CODEC_ROWS = 65_536
+"""Rows that codes are learnt from."""
+
+
+class Engine:
+    """A FAISS index behind what Vitrina needs of it."""
+
+    def __init__(self, index: Any, factory: str) -> None:
+        self._index = index
+        self.factory = factory
+        self.kind = kind_of(factory)
+
+    @classmethod
+    def learn(cls, factory: str, dim: int, sample: Floats, seed: int) -> Engine:
+        """An empty index that is ready for rows.
+
+        factory: FAISS's string. sample: (m, dim) float32 that are typical of what will be added;
+        see `sample_rows`. seed: for the centres of an inverted file.
+
+        Raises ValueError if FAISS knows no such index, or the sample is too small for it.
+        """
+        # Of unit vectors the nearest by distance are those of the largest inner product; after a
+        # loss of dimensions lists and graphs are better by distance.
+        flat = factory == "Flat"
+        metric = faiss.METRIC_INNER_PRODUCT if flat else faiss.METRIC_L2
+        try:
+            # 4-bit codes are laid out for FastScan at the end; see `_finish`.
+            index = faiss.index_factory(dim, _plain(factory), metric)
+        except RuntimeError as err:
+            raise ValueError(f"FAISS can't make an index {factory!r}: {_reason(err)}") from err
+        engine = cls(index, factory)
+        if flat:
+            return engine
+        steps, inner = _chain(index)
+        for step in steps:
+            if isinstance(step, faiss.OPQMatrix):
+                turned = rotation(sample, step.d_out, step.M)
+                faiss.copy_array_to_vector(np.ascontiguousarray(turned.T).ravel(), step.A)
+                step.is_trained = True
+            else:
+                step.train(sample)
+            sample = step.apply(sample)
+        try:
+            if isinstance(inner, faiss.IndexIVF):
+                _learn_lists(inner, sample, seed)
+            inner.train(sample[:CODEC_ROWS])
+        except RuntimeError as err:
+            raise ValueError(f"FAISS can't train {factory!r}: {_reason(err)}") from err
+        index.is_trained = True
+        return engine
+
+    def fill(self, blocks: Iterable[Vectors]) -> None:
+        """Add rows for the first time, block by block, (n, dim) float32 each."""
+        steps, inner = _chain(self._index)
+        quick = _lists_of(inner)
+        done = 0
+        for block in blocks:
+            for step in steps:
+                block = step.apply(block)
+            if quick is not None:
+                ids = np.arange(done, done + len(block))
+                lists = quick(block)
+                pointers = (faiss.swig_ptr(array) for array in (block, ids, lists))
+                inner.add_core(len(block), *pointers)
+            else:
+                inner.add(block)
+            done += len(block)
+        self._index.ntotal = inner.ntotal
+        self._finish()
+
+    def add(self, vectors: Vectors) -> None:
+        """Add more rows: (n, dim) float32."""
+        self._index.add(np.ascontiguousarray(vectors, dtype=np.float32))
+
+    def _finish(self) -> None:
+        if self.factory == _plain(self.factory):
+            return
+        _, slow = _chain(self._index)
+        fast = faiss.IndexIVFPQFastScan(slow)
+        # Both point to the same centres.
+        slow.own_fields, fast.own_fields = False, True
+        if isinstance(self._index, faiss.IndexPreTransform):
+            # The wrapper owns what it wraps: it gets the new one, and the old one is ours to free.
+            self._index.index = fast
+            fast.thisown = False
+            slow.thisown = True
+        else:
+            self._index = fast
+
+    def search(
+        self, queries: Vectors, candidates: int, effort: int, live: Mask | None = None
+    ) -> npt.NDArray[np.int64]:
+        """Rows that are probably near: (q, candidates) int64, likeliest first, -1 for none.
+
+        queries: (q, dim) float32. effort: lists to probe, or a graph's efSearch; of no meaning
+        for other kinds. live: (rows,) bool; the others are not found.
+        """
+        selector = None
+        if live is not None:
+            bits = np.packbits(live, bitorder="little")
+            selector = faiss.IDSelectorBitmap(bits)
+        _, found = self._index.search(
+            np.ascontiguousarray(queries, dtype=np.float32),
+            candidates,
+            params=self._parameters(effort, selector),
+        )
+        positions: npt.NDArray[np.int64] = found
+        return positions
+
+    def _parameters(self, effort: int, selector: Any) -> Any:
+        given = {} if selector is None else {"sel": selector}
+        _, inner = _chain(self._index)
+        if isinstance(inner, faiss.IndexIVF | faiss.IndexIVFFastScan):
+            parameters = faiss.SearchParametersIVF(nprobe=min(effort, inner.nlist), **given)
+        elif isinstance(inner, faiss.IndexHNSW):
+            parameters = faiss.SearchParametersHNSW(efSearch=effort, **given)
+        else:
+            parameters = faiss.SearchParameters(**given)
+        if inner is not self._index:
+            return faiss.SearchParametersPreTransform(index_params=parameters)
+        return parameters
+
+    @property
+    def most_effort(self) -> int:
+        """More effort than this finds nothing more."""
+        _, inner = _chain(self._index)
+        if isinstance(inner, faiss.IndexIVF | faiss.IndexIVFFastScan):
+            return int(inner.nlist)
+        return 4096 if self.kind is IndexKind.HNSW else 1
+
+    def __len__(self) -> int:
+        return int(self._index.ntotal)
+
+    @property
+    def dim(self) -> int:
+        """The length of a vector."""
+        return int(self._index.d)
+
+    def write(self, path: Path) -> None:
+        """Write the index. Raises OSError, also where the disk is full."""
+        # FAISS takes no notice when the last of a file does not fit on the disk.
+        with path.open("wb") as file:
+            writer = faiss.PyCallbackIOWriter(file.write)
+            faiss.write_index(self._index, writer)
+
+    @classmethod
+    def read(cls, path: Path, factory: str, *, mapped: bool = True) -> Engine:
+        """Read an index back; mapped, it can be searched but not added to.
+
+        Mapped, opening costs next to nothing and processes on one machine share the pages; only
+        4-bit codes are read into memory, as FAISS can't map them. Raises RuntimeError if it is
+        damaged, OSError if it is missing.
+        """
+        flags = faiss.IO_FLAG_MMAP_IFC if mapped else 0
+        return cls(faiss.read_index(str(path), flags), factory)
+
+
+def sample_rows(rows: int, dim: int, factory: str) -> int:
+    """How many rows an index is to learn from."""
+    _, _, after = factory.partition("IVF")
+    digits = after[: len(after) - len(after.lstrip("0123456789"))]
+    lists = int(digits) if digits else 0
+    wanted = max(SAMPLE_LEAST, SAMPLE_PER_LIST * lists)
+    return min(rows, max(lists, min(wanted, SAMPLE_BYTES // (4 * dim))))
+
+
+def _plain(factory: str) -> str:
+    """The same index with codes in FAISS's simple layout, if it has 4-bit codes in lists."""
+    return factory.removesuffix("fs") if "IVF" in factory and factory.endswith("x4fs") else factory
+
+
+def _chain(index: Any) -> tuple[list[Any], Any]:
+    """The transforms before an index, and the index itself."""
+    if not isinstance(index, faiss.IndexPreTransform):
+        return [], index
+    steps = [faiss.downcast_VectorTransform(index.chain.at(at)) for at in range(index.chain.size())]
+    return steps, faiss.downcast_index(index.index)
+
+
+def _learn_lists(inner: Any, sample: Floats, seed: int) -> None:
+    # Codes of the vectors themselves, not of what is left beyond a list's centre: one table of
+    # distances then serves a query in all lists.
+    if isinstance(inner, faiss.IndexIVFPQ) and inner.pq.nbits == 4:
+        inner.by_residual = False
+    quantizer = faiss.downcast_index(inner.quantizer)
+    if _is_plain(quantizer):
+        quantizer.add(centres(sample, inner.nlist, seed))
+
+
+def _lists_of(inner: Any) -> Any:
+    """Finds the list of each vector by a matrix product; None where FAISS is to do it."""
+    if not isinstance(inner, faiss.IndexIVF):
+        return None
+    quantizer = faiss.downcast_index(inner.quantizer)
+    if not _is_plain(quantizer):
+        return None
+    return assigner(quantizer.reconstruct_n(0, quantizer.ntotal))
+
+
+def _is_plain(quantizer: Any) -> bool:
+    """Whether lists are found by the Euclidean distance to every centre."""
+    return type(quantizer) in (faiss.IndexFlat, faiss.IndexFlatL2) and (
+        quantizer.metric_type == faiss.METRIC_L2
+    )
+
+
+def _reason(err: RuntimeError) -> str:
+    """FAISS's message without the place in its source."""
+    return str(err).rpartition("Error: ")[2].strip() or str(err)

@@ -1,0 +1,161 @@
+"""The rows of an index on disk: which product each is, which content, and where its vector lies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vitrina.ids import IdTable
+from vitrina.store.rows import Places
+from vitrina.store.shards import array_keys, numbers_of
+from vitrina.types import Codes, Mask, Modality
+
+Contents = npt.NDArray[np.void]
+"""(n,) `V16`: a hash of all that a row's vectors were made from."""
+
+
+@dataclass(frozen=True, eq=False)
+class Entries:
+    """n rows. ids: (n,) product ids. contents: (n,) `V16`. places: for each modality, where each
+    row's vector lies in its space."""
+
+    ids: pa.Array
+    contents: Contents
+    places: Mapping[Modality, Places]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """The modalities, in their order."""
+        return tuple(self.places)
+
+    def take(self, at: Codes) -> Entries:
+        """Some of the rows, in the order asked for."""
+        return Entries(
+            self.ids.take(pa.array(at)),
+            self.contents[at],
+            {name: (shards[at], rows[at]) for name, (shards, rows) in self.places.items()},
+        )
+
+    def followed_by(self, more: Entries) -> Entries:
+        """These rows and then others of the same modalities."""
+        places = {
+            name: (
+                np.concatenate([shards, more.places[name][0]]),
+                np.concatenate([rows, more.places[name][1]]),
+            )
+            for name, (shards, rows) in self.places.items()
+        }
+        ids = pa.concat_arrays([self.ids, more.ids])
+        return Entries(ids, np.concatenate([self.contents, more.contents]), places)
+
+    def moved(self, at: Codes, other: Entries, to: Codes) -> Entries:
+        """The same rows, those at `at` lying where `other` has the rows `to`, and no other lying
+        anywhere."""
+        places = {}
+        for name, (shards, rows) in self.places.items():
+            moved = (np.full_like(shards, -1), np.zeros_like(rows))
+            for mine, theirs in zip(moved, other.places[name], strict=True):
+                mine[at] = theirs[to]
+            places[name] = moved
+        return Entries(self.ids, self.contents, places)
+
+    def write(self, path: Path) -> None:
+        """Write them as Parquet."""
+        columns = {
+            "product_id": self.ids,
+            "content": pa.FixedSizeBinaryArray.from_buffers(
+                pa.binary(16), len(self), [None, pa.py_buffer(self.contents.tobytes())]
+            ),
+        }
+        for name, (shards, rows) in self.places.items():
+            columns[f"{name}_shard"], columns[f"{name}_row"] = pa.array(shards), pa.array(rows)
+        pq.write_table(pa.table(columns), path, compression="zstd", write_page_checksum=True)
+
+    @classmethod
+    def read(cls, paths: Sequence[Path], modalities: Sequence[Modality]) -> Entries:
+        """Read what was written, file after file.
+
+        Raises OSError, pa.ArrowException or KeyError if a file is missing or damaged.
+        """
+        table = pa.concat_tables(
+            pq.read_table(path, page_checksum_verification=True) for path in paths
+        ).combine_chunks()
+        column = {name: _only(table.column(name)) for name in table.column_names}
+        content = column["content"]
+        raw = content.buffers()[1].to_pybytes() if len(content) else b""
+        start = content.offset * 16
+        return cls(
+            column["product_id"],
+            np.frombuffer(raw[start : start + 16 * len(content)], dtype="V16"),
+            {
+                name: (
+                    numbers_of(column[f"{name}_shard"], np.int32),
+                    numbers_of(column[f"{name}_row"], np.int32),
+                )
+                for name in modalities
+            },
+        )
+
+
+def _only(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """What an index lacks of a store. gone: (g,) positions in the index that no product stands
+    behind any more. fresh: (f,) rows of the store to add. kept and at: (m,) positions in the
+    index that are right, and the rows of the store that they are. changed: how many products
+    are both in `gone` and in `fresh`."""
+
+    gone: Codes
+    fresh: Codes
+    kept: Codes
+    at: Codes
+    changed: int
+
+    @classmethod
+    def none(cls) -> Change:
+        """No change."""
+        nothing = np.empty(0, dtype=np.int64)
+        return cls(nothing, nothing, nothing, nothing, 0)
+
+    @property
+    def added(self) -> int:
+        """Products that are new to the index."""
+        return len(self.fresh) - self.changed
+
+    @property
+    def removed(self) -> int:
+        """Products that are in the index alone."""
+        return len(self.gone) - self.changed
+
+
+def compare(old: Entries, dead: Mask, new: Entries, there: Mask) -> Change:
+    """What has changed between an index and a store.
+
+    Args:
+        old: the rows of the index.
+        dead: (n,) bool, those of them that count no more.
+        new: every product of the store.
+        there: (m,) bool, those that have a vector.
+    """
+    live = np.flatnonzero(~dead)
+    keys = array_keys(new.ids)
+    at = IdTable(keys).positions(array_keys(old.ids.take(pa.array(live))))
+    same = (at >= 0) & there[at] & (new.contents[at] == old.contents[live])
+    matched = np.zeros(len(new), dtype=bool)
+    matched[at[same]] = True
+    gone, fresh = live[~same], np.flatnonzero(there & ~matched)
+    replaced = at[~same]
+    changed = int((there[replaced] & (replaced >= 0)).sum())
+    return Change(gone, fresh, live[same], at[same], changed)

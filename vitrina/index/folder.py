@@ -1,0 +1,162 @@
+"""An index on disk: what `vitrina index` writes, what opening reads.
+
+A base is written once; updates put small files beside it:
+
+    index.faiss             the base
+    rows-00000.parquet ...  its rows and those added since, in order (see `entries`)
+    dead.parquet            positions that count no more
+    queries.parquet         what recall is measured by (see `probe`)
+    index.json              the card
+
+No file is ever changed: an update is a folder of new files, and the commit names old and new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vitrina.errors import StoreError
+from vitrina.index.engine import Engine
+from vitrina.index.entries import Entries
+from vitrina.index.probe import Probe
+from vitrina.index.search import Effort
+from vitrina.store.files import read_json, write_json
+from vitrina.store.shards import numbers_of
+from vitrina.types import Mask, Modality
+
+INDEX_FILE = "index.faiss"
+DEAD_FILE = "dead.parquet"
+QUERIES_FILE = "queries.parquet"
+CARD_FILE = "index.json"
+ROWS_FILE = "rows-{:05d}.parquet"
+AGAIN = "run `vitrina index --rebuild` to build it again"
+
+
+@dataclass(frozen=True, eq=False)
+class Folder:
+    """A live index's files by their names, wherever they lie. where: for messages."""
+
+    files: Mapping[str, Path]
+    where: str
+
+    def card(self) -> dict[str, Any]:
+        """What `index.json` says.
+
+        Raises StoreError if it is missing, damaged, or lacks a part.
+        """
+        card = read_json(self._path(CARD_FILE))
+        try:
+            (
+                [Modality(name) for name in card["modalities"]],
+                [float(card["weights"][name]) for name in card["modalities"]],
+                [card["fingerprints"][name] for name in card["modalities"]],
+                [card["shards"][name] for name in card["modalities"]],
+                Effort.from_json(card["parameters"]),
+                (card["factory"], card["dim"], card["base"], card["state"], card["goal"]),
+            )
+        except (KeyError, TypeError, ValueError) as err:
+            raise StoreError(f"{self.where}/{CARD_FILE} lacks or misstates {err}; {AGAIN}") from err
+        return dict(card)
+
+    def entries(self, card: Mapping[str, Any]) -> tuple[Entries, Mask]:
+        """The rows, and which of them are dead. Raises StoreError."""
+        paths = [self._path(name) for name in self.row_files]
+        modalities = [Modality(name) for name in card["modalities"]]
+        with _Damage(self.where):
+            entries = Entries.read(paths, modalities)
+            dead = np.zeros(len(entries), dtype=bool)
+            if DEAD_FILE in self.files:
+                column = pq.read_table(self._path(DEAD_FILE)).column("position")
+                dead[numbers_of(column.combine_chunks(), np.int64)] = True
+        if len(entries) < card["base"] or (~dead).sum() != card["rows"]:
+            raise StoreError(
+                f"the index at {self.where} is damaged: {(~dead).sum()} live rows where "
+                f"{CARD_FILE} says {card['rows']}; {AGAIN}"
+            )
+        return entries, dead
+
+    @property
+    def row_files(self) -> list[str]:
+        """The names of the files of rows, in order."""
+        return sorted(name for name in self.files if name.startswith("rows-"))
+
+    def engine(self, card: Mapping[str, Any], *, mapped: bool = True) -> Engine:
+        """The base. Raises StoreError."""
+        with _Damage(self.where):
+            engine = Engine.read(self._path(INDEX_FILE), card["factory"], mapped=mapped)
+        if (engine.dim, len(engine)) != (card["dim"], card["base"]):
+            raise StoreError(
+                f"{self.where}/{INDEX_FILE} is not what {CARD_FILE} describes: {len(engine)} "
+                f"vectors of {engine.dim}; {AGAIN}"
+            )
+        return engine
+
+    def probe(self) -> Probe | None:
+        """What recall is measured by; None for an exact index. Raises StoreError."""
+        if QUERIES_FILE not in self.files:
+            return None
+        with _Damage(self.where):
+            return Probe.read(self._path(QUERIES_FILE))
+
+    def _path(self, name: str) -> Path:
+        path = self.files.get(name)
+        if path is None or not path.exists():
+            raise StoreError(f"the index at {self.where} lacks {name}; {AGAIN}")
+        return path
+
+
+class _Damage:
+    """Names the index in what is raised inside."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, err: BaseException | None, _trace: Any) -> None:
+        known = (RuntimeError, MemoryError, OSError, KeyError, ValueError, IndexError, TypeError)
+        if isinstance(err, (*known, pa.ArrowException)):
+            reason = str(err).splitlines()[0] if str(err) else type(err).__name__
+            raise StoreError(f"the index at {self.where} is damaged ({reason}); {AGAIN}") from err
+
+
+def write_parts(
+    folder: Path,
+    *,
+    card: Mapping[str, Any],
+    dead: Mask,
+    probe: Probe | None,
+    rows: tuple[str, Entries] | None = None,
+    engine: Engine | None = None,
+    others: int = 0,
+) -> None:
+    """Write the new files of an index into an empty folder.
+
+    rows: the name and the content of a new file of rows. engine: a new base. others: the bytes of
+    its files that are written already.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if engine is not None:
+        engine.write(folder / INDEX_FILE)
+    if rows is not None:
+        rows[1].write(folder / rows[0])
+    if dead.any():
+        column = pa.array(np.flatnonzero(dead))
+        pq.write_table(
+            pa.table({"position": column}),
+            folder / DEAD_FILE,
+            compression="zstd",
+            write_page_checksum=True,
+        )
+    if probe is not None:
+        probe.write(folder / QUERIES_FILE)
+    size = others + sum(file.stat().st_size for file in folder.iterdir())
+    write_json(folder / CARD_FILE, {**card, "bytes": size})

@@ -1,0 +1,208 @@
+"""Queries whose true neighbours are known: what an index is tuned on, and measured by.
+
+The queries are products that were held out of the index while it was built and tuned. One half is
+for tuning, the other for the figure that is reported. Their true neighbours are kept up to date as
+rows come and go, at a cost that grows with the change alone, so that recall can be measured anew
+after every update.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vitrina.index.exact import TIE, Barred, exact_search
+from vitrina.index.fuse import read_fused
+from vitrina.index.score import ranked
+from vitrina.store.rows import Rows
+from vitrina.store.shards import numbers_of
+from vitrina.types import Codes, Floats, Mask, Vectors
+
+RECALL_AT = 10
+KEPT = 32
+"""True neighbours that are kept of each query, so that ten are left when some have gone."""
+QUERIES = 1000
+
+
+@dataclass(frozen=True)
+class Recall:
+    """The share of the true `at` nearest that a search finds, ties counted as found. low and
+    high: of its 95% interval. queries: that it was measured on."""
+
+    at: int
+    value: float
+    low: float
+    high: float
+    queries: int
+
+    @classmethod
+    def of(cls, shares: npt.NDArray[np.float64], at: int = RECALL_AT) -> Recall:
+        """From each query's own share, with Wilson's score interval (1927). Neighbours of one
+        query are found or missed together, so a query counts as one trial, which makes the
+        interval rather too wide than too narrow."""
+        count = len(shares)
+        if not count:
+            return cls(at, 0.0, 0.0, 1.0, 0)
+        mean, z = float(shares.mean()), 1.959964
+        middle = (mean + z * z / (2 * count)) / (1 + z * z / count)
+        half = z * math.sqrt(mean * (1 - mean) / count + (z / (2 * count)) ** 2)
+        half /= 1 + z * z / count
+        return cls(at, mean, max(0.0, middle - half), min(1.0, middle + half), count)
+
+    def to_json(self) -> dict[str, Any]:
+        """As `index.json` holds it."""
+        return {
+            "at": self.at,
+            "value": round(self.value, 5),
+            "low": round(self.low, 5),
+            "high": round(self.high, 5),
+            "queries": self.queries,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """h queries and the truth about them.
+
+    queries: (h, dim) float32. own: (h,) int64 position of each in the index, -1 while it is held
+    out. positions, scores: (h, KEPT) true neighbours, nearest first, -1 and 0 for none. floor:
+    (h,) float32; of rows that score below it not all are known. tuning: (h,) bool.
+    """
+
+    queries: Vectors
+    own: Codes
+    positions: npt.NDArray[np.int64]
+    scores: Floats
+    floor: Floats
+    tuning: Mask
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    @classmethod
+    def ask(
+        cls, rows: Rows, weights: Sequence[float], among: Codes, queries: Codes, seed: int
+    ) -> Probe:
+        """Find the truth about some rows, by exact search.
+
+        among: (m,) positions to search. queries: (h,) positions that are asked about; one that is
+        among `among` is not its own neighbour.
+        """
+        vectors = read_fused(rows, queries, weights)
+        numbers = np.arange(len(rows))
+        barred = Barred([numbers], [queries])
+        positions, scores = exact_search(rows, weights, vectors, among, KEPT, barred)
+        # A short list holds everything there is.
+        floor = np.where(positions[:, -1] >= 0, scores[:, -1], -np.inf).astype(np.float32)
+        tuning = np.zeros(len(queries), dtype=bool)
+        half = np.random.default_rng(seed).permutation(len(queries))[: len(queries) // 2]
+        tuning[half] = True
+        return cls(vectors, np.full(len(queries), -1), positions, scores, floor, tuning)
+
+    def placed(self, own: Codes) -> Probe:
+        """The same, once the queries are rows of the index themselves."""
+        return replace(self, own=own)
+
+    def with_rows(self, rows: Rows, weights: Sequence[float], fresh: Codes) -> Probe:
+        """The truth once rows were added, `fresh` their positions."""
+        if not len(fresh):
+            return self
+        barred = Barred([np.arange(len(rows))], [self.own])
+        positions, scores = exact_search(rows, weights, self.queries, fresh, KEPT, barred)
+        places = np.hstack([self.positions, positions])
+        values = np.hstack([self.scores, scores])
+        values = np.where(places >= 0, values, -np.inf)
+        # Below the floor there may be older rows that nobody has looked at since.
+        values[values < self.floor[:, None]] = -np.inf
+        best, kept = ranked(places, values, KEPT)
+        full = best[:, -1] >= 0
+        return replace(
+            self, positions=best, scores=kept, floor=np.where(full, kept[:, -1], self.floor)
+        )
+
+    def without_rows(self, dead: Mask) -> Probe:
+        """The truth once rows have died: (n,) bool."""
+        gone = (self.positions >= 0) & dead[self.positions]
+        best, kept = ranked(
+            self.positions, np.where(gone | (self.positions < 0), -np.inf, self.scores), KEPT
+        )
+        own = np.where((self.own >= 0) & dead[self.own], -1, self.own)
+        return replace(self, positions=best, scores=kept, own=own)
+
+    @property
+    def good(self) -> Mask:
+        """(h,) bool: queries of which enough true neighbours are still known."""
+        enough: Mask = (self.positions[:, RECALL_AT - 1] >= 0) | np.isneginf(self.floor)
+        return enough
+
+    def half(self, tuning: bool) -> Probe:
+        """The good queries of one half."""
+        at = np.flatnonzero(self.good & (self.tuning == tuning))
+        return Probe(
+            self.queries[at],
+            self.own[at],
+            self.positions[at],
+            self.scores[at],
+            self.floor[at],
+            self.tuning[at],
+        )
+
+    def shares(self, scores: Floats) -> npt.NDArray[np.float64]:
+        """The share of each query's true neighbours in what was found: (h,) float64.
+
+        scores: (h, m) float32 exact scores of what was found, -inf for nothing. Scores are
+        compared, not ids: of products at one distance, any is as right as another.
+        """
+        return self.prefixes(scores)[:, -1]
+
+    def prefixes(self, scores: Floats) -> npt.NDArray[np.float64]:
+        """The same for the first 1, 2, ... m of what was found: (h, m) float64."""
+        known = self.positions[:, :RECALL_AT] >= 0
+        count = known.sum(axis=1)
+        worst = np.where(known, self.scores[:, :RECALL_AT], np.inf).min(axis=1)
+        hits = np.cumsum(scores >= (worst - TIE)[:, None], axis=1)
+        shares: npt.NDArray[np.float64] = (
+            np.minimum(hits, count[:, None]) / np.maximum(count, 1)[:, None]
+        )
+        return shares
+
+    def write(self, path: Path) -> None:
+        """Write it as Parquet, the vectors as float32."""
+        flat = pa.array(np.ascontiguousarray(self.queries).reshape(-1))
+        columns = {
+            "vector": pa.FixedSizeListArray.from_arrays(flat, self.queries.shape[1]),
+            "position": pa.array(self.own),
+            "neighbours": pa.FixedSizeListArray.from_arrays(
+                pa.array(self.positions.reshape(-1)), KEPT
+            ),
+            "scores": pa.FixedSizeListArray.from_arrays(pa.array(self.scores.reshape(-1)), KEPT),
+            "floor": pa.array(self.floor),
+            "tuning": pa.array(self.tuning),
+        }
+        pq.write_table(pa.table(columns), path, compression="zstd", write_page_checksum=True)
+
+    @classmethod
+    def read(cls, path: Path) -> Probe:
+        """Read it back. Raises OSError, pa.ArrowException or KeyError if it is damaged."""
+        table = pq.read_table(path, page_checksum_verification=True).combine_chunks()
+        column = {name: table.column(name).combine_chunks() for name in table.column_names}
+        lists = {}
+        for name, dtype in (("vector", np.float32), ("neighbours", np.int64), ("scores", "f4")):
+            size = column[name].type.list_size
+            lists[name] = numbers_of(column[name].flatten(), dtype).reshape(-1, size)
+        return cls(
+            lists["vector"],
+            numbers_of(column["position"], np.int64),
+            lists["neighbours"],
+            lists["scores"],
+            numbers_of(column["floor"], np.float32),
+            np.array(column["tuning"].to_pylist(), dtype=bool),
+        )

@@ -1,0 +1,103 @@
+"""The least effort that reaches a recall goal, and what a search then costs."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from vitrina.index.probe import RECALL_AT, Probe, Recall
+from vitrina.index.score import score_pairs
+from vitrina.index.search import Effort, VectorIndex
+from vitrina.types import Floats, IndexKind
+
+WIDTHS = (16, 20, 24, 32, 40, 50, 64, 80, 100, 128, 160, 200, 256, 320, 400, 512, 768, 1024)
+"""Numbers of candidates to choose from."""
+BATCH = 1000
+"""Queries that are timed at once."""
+
+
+def tune(index: VectorIndex, probe: Probe, goal: float) -> Effort:
+    """Find the quickest effort that reaches a goal on the tuning half of a probe.
+
+    The breadth is doubled until the goal is within reach of some number of candidates, then
+    bisected. A broader search needs fewer candidates, so the least breadth and somewhat more are
+    timed against each other. The goal is raised by one standard error, since what is just
+    reached on these queries would be missed on every second set of others. Where nothing reaches
+    it, the most effort is what comes closest.
+    """
+    if index.engine.kind is IndexKind.FLAT:
+        return Effort(1, RECALL_AT)
+    ours = probe.half(tuning=True)
+    most = index.engine.most_effort
+
+    def reached(breadth: int) -> Effort | None:
+        shares = ours.prefixes(_candidates(index, ours, breadth))
+        for width in WIDTHS:
+            own = shares[:, min(width, shares.shape[1]) - 1]
+            if own.mean() >= min(1.0, goal + own.std() / np.sqrt(len(own))):
+                return Effort(breadth, width)
+        return None
+
+    low, high = 0, 1
+    found = reached(high)
+    while found is None and high < most:
+        low, high = high, min(2 * high, most)
+        found = reached(high)
+    if found is None:
+        return Effort(most, WIDTHS[-1])
+    # To within a sixteenth: finer steps are lost in what queries differ.
+    while high - low > max(1, high // 16):
+        middle = (low + high) // 2
+        better = reached(middle)
+        if better is None:
+            low = middle
+        else:
+            high, found = middle, better
+    tried = {found}
+    for factor in (1.25, 1.6, 2.0):
+        other = reached(min(most, int(np.ceil(high * factor))))
+        tried |= {other} if other else set()
+    speeds = {effort: speed(index.with_effort(effort), ours, rounds=2) for effort in tried}
+    return max(speeds, key=lambda effort: speeds[effort])
+
+
+def _candidates(index: VectorIndex, probe: Probe, breadth: int) -> Floats:
+    """Exact scores of what the base finds, likeliest first: (h, up to WIDTHS[-1]) float32."""
+    base = len(index.engine)
+    live = ~index.dead[:base]
+    width = min(WIDTHS[-1], base)
+    found = index.engine.search(probe.queries, width, breadth, None if live.all() else live)
+    found[found == probe.own[:, None]] = -1
+    scores = score_pairs(index.rows, index.weights, probe.queries, found)
+    later = np.arange(base, len(index.dead))
+    if not len(later):
+        return scores
+    # What came later is searched exactly, so it is always found: it stands first.
+    known = np.where((probe.positions >= base) & (probe.positions >= 0), probe.scores, -np.inf)[
+        :, :RECALL_AT
+    ]
+    return np.hstack([np.sort(known, axis=1)[:, ::-1], scores]).astype(np.float32)
+
+
+def measure(index: VectorIndex, probe: Probe) -> Recall:
+    """The recall of whole searches, on the half of a probe that nothing was tuned on."""
+    ours = probe.half(tuning=False)
+    found = index.search_rows(ours.queries, RECALL_AT, own=ours.own)
+    scores = np.where(found.positions >= 0, found.scores, -np.inf).astype(np.float32)
+    return Recall.of(ours.shares(scores))
+
+
+def speed(index: VectorIndex, probe: Probe, rounds: int = 3) -> float:
+    """Queries per second in a batch of about `BATCH`, the median of some rounds."""
+    if not len(probe):
+        return 0.0
+    times = -(-BATCH // len(probe))
+    queries = np.tile(probe.queries, (times, 1))
+    own = np.tile(probe.own, times)
+    taken: list[float] = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        index.search_rows(queries, RECALL_AT, own=own)
+        taken.append(time.perf_counter() - started)
+    return len(queries) / sorted(taken)[len(taken) // 2]

@@ -1,0 +1,120 @@
+"""What a store holds that an index should hold: each product's content, and where it lies."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vitrina.index.entries import Change, Entries, compare
+from vitrina.index.folder import Folder
+from vitrina.index.search import Effort, VectorIndex, check_fingerprints
+from vitrina.store.files import to_json
+from vitrina.store.rows import Rows
+from vitrina.store.space import Space
+from vitrina.store.store import Store
+from vitrina.types import Features, Mask
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Behind:
+    """What an index lacks of its store: how many products were added, changed or removed since.
+    Until `vitrina index` is run, those added or changed are not found."""
+
+    added: int
+    changed: int
+    removed: int
+
+    def __str__(self) -> str:
+        parts = {"added": self.added, "changed": self.changed, "removed": self.removed}
+        counts = ", ".join(f"{count} {what}" for what, count in parts.items() if count)
+        return (
+            f"the index is behind its store ({counts} since it was brought up to date); "
+            "run `vitrina index`"
+        )
+
+
+def state_of(store: Store, spaces: Sequence[Space]) -> str:
+    """A hash of all that an index of these spaces is made from: it stays as long as nothing of
+    that changes."""
+    seen = {
+        "products": [entry.path for entry in store.manifest.products],
+        "spaces": {space.name: [space.entry.fingerprint, *space.shards] for space in spaces},
+    }
+    return hashlib.sha256(to_json(seen)).hexdigest()
+
+
+def survey(store: Store, spaces: Sequence[Space]) -> tuple[Entries, Mask]:
+    """Every product of a store as an index knows it, and which have a vector: (n,) bool."""
+    products = store.products
+    there = np.zeros(len(products), dtype=bool)
+    contents = np.zeros((len(products), 2), dtype=np.uint64)
+    places = {}
+    for turn, space in enumerate(spaces):
+        located = space.locate(products)
+        hashes = products.hashes(space.modality).view(np.uint64).reshape(-1, 2)
+        # Turned about for the second, so that a text and an image of one hash do not cancel out.
+        contents ^= np.where(located.done[:, None], hashes[:, :: 1 - 2 * turn], np.uint64(0))
+        places[space.modality] = (located.shard, located.row)
+        there |= located.done
+    return Entries(products.ids, contents.view("V16").ravel(), places), there
+
+
+def open_vectors(store: Store, features: Features) -> tuple[VectorIndex, Behind | None]:
+    """Open an index for searching; rows that no product stands behind any more are left out.
+
+    Raises StoreError if it was not built or is damaged, FingerprintError if the store's encoders
+    are others by now.
+    """
+    folder = folder_of(store, features)
+    card = folder.card()
+    spaces = store.spaces(features)
+    check_fingerprints(card["fingerprints"], fingerprints_of(spaces), folder.where)
+    entries, dead = folder.entries(card)
+    behind = None
+    if card["state"] != state_of(store, spaces):
+        now, there = survey(store, spaces)
+        change = compare(entries, dead, now, there)
+        entries = entries.moved(change.kept, now, change.at)
+        dead = np.ones_like(dead)
+        dead[change.kept] = False
+        behind = behind_by(change)
+    index = VectorIndex(
+        folder.engine(card),
+        Rows.mapped(spaces, [entries.places[space.modality] for space in spaces]),
+        entries.ids,
+        dead,
+        tuple(float(card["weights"][space.modality]) for space in spaces),
+        Effort.from_json(card["parameters"]),
+        card,
+        folder.where,
+    )
+    return index, behind
+
+
+def fingerprints_of(spaces: Sequence[Space]) -> dict[str, str]:
+    """The fingerprint of each space's encoder, by modality."""
+    return {space.modality.value: space.entry.fingerprint for space in spaces}
+
+
+def folder_of(store: Store, features: Features) -> Folder:
+    """The files of a live index. Raises StoreError if it was not built."""
+    files = store.index_files(features)
+    return Folder(files, store.files.where(store.manifest.indexes[features].path))
+
+
+def behind_by(change: Change) -> Behind | None:
+    """What to say of a change; None for no change."""
+    behind = Behind(change.added, change.changed, change.removed)
+    return behind if behind != Behind(0, 0, 0) else None
+
+
+def warn_if_behind(behind: Behind | None) -> None:
+    """Say so: on standard error, unless the program has set up its logging otherwise."""
+    if behind:
+        log.warning("%s", behind)

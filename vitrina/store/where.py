@@ -1,0 +1,369 @@
+"""Which products a condition such as `price<=1000` and a part of the category tree let through.
+
+A condition looks at a column of the product table, or at a key of its metadata; the table is
+streamed once for all of them, and only the columns they name are read.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from enum import StrEnum
+from types import NoneType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vitrina.errors import StoreError
+from vitrina.store.products import Products
+from vitrina.types import CategoryId, Mask
+
+METADATA = "metadata"
+ARROW = "->"
+"""What joins the segments of a category's path."""
+
+_SHOWN_NAMES = 20
+_NEAREST = 3
+_NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_CONDITION = re.compile(r"(?!!=)([^=<>~]+?)\s*(!=|<=|>=|[=<>~])(.*)", re.DOTALL)
+
+
+class Operator(StrEnum):
+    """How a cell is compared with a condition's value."""
+
+    EQUAL = "="
+    UNEQUAL = "!="
+    LESS = "<"
+    AT_MOST = "<="
+    MORE = ">"
+    AT_LEAST = ">="
+    CONTAINS = "~"
+
+
+# By Python or NumPy, and by Arrow.
+_COMPARE: dict[Operator, tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]] = {
+    Operator.EQUAL: (operator.eq, pc.equal),
+    Operator.LESS: (operator.lt, pc.less),
+    Operator.AT_MOST: (operator.le, pc.less_equal),
+    Operator.MORE: (operator.gt, pc.greater),
+    Operator.AT_LEAST: (operator.ge, pc.greater_equal),
+}
+_ORDERS = frozenset(_COMPARE) - {Operator.EQUAL}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a product must satisfy.
+
+    column: of the product table, else a key of the metadata; `metadata.KEY` is always the key.
+    value: as it was typed; empty only with `=` and `!=`.
+
+    - Numbers are compared as numbers, whatever their form: `5` equals `5.0`.
+    - Text is equal to the very same text; `~` finds the value anywhere in it, in any case.
+    - Text is ordered by numbers if the value is one (text that is no number is then neither
+      below nor above it), else by code points.
+    - Metadata may hold either, product by product. True and false equal those words in any case,
+      and have no order.
+    - Of a list, any item may satisfy `=` or `~`; lists have no order.
+    - `!=` is everything that `=` is not, products without a value too. They satisfy nothing else.
+
+    Raises StoreError for a column or value that can't be looked for.
+    """
+
+    column: str
+    operator: Operator
+    value: str
+
+    def __post_init__(self) -> None:
+        try:
+            (self.column + self.value).encode()
+        except UnicodeEncodeError:
+            raise StoreError(f"the condition {str(self)!r} is not valid text") from None
+        if not self.column:
+            raise StoreError(f"the condition {str(self)!r} names no column")
+        if not self.value and self.operator not in (Operator.EQUAL, Operator.UNEQUAL):
+            raise StoreError(f"the condition {str(self)!r} has no value to compare with")
+
+    def __str__(self) -> str:
+        return f"{self.column} {self.operator} {self.value}"
+
+    @classmethod
+    def parse(cls, text: str) -> Condition:
+        """Read `COLUMN OPERATOR VALUE`, with or without spaces; the first operator counts.
+
+        A value that begins like an operator needs a space before it, since `price=>5` and
+        `shop==Foo` are slips. Raises StoreError for what is no condition.
+        """
+        found = _CONDITION.fullmatch(text.strip())
+        if not found or found[3].startswith(("=", "<", ">", "~")):
+            raise StoreError(
+                f"{text!r} is no condition; write a column, one of {' '.join(Operator)} "
+                "and a value, such as 'price<=1000' or 'title~чай'"
+            )
+        return cls(found[1], Operator(found[2]), found[3].strip())
+
+    @property
+    def number(self) -> int | float | None:
+        """The value as a finite number, an integer if it is whole; None if it is none."""
+        if not re.fullmatch(_NUMBER, self.value):
+            return None
+        number = float(self.value)
+        if not math.isfinite(number):
+            return None
+        # Integers past 2**53 would lose their last digits on the way through a float.
+        if self.value.lstrip("+-").isdigit():
+            return int(self.value)
+        return int(number) if number.is_integer() else number
+
+
+def matching(
+    products: Products, conditions: Sequence[Condition], category: CategoryId | None = None
+) -> Mask:
+    """Find the products that satisfy all conditions and lie in a category: (n,) bool, in order.
+
+    category: an id, for the products that have it and those of the categories below it; or a
+    path from the root, such as `Одежда->Женская`, for that node and all below it. Paths are
+    compared segment by segment, without regard to case and to spaces. Text is a path if it is
+    no product's category id. A product without a category name goes by its id's usual one.
+
+    Raises StoreError for a column, key or category that no product has, for a value that is no
+    number where a column or key holds only numbers, for the order of lists, and for a store
+    without products.
+    """
+    schema = products.schema
+    own = [one for one in conditions if one.column in schema.names]
+    keys = [one for one in conditions if one.column not in schema.names]
+    tests: list[_Column | _Metadata | _Subtree] = [
+        _Column(one, schema.field(one.column).type) for one in own
+    ]
+    metadata = _Metadata(keys)
+    tests += [metadata] if keys else []
+    tests += [_Subtree.find(products, category)] if category is not None else []
+    mask = np.ones(len(products), dtype=np.bool_)
+    if tests:
+        columns = dict.fromkeys(name for test in tests for name in test.columns)
+        for start, batch in products.batches(list(columns)):
+            for test in tests:
+                mask[start : start + batch.num_rows] &= test.holds(batch)
+    metadata.check(products)
+    return mask
+
+
+class _Column:
+    """A condition on a column of the product table."""
+
+    def __init__(self, condition: Condition, kind: pa.DataType) -> None:
+        self.columns = (condition.column,)
+        self._condition = condition
+        if pa.types.is_list(kind):
+            self._found = _in_lists
+            if condition.operator in _ORDERS:
+                raise StoreError(f"{condition.column} is a list, which only =, != and ~ suit")
+        elif pa.types.is_integer(kind) and condition.operator is not Operator.CONTAINS:
+            self._found = _in_numbers
+            _check_number(condition)
+        else:
+            self._found = _in_texts
+
+    def holds(self, batch: pa.RecordBatch) -> Mask:
+        return _asked(self._found, batch.column(self.columns[0]), self._condition)
+
+
+class _Metadata:
+    """All conditions on keys of the metadata, which is parsed once for them."""
+
+    columns = (METADATA,)
+
+    def __init__(self, conditions: Sequence[Condition]) -> None:
+        self._conditions = [(one.column.removeprefix(f"{METADATA}."), one) for one in conditions]
+        self._kinds: list[set[type]] = [set() for _ in conditions]
+
+    def holds(self, batch: pa.RecordBatch) -> Mask:
+        rows = _objects(batch)
+        mask = np.ones(len(rows), dtype=np.bool_)
+        for (key, condition), kinds in zip(self._conditions, self._kinds, strict=True):
+            cells = [row.get(key) for row in rows]
+            kinds.update(map(type, cells))
+            mask &= _asked(_in_values, cells, condition)
+        return mask
+
+    def check(self, products: Products) -> None:
+        """Raise StoreError for a condition that the values seen show to be a mistake."""
+        for (key, condition), kinds in zip(self._conditions, self._kinds, strict=True):
+            if kinds <= {NoneType}:
+                known = {
+                    name
+                    for _, batch in products.batches([METADATA])
+                    for row in _objects(batch)
+                    for name in row
+                }
+                raise StoreError(
+                    f"no product has {key!r}; columns: {', '.join(products.schema.names)}; "
+                    f"keys of the metadata: {_listed(known)}"
+                )
+            if kinds <= {NoneType, int, float} and condition.operator is not Operator.CONTAINS:
+                _check_number(condition)
+
+
+@dataclass(frozen=True)
+class _Subtree:
+    """A category, or a node of the tree, and what lies below.
+
+    ids: all products with one of them. names: as well as those with one of these names.
+    usual: and those with one of these ids and no name.
+    """
+
+    ids: pa.Array
+    names: pa.Array
+    usual: pa.Array
+    columns = ("category_id", "category_name")
+
+    @classmethod
+    def find(cls, products: Products, category: CategoryId) -> _Subtree:
+        """Raises StoreError for a category that no product has."""
+        usual, names = _usual_names(products)
+        paths = {name: _segments(name) for name in names}
+        wanted = str(category).strip()
+        ids = [one for one in usual if str(one) == wanted]
+        node = _segments(usual[ids[0]] if ids else wanted)
+        below = {name for name, path in paths.items() if node and path[: len(node)] == node}
+        if ids:
+            below = {name for name in below if paths[name] != node}
+        elif not below:
+            near = ", ".join(map(repr, _nearest(wanted, usual, names)))
+            raise StoreError(
+                f"no product has the category {category!r}; "
+                + (f"the nearest are {near}" if near else "none of them has any")
+            )
+        kind = products.schema.field("category_id").type
+        return cls(
+            pa.array(ids, kind),
+            pa.array(sorted(below), pa.string()),
+            pa.array([one for one, name in usual.items() if name in below], kind),
+        )
+
+    def holds(self, batch: pa.RecordBatch) -> Mask:
+        ids, names = (batch.column(name) for name in self.columns)
+        unnamed = pc.and_(names.is_null(), pc.is_in(ids, self.usual))
+        return _mask(pc.or_(pc.is_in(ids, self.ids), pc.or_(pc.is_in(names, self.names), unnamed)))
+
+
+def _asked(found: Callable[[Any, Condition], Mask], cells: Any, condition: Condition) -> Mask:
+    """`!=` is what `=` is not; nothing below knows of it."""
+    if condition.operator is Operator.UNEQUAL:
+        return ~found(cells, replace(condition, operator=Operator.EQUAL))
+    return found(cells, condition)
+
+
+def _in_texts(cells: pa.Array, condition: Condition) -> Mask:
+    number = condition.number
+    if condition.operator is Operator.CONTAINS:
+        texts = cells.cast(pa.string())
+        return _mask(pc.match_substring(texts, condition.value, ignore_case=True))
+    compare = _COMPARE[condition.operator][1]
+    if condition.operator is Operator.EQUAL or number is None:
+        return _mask(compare(cells, condition.value))
+    numeric = pc.match_substring_regex(cells, f"^(?:{_NUMBER})$")
+    numbers = pc.if_else(numeric, cells, None).cast(pa.float64())
+    return _mask(compare(numbers, float(number)))
+
+
+def _in_numbers(cells: pa.Array, condition: Condition) -> Mask:
+    # NumPy compares 64-bit integers with any number of Python's exactly; Arrow would go by floats.
+    numbers = cells.fill_null(0).to_numpy()
+    found: Mask = _COMPARE[condition.operator][0](numbers, condition.number)
+    return found & _mask(cells.is_valid())
+
+
+def _in_lists(cells: pa.Array, condition: Condition) -> Mask:
+    found = np.zeros(len(cells), dtype=np.bool_)
+    inside = _in_texts(pc.list_flatten(cells), condition)
+    found[pc.list_parent_indices(cells).to_numpy()[inside]] = True
+    return found
+
+
+def _in_values(cells: list[Any], condition: Condition) -> Mask:
+    """The same for values of JSON: text, numbers, booleans, None for none."""
+    if condition.operator is Operator.CONTAINS:
+        written = [one if one is None or type(one) is str else json.dumps(one) for one in cells]
+        return _in_texts(pa.array(written, pa.string()), condition)
+    texts = [one if type(one) is str else None for one in cells]
+    found = _in_texts(pa.array(texts, pa.string()), condition)
+    number, compare = condition.number, _COMPARE[condition.operator][0]
+    if number is not None:
+        hits = (type(one) in (int, float) and compare(one, number) for one in cells)
+        found = found | np.fromiter(hits, np.bool_, len(cells))
+    truth = {"true": True, "false": False}.get(condition.value.casefold())
+    if truth is not None and condition.operator is Operator.EQUAL:
+        found = found | np.fromiter((one is truth for one in cells), np.bool_, len(cells))
+    return found
+
+
+def _mask(found: pa.Array) -> Mask:
+    mask: Mask = found.fill_null(False).to_numpy(zero_copy_only=False)
+    return mask
+
+
+def _check_number(condition: Condition) -> None:
+    if condition.number is None:
+        raise StoreError(f"{condition.column} holds numbers, and {condition.value!r} is none")
+
+
+def _objects(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """Each row's metadata; {} for none. Raises StoreError for what is no JSON object."""
+    texts = batch.column(METADATA).fill_null("{}").to_pylist()
+    try:
+        # Parsed as one document, which is several times faster than one by one.
+        rows: list[dict[str, Any]] = json.loads(f"[{','.join(texts)}]")
+    except ValueError:
+        rows = []
+    if len(rows) != len(texts) or set(map(type, rows)) - {dict}:
+        raise StoreError("a product's metadata is no JSON object; run `vitrina embed` again")
+    return rows
+
+
+def _usual_names(products: Products) -> tuple[dict[CategoryId, str], set[str]]:
+    """Each category id with the name that most of its products have, "" for none; and all names."""
+    pairs: Counter[tuple[CategoryId | None, str]] = Counter()
+    for _, batch in products.batches(_Subtree.columns):
+        counted = pa.table(batch).group_by(list(_Subtree.columns)).aggregate([([], "count_all")])
+        for row in counted.to_pylist():
+            pairs[row["category_id"], row["category_name"] or ""] += row["count_all"]
+    usual: dict[CategoryId, str] = {}
+    for (one, name), _ in sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0][1])):
+        if one is not None:
+            # A name, however rare, says more than none.
+            usual[one] = usual.get(one) or name
+    return usual, {name for _, name in pairs if name}
+
+
+def _segments(path: str) -> tuple[str, ...]:
+    parts = (" ".join(part.split()) for part in path.casefold().split(ARROW))
+    return tuple(filter(None, parts))
+
+
+def _nearest(wanted: str, usual: dict[CategoryId, str], names: Iterable[str]) -> list[str]:
+    """Nodes whose path or last segment looks most like what was asked for, and ids."""
+    shown: dict[str, str] = {str(one): str(one) for one in usual}
+    for name in sorted(names):
+        parts = [part.strip() for part in name.split(ARROW)]
+        for depth in range(1, len(parts) + 1):
+            path = ARROW.join(parts[:depth])
+            shown.setdefault(path.casefold(), path)
+            shown.setdefault(parts[depth - 1].casefold(), path)
+    close = get_close_matches(wanted.casefold(), shown, n=2 * _NEAREST, cutoff=0.0)
+    return list(dict.fromkeys(shown[one] for one in close))[:_NEAREST]
+
+
+def _listed(names: set[str]) -> str:
+    more = len(names) - _SHOWN_NAMES
+    listed = ", ".join(sorted(names)[:_SHOWN_NAMES]) or "none"
+    return f"{listed} and {more} more" if more > 0 else listed
