@@ -6,7 +6,8 @@ vectors of its own, and positions are the order in which rows were added.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ faiss: Any = untyped
 SAMPLE_PER_LIST = 32
 SAMPLE_LEAST = 65_536
 SAMPLE_BYTES = 1 << 30
-CODEC_ROWS = 65_536
+CODEC_ROWS = 16_384
 """Rows that codes are learnt from."""
 
 
@@ -69,7 +70,8 @@ class Engine:
         try:
             if isinstance(inner, faiss.IndexIVF):
                 _learn_lists(inner, sample, seed)
-            inner.train(sample[:CODEC_ROWS])
+            with _one_thread():
+                inner.train(sample[:CODEC_ROWS])
         except RuntimeError as err:
             raise ValueError(f"FAISS can't train {factory!r}: {_reason(err)}") from err
         index.is_trained = True
@@ -208,6 +210,8 @@ def _learn_lists(inner: Any, sample: Floats, seed: int) -> None:
     # distances then serves a query in all lists.
     if isinstance(inner, faiss.IndexIVFPQ) and inner.pq.nbits == 4:
         inner.by_residual = False
+        # An order of codes by which none is compared here; finding it takes most of a minute.
+        inner.do_polysemous_training = False
     quantizer = faiss.downcast_index(inner.quantizer)
     if _is_plain(quantizer):
         quantizer.add(centres(sample, inner.nlist, seed))
@@ -221,6 +225,17 @@ def _lists_of(inner: Any) -> Any:
     if not _is_plain(quantizer):
         return None
     return assigner(quantizer.reconstruct_n(0, quantizer.ntotal))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Codes are learnt in hundreds of tiny problems, for which threads cost more than they do."""
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)
 
 
 def _is_plain(quantizer: Any) -> bool:
