@@ -7,7 +7,7 @@ vectors of its own, and positions are the order in which rows were added.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,9 @@ SAMPLE_LEAST = 65_536
 SAMPLE_BYTES = 1 << 30
 CODEC_ROWS = 16_384
 """Rows that codes are learnt from."""
+
+FEW = 8
+"""Queries up to which one thread answers."""
 
 
 class Engine:
@@ -70,6 +73,7 @@ class Engine:
         try:
             if isinstance(inner, faiss.IndexIVF):
                 _learn_lists(inner, sample, seed)
+            # Codes are learnt in hundreds of tiny problems.
             with _one_thread():
                 inner.train(sample[:CODEC_ROWS])
         except RuntimeError as err:
@@ -127,11 +131,12 @@ class Engine:
         if live is not None:
             bits = np.packbits(live, bitorder="little")
             selector = faiss.IDSelectorBitmap(bits)
-        _, found = self._index.search(
-            np.ascontiguousarray(queries, dtype=np.float32),
-            candidates,
-            params=self._parameters(effort, selector),
-        )
+        parameters = self._parameters(effort, selector)
+        # A few queries are answered sooner than threads agree on who does what.
+        with _one_thread() if len(queries) <= FEW else nullcontext():
+            _, found = self._index.search(
+                np.ascontiguousarray(queries, dtype=np.float32), candidates, params=parameters
+            )
         positions: npt.NDArray[np.int64] = found
         return positions
 
@@ -229,7 +234,7 @@ def _lists_of(inner: Any) -> Any:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Codes are learnt in hundreds of tiny problems, for which threads cost more than they do."""
+    """For what is so small that threads cost more than they do."""
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:

@@ -29,7 +29,7 @@ from vitrina.types import Codes, Floats, Mask, Vectors
 RECALL_AT = 10
 KEPT = 32
 """True neighbours that are kept of each query, so that ten are left when some have gone."""
-QUERIES = 1000
+QUERIES = 2000
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,20 @@ class Effort:
 
 
 @dataclass(frozen=True, eq=False)
+class _Scope:
+    """The rows that a search may find. count: all of them; base: those in the base. mask: (base
+    rows,) bool, None if it may find all. breadth: lists or nodes to look at. delta: positions
+    behind the base. few: all positions, where they are few enough to be searched exactly."""
+
+    count: int
+    base: int
+    mask: Mask | None
+    breadth: int
+    delta: Codes
+    few: Codes | None
+
+
+@dataclass(frozen=True, eq=False)
 class VectorIndex:
     """An index that can be searched.
 
@@ -217,40 +231,38 @@ class VectorIndex:
         barred = barred or Barred()
         if own is not None and (own >= 0).any():
             barred = Barred([*barred.rows, self._numbers], [*barred.queries, own])
-        live = ~self.dead if allowed is None else ~self.dead & allowed
+        scope = self._everything if allowed is None else self._scope(~self.dead & allowed, True)
         positions = np.full((len(queries), k), -1, dtype=np.int64)
         scores = np.zeros((len(queries), k), dtype=np.float32)
         # Rows of zeros are at one distance from everything, which says nothing.
-        asked = np.flatnonzero(queries.any(axis=1)) if live.any() else np.empty(0, dtype=np.int64)
+        asked = np.flatnonzero(queries.any(axis=1)) if scope.count else np.empty(0, dtype=np.int64)
         for start in range(0, len(asked), BLOCK_QUERIES):
             block = asked[start : start + BLOCK_QUERIES]
             vectors = np.ascontiguousarray(queries[block], dtype=np.float32)
-            found = self._nearest(vectors, k, live, allowed is not None, barred.of(block))
+            found = self._nearest(vectors, k, scope, barred.of(block))
             positions[block], scores[block] = found
         return Found(positions, scores, self.product_ids)
 
     def _nearest(
-        self, queries: Vectors, k: int, live: Mask, filtered: bool, barred: Barred
+        self, queries: Vectors, k: int, scope: _Scope, barred: Barred
     ) -> tuple[npt.NDArray[np.int64], Floats]:
-        base = len(self.engine)
-        there = int(live.sum())
-        if filtered and there <= FEW:
-            at = np.flatnonzero(live)
-            return exact_search(self.rows, self.weights, queries, at, k, barred)
-        in_base = live[:base]
-        share = float(in_base.mean()) if base else 0.0
-        found = np.full((len(queries), k), -1, dtype=np.int64), np.zeros((len(queries), k), "f4")
-        if share > 0:
-            # Where rows are left out, the nearest of the others lie farther off.
-            breadth = int(np.ceil(self.effort.breadth / share)) if filtered else self.effort.breadth
-            mask = None if in_base.all() else in_base
+        if scope.few is not None:
+            return exact_search(self.rows, self.weights, queries, scope.few, k, barred)
+        found = np.full((len(queries), k), -1), np.zeros((len(queries), k), dtype=np.float32)
+        if scope.base:
             width = max(self.effort.candidates, k + 1 + SLACK)
-            found = self._in_base(queries, k, width, breadth, mask, barred)
-        if not live[base:].any():
+            found = self._in_base(queries, k, width, scope.breadth, scope, barred)
+        if not len(scope.delta):
             return found
-        at = base + np.flatnonzero(live[base:])
+        base = len(self.engine)
         more = exact_search(
-            self.rows, self.weights, queries, at, k, barred, read=lambda at: self._delta[at - base]
+            self.rows,
+            self.weights,
+            queries,
+            scope.delta,
+            k,
+            barred,
+            read=lambda at: self._delta[at - base],
         )
         scores = np.hstack([found[1], more[1]])
         places = np.hstack([found[0], more[0]])
@@ -262,7 +274,7 @@ class VectorIndex:
         k: int,
         width: int,
         breadth: int,
-        live: Mask | None,
+        scope: _Scope,
         barred: Barred,
     ) -> tuple[npt.NDArray[np.int64], Floats]:
         """The k nearest in the base, out of `width` candidates or of more where needed."""
@@ -273,16 +285,15 @@ class VectorIndex:
             for start in range(0, len(queries), step):
                 part = np.arange(start, min(start + step, len(queries)))
                 ours = barred.of(part)
-                parts.append(self._in_base(queries[part], k, width, breadth, live, ours))
+                parts.append(self._in_base(queries[part], k, width, breadth, scope, ours))
             return np.vstack([part[0] for part in parts]), np.vstack([part[1] for part in parts])
-        candidates = self.engine.search(queries, width, breadth, live)
+        candidates = self.engine.search(queries, width, breadth, scope.mask)
         candidates[barred.candidates(candidates)] = -1
         scores = score_pairs(self.rows, self.weights, queries, candidates)
         best, values = ranked(candidates, scores, k)
         if width == len(self.engine) and breadth >= self.engine.most_effort:
             return best, values
-        there = len(self.engine) if live is None else int(live.sum())
-        again = best[:, min(k, there) - 1] < 0
+        again = best[:, min(k, scope.base) - 1] < 0
         if self.engine.kind is IndexKind.FLAT:
             # What was left out is no nearer than the farthest candidate; if that ties with the
             # k-th, the rest of the tie may belong before it.
@@ -291,9 +302,25 @@ class VectorIndex:
         who = np.flatnonzero(again)
         if len(who):
             wider = min(4 * breadth, self.engine.most_effort)
-            more = self._in_base(queries[who], k, 8 * width, wider, live, barred.of(who))
+            more = self._in_base(queries[who], k, 8 * width, wider, scope, barred.of(who))
             best[who], values[who] = more
         return best, values
+
+    @cached_property
+    def _everything(self) -> _Scope:
+        return self._scope(~self.dead, False)
+
+    def _scope(self, live: Mask, filtered: bool) -> _Scope:
+        base = len(self.engine)
+        there, in_base = int(live.sum()), live[:base]
+        few = np.flatnonzero(live) if filtered and there <= FEW else None
+        count = int(in_base.sum())
+        breadth = self.effort.breadth
+        if filtered and count:
+            # Where rows are left out, the nearest of the others lie farther off.
+            breadth = int(np.ceil(breadth * base / count))
+        delta = base + np.flatnonzero(live[base:])
+        return _Scope(there, count, None if count == base else in_base, breadth, delta, few)
 
     @cached_property
     def _numbers(self) -> Codes:

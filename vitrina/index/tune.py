@@ -13,6 +13,7 @@ from vitrina.types import Floats, IndexKind
 
 WIDTHS = (16, 20, 24, 32, 40, 50, 64, 80, 100, 128, 160, 200, 256, 320, 400, 512, 768, 1024)
 """Numbers of candidates to choose from."""
+MARGIN = 2.0
 BATCH = 1000
 """Queries that are timed at once."""
 
@@ -22,7 +23,7 @@ def tune(index: VectorIndex, probe: Probe, goal: float) -> Effort:
 
     The breadth is doubled until the goal is within reach of some number of candidates, then
     bisected. A broader search needs fewer candidates, so the least breadth and somewhat more are
-    timed against each other. The goal is raised by one standard error, since what is just
+    timed against each other. The goal is raised by `MARGIN` standard errors, since what is just
     reached on these queries would be missed on every second set of others. Where nothing reaches
     it, the most effort is what comes closest.
     """
@@ -35,7 +36,7 @@ def tune(index: VectorIndex, probe: Probe, goal: float) -> Effort:
         shares = ours.prefixes(_candidates(index, ours, breadth))
         for width in WIDTHS:
             own = shares[:, min(width, shares.shape[1]) - 1]
-            if own.mean() >= min(1.0, goal + own.std() / np.sqrt(len(own))):
+            if own.mean() >= min(1.0, goal + MARGIN * own.std() / np.sqrt(len(own))):
                 return Effort(breadth, width)
         return None
 
