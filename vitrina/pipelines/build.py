@@ -14,7 +14,7 @@ from vitrina.index.choose import plans
 from vitrina.index.entries import Change, Entries, compare
 from vitrina.index.folder import INDEX_FILE, ROWS_FILE, Folder, write_parts
 from vitrina.index.fuse import read_fused
-from vitrina.index.probe import Probe
+from vitrina.index.probe import Probe, Recall
 from vitrina.index.score import rows_known
 from vitrina.index.search import Effort, VectorIndex
 from vitrina.index.tune import measure, speed, tune
@@ -192,9 +192,9 @@ class _Job:
             judged = self._judge(index, probe, old.goal)
             if judged is None:
                 return False
-            index = judged
-            card["recall"] = measure(index, probe).to_json()
-            card["queries_per_second"] = round(speed(index, probe.half(tuning=False)))
+            index, recall = judged
+            card["recall"] = recall.to_json()
+            card["queries_per_second"] = round(speed(index, probe.half(tuning=False), rounds=1))
         card["parameters"] = index.effort.to_json(index.engine.kind)
         kind = "folded" if folded else "added" if len(more) or len(change.gone) else "checked"
         card["update"] = self._told(kind, change, len(more))
@@ -218,14 +218,17 @@ class _Job:
         suited = plans(live, old.card["dim"], memory=goal.memory, recall=goal.recall)
         return IndexKind(old.card["kind"]) in {plan.kind for plan in suited}
 
-    def _judge(self, index: VectorIndex, probe: Probe, goal: Goal) -> VectorIndex | None:
+    def _judge(
+        self, index: VectorIndex, probe: Probe, goal: Goal
+    ) -> tuple[VectorIndex, Recall] | None:
         """The index with as much effort as its recall needs by now; None if none is enough."""
         if len(probe.half(tuning=False)) < min(FEWEST_QUERIES, len(probe) // 4):
             return None
-        if measure(index, probe).value >= goal.recall:
-            return index
-        index = index.with_effort(tune(index, probe, goal.recall))
-        return index if measure(index, probe).high >= goal.recall else None
+        recall = measure(index, probe)
+        if recall.value < goal.recall:
+            index = index.with_effort(tune(index, probe, goal.recall))
+            recall = measure(index, probe)
+        return (index, recall) if recall.high >= goal.recall else None
 
     def _moved(self, old: _Old) -> bool:
         """Whether shards that rows lie in were rewritten since."""

@@ -126,6 +126,7 @@ class Products:
         self._names = [entry.path for entry in manifest.products]
         self._rows = sum(entry.rows for entry in manifest.products)
         self._group: tuple[tuple[str, int], pa.Table] | None = None
+        self._hashes: dict[Modality, npt.NDArray[np.void]] = {}
 
     def __len__(self) -> int:
         return self._rows
@@ -169,7 +170,9 @@ class Products:
 
     def hashes(self, modality: Modality) -> npt.NDArray[np.void]:
         """(n,) `V16` content hashes of one modality, zero where there is nothing to embed."""
-        return hashes_to_array(self.column(HASH_COLUMNS[modality]))
+        if modality not in self._hashes:
+            self._hashes[modality] = hashes_to_array(self.column(HASH_COLUMNS[modality]))
+        return self._hashes[modality]
 
     def stamps(self) -> npt.NDArray[np.void]:
         """(n,) `V16` hashes of what the photos' files look like, zero where that is unknown."""
