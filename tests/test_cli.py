@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -146,6 +147,104 @@ def test_neighbours_by_product_text_and_image(shelf, tmp_path, capsys):
     by_image = json.loads(capsys.readouterr().out)
     pair = {copy["product_id"], copy["duplicate_of"]}
     assert {one["product_id"] for one in by_image} == pair
+
+
+def test_neighbours_of_one_product_are_filtered(shelf, capsys):
+    _, sample, store = shelf
+    product = pq.read_table(sample.train).to_pylist()[0]
+    asked = ["neighbours", store, "--product", product["product_id"], "--json", "-k", 1000]
+    assert run(*asked, "--category", product["category_id"]) == 0
+    same = json.loads(capsys.readouterr().out)
+    assert {one["category_id"] for one in same} == {product["category_id"]}
+    assert run(*asked, "--where", "rating>=4", "--where", "sale=true", "--other-shops") == 0
+    found = {one["product_id"] for one in json.loads(capsys.readouterr().out)}
+    expected = {
+        row["product_id"]
+        for row in pq.read_table(sample.train).to_pylist()
+        if row["rating"] >= 4 and row["sale"] and row["shop_title"] != product["shop_title"]
+    }
+    assert found == expected != set()
+    assert run(*asked, "--where", "rating") == 1
+    assert "is no condition" in error_line(capsys)
+
+
+def test_neighbours_of_many(shelf, tmp_path, capsys):
+    _, sample, store = shelf
+    ids = pq.read_table(sample.train).column("product_id").to_pylist()[:20]
+    pq.write_table(pa.table({"product_id": [*ids, 1]}), tmp_path / "ids.parquet")
+    out = tmp_path / "near.parquet"
+    asked = ["neighbours", store, "--queries", tmp_path / "ids.parquet", "--out", out, "-k", 4]
+    assert run(*asked, "--no-duplicates", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["queries"], report["found"], report["missing"]) == (21, 20, 1)
+    rows = pq.read_table(out).to_pylist()
+    assert [row["query"] for row in rows] == [one for one in ids for _ in range(4)]
+    assert [row["rank"] for row in rows] == [1, 2, 3, 4] * 20
+    (error,) = pq.read_table(tmp_path / "near.errors.parquet").to_pylist()
+    assert (error["product_id"], error["row"]) == ("1", 21)
+
+    assert run("neighbours", store, "--queries", sample.test, "--out", out, "-k", 2) == 0
+    asked = pq.read_table(sample.test).column("product_id").to_pylist()
+    rows = pq.read_table(out).to_pylist()
+    assert [row["query"] for row in rows] == [one for one in asked for _ in range(2)]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith(f"done: {2 * len(asked)} neighbours of {len(asked)} of ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--product", "1", "--text", "a"],
+        ["--product", "1", "--queries", "a.parquet", "--out", "b.parquet"],
+        ["--text", "a", "--queries", "a.parquet", "--out", "b.parquet"],
+        ["--queries", "a.parquet"],
+        ["--product", "1", "--out", "b.parquet"],
+        ["--product", "1", "--images", "photos"],
+        ["--text", "a", "--no-duplicates"],
+        ["--image", "a.jpg", "--other-shops"],
+        ["--product", "1", "-k", "0"],
+    ],
+)
+def test_questions_that_make_no_sense_exit_with_2(shelf, capsys, arguments):
+    assert run("neighbours", shelf[2], *arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Error: Invalid value" in captured.err
+
+
+def test_an_index_behind_its_store_is_told_once_as_plain_text(shelf, own_store):
+    _, sample, _ = shelf
+    assert run("embed", sample.test, "--store", own_store) == 0
+    # Not in this process: pytest listens to all logging.
+    command = [sys.executable, "-m", "vitrina.cli", "neighbours", own_store, "--text", "чай"]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    assert done.stderr == (
+        f"the index is behind its store ({sample.test_products} added since it was brought up to "
+        "date); run `vitrina index`\n"
+    )
+    assert len(json.loads(done.stdout)) == 10
+
+
+def test_index_evaluates_its_vote_and_keeps_the_rule(shelf, own_store, tmp_path, capsys):
+    _, sample, _ = shelf
+    assert run("index", own_store, "--evaluate", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert set(report) == {"index", "evaluation"}
+    rule = report["evaluation"]["rule"]
+    assert report["index"]["vote"]["rule"] == rule
+    assert report["index"]["vote"]["weighted_f1"] == report["evaluation"]["metrics"]["weighted_f1"]
+    assert run("index", own_store, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == report["index"]
+    assert run("info", own_store, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["indexes"] == [report["index"]]
+    assert run("index", own_store, "--evaluate") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("done: fused index of ")
+    assert any(line.startswith("default: similarity, 10 nearest ") for line in lines)
+    out = tmp_path / "predictions.parquet"
+    assert run("classify", sample.test, "--store", own_store, "--out", out) == 0
+    assert run("verify", own_store) == 0
 
 
 def test_info_tells_what_is_there(shelf, capsys):

@@ -12,19 +12,22 @@ from vitrina.errors import TrainingError
 from vitrina.index.vote import DEFAULT_RULE, PRIORS, VoteRule, rules_to_try, vote
 from vitrina.pipelines import evaluate as module
 from vitrina.pipelines.evaluate import (
-    CategoryScore,
-    CurvePoint,
-    SizeBucket,
     choose_rule,
     coverage_curve,
     evaluate_votes,
-    format_evaluation,
+    measure_rule,
     split_halves,
+)
+from vitrina.pipelines.evaluation_text import (
+    CategoryScore,
+    CurvePoint,
+    SizeBucket,
+    format_evaluation,
 )
 from vitrina.types import VoteKind
 
-UNIFORM_OF_1 = VoteRule(VoteKind.UNIFORM, k=1)
 UNIFORM_OF_3 = VoteRule(VoteKind.UNIFORM, k=3)
+UNIFORM_OF_5 = VoteRule(VoteKind.UNIFORM, k=5)
 
 
 def graph(rows):
@@ -56,6 +59,7 @@ def of_both(make):
 
 FIRST_ALONE = of_both(lambda t, w: [(t, [t, w, w, w, w])])
 MAJORITY = of_both(lambda t, w: [(t, [w, t, t])])
+MAJORITY_OF_5 = of_both(lambda t, w: [(t, [w, w, t, t, t])])
 BY_SIMILARITY = of_both(
     lambda t, w: [(t, [w, t, t], [0.5, 0.5, 0.5]), (t, [t, w, w], [0.9, 0.3, 0.3])]
 )
@@ -68,9 +72,11 @@ RIGHT_ANYHOW = of_both(lambda t, w: [(t, [t, t, t, t, w])])
 @pytest.mark.parametrize(
     ("rows", "rule"),
     [
-        pytest.param(RIGHT_ANYHOW, UNIFORM_OF_1, id="the simplest of equals"),
-        pytest.param(FIRST_ALONE, UNIFORM_OF_1, id="one voter"),
+        pytest.param(RIGHT_ANYHOW, UNIFORM_OF_3, id="the simplest of equals"),
+        # One voter would be right, but can't say how sure it is: all that is tried is wrong.
+        pytest.param(FIRST_ALONE, UNIFORM_OF_3, id="never one voter"),
         pytest.param(MAJORITY, UNIFORM_OF_3, id="a majority"),
+        pytest.param(MAJORITY_OF_5, UNIFORM_OF_5, id="a larger majority"),
         pytest.param(BY_SIMILARITY, VoteRule(k=3), id="similarity"),
         pytest.param(BY_SOFTMAX, VoteRule(VoteKind.SOFTMAX, 3, 0.1), id="the warmest softmax"),
     ],
@@ -91,7 +97,7 @@ def test_the_rule_that_is_right_is_chosen(rows, rule):
 )
 def test_a_prior_is_chosen_where_it_saves_a_small_category(large, prior):
     rows = [(0, [0, 0, 0])] * large + [(1, [0, 1, 0])] * 4
-    rule = UNIFORM_OF_1 if prior is None else VoteRule(VoteKind.UNIFORM, 3, prior=prior)
+    rule = VoteRule(VoteKind.UNIFORM, 3, prior=prior or 0.0)
     assert choose_rule(*graph(rows), 2, seed=0) == rule
 
 
@@ -101,18 +107,18 @@ def test_the_prior_counts_rows_of_the_index_not_of_the_half():
     assert rule == VoteRule(VoteKind.UNIFORM, 3, prior=0.25)
 
 
-@pytest.mark.parametrize(("odd", "rule"), [(2, UNIFORM_OF_1), (40, UNIFORM_OF_3)])
+@pytest.mark.parametrize(("odd", "rule"), [(2, UNIFORM_OF_3), (40, UNIFORM_OF_5)])
 def test_a_rule_within_the_margin_of_the_best_is_as_good(odd, rule):
-    # Each odd row costs a single voter about 1 / 10,000 of weighted F1.
-    rows = [(at % 2, [at % 2] * 3) for at in range(10_000 - odd)]
-    rows += [(at % 2, [1 - at % 2, at % 2, at % 2]) for at in range(odd)]
+    # Each odd row costs three voters about 1 / 10,000 of weighted F1.
+    rows = [(at % 2, [at % 2] * 5) for at in range(10_000 - odd)]
+    rows += [(at % 2, [1 - at % 2] * 2 + [at % 2] * 3) for at in range(odd)]
     assert choose_rule(*graph(rows), 2, seed=0) == rule
 
 
 @pytest.mark.parametrize(
     ("choosing", "reported", "rule", "accuracy", "default_accuracy"),
     [
-        (FIRST_ALONE, of_both(lambda t, w: [(t, [w, t, t, t, t])]), UNIFORM_OF_1, 0.0, 1.0),
+        (of_both(lambda t, w: [(t, [t, t, w, w, w])]), MAJORITY_OF_5, UNIFORM_OF_3, 0.0, 1.0),
         (of_both(lambda t, w: [(t, [w, t, t, w, w])]), FIRST_ALONE, UNIFORM_OF_3, 0.0, 0.0),
     ],
 )
@@ -387,6 +393,18 @@ def test_arrays_that_do_not_fit_are_refused(change, message):
     }
     with pytest.raises(ValueError, match=message):
         evaluate_votes(**{**given, **change})
+
+
+def test_another_rule_is_measured_on_the_reported_half():
+    arrays = halves(MAJORITY * 2, BY_SIMILARITY, seed=5)
+    result = evaluated(arrays, 2, seed=5)
+    assert result.rule == UNIFORM_OF_3
+    assert measure_rule(UNIFORM_OF_3, *arrays, 2, seed=5) == result.metrics
+    assert measure_rule(DEFAULT_RULE, *arrays, 2, seed=5) == result.default_metrics
+    # Of each pair of rows a majority is right once, and similarity twice.
+    assert (result.metrics.accuracy, result.default_metrics.accuracy) == (0.5, 1.0)
+    first = measure_rule(VoteRule(VoteKind.UNIFORM, 1), *arrays, 2, seed=5)
+    assert (first.accuracy, first.rows) == (0.5, len(BY_SIMILARITY))
 
 
 def test_default_rule_is_measured_beside_it():

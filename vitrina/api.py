@@ -6,6 +6,8 @@ embedding without a neural model never pays for torch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -22,10 +24,13 @@ if TYPE_CHECKING:
 
     from vitrina.pipelines.classify import ClassifyReport
     from vitrina.pipelines.embed import EmbedReport
+    from vitrina.pipelines.leave_out import IndexEvaluation
     from vitrina.pipelines.neighbours import Index
+    from vitrina.pipelines.queries import QueriesReport
     from vitrina.pipelines.train import TrainReport
     from vitrina.store.compact import CompactReport
     from vitrina.store.verify import VerifyReport
+    from vitrina.types import CategoryId
 
 __all__ = [
     "Catalogue",
@@ -36,6 +41,8 @@ __all__ = [
     "compact",
     "describe",
     "embed",
+    "evaluate_index",
+    "neighbours_to",
     "open_batch",
     "open_index",
     "train",
@@ -161,6 +168,80 @@ def open_index(store: Store, features: str | None = None) -> Index:
     from vitrina.pipelines.neighbours import Index
 
     return Index.open(store, _member(Features, features))
+
+
+def evaluate_index(
+    store: Store, features: str | None = None, *, seed: int = 0, quiet: bool = True
+) -> IndexEvaluation:
+    """Measure the vote of an index's neighbours, leave-one-out, and keep the rule that is best.
+
+    Every labelled product asks its 50 nearest others, duplicates (same title or photo) left out;
+    of more than 200,000, a sample. `classify` votes by the rule from then on.
+
+    Args:
+        store: with the index.
+        features: "text", "image" or "fused"; None for the fused index, or the only one there is.
+        seed: decides on which half of the products the rule is chosen; the other is reported.
+        quiet: print no progress.
+
+    Raises StoreError if there is no index, TrainingError where too few products have a category.
+    """
+    from vitrina.pipelines.leave_out import evaluate_index as run
+
+    return run(store, _member(Features, features), seed=seed, quiet=quiet)
+
+
+def neighbours_to(
+    store: Store,
+    queries: str | Path,
+    out: str | Path,
+    *,
+    features: str | None = None,
+    k: int = 10,
+    category: CategoryId | None = None,
+    where: Sequence[str] = (),
+    no_duplicates: bool = False,
+    other_shops: bool = False,
+    images: str | Path | None = None,
+    quiet: bool = True,
+) -> QueriesReport:
+    """Find the neighbours of many products, into a Parquet file.
+
+    It has a row for each neighbour: `query`, `rank` from 1, `product_id`, `score`, `category_id`
+    and `category_name`, in the queries' order. What can't be searched for is in a file beside it.
+
+    Args:
+        store: with the index.
+        queries: a Parquet file with the one column `product_id` asks about products of the
+            store; any other file is a batch of new products, in the catalogue's form.
+        out: the file to write.
+        features: "text", "image" or "fused"; None for the fused index, or the only one there is.
+        k: how many neighbours of each.
+        category, where, no_duplicates, other_shops: as in `Index.search`.
+        images: where the photos of new products are; None for what the store remembers.
+        quiet: print no progress.
+
+    Raises CatalogueError, ImageSourceError, StoreError.
+    """
+    from vitrina.pipelines.neighbours import Only
+    from vitrina.pipelines.queries import (
+        QueryOptions,
+        asks_by_id,
+        neighbours_of_batch,
+        neighbours_of_ids,
+    )
+    from vitrina.store.where import Condition
+
+    options = QueryOptions(
+        features=_member(Features, features),
+        k=k,
+        only=Only(category, tuple(map(Condition.parse, where)), no_duplicates, other_shops),
+        quiet=quiet,
+    )
+    if asks_by_id(Path(queries)):
+        return neighbours_of_ids(store, Path(queries), Path(out), options)
+    with closing(open_batch(queries, store, images=images)) as batch:
+        return neighbours_of_batch(store, batch, Path(out), options)
 
 
 def train(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,14 +36,18 @@ def index(
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Build anew though an update would do.")
     ] = False,
+    evaluate: Annotated[
+        bool, typer.Option("--evaluate", help="Measure the neighbours' vote, keep the best rule.")
+    ] = False,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Build the FAISS index or bring it up to date, and measure its recall."""
     from vitrina import api
 
+    opened = open_store(store, store_option)
     card = api.build_index(
-        open_store(store, store_option),
+        opened,
         features,
         recall=recall,
         memory=None if memory is None else size_of(memory),
@@ -60,12 +64,18 @@ def index(
     ]
     if found["high"] < card["goal"]["recall"]:
         lines.append(f"this falls short of {card['goal']['recall']}: nothing tried reached it")
+    value: dict[str, Any] = card
+    if evaluate:
+        evaluation = api.evaluate_index(opened, card["features"], seed=seed, quiet=as_json)
+        lines += ["", *evaluation.lines(), ""]
+        card = api.open_index(opened, card["features"]).card
+        value = {"index": card, "evaluation": evaluation.to_json()}
     lines.append(
         f"done: {card['features']} index of {card['rows']} vectors of {card['dim']}, "
         f"{update['kind']} in {update['seconds']:.1f} s ({update['added']} added, "
         f"{update['changed']} changed, {update['removed']} removed)"
     )
-    show(as_json, card, *lines)
+    show(as_json, value, *lines)
 
 
 def _shown(parameters: dict[str, int]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,7 +28,7 @@ def classify(
     ] = None,
     format: Annotated[str, typer.Option(help="full or submission.")] = "full",
     top_k: Annotated[int, typer.Option(min=1, help="Categories to list for each product.")] = 5,
-    neighbours: Annotated[int, typer.Option(min=1, help="Neighbours to list, and to vote.")] = 10,
+    neighbours: Annotated[int, typer.Option(min=1, help="Neighbours to list.")] = 10,
     as_json: AsJson = False,
 ) -> None:
     """Predict the categories of a new batch, with reasons."""
@@ -68,18 +68,57 @@ def neighbours(
     product: Annotated[str | None, typer.Option(help="A product's id.")] = None,
     text: Annotated[str | None, typer.Option(help="Any text.")] = None,
     image: Annotated[Path | None, typer.Option(help="An image file.")] = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option(help="Many: Parquet with product_id alone, or a batch of new products."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The Parquet file to write, with --queries.")
+    ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 10,
+    category: Annotated[
+        str | None, typer.Option(help="Only of this category id, or below this category path.")
+    ] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(help="Only such as 'price<=1000'; may be repeated.")
+    ] = None,
+    no_duplicates: Annotated[
+        bool, typer.Option("--no-duplicates", help="None with the product's title or photo.")
+    ] = False,
+    other_shops: Annotated[
+        bool, typer.Option("--other-shops", help="None of the product's own shop.")
+    ] = False,
     features: FeaturesOption = None,
+    images: ImagesOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find the nearest products of a product, a text or an image."""
+    """Find the nearest products of a product, a text, an image, or of many products."""
     from vitrina import api
 
-    if (product is None) == (text is None and image is None):
-        raise typer.BadParameter("give either --product, or --text and --image or one of them")
-    found = api.open_index(open_store(store, store_option), features).search(
-        product=product, text=text, image=image, k=k
-    )
+    asked = [product is not None, text is not None or image is not None, queries is not None]
+    if sum(asked) != 1:
+        raise typer.BadParameter("give one of --product, --text and/or --image, and --queries")
+    if (queries is None) != (out is None):
+        raise typer.BadParameter("--queries and --out go together")
+    if queries is None and images is not None:
+        raise typer.BadParameter("--images serves --queries; one image goes with --image")
+    if asked[1] and (no_duplicates or other_shops):
+        raise typer.BadParameter("--no-duplicates and --other-shops need a product to compare with")
+    opened = open_store(store, store_option)
+    only: dict[str, Any] = {
+        "k": k,
+        "category": category,
+        "where": where or (),
+        "no_duplicates": no_duplicates,
+        "other_shops": other_shops,
+    }
+    if queries is not None and out is not None:
+        report = api.neighbours_to(
+            opened, queries, out, features=features, images=images, quiet=as_json, **only
+        )
+        show(as_json, report.to_json(), *report.lines())
+        return
+    found = api.open_index(opened, features).search(product=product, text=text, image=image, **only)
     lines = [
         f"{near.score:.3f}  {near.product_id}  {near.title}  [{near.category_name or '-'}]"
         for near in found

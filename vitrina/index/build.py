@@ -152,7 +152,8 @@ def _try(
     index = VectorIndex(engine, rows, entries.ids, dead, tuple(weights), Effort(1, 1), {}, "memory")
     seconds = time.perf_counter() - started
     index = index.with_effort(tune(index, probe, goal.recall))
-    recall, rate = measure(index, probe), speed(index, probe.half(tuning=False))
+    recall, _ = measure(index, probe)
+    rate = speed(index, probe.half(tuning=False))
     everything = replace(index, dead=np.zeros(len(rows), dtype=bool))
     return Built(everything, entries, probe, recall, rate, seconds)
 

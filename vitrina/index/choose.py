@@ -54,12 +54,11 @@ def plans(
     if flat.bytes <= memory and (rows * dim <= FLAT_NUMBERS or recall >= 1):
         return (flat,)
     lists = 2 ** round(math.log2(4 * math.sqrt(rows)))
-    found = []
-    if dim <= NARROW:
-        found.append(Plan(IndexKind.IVF_FLAT, f"IVF{lists},SQfp16", rows * (2 * dim + 8)))
-    else:
-        quantised = _quantised(rows, dim, lists, memory)
-        found += [quantised] if quantised else []
+    found = [
+        Plan(IndexKind.IVF_FLAT, f"IVF{lists},SQfp16", rows * (2 * dim + 8))
+        if dim <= NARROW
+        else _quantised(rows, dim, lists, memory)
+    ]
     if rows <= GRAPH_ROWS:
         size = min(GRAPH_DIM, dim)
         reduced = f"PCA{size}," if size < dim else ""
@@ -67,31 +66,29 @@ def plans(
         found.append(
             Plan(IndexKind.HNSW, f"{reduced}HNSW{LINKS},SQ8", rows * (size + 8 * LINKS + 16))
         )
-    found = [plan for plan in found if plan.bytes <= memory]
-    if not found:
-        least = _quantised(rows, dim, lists, 2**62, fewest=True)
-        need = f"at least {least.bytes / 1e6:.0f} MB" if least else f"{flat.bytes / 1e6:.0f} MB"
+    fit = tuple(plan for plan in found if plan.bytes <= memory)
+    if not fit:
+        exact = [flat] if rows * dim <= FLAT_NUMBERS or recall >= 1 else []
+        least = math.ceil(min(plan.bytes for plan in found + exact) / 1e6)
         raise StoreError(
-            f"no index of {rows} vectors of {dim} fits into {memory / 1e6:.0f} MB; give it {need} "
-            "with --memory"
+            f"no index of {rows} vectors of {dim} fits into {memory / 1e6:.0f} MB; give it at "
+            f"least {least} MB with --memory"
         )
-    return tuple(found)
+    return fit
 
 
-def _quantised(
-    rows: int, dim: int, lists: int, memory: int, *, fewest: bool = False
-) -> Plan | None:
-    """IVF-PQ with the longest codes that fit: 4 bits for every 2, 4 or 8 dimensions."""
+def _quantised(rows: int, dim: int, lists: int, memory: int) -> Plan:
+    """IVF-PQ with the longest codes that fit, or else the shortest: 4 bits for every 2, 4 or 8
+    dimensions."""
     size = min(dim, CODE_DIM) // 16 * 16
-    sizes = (2, 4, 8)
-    for width in reversed(sizes) if fewest else sizes:
+    for width in (2, 4, 8):
         parts = size // width
         # FAISS pads codes to two parts, keeps an id of 8 bytes, and blocks of 32 rows per list.
         cost = (rows + 16 * lists) * (parts // 2) + 8 * rows + 4 * size * (lists + dim)
+        plan = Plan(IndexKind.IVF_PQ, f"OPQ{parts}_{size},IVF{lists},PQ{parts}x4fs", cost)
         if cost <= memory:
-            factory = f"OPQ{parts}_{size},IVF{lists},PQ{parts}x4fs"
-            return Plan(IndexKind.IVF_PQ, factory, cost)
-    return None
+            break
+    return plan
 
 
 def kind_of(factory: str) -> IndexKind:

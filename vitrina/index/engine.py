@@ -6,6 +6,7 @@ vectors of its own, and positions are the order in which rows were added.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -62,15 +63,15 @@ class Engine:
         if flat:
             return engine
         steps, inner = _chain(index)
-        for step in steps:
-            if isinstance(step, faiss.OPQMatrix):
-                turned = rotation(sample, step.d_out, step.M)
-                faiss.copy_array_to_vector(np.ascontiguousarray(turned.T).ravel(), step.A)
-                step.is_trained = True
-            else:
-                step.train(sample)
-            sample = step.apply(sample)
         try:
+            for step in steps:
+                if isinstance(step, faiss.OPQMatrix):
+                    turned = rotation(sample, step.d_out, step.M)
+                    faiss.copy_array_to_vector(np.ascontiguousarray(turned.T).ravel(), step.A)
+                    step.is_trained = True
+                else:
+                    step.train(sample)
+                sample = step.apply(sample)
             if isinstance(inner, faiss.IndexIVF):
                 _learn_lists(inner, sample, seed)
             # Codes are learnt in hundreds of tiny problems.
@@ -211,12 +212,13 @@ def _chain(index: Any) -> tuple[list[Any], Any]:
 
 
 def _learn_lists(inner: Any, sample: Floats, seed: int) -> None:
-    # Codes of the vectors themselves, not of what is left beyond a list's centre: one table of
-    # distances then serves a query in all lists.
-    if isinstance(inner, faiss.IndexIVFPQ) and inner.pq.nbits == 4:
-        inner.by_residual = False
+    if isinstance(inner, faiss.IndexIVFPQ):
         # An order of codes by which none is compared here; finding it takes most of a minute.
         inner.do_polysemous_training = False
+        if inner.pq.nbits == 4:
+            # Codes of the vectors themselves, not of what is left beyond a list's centre: one
+            # table of distances then serves a query in all lists.
+            inner.by_residual = False
     quantizer = faiss.downcast_index(inner.quantizer)
     if _is_plain(quantizer):
         quantizer.add(centres(sample, inner.nlist, seed))
@@ -252,4 +254,4 @@ def _is_plain(quantizer: Any) -> bool:
 
 def _reason(err: RuntimeError) -> str:
     """FAISS's message without the place in its source."""
-    return str(err).rpartition("Error: ")[2].strip() or str(err)
+    return re.sub(r"^Error in .* at \S+:\d+: (Error: )?", "", str(err)).strip()

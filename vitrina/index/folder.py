@@ -59,7 +59,8 @@ class Folder:
                 [card["fingerprints"][name] for name in card["modalities"]],
                 [card["shards"][name] for name in card["modalities"]],
                 Effort.from_json(card["parameters"]),
-                (card["factory"], card["dim"], card["base"], card["state"], card["goal"]),
+                (card["factory"], card["kind"], card["dim"], card["state"], card["goal"]),
+                (card["base"], card["rows"], card["trained_rows"]),
             )
         except (KeyError, TypeError, ValueError) as err:
             raise StoreError(f"{self.where}/{CARD_FILE} lacks or misstates {err}; {AGAIN}") from err

@@ -19,9 +19,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vitrina.index.exact import TIE, Barred, exact_search
+from vitrina.index.exact import BLOCK_ROWS, TIE, Barred, exact_search
 from vitrina.index.fuse import read_fused
-from vitrina.index.score import ranked
+from vitrina.index.score import ranked, score_pairs
 from vitrina.store.rows import Rows
 from vitrina.store.shards import numbers_of
 from vitrina.types import Codes, Floats, Mask, Vectors
@@ -115,8 +115,7 @@ class Probe:
         """The truth once rows were added, `fresh` their positions."""
         if not len(fresh):
             return self
-        barred = Barred([np.arange(len(rows))], [self.own])
-        positions, scores = exact_search(rows, weights, self.queries, fresh, KEPT, barred)
+        positions, scores = self._above_floor(rows, weights, fresh)
         places = np.hstack([self.positions, positions])
         values = np.hstack([self.scores, scores])
         values = np.where(places >= 0, values, -np.inf)
@@ -127,6 +126,31 @@ class Probe:
         return replace(
             self, positions=best, scores=kept, floor=np.where(full, kept[:, -1], self.floor)
         )
+
+    def _above_floor(
+        self, rows: Rows, weights: Sequence[float], fresh: Codes
+    ) -> tuple[npt.NDArray[np.int64], Floats]:
+        """The best of some rows for each query, those below its floor left out where that spares
+        time: (h, KEPT) each, -1 and 0 for none."""
+        if np.isneginf(self.floor).any():
+            barred = Barred([np.arange(len(rows))], [self.own])
+            return exact_search(rows, weights, self.queries, fresh, KEPT, barred)
+        who, which = [], []
+        for start in range(0, len(fresh), BLOCK_ROWS):
+            block = fresh[start : start + BLOCK_ROWS]
+            scores = self.queries @ read_fused(rows, block, weights).T
+            near, where = np.nonzero(scores >= (self.floor - TIE)[:, None])
+            who.append(near)
+            which.append(block[where])
+        query, place = np.concatenate(who), np.concatenate(which)
+        order = np.argsort(query, kind="stable")
+        query, place = query[order], place[order]
+        count = np.bincount(query, minlength=len(self))
+        column = np.arange(len(query)) - np.repeat(np.cumsum(count) - count, count)
+        found = np.full((len(self), max(1, int(count.max(initial=0)))), -1, dtype=np.int64)
+        found[query, column] = place
+        found[found == self.own[:, None]] = -1
+        return ranked(found, score_pairs(rows, weights, self.queries, found), KEPT)
 
     def without_rows(self, dead: Mask) -> Probe:
         """The truth once rows have died: (n,) bool."""

@@ -72,7 +72,7 @@ class VoteRule:
 
 DEFAULT_RULE = VoteRule()
 
-VOTERS = (1, 3, 5, 10, 20, 50)
+VOTERS = (3, 5, 10, 20, 50)
 TEMPERATURES = (0.2, 0.1, 0.05, 0.02)
 PRIORS = (0.0, 0.25, 0.5)
 
@@ -81,13 +81,12 @@ def rules_to_try(columns: int) -> Iterator[VoteRule]:
     """The rules to choose from where each product has so many neighbours, simplest first.
 
     Simpler is: fewer voters, then uniform before similarity before softmax, then the smaller
-    prior, then the warmer softmax.
+    prior, then the warmer softmax. A single voter is not tried, good as it may be: its share is
+    always 1, and a vote without a confidence can't tell which products go straight in.
     """
-    # A single voter wins whatever its vote weighs.
-    yield VoteRule(VoteKind.UNIFORM, k=1)
     for k in VOTERS:
-        if not 1 < k <= columns:
-            continue
+        if k > max(columns, VOTERS[0]):
+            break
         for kind, prior in product(VoteKind, PRIORS):
             if kind is VoteKind.SOFTMAX:
                 yield from (VoteRule(kind, k, temperature, prior) for temperature in TEMPERATURES)

@@ -17,7 +17,7 @@ from vitrina.index.fuse import read_fused
 from vitrina.index.probe import Probe, Recall
 from vitrina.index.score import rows_known
 from vitrina.index.search import Effort, VectorIndex
-from vitrina.index.tune import measure, speed, tune
+from vitrina.index.tune import measure, tune
 from vitrina.memory import total_memory
 from vitrina.pipelines.progress import Meter
 from vitrina.pipelines.survey import fingerprints_of, folder_of, state_of, survey
@@ -192,9 +192,8 @@ class _Job:
             judged = self._judge(index, probe, old.goal)
             if judged is None:
                 return False
-            index, recall = judged
-            card["recall"] = recall.to_json()
-            card["queries_per_second"] = round(speed(index, probe.half(tuning=False), rounds=1))
+            index, recall, rate = judged
+            card["recall"], card["queries_per_second"] = recall.to_json(), round(rate)
         card["parameters"] = index.effort.to_json(index.engine.kind)
         kind = "folded" if folded else "added" if len(more) or len(change.gone) else "checked"
         card["update"] = self._told(kind, change, len(more))
@@ -220,15 +219,16 @@ class _Job:
 
     def _judge(
         self, index: VectorIndex, probe: Probe, goal: Goal
-    ) -> tuple[VectorIndex, Recall] | None:
-        """The index with as much effort as its recall needs by now; None if none is enough."""
+    ) -> tuple[VectorIndex, Recall, float] | None:
+        """The index with as much effort as its recall needs by now, that recall and the queries
+        per second; None if no effort is enough."""
         if len(probe.half(tuning=False)) < min(FEWEST_QUERIES, len(probe) // 4):
             return None
-        recall = measure(index, probe)
+        recall, rate = measure(index, probe)
         if recall.value < goal.recall:
             index = index.with_effort(tune(index, probe, goal.recall))
-            recall = measure(index, probe)
-        return (index, recall) if recall.high >= goal.recall else None
+            recall, rate = measure(index, probe)
+        return (index, recall, rate) if recall.high >= goal.recall else None
 
     def _moved(self, old: _Old) -> bool:
         """Whether shards that rows lie in were rewritten since."""

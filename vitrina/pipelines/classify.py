@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,18 +15,20 @@ import pyarrow.parquet as pq
 from vitrina.classifier.model import Model, top
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import Product
-from vitrina.embedder.base import ImageEncoder, TextEncoder
-from vitrina.embedder.photos import encode_photos
 from vitrina.errors import CatalogueError
-from vitrina.pipelines.encoders import Encoder, encoder_of
+from vitrina.pipelines.batch import (
+    BATCH_ROWS,
+    BatchEncoder,
+    EncodedBatch,
+    check_place,
+    rejections,
+    write_errors,
+)
 from vitrina.pipelines.neighbours import Index
 from vitrina.pipelines.progress import Meter
 from vitrina.store.files import replacing
-from vitrina.store.space import ERRORS_SCHEMA, error_row
 from vitrina.store.store import Store
-from vitrina.types import Features, Floats, Mask, Modality, OutputFormat
-
-BATCH_ROWS = 2048
+from vitrina.types import Features, Modality, OutputFormat
 
 
 def submission_schema(product_id: pa.DataType, category_id: pa.DataType) -> pa.Schema:
@@ -61,7 +63,7 @@ def predictions_schema(
 @dataclass(frozen=True)
 class ClassifyOptions:
     """How to classify. model: a head's name, None for the one trained last. top_k: categories
-    listed for each product. neighbours: how many are listed, and vote."""
+    listed for each product. neighbours: how many are listed; how many vote is the index's rule."""
 
     model: str | None = None
     format: OutputFormat = OutputFormat.FULL
@@ -99,16 +101,14 @@ class Classifier:
     def __init__(self, store: Store, options: ClassifyOptions) -> None:
         self.options = options
         self.model = Model.load(store.model_folder(options.model))
-        self.encoders: dict[Modality, Encoder] = {}
-        for modality in self.model.modalities:
-            space = store.open_space(self.model.spaces[modality])
-            self.encoders[modality] = encoder_of(store, space)
-            self.model.check(modality, space.entry.fingerprint)
+        spaces = [store.open_space(self.model.spaces[one]) for one in self.model.modalities]
+        self.encoder = BatchEncoder.of(store, spaces)
+        for space in spaces:
+            self.model.check(space.modality, space.entry.fingerprint)
         features = Features(self.model.report["features"])
         self.index = Index.open(store, features) if features in store.manifest.indexes else None
         if self.index:
-            cards = {mode: encoder.card for mode, encoder in self.encoders.items()}
-            self.index.vectors.check({mode: card.fingerprint for mode, card in cards.items()})
+            self.index.vectors.check(self.encoder.fingerprints)
         ids = store.products.schema
         self._product_type = ids.field("product_id").type
         self._category_type = ids.field("category_id").type
@@ -123,15 +123,17 @@ class Classifier:
         self, products: Sequence[Product], catalogue: Catalogue, report: ClassifyReport
     ) -> list[dict[str, Any]]:
         """One row of predictions per product, in order; counts go into `report`."""
-        vectors, present = self._embed(products, catalogue, report)
-        probabilities = self.model.probabilities(vectors, present)
+        encoded = self.encoder.encode(products, catalogue)
+        probabilities = self.model.probabilities(encoded.vectors, encoded.present)
         # A product of which nothing is known is a guess, however sure the head's bias is.
-        known = np.logical_or.reduce(present)
+        known = np.logical_or.reduce(encoded.present)
         best, chance = top(probabilities, self.options.top_k)
         accepted = (chance[:, 0] >= self.model.accept_from) & known
-        has = dict(zip(self.model.modalities, present, strict=True))
+        has = dict(zip(self.model.modalities, encoded.present, strict=True))
         report.products += len(products)
         report.accepted += int(accepted.sum())
+        report.failed += len(encoded.failures)
+        report.errors += encoded.failures
         report.without_text += int((~has[Modality.TEXT]).sum()) if Modality.TEXT in has else 0
         report.without_image += int((~has[Modality.IMAGE]).sum()) if Modality.IMAGE in has else 0
         ids, names = self.model.categories, self.model.names
@@ -153,44 +155,12 @@ class Classifier:
             for at, product in enumerate(products)
         ]
         if self.index and self.options.format is OutputFormat.FULL:
-            self._explain(self.index, vectors, present, rows)
+            self._explain(self.index, encoded, rows)
         return rows
 
-    def _embed(
-        self, products: Sequence[Product], catalogue: Catalogue, report: ClassifyReport
-    ) -> tuple[list[Floats], list[Mask]]:
-        vectors, present = [], []
-        for modality, encoder in self.encoders.items():
-            block = np.zeros((len(products), encoder.card.dim), dtype=np.float32)
-            mask = np.zeros(len(products), dtype=bool)
-            if modality is Modality.TEXT:
-                mask[:] = [bool(product.text) for product in products]
-                texts = [product.text for product in products if product.text]
-                if texts:
-                    block[mask] = cast("TextEncoder", encoder).encode(texts)
-            elif catalogue.images is not None:
-                photos = [catalogue.images.references(product) for product in products]
-                at = np.array([row for row, one in enumerate(photos) if one], dtype=np.int64)
-                encoded = encode_photos(
-                    cast("ImageEncoder", encoder),
-                    [photos[row] for row in at],
-                    catalogue.images.read,
-                )
-                block[at], mask[at] = encoded.vectors, encoded.ok
-                for row, failure in encoded.errors.items():
-                    product_id = products[at[row]].product_id
-                    report.errors.append(
-                        error_row(product_id, stage=failure.stage, error=failure.reason)
-                    )
-                report.failed += len(encoded.errors)
-            vectors.append(block)
-            present.append(mask)
-        return vectors, present
-
-    def _explain(
-        self, index: Index, vectors: list[Floats], present: list[Mask], rows: list[dict[str, Any]]
-    ) -> None:
-        found = index.find(vectors, present, self.options.neighbours)
+    def _explain(self, index: Index, encoded: EncodedBatch, rows: list[dict[str, Any]]) -> None:
+        listed = self.options.neighbours
+        found = index.find(encoded.vectors, encoded.present, max(listed, index.rule.k))
         votes, labels = index.vote(found)
         ids = index.categories.ids
         for at, row in enumerate(rows):
@@ -202,7 +172,7 @@ class Classifier:
                     "category_id": ids[label] if label >= 0 else None,
                     "score": near.score,
                 }
-                for near, label in zip(found.neighbours(at), labels[at], strict=False)
+                for near, label in zip(found.neighbours(at)[:listed], labels[at], strict=False)
             ]
 
 
@@ -226,8 +196,7 @@ def classify_to(
     as_csv = out.suffix.lower() == ".csv"
     if as_csv and options.format is not OutputFormat.SUBMISSION:
         raise CatalogueError(f"{out}: lists do not fit into CSV; use .parquet, or submission")
-    if not out.parent.is_dir():
-        raise CatalogueError(f"{out}: there is no directory {out.parent}")
+    check_place(out)
     with replacing(out) as temporary:
         writers: list[Any] = []
 
@@ -245,9 +214,7 @@ def classify_to(
             for writer in writers:
                 writer.close()
     report.out = str(out)
-    if report.errors:
-        with replacing(out.with_suffix(".errors.parquet")) as temporary:
-            pq.write_table(pa.Table.from_pylist(report.errors, schema=ERRORS_SCHEMA), temporary)
+    write_errors(out, report.errors)
     return report
 
 
@@ -263,15 +230,7 @@ def _run(
     write = start(schema)
     with Meter("classifying", quiet=options.quiet) as meter:
         for batch in catalogue.batches(BATCH_ROWS):
-            for rejection in batch.rejected:
-                report.errors.append(
-                    error_row(
-                        rejection.product_id,
-                        stage="read",
-                        error=rejection.reason,
-                        row=rejection.row,
-                    )
-                )
+            report.errors += rejections(batch)
             report.rejected += len(batch.rejected)
             rows = classifier.predict(batch.products, catalogue, report) if batch.products else []
             write(pa.Table.from_pylist(rows, schema=schema))

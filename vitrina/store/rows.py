@@ -165,6 +165,9 @@ def _addresses(content: memoryview, space: Space, rows: int) -> tuple[Addresses,
         pages = find_numbers(content, file.metadata, column, dtype)
     if pages is None or any(count % space.dim for _, count in pages):
         matrix = read_matrix(content)
+        if len(matrix) != rows:
+            # Arrow leaves nulls out.
+            raise pa.ArrowInvalid(f"{len(matrix)} vectors instead of {rows}")
         everything = np.ones(len(matrix), dtype=bool)
         return Rows.of_arrays((space.modality,), [matrix], [everything]).addresses[0], matrix
     first = np.frombuffer(content, dtype=np.uint8).__array_interface__["data"][0]

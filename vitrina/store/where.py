@@ -10,10 +10,8 @@ import json
 import math
 import operator
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from enum import StrEnum
 from types import NoneType
 from typing import Any
@@ -24,14 +22,12 @@ import pyarrow.compute as pc
 
 from vitrina.errors import StoreError
 from vitrina.store.products import Products
+from vitrina.store.subtree import Subtree
 from vitrina.types import CategoryId, Mask
 
 METADATA = "metadata"
-ARROW = "->"
-"""What joins the segments of a category's path."""
 
 _SHOWN_NAMES = 20
-_NEAREST = 3
 _NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _CONDITION = re.compile(r"(?!!=)([^=<>~]+?)\s*(!=|<=|>=|[=<>~])(.*)", re.DOTALL)
 
@@ -141,12 +137,12 @@ def matching(
     schema = products.schema
     own = [one for one in conditions if one.column in schema.names]
     keys = [one for one in conditions if one.column not in schema.names]
-    tests: list[_Column | _Metadata | _Subtree] = [
+    tests: list[_Column | _Metadata | Subtree] = [
         _Column(one, schema.field(one.column).type) for one in own
     ]
     metadata = _Metadata(keys)
     tests += [metadata] if keys else []
-    tests += [_Subtree.find(products, category)] if category is not None else []
+    tests += [Subtree.find(products, category)] if category is not None else []
     mask = np.ones(len(products), dtype=np.bool_)
     if tests:
         columns = dict.fromkeys(name for test in tests for name in test.columns)
@@ -211,49 +207,6 @@ class _Metadata:
                 )
             if kinds <= {NoneType, int, float} and condition.operator is not Operator.CONTAINS:
                 _check_number(condition)
-
-
-@dataclass(frozen=True)
-class _Subtree:
-    """A category, or a node of the tree, and what lies below.
-
-    ids: all products with one of them. names: as well as those with one of these names.
-    usual: and those with one of these ids and no name.
-    """
-
-    ids: pa.Array
-    names: pa.Array
-    usual: pa.Array
-    columns = ("category_id", "category_name")
-
-    @classmethod
-    def find(cls, products: Products, category: CategoryId) -> _Subtree:
-        """Raises StoreError for a category that no product has."""
-        usual, names = _usual_names(products)
-        paths = {name: _segments(name) for name in names}
-        wanted = str(category).strip()
-        ids = [one for one in usual if str(one) == wanted]
-        node = _segments(usual[ids[0]] if ids else wanted)
-        below = {name for name, path in paths.items() if node and path[: len(node)] == node}
-        if ids:
-            below = {name for name in below if paths[name] != node}
-        elif not below:
-            near = ", ".join(map(repr, _nearest(wanted, usual, names)))
-            raise StoreError(
-                f"no product has the category {category!r}; "
-                + (f"the nearest are {near}" if near else "none of them has any")
-            )
-        kind = products.schema.field("category_id").type
-        return cls(
-            pa.array(ids, kind),
-            pa.array(sorted(below), pa.string()),
-            pa.array([one for one, name in usual.items() if name in below], kind),
-        )
-
-    def holds(self, batch: pa.RecordBatch) -> Mask:
-        ids, names = (batch.column(name) for name in self.columns)
-        unnamed = pc.and_(names.is_null(), pc.is_in(ids, self.usual))
-        return _mask(pc.or_(pc.is_in(ids, self.ids), pc.or_(pc.is_in(names, self.names), unnamed)))
 
 
 def _asked(found: Callable[[Any, Condition], Mask], cells: Any, condition: Condition) -> Mask:
@@ -328,39 +281,6 @@ def _objects(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     if len(rows) != len(texts) or set(map(type, rows)) - {dict}:
         raise StoreError("a product's metadata is no JSON object; run `vitrina embed` again")
     return rows
-
-
-def _usual_names(products: Products) -> tuple[dict[CategoryId, str], set[str]]:
-    """Each category id with the name that most of its products have, "" for none; and all names."""
-    pairs: Counter[tuple[CategoryId | None, str]] = Counter()
-    for _, batch in products.batches(_Subtree.columns):
-        counted = pa.table(batch).group_by(list(_Subtree.columns)).aggregate([([], "count_all")])
-        for row in counted.to_pylist():
-            pairs[row["category_id"], row["category_name"] or ""] += row["count_all"]
-    usual: dict[CategoryId, str] = {}
-    for (one, name), _ in sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0][1])):
-        if one is not None:
-            # A name, however rare, says more than none.
-            usual[one] = usual.get(one) or name
-    return usual, {name for _, name in pairs if name}
-
-
-def _segments(path: str) -> tuple[str, ...]:
-    parts = (" ".join(part.split()) for part in path.casefold().split(ARROW))
-    return tuple(filter(None, parts))
-
-
-def _nearest(wanted: str, usual: dict[CategoryId, str], names: Iterable[str]) -> list[str]:
-    """Nodes whose path or last segment looks most like what was asked for, and ids."""
-    shown: dict[str, str] = {str(one): str(one) for one in usual}
-    for name in sorted(names):
-        parts = [part.strip() for part in name.split(ARROW)]
-        for depth in range(1, len(parts) + 1):
-            path = ARROW.join(parts[:depth])
-            shown.setdefault(path.casefold(), path)
-            shown.setdefault(parts[depth - 1].casefold(), path)
-    close = get_close_matches(wanted.casefold(), shown, n=2 * _NEAREST, cutoff=0.0)
-    return list(dict.fromkeys(shown[one] for one in close))[:_NEAREST]
 
 
 def _listed(names: set[str]) -> str:
