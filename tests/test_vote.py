@@ -302,10 +302,10 @@ def test_what_is_no_rule_in_json_is_refused(value):
 
 
 def test_rules_to_try_come_simplest_first():
-    assert list(rules_to_try(2)) == [VoteRule(VoteKind.UNIFORM, k=1)]
+    assert {rule.k for rule in rules_to_try(2)} == {3}
     rules = list(rules_to_try(50))
-    assert len(rules) == len(set(rules)) == 1 + 5 * 3 * (1 + 1 + 4)
+    assert len(rules) == len(set(rules)) == 5 * 3 * (1 + 1 + 4)
     kinds = list(VoteKind)
     keys = [(rule.k, kinds.index(rule.kind), rule.prior, -rule.temperature) for rule in rules]
     assert keys == sorted(keys)
-    assert {rule.k for rule in rules_to_try(10)} == {1, 3, 5, 10}
+    assert {rule.k for rule in rules_to_try(10)} == {3, 5, 10}

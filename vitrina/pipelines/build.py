@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vitrina.errors import StoreError
 from vitrina.index.build import BLOCK_ROWS, Built, Goal, build
 from vitrina.index.choose import plans
 from vitrina.index.entries import Change, Entries, compare
@@ -72,7 +73,8 @@ def build_index(store: Store, options: IndexOptions) -> Features:
         features = options.features or default_features(store)
         spaces = store.spaces(features)
         started = time.perf_counter()
-        old = None if options.rebuild else _Old.of(store, features, spaces)
+        before = _Old.of(store, features, spaces, options.rebuild)
+        old = None if options.rebuild else before
         goal = _goal(options, old)
         state = state_of(store, spaces)
         if old and old.goal == goal and old.card["state"] == state:
@@ -80,7 +82,7 @@ def build_index(store: Store, options: IndexOptions) -> Features:
         now, there = survey(store, spaces)
         job = _Job(store, writer, features, spaces, state, now, there, started)
         if old is None or old.goal != goal or not job.update(old):
-            job.rebuild(goal, options, old)
+            job.rebuild(goal, options, before)
     return features
 
 
@@ -104,12 +106,19 @@ class _Old:
     files: FolderEntry
 
     @classmethod
-    def of(cls, store: Store, features: Features, spaces: Sequence[Space]) -> _Old | None:
-        """None where there is none that can be updated."""
+    def of(
+        cls, store: Store, features: Features, spaces: Sequence[Space], damaged_too: bool
+    ) -> _Old | None:
+        """None where there is none that can be updated. damaged_too: a damaged one is none."""
         if features not in store.manifest.indexes:
             return None
-        folder = folder_of(store, features)
-        card = folder.card()
+        try:
+            folder = folder_of(store, features)
+            card = folder.card()
+        except StoreError:
+            if damaged_too:
+                return None
+            raise
         if card["fingerprints"] != fingerprints_of(spaces):
             return None
         return cls(folder, card, Goal(**card["goal"]), store.manifest.indexes[features])
@@ -143,6 +152,7 @@ class _Job:
         index = built.index
         card = self._card(built, goal, options.seed)
         card["update"] = self._told("built", Change.none(), 0)
+        # How neighbours best vote belongs to the vectors, not to how they are found.
         if old and "vote" in old.card:
             card["vote"] = old.card["vote"]
         self._publish(index, card, built.probe, (ROWS_FILE.format(0), built.entries), [])

@@ -1,0 +1,30 @@
+"""The jobs as functions with plain arguments: what Python users and the command line call.
+
+Each job is imported when it is called, so that embedding without a neural model never pays for
+torch.
+"""
+
+from vitrina.api.asking import classify, classify_to, neighbours_to, open_batch
+from vitrina.api.learning import build_index, evaluate_index, open_index, train
+from vitrina.api.stores import Vectors, compact, describe, embed, vectors, verify
+from vitrina.data.catalogue import Catalogue
+from vitrina.store.store import Store
+
+__all__ = [
+    "Catalogue",
+    "Store",
+    "Vectors",
+    "build_index",
+    "classify",
+    "classify_to",
+    "compact",
+    "describe",
+    "embed",
+    "evaluate_index",
+    "neighbours_to",
+    "open_batch",
+    "open_index",
+    "train",
+    "vectors",
+    "verify",
+]

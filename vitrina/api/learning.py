@@ -1,0 +1,131 @@
+"""What is learnt from a store's vectors: an index, the vote's rule, a head."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vitrina.api.members import member
+from vitrina.errors import StoreError
+from vitrina.store.store import Store
+from vitrina.types import Features, HeadKind, SplitKind
+
+if TYPE_CHECKING:
+    from vitrina.pipelines.leave_out import IndexEvaluation
+    from vitrina.pipelines.neighbours import Index
+    from vitrina.pipelines.train import TrainReport
+
+
+def build_index(
+    store: Store,
+    features: str | None = None,
+    *,
+    recall: float | None = None,
+    memory: int | None = None,
+    factory: str | None = None,
+    rebuild: bool = False,
+    seed: int = 0,
+    quiet: bool = True,
+) -> Index:
+    """Build the index, or bring it up to date in time that grows with what has changed.
+
+    Args:
+        store: with the vectors.
+        features: "text", "image" or "fused"; None for all that there is.
+        recall: the share of the true ten nearest that it should find, above 0 and up to 1, which
+            asks for exact search; None for what the index has, 0.99 for a new one.
+        memory: bytes that the index may take; None for what it has, a quarter of the machine's
+            memory for a new one.
+        factory: a FAISS factory string, instead of Vitrina's own choice.
+        rebuild: build anew though an update would do.
+        seed: decides which rows are learnt from, and held out to tune and measure.
+        quiet: print no progress.
+
+    Raises StoreError.
+    """
+    from vitrina.pipelines.build import IndexOptions
+    from vitrina.pipelines.build import build_index as run
+    from vitrina.pipelines.neighbours import Index
+
+    if recall is not None and not 0 < recall <= 1:
+        raise StoreError(f"recall is a share above 0 and up to 1, not {recall}")
+    options = IndexOptions(
+        features=member(Features, features),
+        recall=recall,
+        memory=memory,
+        factory=factory,
+        rebuild=rebuild,
+        seed=seed,
+        quiet=quiet,
+    )
+    return Index.open(store, run(store, options))
+
+
+def open_index(store: Store, features: str | None = None) -> Index:
+    """Open an index that was built before."""
+    from vitrina.pipelines.neighbours import Index
+
+    return Index.open(store, member(Features, features))
+
+
+def evaluate_index(
+    store: Store, features: str | None = None, *, seed: int = 0, quiet: bool = True
+) -> IndexEvaluation:
+    """Measure the vote of an index's neighbours, leave-one-out, and keep the rule that is best.
+
+    Every labelled product asks its 50 nearest others, duplicates (same title or photo) left out;
+    of more than 200,000, a sample. `classify` votes by the rule from then on.
+
+    Args:
+        store: with the index.
+        features: "text", "image" or "fused"; None for the fused index, or the only one there is.
+        seed: decides on which half of the products the rule is chosen; the other is reported.
+        quiet: print no progress.
+
+    Raises StoreError if there is no index, TrainingError where too few products have a category.
+    """
+    from vitrina.pipelines.leave_out import evaluate_index as run
+
+    return run(store, member(Features, features), seed=seed, quiet=quiet)
+
+
+def train(
+    store: Store,
+    head: str = "mlp",
+    *,
+    features: str | None = None,
+    split: str = "grouped",
+    name: str | None = None,
+    refit: bool = True,
+    epochs: int | None = None,
+    seed: int = 0,
+    quiet: bool = True,
+) -> TrainReport:
+    """Train, calibrate and save a head.
+
+    Args:
+        store: with products that have categories.
+        head: "logistic" or "mlp".
+        features: "text", "image" or "fused"; None for all that there is.
+        split: "grouped" or "stratified", how validation rows are chosen.
+        name: the head's name; by default its features and kind.
+        refit: fit the saved head on validation rows too, once they have served.
+        epochs: None for as many as the rows call for.
+        seed: of the split and of training.
+        quiet: print no progress.
+
+    Raises StoreError, TrainingError.
+    """
+    from vitrina.pipelines.train import TrainOptions
+    from vitrina.pipelines.train import train as run
+
+    options = TrainOptions(
+        head=member(HeadKind, head) or HeadKind.MLP,
+        features=member(Features, features),
+        split=member(SplitKind, split) or SplitKind.GROUPED,
+        name=name,
+        refit=refit,
+        epochs=epochs,
+        seed=seed,
+        quiet=quiet,
+    )
+    return run(store, options)
