@@ -29,7 +29,7 @@ from vitrina.errors import (
 from vitrina.pipelines import embed as embed_module
 from vitrina.pipelines import encoders
 from vitrina.pipelines import space as space_module
-from vitrina.pipelines.build import build_index
+from vitrina.pipelines.build import IndexOptions, build_index
 from vitrina.pipelines.embed import embed
 from vitrina.pipelines.neighbours import Index
 from vitrina.pipelines.options import EmbedOptions
@@ -251,7 +251,7 @@ def test_a_refit_makes_a_new_space_and_what_was_built_on_the_old_is_refused(samp
     run(path, catalogue, EmbedOptions(text="lexical"))
     store = Store.open(path)
     old = store.space(TEXT)
-    build_index(store, Features.TEXT)
+    build_index(store, IndexOptions(Features.TEXT))
     before = data_files(path)
     report = run(path, catalogue, EmbedOptions(text="lexical", refit=True, seed=1))
     store.refresh()
@@ -324,7 +324,7 @@ def test_only_what_changed_is_embedded_and_others_are_kept(tmp_path, stubs):
 def test_a_product_that_is_gone_is_kept_or_pruned(tmp_path, stubs):
     path = tmp_path / "shelf"
     run(path, catalogue_of(tmp_path / "a", FIRST))
-    build_index(Store.open(path), Features.TEXT)
+    build_index(Store.open(path), IndexOptions(Features.TEXT))
     before = vectors_of(path, TEXT)
     for stub in stubs.values():
         stub.seen.clear()

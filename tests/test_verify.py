@@ -17,6 +17,7 @@ from test_embed import (
     RED,
     STUBS,
     TEXT,
+    IndexOptions,
     build_index,
     catalogue_of,
     run,
@@ -66,7 +67,7 @@ def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         use_stubs(patch.setattr)
         run(root / "shelf", catalogue)
-    build_index(Store.open(root / "shelf"), Features.FUSED)
+    build_index(Store.open(root / "shelf"), IndexOptions(Features.FUSED))
     add_model(Store.open(root / "shelf"), "text-mlp")
     return root / "shelf", catalogue
 
@@ -239,11 +240,11 @@ def test_an_index_left_out_is_asked_for_by_name_and_built_again(shelf):
     api.verify(shelf, repair=True)
     store = Store.open(shelf)
     with pytest.raises(StoreError, match="no fused index; run `vitrina index` with --features f"):
-        store.index_folder("fused")
+        store.index_files("fused")
     assert not list(shelf.glob("indexes/*/*"))
     # The head was whole, and stays.
     assert store.model_folder().joinpath("file").read_text() == "text-mlp"
-    build_index(store, Features.FUSED)
+    build_index(store, IndexOptions(Features.FUSED))
     check_whole(shelf)
 
 

@@ -57,7 +57,7 @@ def build_index(
         seed=seed,
         quiet=quiet,
     )
-    return Index.open(store, run(store, options))
+    return Index.described(store, run(store, options))
 
 
 def open_index(store: Store, features: str | None = None) -> Index:

@@ -14,7 +14,7 @@ from vitrina.types import IndexKind
 
 FLAT_NUMBERS = 16_000_000
 """Numbers (rows times dim) up to which exact search takes about a millisecond."""
-GRAPH_ROWS = 300_000
+GRAPH_ROWS = 100_000
 """Rows up to which a graph is built quickly enough to be tried."""
 GRAPH_DIM = 256
 """A graph is walked over that many leading principal components."""

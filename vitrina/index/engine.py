@@ -7,8 +7,9 @@ vectors of its own, and positions are the order in which rows were added.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ class Engine:
                     step.is_trained = True
                 else:
                     step.train(sample)
-                sample = step.apply(sample)
+                sample = _transform(step)(sample)
             if isinstance(inner, faiss.IndexIVF):
                 _learn_lists(inner, sample, seed)
             # Codes are learnt in hundreds of tiny problems.
@@ -84,12 +85,12 @@ class Engine:
 
     def fill(self, blocks: Iterable[Vectors]) -> None:
         """Add rows for the first time, block by block, (n, dim) float32 each."""
-        steps, inner = _chain(self._index)
+        _, inner = _chain(self._index)
         quick = _lists_of(inner)
         done = 0
         for block in blocks:
-            for step in steps:
-                block = step.apply(block)
+            for transform in self._transforms:
+                block = transform(block)
             if quick is not None:
                 ids = np.arange(done, done + len(block))
                 lists = quick(block)
@@ -132,27 +133,20 @@ class Engine:
         if live is not None:
             bits = np.packbits(live, bitorder="little")
             selector = faiss.IDSelectorBitmap(bits)
-        parameters = self._parameters(effort, selector)
+        _, inner = _chain(self._index)
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        for transform in self._transforms:
+            queries = transform(queries)
+        parameters = _parameters(inner, effort, selector)
         # A few queries are answered sooner than threads agree on who does what.
         with _one_thread() if len(queries) <= FEW else nullcontext():
-            _, found = self._index.search(
-                np.ascontiguousarray(queries, dtype=np.float32), candidates, params=parameters
-            )
+            _, found = inner.search(queries, candidates, params=parameters)
         positions: npt.NDArray[np.int64] = found
         return positions
 
-    def _parameters(self, effort: int, selector: Any) -> Any:
-        given = {} if selector is None else {"sel": selector}
-        _, inner = _chain(self._index)
-        if isinstance(inner, faiss.IndexIVF | faiss.IndexIVFFastScan):
-            parameters = faiss.SearchParametersIVF(nprobe=min(effort, inner.nlist), **given)
-        elif isinstance(inner, faiss.IndexHNSW):
-            parameters = faiss.SearchParametersHNSW(efSearch=effort, **given)
-        else:
-            parameters = faiss.SearchParameters(**given)
-        if inner is not self._index:
-            return faiss.SearchParametersPreTransform(index_params=parameters)
-        return parameters
+    @cached_property
+    def _transforms(self) -> list[Callable[[Floats], Floats]]:
+        return [_transform(step) for step in _chain(self._index)[0]]
 
     @property
     def most_effort(self) -> int:
@@ -209,6 +203,32 @@ def _chain(index: Any) -> tuple[list[Any], Any]:
         return [], index
     steps = [faiss.downcast_VectorTransform(index.chain.at(at)) for at in range(index.chain.size())]
     return steps, faiss.downcast_index(index.index)
+
+
+def _transform(step: Any) -> Callable[[Floats], Floats]:
+    """A step before an index, as a function: a matrix product by numpy is several times faster
+    than by the library that FAISS comes with."""
+    if not isinstance(step, faiss.LinearTransform):
+        whole: Callable[[Floats], Floats] = step.apply
+        return whole
+    matrix = faiss.vector_to_array(step.A).reshape(step.d_out, step.d_in).T
+    bias = faiss.vector_to_array(step.b) if step.have_bias else np.float32(0)
+
+    def apply(vectors: Floats) -> Floats:
+        out: Floats = vectors @ matrix
+        out += bias
+        return out
+
+    return apply
+
+
+def _parameters(inner: Any, effort: int, selector: Any) -> Any:
+    given = {} if selector is None else {"sel": selector}
+    if isinstance(inner, faiss.IndexIVF | faiss.IndexIVFFastScan):
+        return faiss.SearchParametersIVF(nprobe=min(effort, inner.nlist), **given)
+    if isinstance(inner, faiss.IndexHNSW):
+        return faiss.SearchParametersHNSW(efSearch=effort, **given)
+    return faiss.SearchParameters(**given)
 
 
 def _learn_lists(inner: Any, sample: Floats, seed: int) -> None:

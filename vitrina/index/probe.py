@@ -55,7 +55,9 @@ class Recall:
         middle = (mean + z * z / (2 * count)) / (1 + z * z / count)
         half = z * math.sqrt(mean * (1 - mean) / count + (z / (2 * count)) ** 2)
         half /= 1 + z * z / count
-        return cls(at, mean, max(0.0, middle - half), min(1.0, middle + half), count)
+        # Of 1 and 0 the last bits may say otherwise.
+        low, high = min(mean, middle - half), max(mean, middle + half)
+        return cls(at, mean, max(0.0, low), min(1.0, high), count)
 
     def to_json(self) -> dict[str, Any]:
         """As `index.json` holds it."""

@@ -20,7 +20,7 @@ from vitrina.index.search import Found, VectorIndex
 from vitrina.index.vote import DEFAULT_RULE, Vote, VoteRule, vote
 from vitrina.pipelines.apart import duplicate_codes, shop_codes
 from vitrina.pipelines.encoders import encoder_of
-from vitrina.pipelines.survey import Behind, open_vectors, warn_if_behind
+from vitrina.pipelines.survey import Behind, folder_of, open_vectors, warn_if_behind
 from vitrina.store.products import Categories
 from vitrina.store.shards import array_keys
 from vitrina.store.store import Store
@@ -67,32 +67,50 @@ EVERYTHING = Only()
 
 
 class Index:
-    """A store's index with the products behind it. behind: what it lacks of the store, None where
-    it is up to date."""
+    """A store's index with the products behind it.
 
-    def __init__(self, store: Store, vectors: VectorIndex, behind: Behind | None = None) -> None:
+    behind: what it lacks of the store, None where it is up to date.
+    """
+
+    def __init__(self, store: Store, card: dict[str, Any]) -> None:
+        """Card: what `index.json` holds: factory string, parameters, measured recall."""
         self.store = store
-        self.vectors = vectors
-        self.behind = behind
+        self.card = card
 
     @classmethod
     def open(cls, store: Store, features: Features | None = None) -> Index:
         """Open the index of some features; by default the fused one, or the only one there is.
 
-        Says so, as a warning of the logger `vitrina`, where it is behind its store. Raises
-        StoreError if it was not built, FingerprintError if the store's spaces have changed since.
+        Where it is behind its store, the logger `vitrina` warns of it. Raises StoreError if it was
+        not built, FingerprintError if the store's spaces have changed since.
         """
         built = [Features(name) for name in store.manifest.indexes]
         if features is None:
             features = built[0] if len(built) == 1 else Features.FUSED
-        vectors, behind = open_vectors(store, features)
-        warn_if_behind(behind)
-        return cls(store, vectors, behind)
+        index = cls.described(store, features)
+        _ = index.vectors
+        return index
+
+    @classmethod
+    def described(cls, store: Store, features: Features) -> Index:
+        """The same, opened no sooner than it is searched."""
+        return cls(store, folder_of(store, features).card())
 
     @property
-    def card(self) -> dict[str, Any]:
-        """What `index.json` holds: factory string, parameters, measured recall, fingerprints."""
-        return dict(self.vectors.card)
+    def vectors(self) -> VectorIndex:
+        """What is searched."""
+        return self._opened[0]
+
+    @property
+    def behind(self) -> Behind | None:
+        """What the index lacks of its store."""
+        return self._opened[1]
+
+    @cached_property
+    def _opened(self) -> tuple[VectorIndex, Behind | None]:
+        vectors, behind = open_vectors(self.store, Features(self.card["features"]))
+        warn_if_behind(behind)
+        return vectors, behind
 
     def search(
         self,
@@ -175,7 +193,7 @@ class Index:
     @cached_property
     def rule(self) -> VoteRule:
         """How neighbours vote: as `vitrina index --evaluate` chose, or by their similarity."""
-        chosen = self.vectors.card.get("vote")
+        chosen = self.card.get("vote")
         return VoteRule.from_json(chosen["rule"]) if chosen else DEFAULT_RULE
 
     @cached_property
