@@ -91,7 +91,6 @@ def test_up_to_date_it_says_nothing(shelf, warnings):
     assert warnings() == []
 
 
-@pytest.mark.xfail(strict=True, reason="the survey takes a vector of zeros for a vector")
 def test_products_with_vectors_of_zeros_are_no_additions(shelf, warnings):
     shelf.put({50: "zero"})
     shelf.index()
@@ -100,7 +99,6 @@ def test_products_with_vectors_of_zeros_are_no_additions(shelf, warnings):
     assert warnings() == []
 
 
-@pytest.mark.xfail(strict=True, reason="the survey takes a vector of zeros for a vector")
 def test_a_product_whose_vector_becomes_zeros_is_removed(shelf):
     shelf.put({3: "zero", 50: "new"})
     assert api.open_index(shelf.store).behind == Behind(1, 0, 1)

@@ -35,7 +35,7 @@ def build_index(
             asks for exact search; None for what the index has, 0.99 for a new one.
         memory: bytes that the index may take; None for what it has, a quarter of the machine's
             memory for a new one.
-        factory: a FAISS factory string, instead of Vitrina's own choice.
+        factory: a FAISS factory string, instead of Vitrina's own choice; "auto" for that again.
         rebuild: build anew though an update would do.
         seed: decides which rows are learnt from, and held out to tune and measure.
         quiet: print no progress.

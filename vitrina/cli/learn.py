@@ -31,7 +31,8 @@ def index(
         typer.Option(help="What it may take, such as 200MB or 4GB; default: a quarter of all."),
     ] = None,
     factory: Annotated[
-        str | None, typer.Option(help="A FAISS factory string; default: chosen.")
+        str | None,
+        typer.Option(help="A FAISS factory string, or auto; default: as it is."),
     ] = None,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Build anew though an update would do.")

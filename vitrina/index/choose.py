@@ -53,7 +53,7 @@ def plans(
     flat = Plan(IndexKind.FLAT, "Flat", 4 * rows * dim)
     if flat.bytes <= memory and (rows * dim <= FLAT_NUMBERS or recall >= 1):
         return (flat,)
-    lists = 2 ** round(math.log2(4 * math.sqrt(rows)))
+    lists = min(rows, 2 ** round(math.log2(4 * math.sqrt(rows))))
     found = [
         Plan(IndexKind.IVF_FLAT, f"IVF{lists},SQfp16", rows * (2 * dim + 8))
         if dim <= NARROW

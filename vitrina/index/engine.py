@@ -28,8 +28,8 @@ SAMPLE_PER_LIST = 32
 SAMPLE_LEAST = 65_536
 SAMPLE_BYTES = 1 << 30
 EF_CONSTRUCTION = 160
-"""How widely a graph's links are sought: by FAISS's own 40 a graph is built sooner, which then takes
-twice the effort to search."""
+"""How widely a graph's links are sought: by FAISS's own 40 a graph is built sooner, which then
+takes twice the effort to search."""
 CODEC_ROWS = 16_384
 """Rows that codes are learnt from."""
 

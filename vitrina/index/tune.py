@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import numpy.typing as npt
 
 from vitrina.index.probe import RECALL_AT, Probe, Recall
 from vitrina.index.score import score_pairs
 from vitrina.index.search import Effort, VectorIndex
-from vitrina.types import Floats, IndexKind
+from vitrina.types import IndexKind
 
 WIDTHS = (16, 20, 24, 32, 40, 50, 64, 80, 100, 128, 160, 200, 256, 320, 400, 512, 768, 1024)
 """Numbers of candidates to choose from."""
@@ -35,7 +36,7 @@ def tune(index: VectorIndex, probe: Probe, goal: float) -> Effort:
         return Effort(most, WIDTHS[-1])
 
     def reached(breadth: int) -> Effort | None:
-        shares = ours.prefixes(_candidates(index, ours, breadth))
+        shares = reach(index, ours, breadth)
         for width in WIDTHS:
             own = shares[:, min(width, shares.shape[1]) - 1]
             if own.mean() >= min(1.0, goal + MARGIN * own.std() / np.sqrt(len(own))):
@@ -65,22 +66,19 @@ def tune(index: VectorIndex, probe: Probe, goal: float) -> Effort:
     return max(speeds, key=lambda effort: speeds[effort])
 
 
-def _candidates(index: VectorIndex, probe: Probe, breadth: int) -> Floats:
-    """Exact scores of what the base finds, likeliest first: (h, up to WIDTHS[-1]) float32."""
+def reach(index: VectorIndex, probe: Probe, breadth: int) -> npt.NDArray[np.float64]:
+    """What share of each query's true neighbours a search finds with 1, 2, ... `WIDTHS[-1]`
+    candidates of the base: (h, m) float64."""
     base = len(index.engine)
     live = ~index.dead[:base]
     width = min(WIDTHS[-1], base)
     found = index.engine.search(probe.queries, width, breadth, None if live.all() else live)
     found[found == probe.own[:, None]] = -1
     scores = score_pairs(index.rows, index.weights, probe.queries, found)
-    later = np.arange(base, len(index.dead))
-    if not len(later):
-        return scores
-    # What came later is searched exactly, so it is always found: it stands first.
-    known = np.where((probe.positions >= base) & (probe.positions >= 0), probe.scores, -np.inf)[
-        :, :RECALL_AT
-    ]
-    return np.hstack([np.sort(known, axis=1)[:, ::-1], scores]).astype(np.float32)
+    # What lies behind the base is searched exactly, so it is found with any number of candidates.
+    later = np.where(probe.positions >= base, probe.scores, -np.inf)[:, :RECALL_AT]
+    whole = np.hstack([later, scores]).astype(np.float32)
+    return probe.prefixes(whole)[:, RECALL_AT:]
 
 
 def measure(index: VectorIndex, probe: Probe) -> tuple[Recall, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,16 +11,15 @@ import numpy as np
 from vitrina.errors import StoreError
 from vitrina.index.build import BLOCK_ROWS, Built, Goal, build
 from vitrina.index.choose import plans
-from vitrina.index.entries import Change, Entries, compare
+from vitrina.index.entries import Change, Entries
 from vitrina.index.folder import INDEX_FILE, ROWS_FILE, Folder, write_parts
 from vitrina.index.fuse import read_fused
 from vitrina.index.probe import Probe, Recall
-from vitrina.index.score import rows_known
 from vitrina.index.search import Effort, VectorIndex
 from vitrina.index.tune import measure, tune
 from vitrina.memory import total_memory
 from vitrina.pipelines.progress import Meter
-from vitrina.pipelines.survey import fingerprints_of, folder_of, state_of, survey
+from vitrina.pipelines.survey import changes, fingerprints_of, folder_of, state_of, survey
 from vitrina.store import layout
 from vitrina.store.manifest import FileEntry, FolderEntry
 from vitrina.store.rows import Rows
@@ -38,12 +36,15 @@ GROWN = 1.5
 """An index is built anew when so many of its rows are dead, or it has grown so much since."""
 ROW_FILES = 16
 FEWEST_QUERIES = 100
+CHOOSE = "auto"
+"""In place of a factory string: what Vitrina chooses."""
 
 
 @dataclass(frozen=True)
 class IndexOptions:
     """How to index. recall, memory, factory: None for what the index was built with, or 0.99 of
-    the ten nearest, a quarter of the machine's memory, and the kind that suits both. rebuild:
+    the ten nearest, a quarter of the machine's memory, and the kind that suits both, which is also
+    what `CHOOSE` stands for. rebuild:
     build anew though an update would do."""
 
     features: Features | None = None
@@ -65,17 +66,18 @@ def default_features(store: Store) -> Features:
 def build_index(store: Store, options: IndexOptions) -> Features:
     """Bring the index of some features up to date, or build it, and make it live.
 
-    Returns the features. Raises StoreError if a space is missing or nothing fits the memory,
-    ValueError for a factory string that FAISS refuses, StoreLockedError if another process
-    writes.
+    Returns the features. Raises StoreError if a space is missing, nothing fits the memory, or
+    FAISS refuses the factory string, and StoreLockedError if another process writes.
     """
     with store.writer("index") as writer:
         features = options.features or default_features(store)
         spaces = store.spaces(features)
         started = time.perf_counter()
-        before = _Old.of(store, features, spaces, options.rebuild)
+        before = _Old.of(store, features, damaged_too=options.rebuild)
+        goal = _goal(options, before)
+        if before and before.card["fingerprints"] != fingerprints_of(spaces):
+            before = None
         old = None if options.rebuild else before
-        goal = _goal(options, old)
         state = state_of(store, spaces)
         if old and old.goal == goal and old.card["state"] == state:
             return features
@@ -93,7 +95,8 @@ def _goal(options: IndexOptions, old: _Old | None) -> Goal:
         for name in ("recall", "memory", "factory")
         if (value := getattr(options, name)) is not None
     }
-    return replace(before, **given)
+    goal = replace(before, **given)
+    return replace(goal, factory=None) if goal.factory == CHOOSE else goal
 
 
 @dataclass(frozen=True)
@@ -106,10 +109,8 @@ class _Old:
     files: FolderEntry
 
     @classmethod
-    def of(
-        cls, store: Store, features: Features, spaces: Sequence[Space], damaged_too: bool
-    ) -> _Old | None:
-        """None where there is none that can be updated. damaged_too: a damaged one is none."""
+    def of(cls, store: Store, features: Features, *, damaged_too: bool) -> _Old | None:
+        """None where there is none. damaged_too: a damaged one is none."""
         if features not in store.manifest.indexes:
             return None
         try:
@@ -119,8 +120,6 @@ class _Old:
             if damaged_too:
                 return None
             raise
-        if card["fingerprints"] != fingerprints_of(spaces):
-            return None
         return cls(folder, card, Goal(**card["goal"]), store.manifest.indexes[features])
 
 
@@ -141,14 +140,19 @@ class _Job:
         rows = self._map(entries)
         title = f"indexing {self.features} vectors"
         with Meter(title, len(rows), unit="rows", quiet=options.quiet) as meter:
-            built = build(
-                rows,
-                entries,
-                goal,
-                weights=(1.0,) * len(self.spaces),
-                seed=options.seed,
-                progress=meter.advance,
-            )
+            try:
+                built = build(
+                    rows,
+                    entries,
+                    goal,
+                    weights=(1.0,) * len(self.spaces),
+                    seed=options.seed,
+                    progress=meter.advance,
+                )
+            except ValueError as err:
+                if goal.factory is None:
+                    raise
+                raise StoreError(f"{err}; --factory {CHOOSE} leaves the choice to Vitrina") from err
         index = built.index
         card = self._card(built, goal, options.seed)
         card["update"] = self._told("built", Change.none(), 0)
@@ -161,10 +165,8 @@ class _Job:
         """Bring an index up to date in time that grows with the change; False where it is better
         built anew."""
         entries, dead = old.folder.entries(old.card)
-        change = compare(entries, dead, self.now, self.there)
-        more = self.now.take(change.fresh)
-        known = rows_known(self._map(more), (1.0,) * len(self.spaces))
-        more, base = more.take(known), old.card["base"]
+        change = changes(entries, dead, self.now, self.there, self.spaces)
+        more, base = self.now.take(change.fresh), old.card["base"]
         count = len(entries) + len(more)
         dead = np.concatenate([dead, np.zeros(len(more), dtype=bool)])
         dead[change.gone] = True

@@ -11,6 +11,7 @@ import numpy as np
 
 from vitrina.index.entries import Change, Entries, compare
 from vitrina.index.folder import Folder
+from vitrina.index.score import rows_known
 from vitrina.index.search import Effort, VectorIndex, check_fingerprints
 from vitrina.store.files import to_json
 from vitrina.store.rows import Rows
@@ -65,6 +66,22 @@ def survey(store: Store, spaces: Sequence[Space]) -> tuple[Entries, Mask]:
     return Entries(products.ids, contents.view("V16").ravel(), places), there
 
 
+def changes(old: Entries, dead: Mask, now: Entries, there: Mask, spaces: Sequence[Space]) -> Change:
+    """What has changed between an index and a store; see `compare`. A product whose vectors are
+    all zeros has none."""
+    change = compare(old, dead, now, there)
+    if len(change.fresh):
+        fresh = now.take(change.fresh)
+        rows = Rows.mapped(spaces, [fresh.places[space.modality] for space in spaces])
+        blank = np.ones(len(fresh), dtype=bool)
+        blank[rows_known(rows, (1.0,) * len(spaces))] = False
+        if blank.any():
+            there = there.copy()
+            there[change.fresh[blank]] = False
+            change = compare(old, dead, now, there)
+    return change
+
+
 def open_vectors(store: Store, features: Features) -> tuple[VectorIndex, Behind | None]:
     """Open an index for searching; rows that no product stands behind any more are left out.
 
@@ -79,7 +96,7 @@ def open_vectors(store: Store, features: Features) -> tuple[VectorIndex, Behind 
     behind = None
     if card["state"] != state_of(store, spaces):
         now, there = survey(store, spaces)
-        change = compare(entries, dead, now, there)
+        change = changes(entries, dead, now, there, spaces)
         entries = entries.moved(change.kept, now, change.at)
         dead = np.ones_like(dead)
         dead[change.kept] = False

@@ -188,9 +188,13 @@ def read_matrix(content: memoryview) -> Stored:
         # No list comes before it, so its place among the leaves is that among the columns.
         column = schema.names.index("embedding")
         numbers = read_numbers(content, file.metadata, column, dtype)
-    if numbers is None:
-        return matrix_of(_checked(file, ["embedding"]).column(0).combine_chunks())
     rows, dim = file.metadata.num_rows, kind.list_size
+    if numbers is None:
+        matrix = matrix_of(_checked(file, ["embedding"]).column(0).combine_chunks())
+        if len(matrix) != rows:
+            # Arrow leaves nulls out, which would move all rows behind them.
+            raise pa.ArrowInvalid(f"{len(matrix)} vectors instead of {rows}")
+        return matrix
     if len(numbers) != rows * dim:
         raise pa.ArrowInvalid(f"{len(numbers)} numbers instead of {rows} times {dim}")
     return numbers.reshape(rows, dim)

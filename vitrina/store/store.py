@@ -155,11 +155,19 @@ class Store:
     def _local(self, entry: FolderEntry, way_out: str) -> list[Path]:
         paths = []
         for file in entry.files:
+            where = self.files.where(file.path)
             try:
-                paths.append(self.files.local(file.path))
+                path = self.files.local(file.path)
+                size = path.stat().st_size
             except FileNotFoundError as err:
-                where = self.files.where(file.path)
                 raise StoreError(f"{where} is missing from the store; {way_out}") from err
+            # A file that is mapped must not end sooner than what reads it believes; a card that
+            # ends too soon is no JSON.
+            if size != file.bytes and not file.path.endswith(".json"):
+                raise StoreError(
+                    f"{where} is damaged ({size} bytes instead of {file.bytes}); {way_out}"
+                )
+            paths.append(path)
         return paths
 
     @contextmanager
