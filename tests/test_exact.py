@@ -8,8 +8,8 @@ from index_tools import CELL, check_found, fused, nearest, rows_of, units
 
 from vitrina.index import exact, score
 from vitrina.index.exact import Barred, exact_search
+from vitrina.index.found import Found
 from vitrina.index.score import ranked, rows_known, score_pairs
-from vitrina.index.search import Found
 
 
 def found(*answer):

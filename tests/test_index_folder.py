@@ -13,7 +13,8 @@ from index_tools import IMAGE, TEXT, built, clustered, entries_of, rows_of, unit
 from vitrina.errors import FingerprintError, StoreError
 from vitrina.index.engine import Engine
 from vitrina.index.folder import Folder, write_parts
-from vitrina.index.search import Effort, VectorIndex
+from vitrina.index.found import Effort
+from vitrina.index.search import VectorIndex
 
 FACTORY = "PCA8,IVF4,SQ8"
 CARD = {

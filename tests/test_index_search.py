@@ -27,7 +27,8 @@ from vitrina.index import search
 from vitrina.index.build import Goal, build
 from vitrina.index.engine import Engine
 from vitrina.index.exact import Barred
-from vitrina.index.search import Effort, Neighbour, VectorIndex
+from vitrina.index.found import Effort, Neighbour
+from vitrina.index.search import VectorIndex
 from vitrina.types import IndexKind
 
 

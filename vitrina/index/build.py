@@ -13,10 +13,11 @@ from vitrina.errors import StoreError
 from vitrina.index.choose import Plan, plans
 from vitrina.index.engine import Engine, sample_rows
 from vitrina.index.entries import Entries
+from vitrina.index.found import Effort
 from vitrina.index.fuse import read_fused
 from vitrina.index.probe import QUERIES, Probe, Recall
 from vitrina.index.score import rows_known
-from vitrina.index.search import Effort, VectorIndex
+from vitrina.index.search import VectorIndex
 from vitrina.index.tune import measure, speed, tune
 from vitrina.memory import give_back
 from vitrina.parallel import Progress, map_ahead, unwatched

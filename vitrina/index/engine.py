@@ -109,7 +109,11 @@ class Engine:
 
     def add(self, vectors: Vectors) -> None:
         """Add more rows: (n, dim) float32."""
-        self._index.add(np.ascontiguousarray(vectors, dtype=np.float32))
+        _, inner = _chain(self._index)
+        for transform in self._transforms:
+            vectors = transform(vectors)
+        inner.add(np.ascontiguousarray(vectors, dtype=np.float32))
+        self._index.ntotal = inner.ntotal
 
     def _finish(self) -> None:
         if self.factory == _plain(self.factory):

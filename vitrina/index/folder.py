@@ -25,8 +25,8 @@ import pyarrow.parquet as pq
 from vitrina.errors import StoreError
 from vitrina.index.engine import Engine
 from vitrina.index.entries import Entries
+from vitrina.index.found import Effort
 from vitrina.index.probe import Probe
-from vitrina.index.search import Effort
 from vitrina.store.files import read_json, write_json
 from vitrina.store.shards import numbers_of
 from vitrina.types import Mask, Modality

@@ -7,9 +7,10 @@ import time
 import numpy as np
 import numpy.typing as npt
 
+from vitrina.index.found import Effort
 from vitrina.index.probe import RECALL_AT, Probe, Recall
 from vitrina.index.score import score_pairs
-from vitrina.index.search import Effort, VectorIndex
+from vitrina.index.search import VectorIndex
 from vitrina.types import IndexKind
 
 WIDTHS = (16, 20, 24, 32, 40, 50, 64, 80, 100, 128, 160, 200, 256, 320, 400, 512, 768, 1024)

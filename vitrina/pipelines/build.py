@@ -13,9 +13,10 @@ from vitrina.index.build import BLOCK_ROWS, Built, Goal, build
 from vitrina.index.choose import plans
 from vitrina.index.entries import Change, Entries
 from vitrina.index.folder import INDEX_FILE, ROWS_FILE, Folder, write_parts
+from vitrina.index.found import Effort
 from vitrina.index.fuse import read_fused
 from vitrina.index.probe import Probe, Recall
-from vitrina.index.search import Effort, VectorIndex
+from vitrina.index.search import VectorIndex
 from vitrina.index.tune import measure, tune
 from vitrina.memory import total_memory
 from vitrina.pipelines.progress import Meter

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from vitrina.classifier.metrics import Metrics
 from vitrina.index.exact import Barred
 from vitrina.index.folder import CARD_FILE
-from vitrina.index.search import Found
+from vitrina.index.found import Found
 from vitrina.index.vote import DEFAULT_RULE, VOTERS
 from vitrina.pipelines.apart import duplicate_codes
 from vitrina.pipelines.evaluate import evaluate_votes, measure_rule

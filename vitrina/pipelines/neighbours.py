@@ -15,8 +15,9 @@ from vitrina.embedder.base import ImageEncoder, TextEncoder
 from vitrina.embedder.photos import prepare_photo
 from vitrina.errors import ImageError, ImageSourceError, StoreError
 from vitrina.index.exact import Barred
+from vitrina.index.found import Found
 from vitrina.index.fuse import fuse
-from vitrina.index.search import Found, VectorIndex
+from vitrina.index.search import VectorIndex
 from vitrina.index.vote import DEFAULT_RULE, Vote, VoteRule, vote
 from vitrina.pipelines.apart import duplicate_codes, shop_codes
 from vitrina.pipelines.encoders import encoder_of

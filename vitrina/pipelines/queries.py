@@ -22,8 +22,8 @@ from vitrina.data.readers import Columns, IdType, TableReader
 from vitrina.data.readers.parquet import ParquetRecords
 from vitrina.errors import CatalogueError
 from vitrina.ids import id_keys
+from vitrina.index.found import Found
 from vitrina.index.fuse import fuse
-from vitrina.index.search import Found
 from vitrina.pipelines.apart import Bars
 from vitrina.pipelines.batch import (
     BATCH_ROWS,

@@ -11,8 +11,9 @@ import numpy as np
 
 from vitrina.index.entries import Change, Entries, compare
 from vitrina.index.folder import Folder
+from vitrina.index.found import Effort, check_fingerprints
 from vitrina.index.score import rows_known
-from vitrina.index.search import Effort, VectorIndex, check_fingerprints
+from vitrina.index.search import VectorIndex
 from vitrina.store.files import to_json
 from vitrina.store.rows import Rows
 from vitrina.store.space import Space

@@ -70,8 +70,11 @@ class Writer:
 
         It is not live before a commit names it.
         """
-        digest, size = checksum(temporary), temporary.stat().st_size
-        name = name_of(digest)
+        digest = checksum(temporary)
+        return self._place(temporary, name_of(digest), digest, rows)
+
+    def _place(self, temporary: Path, name: str, digest: str, rows: int = 0) -> FileEntry:
+        size = temporary.stat().st_size
         self._files.publish(temporary, name)
         return FileEntry(name, rows, size, digest)
 
@@ -80,10 +83,7 @@ class Writer:
         files = sorted(path for path in folder.iterdir() if path.is_file())
         sums = {path.name: checksum(path) for path in files}
         name = name_of(hashlib.sha256(to_json(sums)).hexdigest())
-        entries = tuple(
-            self.publish(path, lambda _, path=path: f"{name}/{path.name}")  # type: ignore[misc]
-            for path in files
-        )
+        entries = tuple(self._place(path, f"{name}/{path.name}", sums[path.name]) for path in files)
         shutil.rmtree(folder, ignore_errors=True)
         return FolderEntry(name, entries)
 
