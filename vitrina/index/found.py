@@ -1,0 +1,94 @@
+"""What a search gives, and how hard it looks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from vitrina.errors import FingerprintError
+from vitrina.types import Floats, IndexKind, ProductId
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """One product near a query. score: the inner product, higher is nearer. rank: from 1."""
+
+    product_id: ProductId
+    score: float
+    rank: int
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The neighbours of q queries, nearest first, ties in the index's order.
+
+    positions: (q, k) int64 rows of the index, -1 where there are fewer than k neighbours.
+    scores: (q, k) float32 inner products; 0 where the position is -1.
+    product_ids: (n,) the ids of the whole index.
+    """
+
+    positions: npt.NDArray[np.int64]
+    scores: Floats
+    product_ids: pa.Array
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def ids(self, row: int) -> list[ProductId]:
+        """The ids of one query's neighbours; at most k."""
+        found = self.positions[row]
+        ids: list[ProductId] = self.product_ids.take(pa.array(found[found >= 0])).to_pylist()
+        return ids
+
+    def neighbours(self, row: int) -> list[Neighbour]:
+        """One query's neighbours; at most k."""
+        ids = self.ids(row)
+        scores = self.scores[row, : len(ids)].tolist()
+        return [
+            Neighbour(product_id, score, rank)
+            for rank, (product_id, score) in enumerate(zip(ids, scores, strict=True), start=1)
+        ]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How hard a base is searched. breadth: lists to probe, or a graph's efSearch. candidates:
+    how many are scored again for each query."""
+
+    breadth: int
+    candidates: int
+
+    def to_json(self, kind: IndexKind) -> dict[str, int]:
+        """As `index.json` holds it, in FAISS's words."""
+        if kind is IndexKind.FLAT:
+            return {}
+        name = "efSearch" if kind is IndexKind.HNSW else "nprobe"
+        return {name: self.breadth, "candidates": self.candidates}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Effort:
+        """Read it back."""
+        breadth = value.get("nprobe", value.get("efSearch", 1))
+        return cls(int(breadth), int(value.get("candidates", 1)))
+
+
+def check_fingerprints(ours: Mapping[str, str], theirs: Mapping[str, str], where: str) -> None:
+    """Refuse other encoders than an index's own. Raises FingerprintError."""
+    for modality, given in theirs.items():
+        built = ours.get(modality)
+        if built is None:
+            have = " and ".join(ours) or "none"
+            raise FingerprintError(
+                f"the index at {where} holds no {modality} vectors, only {have}; run "
+                f"`vitrina index` with --features {modality} or fused"
+            )
+        if built != given:
+            raise FingerprintError(
+                f"the index at {where} was built from {modality} vectors of encoder {built}, but "
+                f"those at hand are of encoder {given}; run `vitrina index` again"
+            )
