@@ -198,6 +198,8 @@ class Probe:
         shares: npt.NDArray[np.float64] = (
             np.minimum(hits, count[:, None]) / np.maximum(count, 1)[:, None]
         )
+        # Where there is nothing to find, all of it was found.
+        shares[count == 0] = 1.0
         return shares
 
     def write(self, path: Path) -> None:

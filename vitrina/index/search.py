@@ -187,7 +187,9 @@ class VectorIndex:
             return exact_search(self.rows, self.weights, queries, scope.few, k, barred)
         found = np.full((len(queries), k), -1), np.zeros((len(queries), k), dtype=np.float32)
         if scope.base:
-            width = max(self.effort.candidates, k + 1 + SLACK)
+            # Among farther neighbours the base tells less well which are nearest.
+            width = self.effort.candidates * (2 if scope.breadth > self.effort.breadth else 1)
+            width = max(width, k + 1 + SLACK)
             found = self._in_base(queries, k, width, scope.breadth, scope, barred)
         if not len(scope.delta):
             return found
