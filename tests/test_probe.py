@@ -79,7 +79,8 @@ def test_shares_where_there_are_fewer_than_ten():
     assert made([0.9, 0.3, -0.2]).prefixes(found).round(6).tolist() == [
         [0.333333, 0.666667, 1.0, 1.0]
     ]
-    assert made([]).shares(found).tolist() == [0.0]
+    # Where there is nothing to find, all of it was found.
+    assert made([]).shares(found).tolist() == [1.0]
 
 
 # -- the truth ------------------------------------------------------------------------------------
