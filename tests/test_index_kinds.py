@@ -4,6 +4,7 @@ the recall that it claims."""
 from dataclasses import replace
 from functools import cache
 
+import faiss
 import numpy as np
 import pytest
 from index_tools import (
@@ -370,7 +371,7 @@ def test_rows_can_be_added_to_what_was_read(case, tmp_path):
     case.index.engine.write(tmp_path / "index.faiss")
     engine = Engine.read(tmp_path / "index.faiss", case.factory, mapped=False)
     index, base = case.grown(case.most)
-    engine.add(index.read(np.arange(len(case.base), len(base))))
+    engine.extend([index.read(np.arange(len(case.base), len(base)))])
     assert len(engine) == len(base)
     index = replace(index, engine=engine, effort=Effort(engine.most_effort, len(base)))
     found, away = index.search(case.queries, 10), case.unreached(index)
@@ -396,3 +397,26 @@ def test_rows_can_be_added_to_what_was_read(case, tmp_path):
 )
 def test_how_many_rows_are_learnt_from(rows, dim, factory, sample):
     assert sample_rows(rows, dim, factory) == sample
+
+
+@pytest.mark.parametrize("more", [1, 300, 1500])
+def test_rows_added_to_short_codes_lie_in_the_lists_where_faiss_would_put_them(tmp_path, more):
+    vectors, later = clustered(3000, 32), clustered(more, 32, seed=5)
+    ours = Engine.learn("OPQ16_32,IVF64,PQ16x4fs", 32, vectors, 0)
+    ours.fill([vectors])
+    ours.write(tmp_path / "index.faiss")
+    theirs = faiss.read_index(str(tmp_path / "index.faiss"))
+    ours.extend([later[: more // 2], later[more // 2 :]])
+    theirs.add(later)
+    ours.write(tmp_path / "index.faiss")
+    ours = faiss.read_index(str(tmp_path / "index.faiss"))
+    assert ours.ntotal == theirs.ntotal == 3000 + more
+    for number in range(64):
+        lists = [faiss.extract_index_ivf(index).invlists for index in (ours, theirs)]
+        ids = [
+            faiss.rev_swig_ptr(one.get_ids(number), one.list_size(number)).tolist() for one in lists
+        ]
+        assert sorted(ids[0]) == sorted(ids[1])
+    for index in (ours, theirs):
+        faiss.extract_index_ivf(index).nprobe = 8
+    np.testing.assert_array_equal(ours.search(later, 10)[0], theirs.search(later, 10)[0])

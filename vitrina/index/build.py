@@ -116,7 +116,7 @@ def build(
         give_back()
     assert best is not None
     if held:
-        best.index.engine.add(read_fused(rows, asked, weights))
+        best.index.engine.extend(blocks(rows, asked, weights))
         probe = probe.placed(asked).with_rows(rows, weights, asked)
     return Built(
         best.index,
@@ -146,7 +146,7 @@ def _try(
     sample = read_fused(rows, chosen, weights)
     engine = Engine.learn(plan.factory, rows.dim, sample, seed)
     del sample
-    engine.fill(_blocks(rows, base, weights, progress))
+    engine.fill(blocks(rows, base, weights, progress))
     dead = np.zeros(len(rows), dtype=bool)
     # While rows are held out, they are no part of the index.
     dead[len(base) :] = True
@@ -159,10 +159,11 @@ def _try(
     return Built(everything, entries, probe, recall, rate, seconds)
 
 
-def _blocks(
-    rows: Rows, at: Codes, weights: Sequence[float], progress: Progress
+def blocks(
+    rows: Rows, at: Codes, weights: Sequence[float], progress: Progress = unwatched
 ) -> Iterator[Vectors]:
-    """The fused vectors of some rows, the next block read while the last is used."""
+    """The fused vectors of some rows, (n, dim) float32 each, the next read while the last is
+    used."""
     starts = range(0, len(at), BLOCK_ROWS)
 
     def read(start: int) -> Vectors:

@@ -17,9 +17,9 @@ import faiss as untyped
 import numpy as np
 import numpy.typing as npt
 
+from vitrina.index import learn
 from vitrina.index.choose import kind_of
-from vitrina.index.learn import assigner, centres, rotation
-from vitrina.types import Floats, IndexKind, Mask, Vectors
+from vitrina.types import Codes, Floats, IndexKind, Mask, Vectors
 
 # Its stubs know neither its search parameters nor how its arrays are passed.
 faiss: Any = untyped
@@ -33,6 +33,8 @@ takes twice the effort to search."""
 CODEC_ROWS = 16_384
 """Rows that codes are learnt from."""
 
+ROWS_AT_ONCE = 256
+"""Rows that FastScan adds at once."""
 FEW = 8
 """Queries up to which one thread answers."""
 
@@ -70,7 +72,7 @@ class Engine:
         try:
             for step in steps:
                 if isinstance(step, faiss.OPQMatrix):
-                    turned = rotation(sample, step.d_out, step.M)
+                    turned = learn.rotation(sample, step.d_out, step.M)
                     faiss.copy_array_to_vector(np.ascontiguousarray(turned.T).ravel(), step.A)
                     step.is_trained = True
                 else:
@@ -90,29 +92,26 @@ class Engine:
 
     def fill(self, blocks: Iterable[Vectors]) -> None:
         """Add rows for the first time, block by block, (n, dim) float32 each."""
+        self.extend(blocks)
+        self._finish()
+
+    def extend(self, blocks: Iterable[Vectors]) -> None:
+        """Add more rows, block by block, (n, dim) float32 each."""
         _, inner = _chain(self._index)
         quick = _lists_of(inner)
-        done = 0
         for block in blocks:
             for transform in self._transforms:
                 block = transform(block)
-            if quick is not None:
-                ids = np.arange(done, done + len(block))
+            block = np.ascontiguousarray(block, dtype=np.float32)
+            if quick is None:
+                inner.add(block)
+            elif isinstance(inner, faiss.IndexIVFFastScan):
+                _add_by_lists(inner, block, quick(block))
+            else:
+                ids = np.arange(inner.ntotal, inner.ntotal + len(block))
                 lists = quick(block)
                 pointers = (faiss.swig_ptr(array) for array in (block, ids, lists))
                 inner.add_core(len(block), *pointers)
-            else:
-                inner.add(block)
-            done += len(block)
-        self._index.ntotal = inner.ntotal
-        self._finish()
-
-    def add(self, vectors: Vectors) -> None:
-        """Add more rows: (n, dim) float32."""
-        _, inner = _chain(self._index)
-        for transform in self._transforms:
-            vectors = transform(vectors)
-        inner.add(np.ascontiguousarray(vectors, dtype=np.float32))
         self._index.ntotal = inner.ntotal
 
     def _finish(self) -> None:
@@ -194,9 +193,8 @@ class Engine:
 
 def sample_rows(rows: int, dim: int, factory: str) -> int:
     """How many rows an index is to learn from."""
-    _, _, after = factory.partition("IVF")
-    digits = after[: len(after) - len(after.lstrip("0123456789"))]
-    lists = int(digits) if digits else 0
+    found = re.search(r"IVF(\d+)", factory)
+    lists = int(found[1]) if found else 0
     wanted = max(SAMPLE_LEAST, SAMPLE_PER_LIST * lists)
     return min(rows, max(lists, min(wanted, SAMPLE_BYTES // (4 * dim))))
 
@@ -250,7 +248,7 @@ def _learn_lists(inner: Any, sample: Floats, seed: int) -> None:
             inner.by_residual = False
     quantizer = faiss.downcast_index(inner.quantizer)
     if _is_plain(quantizer):
-        quantizer.add(centres(sample, inner.nlist, seed))
+        quantizer.add(learn.centres(sample, inner.nlist, seed))
 
 
 def _lists_of(inner: Any) -> Any:
@@ -260,7 +258,28 @@ def _lists_of(inner: Any) -> Any:
     quantizer = faiss.downcast_index(inner.quantizer)
     if not _is_plain(quantizer):
         return None
-    return assigner(quantizer.reconstruct_n(0, quantizer.ntotal))
+    return learn.assigner(quantizer.reconstruct_n(0, quantizer.ntotal))
+
+
+def _add_by_lists(inner: Any, vectors: Vectors, lists: Codes) -> None:
+    """Add to lists that are known by now.
+
+    FastScan takes no lists, it looks for them itself, among all centres and slowly. So rows are
+    added some lists at a time, and it is shown the centres of those lists alone.
+    """
+    every = faiss.downcast_index(inner.quantizer)
+    centres = every.reconstruct_n(0, every.ntotal)
+    first, order = inner.ntotal, np.argsort(lists, kind="stable")
+    try:
+        for start in range(0, len(order), ROWS_AT_ONCE):
+            part = order[start : start + ROWS_AT_ONCE]
+            used = np.unique(lists[part])
+            some = faiss.IndexIDMap(faiss.IndexFlatL2(inner.d))
+            some.add_with_ids(centres[used], used)
+            inner.quantizer = some
+            inner.add_with_ids(vectors[part], first + part)
+    finally:
+        inner.quantizer = every
 
 
 @contextmanager

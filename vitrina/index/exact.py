@@ -39,9 +39,6 @@ class Barred:
         self.rows = tuple(rows)
         self.queries = tuple(queries)
 
-    def __bool__(self) -> bool:
-        return bool(self.rows)
-
     def of(self, queries: Codes) -> Barred:
         """The same for some of the queries."""
         return Barred(self.rows, [codes[queries] for codes in self.queries])

@@ -84,6 +84,11 @@ def codes_of(keys: Keys) -> Codes:
     return np.where(keys == 0, np.int64(-1), codes)
 
 
+def by_row(codes: Codes, at: Codes) -> Codes:
+    """The codes of the products behind some rows, `at`: (n,) int64, -1 for none and for its."""
+    return np.where(at >= 0, codes[at], -1)
+
+
 class Bars:
     """Which rows of an index new products must not find: their duplicates, those of their shops.
 
@@ -94,7 +99,7 @@ class Bars:
         self._duplicates, self._shops = duplicates, shops
         keys = [*duplicate_keys(products)] if duplicates else []
         keys += [shop_keys(products)] if shops else []
-        self._rows = [np.where(at >= 0, codes_of(one)[at], -1) for one in keys]
+        self._rows = [by_row(codes_of(one), at) for one in keys]
 
     def of(self, products: Sequence[Product], images: ImageSource | None) -> Barred:
         """The bars of some new products. images: where their photos are, which are read to be

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from vitrina.errors import StoreError
-from vitrina.index.build import BLOCK_ROWS, Built, Goal, build
+from vitrina.index.build import Built, Goal, blocks, build
 from vitrina.index.choose import plans
 from vitrina.index.entries import Change, Entries
 from vitrina.index.folder import INDEX_FILE, ROWS_FILE, Folder, write_parts
 from vitrina.index.found import Effort
-from vitrina.index.fuse import read_fused
 from vitrina.index.probe import Probe, Recall
 from vitrina.index.search import VectorIndex
 from vitrina.index.tune import measure, tune
@@ -43,10 +42,12 @@ CHOOSE = "auto"
 
 @dataclass(frozen=True)
 class IndexOptions:
-    """How to index. recall, memory, factory: None for what the index was built with, or 0.99 of
-    the ten nearest, a quarter of the machine's memory, and the kind that suits both, which is also
-    what `CHOOSE` stands for. rebuild:
-    build anew though an update would do."""
+    """How to index.
+
+    recall, memory, factory: None for what the index was built with, or else 0.99 of the ten
+    nearest, a quarter of the machine's memory, and the kind that suits both, which is also what
+    `CHOOSE` stands for. rebuild: build anew though an update would do.
+    """
 
     features: Features | None = None
     recall: float | None = None
@@ -156,7 +157,7 @@ class _Job:
                 raise StoreError(f"{err}; --factory {CHOOSE} leaves the choice to Vitrina") from err
         index = built.index
         card = self._card(built, goal, options.seed)
-        card["update"] = self._told("built", Change.none(), 0)
+        card["update"] = self._told("built", Change.none())
         # How neighbours best vote belongs to the vectors, not to how they are found.
         if old and "vote" in old.card:
             card["vote"] = old.card["vote"]
@@ -193,9 +194,7 @@ class _Job:
             old.folder.where,
         )
         if folded:
-            for start in range(base, count, BLOCK_ROWS):
-                at = np.arange(start, min(start + BLOCK_ROWS, count))
-                index.engine.add(read_fused(index.rows, at, weights))
+            index.engine.extend(blocks(index.rows, np.arange(base, count), weights))
         probe = old.folder.probe()
         if probe is not None:
             added = np.arange(first, count)
@@ -209,15 +208,16 @@ class _Job:
             card["recall"], card["queries_per_second"] = recall.to_json(), round(rate)
         card["parameters"] = index.effort.to_json(index.engine.kind)
         kind = "folded" if folded else "added" if len(more) or len(change.gone) else "checked"
-        card["update"] = self._told(kind, change, len(more))
-        kept = [name for name in old.folder.row_files if not moved]
-        kept += [] if folded else [INDEX_FILE]
+        card["update"] = self._told(kind, change)
+        names = [] if moved else list(old.folder.row_files)
         new_rows = None
         if moved:
             new_rows = (ROWS_FILE.format(0), entries)
         elif len(more):
-            new_rows = (ROWS_FILE.format(len(kept) - (not folded)), more)
-        self._publish(index, card, probe, new_rows, self._files(old, kept), fold=folded)
+            new_rows = (ROWS_FILE.format(len(names)), more)
+        names += [] if folded else [INDEX_FILE]
+        kept = [file for file in old.files.files if file.name in names]
+        self._publish(index, card, probe, new_rows, kept, fold=folded)
         return True
 
     def _worth_updating(self, old: _Old, live: int, dead: int) -> bool:
@@ -274,27 +274,21 @@ class _Job:
             "modalities": [modality.value for modality in index.modalities],
             "weights": dict(zip(index.modalities, index.weights, strict=True)),
             "spaces": {space.modality.value: space.name for space in self.spaces},
-            "fingerprints": {
-                space.modality.value: space.entry.fingerprint for space in self.spaces
-            },
+            "fingerprints": fingerprints_of(self.spaces),
             "recall": built.recall.to_json(),
             "queries_per_second": round(built.queries_per_second),
             "build_seconds": round(time.perf_counter() - self.started, 3),
             "tried": list(built.tried),
         }
 
-    def _told(self, kind: str, change: Change, added: int) -> dict[str, Any]:
+    def _told(self, kind: str, change: Change) -> dict[str, Any]:
         return {
             "kind": kind,
-            "added": max(0, added - change.changed),
+            "added": change.added,
             "changed": change.changed,
             "removed": change.removed,
             "seconds": round(time.perf_counter() - self.started, 3),
         }
-
-    def _files(self, old: _Old, names: list[str]) -> list[FileEntry]:
-        """The old index's entries of some files."""
-        return [entry for entry in old.files.files if entry.path.rpartition("/")[2] in names]
 
     def _publish(
         self,
@@ -326,6 +320,7 @@ class _Job:
             engine=index.engine if fold else None,
             others=sum(entry.bytes for entry in kept),
         )
-        new = self.writer.publish_folder(folder, lambda digest: layout.index(self.features, digest))
-        entry = FolderEntry(new.path, tuple(kept) + new.files)
+        entry = self.writer.publish_folder(
+            folder, lambda digest: layout.index(self.features, digest), kept
+        )
         self.writer.commit(self.store.manifest.with_index(self.features, entry))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -20,14 +19,12 @@ from vitrina.index.exact import Barred
 from vitrina.index.folder import CARD_FILE
 from vitrina.index.found import Found
 from vitrina.index.vote import DEFAULT_RULE, VOTERS
-from vitrina.pipelines.apart import duplicate_codes
 from vitrina.pipelines.evaluate import evaluate_votes, measure_rule
 from vitrina.pipelines.evaluation_text import VoteEvaluation, format_evaluation
 from vitrina.pipelines.neighbours import Index
 from vitrina.pipelines.progress import Meter
 from vitrina.store import layout
 from vitrina.store.files import write_json
-from vitrina.store.manifest import FolderEntry
 from vitrina.store.store import Store
 from vitrina.store.writer import Writer
 from vitrina.types import Codes, Features, Floats
@@ -178,10 +175,7 @@ class _Heard:
 def _ask(index: Index, asked: Codes, quiet: bool) -> tuple[_Heard, _Heard, int]:
     """What neighbours say to some rows of the index: all of them; those that are no duplicates;
     and how many rows had duplicates among them."""
-    labels, at = index.labels, index.products_at
-    duplicates = [
-        np.where(at >= 0, codes[at], -1) for codes in duplicate_codes(index.store.products)
-    ]
+    labels, duplicates = index.labels, index.duplicates
     everybody, others = _Heard.nobody(len(asked)), _Heard.nobody(len(asked))
     duplicated = 0
     with Meter("asking neighbours", len(asked), unit="rows", quiet=quiet) as meter:
@@ -212,7 +206,6 @@ def _keep(index: Index, writer: Writer, evaluation: IndexEvaluation) -> None:
     folder = writer.scratch / "index"
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / CARD_FILE, {**index.card, "vote": evaluation.to_card()})
-    new = writer.publish_folder(folder, lambda digest: layout.index(name, digest))
-    old = store.manifest.indexes[name].files
-    kept = tuple(file for file in old if PurePosixPath(file.path).name != CARD_FILE)
-    writer.commit(store.manifest.with_index(name, FolderEntry(new.path, kept + new.files)))
+    kept = [file for file in store.manifest.indexes[name].files if file.name != CARD_FILE]
+    new = writer.publish_folder(folder, lambda digest: layout.index(name, digest), kept)
+    writer.commit(store.manifest.with_index(name, new))

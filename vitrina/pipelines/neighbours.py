@@ -19,7 +19,7 @@ from vitrina.index.found import Found
 from vitrina.index.fuse import fuse
 from vitrina.index.search import VectorIndex
 from vitrina.index.vote import DEFAULT_RULE, Vote, VoteRule, vote
-from vitrina.pipelines.apart import duplicate_codes, shop_codes
+from vitrina.pipelines.apart import by_row, duplicate_codes, shop_codes
 from vitrina.pipelines.encoders import encoder_of
 from vitrina.pipelines.survey import Behind, folder_of, open_vectors, warn_if_behind
 from vitrina.store.products import Categories
@@ -173,16 +173,9 @@ class Index:
         vectors: Sequence[Floats],
         present: Sequence[Mask],
         k: int,
-        *,
-        own: Sequence[ProductId | None] | None = None,
-        only: Only = EVERYTHING,
     ) -> Found:
-        """Neighbours of new products; `vectors` and `present` in the index's modalities' order.
-
-        own: the id of each, if the index may hold an older version of it.
-        """
-        queries = fuse(vectors, present, self.vectors.weights)
-        return self.vectors.search(queries, k, exclude=own, allowed=self.allowed(only))
+        """Neighbours of new products; `vectors` and `present` in the index's modalities' order."""
+        return self.vectors.search(fuse(vectors, present, self.vectors.weights), k)
 
     def vote(self, found: Found) -> tuple[Vote, Codes]:
         """The category vote of the neighbours, and each neighbour's own code, (q, k)."""
@@ -232,11 +225,12 @@ class Index:
 
     def _barring(self, only: Only) -> list[Codes]:
         """Codes of the index's rows, of which a product bars those that it has itself."""
-        codes = [*self._duplicates] if only.no_duplicates else []
+        codes = [*self.duplicates] if only.no_duplicates else []
         return [*codes, self._shops] if only.other_shops else codes
 
     @cached_property
-    def _duplicates(self) -> tuple[Codes, ...]:
+    def duplicates(self) -> tuple[Codes, ...]:
+        """Numbers of each row's title and photo, (n,) int64 each; see `duplicate_codes`."""
         return tuple(self._by_row(codes) for codes in duplicate_codes(self.store.products))
 
     @cached_property
@@ -244,8 +238,7 @@ class Index:
         return self._by_row(shop_codes(self.store.products))
 
     def _by_row(self, codes: Codes) -> Codes:
-        at = self.products_at
-        return np.where(at >= 0, codes[at], -1)
+        return by_row(codes, self.products_at)
 
     def _row_of(self, product: ProductId) -> Codes:
         typed = _typed(product, self.vectors.product_ids.type)

@@ -12,17 +12,17 @@ from vitrina.classifier.fit import FitOptions, fit_head, planned_rows, predict
 from vitrina.classifier.heads import Head
 from vitrina.classifier.metrics import Metrics, evaluate
 from vitrina.classifier.model import Model
-from vitrina.data.split import Split, group_rows, split_rows, title_keys
+from vitrina.data.split import Split, group_rows, split_rows
 from vitrina.errors import TrainingError
 from vitrina.index.exact import exact_search
 from vitrina.index.fuse import read_fused
 from vitrina.index.vote import DEFAULT_RULE, vote
+from vitrina.pipelines.apart import duplicate_keys
 from vitrina.pipelines.build import default_features
 from vitrina.pipelines.progress import Meter
 from vitrina.store import layout
 from vitrina.store.gather import Gathered, gather
 from vitrina.store.rows import Rows
-from vitrina.store.shards import hashes_to_array
 from vitrina.store.store import Store
 from vitrina.types import Codes, Features, HeadKind, SplitKind
 
@@ -146,12 +146,7 @@ def train(store: Store, options: TrainOptions) -> TrainReport:
 def _split(store: Store, codes: Codes, options: TrainOptions) -> Split:
     groups = None
     if options.split is SplitKind.GROUPED:
-        titles, images = [], []
-        for _, batch in store.products.batches(["title", "image_hash"]):
-            titles.append(title_keys(batch.column("title").to_pylist()))
-            hashes = hashes_to_array(batch.column("image_hash"))
-            images.append(hashes.view(np.uint64)[::2])
-        groups = group_rows(np.concatenate(titles), np.concatenate(images))
+        groups = group_rows(*duplicate_keys(store.products))
     return split_rows(codes, groups, options.split, seed=options.seed)
 
 

@@ -25,6 +25,11 @@ class FileEntry:
     bytes: int
     sha256: str
 
+    @property
+    def name(self) -> str:
+        """Its name in its folder."""
+        return self.path.rpartition("/")[2]
+
 
 @dataclass(frozen=True)
 class FolderEntry:

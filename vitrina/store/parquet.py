@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,6 +13,8 @@ import pyarrow.parquet as pq
 from vitrina.errors import StoreError
 from vitrina.store.files import Files
 from vitrina.store.layout import retired
+
+T = TypeVar("T")
 
 REPAIR = "run `vitrina verify STORE --repair`, then embed again: only what it held is redone"
 
@@ -37,11 +40,19 @@ def open_parquet(files: Files, name: str, access: Access) -> Iterator[pq.Parquet
 @contextmanager
 def open_source(files: Files, name: str, access: Access) -> Iterator[pa.NativeFile]:
     """The same for the bare bytes of a Parquet file."""
-    where = files.where(name)
-    source = None
-    try:
-        source = _open(files, name, access)
+    with (
+        told_of(files, name),
+        wherever_it_lies(name, lambda now: _open_as(files, now, access)) as source,
+    ):
         yield source
+
+
+@contextmanager
+def told_of(files: Files, name: str) -> Iterator[None]:
+    """Whatever goes wrong inside with a Parquet file of a snapshot is raised as StoreError."""
+    where = files.where(name)
+    try:
+        yield
     except FileNotFoundError as err:
         raise StoreError(
             f"{where} is missing from the store; {REPAIR}; or, if another commit replaced it "
@@ -51,17 +62,15 @@ def open_source(files: Files, name: str, access: Access) -> Iterator[pa.NativeFi
     except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError) as err:
         reason = str(err).splitlines()[0] if str(err) else type(err).__name__
         raise StoreError(f"{where} is damaged ({reason}); {REPAIR}") from err
-    finally:
-        if source is not None:
-            source.close()
 
 
-def _open(files: Files, name: str, access: Access) -> pa.NativeFile:
+def wherever_it_lies(name: str, use: Callable[[str], T]) -> T:
+    """Use a file of a snapshot by its name, or else by the one that it has once a later commit
+    replaced it: it lies aside for a while."""
     try:
-        return _open_as(files, name, access)
+        return use(name)
     except FileNotFoundError:
-        # A later commit replaced it: what an older snapshot names lies aside for a while.
-        return _open_as(files, retired(name), access)
+        return use(retired(name))
 
 
 def _open_as(files: Files, name: str, access: Access) -> pa.NativeFile:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,15 +16,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vitrina.errors import StoreError
 from vitrina.parallel import map_ahead
-from vitrina.store.files import Files
-from vitrina.store.layout import retired
 from vitrina.store.loads import copy_rows
 from vitrina.store.manifest import FileEntry
 from vitrina.store.mapping import map_file
 from vitrina.store.pages import find_numbers
-from vitrina.store.parquet import REPAIR
+from vitrina.store.parquet import told_of, wherever_it_lies
 from vitrina.store.shards import read_matrix, vector_type
 from vitrina.store.space import Space
 from vitrina.types import Codes, Floats, Mask, Modality, Stored
@@ -132,20 +128,11 @@ class Rows:
 
 def _map_shard(space: Space, entry: FileEntry) -> tuple[Addresses, Any]:
     """The address of every row of a shard, and what to hold on to."""
-    where = space.files.where(entry.path)
-    try:
-        content = map_file(_local(space.files, entry.path))
+    with told_of(space.files, entry.path):
+        content = map_file(wherever_it_lies(entry.path, space.files.local))
         if len(content) != entry.bytes:
             raise pa.ArrowInvalid(f"{len(content)} bytes instead of {entry.bytes}")
         return _addresses(content, space, entry.rows)
-    except FileNotFoundError as err:
-        raise StoreError(
-            f"{where} is missing from the store; {REPAIR}; or, if another commit replaced it "
-            "since this snapshot was opened, open the store again"
-        ) from err
-    except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError) as err:
-        reason = str(err).splitlines()[0] if str(err) else type(err).__name__
-        raise StoreError(f"{where} is damaged ({reason}); {REPAIR}") from err
 
 
 def _addresses(content: memoryview, space: Space, rows: int) -> tuple[Addresses, Any]:
@@ -180,11 +167,3 @@ def _addresses(content: memoryview, space: Space, rows: int) -> tuple[Addresses,
     if len(at) != rows:
         raise pa.ArrowInvalid(f"{len(at)} vectors instead of {rows}")
     return at, content
-
-
-def _local(files: Files, name: str) -> Path:
-    try:
-        return files.local(name)
-    except FileNotFoundError:
-        # A later commit replaced it: what an older snapshot names lies aside for a while.
-        return files.local(retired(name))

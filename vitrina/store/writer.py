@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -78,14 +78,19 @@ class Writer:
         self._files.publish(temporary, name)
         return FileEntry(name, rows, size, digest)
 
-    def publish_folder(self, folder: Path, name_of: Callable[[str], str]) -> FolderEntry:
-        """The same for a flat folder of files, which is named by the checksum of them all."""
+    def publish_folder(
+        self, folder: Path, name_of: Callable[[str], str], beside: Sequence[FileEntry] = ()
+    ) -> FolderEntry:
+        """The same for a flat folder of files, which is named by the checksum of them all.
+
+        beside: files that are published already and belong to it too, wherever they lie.
+        """
         files = sorted(path for path in folder.iterdir() if path.is_file())
         sums = {path.name: checksum(path) for path in files}
         name = name_of(hashlib.sha256(to_json(sums)).hexdigest())
         entries = tuple(self._place(path, f"{name}/{path.name}", sums[path.name]) for path in files)
         shutil.rmtree(folder, ignore_errors=True)
-        return FolderEntry(name, entries)
+        return FolderEntry(name, (*beside, *entries))
 
     def write_errors(self, folder: str, errors: pa.Table) -> FileEntry:
         """Write a table of failures for the next commit. folder: "" for the store's root."""
