@@ -310,7 +310,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--recall", type=float, default=0.99)
     parser.add_argument("--memory", type=int, default=200_000_000, help="bytes; 0: leave it out")
-    parser.add_argument("--memory-recall", type=float, default=0.97)
+    parser.add_argument("--memory-recall", type=float, default=0.975)
     parser.add_argument("--rounds", type=int, default=10, help="of updates; 0: leave them out")
     parser.add_argument("--share", type=float, default=0.01, help="added and deleted in a round")
     parser.add_argument("--store", action=Stores, help="a store of yours; may be given again")

@@ -116,7 +116,7 @@ def updates_table(result: dict) -> str:
             f"{one['deleted']:,}",
             f"{one['seconds']:,.1f}",
             f"{one['seconds'] / full:.1%}",
-            f"{card.get('update', card.get('factory', ''))}",
+            card["update"]["kind"],
             number(own, 4),
         ]
         lines.append(f"| {' | '.join(cells)} |")
