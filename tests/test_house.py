@@ -15,8 +15,8 @@ PACKAGE = Path(vitrina.__file__).parent
 TIERS = [
     {"errors"},
     {"types"},
-    {"ids", "parallel", "cache", "compiled", "memory", "stages"},
-    {"store", "data"},
+    {"ids", "parallel", "cache", "compiled", "memory", "stages", "threads"},
+    {"store", "data", "training"},
     {"embedder", "index", "classifier", "audit"},
     {"pipelines"},
     {"api"},

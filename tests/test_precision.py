@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from vitrina.embedder import precision
-from vitrina.embedder.precision import choose, is_out_of_memory, one_thread_each
+from vitrina.embedder.precision import choose, is_out_of_memory
 from vitrina.errors import EncoderError
+from vitrina.threads import one_thread_each
 from vitrina.types import Compute, Vectors
 
 EXACT = np.array([[1.0, 0.0], [0.0, 1.0]], dtype=np.float32)

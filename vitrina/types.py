@@ -72,6 +72,14 @@ class SplitKind(StrEnum):
     GROUPED = "grouped"
 
 
+class Balance(StrEnum):
+    """How rare categories are heard in training."""
+
+    NONE = "none"
+    WEIGHTS = "weights"
+    PRIOR = "prior"
+
+
 class OutputFormat(StrEnum):
     """The form of a predictions file."""
 

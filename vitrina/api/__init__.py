@@ -7,6 +7,7 @@ torch.
 from vitrina.api.asking import classify, classify_to, neighbours_to, open_batch
 from vitrina.api.learning import build_index, evaluate_index, open_index, train
 from vitrina.api.stores import Vectors, compact, describe, embed, vectors, verify
+from vitrina.api.tuning import finetune, pretrain
 from vitrina.data.catalogue import Catalogue
 from vitrina.store.store import Store
 
@@ -21,9 +22,11 @@ __all__ = [
     "describe",
     "embed",
     "evaluate_index",
+    "finetune",
     "neighbours_to",
     "open_batch",
     "open_index",
+    "pretrain",
     "train",
     "vectors",
     "verify",

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from vitrina import __version__
-from vitrina.cli import demo, embed, learn, query, upkeep
+from vitrina.cli import demo, embed, learn, query, tune, upkeep
 from vitrina.errors import VitrinaError
 
 app = typer.Typer(
@@ -38,6 +38,8 @@ def _root(
 # `vitrina --help` lists them in this order.
 app.command()(demo.demo)
 app.command()(embed.embed)
+app.command()(tune.pretrain)
+app.command()(tune.finetune)
 app.command()(learn.index)
 app.command()(learn.train)
 app.command()(query.classify)

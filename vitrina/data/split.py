@@ -8,7 +8,7 @@ both. Duplicates across the border would flatter a head that has only learnt the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -45,6 +45,14 @@ class Split:
     train: Codes
     validation: Codes
     duplicated: int
+
+    def among(self, there: Mask, codes: Codes) -> Split:
+        """The same without some rows, on either side. there: (n,) bool, those that stay. codes:
+        as `split_rows` got them. Raises TrainingError if too little is left."""
+        train, validation = (rows[there[rows]] for rows in (self.train, self.validation))
+        _check(codes, train, validation)
+        duplicated = len(np.intersect1d(train, validation)) if self.duplicated else 0
+        return replace(self, train=train, validation=validation, duplicated=duplicated)
 
 
 def split_rows(

@@ -21,15 +21,14 @@ from vitrina.embedder.precision import (
     best_device,
     choose,
     has_bfloat16,
-    one_thread_each,
     unit_vectors,
-    workers,
 )
 from vitrina.embedder.preparation import Preparation, read_preparation
 from vitrina.embedder.transformer.int8 import Int8Runner, has_int8
 from vitrina.embedder.transformer.plain import PlainRunner
 from vitrina.embedder.transformer.vit import PatchedVit, read_vit
 from vitrina.memory import keep_at_hand
+from vitrina.threads import one_thread_each, workers
 from vitrina.types import Compute, Modality, Vectors
 
 BATCH_IMAGES = {"cpu": 16, "cuda": 256, "mps": 64}

@@ -81,44 +81,70 @@ def fit_thumbnail(images: Images) -> ImageEncoder:
     return Thumbnail.fit(images)
 
 
-def load_text(name: str, fitted: Path | None = None, compute: Compute | None = None) -> TextEncoder:
+def load_text(name: str, kept: Path | None = None, compute: Compute | None = None) -> TextEncoder:
     """Load a text encoder.
 
-    name: as DESIGN.md's model names. fitted: where `lexical` was saved. compute: the numbers to
-    run it in; None for the fastest here that keep its vectors.
+    name: as DESIGN.md's model names. kept: where the store keeps it: `lexical`, and what was
+    trained here. compute: the numbers to run it in; None for the fastest here that keep its
+    vectors.
+    Raises EncoderError, HubUnreachableError.
+    """
+    if kept is None or not (kept / "config.json").exists():
+        parsed = ModelName.parse(name, Modality.TEXT)
+        if parsed.form is Form.LEXICAL:
+            from vitrina.embedder.lexical import Lexical
+
+            return Lexical.load(_state(name, kept))
+        found = find_text(name)
+    else:
+        found = TextFiles(kept, name, None)
+    from vitrina.embedder.text import HuggingFaceText
+
+    return HuggingFaceText(found.folder, found.model, found.revision, compute)
+
+
+@dataclass(frozen=True)
+class TextFiles:
+    """Where a text model's files are. model: what `load_text` takes to find them again."""
+
+    folder: Path
+    model: str
+    revision: str | None
+
+
+def find_text(name: str) -> TextFiles:
+    """Find the files of a text model in the Hugging Face form: in a directory, the cache, on the
+    hub.
+
     Raises EncoderError, HubUnreachableError.
     """
     parsed = ModelName.parse(name, Modality.TEXT)
-    if parsed.form is Form.LEXICAL:
-        from vitrina.embedder.lexical import Lexical
-
-        return Lexical.load(_state(name, fitted))
-    from vitrina.embedder.text import HuggingFaceText
-
     if parsed.form is Form.HUGGING_FACE:
         folder, revision = _snapshot(parsed, ("*.json", "*.txt", "*.model", "*.safetensors"))
-        return HuggingFaceText(folder, name, revision, compute)
+        return TextFiles(folder, name, revision)
     if parsed.form is Form.DIRECTORY:
         if not (Path(parsed.place) / "config.json").exists():
             raise EncoderError(f"{parsed.place} has no config.json: not a Hugging Face model")
-        return HuggingFaceText(Path(parsed.place), parsed.place, None, compute)
+        return TextFiles(Path(parsed.place), parsed.place, None)
+    if parsed.form is Form.LEXICAL:
+        raise EncoderError(
+            "lexical is fitted, not trained; give hf:REPO or a directory of a text model"
+        )
     raise EncoderError(f"{name} is a model for images; it can't serve text")
 
 
-def load_image(
-    name: str, fitted: Path | None = None, compute: Compute | None = None
-) -> ImageEncoder:
+def load_image(name: str, kept: Path | None = None, compute: Compute | None = None) -> ImageEncoder:
     """Load an image encoder.
 
-    name: as DESIGN.md's model names. fitted: where `thumbnail` was saved. compute: the numbers to
-    run it in; None for the fastest here that keep its vectors.
+    name: as DESIGN.md's model names. kept: where the store keeps `thumbnail`. compute: the numbers
+    to run it in; None for the fastest here that keep its vectors.
     Raises EncoderError, HubUnreachableError.
     """
     parsed = ModelName.parse(name, Modality.IMAGE)
     if parsed.form is Form.THUMBNAIL:
         from vitrina.embedder.thumbnail import Thumbnail
 
-        return Thumbnail.load(_state(name, fitted))
+        return Thumbnail.load(_state(name, kept))
     from vitrina.embedder import image_models
 
     if parsed.form is Form.OPEN_CLIP:
@@ -144,10 +170,10 @@ def load_image(
     )
 
 
-def _state(name: str, fitted: Path | None) -> Path:
-    if fitted is None:
+def _state(name: str, kept: Path | None) -> Path:
+    if kept is None:
         raise EncoderError(f"{name} is fitted on a catalogue first; run `vitrina embed`")
-    return fitted
+    return kept
 
 
 def _snapshot(name: ModelName, patterns: tuple[str, ...]) -> tuple[Path, str]:

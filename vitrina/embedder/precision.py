@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,8 +23,6 @@ WORTH = 1.1
 """How many times as fast as float32 other numbers must be to be taken."""
 
 TRIALS = 2
-
-GPU_CALLERS = 4
 
 
 def best_device() -> torch.device:
@@ -48,27 +45,6 @@ def has_bfloat16(device: torch.device) -> bool:
     if device.type == "cpu":
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return False
-
-
-def workers(device: torch.device) -> int:
-    """Threads that put batches through a model side by side.
-
-    On a CPU each batch stays on one core, in its caches, and nobody waits for the slowest of
-    several threads after every layer. On a GPU one's batch is put together and moved there while
-    another's is computed.
-    """
-    return torch.get_num_threads() if device.type == "cpu" else GPU_CALLERS
-
-
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Have torch use one thread for each that calls it, and as many as before afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 Network = TypeVar("Network")

@@ -21,9 +21,7 @@ from vitrina.embedder.precision import (
     best_device,
     choose,
     has_bfloat16,
-    one_thread_each,
     unit_vectors,
-    workers,
 )
 from vitrina.embedder.quiet import quiet_transformers
 from vitrina.embedder.text_form import TextForm, read_form
@@ -33,6 +31,7 @@ from vitrina.embedder.transformer.plain import PlainRunner
 from vitrina.errors import EncoderError
 from vitrina.memory import keep_at_hand
 from vitrina.parallel import map_ahead
+from vitrina.threads import one_thread_each, workers
 from vitrina.types import Compute, Modality, Vectors
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 65_536, "mps": 8192}
@@ -77,7 +76,7 @@ class HuggingFaceText:
             with quiet_transformers():
                 config = AutoConfig.from_pretrained(folder, local_files_only=True)
                 tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-                network = _network(folder)
+                network = load_network(folder)
         except (
             OSError,
             ValueError,
@@ -103,9 +102,9 @@ class HuggingFaceText:
             "normalised": True,
         }
         used = weights(network).items()
-        taken = fingerprint({name: a for name, a in used if not _unused(name)}, settings)
+        taken = fingerprint({name: a for name, a in used if not unused(name)}, settings)
         pad = tokenizer.pad_token_id or 0
-        self._tokenize = _tokenizing(tokenizer, form, pad)
+        self._tokenize = tokenizing(tokenizer, form, pad)
         self._dim = int(config.hidden_size)
         self._device = best_device()
         keep_at_hand()
@@ -196,8 +195,9 @@ class HuggingFaceText:
         )
 
 
-def _tokenizing(tokenizer: Any, form: TextForm, pad: int) -> Callable[[Sequence[str]], Tokens]:
-    """The tokenizer's own core without transformers' wrapper, at about twice its speed."""
+def tokenizing(tokenizer: Any, form: TextForm, pad: int) -> Callable[[Sequence[str]], Tokens]:
+    """Texts to token lists: the tokenizer's own core without transformers' wrapper, at about twice
+    its speed."""
     core = tokenizer.backend_tokenizer
     core.no_padding()
     core.enable_truncation(form.max_length, direction=tokenizer.truncation_side)
@@ -212,7 +212,9 @@ def _in_int8(bert: Bert, pooling: Pooling, device: torch.device) -> Network:
     return PackedBert(bert, Int8Runner(bert.stack), pooling, device)
 
 
-def _network(folder: Path) -> Any:
+def load_network(folder: Path) -> Any:
+    """The model of a directory by transformers, in float32. Raises whatever that raises, and
+    ValueError where weights are lacking."""
     # safetensors only: a pickled checkpoint could run code, and so could the repository.
     network, report = AutoModel.from_pretrained(
         folder,
@@ -223,13 +225,13 @@ def _network(folder: Path) -> Any:
         output_loading_info=True,
     )
     # transformers fills what a file lacks with random numbers.
-    lacking = sorted(name for name in report["missing_keys"] if not _unused(name))
+    lacking = sorted(name for name in report["missing_keys"] if not unused(name))
     if lacking:
         raise ValueError(f"its weights lack {lacking[0]} and {len(lacking) - 1} more")
     return network.eval()
 
 
-def _unused(weight: str) -> bool:
+def unused(weight: str) -> bool:
     """Whether a weight has no part in the token vectors: BERT's layer over the first token."""
     return weight.startswith("pooler.")
 

@@ -60,3 +60,32 @@ def _pooling(path: Path) -> Pooling:
 
 def _json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def write_form(folder: Path, form: TextForm, dim: int) -> None:
+    """Write what `read_form` and sentence-transformers read, beside a model of vectors of `dim`."""
+    modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
+    told = [
+        {
+            "idx": number,
+            "name": str(number),
+            "path": path,
+            "type": f"sentence_transformers.models.{kind}",
+        }
+        for number, (path, kind) in enumerate(modules)
+    ]
+    names = {
+        Pooling.CLS: "pooling_mode_cls_token",
+        Pooling.MEAN: "pooling_mode_mean_tokens",
+        Pooling.MAX: "pooling_mode_max_tokens",
+        Pooling.MEAN_SQRT_LEN: "pooling_mode_mean_sqrt_len_tokens",
+    }
+    pooling = {"word_embedding_dimension": dim}
+    pooling |= {name: kind is form.pooling for kind, name in names.items()}
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    for name, value in (
+        ("modules.json", told),
+        ("1_Pooling/config.json", pooling),
+        ("sentence_bert_config.json", {"max_seq_length": form.max_length}),
+    ):
+        (folder / name).write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

@@ -67,7 +67,7 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
         for modality, name in used.items():
             known = None if options.refit else known_space(store, modality, name)
             if known is None:
-                loaded[modality] = load_if_named(name, modality, options.compute)
+                loaded[modality] = load_if_named(name, modality, options.compute, store=store)
             else:
                 check_asked(known, options)
                 before[modality] = known.compute
@@ -100,7 +100,7 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
                 there = loaded.pop(modality, None)
                 if there is None:
                     kept = before.get(modality)
-                    there = load_if_named(name, modality, options.compute, before=kept)
+                    there = load_if_named(name, modality, options.compute, before=kept, store=store)
                 return there
 
             job = SpaceJob(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import TEXT_FIELDS, encoder_text
@@ -20,7 +21,8 @@ from vitrina.embedder.load import (
 from vitrina.embedder.photos import decode_photos
 from vitrina.errors import EncoderError, HubUnreachableError
 from vitrina.store import layout
-from vitrina.store.manifest import SpaceEntry
+from vitrina.store.files import read_json
+from vitrina.store.manifest import FolderEntry, SpaceEntry
 from vitrina.store.products import Products
 from vitrina.store.space import Space
 from vitrina.store.store import Store
@@ -32,32 +34,36 @@ FIT_IMAGES = 20_000
 FIT_TEXTS = 200_000
 """Texts that `lexical` is fitted on at most."""
 
+ENCODER_CARD = "encoder.json"
+"""What is known of an encoder that was trained here, beside its files."""
+
 Encoder = TextEncoder | ImageEncoder
 
 
 def load_encoder(
     name: str,
     modality: Modality,
-    fitted: Path | None = None,
+    kept: Path | None = None,
     compute: Compute | None = None,
     *,
     before: Compute | None = None,
 ) -> Encoder:
     """Load the encoder of either modality.
 
-    compute: the numbers to run it in, None for the fastest. before: those it was run in so far,
+    kept: where the store keeps one that was fitted or trained here. compute: the numbers to run it
+    in, None for the fastest. before: those it was run in so far,
     which are kept to where this machine has them, so that a run gives the bytes it gave before.
     """
     load = load_text if modality is Modality.TEXT else load_image
     if compute is None and before is not None:
         try:
-            return load(name, fitted, before)
+            return load(name, kept, before)
         except HubUnreachableError:
             raise
         except EncoderError:
             # Another kind of machine; if it is something else, it comes up again.
             pass
-    return load(name, fitted, compute)
+    return load(name, kept, compute)
 
 
 def load_if_named(
@@ -66,16 +72,33 @@ def load_if_named(
     compute: Compute | None = None,
     *,
     before: Compute | None = None,
+    store: Store | None = None,
 ) -> Encoder | None:
-    """Load a model that is had from elsewhere; None for one that is fitted on the catalogue.
+    """Load a model that is there; None for one that is fitted on the catalogue.
 
-    Raises EncoderError or HubUnreachableError.
+    store: whose encoders may be named too.
+    Raises EncoderError, HubUnreachableError, StoreError.
     """
+    if store is not None and name in store.manifest.encoders:
+        trained_for(store, name, modality)
+        kept = store.encoder_folder(name)
+        return load_encoder(name, modality, kept, compute, before=before)
     if ModelName.parse(name, modality).form in (Form.LEXICAL, Form.THUMBNAIL):
         return None
     encoder = load_encoder(name, modality, compute=compute, before=before)
     remember(name, modality, encoder.card.fingerprint)
     return encoder
+
+
+def trained_for(store: Store, name: str, modality: Modality) -> dict[str, Any]:
+    """The card of an encoder that was trained here.
+
+    Raises EncoderError if it serves the other modality, StoreError if it is damaged.
+    """
+    card: dict[str, Any] = read_json(store.encoder_folder(name) / ENCODER_CARD)
+    if card["modality"] != modality:
+        raise EncoderError(f"{name} was trained for {card['modality']}; it can't serve {modality}")
+    return card
 
 
 def encoder_of(store: Store, space: Space) -> Encoder:
@@ -96,12 +119,16 @@ def known_space(store: Store, modality: Modality, model: str) -> Space | None:
     An encoder that was fitted here has the space of its fit; another one the space in use, if
     the model is still known to be the one that made it.
     """
+    if model in store.manifest.encoders:
+        return _trained_space(store, modality, model)
     parsed = ModelName.parse(model, modality)
     if parsed.form in (Form.LEXICAL, Form.THUMBNAIL):
         return _fitted_space(store, modality, parsed.form)
     name = store.manifest.active.get(modality)
     space = None if name is None else store.open_space(name)
     if space is None or space.card["model"] in (Form.LEXICAL, Form.THUMBNAIL):
+        return None
+    if space.card["model"] in store.manifest.encoders:
         return None
     try:
         same = ModelName.parse(space.card["model"], modality) == parsed
@@ -126,12 +153,23 @@ def encoder_for(
 
     loaded: from `load_if_named`; None for an encoder that is to be fitted on the catalogue.
     """
-    parsed = ModelName.parse(model, modality)
     encoder = loaded or _fit(store.products, catalogue, modality, seed)
-    name = _space_name(store, encoder.card, parsed)
+    kept = store.manifest.encoders.get(model)
+    name = _space_name(store, encoder.card, model if kept else _plain_name(model, modality))
     if name not in store.manifest.spaces:
-        _make_space(store, writer, name, encoder, fitted=loaded is None, dtype=dtype)
+        if loaded is None:
+            kept = _keep(writer, encoder)
+        _make_space(store, writer, name, encoder, kept=kept, dtype=dtype)
     return encoder, store.open_space(name)
+
+
+def _trained_space(store: Store, modality: Modality, model: str) -> Space | None:
+    """The space of the newest encoder of that name; None where it is still to be made."""
+    fingerprint = trained_for(store, model, modality)["fingerprint"]
+    for name, entry in store.manifest.spaces.items():
+        if entry.fingerprint == fingerprint and entry.card["model"] == model:
+            return store.open_space(name)
+    return None
 
 
 def _fitted_space(store: Store, modality: Modality, form: Form) -> Space | None:
@@ -172,12 +210,17 @@ def _photos(products: Products, stride: int) -> Iterator[list[str]]:
                 met += 1
 
 
-def _space_name(store: Store, card: EncoderCard, parsed: ModelName) -> str:
-    """`text-rubert-tiny2`; with part of the fingerprint where that name is another encoder's."""
-    parts = [part for part in PurePosixPath(parsed.place).parts if part not in ("/", "model")]
-    plain = "".join(c if c.isalnum() or c in "-_." else "-" for c in parts[-1])
+def _plain_name(model: str, modality: Modality) -> str:
+    """A model's name without where it comes from."""
+    parsed = ModelName.parse(model, modality)
     if parsed.form is Form.OPEN_CLIP:
-        plain = parsed.place.replace("/", "-")
+        return parsed.place.replace("/", "-")
+    parts = [part for part in PurePosixPath(parsed.place).parts if part not in ("/", "model")]
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in parts[-1])
+
+
+def _space_name(store: Store, card: EncoderCard, plain: str) -> str:
+    """`text-rubert-tiny2`; with part of the fingerprint where that name is another encoder's."""
     name = f"{card.modality}-{plain}"
     entry = store.manifest.spaces.get(name)
     if entry is None or entry.fingerprint == card.fingerprint:
@@ -185,18 +228,27 @@ def _space_name(store: Store, card: EncoderCard, parsed: ModelName) -> str:
     return f"{name}-{card.fingerprint[:8]}"
 
 
+def _keep(writer: Writer, encoder: Encoder) -> FolderEntry:
+    """Publish an encoder that was fitted here."""
+    folder = writer.scratch / "encoder"
+    folder.mkdir()
+    fitted: Fitted = encoder  # type: ignore[assignment]
+    fitted.save(folder)
+    name = layout.encoder(encoder.card.model, encoder.card.fingerprint)
+    return writer.publish_folder(folder, lambda _: name)
+
+
 def _make_space(
-    store: Store, writer: Writer, name: str, encoder: Encoder, *, fitted: bool, dtype: str
+    store: Store,
+    writer: Writer,
+    name: str,
+    encoder: Encoder,
+    *,
+    kept: FolderEntry | None,
+    dtype: str,
 ) -> None:
     card = {**encoder.card.to_json(), "dtype": dtype, "normalised": True}
-    kept = None
-    if fitted:
-        folder = writer.scratch / "encoder"
-        folder.mkdir()
-        keep: Fitted = encoder  # type: ignore[assignment]
-        keep.save(folder)
-        name_of = layout.encoder(encoder.card.model, encoder.card.fingerprint)
-        kept = writer.publish_folder(folder, lambda _: name_of)
+    if kept:
         card["encoder"] = kept.path
     entry = SpaceEntry(encoder.card.fingerprint, card, encoder=kept)
     writer.commit(store.manifest.with_space(name, entry))

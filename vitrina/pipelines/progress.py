@@ -69,6 +69,15 @@ class Meter:
             self._printed = time.monotonic()
             print(f"{self.title}: {self._status()}", file=sys.stderr, flush=True)
 
+    def say(self, line: str) -> None:
+        """Print a line that stays, above the bar where there is one."""
+        if self.quiet:
+            return
+        if self._bar:
+            self._bar.console.print(line, highlight=False)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
     @property
     def seconds(self) -> float:
         """Since it began."""

@@ -12,13 +12,13 @@ from vitrina.classifier.fit import FitOptions, fit_head, planned_rows, predict
 from vitrina.classifier.heads import Head
 from vitrina.classifier.metrics import Metrics, evaluate
 from vitrina.classifier.model import Model
-from vitrina.data.split import Split, group_rows, split_rows
+from vitrina.data.split import Split
 from vitrina.errors import TrainingError
 from vitrina.index.exact import exact_search
 from vitrina.index.fuse import read_fused
 from vitrina.index.vote import DEFAULT_RULE, vote
-from vitrina.pipelines.apart import duplicate_keys
 from vitrina.pipelines.build import default_features
+from vitrina.pipelines.parting import part
 from vitrina.pipelines.progress import Meter
 from vitrina.store import layout
 from vitrina.store.gather import Gathered, gather
@@ -98,7 +98,8 @@ def train(store: Store, options: TrainOptions) -> TrainReport:
                 f"{store.place} holds no product with a category and a {features} vector; "
                 "embed a catalogue that has a category_id column"
             )
-        split = _split(store, codes, options)
+        parted = part(store.products, labels.codes, options.split, options.seed)
+        split = parted.split.among(gathered.any_present(), codes)
         fit = FitOptions(kind=options.head, epochs=options.epochs, seed=options.seed)
         classes = len(labels.ids)
         rows = planned_rows(len(split.train), len(spaces), fit)
@@ -141,13 +142,6 @@ def train(store: Store, options: TrainOptions) -> TrainReport:
         kept = writer.publish_folder(folder, lambda digest: layout.model(name, digest))
         writer.commit(store.manifest.with_model(name, kept))
     return report
-
-
-def _split(store: Store, codes: Codes, options: TrainOptions) -> Split:
-    groups = None
-    if options.split is SplitKind.GROUPED:
-        groups = group_rows(*duplicate_keys(store.products))
-    return split_rows(codes, groups, options.split, seed=options.seed)
 
 
 def _measure(

@@ -89,7 +89,7 @@ def model(name: str, digest: str) -> str:
 
 
 def encoder(model_name: str, fingerprint: str) -> str:
-    """The folder of an encoder that was fitted on this catalogue."""
+    """The folder of an encoder that was fitted or trained on this catalogue."""
     return f"{MODELS}/{model_name}-{fingerprint[:DIGEST]}"
 
 

@@ -95,7 +95,7 @@ class SpaceEntry:
 class Manifest:
     """One commit. `active` names the space that serves each modality; `reading` how the
     catalogue was read; `indexes` and `models` the live folder of each name; `model` the head
-    that was trained last."""
+    that was trained last; `encoders` those that were trained here."""
 
     sequence: int = 0
     products: tuple[FileEntry, ...] = ()
@@ -106,6 +106,7 @@ class Manifest:
     indexes: Mapping[str, FolderEntry] = field(default_factory=_empty)
     models: Mapping[str, FolderEntry] = field(default_factory=_empty)
     model: str | None = None
+    encoders: Mapping[str, FolderEntry] = field(default_factory=_empty)
 
     def with_space(self, name: str, entry: SpaceEntry) -> Manifest:
         """The same, with one space put in or replaced."""
@@ -123,6 +124,10 @@ class Manifest:
         """The same, with one head switched over to a new folder and made the one in use."""
         return replace(self, models={**self.models, name: folder}, model=name)
 
+    def with_encoder(self, name: str, folder: FolderEntry) -> Manifest:
+        """The same, with one trained encoder switched over to a new folder."""
+        return replace(self, encoders={**self.encoders, name: folder})
+
     def errors(self) -> Iterator[FileEntry]:
         """The tables of failures that it names."""
         if self.rejected:
@@ -135,10 +140,11 @@ class Manifest:
         """Every file that it names."""
         yield from self.products
         yield from self.errors()
-        folders = [*self.indexes.values(), *self.models.values()]
+        folders = [*self.indexes.values(), *self.models.values(), *self.encoders.values()]
         for space in self.spaces.values():
             yield from space.shards
-            if space.encoder:
+            # One that was trained here is there under its own name too.
+            if space.encoder and space.encoder not in folders:
                 folders.append(space.encoder)
         for folder in folders:
             yield from folder.files
@@ -183,6 +189,7 @@ class Manifest:
             "indexes": {name: asdict(folder) for name, folder in self.indexes.items()},
             "models": {name: asdict(folder) for name, folder in self.models.items()},
             "model": self.model,
+            "encoders": {name: asdict(folder) for name, folder in self.encoders.items()},
         }
 
     @classmethod
@@ -191,6 +198,8 @@ class Manifest:
             kind: {name: FolderEntry.from_json(entry) for name, entry in value[kind].items()}
             for kind in ("indexes", "models")
         }
+        # Stores of version 0.1 know none.
+        encoders = value.get("encoders", {})
         return cls(
             sequence=value["sequence"],
             products=tuple(FileEntry(**entry) for entry in value["products"]),
@@ -201,6 +210,7 @@ class Manifest:
             indexes=folders["indexes"],
             models=folders["models"],
             model=value["model"],
+            encoders={name: FolderEntry.from_json(entry) for name, entry in encoders.items()},
         )
 
 

@@ -150,7 +150,20 @@ class Store:
 
         Raises StoreError if a file of it is gone.
         """
-        return self._local(entry, way_out)[0].parent
+        first = self._local(entry, way_out)[0]
+        inside = entry.files[0].path.removeprefix(f"{entry.path}/")
+        return first.parents[inside.count("/")]
+
+    def encoder_folder(self, name: str) -> Path:
+        """Where a live encoder that was trained here lies on the local disk.
+
+        Raises StoreError if there is none, or a file of it is gone.
+        """
+        entry = self.manifest.encoders.get(name)
+        if entry is None:
+            have = ", ".join(sorted(self.manifest.encoders)) or "none"
+            raise StoreError(f"{self.place} has no encoder named {name} (it has: {have})")
+        return self.folder(entry, "run `vitrina finetune` or `vitrina pretrain` again")
 
     def _local(self, entry: FolderEntry, way_out: str) -> list[Path]:
         paths = []

@@ -29,7 +29,7 @@ KEPT = 3
 
 _FENCES = 5
 # What Vitrina itself put into these folders carries a digest; other things are the owner's.
-_OURS = re.compile(r"-[0-9a-f]{12}$")
+_OURS = re.compile(r"-[0-9a-f]{12}/")
 
 
 class Writer:
@@ -81,14 +81,17 @@ class Writer:
     def publish_folder(
         self, folder: Path, name_of: Callable[[str], str], beside: Sequence[FileEntry] = ()
     ) -> FolderEntry:
-        """The same for a flat folder of files, which is named by the checksum of them all.
+        """The same for a folder of files, which is named by the checksum of them all.
 
         beside: files that are published already and belong to it too, wherever they lie.
         """
-        files = sorted(path for path in folder.iterdir() if path.is_file())
-        sums = {path.name: checksum(path) for path in files}
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        sums = {path.relative_to(folder).as_posix(): checksum(path) for path in files}
         name = name_of(hashlib.sha256(to_json(sums)).hexdigest())
-        entries = tuple(self._place(path, f"{name}/{path.name}", sums[path.name]) for path in files)
+        entries = tuple(
+            self._place(path, f"{name}/{inside}", digest)
+            for path, (inside, digest) in zip(files, sums.items(), strict=True)
+        )
         shutil.rmtree(folder, ignore_errors=True)
         return FolderEntry(name, (*beside, *entries))
 
@@ -237,7 +240,7 @@ class Writer:
         found += self._files.names(layout.PRODUCTS)
         for folder in (layout.INDEXES, layout.MODELS):
             files = self._files.tree(folder)
-            found += [name for name in files if _OURS.search(name.rpartition("/")[0])]
+            found += [name for name in files if _OURS.search(name)]
         return found
 
     def _delete(self, name: str) -> int:

@@ -1,0 +1,331 @@
+"""Fine-tuning a text encoder: what it learns, what it never sees, what serves afterwards."""
+
+import json
+import shutil
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.numpy import load_file
+from tuning_tools import KINDS, PIECES, products, write_catalogue, write_model, write_store
+
+import vitrina as vt
+from vitrina.embedder.load import load_text
+from vitrina.embedder.text_form import read_form
+from vitrina.embedder.transformer.bert import Pooling
+from vitrina.embedder.tuning.groups import by_depth
+from vitrina.embedder.tuning.text_classes import TextClasses
+from vitrina.embedder.tuning.text_network import TextShape, TrainableText
+from vitrina.embedder.tuning.tokens import TokenLists
+from vitrina.errors import EncoderError, TrainingError
+from vitrina.pipelines.encoders import load_if_named
+from vitrina.pipelines.parting import part
+from vitrina.pipelines.trained import rows_seen
+from vitrina.store.store import Store
+from vitrina.training import loop
+from vitrina.training.dropout import Dropout
+from vitrina.training.loss import ClassLoss
+from vitrina.training.recipe import Recipe
+from vitrina.types import Balance, Modality, SplitKind
+
+FAST = {"epochs": 6, "rate": 5e-3, "batch_rows": 32, "average": 0.0}
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("VITRINA_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("model") / "bert")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return write_store(tmp_path_factory.mktemp("store") / "shelf")
+
+
+@pytest.fixture
+def store(base, tmp_path):
+    """A copy of its own for each test."""
+    shutil.copytree(base.place, tmp_path / "shelf")
+    return Store.open(tmp_path / "shelf")
+
+
+# -- the job --------------------------------------------------------------------------------------
+
+
+def test_an_encoder_learns_the_categories_and_serves_embed(store, model, tmp_path):
+    report = vt.finetune(store, "text", model=str(model), name="kinds", **FAST)
+    assert report.validation.weighted_f1 > 0.95
+    assert report.train.weighted_f1 > 0.95
+    assert report.classes == len(KINDS)
+    assert report.rows + report.held + report.validation.rows == 400
+    assert report.held == pytest.approx(0.03 * 320, abs=3)
+    catalogue = vt.Catalogue.read(write_catalogue(tmp_path / "again.csv"))
+    done = vt.embed(catalogue, store, text="kinds")
+    assert [(one.space, one.embedded) for one in done.spaces] == [("text-kinds", 400)]
+    assert store.space(Modality.TEXT).entry.fingerprint == report.fingerprint
+    # A linear head on the frozen vectors is nearly as good as the one that was dropped.
+    head = vt.train(store, "logistic", features="text")
+    assert head.validation.weighted_f1 > 0.95
+    # New products are embedded by the same encoder, from the store alone.
+    batch = vt.open_batch(write_catalogue(tmp_path / "new.csv", 50, seed=5, labelled=False), store)
+    predicted = vt.classify(batch, Store.open(store.place))["predicted_category_id"].to_pylist()
+    assert predicted == [f"c{kind}" for _, _, kind in products(50, seed=5)]
+    # Embedded again, nothing is left to do.
+    assert vt.embed(catalogue, store, text="kinds").spaces[0].embedded == 0
+    assert not vt.verify(store.place).problems
+
+
+def test_its_card_tells_how_it_was_made(store, model):
+    report = vt.finetune(store, "text", model=str(model), name="kinds", seed=3, **FAST)
+    folder = store.encoder_folder("kinds")
+    card = json.loads((folder / "encoder.json").read_text())
+    assert card == {
+        **json.loads(json.dumps(report.to_json())),
+        "dim": 24,
+        "details": card["details"],
+    }
+    assert card["base"] == str(model)
+    assert (card["split"], card["recipe"]["seed"], card["recipe"]["epochs"]) == ("grouped", 3, 6)
+    assert len(card["history"]["epochs"]) <= 6
+    assert set(card["validation"]) >= {"weighted_f1", "macro_f1", "weighted_f1_interval"}
+
+
+def test_validation_products_never_enter(store, model, monkeypatch):
+    seen, before = [], TextClasses.parts
+
+    def watched(self, rows, rng):
+        seen.append(rows)
+        return before(self, rows, rng)
+
+    monkeypatch.setattr(TextClasses, "parts", watched)
+    vt.finetune(store, "text", model=str(model), name="kinds", **FAST)
+    codes = store.products.categories().codes
+    split = part(store.products, codes, SplitKind.GROUPED, 0).split
+    trained = np.unique(np.concatenate(seen))
+    assert np.isin(trained, split.train).all()
+    noted = rows_seen(store, "kinds")
+    np.testing.assert_array_equal(noted, split.train)
+    assert len(trained) < len(noted)
+    ids = pq.read_table(store.encoder_folder("kinds") / "trained-on.parquet")["product_id"]
+    assert ids.to_pylist() == store.products.ids.take(noted.tolist()).to_pylist()
+
+
+def test_two_runs_with_one_seed_are_the_same(store, model):
+    one = vt.finetune(store, "text", model=str(model), name="one", **FAST)
+    two = vt.finetune(store, "text", model=str(model), name="two", **FAST)
+    other = vt.finetune(store, "text", model=str(model), name="other", seed=1, **FAST)
+    assert one.fingerprint == two.fingerprint != other.fingerprint
+    assert one.validation == two.validation
+    assert [epoch["loss"] for epoch in one.history["epochs"]] == [
+        epoch["loss"] for epoch in two.history["epochs"]
+    ]
+
+
+def test_a_run_that_was_killed_goes_on_where_it_was(store, model, monkeypatch, tmp_path):
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1.0)
+    whole = vt.finetune(store, "text", model=str(model), name="whole", **FAST)
+    steps = []
+    before = loop._step
+
+    def counted(*args):
+        steps.append(1)
+        if len(steps) == 23:
+            raise KeyboardInterrupt
+        return before(*args)
+
+    monkeypatch.setattr(loop, "_step", counted)
+    with pytest.raises(KeyboardInterrupt):
+        vt.finetune(store, "text", model=str(model), name="killed", **FAST)
+    report = vt.finetune(store, "text", model=str(model), name="killed", **FAST)
+    assert report.fingerprint == whole.fingerprint
+    assert report.validation == whole.validation
+    assert len(steps) == 1 + len(whole.history["epochs"]) * -(-whole.rows // 32)
+    assert list((tmp_path / "cache" / "training").iterdir()) == []
+
+
+def test_from_scratch_needs_no_weights_and_forgets_those_there_are(store, model, tmp_path):
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (bare / name).write_bytes((model / name).read_bytes())
+    with pytest.raises(EncoderError, match="can't be trained as a text model"):
+        vt.finetune(store, "text", model=str(bare), name="kinds", **FAST)
+    one = vt.finetune(store, "text", model=str(bare), name="bare", from_scratch=True, **FAST)
+    two = vt.finetune(store, "text", model=str(model), name="full", from_scratch=True, **FAST)
+    assert one.fingerprint == two.fingerprint
+    assert one.validation.weighted_f1 > 0.95
+
+
+def test_an_encoder_that_was_trained_can_be_trained_on(store, model):
+    first = vt.finetune(store, "text", model=str(model), name="kinds", **{**FAST, "epochs": 1})
+    second = vt.finetune(store, "text", model="kinds", name="kinds", **FAST)
+    assert second.base == "kinds"
+    assert second.fingerprint != first.fingerprint
+    assert second.history["epochs"][0]["loss"] < first.history["epochs"][0]["loss"]
+
+
+def test_letters_can_be_lowered_and_texts_cut(store, model):
+    options = {**FAST, "epochs": 1}
+    vt.finetune(
+        store, "text", model=str(model), name="low", lower_case=True, max_length=8, **options
+    )
+    folder = store.encoder_folder("low")
+    encoder = load_text("low", folder)
+    assert encoder.card.details["max_length"] == 8
+    vectors = encoder.encode(["Кружка БЕЛАЯ", "кружка белая", "кружка синяя"])
+    np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)
+    assert not np.allclose(vectors[0], vectors[2], atol=1e-3)
+    long = "белая " * 20
+    np.testing.assert_allclose(*encoder.encode([long, f"{long} кружка"]), atol=1e-6)
+
+
+@pytest.mark.parametrize("balance", ["none", "weights", "prior"])
+def test_every_option_trains(store, model, balance):
+    report = vt.finetune(
+        store,
+        "text",
+        model=str(model),
+        balance=balance,
+        word_dropout=0.1,
+        layer_decay=0.8,
+        patience=0,
+        **{**FAST, "average": 0.9},
+    )
+    assert report.name == "text-tuned"
+    assert report.validation.weighted_f1 > 0.9
+    assert len(report.history["epochs"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"name": "lexical"}, EncoderError, "can't be named 'lexical'"),
+        ({"name": "a/b"}, EncoderError, "can't be named 'a/b'"),
+        ({"model": "lexical"}, EncoderError, "fitted, not trained"),
+        ({"model": "thumbnail"}, EncoderError, "can't serve text"),
+        ({"model": "nowhere"}, EncoderError, "names no text model"),
+        ({"epochs": 0}, TrainingError, "at least one epoch"),
+        ({"balance": "some"}, vt.VitrinaError, "'some' is not one of none, weights, prior"),
+    ],
+)
+def test_what_cannot_be_is_one_clear_error(store, model, given, error, message):
+    with pytest.raises(error, match=message):
+        vt.finetune(store, "text", **{"model": str(model), **FAST, **given})
+    assert not store.manifest.encoders
+
+
+def test_a_store_without_categories_is_refused(model, tmp_path):
+    catalogue = write_catalogue(tmp_path / "bare.csv", labelled=False)
+    store = Store.open(tmp_path / "bare")
+    vt.embed(vt.open_batch(catalogue, store), store, text="lexical", image="none")
+    with pytest.raises(TrainingError, match="no product with a category"):
+        vt.finetune(store, "text", model=str(model))
+
+
+def test_an_encoder_of_the_other_modality_is_refused(store, model):
+    vt.finetune(store, "text", model=str(model), name="kinds", **{**FAST, "epochs": 1})
+    with pytest.raises(EncoderError, match="kinds was trained for text; it can't serve image"):
+        load_if_named("kinds", Modality.IMAGE, store=store)
+
+
+# -- the network ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pooling", list(Pooling))
+def test_training_sees_the_vectors_that_serving_gives(model, tmp_path, pooling):
+    network = TrainableText(model, "bert", TextShape(pooling=pooling), seed=0)
+    texts = [title for _, title, _ in products(20)]
+    tokens = TokenLists.write([network.tokenize(texts)])
+    network.begin(torch.float32, averaged=False)
+    network.body.eval()
+    with torch.no_grad():
+        pooled = network.pooled(*tokens.padded(np.arange(20), network.pad)).numpy()
+    network.finish()
+    network.save(tmp_path)
+    assert read_form(tmp_path, network.body.config, network._tokenizer) == network.form
+    served = load_text(str(tmp_path)).encode(texts)
+    np.testing.assert_allclose(
+        served, pooled / np.linalg.norm(pooled, axis=1, keepdims=True), atol=2e-2
+    )
+    direct = load_text(str(tmp_path), compute="float32").encode(texts)
+    np.testing.assert_allclose(
+        direct, pooled / np.linalg.norm(pooled, axis=1, keepdims=True), atol=1e-5
+    )
+
+
+def test_token_lists_come_back_as_they_went_in():
+    lists = [[1, 2, 3], [4], [], [5, 6]]
+    tokens = TokenLists.write([lists[:2], lists[2:]])
+    assert len(tokens) == 4
+    assert tokens.lengths.tolist() == [3, 1, 0, 2]
+    assert tokens.one_line(np.array([3, 0])).tolist() == [5, 6, 1, 2, 3]
+    ids, there = tokens.padded(np.array([1, 0]), 9)
+    assert ids.tolist() == [[4, 9, 9], [1, 2, 3]]
+    assert there.tolist() == [[True, False, False], [True] * 3]
+    assert len(TokenLists.write([])) == 0
+
+
+def test_layers_learn_the_slower_the_deeper_they_lie(model):
+    body = TrainableText(model, "bert", TextShape(), seed=0).body
+    names = {id(one): name for name, one in body.named_parameters()}
+    groups = by_depth(body, 0.5)
+    factors = {names[id(one)]: group.factor for group in groups for one in group.parameters}
+    assert factors["embeddings.position_embeddings.weight"] == 0.25
+    assert factors["encoder.layer.0.output.dense.weight"] == 0.5
+    assert factors["encoder.layer.1.output.dense.weight"] == 1.0
+    decayed = {names[id(one)] for group in groups if group.decay for one in group.parameters}
+    assert "encoder.layer.1.output.dense.weight" in decayed
+    assert "encoder.layer.1.output.dense.bias" not in decayed
+    assert not any("pooler" in name or "word_embeddings" in name for name in factors)
+    assert len(factors) == sum(one.requires_grad for one in body.parameters())
+
+
+def test_weights_that_no_text_uses_stay(store, model):
+    before = load_text(str(model))
+    vt.finetune(store, "text", model=str(model), name="kinds", **FAST)
+    name = "embeddings.word_embeddings.weight"
+    old = load_file(model / "model.safetensors")[name]
+    new = load_file(store.encoder_folder("kinds") / "model.safetensors")[name]
+    unused = [PIECES.index("[UNK]"), PIECES.index("[MASK]"), PIECES.index("[PAD]")]
+    np.testing.assert_array_equal(new[unused], old[unused])
+    assert not np.allclose(new[PIECES.index("кружка")], old[PIECES.index("кружка")], atol=1e-3)
+    assert before.card.fingerprint != load_text("kinds", store.encoder_folder("kinds")).card
+
+
+def test_parts_of_a_batch_add_up_to_the_whole(model):
+    rows = list(products(40))
+    labels = np.array([kind for _, _, kind in rows])
+    grads = []
+    for budget in (10_000, 24):
+        network = TrainableText(model, "bert", TextShape(), seed=0)
+        network.budget = budget
+        tokens = TokenLists.write([network.tokenize([title for _, title, _ in rows])])
+        task = TextClasses(
+            network=network,
+            tokens=tokens,
+            labels=labels,
+            classes=4,
+            rows=np.arange(40),
+            held=np.arange(0),
+            loss=ClassLoss.of(labels, 4, Balance.NONE),
+            score_of=lambda true, predicted: 0.0,  # noqa: ARG005
+            dropout=0.0,
+        )
+        torch.nn.init.normal_(task.head.weight, generator=torch.Generator().manual_seed(0))
+        for module in network.body.modules():
+            if isinstance(module, Dropout):
+                module.p = 0.0
+        task.optimiser(Recipe(1, 40, 0.1), 1)
+        parts = task.parts(np.arange(40), np.random.default_rng(0))
+        leaves = [task.head.weight, network.table.rows]
+        loss = sum(part.share * part.loss() for part in parts)
+        grads.append((len(parts), *torch.autograd.grad(loss, leaves)))
+    assert grads[0][0] == 1
+    assert grads[1][0] > 5
+    torch.testing.assert_close(grads[0][1], grads[1][1], rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(grads[0][2], grads[1][2], rtol=1e-3, atol=1e-5)

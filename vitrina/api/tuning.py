@@ -1,0 +1,162 @@
+"""Encoders are trained on a store's own products: on their categories, or on their text alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vitrina.api.asking import open_batch
+from vitrina.api.members import member
+from vitrina.store.store import Store
+from vitrina.types import Balance, Modality, SplitKind
+
+if TYPE_CHECKING:
+    from vitrina.pipelines.finetune import FinetuneReport
+    from vitrina.pipelines.pretrain import PretrainReport
+
+
+def finetune(
+    store: Store,
+    modality: str,
+    *,
+    model: str | None = None,
+    name: str | None = None,
+    from_scratch: bool = False,
+    lower_case: bool | None = None,
+    max_length: int | None = 128,
+    epochs: int | None = None,
+    batch_rows: int | None = None,
+    rate: float | None = None,
+    warm_up: float = 0.06,
+    weight_decay: float = 0.01,
+    layer_decay: float = 0.9,
+    smoothing: float = 0.1,
+    balance: str = "none",
+    word_dropout: float = 0.0,
+    average: float = 0.999,
+    patience: int = 2,
+    split: str = "grouped",
+    seed: int = 0,
+    quiet: bool = True,
+) -> FinetuneReport:
+    """Train an encoder with a classification head of its own, and keep the encoder.
+
+    `embed` takes it by its name from then on. A run that was killed and is started again with the
+    same arguments goes on where it was.
+
+    Args:
+        store: with products that have categories.
+        modality: "text" or "image".
+        model: a model's name as `embed` takes it, or that of another encoder trained here; None
+            for what the store embeds with.
+        name: what to call the encoder; by default "text-tuned" or "image-tuned".
+        from_scratch: begin with random weights of the model's shape.
+        lower_case: read texts in lower case; None for as the model's tokenizer does.
+        max_length: tokens of a text at most, from then on; None for the model's own limit.
+        epochs, batch_rows, rate: None for what suits the model.
+        warm_up: the share of steps in which the learning rate rises; it falls from then on.
+        weight_decay: AdamW's.
+        layer_decay: each layer learns at the rate of the one above it times this.
+        smoothing: of labels.
+        balance: "none", "weights" or "prior", how rare categories are heard; see `ClassLoss`.
+        word_dropout: the share of tokens hidden anew in each pass.
+        average: the decay per step of the average of weights that is kept; 0 for the last ones.
+        patience: epochs without a better weighted F1 after which it ends; 0 for all epochs.
+        split: "grouped" or "stratified". Its validation rows never enter.
+        seed: of the split and of all draws.
+        quiet: print no progress.
+
+    Raises EncoderError, StoreError, TrainingError.
+    """
+    from vitrina.pipelines.finetune import FinetuneOptions
+    from vitrina.pipelines.finetune import finetune as run
+
+    options = FinetuneOptions(
+        modality=member(Modality, modality) or Modality.TEXT,
+        model=model,
+        name=name,
+        from_scratch=from_scratch,
+        lower_case=lower_case,
+        max_length=max_length,
+        epochs=epochs,
+        batch_rows=batch_rows,
+        rate=rate,
+        warm_up=warm_up,
+        weight_decay=weight_decay,
+        layer_decay=layer_decay,
+        smoothing=smoothing,
+        balance=member(Balance, balance) or Balance.NONE,
+        word_dropout=word_dropout,
+        average=average,
+        patience=patience,
+        split=member(SplitKind, split) or SplitKind.GROUPED,
+        seed=seed,
+        quiet=quiet,
+    )
+    return run(store, options)
+
+
+def pretrain(
+    store: Store,
+    *,
+    model: str | None = None,
+    name: str = "text-pretrained",
+    also: Sequence[str | Path] = (),
+    from_scratch: bool = False,
+    lower_case: bool | None = None,
+    max_length: int | None = 128,
+    epochs: int | None = None,
+    batch_rows: int | None = None,
+    rate: float | None = None,
+    warm_up: float = 0.06,
+    weight_decay: float = 0.01,
+    average: float = 0.0,
+    split: str | None = "grouped",
+    seed: int = 0,
+    quiet: bool = True,
+) -> PretrainReport:
+    """Train a text encoder to guess hidden words on the text of every product, labelled or not.
+
+    `finetune` and `embed` take it by its name from then on. A run that was killed and is started
+    again with the same arguments goes on where it was.
+
+    Args:
+        store: with products.
+        model, from_scratch, lower_case, max_length, warm_up, weight_decay, seed: as of `finetune`.
+        name: what to call the encoder.
+        also: files of further products, read as the store's catalogue was, of which the text alone
+            matters.
+        epochs, batch_rows, rate: None for what suits the model.
+        average: the decay per step of the average of weights that is kept; 0 for the last ones.
+        split: "grouped" or "stratified"; its validation products' texts are left out, and what the
+            model is scored on. None to learn from them too.
+        quiet: print no progress.
+
+    Raises CatalogueError, EncoderError, StoreError, TrainingError.
+    """
+    from vitrina.pipelines.pretrain import PretrainOptions
+    from vitrina.pipelines.pretrain import pretrain as run
+
+    options = PretrainOptions(
+        model=model,
+        name=name,
+        from_scratch=from_scratch,
+        lower_case=lower_case,
+        max_length=max_length,
+        epochs=epochs,
+        batch_rows=batch_rows,
+        rate=rate,
+        warm_up=warm_up,
+        weight_decay=weight_decay,
+        average=average,
+        split=member(SplitKind, split),
+        seed=seed,
+        quiet=quiet,
+    )
+    with ExitStack() as stack:
+        further = [
+            stack.enter_context(closing(open_batch(path, store, images="none"))) for path in also
+        ]
+        return run(store, options, further)

@@ -1,0 +1,165 @@
+"""The commands that train encoders: pretrain, finetune."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vitrina.cli.common import AsJson, Seed, StoreArgument, StoreOption, open_store, show
+
+FromScratch = Annotated[
+    bool, typer.Option("--from-scratch", help="Begin with random weights of the model's shape.")
+]
+LowerCase = Annotated[
+    bool | None,
+    typer.Option("--lower-case/--keep-case", help="Default: as the tokenizer does."),
+]
+MaxLength = Annotated[int, typer.Option(min=0, help="Tokens of a text; 0: the model's own limit.")]
+WarmUp = Annotated[float, typer.Option(help="Share of steps in which the rate rises.")]
+WeightDecay = Annotated[float, typer.Option(help="AdamW's.")]
+TextModel = Annotated[
+    str | None,
+    typer.Option(help="hf:REPO, a directory, an encoder trained here; default: the store's."),
+]
+
+
+def pretrain(
+    store: StoreArgument = None,
+    store_option: StoreOption = None,
+    model: TextModel = None,
+    out: Annotated[str, typer.Option(help="The encoder's name.")] = "text-pretrained",
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(help="A file of further products; may be given again. Its text is read too."),
+    ] = None,
+    from_scratch: FromScratch = False,
+    lower_case: LowerCase = None,
+    max_length: MaxLength = 128,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Default: 3.")] = None,
+    batch_rows: Annotated[
+        int | None, typer.Option(min=1, help="Texts of a step; default: 256.")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Learning rate at its height; default: 0.15 / width.")
+    ] = None,
+    warm_up: WarmUp = 0.06,
+    weight_decay: WeightDecay = 0.01,
+    split: Annotated[
+        str,
+        typer.Option(help="Whose validation products are left out: grouped, stratified, or none."),
+    ] = "grouped",
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Teach a text encoder the catalogue's language, labelled or not; finetune goes on from it."""
+    from vitrina import api
+
+    report = api.pretrain(
+        open_store(store, store_option),
+        model=model,
+        name=out,
+        also=also or (),
+        from_scratch=from_scratch,
+        lower_case=lower_case,
+        max_length=max_length or None,
+        epochs=epochs,
+        batch_rows=batch_rows,
+        rate=rate,
+        warm_up=warm_up,
+        weight_decay=weight_decay,
+        split=None if split == "none" else split,
+        seed=seed,
+        quiet=as_json,
+    )
+    after = ", ".join(f"{value:.4f}" for value in report.likelihood)
+    show(
+        as_json,
+        report.to_json(),
+        f"log-likelihood of hidden words in {report.held} texts held out: {report.before:.4f} "
+        f"before, {after} after each epoch",
+        f"done: encoder {report.name} from {report.base}, {report.texts} texts of "
+        f"{report.tokens} tokens, {report.seconds:.0f} s, {report.per_second:.0f} texts/s; go on "
+        f"with `vitrina finetune --model {report.name}`",
+    )
+
+
+def finetune(
+    store: StoreArgument = None,
+    store_option: StoreOption = None,
+    modality: Annotated[str, typer.Option(help="text or image.")] = "text",
+    model: TextModel = None,
+    out: Annotated[str | None, typer.Option(help="Its name; default: MODALITY-tuned.")] = None,
+    from_scratch: FromScratch = False,
+    lower_case: LowerCase = None,
+    max_length: MaxLength = 128,
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most; default: 6.")] = None,
+    batch_rows: Annotated[
+        int | None, typer.Option(min=1, help="Products of a step; default: 128.")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Learning rate at its height; default: 0.1 / width.")
+    ] = None,
+    warm_up: WarmUp = 0.06,
+    weight_decay: WeightDecay = 0.01,
+    layer_decay: Annotated[
+        float, typer.Option(help="A layer learns at the rate of the one above times this.")
+    ] = 0.9,
+    smoothing: Annotated[float, typer.Option(help="Of labels.")] = 0.1,
+    balance: Annotated[
+        str, typer.Option(help="How rare categories are heard: none, weights or prior.")
+    ] = "none",
+    word_dropout: Annotated[float, typer.Option(help="Share of tokens hidden in training.")] = 0.0,
+    average: Annotated[
+        float, typer.Option(help="Decay of the average of weights that is kept; 0: the last ones.")
+    ] = 0.999,
+    patience: Annotated[
+        int, typer.Option(min=0, help="Epochs without a better score before it ends; 0: go on.")
+    ] = 2,
+    split: Annotated[
+        str, typer.Option(help="Whose validation products never enter: grouped or stratified.")
+    ] = "grouped",
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train an encoder on the store's categories; `embed` takes it by its name."""
+    from vitrina import api
+
+    report = api.finetune(
+        open_store(store, store_option),
+        modality,
+        model=model,
+        name=out,
+        from_scratch=from_scratch,
+        lower_case=lower_case,
+        max_length=max_length or None,
+        epochs=epochs,
+        batch_rows=batch_rows,
+        rate=rate,
+        warm_up=warm_up,
+        weight_decay=weight_decay,
+        layer_decay=layer_decay,
+        smoothing=smoothing,
+        balance=balance,
+        word_dropout=word_dropout,
+        average=average,
+        patience=patience,
+        split=split,
+        seed=seed,
+        quiet=as_json,
+    )
+    low, high = report.validation.weighted_f1_interval
+    show(
+        as_json,
+        report.to_json(),
+        "              weighted F1   macro F1   coverage at 95% precision",
+        f"train         {report.train.weighted_f1:.4f}        {report.train.macro_f1:.4f}",
+        f"validation    {report.validation.weighted_f1:.4f}        "
+        f"{report.validation.macro_f1:.4f}     {report.validation.coverage_at_95:.3f}",
+        f"split: {report.split}, {report.rows} rows to train on, {report.held} to stop by, "
+        f"{report.validation.rows} to validate; 95% interval of validation {low:.4f} to {high:.4f}",
+        f"done: encoder {report.name} from {report.base}, {report.classes} categories, "
+        f"{report.seconds:.0f} s, {report.per_second:.0f} products/s; embed with "
+        f"--{report.modality}-model {report.name}",
+    )

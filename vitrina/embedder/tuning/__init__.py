@@ -1,0 +1,1 @@
+"""Training encoders on a catalogue: its categories, or nothing but its text."""

@@ -1,0 +1,35 @@
+"""Which parameters learn at which rate: the deeper a layer lies, the less it needs to change."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+from vitrina.training.optimiser import Group
+
+_LAYER = re.compile(r"(?:^|\.)(?:layers?|blocks|resblocks|stages|h)\.(\d+)\.")
+
+
+def by_depth(module: torch.nn.Module, decay: float) -> list[Group]:
+    """A module's trainable parameters by layer.
+
+    decay: a layer's learning rate is that of the one above it times this (layer-wise decay, as in
+    Howard & Ruder, "Universal language model fine-tuning", 2018); the topmost has the full rate,
+    what comes before the layers the lowest, what comes after them the full one.
+    """
+    named = [(name, one) for name, one in module.named_parameters() if one.requires_grad]
+    depths = {name: _LAYER.search(name) for name, _ in named}
+    count = 1 + max((int(found[1]) for found in depths.values() if found), default=-1)
+    groups: dict[tuple[int, bool], list[torch.nn.Parameter]] = {}
+    seen = False
+    for name, one in named:
+        found = depths[name]
+        seen = seen or found is not None
+        # Modules list their parts in the order in which they are run.
+        level = int(found[1]) + 1 if found else (count if seen or not count else 0)
+        groups.setdefault((level, one.ndim > 1), []).append(one)
+    return [
+        Group(tuple(parameters), decay ** (count - level) if count else 1.0, decay=matrix)
+        for (level, matrix), parameters in groups.items()
+    ]

@@ -1,0 +1,158 @@
+"""A text model made ready for training: its word table apart, the rest in quick numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from tokenizers.normalizers import Lowercase
+from tokenizers.normalizers import Sequence as InOrder
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+from vitrina.embedder.fingerprint import fingerprint, weights
+from vitrina.embedder.precision import best_device
+from vitrina.embedder.quiet import quiet_transformers
+from vitrina.embedder.text import Tokens, load_network, pool, tokenizing, unused
+from vitrina.embedder.text_form import TextForm, read_form, write_form
+from vitrina.embedder.transformer.bert import Pooling
+from vitrina.errors import EncoderError
+from vitrina.threads import workers
+from vitrina.training.dropout import Dropout, with_quick_dropout
+from vitrina.training.table import Table
+
+BUDGET = {"cpu": 768, "cuda": 131_072, "mps": 8192}
+"""Tokens, padding included, that go through the network at once, by device: on a CPU few enough for
+one core's cache, and for texts of unlike length not to be padded to one."""
+
+
+@dataclass(frozen=True)
+class TextShape:
+    """What of a text model is chosen anew. from_scratch: random weights. lower_case: texts are
+    read so; None for as the tokenizer has it. max_length: tokens of a text, at most; None for the
+    model's own. pooling: None for its own."""
+
+    from_scratch: bool = False
+    lower_case: bool | None = None
+    max_length: int | None = None
+    pooling: Pooling | None = None
+
+
+class TrainableText:
+    """A text model in training.
+
+    Attributes:
+        body: everything but the word table.
+        table: the word table.
+        form: its pooling and its length limit.
+        tokenize: texts to token lists.
+        pad: the padding token.
+        fingerprint: of what training begins with.
+        workers: batches that go through it side by side.
+    """
+
+    def __init__(self, folder: Path, model: str, shape: TextShape, *, seed: int) -> None:
+        """folder: with `config.json`, the tokenizer's files, and weights unless `from_scratch`.
+        model: its name, for messages.
+
+        Raises EncoderError if it does not load.
+        """
+        try:
+            with quiet_transformers(), torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                config = AutoConfig.from_pretrained(folder, local_files_only=True)
+                self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+                own = _random(config) if shape.from_scratch else load_network(folder)
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as err:
+            first = (str(err).strip().splitlines() or [type(err).__name__])[0]
+            raise EncoderError(
+                f"{model}: {folder} can't be trained as a text model: {first}"
+            ) from err
+        if not self._tokenizer.is_fast:
+            raise EncoderError(f"{model}: {folder} has no fast tokenizer (tokenizer.json)")
+        core: Any = self._tokenizer.backend_tokenizer
+        if shape.lower_case:
+            before = [core.normalizer] if core.normalizer else []
+            if not before or before[0].normalize_str("Ж") != "ж":
+                core.normalizer = InOrder([Lowercase(), *before])
+        form = read_form(folder, config, self._tokenizer)
+        limit = min(form.max_length, shape.max_length or form.max_length)
+        self.form = TextForm(shape.pooling or form.pooling, limit)
+        self.pad = self._tokenizer.pad_token_id or 0
+        self.mask: int | None = self._tokenizer.mask_token_id
+        self.special = sorted(self._tokenizer.all_special_ids)
+        self.tokenize: Callable[[Sequence[str]], Tokens] = tokenizing(
+            self._tokenizer, self.form, self.pad
+        )
+        self.device = best_device()
+        with_quick_dropout(own)
+        for part in own.modules():
+            # Attention that drops no links is computed in one go, several times as fast.
+            if type(part).__name__.endswith("SelfAttention"):
+                for child in part.children():
+                    if isinstance(child, Dropout):
+                        child.p = 0.0
+        self.body: Any = own.to(self.device).train()
+        self.workers = workers(self.device) if self.device.type == "cpu" else 1
+        self.budget = BUDGET[self.device.type]
+        self._words = own.get_input_embeddings()
+        self._words.weight.requires_grad_(False)
+        for name, parameter in own.named_parameters():
+            # They have no part in token vectors, and no gradient.
+            if unused(name):
+                parameter.requires_grad_(False)
+        settings = {"tokenizer": core.to_str(), "pooling": self.form.pooling.value}
+        self.fingerprint = fingerprint(weights(own), {**settings, "limit": self.form.max_length})
+
+    @property
+    def dim(self) -> int:
+        """The length of a vector."""
+        return int(self.body.config.hidden_size)
+
+    @property
+    def vocabulary(self) -> int:
+        """The rows of the word table."""
+        return len(self._words.weight)
+
+    def begin(self, dtype: torch.dtype, *, averaged: bool) -> Table:
+        """Take the word table out, and turn the rest to the numbers that it is trained in."""
+        self.table = Table(self._words.weight, dtype, averaged=averaged)
+        self.body.to(dtype)
+        return self.table
+
+    def begin_as_is(self) -> None:
+        """Look words up as they are, before training."""
+        self.table = Table(self._words.weight, torch.float32)
+
+    def hidden(self, ids: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        """The token vectors of padded lists, (n, tokens, dim); see `TokenLists.padded`."""
+        vectors = self.table.look_up(ids)
+        # Without padding no mask is needed, and attention is quicker.
+        mask = None if bool(there.all()) else there.long()
+        out = self.body(inputs_embeds=vectors, attention_mask=mask)
+        states: torch.Tensor = out.last_hidden_state
+        return states
+
+    def pooled(self, ids: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        """The vectors of padded lists, (n, dim) float32, not normalised."""
+        return pool(self.hidden(ids, there).float(), there, self.form.pooling)
+
+    def finish(self) -> None:
+        """Put the word table back, once training has ended."""
+        self._words.weight.data = self.table.weight
+        self.body.float().eval()
+
+    def save(self, folder: Path) -> None:
+        """Write it in the form that transformers and sentence-transformers load."""
+        with quiet_transformers():
+            self.body.save_pretrained(folder, safe_serialization=True)
+            self._tokenizer.save_pretrained(folder)
+        write_form(folder, self.form, self.dim)
+
+
+def _random(config: Any) -> Any:
+    make: Callable[[Any], Any] = AutoModel.from_config
+    return make(config)

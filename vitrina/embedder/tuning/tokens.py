@@ -1,0 +1,59 @@
+"""The token lists of a catalogue's texts, on disk."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from vitrina.types import Codes
+
+
+@dataclass(frozen=True, eq=False)
+class TokenLists:
+    """n lists, one after another. flat: int32. starts: (n + 1,) int64, where each begins, and
+    where the last one ends."""
+
+    flat: npt.NDArray[np.int32]
+    starts: Codes
+
+    @classmethod
+    def write(cls, batches: Iterable[Sequence[Sequence[int]]]) -> TokenLists:
+        """Write lists to a file without a name, which the system drops with the array."""
+        lengths: list[npt.NDArray[np.int64]] = []
+        with tempfile.TemporaryFile() as file:
+            for lists in batches:
+                for line in lists:
+                    file.write(np.asarray(line, dtype=np.int32).tobytes())
+                lengths.append(np.array([len(line) for line in lists], dtype=np.int64))
+            starts = np.cumsum(np.concatenate([np.zeros(1, dtype=np.int64), *lengths]))
+            file.flush()
+            if not starts[-1]:
+                return cls(np.zeros(0, dtype=np.int32), starts)
+            return cls(np.memmap(file, np.int32, mode="r", shape=(int(starts[-1]),)), starts)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def lengths(self) -> Codes:
+        """(n,) int64: the tokens of each."""
+        return np.diff(self.starts)
+
+    def one_line(self, rows: Codes) -> Codes:
+        """Some lists one after another: (all their tokens,) int64."""
+        parts = [self.flat[self.starts[row] : self.starts[row + 1]] for row in rows]
+        return np.concatenate(parts).astype(np.int64)
+
+    def padded(self, rows: Codes, pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Some lists as (len(rows), longest) int64, filled up with `pad`, and which of that is
+        tokens: the same shape of bool."""
+        lengths = self.starts[rows + 1] - self.starts[rows]
+        there = np.arange(lengths.max()) < lengths[:, None]
+        ids = np.full(there.shape, pad, dtype=np.int64)
+        ids[there] = self.one_line(rows)
+        return torch.from_numpy(ids), torch.from_numpy(there)

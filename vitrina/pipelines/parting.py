@@ -1,0 +1,51 @@
+"""Who is trained on and who is validated on: one split of a store for all that is trained in it.
+
+An encoder, a head and a baseline that were made with one kind of split and one seed were all kept
+from the same products, so what they reach on these can be compared, and put together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vitrina.data.split import Split, group_rows, split_rows
+from vitrina.pipelines.apart import duplicate_keys
+from vitrina.store.products import Products
+from vitrina.types import Codes, SplitKind
+
+HELD_SHARE = 0.03
+MOST_HELD = 4000
+"""Of the training rows so many, at most, are kept to stop by."""
+
+
+@dataclass(frozen=True, eq=False)
+class Parted:
+    """A split of a store's labelled products. groups: (n,) int64 of all of its products; those of
+    one group never stand on two sides."""
+
+    split: Split
+    groups: Codes
+
+    def hold(self, rows: Codes, seed: int) -> tuple[Codes, Codes]:
+        """Part some training rows again: to learn from, and to tell by when to stop."""
+        held = self.groups[rows]
+        names = np.unique(held)
+        drawn = np.random.default_rng([seed, 1]).permutation(names)
+        sizes = np.bincount(np.searchsorted(names, held))[np.searchsorted(names, drawn)]
+        wanted = min(MOST_HELD, HELD_SHARE * len(rows))
+        chosen = np.isin(held, drawn[np.cumsum(sizes) <= wanted])
+        return rows[~chosen], rows[chosen]
+
+
+def part(products: Products, codes: Codes, kind: SplitKind, seed: int) -> Parted:
+    """Split a store's labelled products. codes: (n,) int64, the class of each, -1 for none.
+
+    Raises TrainingError if there is too little to split.
+    """
+    if kind is SplitKind.GROUPED:
+        groups = group_rows(*duplicate_keys(products))
+    else:
+        groups = np.arange(len(codes))
+    return Parted(split_rows(codes, groups, kind, seed=seed), groups)

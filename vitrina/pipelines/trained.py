@@ -1,0 +1,100 @@
+"""Encoders that are trained here: what they start from, what they read, how they are kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vitrina.data.product import TEXT_FIELDS, encoder_text
+from vitrina.embedder.base import EncoderCard
+from vitrina.embedder.load import NONE, TextFiles, find_text
+from vitrina.embedder.tuning.tokens import TokenLists
+from vitrina.errors import EncoderError, TrainingError
+from vitrina.pipelines.embed import DEFAULT_MODELS
+from vitrina.pipelines.encoders import ENCODER_CARD, trained_for
+from vitrina.store import layout
+from vitrina.store.files import write_json
+from vitrina.store.products import Products
+from vitrina.store.store import Store
+from vitrina.store.writer import Writer
+from vitrina.types import Codes, Modality
+
+TRAINED_ON = "trained-on.parquet"
+"""The products that an encoder learnt from: none of them may judge what is built on it."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_TAKEN = ("lexical", "thumbnail", NONE)
+
+
+def check_name(name: str) -> None:
+    """Raise EncoderError for what can't be an encoder's name."""
+    if not _NAME.fullmatch(name) or name in _TAKEN:
+        raise EncoderError(
+            f"an encoder can't be named {name!r}; use small letters, digits, '.', '_' and '-', "
+            f"and none of {', '.join(_TAKEN)}"
+        )
+
+
+def base_model(store: Store, modality: Modality, name: str | None) -> TextFiles:
+    """The files of the model to begin with. name: None for what the store embeds with.
+
+    Raises EncoderError, HubUnreachableError, StoreError.
+    """
+    remembered = store.manifest.reading.get("models", {}).get(modality)
+    if remembered in _TAKEN:
+        remembered = None
+    chosen = name or remembered or DEFAULT_MODELS[modality]
+    if chosen in store.manifest.encoders:
+        trained_for(store, chosen, modality)
+        return TextFiles(store.encoder_folder(chosen), chosen, None)
+    return find_text(chosen)
+
+
+def texts(products: Products) -> Iterator[list[str]]:
+    """What a text encoder reads of every product, in the table's order, a batch at a time."""
+    for _, batch in products.batches(TEXT_FIELDS):
+        yield [encoder_text(**row) for row in batch.to_pylist()]
+
+
+def text_tokens(
+    products: Products, tokenize: Callable[[Sequence[str]], Sequence[Sequence[int]]]
+) -> TokenLists:
+    """The tokens of every product's text, in the table's order."""
+    return TokenLists.write(tokenize(batch) for batch in texts(products))
+
+
+def write_encoder(
+    store: Store,
+    writer: Writer,
+    folder: Path,
+    card: EncoderCard,
+    report: dict[str, Any],
+    trained_on: Codes,
+) -> None:
+    """Commit an encoder that was saved to a folder. trained_on: rows of the product table."""
+    ids = store.products.ids.take(pa.array(trained_on))
+    pq.write_table(pa.table({"product_id": ids}), folder / TRAINED_ON, compression="zstd")
+    told = {"fingerprint": card.fingerprint, "dim": card.dim, "details": card.details}
+    write_json(folder / ENCODER_CARD, {**report, **told})
+    name = report["name"]
+    entry = writer.publish_folder(folder, lambda _: layout.encoder(name, card.fingerprint))
+    writer.commit(store.manifest.with_encoder(name, entry))
+
+
+def rows_seen(store: Store, name: str) -> Codes:
+    """The rows of the product table that an encoder learnt from, as far as they are there."""
+    try:
+        table = pq.read_table(store.encoder_folder(name) / TRAINED_ON)
+    except (OSError, pa.ArrowException) as err:
+        raise TrainingError(f"the encoder {name} does not say what it learnt from: {err}") from err
+    from vitrina.store.shards import array_keys
+
+    ids = table.column("product_id").combine_chunks().cast(store.products.ids.type)
+    found = store.products.table.positions(array_keys(ids))
+    return np.unique(found[found >= 0])

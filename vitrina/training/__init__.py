@@ -1,0 +1,1 @@
+"""Training a network: one loop, one optimiser, the losses; for encoders and baselines alike."""

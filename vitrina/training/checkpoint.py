@@ -1,0 +1,72 @@
+"""What a training that was killed goes on from: one file on the local disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from vitrina.cache import cache_folder
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a checkpoint holds. told: of the run. step: steps taken."""
+
+    told: dict[str, Any]
+    step: int
+    arrays: Mapping[str, torch.Tensor]
+
+    def part(self, name: str) -> dict[str, torch.Tensor]:
+        """The arrays of one part."""
+        return under(self.arrays, name)
+
+
+def under(arrays: Mapping[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
+    """Those whose names begin with `name` and a dot, without that."""
+    start = f"{name}."
+    return {key.removeprefix(start): one for key, one in arrays.items() if key.startswith(start)}
+
+
+class Checkpoint:
+    """One training's file, named by all that decides how the training goes: with anything else
+    another file is looked for, and a run that nobody goes on with is written over by none."""
+
+    def __init__(self, what: Mapping[str, Any]) -> None:
+        """what: JSON values that tell this training from every other."""
+        digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+        self.path = cache_folder("training") / f"{digest[:24]}.safetensors"
+
+    def read(self) -> Found | None:
+        """What was written last; None for nothing, or nothing that can be read."""
+        try:
+            with safe_open(self.path, "pt") as file:
+                told = json.loads((file.metadata() or {})["vitrina"])
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return Found(told["run"], int(told["step"]), arrays)
+        except (OSError, SafetensorError, KeyError, ValueError):
+            return None
+
+    def write(self, run: Mapping[str, Any], step: int, arrays: Mapping[str, torch.Tensor]) -> None:
+        """Put a newer state in the place of the last. Raises OSError where the disk is full."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = self.path.with_suffix(f".{os.getpid()}.unfinished")
+        told = json.dumps({"run": run, "step": step})
+        try:
+            # Arrays that share memory can't be written; none here does but by chance.
+            whole = {name: one.detach().cpu().contiguous() for name, one in arrays.items()}
+            save_file(whole, unfinished, {"vitrina": told})
+            unfinished.replace(self.path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def delete(self) -> None:
+        """Forget it."""
+        self.path.unlink(missing_ok=True)

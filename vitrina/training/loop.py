@@ -1,0 +1,199 @@
+"""The loop that trains every network here: batches, steps, scores, and going on after a kill."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from vitrina.parallel import Progress, map_ahead, unwatched
+from vitrina.threads import one_thread_each
+from vitrina.training.checkpoint import Checkpoint
+from vitrina.training.dropout import drawing
+from vitrina.training.optimiser import Arrays, Optimiser
+from vitrina.training.recipe import Recipe
+from vitrina.types import Codes
+
+SECONDS_BETWEEN_CHECKPOINTS = 300.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a batch. share: of the batch that it is. loss: gives the mean loss over it; what
+    it draws, it draws by `training.dropout`."""
+
+    share: float
+    loss: Callable[[], torch.Tensor]
+
+
+class Task(Protocol):
+    """What is trained, and on what."""
+
+    @property
+    def rows(self) -> Codes:
+        """(n,) int64: what is trained on, by numbers that only the task knows."""
+        ...
+
+    def optimiser(self, recipe: Recipe, steps: int) -> Optimiser:
+        """What steps its parameters."""
+        ...
+
+    @property
+    def workers(self) -> int:
+        """Parts of a batch that may be gone through side by side."""
+        ...
+
+    def parts(self, rows: Codes, rng: np.random.Generator) -> Sequence[Part]:
+        """A batch in parts. rng: for what is drawn anew."""
+        ...
+
+    def score(self) -> float:
+        """How good it is by now, on rows that are not trained on: the higher, the better. NaN
+        where there are none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the rows: the mean training loss, the score after it, its seconds."""
+
+    number: int
+    loss: float
+    score: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class History:
+    """How a training went. best: the number of the epoch whose weights were kept. rows: that were
+    learnt from, in all epochs. seconds: in all, those before a kill included."""
+
+    epochs: tuple[Epoch, ...]
+    best: int
+    rows: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As a card holds it."""
+        return asdict(self)
+
+
+@dataclass
+class _Run:
+    """Where a training stands. batch: of the epoch, how many are done. loss: their sum."""
+
+    epoch: int = 0
+    batch: int = 0
+    loss: float = 0.0
+    epoch_seconds: float = 0.0
+    seconds: float = 0.0
+    best: int = -1
+    history: list[Epoch] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> _Run:
+        return cls(**{**value, "history": [Epoch(**epoch) for epoch in value["history"]]})
+
+
+def fit(
+    task: Task,
+    recipe: Recipe,
+    *,
+    checkpoint: Checkpoint | None = None,
+    progress: Progress = unwatched,
+    epoch_done: Callable[[Epoch], None] | None = None,
+) -> History:
+    """Train, and leave the weights that scored best in the network, in float32.
+
+    checkpoint: where to write now and then what a later call needs to go on; what it holds
+    already is gone on from. With the same task and recipe the outcome is the same then, bit by
+    bit on a CPU. progress: told the rows of each batch. epoch_done: told of each epoch.
+    """
+    rows = task.rows
+    optimiser = task.optimiser(recipe, recipe.steps(len(rows)))
+    run, best = _Run(), optimiser.weights()
+    found = checkpoint.read() if checkpoint else None
+    if found is not None:
+        run, best = _Run.from_json(found.told), found.part("best")
+        optimiser.load(found.part("state"), found.step)
+        progress(run.epoch * len(rows) + min(run.batch * recipe.batch_rows, len(rows)))
+    started, written = time.monotonic(), time.monotonic()
+    before = run.seconds
+    while run.epoch < recipe.epochs:
+        epoch_started = time.monotonic() - run.epoch_seconds
+        # Every draw comes from the seed and the place in the run alone, so that a run that was
+        # killed goes on as if nothing had been.
+        order = np.random.default_rng([recipe.seed, run.epoch]).permutation(rows)
+        batches = range(run.batch * recipe.batch_rows, len(order), recipe.batch_rows)
+        for start in batches:
+            batch = order[start : start + recipe.batch_rows]
+            with one_thread_each() if task.workers > 1 else nullcontext():
+                run.loss += _step(task, optimiser, batch, recipe) * len(batch)
+            run.batch += 1
+            progress(len(batch))
+            now = time.monotonic()
+            if checkpoint and now - written > SECONDS_BETWEEN_CHECKPOINTS:
+                run.seconds, run.epoch_seconds = before + now - started, now - epoch_started
+                _keep(checkpoint, run, optimiser, best)
+                written = time.monotonic()
+        with optimiser.averaged():
+            score = task.score()
+        seconds = time.monotonic() - epoch_started
+        epoch = Epoch(run.epoch, run.loss / len(rows), score, round(seconds, 2))
+        if epoch_done:
+            epoch_done(epoch)
+        # NaN is no better than anything, so without a score the last weights are kept.
+        worse = run.best >= 0 and score <= run.history[run.best].score
+        run.history.append(epoch)
+        if not worse:
+            run.best, best = run.epoch, optimiser.weights()
+        run = replace(run, epoch=run.epoch + 1, batch=0, loss=0.0, epoch_seconds=0.0)
+        run.seconds = before + time.monotonic() - started
+        if recipe.patience and run.epoch - 1 - run.best >= recipe.patience:
+            break
+        if checkpoint and run.epoch < recipe.epochs:
+            _keep(checkpoint, run, optimiser, best)
+            written = time.monotonic()
+    optimiser.finish(best)
+    if checkpoint:
+        checkpoint.delete()
+    return History(
+        tuple(run.history), run.best, len(run.history) * len(rows), round(run.seconds, 2)
+    )
+
+
+def _step(task: Task, optimiser: Optimiser, batch: Codes, recipe: Recipe) -> float:
+    draws = np.random.default_rng([recipe.seed, 1 << 32, optimiser.step_number])
+    seed = int(draws.integers(1 << 62))
+    torch.manual_seed(seed)
+    parts = task.parts(batch, draws)
+    leaves = optimiser.leaves
+
+    def differentiate(numbered: tuple[int, Part]) -> tuple[float, Sequence[torch.Tensor | None]]:
+        number, part = numbered
+        with drawing(seed, number):
+            loss = part.loss() * part.share
+            grads = torch.autograd.grad(loss, leaves, allow_unused=True)
+        return float(loss.detach()), grads
+
+    total = 0.0
+    for value, grads in map_ahead(differentiate, enumerate(parts), task.workers):
+        # In the order of the parts, whichever was ready first.
+        optimiser.add(grads)
+        total += value
+    optimiser.step()
+    return total
+
+
+def _keep(checkpoint: Checkpoint, run: _Run, optimiser: Optimiser, best: Arrays) -> None:
+    arrays = {f"state.{name}": one for name, one in optimiser.state().items()}
+    arrays |= {f"best.{name}": one for name, one in best.items()}
+    checkpoint.write({**run.to_json()}, optimiser.step_number, arrays)
