@@ -28,16 +28,25 @@ from vitrina.embedder import image as module
 from vitrina.embedder.base import ImageEncoder
 from vitrina.embedder.image_models import (
     check_activation,
-    open_clip_folder,
-    timm_folder,
+    clip_folder_parts,
+    timm_parts,
     timm_repository,
 )
+from vitrina.embedder.load import ImageFiles
 from vitrina.embedder.preparation import read_preparation
 from vitrina.embedder.thumbnail import Thumbnail
 from vitrina.errors import EncoderError
 from vitrina.types import Compute
 
 MOBILENET = Path("/work/shared/models/mobilenetv1_100")
+
+
+def open_clip_folder(folder, model, revision=None, compute=None):
+    return ImageFiles(clip_folder_parts(folder, model), model, revision).encoder(compute)
+
+
+def timm_folder(folder, model, revision=None, compute=None):
+    return ImageFiles(timm_parts(folder, model), model, revision).encoder(compute)
 
 
 def smooth(count: int, size: tuple[int, int], seed: int = 0) -> list[Image.Image]:
@@ -270,10 +279,10 @@ def test_another_process_takes_the_same_fingerprint(tmp_path: Path) -> None:
     """An address of a function in what is hashed would differ."""
     clip, vit = write_clip(tmp_path / "clip"), write_timm(tmp_path / "vit")
     code = (
-        "import sys; from pathlib import Path\n"
-        "from vitrina.embedder.image_models import open_clip_folder, timm_folder\n"
-        "print(open_clip_folder(Path(sys.argv[1]), 'x').card.fingerprint)\n"
-        "print(timm_folder(Path(sys.argv[2]), 'x').card.fingerprint)\n"
+        "import sys\n"
+        "from vitrina.embedder.load import load_image\n"
+        "print(load_image(sys.argv[1]).card.fingerprint)\n"
+        "print(load_image(sys.argv[2]).card.fingerprint)\n"
     )
     run = subprocess.run(
         [sys.executable, "-c", code, str(clip), str(vit)],

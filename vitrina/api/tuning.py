@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from vitrina.api.asking import open_batch
 from vitrina.api.members import member
+from vitrina.errors import ImageSourceError
 from vitrina.store.store import Store
 from vitrina.types import Balance, Modality, SplitKind
 
@@ -26,6 +27,10 @@ def finetune(
     from_scratch: bool = False,
     lower_case: bool | None = None,
     max_length: int | None = 128,
+    catalogue: str | Path | None = None,
+    images: str | Path | None = None,
+    image_size: int | None = None,
+    augment: bool = True,
     epochs: int | None = None,
     batch_rows: int | None = None,
     rate: float | None = None,
@@ -55,6 +60,10 @@ def finetune(
         from_scratch: begin with random weights of the model's shape.
         lower_case: read texts in lower case; None for as the model's tokenizer does.
         max_length: tokens of a text at most, from then on; None for the model's own limit.
+        catalogue, images: the file of products and where their photos are, if the store does not
+            remember a folder or archive of photos, or they lie elsewhere by now.
+        image_size: pixels of an image model's input, from then on; None for its own.
+        augment: show photos cropped, mirrored and in another light in every pass.
         epochs, batch_rows, rate: None for what suits the model.
         warm_up: the share of steps in which the learning rate rises; it falls from then on.
         weight_decay: AdamW's.
@@ -68,7 +77,7 @@ def finetune(
         seed: of the split and of all draws.
         quiet: print no progress.
 
-    Raises EncoderError, StoreError, TrainingError.
+    Raises CatalogueError, EncoderError, ImageSourceError, StoreError, TrainingError.
     """
     from vitrina.pipelines.finetune import FinetuneOptions
     from vitrina.pipelines.finetune import finetune as run
@@ -80,6 +89,8 @@ def finetune(
         from_scratch=from_scratch,
         lower_case=lower_case,
         max_length=max_length,
+        image_size=image_size,
+        augment=augment,
         epochs=epochs,
         batch_rows=batch_rows,
         rate=rate,
@@ -95,7 +106,12 @@ def finetune(
         seed=seed,
         quiet=quiet,
     )
-    return run(store, options)
+    if options.modality is Modality.TEXT or (catalogue is None and images is None):
+        return run(store, options)
+    if catalogue is None:
+        raise ImageSourceError("give the file of products with --catalogue beside --images")
+    with closing(open_batch(catalogue, store, images=images)) as opened:
+        return run(store, options, opened.images)
 
 
 def pretrain(

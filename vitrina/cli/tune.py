@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from vitrina.cli.common import AsJson, Seed, StoreArgument, StoreOption, open_store, show
+from vitrina.cli.common import (
+    AsJson,
+    ImagesOption,
+    Seed,
+    StoreArgument,
+    StoreOption,
+    open_store,
+    show,
+)
 
 FromScratch = Annotated[
     bool, typer.Option("--from-scratch", help="Begin with random weights of the model's shape.")
@@ -89,17 +97,29 @@ def finetune(
     store: StoreArgument = None,
     store_option: StoreOption = None,
     modality: Annotated[str, typer.Option(help="text or image.")] = "text",
-    model: TextModel = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="As embed takes it, or an encoder trained here; default: the store's."),
+    ] = None,
     out: Annotated[str | None, typer.Option(help="Its name; default: MODALITY-tuned.")] = None,
     from_scratch: FromScratch = False,
     lower_case: LowerCase = None,
     max_length: MaxLength = 128,
+    catalogue: Annotated[
+        Path | None, typer.Option(help="The products' file, if the store can't find the photos.")
+    ] = None,
+    images: ImagesOption = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=16, help="Pixels of an image model's input; default: its own.")
+    ] = None,
+    augment: Annotated[bool, typer.Option(help="Show photos otherwise in every pass.")] = True,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most; default: 6.")] = None,
     batch_rows: Annotated[
-        int | None, typer.Option(min=1, help="Products of a step; default: 128.")
+        int | None, typer.Option(min=1, help="Products of a step; default: 128 texts, 64 photos.")
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(help="Learning rate at its height; default: 0.1 / width.")
+        float | None,
+        typer.Option(help="Learning rate at its height; default: what suits it."),
     ] = None,
     warm_up: WarmUp = 0.06,
     weight_decay: WeightDecay = 0.01,
@@ -134,6 +154,10 @@ def finetune(
         from_scratch=from_scratch,
         lower_case=lower_case,
         max_length=max_length or None,
+        catalogue=catalogue,
+        images=images,
+        image_size=image_size,
+        augment=augment,
         epochs=epochs,
         batch_rows=batch_rows,
         rate=rate,

@@ -1,67 +1,98 @@
-"""From weights on the disk to an image encoder: open_clip's towers and timm's models."""
+"""From weights on the disk to an image model's parts: open_clip's towers and timm's models."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import timm
+import torch
+from PIL.Image import Image
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 from timm.data.config import resolve_model_data_config
 from timm.data.transforms_factory import create_transform
 
-from vitrina.embedder.image import TorchImage
 from vitrina.embedder.quiet import quiet_logging
 from vitrina.errors import EncoderError
-from vitrina.types import Compute
+
+CLIP_WEIGHTS, CLIP_CONFIG = "open_clip_model.safetensors", "open_clip_config.json"
 
 
-def open_clip_image(arch: str, tag: str, model: str, compute: Compute | None = None) -> TorchImage:
+@dataclass(frozen=True, eq=False)
+class ImageParts:
+    """An image model's parts.
+
+    network: (n, 3, size, size) to (n, dim) float32. transform: one RGB image to (3, size, size).
+    edge: the shortest edge, in pixels, that the transform scales to. settings: what decides the
+    output beyond the network and the transform. save: writes the network as it is by then to a
+    folder that `clip_parts` or `timm_parts` read.
+    """
+
+    network: torch.nn.Module
+    transform: Callable[[Image], torch.Tensor]
+    edge: int
+    size: int
+    settings: dict[str, Any]
+    save: Callable[[Path], None]
+
+
+def clip_parts(arch: str, tag: str | None, size: int | None = None) -> ImageParts:
     """The image tower of a CLIP model by architecture and weights.
 
-    tag: a name of published weights (already in the cache) or a checkpoint file.
+    tag: a name of published weights (already in the cache) or a checkpoint file; None for random
+    weights. size: pixels of its input; None for the architecture's own.
     Raises EncoderError if the architecture's activation is not the weights' own.
     """
-    check_activation(arch, tag)
+    if tag is not None:
+        check_activation(arch, tag)
+    elif open_clip.get_model_config(arch) is None:
+        raise EncoderError(f"open_clip has no architecture {arch}; see open_clip.list_models()")
     with quiet_logging():
         clip, _, transform = open_clip.create_model_and_transforms(
-            arch, pretrained=tag, weights_only=True
+            arch, pretrained=tag, weights_only=True, force_image_size=size
         )
-    return _tower(clip, transform, model, None, compute)
+    return _tower(clip, transform, open_clip.get_model_config(arch) or {})
 
 
-def open_clip_folder(
-    folder: Path, model: str, revision: str | None = None, compute: Compute | None = None
-) -> TorchImage:
+def clip_folder_parts(
+    folder: Path, model: str, size: int | None = None, *, from_scratch: bool = False
+) -> ImageParts:
     """The image tower of a CLIP model from a directory with `open_clip_config.json`.
 
     Raises EncoderError if the directory holds no weights or they do not fit.
     """
-    if not any(folder.glob("*.safetensors")):
+    if not from_scratch and not any(folder.glob("*.safetensors")):
         raise EncoderError(f"{model}: {folder} has no .safetensors weights")
     try:
         with quiet_logging():
-            clip, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")
-    except (RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as err:
+            clip, _, transform = open_clip.create_model_and_transforms(
+                f"local-dir:{folder}", load_weights=not from_scratch, force_image_size=size
+            )
+        config = json.loads((folder / CLIP_CONFIG).read_text(encoding="utf-8"))["model_cfg"]
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as err:
         raise EncoderError(f"{model}: {folder} does not load as open_clip: {err}") from err
-    return _tower(clip, transform, model, revision, compute)
+    return _tower(clip, transform, config)
 
 
-def _tower(
-    clip: Any, transform: Any, model: str, revision: str | None, compute: Compute | None
-) -> TorchImage:
+def _tower(clip: Any, transform: Any, config: dict[str, Any]) -> ImageParts:
     size = clip.visual.image_size
     edge = min(size) if isinstance(size, tuple | list) else int(size)
-    return TorchImage(
-        clip.visual,
-        transform,
-        edge,
-        model=model,
-        revision=revision,
-        settings={},
-        compute=compute,
-    )
+
+    def save(folder: Path) -> None:
+        own = {**config, "vision_cfg": {**config["vision_cfg"], "image_size": edge}}
+        mean, deviation = clip.visual.image_mean, clip.visual.image_std
+        told = {"model_cfg": own, "preprocess_cfg": {"mean": mean, "std": deviation}}
+        (folder / CLIP_CONFIG).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        weights = {name: one.float().contiguous() for name, one in clip.state_dict().items()}
+        save_file(weights, folder / CLIP_WEIGHTS)
+
+    return ImageParts(clip.visual, transform, edge, edge, {}, save)
 
 
 def check_activation(arch: str, tag: str) -> None:
@@ -90,33 +121,47 @@ def check_activation(arch: str, tag: str) -> None:
         )
 
 
-def timm_folder(
-    folder: Path, model: str, revision: str | None = None, compute: Compute | None = None
-) -> TorchImage:
+def timm_parts(
+    folder: Path, model: str, size: int | None = None, *, from_scratch: bool = False
+) -> ImageParts:
     """A timm model from a directory with its `config.json` and `model.safetensors`.
 
     Raises EncoderError if it has no weights or they do not fit.
     """
-    if not (folder / "model.safetensors").exists():
+    if not from_scratch and not (folder / "model.safetensors").exists():
         raise EncoderError(f"{model}: {folder} has no model.safetensors")
+    make = partial(timm.create_model, f"local-dir:{folder}", pretrained=not from_scratch)
+    return _timm(make, f"{model}: {folder} does not load as a timm model", size)
+
+
+def timm_random(name: str, size: int | None = None) -> ImageParts:
+    """A timm model by its name, with random weights.
+
+    Raises EncoderError if timm knows no such model.
+    """
+    return _timm(partial(timm.create_model, name, pretrained=False), "timm can't make it", size)
+
+
+def _timm(make: Callable[..., Any], what: str, size: int | None) -> ImageParts:
     try:
         with quiet_logging():
-            network = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0)
+            network = make(num_classes=0)
+            if size is not None and hasattr(network, "set_input_size"):
+                network.set_input_size(img_size=size)
     except (RuntimeError, ValueError, KeyError, SafetensorError) as err:
-        raise EncoderError(f"{model}: {folder} does not load as a timm model: {err}") from err
-    config: dict[str, Any] = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
+        raise EncoderError(f"{what}: {err}") from err
+    given = {} if size is None else {"input_size": (3, size, size)}
+    config: dict[str, Any] = resolve_model_data_config(network, args=given)  # type: ignore[no-untyped-call]
     transform = create_transform(**config, is_training=False)
     # The preprocessing scales to more than it crops, so decoding must not go below that.
     edge = round(min(config["input_size"][1:]) / config["crop_pct"])
-    return TorchImage(
-        network,
-        transform,
-        edge,
-        model=model,
-        revision=revision,
-        settings=config,
-        compute=compute,
-    )
+
+    def save(folder: Path) -> None:
+        timm.models.save_for_hf(
+            network, str(folder), data_config=given or None, safe_serialization=True
+        )
+
+    return ImageParts(network, transform, edge, int(config["input_size"][-1]), config, save)
 
 
 def timm_repository(name: str) -> str:

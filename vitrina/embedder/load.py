@@ -6,11 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from vitrina.embedder.base import ImageEncoder, Images, TextEncoder, Texts
 from vitrina.errors import EncoderError, HubUnreachableError
 from vitrina.types import Compute, Modality
+
+if TYPE_CHECKING:
+    from vitrina.embedder.image_models import ImageParts
 
 NONE = "none"
 ALIASES = {
@@ -136,35 +139,106 @@ def find_text(name: str) -> TextFiles:
 def load_image(name: str, kept: Path | None = None, compute: Compute | None = None) -> ImageEncoder:
     """Load an image encoder.
 
-    name: as DESIGN.md's model names. kept: where the store keeps `thumbnail`. compute: the numbers
-    to run it in; None for the fastest here that keep its vectors.
+    name: as DESIGN.md's model names. kept: where the store keeps it: `thumbnail`, and what was
+    trained here. compute: the numbers to run it in; None for the fastest here that keep its
+    vectors.
     Raises EncoderError, HubUnreachableError.
     """
+    if kept is None or not _is_image_model(kept):
+        parsed = ModelName.parse(name, Modality.IMAGE)
+        if parsed.form is Form.THUMBNAIL:
+            from vitrina.embedder.thumbnail import Thumbnail
+
+            return Thumbnail.load(_state(name, kept))
+        found = find_image(name)
+    else:
+        found = ImageFiles(_image_folder(kept, name), name, None)
+    return found.encoder(compute)
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """An image model's parts. model: what `load_image` takes to find them again."""
+
+    parts: ImageParts
+    model: str
+    revision: str | None
+
+    def encoder(self, compute: Compute | None = None) -> ImageEncoder:
+        """As an encoder."""
+        from vitrina.embedder.image import TorchImage
+
+        return TorchImage(
+            self.parts.network,
+            self.parts.transform,
+            self.parts.edge,
+            model=self.model,
+            revision=self.revision,
+            settings=self.parts.settings,
+            compute=compute,
+        )
+
+
+def find_image(
+    name: str,
+    kept: Path | None = None,
+    *,
+    size: int | None = None,
+    from_scratch: bool = False,
+) -> ImageFiles:
+    """Find an image model: by open_clip or timm, in a directory, the cache, on the hub.
+
+    kept: where the store keeps it, if it was trained here. size: pixels of its input; None for
+    its own. from_scratch: with random weights, which need no hub.
+
+    Raises EncoderError, HubUnreachableError.
+    """
+    if kept is not None:
+        return ImageFiles(_image_folder(kept, name, size, from_scratch), name, None)
     parsed = ModelName.parse(name, Modality.IMAGE)
     if parsed.form is Form.THUMBNAIL:
-        from vitrina.embedder.thumbnail import Thumbnail
-
-        return Thumbnail.load(_state(name, kept))
+        raise EncoderError(
+            "thumbnail is fitted, not trained; give open_clip:ARCH/TAG, timm:NAME or a directory "
+            "of an image model"
+        )
     from vitrina.embedder import image_models
 
     if parsed.form is Form.OPEN_CLIP:
         arch, _, tag = parsed.place.partition("/")
+        if from_scratch:
+            return ImageFiles(image_models.clip_parts(arch, None, size), name, None)
         image_models.check_activation(arch, tag)
-        return _reaching_hub(name, lambda: image_models.open_clip_image(arch, tag, name, compute))
+        return ImageFiles(
+            _reaching_hub(name, lambda: image_models.clip_parts(arch, tag, size)), name, None
+        )
     if parsed.form is Form.TIMM:
+        if from_scratch:
+            return ImageFiles(image_models.timm_random(parsed.place, size), name, None)
         repository = image_models.timm_repository(parsed.place)
         hub = ModelName(Form.HUGGING_FACE, repository, parsed.revision)
         folder, revision = _snapshot(hub, ("config.json", "model.safetensors"))
-        return image_models.timm_folder(folder, name, revision, compute)
+        return ImageFiles(image_models.timm_parts(folder, name, size), name, revision)
     folder, found = Path(parsed.place), None
     if parsed.form is Form.HUGGING_FACE:
         folder, found = _snapshot(parsed, ("*.json", "*.safetensors"))
     else:
         name = parsed.place
+    return ImageFiles(_image_folder(folder, name, size, from_scratch), name, found)
+
+
+def _is_image_model(folder: Path) -> bool:
+    return (folder / "open_clip_config.json").exists() or (folder / "config.json").exists()
+
+
+def _image_folder(
+    folder: Path, name: str, size: int | None = None, from_scratch: bool = False
+) -> ImageParts:
+    from vitrina.embedder import image_models
+
     if (folder / "open_clip_config.json").exists():
-        return image_models.open_clip_folder(folder, name, found, compute)
+        return image_models.clip_folder_parts(folder, name, size, from_scratch=from_scratch)
     if (folder / "config.json").exists():
-        return image_models.timm_folder(folder, name, found, compute)
+        return image_models.timm_parts(folder, name, size, from_scratch=from_scratch)
     raise EncoderError(
         f"{folder} has neither open_clip_config.json nor a timm config.json: not an image model"
     )

@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vitrina.classifier.metrics import Metrics, evaluate
+from vitrina.data.sources import ImageSource
 from vitrina.embedder.load import TextFiles
 from vitrina.errors import TrainingError
 from vitrina.pipelines.encoders import load_encoder
 from vitrina.pipelines.parting import Parted, part
 from vitrina.pipelines.progress import Meter
-from vitrina.pipelines.trained import base_model, check_name, text_tokens, write_encoder
+from vitrina.pipelines.trained import (
+    base_image,
+    base_text,
+    check_name,
+    references,
+    remembered_images,
+    text_tokens,
+    write_encoder,
+)
 from vitrina.store.store import Store
+from vitrina.training.checkpoint import Checkpoint
+from vitrina.training.loop import Epoch, History, fit
+from vitrina.training.loss import ClassLoss
 from vitrina.training.recipe import Recipe
 from vitrina.types import Balance, Codes, Floats, Modality, SplitKind
 
-EPOCHS, BATCH_ROWS = 6, 128
-RATE = 0.1
-"""The learning rate at its height, times the model's width."""
+if TYPE_CHECKING:
+    from vitrina.embedder.tuning.image_classes import ImageClasses
+    from vitrina.embedder.tuning.text_classes import TextClasses
+
+TEXT_EPOCHS, TEXT_BATCH = 6, 128
+IMAGE_EPOCHS, IMAGE_BATCH = 6, 64
+TEXT_RATE = 0.1
+"""The learning rate at its height, times the model's width: the wider a network, the smaller the
+steps that it bears."""
 TRAIN_SAMPLE = 20_000
 """Training rows that the training metrics are of."""
 
@@ -31,11 +51,11 @@ class FinetuneOptions:
     """How to fine-tune.
 
     model: a name as `embed` takes it, None for what the store embeds with. name: of the outcome.
-    from_scratch: begin with random weights. lower_case, max_length: see `TextShape`. epochs, batch,
-    rate: None for what suits. average: see `Recipe`; warm_up, weight_decay, patience too.
-    layer_decay: what a layer learns at, of the rate of the one above. word_dropout: the share of
-    tokens hidden in training. refit: train once more on the validation rows too, for as long as was
-    best, once they have served.
+    from_scratch: begin with random weights. lower_case, max_length: see `TextShape`. image_size:
+    pixels of an image model's input, None for its own. augment: show photos otherwise in every
+    pass. epochs, batch_rows, rate: None for what suits. warm_up, weight_decay, average, patience:
+    see `Recipe`. layer_decay: what a layer learns at, of the rate of the one above. smoothing,
+    balance: see `ClassLoss`. word_dropout: the share of tokens hidden in training.
     """
 
     modality: Modality
@@ -44,6 +64,8 @@ class FinetuneOptions:
     from_scratch: bool = False
     lower_case: bool | None = None
     max_length: int | None = 128
+    image_size: int | None = None
+    augment: bool = True
     epochs: int | None = None
     batch_rows: int | None = None
     rate: float | None = None
@@ -120,30 +142,39 @@ class Examples:
         return cls(labels, classes, rows, held[labels[held] >= 0], split.validation)
 
 
-def finetune(store: Store, options: FinetuneOptions) -> FinetuneReport:
+def finetune(
+    store: Store, options: FinetuneOptions, images: ImageSource | None = None
+) -> FinetuneReport:
     """Train an encoder with a classification head of its own, drop the head, keep the encoder.
 
+    images: the source of the products' photos; None for where the store's catalogue had them.
     Validation rows of the split never enter; a few of the training rows are kept to stop by.
 
-    Raises EncoderError or HubUnreachableError if the model can't be had or trained, TrainingError
-    if there is too little to learn from, StoreLockedError if another process writes when the
-    encoder is to be kept.
+    Raises EncoderError or HubUnreachableError if the model can't be had or trained,
+    ImageSourceError if the photos can't be read, TrainingError if there is too little to learn
+    from, StoreLockedError if another process writes when the encoder is to be kept.
     """
     name = options.name or f"{options.modality}-tuned"
     check_name(name)
-    base = base_model(store, options.modality, options.model)
     labels = store.products.categories()
     if (labels.codes < 0).all():
         raise TrainingError(
             f"{store.place} holds no product with a category; embed a catalogue that has a "
             "category_id column"
         )
-    parted = part(store.products, labels.codes, options.split, options.seed)
     if options.modality is Modality.TEXT:
-        tuned = _text(store, base, labels.codes, parted, options)
+        base = base_text(store, options.model)
+        parted = part(store.products, labels.codes, options.split, options.seed)
+        tuned, model = _text(store, base, labels.codes, parted, options), base.model
     else:
-        raise TrainingError("only --modality text can be fine-tuned so far")
-    return tuned.keep(store, name, base, labels.codes, len(labels.ids), options)
+        source = images or remembered_images(store)
+        parted = part(store.products, labels.codes, options.split, options.seed)
+        try:
+            tuned, model = _image(store, labels.codes, parted, source, options)
+        finally:
+            if images is None:
+                source.close()
+    return tuned.keep(store, name, model, labels.codes, len(labels.ids), options)
 
 
 @dataclass(eq=False)
@@ -152,16 +183,15 @@ class _Tuned:
 
     examples: Examples
     recipe: Recipe
-    history: Any
-    seconds: float
-    logits: Any
-    save: Any
+    history: History
+    logits: Callable[[Codes], Floats]
+    save: Callable[[Path], None]
 
     def keep(
         self,
         store: Store,
         name: str,
-        base: TextFiles,
+        base: str,
         codes: Codes,
         classes: int,
         options: FinetuneOptions,
@@ -182,7 +212,7 @@ class _Tuned:
                 store=store.place,
                 name=name,
                 modality=options.modality,
-                base=base.model,
+                base=base,
                 fingerprint=encoder.card.fingerprint,
                 split=options.split,
                 rows=len(examples.rows),
@@ -192,7 +222,7 @@ class _Tuned:
                 validation=self.metrics(examples.validation, codes, classes),
                 recipe=self.recipe.to_json(),
                 history=self.history.to_json(),
-                seconds=round(self.seconds, 2),
+                seconds=round(self.history.seconds, 2),
                 per_second=round(self.history.rows / max(self.history.seconds, 1e-9), 1),
             )
             trained_on = np.sort(np.concatenate([examples.rows, examples.held]))
@@ -213,43 +243,99 @@ def _text(
 ) -> _Tuned:
     from vitrina.embedder.tuning.text_classes import TextClasses
     from vitrina.embedder.tuning.text_network import TextShape, TrainableText
-    from vitrina.training.checkpoint import Checkpoint
-    from vitrina.training.loop import Epoch, fit
-    from vitrina.training.loss import ClassLoss
 
     shape = TextShape(options.from_scratch, options.lower_case, options.max_length)
     network = TrainableText(base.folder, base.model, shape, seed=options.seed)
     tokens = text_tokens(store.products, network.tokenize)
-    # An empty text has the two tokens that frame every text, at most.
     there = store.products.hashes(Modality.TEXT) != np.zeros(1, dtype="V16")[0]
     examples = Examples.of(codes, parted, there, options.seed)
-    recipe = _recipe(options, network.dim)
-    labels, count = examples.labels, len(examples.classes)
     task = TextClasses(
         network=network,
         tokens=tokens,
-        labels=labels,
-        classes=count,
+        labels=examples.labels,
+        classes=len(examples.classes),
         rows=examples.rows,
         held=examples.held,
-        loss=ClassLoss.of(labels[examples.rows], count, options.balance, options.smoothing),
-        score_of=lambda true, predicted: (
-            evaluate(true, predicted, None, classes=count, bootstrap=1).weighted_f1
-        ),
+        loss=_loss(examples, options),
+        score_of=_score(examples),
         layer_decay=options.layer_decay,
         word_dropout=options.word_dropout,
     )
+    recipe = _recipe(options, TEXT_EPOCHS, TEXT_BATCH, TEXT_RATE / network.dim)
+    seen = [network.fingerprint, _digest(tokens.starts)]
+    return _fit(store, base.model, task, examples, recipe, options, seen)
+
+
+def _image(
+    store: Store, codes: Codes, parted: Parted, source: ImageSource, options: FinetuneOptions
+) -> tuple[_Tuned, str]:
+    from vitrina.embedder.tuning.image_classes import ImageClasses
+    from vitrina.embedder.tuning.image_network import TrainableImage
+    from vitrina.embedder.tuning.photo_bytes import PhotoBytes
+
+    files = base_image(
+        store,
+        options.model,
+        size=options.image_size,
+        from_scratch=options.from_scratch,
+        seed=options.seed,
+    )
+    network = TrainableImage(files, from_scratch=options.from_scratch)
+    title = "reading photos"
+    with Meter(title, len(store.products), quiet=options.quiet) as meter:
+        photos = PhotoBytes.write(
+            references(store.products, meter.advance), source.read, 2 * network.size
+        )
+    examples = Examples.of(codes, parted, photos.there, options.seed)
+    task = ImageClasses(
+        network=network,
+        photos=photos,
+        labels=examples.labels,
+        classes=len(examples.classes),
+        rows=examples.rows,
+        held=examples.held,
+        loss=_loss(examples, options),
+        score_of=_score(examples),
+        layer_decay=options.layer_decay,
+        augment=options.augment,
+    )
+    recipe = _recipe(options, IMAGE_EPOCHS, IMAGE_BATCH, network.rate)
+    seen = [network.fingerprint, _digest(photos.starts)]
+    return _fit(store, files.model, task, examples, recipe, options, seen), files.model
+
+
+def _loss(examples: Examples, options: FinetuneOptions) -> ClassLoss:
+    labels = examples.labels[examples.rows]
+    return ClassLoss.of(labels, len(examples.classes), options.balance, options.smoothing)
+
+
+def _score(examples: Examples) -> Callable[[Codes, Codes], float]:
+    def score(true: Codes, predicted: Codes) -> float:
+        found = evaluate(true, predicted, None, classes=len(examples.classes), bootstrap=1)
+        return found.weighted_f1
+
+    return score
+
+
+def _fit(
+    store: Store,
+    model: str,
+    task: TextClasses | ImageClasses,
+    examples: Examples,
+    recipe: Recipe,
+    options: FinetuneOptions,
+    seen: list[str],
+) -> _Tuned:
     told = {
         "job": "finetune",
         "store": store.place,
         "options": {**asdict(replace(options, quiet=True)), "name": None},
-        "model": network.fingerprint,
         "rows": _digest(examples.rows),
-        "labels": _digest(labels),
-        "tokens": _digest(tokens.starts),
+        "labels": _digest(examples.labels),
+        "seen": seen,
     }
-    title = f"fine-tuning {base.model}"
-    with Meter(title, recipe.epochs * len(examples.rows), quiet=options.quiet) as meter:
+    total = recipe.epochs * len(examples.rows)
+    with Meter(f"fine-tuning {model}", total, quiet=options.quiet) as meter:
 
         def epoch_done(epoch: Epoch) -> None:
             meter.say(
@@ -264,16 +350,15 @@ def _text(
             progress=meter.advance,
             epoch_done=epoch_done,
         )
-    network.finish()
-    return _Tuned(examples, recipe, history, history.seconds, task.logits, network.save)
+    task.network.finish()
+    return _Tuned(examples, recipe, history, task.logits, task.network.save)
 
 
-def _recipe(options: FinetuneOptions, dim: int) -> Recipe:
+def _recipe(options: FinetuneOptions, epochs: int, batch_rows: int, rate: float) -> Recipe:
     return Recipe(
-        epochs=EPOCHS if options.epochs is None else options.epochs,
-        batch_rows=BATCH_ROWS if options.batch_rows is None else options.batch_rows,
-        # The wider a network, the smaller the steps that it bears.
-        rate=RATE / dim if options.rate is None else options.rate,
+        epochs=epochs if options.epochs is None else options.epochs,
+        batch_rows=batch_rows if options.batch_rows is None else options.batch_rows,
+        rate=rate if options.rate is None else options.rate,
         warm_up=options.warm_up,
         weight_decay=options.weight_decay,
         average=options.average,

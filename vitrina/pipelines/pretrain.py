@@ -17,7 +17,7 @@ from vitrina.embedder.tuning.tokens import TokenLists
 from vitrina.errors import EncoderError, TrainingError
 from vitrina.pipelines.parting import part
 from vitrina.pipelines.progress import Meter
-from vitrina.pipelines.trained import base_model, check_name, texts, write_encoder
+from vitrina.pipelines.trained import base_text, check_name, texts, write_encoder
 from vitrina.store.store import Store
 from vitrina.training.checkpoint import Checkpoint
 from vitrina.training.loop import Epoch, fit
@@ -95,7 +95,7 @@ def pretrain(
     if there is no text, StoreLockedError if another process writes when the encoder is to be kept.
     """
     check_name(options.name)
-    base = base_model(store, Modality.TEXT, options.model)
+    base = base_text(store, options.model)
     shape = TextShape(options.from_scratch, options.lower_case, options.max_length)
     network = TrainableText(base.folder, base.model, shape, seed=options.seed)
     held_out = _held_out(store, options)

@@ -10,17 +10,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
+from vitrina.data.catalogue import Reading
 from vitrina.data.product import TEXT_FIELDS, encoder_text
+from vitrina.data.sources import ImageSource, open_images
 from vitrina.embedder.base import EncoderCard
-from vitrina.embedder.load import NONE, TextFiles, find_text
+from vitrina.embedder.load import NONE, ImageFiles, TextFiles, find_image, find_text
 from vitrina.embedder.tuning.tokens import TokenLists
-from vitrina.errors import EncoderError, TrainingError
+from vitrina.errors import EncoderError, ImageSourceError, TrainingError
+from vitrina.parallel import Progress
 from vitrina.pipelines.embed import DEFAULT_MODELS
 from vitrina.pipelines.encoders import ENCODER_CARD, trained_for
 from vitrina.store import layout
 from vitrina.store.files import write_json
 from vitrina.store.products import Products
+from vitrina.store.shards import array_keys
 from vitrina.store.store import Store
 from vitrina.store.writer import Writer
 from vitrina.types import Codes, Modality
@@ -41,19 +46,71 @@ def check_name(name: str) -> None:
         )
 
 
-def base_model(store: Store, modality: Modality, name: str | None) -> TextFiles:
-    """The files of the model to begin with. name: None for what the store embeds with.
+def base_text(store: Store, name: str | None) -> TextFiles:
+    """The files of the text model to begin with. name: None for what the store embeds with.
 
     Raises EncoderError, HubUnreachableError, StoreError.
     """
+    chosen = _chosen(store, Modality.TEXT, name)
+    if chosen in store.manifest.encoders:
+        trained_for(store, chosen, Modality.TEXT)
+        return TextFiles(store.encoder_folder(chosen), chosen, None)
+    return find_text(chosen)
+
+
+def base_image(
+    store: Store, name: str | None, *, size: int | None, from_scratch: bool, seed: int
+) -> ImageFiles:
+    """The image model to begin with. name: None for what the store embeds with. size: pixels of
+    its input, None for its own. seed: for random weights.
+
+    Raises EncoderError, HubUnreachableError, StoreError.
+    """
+    chosen = _chosen(store, Modality.IMAGE, name)
+    kept = None
+    if chosen in store.manifest.encoders:
+        trained_for(store, chosen, Modality.IMAGE)
+        kept = store.encoder_folder(chosen)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return find_image(chosen, kept, size=size, from_scratch=from_scratch)
+
+
+def _chosen(store: Store, modality: Modality, name: str | None) -> str:
     remembered = store.manifest.reading.get("models", {}).get(modality)
     if remembered in _TAKEN:
         remembered = None
-    chosen = name or remembered or DEFAULT_MODELS[modality]
-    if chosen in store.manifest.encoders:
-        trained_for(store, chosen, modality)
-        return TextFiles(store.encoder_folder(chosen), chosen, None)
-    return find_text(chosen)
+    return name or remembered or DEFAULT_MODELS[modality]
+
+
+def remembered_images(store: Store) -> ImageSource:
+    """The photos of the store's catalogue, where that had them.
+
+    Raises ImageSourceError if it had none, or in a form that only the catalogue's file opens.
+    """
+    remembered = store.manifest.reading.get("catalogue")
+    reading = Reading.from_json(remembered) if remembered else Reading()
+    if reading.images is None:
+        raise ImageSourceError(
+            f"{store.place} does not remember a folder or archive of photos; give the catalogue's "
+            "file with --catalogue, and --images where its photos are apart"
+        )
+    return open_images(
+        reading.images,
+        template=None,
+        photos=reading.photos,
+        sample=(),
+        splits=(),
+        fetching=reading.fetching,
+    )
+
+
+def references(products: Products, progress: Progress) -> Iterator[list[str]]:
+    """Where the photos of every product are, in the table's order; none where none was read."""
+    for _, batch in products.batches(["images", "image_hash"]):
+        for row in batch.to_pylist():
+            yield row["images"] if row["image_hash"] is not None else []
+        progress(batch.num_rows)
 
 
 def texts(products: Products) -> Iterator[list[str]]:
@@ -93,8 +150,6 @@ def rows_seen(store: Store, name: str) -> Codes:
         table = pq.read_table(store.encoder_folder(name) / TRAINED_ON)
     except (OSError, pa.ArrowException) as err:
         raise TrainingError(f"the encoder {name} does not say what it learnt from: {err}") from err
-    from vitrina.store.shards import array_keys
-
     ids = table.column("product_id").combine_chunks().cast(store.products.ids.type)
     found = store.products.table.positions(array_keys(ids))
     return np.unique(found[found >= 0])

@@ -47,8 +47,15 @@ class Optimiser:
     """Steps groups of parameters and tables by one schedule."""
 
     def __init__(
-        self, groups: Sequence[Group], tables: Sequence[Table], recipe: Recipe, steps: int
+        self,
+        groups: Sequence[Group],
+        tables: Sequence[Table],
+        recipe: Recipe,
+        steps: int,
+        buffers: Sequence[torch.Tensor] = (),
     ) -> None:
+        """buffers: what the network learns without gradients, such as its inputs' spread."""
+        self._buffers = list(buffers)
         self._recipe, self._steps, self._tables = recipe, steps, list(tables)
         self._parameters = [one for group in groups for one in group.parameters]
         self._masters = [one.detach().float().clone() for one in self._parameters]
@@ -149,7 +156,7 @@ class Optimiser:
         arrays = {f"weight.{number}": one.clone() for number, one in enumerate(best)}
         for number, table in enumerate(self._tables):
             arrays[f"table.{number}"] = table.settled().clone()
-        return arrays
+        return arrays | self._buffer_state()
 
     def finish(self, arrays: Mapping[str, torch.Tensor]) -> None:
         """Let the network run by what `weights` gave, in float32, from now on."""
@@ -158,6 +165,7 @@ class Optimiser:
             parameter.data = weight.to(parameter.device, copy=True)
         for number, table in enumerate(self._tables):
             table.settle(arrays[f"table.{number}"].to(table.weight.device))
+        self._load_buffers(arrays)
 
     def state(self) -> Arrays:
         """Everything that the next step rests on."""
@@ -171,7 +179,14 @@ class Optimiser:
         arrays |= {f"average.{number}": one for number, one in enumerate(self._averages)}
         for number, table in enumerate(self._tables):
             arrays |= {f"table.{number}.{name}": one for name, one in table.state().items()}
-        return arrays
+        return arrays | self._buffer_state()
+
+    def _buffer_state(self) -> Arrays:
+        return {f"buffer.{number}": one.clone() for number, one in enumerate(self._buffers)}
+
+    def _load_buffers(self, arrays: Mapping[str, torch.Tensor]) -> None:
+        for number, buffer in enumerate(self._buffers):
+            buffer.copy_(arrays[f"buffer.{number}"])
 
     def load(self, arrays: Mapping[str, torch.Tensor], step_number: int) -> None:
         """Go on from a state. Raises KeyError or RuntimeError where it is another network's."""
@@ -190,3 +205,4 @@ class Optimiser:
             self._show(self._masters)
         for number, table in enumerate(self._tables):
             table.load(under(arrays, f"table.{number}"))
+        self._load_buffers(arrays)
