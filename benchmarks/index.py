@@ -28,7 +28,6 @@ import argparse
 import hashlib
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -42,6 +41,7 @@ from peers import ann_report, vectors
 from peers.ann_data import VectorSet, nearest
 from peers.ann_store import copy_store, held_vectors, make_store
 from peers.contestants import Contestant
+from peers.machine import machine
 
 HERE = Path(__file__).resolve().parent
 OURS = Path(sys.executable)
@@ -271,18 +271,6 @@ def figures(given: argparse.Namespace) -> list[dict]:
         rows.append(ann_report.figures_row(title, vectors.figures(one)))
         print(rows[-1], flush=True)
     return rows
-
-
-def machine() -> dict:
-    """What it ran on."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    found = {line.partition(":")[0].strip(): line.partition(":")[2] for line in lines}
-    return {
-        "cpu": found.get("model name", platform.machine()).strip(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-    }
 
 
 class Stores(argparse.Action):

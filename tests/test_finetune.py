@@ -71,6 +71,10 @@ def test_an_encoder_learns_the_categories_and_serves_embed(store, model, tmp_pat
     # A linear head on the frozen vectors is nearly as good as the one that was dropped.
     head = vt.train(store, "logistic", features="text")
     assert head.validation.weighted_f1 > 0.95
+    assert head.seen == 0
+    # Another split has products among its validation rows that the encoder knows.
+    other = vt.train(store, "logistic", features="text", name="other", seed=1)
+    assert 0.6 * other.validation.rows < other.seen < other.validation.rows
     # New products are embedded by the same encoder, from the store alone.
     batch = vt.open_batch(write_catalogue(tmp_path / "new.csv", 50, seed=5, labelled=False), store)
     predicted = vt.classify(batch, Store.open(store.place))["predicted_category_id"].to_pylist()
@@ -108,7 +112,7 @@ def test_validation_products_never_enter(store, model, monkeypatch):
     split = part(store.products, codes, SplitKind.GROUPED, 0).split
     trained = np.unique(np.concatenate(seen))
     assert np.isin(trained, split.train).all()
-    noted = rows_seen(store, "kinds")
+    noted = rows_seen(store, store.encoder_folder("kinds"))
     np.testing.assert_array_equal(noted, split.train)
     assert len(trained) < len(noted)
     ids = pq.read_table(store.encoder_folder("kinds") / "trained-on.parquet")["product_id"]

@@ -130,7 +130,7 @@ def test_an_encoder_learns_the_categories_and_serves_embed(store, made, tmp_path
     assert [(one.space, one.embedded) for one in done.spaces] == [("image-colours", 143)]
     head = vt.train(store, "logistic", features="image")
     assert head.validation.weighted_f1 > 0.9
-    assert not np.isin(rows_seen(store, "colours"), [7, 31, 32]).any()
+    assert not np.isin(rows_seen(store, store.encoder_folder("colours")), [7, 31, 32]).any()
     # What was written is what was trained: the encoder is loaded from the store alone.
     encoder = load_image("colours", store.encoder_folder("colours"))
     assert encoder.card.fingerprint == report.fingerprint
@@ -270,9 +270,6 @@ def test_parts_of_a_batch_are_the_batch(tmp_path):
     photos = PhotoBytes.write(
         [[str(number)] for number in range(40)], lambda name: photo(int(name)), 64
     )
-    from vitrina.training.loss import ClassLoss
-    from vitrina.types import Balance
-
     labels = np.arange(40) % 3
     task = ImageClasses(
         network=network,

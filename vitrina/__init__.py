@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vitrina.api import (
+        benchmark,
         build_index,
         classify,
         classify_to,
@@ -38,6 +39,7 @@ _HOMES = {
     "Columns": "vitrina.data.readers",
     "Store": "vitrina.store.store",
     "VitrinaError": "vitrina.errors",
+    "benchmark": "vitrina.api",
     "build_index": "vitrina.api",
     "classify": "vitrina.api",
     "classify_to": "vitrina.api",
@@ -60,6 +62,7 @@ __all__ = [
     "Columns",
     "Store",
     "VitrinaError",
+    "benchmark",
     "build_index",
     "classify",
     "classify_to",

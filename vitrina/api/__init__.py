@@ -7,7 +7,7 @@ torch.
 from vitrina.api.asking import classify, classify_to, neighbours_to, open_batch
 from vitrina.api.learning import build_index, evaluate_index, open_index, train
 from vitrina.api.stores import Vectors, compact, describe, embed, vectors, verify
-from vitrina.api.tuning import finetune, pretrain
+from vitrina.api.tuning import benchmark, finetune, pretrain
 from vitrina.data.catalogue import Catalogue
 from vitrina.store.store import Store
 
@@ -15,6 +15,7 @@ __all__ = [
     "Catalogue",
     "Store",
     "Vectors",
+    "benchmark",
     "build_index",
     "classify",
     "classify_to",

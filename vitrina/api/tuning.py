@@ -1,4 +1,4 @@
-"""Encoders are trained on a store's own products: on their categories, or on their text alone."""
+"""Encoders are trained on a store's own products, and set beside other methods."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from vitrina.store.store import Store
 from vitrina.types import Balance, Modality, SplitKind
 
 if TYPE_CHECKING:
+    from vitrina.data.catalogue import Catalogue
+    from vitrina.pipelines.benchmark.job import Benchmark
     from vitrina.pipelines.finetune import FinetuneReport
     from vitrina.pipelines.pretrain import PretrainReport
 
@@ -79,8 +81,8 @@ def finetune(
 
     Raises CatalogueError, EncoderError, ImageSourceError, StoreError, TrainingError.
     """
-    from vitrina.pipelines.finetune import FinetuneOptions
     from vitrina.pipelines.finetune import finetune as run
+    from vitrina.pipelines.tuned import FinetuneOptions
 
     options = FinetuneOptions(
         modality=member(Modality, modality) or Modality.TEXT,
@@ -176,3 +178,63 @@ def pretrain(
             stack.enter_context(closing(open_batch(path, store, images="none"))) for path in also
         ]
         return run(store, options, further)
+
+
+def benchmark(
+    out: str | Path,
+    catalogues: Sequence[Catalogue] = (),
+    *,
+    store: Store | None = None,
+    rows: Sequence[str] = (),
+    text: str | None = None,
+    image: str | None = None,
+    from_scratch: bool = False,
+    lower_case: bool | None = None,
+    max_length: int | None = 128,
+    image_size: int | None = None,
+    text_epochs: int | None = None,
+    image_epochs: int | None = None,
+    split: str = "grouped",
+    seed: int = 0,
+    again: bool = False,
+    quiet: bool = True,
+) -> Benchmark:
+    """Run a table of methods, from TF-IDF to fused encoders, on one split of a catalogue.
+
+    Writes `table.md`, `table.json`, `report.html`, and `submission.csv` with the best method's
+    categories for products that have none. A run that was killed goes on where it was.
+
+    Args:
+        out: the folder for all that.
+        catalogues: of products to learn from, and to predict; they go into a store in `out`.
+        store: a store that has them already, instead.
+        rows: names of the methods to run; none for all.
+        text, image: models, as `embed` takes them; "none" to leave a modality out.
+        from_scratch, lower_case, max_length, image_size: of fine-tuning, as `finetune` takes them.
+        text_epochs, image_epochs: of fine-tuning; None for what suits.
+        split: "grouped" or "stratified".
+        seed: of the split and all draws.
+        again: run methods anew that have answered before.
+        quiet: print no progress.
+
+    Raises CatalogueError, StoreError, TrainingError.
+    """
+    from vitrina.pipelines.benchmark.job import benchmark as run
+    from vitrina.pipelines.benchmark.options import BenchmarkOptions
+
+    options = BenchmarkOptions(
+        rows=tuple(rows),
+        text=text,
+        image=image,
+        from_scratch=from_scratch,
+        lower_case=lower_case,
+        max_length=max_length,
+        image_size=image_size,
+        text_epochs=text_epochs,
+        image_epochs=image_epochs,
+        split=member(SplitKind, split) or SplitKind.GROUPED,
+        seed=seed,
+        again=again,
+        quiet=quiet,
+    )
+    return run(Path(out), options, catalogues=tuple(catalogues), store=store)

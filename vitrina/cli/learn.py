@@ -133,6 +133,11 @@ def train(
             f"{report.duplicated} categories have one product, which stands on both sides of "
             "the split"
         )
+    if report.seen:
+        lines.append(
+            f"{report.seen} validation products were learnt from by an encoder, which flatters all "
+            "of this; use the --split and --seed that it was fine-tuned with"
+        )
     lines.append(
         f"calibration: temperature {report.temperature:.2f}, expected error "
         f"{report.calibration_error_before:.3f} before, {report.calibration_error:.3f} after"

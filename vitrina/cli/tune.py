@@ -1,4 +1,4 @@
-"""The commands that train encoders: pretrain, finetune."""
+"""The commands that train encoders and compare methods: pretrain, finetune, benchmark."""
 
 from __future__ import annotations
 
@@ -187,3 +187,88 @@ def finetune(
         f"{report.seconds:.0f} s, {report.per_second:.0f} products/s; embed with "
         f"--{report.modality}-model {report.name}",
     )
+
+
+def benchmark(
+    catalogue: Annotated[
+        Path | None, typer.Argument(help="The products; none if --store has them already.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The folder for table, report and predictions.")] = Path(
+        "benchmark"
+    ),
+    store_option: StoreOption = None,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(help="A file of further products, without categories, to predict."),
+    ] = None,
+    images: ImagesOption = None,
+    rows: Annotated[
+        str | None, typer.Option(help="Methods to run, with commas between; default: all.")
+    ] = None,
+    text_model: TextModel = None,
+    image_model: Annotated[
+        str | None, typer.Option(help="As embed takes it, or an encoder trained here.")
+    ] = None,
+    from_scratch: FromScratch = False,
+    lower_case: LowerCase = None,
+    max_length: MaxLength = 128,
+    image_size: Annotated[
+        int | None, typer.Option(min=16, help="Pixels that photos are fine-tuned at.")
+    ] = None,
+    text_epochs: Annotated[int | None, typer.Option(min=1, help="Of fine-tuning.")] = None,
+    image_epochs: Annotated[int | None, typer.Option(min=1, help="Of fine-tuning.")] = None,
+    attribute_columns: Annotated[
+        str | None, typer.Option(help="Further columns to add to the text, with commas between.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="grouped or stratified.")] = "grouped",
+    again: Annotated[bool, typer.Option("--again", help="Run what was run before.")] = False,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Run a table of methods on one split, from TF-IDF to fused encoders."""
+    from contextlib import ExitStack, closing
+
+    from vitrina import api
+    from vitrina.data.readers import Columns
+
+    if (catalogue is None) == (store_option is None):
+        raise typer.BadParameter("give either the products' file or a --store that has them")
+    columns = Columns(attributes=_names(attribute_columns))
+    with ExitStack() as stack:
+        read: list[api.Catalogue] = []
+        for path in [catalogue, *(also or ())] if catalogue else ():
+            if read:
+                opened = api.Catalogue.open(path, read[0].reading)
+            else:
+                opened = api.Catalogue.read(path, images=images, columns=columns)
+            read.append(stack.enter_context(closing(opened)))
+        found = api.benchmark(
+            out,
+            read,
+            store=api.Store.open(store_option, create=False) if store_option else None,
+            rows=_names(rows),
+            text=text_model,
+            image=image_model,
+            from_scratch=from_scratch,
+            lower_case=lower_case,
+            max_length=max_length or None,
+            image_size=image_size,
+            text_epochs=text_epochs,
+            image_epochs=image_epochs,
+            split=split,
+            seed=seed,
+            again=again,
+            quiet=as_json,
+        )
+    wrote = "table.md, table.json, report.html"
+    show(
+        as_json,
+        found.to_json(),
+        *found.lines(),
+        f"done: {len(found.table.rows)} methods; {wrote}"
+        f"{' and submission.csv' if found.submission else ''} in {out}",
+    )
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())

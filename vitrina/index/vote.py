@@ -137,14 +137,8 @@ def vote(
     rows, parties, near = _ballots(labels, scores, classes)
     if len(rows) == 0:
         return Vote(codes, shares)
-    group = np.flatnonzero(_changes(rows) | _changes(parties))
-    # Sums of a few float32 are exact in float64, so equal sums compare equal in any order.
-    sums = np.add.reduceat(_weights(rows, near, rule), group)
+    owner, party, sums, group = _sums(rows, parties, near, rule, counts)
     nearest = np.maximum.reduceat(near, group)
-    owner, party = rows[group], parties[group]
-    if counts is not None and rule.prior > 0:
-        # After the sum, which is then as exact as without a prior.
-        sums /= _sizes(counts, party) ** rule.prior
     first = np.flatnonzero(_changes(owner))
     repeats = np.diff(first, append=len(owner))
     leads = sums == np.repeat(np.maximum.reduceat(sums, first), repeats)
@@ -156,6 +150,40 @@ def vote(
     codes[owner[first]] = party[winners]
     shares[owner[first]] = sums[winners] / np.add.reduceat(sums, first)
     return Vote(codes, shares)
+
+
+def vote_shares(
+    labels: npt.NDArray[np.int64],
+    scores: Floats,
+    *,
+    classes: int,
+    rule: VoteRule,
+    counts: Codes | None = None,
+) -> Floats:
+    """Every category's part of what was voted, (q, classes) float32; zero all along a row in which
+    nobody voted. The arguments, and what is raised, are those of `vote`."""
+    _check(labels, scores, classes, rule, counts)
+    out = np.zeros((len(labels), classes), dtype=np.float32)
+    rows, parties, near = _ballots(labels[:, : rule.k], scores[:, : rule.k], classes)
+    if len(rows):
+        owner, party, sums, _ = _sums(rows, parties, near, rule, counts)
+        whole = np.bincount(owner, sums, minlength=len(labels))
+        out[owner, party] = sums / whole[owner]
+    return out
+
+
+def _sums(
+    rows: Codes, parties: Codes, near: Floats, rule: VoteRule, counts: Codes | None
+) -> tuple[Codes, Codes, npt.NDArray[np.float64], Codes]:
+    """What each category got of each row: row, category, sum, and where its first vote stands."""
+    group = np.flatnonzero(_changes(rows) | _changes(parties))
+    # Sums of a few float32 are exact in float64, so equal sums compare equal in any order.
+    sums = np.add.reduceat(_weights(rows, near, rule), group)
+    owner, party = rows[group], parties[group]
+    if counts is not None and rule.prior > 0:
+        # After the sum, which is then as exact as without a prior.
+        sums /= _sizes(counts, party) ** rule.prior
+    return owner, party, sums, group
 
 
 def _check(

@@ -2,84 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
-from vitrina.classifier.metrics import Metrics, evaluate
+from vitrina.classifier.metrics import Metrics
 from vitrina.data.sources import ImageSource
-from vitrina.embedder.load import TextFiles
 from vitrina.errors import TrainingError
 from vitrina.pipelines.encoders import load_encoder
-from vitrina.pipelines.parting import Parted, part
-from vitrina.pipelines.progress import Meter
-from vitrina.pipelines.trained import (
-    base_image,
-    base_text,
-    check_name,
-    references,
-    remembered_images,
-    text_tokens,
-    write_encoder,
-)
+from vitrina.pipelines.parting import part
+from vitrina.pipelines.trained import base_text, check_name, remembered_images, write_encoder
+from vitrina.pipelines.tuned import FinetuneOptions, Tuned, tune_image, tune_text
+from vitrina.store.products import Categories
 from vitrina.store.store import Store
-from vitrina.training.checkpoint import Checkpoint
-from vitrina.training.loop import Epoch, History, fit
-from vitrina.training.loss import ClassLoss
-from vitrina.training.recipe import Recipe
-from vitrina.types import Balance, Codes, Floats, Modality, SplitKind
+from vitrina.types import Codes, Modality, SplitKind
 
-if TYPE_CHECKING:
-    from vitrina.embedder.tuning.image_classes import ImageClasses
-    from vitrina.embedder.tuning.text_classes import TextClasses
-
-TEXT_EPOCHS, TEXT_BATCH = 6, 128
-IMAGE_EPOCHS, IMAGE_BATCH = 6, 64
-TEXT_RATE = 0.1
-"""The learning rate at its height, times the model's width: the wider a network, the smaller the
-steps that it bears."""
 TRAIN_SAMPLE = 20_000
 """Training rows that the training metrics are of."""
-
-
-@dataclass(frozen=True)
-class FinetuneOptions:
-    """How to fine-tune.
-
-    model: a name as `embed` takes it, None for what the store embeds with. name: of the outcome.
-    from_scratch: begin with random weights. lower_case, max_length: see `TextShape`. image_size:
-    pixels of an image model's input, None for its own. augment: show photos otherwise in every
-    pass. epochs, batch_rows, rate: None for what suits. warm_up, weight_decay, average, patience:
-    see `Recipe`. layer_decay: what a layer learns at, of the rate of the one above. smoothing,
-    balance: see `ClassLoss`. word_dropout: the share of tokens hidden in training.
-    """
-
-    modality: Modality
-    model: str | None = None
-    name: str | None = None
-    from_scratch: bool = False
-    lower_case: bool | None = None
-    max_length: int | None = 128
-    image_size: int | None = None
-    augment: bool = True
-    epochs: int | None = None
-    batch_rows: int | None = None
-    rate: float | None = None
-    warm_up: float = 0.06
-    weight_decay: float = 0.01
-    layer_decay: float = 0.9
-    smoothing: float = 0.1
-    balance: Balance = Balance.NONE
-    word_dropout: float = 0.0
-    average: float = 0.999
-    patience: int = 2
-    split: SplitKind = SplitKind.GROUPED
-    seed: int = 0
-    quiet: bool = True
 
 
 @dataclass(frozen=True)
@@ -114,34 +54,6 @@ class FinetuneReport:
         return {**plain, "modality": self.modality.value, "split": self.split.value}
 
 
-@dataclass(frozen=True, eq=False)
-class Examples:
-    """What an encoder learns from.
-
-    labels: (n,) int64 of every product, numbered among the classes that are trained on, -1 for
-    none. classes: (c,) int64, the category code of each class. rows, held, validation: to learn
-    from, to stop by, to be measured on.
-    """
-
-    labels: Codes
-    classes: Codes
-    rows: Codes
-    held: Codes
-    validation: Codes
-
-    @classmethod
-    def of(cls, codes: Codes, parted: Parted, there: Any, seed: int) -> Examples:
-        """there: (n,) bool, products that have what the encoder looks at."""
-        split = parted.split.among(there, np.where(there, codes, -1))
-        rows, held = parted.hold(split.train, seed)
-        classes = np.unique(codes[rows])
-        number = np.full(int(codes.max()) + 1, -1, dtype=np.int64)
-        number[classes] = np.arange(len(classes))
-        labels = np.where(codes >= 0, number[codes], -1)
-        # What is only there to stop by can say nothing of classes that are not learnt.
-        return cls(labels, classes, rows, held[labels[held] >= 0], split.validation)
-
-
 def finetune(
     store: Store, options: FinetuneOptions, images: ImageSource | None = None
 ) -> FinetuneReport:
@@ -165,207 +77,53 @@ def finetune(
     if options.modality is Modality.TEXT:
         base = base_text(store, options.model)
         parted = part(store.products, labels.codes, options.split, options.seed)
-        tuned, model = _text(store, base, labels.codes, parted, options), base.model
+        tuned = tune_text(store, base, labels.codes, parted, options)
     else:
         source = images or remembered_images(store)
         parted = part(store.products, labels.codes, options.split, options.seed)
         try:
-            tuned, model = _image(store, labels.codes, parted, source, options)
+            tuned = tune_image(store, source, labels.codes, parted, options)
         finally:
             if images is None:
                 source.close()
-    return tuned.keep(store, name, model, labels.codes, len(labels.ids), options)
+    return keep(store, name, tuned, labels, options)
 
 
-@dataclass(eq=False)
-class _Tuned:
-    """A trained encoder and what its head says. save: writes the encoder to a folder."""
-
-    examples: Examples
-    recipe: Recipe
-    history: History
-    logits: Callable[[Codes], Floats]
-    save: Callable[[Path], None]
-
-    def keep(
-        self,
-        store: Store,
-        name: str,
-        base: str,
-        codes: Codes,
-        classes: int,
-        options: FinetuneOptions,
-    ) -> FinetuneReport:
-        examples = self.examples
-        sample = examples.rows
-        if len(sample) > TRAIN_SAMPLE:
-            drawn = np.random.default_rng(options.seed).choice(
-                len(sample), TRAIN_SAMPLE, replace=False
-            )
-            sample = sample[np.sort(drawn)]
-        with store.writer("finetune") as writer:
-            folder = writer.scratch / "encoder"
-            folder.mkdir()
-            self.save(folder)
-            encoder = load_encoder(name, options.modality, folder)
-            report = FinetuneReport(
-                store=store.place,
-                name=name,
-                modality=options.modality,
-                base=base,
-                fingerprint=encoder.card.fingerprint,
-                split=options.split,
-                rows=len(examples.rows),
-                held=len(examples.held),
-                classes=len(examples.classes),
-                train=self.metrics(sample, codes, classes),
-                validation=self.metrics(examples.validation, codes, classes),
-                recipe=self.recipe.to_json(),
-                history=self.history.to_json(),
-                seconds=round(self.history.seconds, 2),
-                per_second=round(self.history.rows / max(self.history.seconds, 1e-9), 1),
-            )
-            trained_on = np.sort(np.concatenate([examples.rows, examples.held]))
-            write_encoder(store, writer, folder, encoder.card, report.to_json(), trained_on)
-        return report
-
-    def metrics(self, rows: Codes, codes: Codes, classes: int) -> Metrics:
-        """What the head reaches on some rows."""
-        logits: Floats = self.logits(rows)
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        sure = (shifted.max(axis=1) / shifted.sum(axis=1)).astype(np.float32)
-        predicted = self.examples.classes[logits.argmax(axis=1)]
-        return evaluate(codes[rows], predicted, sure, classes=classes)
-
-
-def _text(
-    store: Store, base: TextFiles, codes: Codes, parted: Parted, options: FinetuneOptions
-) -> _Tuned:
-    from vitrina.embedder.tuning.text_classes import TextClasses
-    from vitrina.embedder.tuning.text_network import TextShape, TrainableText
-
-    shape = TextShape(options.from_scratch, options.lower_case, options.max_length)
-    network = TrainableText(base.folder, base.model, shape, seed=options.seed)
-    tokens = text_tokens(store.products, network.tokenize)
-    there = store.products.hashes(Modality.TEXT) != np.zeros(1, dtype="V16")[0]
-    examples = Examples.of(codes, parted, there, options.seed)
-    task = TextClasses(
-        network=network,
-        tokens=tokens,
-        labels=examples.labels,
-        classes=len(examples.classes),
-        rows=examples.rows,
-        held=examples.held,
-        loss=_loss(examples, options),
-        score_of=_score(examples),
-        layer_decay=options.layer_decay,
-        word_dropout=options.word_dropout,
-    )
-    recipe = _recipe(options, TEXT_EPOCHS, TEXT_BATCH, TEXT_RATE / network.dim)
-    seen = [network.fingerprint, _digest(tokens.starts)]
-    return _fit(store, base.model, task, examples, recipe, options, seen)
-
-
-def _image(
-    store: Store, codes: Codes, parted: Parted, source: ImageSource, options: FinetuneOptions
-) -> tuple[_Tuned, str]:
-    from vitrina.embedder.tuning.image_classes import ImageClasses
-    from vitrina.embedder.tuning.image_network import TrainableImage
-    from vitrina.embedder.tuning.photo_bytes import PhotoBytes
-
-    files = base_image(
-        store,
-        options.model,
-        size=options.image_size,
-        from_scratch=options.from_scratch,
-        seed=options.seed,
-    )
-    network = TrainableImage(files, from_scratch=options.from_scratch)
-    title = "reading photos"
-    with Meter(title, len(store.products), quiet=options.quiet) as meter:
-        photos = PhotoBytes.write(
-            references(store.products, meter.advance), source.read, 2 * network.size
+def keep(
+    store: Store, name: str, tuned: Tuned, labels: Categories, options: FinetuneOptions
+) -> FinetuneReport:
+    """Measure a trained encoder, and commit it to the store under a name."""
+    examples, codes, classes = tuned.examples, labels.codes, len(labels.ids)
+    with store.writer("finetune") as writer:
+        folder = writer.scratch / "encoder"
+        folder.mkdir()
+        tuned.save(folder)
+        encoder = load_encoder(name, options.modality, folder)
+        report = FinetuneReport(
+            store=store.place,
+            name=name,
+            modality=options.modality,
+            base=tuned.base,
+            fingerprint=encoder.card.fingerprint,
+            split=options.split,
+            rows=len(examples.rows),
+            held=len(examples.held),
+            classes=len(examples.classes),
+            train=tuned.metrics(sample_of(examples.rows, options.seed), codes, classes),
+            validation=tuned.metrics(examples.validation, codes, classes),
+            recipe=tuned.recipe.to_json(),
+            history=tuned.history.to_json(),
+            seconds=round(tuned.history.seconds, 2),
+            per_second=round(tuned.history.rows / max(tuned.history.seconds, 1e-9), 1),
         )
-    examples = Examples.of(codes, parted, photos.there, options.seed)
-    task = ImageClasses(
-        network=network,
-        photos=photos,
-        labels=examples.labels,
-        classes=len(examples.classes),
-        rows=examples.rows,
-        held=examples.held,
-        loss=_loss(examples, options),
-        score_of=_score(examples),
-        layer_decay=options.layer_decay,
-        augment=options.augment,
-    )
-    recipe = _recipe(options, IMAGE_EPOCHS, IMAGE_BATCH, network.rate)
-    seen = [network.fingerprint, _digest(photos.starts)]
-    return _fit(store, files.model, task, examples, recipe, options, seen), files.model
+        trained_on = np.sort(np.concatenate([examples.rows, examples.held]))
+        write_encoder(store, writer, folder, encoder.card, report.to_json(), trained_on)
+    return report
 
 
-def _loss(examples: Examples, options: FinetuneOptions) -> ClassLoss:
-    labels = examples.labels[examples.rows]
-    return ClassLoss.of(labels, len(examples.classes), options.balance, options.smoothing)
-
-
-def _score(examples: Examples) -> Callable[[Codes, Codes], float]:
-    def score(true: Codes, predicted: Codes) -> float:
-        found = evaluate(true, predicted, None, classes=len(examples.classes), bootstrap=1)
-        return found.weighted_f1
-
-    return score
-
-
-def _fit(
-    store: Store,
-    model: str,
-    task: TextClasses | ImageClasses,
-    examples: Examples,
-    recipe: Recipe,
-    options: FinetuneOptions,
-    seen: list[str],
-) -> _Tuned:
-    told = {
-        "job": "finetune",
-        "store": store.place,
-        "options": {**asdict(replace(options, quiet=True)), "name": None},
-        "rows": _digest(examples.rows),
-        "labels": _digest(examples.labels),
-        "seen": seen,
-    }
-    total = recipe.epochs * len(examples.rows)
-    with Meter(f"fine-tuning {model}", total, quiet=options.quiet) as meter:
-
-        def epoch_done(epoch: Epoch) -> None:
-            meter.say(
-                f"epoch {epoch.number + 1} of {recipe.epochs}: loss {epoch.loss:.4f}, "
-                f"weighted F1 {epoch.score:.4f} on the rows kept to stop by"
-            )
-
-        history = fit(
-            task,
-            recipe,
-            checkpoint=Checkpoint(told),
-            progress=meter.advance,
-            epoch_done=epoch_done,
-        )
-    task.network.finish()
-    return _Tuned(examples, recipe, history, task.logits, task.network.save)
-
-
-def _recipe(options: FinetuneOptions, epochs: int, batch_rows: int, rate: float) -> Recipe:
-    return Recipe(
-        epochs=epochs if options.epochs is None else options.epochs,
-        batch_rows=batch_rows if options.batch_rows is None else options.batch_rows,
-        rate=rate if options.rate is None else options.rate,
-        warm_up=options.warm_up,
-        weight_decay=options.weight_decay,
-        average=options.average,
-        patience=options.patience,
-        seed=options.seed,
-    )
-
-
-def _digest(array: Any) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+def sample_of(rows: Codes, seed: int) -> Codes:
+    """Some of the training rows, for training metrics: ascending."""
+    if len(rows) <= TRAIN_SAMPLE:
+        return rows
+    drawn = np.random.default_rng(seed).choice(len(rows), TRAIN_SAMPLE, replace=False)
+    return rows[np.sort(drawn)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,9 +21,11 @@ from vitrina.index.vote import DEFAULT_RULE, vote
 from vitrina.pipelines.build import default_features
 from vitrina.pipelines.parting import part
 from vitrina.pipelines.progress import Meter
+from vitrina.pipelines.trained import TRAINED_ON, rows_seen
 from vitrina.store import layout
 from vitrina.store.gather import Gathered, gather
 from vitrina.store.rows import Rows
+from vitrina.store.space import Space
 from vitrina.store.store import Store
 from vitrina.types import Codes, Features, HeadKind, SplitKind
 
@@ -53,7 +56,9 @@ class TrainOptions:
 @dataclass(frozen=True)
 class TrainReport:
     """What the head and the vote reach. `train` and `validation` are of the head that never saw
-    a validation row; so is `vote`, by neighbours among the training rows alone."""
+    a validation row; so is `vote`, by neighbours among the training rows alone. seen: validation
+    rows that an encoder learnt from, by which all of this is flattered; 0 where it was fine-tuned
+    with the same split and seed."""
 
     store: str
     model: str
@@ -61,6 +66,7 @@ class TrainReport:
     head: HeadKind
     split: SplitKind
     duplicated: int
+    seen: int
     classes: int
     scales: tuple[float, ...]
     temperature: float
@@ -121,6 +127,7 @@ def train(store: Store, options: TrainOptions) -> TrainReport:
             head=options.head,
             split=options.split,
             duplicated=split.duplicated,
+            seen=_seen(store, spaces, split),
             classes=classes,
             scales=head.shape.scales,
             vote=_vote(gathered, codes, split, classes, options.seed),
@@ -142,6 +149,16 @@ def train(store: Store, options: TrainOptions) -> TrainReport:
         kept = writer.publish_folder(folder, lambda digest: layout.model(name, digest))
         writer.commit(store.manifest.with_model(name, kept))
     return report
+
+
+def _seen(store: Store, spaces: Sequence[Space], split: Split) -> int:
+    seen = np.zeros(len(store.products), dtype=bool)
+    for space in spaces:
+        kept = space.entry.encoder
+        if kept is not None and TRAINED_ON in {file.name for file in kept.files}:
+            folder = store.folder(kept, "run `vitrina finetune` again")
+            seen[rows_seen(store, folder)] = True
+    return int(seen[split.validation].sum())
 
 
 def _measure(

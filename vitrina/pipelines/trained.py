@@ -144,12 +144,13 @@ def write_encoder(
     writer.commit(store.manifest.with_encoder(name, entry))
 
 
-def rows_seen(store: Store, name: str) -> Codes:
-    """The rows of the product table that an encoder learnt from, as far as they are there."""
+def rows_seen(store: Store, folder: Path) -> Codes:
+    """The rows of the product table that an encoder in a folder learnt from, as far as they are
+    there still. Raises TrainingError if it does not say."""
     try:
-        table = pq.read_table(store.encoder_folder(name) / TRAINED_ON)
+        table = pq.read_table(folder / TRAINED_ON)
     except (OSError, pa.ArrowException) as err:
-        raise TrainingError(f"the encoder {name} does not say what it learnt from: {err}") from err
+        raise TrainingError(f"{folder} does not say what its encoder learnt from: {err}") from err
     ids = table.column("product_id").combine_chunks().cast(store.products.ids.type)
     found = store.products.table.positions(array_keys(ids))
     return np.unique(found[found >= 0])

@@ -1,0 +1,243 @@
+"""The benchmark job: the same rows for all methods, honest figures, going on after a kill."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+from tuning_tools import products, write_catalogue, write_model
+
+import vitrina as vt
+from vitrina.errors import StoreError
+from vitrina.index.vote import VoteRule, vote, vote_shares
+from vitrina.pipelines.benchmark import methods as methods_module
+from vitrina.pipelines.benchmark.blend import LEAST, fit_weights, pool
+from vitrina.pipelines.benchmark.ground import Answers, Ground
+from vitrina.pipelines.benchmark.methods import METHODS
+from vitrina.store.store import Store
+from vitrina.types import SplitKind, VoteKind
+
+QUICK = ("naive-bayes", "linear-svm", "text", "vote-text", "knn", "blend-text")
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("VITRINA_CACHE", str(tmp_path / "cache"))
+
+
+def catalogues(folder, rows=300):
+    """Labelled products, and 60 more without categories whose ids go on from there."""
+    labelled = vt.Catalogue.read(write_catalogue(folder / "train.csv", rows))
+    further = folder / "test.csv"
+    with further.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["product_id", "title"])
+        for number, title, _ in products(60, seed=9):
+            writer.writerow([1000 + number, title])
+    return labelled, vt.Catalogue.open(further, labelled.reading)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("benchmark")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VITRINA_CACHE", str(folder / "cache"))
+        return vt.benchmark(
+            folder / "out", catalogues(folder), rows=(*QUICK, "image"), text="lexical", image="none"
+        )
+
+
+# -- the job --------------------------------------------------------------------------------------
+
+
+def test_every_method_is_measured_on_the_same_validation_rows(found):
+    store = Store.open(found.folder / "store")
+    ground = Ground.of(store, SplitKind.GROUPED, 0)
+    true = ground.codes[ground.validation]
+    np.testing.assert_array_equal(found.table.true, true)
+    for row in found.table.ranked:
+        assert row.validation.weighted_f1 == pytest.approx(
+            f1_score(true, row.predicted, average="weighted", zero_division=0)
+        )
+        assert row.validation.weighted_f1 > 0.9
+        assert row.validation.rows == len(true)
+        assert row.confidence.min() > 0
+    titles = {method.title: method.name for method in METHODS}
+    assert {titles[row.name] for row in found.table.ranked} == set(QUICK)
+    np.testing.assert_array_equal(
+        found.table.sizes, np.bincount(ground.codes[ground.rows], minlength=4)
+    )
+    sides = [ground.rows, ground.held, ground.validation, ground.further]
+    assert sorted(np.concatenate(sides)) == list(range(360))
+    assert len(ground.further) == 60
+
+
+def test_what_cannot_be_run_is_left_out_with_the_reason(found):
+    (row,) = found.table.left_out
+    assert row.name == "image encoder, frozen"
+    assert "has no image space" in row.left_out or "leaves it out" in row.left_out
+
+
+def test_the_files_tell_what_was_found(found):
+    told = json.loads((found.folder / "table.json").read_text())
+    assert told["best"] == found.table.ranked[0].name
+    assert told["about"]["validation_rows"] == len(found.table.true)
+    lines = (found.folder / "table.md").read_text().splitlines()
+    assert len(lines) == 2 + len(QUICK) + 1
+    page = (found.folder / "report.html").read_text()
+    for row in found.table.rows:
+        assert row.name in page
+    with (found.folder / "submission.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["product_id"]) for row in rows] == list(range(1000, 1060))
+    right = [f"c{kind}" for _, _, kind in products(60, seed=9)]
+    given = [row["predicted_category_id"] for row in rows]
+    assert np.mean(np.array(right) == np.array(given)) > 0.9
+
+
+def test_a_killed_benchmark_goes_on_where_it_was(tmp_path, monkeypatch):
+    run, before = [], methods_module.Methods.run
+
+    def counted(self, method):
+        run.append(method.name)
+        if len(run) == 3:
+            raise KeyboardInterrupt
+        return before(self, method)
+
+    monkeypatch.setattr(methods_module.Methods, "run", counted)
+    given = {"rows": QUICK, "text": "lexical", "image": "none"}
+    with pytest.raises(KeyboardInterrupt):
+        vt.benchmark(tmp_path / "out", catalogues(tmp_path), **given)
+    assert run == ["naive-bayes", "linear-svm", "text"]
+    second = vt.benchmark(tmp_path / "out", catalogues(tmp_path), **given)
+    assert run[3:] == ["text", "vote-text", "knn", "blend-text"]
+    assert len(second.table.ranked) == len(QUICK)
+    # Everything is there: nothing is run again, unless it is asked for.
+    vt.benchmark(tmp_path / "out", catalogues(tmp_path), **given)
+    assert len(run) == 7
+    again = vt.benchmark(tmp_path / "out", catalogues(tmp_path), **given, again=True)
+    assert len(run) == 13
+    for one, other in zip(second.table.ranked, again.table.ranked, strict=True):
+        assert (one.name, one.validation) == (other.name, other.validation)
+    # Another seed is another split, and nothing of this one counts.
+    vt.benchmark(
+        tmp_path / "out", catalogues(tmp_path), **{**given, "rows": ("naive-bayes",)}, seed=1
+    )
+    assert len(run) == 14
+
+
+def test_encoders_are_tuned_once_and_serve_heads_and_votes(tmp_path):
+    model = str(write_model(tmp_path / "bert"))
+    rows = ("text-tuned", "vote-text-tuned", "knn", "blend-text")
+    found = vt.benchmark(
+        tmp_path / "out", catalogues(tmp_path), rows=rows, text=model, image="none", text_epochs=25
+    )
+    assert [row.left_out for row in found.table.left_out] == []
+    by_name = {row.name: row for row in found.table.ranked}
+    tuned = by_name["text encoder, fine-tuned"]
+    assert tuned.history
+    assert tuned.train.weighted_f1 >= tuned.validation.weighted_f1 - 0.05
+    assert by_name["vote over text, fine-tuned"].note.startswith(tuple(VoteKind))
+    store = Store.open(tmp_path / "out" / "store")
+    assert not store.manifest.encoders
+    assert (tmp_path / "out" / "encoders" / "text-tuned" / "model.safetensors").exists()
+
+
+def test_a_store_that_is_there_serves_too(tmp_path, found):
+    store = Store.open(found.folder / "store")
+    other = vt.benchmark(tmp_path / "out", store=store, rows=("naive-bayes",))
+    (row,) = other.table.ranked
+    same = next(one for one in found.table.ranked if one.name == row.name)
+    assert row.validation == same.validation
+
+
+def test_an_unknown_method_is_one_clear_error(tmp_path):
+    with pytest.raises(StoreError, match="there is no method 'fasttext'; there are naive-bayes, "):
+        vt.benchmark(tmp_path / "out", catalogues(tmp_path), rows=("fasttext",))
+
+
+# -- blends ---------------------------------------------------------------------------------------
+
+
+def noisy(labels, classes, right, seed):
+    """Probabilities of a method that gives the true class `right` more than the others."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(len(labels), classes))
+    logits[np.arange(len(labels)), labels] += right
+    shares = np.exp(logits)
+    return (shares / shares.sum(axis=1, keepdims=True)).astype(np.float16)
+
+
+def test_weights_are_those_of_least_loss():
+    labels = np.random.default_rng(0).integers(5, size=600)
+    parts = [noisy(labels, 5, 2.0, 1), noisy(labels, 5, 1.0, 2), noisy(labels, 5, 0.0, 3)]
+    weights = fit_weights(parts, labels)
+
+    def loss(given):
+        shares = pool(parts, np.asarray(given, dtype=np.float32))
+        return -np.log(shares[np.arange(600), labels]).mean()
+
+    best = loss(weights)
+    for at in range(3):
+        for step in (-0.05, 0.05):
+            other = weights.copy()
+            other[at] = max(0.0, other[at] + step)
+            assert loss(other) >= best - 1e-6
+    # The one that knows nothing is not heard, and the better one more than the other.
+    assert weights[2] < 0.1
+    assert weights[0] > weights[1] > 0.5
+    assert best < loss([1, 0, 0])
+    assert pool(parts, weights).sum(axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_method_that_says_nothing_leaves_it_to_the_others():
+    labels = np.arange(4) % 3
+    known = noisy(labels, 3, 2.0, 1)
+    silent = np.zeros((4, 3), dtype=np.float16)
+    silent[0] = (0, 1, 0)
+    out = pool([known, silent], np.array([1.0, 1.0], dtype=np.float32))
+    expected = known.astype(np.float32)
+    np.testing.assert_allclose(out[1:], expected[1:] / expected[1:].sum(axis=1)[:, None], rtol=1e-2)
+    own = expected[0] * np.array([LEAST, 1, LEAST])
+    np.testing.assert_allclose(out[0], own / own.sum(), rtol=1e-2, atol=1e-5)
+
+
+# -- answers --------------------------------------------------------------------------------------
+
+
+def test_answers_are_kept_whole_or_not_at_all(tmp_path):
+    answers = Answers(tmp_path / "kept", 5, 3)
+    blocks = [np.full((2, 3), 0.25, dtype=np.float32), np.full((3, 3), 0.5, dtype=np.float32)]
+    kept = answers.put("one", iter(blocks))
+    assert kept[:, 0].tolist() == [0.25, 0.25, 0.5, 0.5, 0.5]
+    assert answers.has("one")
+
+    def broken():
+        yield blocks[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        answers.put("two", broken())
+    assert not answers.has("two")
+    assert not Answers(tmp_path / "kept", 6, 3).has("one")
+    (tmp_path / "kept" / "three.npy").write_bytes(b"nothing")
+    assert not answers.has("three")
+
+
+@pytest.mark.parametrize("kind", list(VoteKind))
+@pytest.mark.parametrize("prior", [0.0, 0.5])
+def test_shares_of_a_vote_are_those_of_its_winner(kind, prior):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(-1, 6, size=(200, 12))
+    scores = np.sort(rng.random((200, 12)).astype(np.float32))[:, ::-1]
+    labels[:5] = -1
+    counts = rng.integers(1, 50, size=6)
+    rule = VoteRule(kind, 8, prior=prior)
+    shares = vote_shares(labels, scores, classes=6, rule=rule, counts=counts)
+    won = vote(labels, scores, classes=6, rule=rule, counts=counts)
+    voted = won.codes >= 0
+    assert shares[~voted].sum() == 0
+    np.testing.assert_allclose(shares[voted].sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(shares[voted, won.codes[voted]], won.shares[voted], rtol=1e-5)
+    np.testing.assert_allclose(shares[voted].max(axis=1), won.shares[voted], rtol=1e-5)

@@ -1,0 +1,222 @@
+"""The benchmark job: every method on one split, a table of them, the best one's predictions."""
+
+from __future__ import annotations
+
+import os
+import platform
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from vitrina.data.catalogue import Catalogue
+from vitrina.data.sources import ImageSource
+from vitrina.embedder.load import NONE
+from vitrina.errors import EncoderError, ImageSourceError, StoreError, VitrinaError
+from vitrina.pipelines.benchmark import text
+from vitrina.pipelines.benchmark.ground import Answers, Ground
+from vitrina.pipelines.benchmark.methods import METHODS, Method, Methods, Outcome, choices
+from vitrina.pipelines.benchmark.options import BenchmarkOptions
+from vitrina.pipelines.benchmark.page import page
+from vitrina.pipelines.benchmark.rows import Row, Table, read_rows, write_row
+from vitrina.pipelines.benchmark.vectors import told_of
+from vitrina.pipelines.embed import embed
+from vitrina.pipelines.options import EmbedOptions
+from vitrina.pipelines.progress import Meter
+from vitrina.pipelines.trained import remembered_images
+from vitrina.store.files import replacing, write_json
+from vitrina.store.store import Store
+
+PACKAGES = ("vitrina", "torch", "transformers", "timm", "open_clip_torch", "scikit-learn", "numpy")
+
+
+@dataclass(frozen=True, eq=False)
+class Benchmark:
+    """What came of it. folder: where it all lies. submission: the file of predictions, where
+    there were products to predict."""
+
+    table: Table
+    folder: Path
+    submission: Path | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return text.to_json(self.table)
+
+    def lines(self) -> list[str]:
+        """The table for a terminal."""
+        return text.lines(self.table)
+
+
+def benchmark(
+    out: Path,
+    options: BenchmarkOptions,
+    *,
+    catalogues: tuple[Catalogue, ...] = (),
+    store: Store | None = None,
+) -> Benchmark:
+    """Run the methods of a benchmark and write what they reach.
+
+    out: a folder, for everything. catalogues: of products to learn from, and further ones without
+    categories to predict; their store is `out`/store. store: an embedded one, in their place.
+    A run that was killed goes on where it was, if it is started again with the same arguments.
+
+    Raises CatalogueError, StoreError, TrainingError. A method that can't be run is left out, and
+    the table says why.
+    """
+    unknown = sorted(set(options.rows) - {method.name for method in METHODS})
+    if unknown:
+        known = ", ".join(method.name for method in METHODS)
+        raise StoreError(f"there is no method {unknown[0]!r}; there are {known}")
+    out.mkdir(parents=True, exist_ok=True)
+    if store is None:
+        store = Store.open(out / "store")
+        for catalogue in catalogues:
+            _embed(catalogue, store, options)
+    ground = Ground.of(store, options.split, options.seed)
+    images: ImageSource | None = None
+    with suppress(ImageSourceError):
+        images = remembered_images(store) if options.image != NONE else None
+    try:
+        rows = _run(ground, options, images, out)
+    finally:
+        if images is not None:
+            images.close()
+    table = Table(
+        about=_about(ground, options),
+        rows=rows,
+        true=ground.codes[ground.validation],
+        sizes=ground.sizes,
+        names=tuple(
+            name or str(key)
+            for name, key in zip(ground.labels.names, ground.labels.ids, strict=True)
+        ),
+    )
+    for name, content in (("table.md", text.markdown(table)), ("report.html", page(table))):
+        with replacing(out / name) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    write_json(out / "table.json", text.to_json(table))
+    return Benchmark(table, out, _submit(ground, table, out))
+
+
+def _embed(catalogue: Catalogue, store: Store, options: BenchmarkOptions) -> None:
+    """Frozen vectors; where a model can't be had, the products alone."""
+    given = EmbedOptions(
+        text=options.text, image=options.image, seed=options.seed, quiet=options.quiet
+    )
+    if catalogue.images is None:
+        given = replace(given, image=NONE)
+    for wanted in (
+        given,
+        replace(given, text="lexical"),
+        replace(given, text="lexical", image=NONE),
+    ):
+        try:
+            embed(catalogue, store, wanted)
+        except EncoderError:
+            continue
+        return
+    embed(catalogue, store, EmbedOptions(text="lexical", image=NONE, quiet=options.quiet))
+
+
+def _run(
+    ground: Ground, options: BenchmarkOptions, images: ImageSource | None, out: Path
+) -> tuple[Row, ...]:
+    of = told_of(ground, options)
+    kept = out / "rows"
+    kept.mkdir(exist_ok=True)
+    answers = Answers(out / "answers" / of, len(ground.asked), ground.classes)
+    methods = Methods(ground, options, answers, images, out)
+    before = {} if options.again else {row.name: row for row in read_rows(kept, of=of)}
+    rows = []
+    wanted = [one for one in METHODS if not options.rows or one.name in options.rows]
+    with Meter("running methods", len(wanted), "methods", options.quiet) as meter:
+        for method in METHODS:
+            row = before.get(method.title)
+            if row is not None and not row.left_out and answers.has(method.name):
+                methods.note(method.name, answers.get(method.name))
+                rows.append(row)
+            elif method in wanted:
+                meter.say(f"{method.title} ...")
+                row = _row(method, methods)
+                write_row(kept, row, of=of)
+                rows.append(row)
+                meter.say(f"  {_said(row)}")
+            meter.advance(method in wanted)
+    return tuple(rows)
+
+
+def _row(method: Method, methods: Methods) -> Row:
+    try:
+        outcome: Outcome = methods.run(method)
+    except VitrinaError as err:
+        why = str(err) or repr(err)
+        return Row(method.title, method.modality, None, None, 0.0, None, (), left_out=why)
+    ground = methods.ground
+    answers = ground.part_of(methods.answers.get(method.name), "validation")
+    chosen, sure = choices(answers)
+    return Row(
+        name=method.title,
+        modality=method.modality,
+        train=outcome.train,
+        validation=methods.measure(answers, ground.validation),
+        seconds=round(outcome.seconds, 2),
+        per_second=round(len(ground.asked) / max(outcome.asking, 1e-9), 1),
+        history=outcome.history,
+        note=outcome.note,
+        predicted=chosen,
+        confidence=sure,
+    )
+
+
+def _said(row: Row) -> str:
+    if row.validation is None:
+        return f"left out: {row.left_out}"
+    return f"weighted F1 {row.validation.weighted_f1:.4f}, {row.seconds:.0f} s"
+
+
+def _submit(ground: Ground, table: Table, out: Path) -> Path | None:
+    """The best method's categories for the products that have none."""
+    if not len(ground.further) or not table.ranked:
+        return None
+    titles = {method.title: method.name for method in METHODS}
+    folder = out / "answers" / str(table.about["answers"])
+    answers = Answers(folder, len(ground.asked), ground.classes)
+    best = answers.get(titles[table.ranked[0].name])
+    chosen, _ = choices(ground.part_of(best, "further"))
+    ids = [ground.labels.ids[code] if code >= 0 else None for code in chosen]
+    told = pa.table(
+        {
+            "product_id": ground.store.products.ids.take(pa.array(ground.further)),
+            "predicted_category_id": pa.array(ids),
+        }
+    )
+    path = out / "submission.csv"
+    with replacing(path) as temporary:
+        pa_csv.write_csv(told, temporary)
+    return path
+
+
+def _about(ground: Ground, options: BenchmarkOptions) -> dict[str, Any]:
+    versions = {}
+    for name in PACKAGES:
+        with suppress(Exception):
+            versions[name] = version(name)
+    return {
+        "store": ground.store.place,
+        "products": len(ground.codes),
+        "categories": ground.classes,
+        "split": options.split.value,
+        "seed": options.seed,
+        "train_rows": len(ground.rows),
+        "held_rows": len(ground.held),
+        "validation_rows": len(ground.validation),
+        "predicted_rows": len(ground.further),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "versions": versions,
+        "answers": told_of(ground, options),
+    }

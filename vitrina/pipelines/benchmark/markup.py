@@ -1,0 +1,36 @@
+"""The smallest pieces of markup: text made safe, elements with their attributes."""
+
+from __future__ import annotations
+
+import html
+
+from vitrina.pipelines.benchmark.text import plain
+
+
+def text(value: str) -> str:
+    """Text that comes from data, safe within an element and within a quoted attribute."""
+    return html.escape(plain(value))
+
+
+def element(name: str, inside: str, **attributes: str | None) -> str:
+    """An element around markup; `_` in an attribute's name stands for a hyphen, one at its end
+    for nothing, and None leaves it out. The values are escaped."""
+    told = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{text(value)}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    return f"<{name}{told}>{inside}</{name}>"
+
+
+def scrolling(label: str, table: str) -> str:
+    """A table in a box of its own, which scrolls sideways where it is too wide."""
+    return element(
+        "div", table, class_="card scroll", role="region", aria_label=label, tabindex="0"
+    )
+
+
+def section(name: str, title: str, body: str, hint: str = "") -> str:
+    """A part of the page under its heading; hint: markup that says how to read it."""
+    told = f'<p class="hint">{hint}</p>' if hint else ""
+    return f'<section aria-labelledby="{name}"><h2 id="{name}">{title}</h2>{told}{body}</section>'

@@ -1,0 +1,322 @@
+"""The methods of a benchmark: each learns from the same rows and is asked about the same others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+
+from vitrina.classifier.baselines.base import BaselineKind, Examples
+from vitrina.classifier.baselines.train import train_baseline
+from vitrina.classifier.calibrate import fit_temperature, softmax
+from vitrina.classifier.fit import FitOptions, fit_head, predict
+from vitrina.classifier.metrics import Metrics, evaluate
+from vitrina.data.sources import ImageSource
+from vitrina.errors import TrainingError
+from vitrina.index.exact import exact_search
+from vitrina.index.fuse import read_fused
+from vitrina.index.vote import DEFAULT_RULE, VOTERS, vote_shares
+from vitrina.pipelines.benchmark.blend import fit_weights, pool
+from vitrina.pipelines.benchmark.ground import Answers, Ground, Halves, in_blocks
+from vitrina.pipelines.benchmark.options import BenchmarkOptions
+from vitrina.pipelines.benchmark.vectors import Encoders
+from vitrina.pipelines.evaluate import choose_rule
+from vitrina.pipelines.finetune import sample_of
+from vitrina.pipelines.tuned import Tuned
+from vitrina.store.rows import Rows
+from vitrina.training.checkpoint import Checkpoint
+from vitrina.training.loop import Epoch
+from vitrina.types import Codes, Features, Floats, HeadKind, Modality
+
+NEIGHBOURS = max(VOTERS)
+VOTE_BLOCK = 2048
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row to be. name: what `--rows` calls it. title: in the table."""
+
+    name: str
+    title: str
+    modality: Features
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came of a method beside its answers. seconds: of training. asking: of its answers."""
+
+    seconds: float
+    asking: float
+    train: Metrics | None = None
+    history: tuple[Epoch, ...] = ()
+    note: str = ""
+
+
+@dataclass(eq=False)
+class Methods:
+    """Runs methods over a ground, and keeps what they answer."""
+
+    ground: Ground
+    options: BenchmarkOptions
+    answers: Answers
+    images: ImageSource | None
+    out: Path
+    done: dict[str, float] = field(default_factory=dict)
+    """Weighted F1 on held rows, of methods that have answered."""
+
+    def run(self, method: Method) -> Outcome:
+        """Let a method learn and answer. Raises TrainingError or EncoderError where it can't."""
+        return self._makers[method.name]()
+
+    @cached_property
+    def _makers(self) -> dict[str, Callable[[], Outcome]]:
+        makers: dict[str, Callable[[], Outcome]] = {
+            kind.value: partial(self._baseline, kind) for kind in BaselineKind
+        }
+        for features in Features:
+            for tuned in (False, True):
+                name = f"{features}-tuned" if tuned else features.value
+                makers[name] = partial(self._head, name, features, tuned)
+                makers[f"vote-{name}"] = partial(self._vote, f"vote-{name}", features, tuned)
+        # Tuned on their own, encoders answer by their own heads.
+        makers["text-tuned"] = partial(self._tuned, Modality.TEXT)
+        makers["image-tuned"] = partial(self._tuned, Modality.IMAGE)
+        makers["efficientnet"] = self._efficientnet
+        makers["blend-text"] = partial(self._blend, "blend-text", Features.TEXT)
+        makers["blend"] = partial(self._blend, "blend", Features.FUSED)
+        makers["knn"] = self._interpolation
+        return makers
+
+    @cached_property
+    def encoders(self) -> Encoders:
+        """The vectors of both modalities, frozen and fine-tuned."""
+        return Encoders(self.ground, self.options, self.images, self.out)
+
+    def _baseline(self, kind: BaselineKind) -> Outcome:
+        ground = self.ground
+        examples = Examples(ground.texts, ground.codes, ground.classes, ground.rows, ground.held)
+        started = time.monotonic()
+        told = {"job": "benchmark", "ground": ground.digest, "kind": kind.value}
+        seed = self.options.seed
+        baseline = train_baseline(
+            kind, examples, seed=seed, checkpoint=Checkpoint({**told, "seed": seed})
+        )
+        seconds = time.monotonic() - started
+
+        def ask(rows: Codes) -> Floats:
+            return baseline.probabilities([ground.texts[row] for row in rows])
+
+        asking = self._put(kind.value, map(ask, in_blocks(ground.asked)))
+        epochs = baseline.history.epochs if baseline.history else ()
+        return Outcome(seconds, asking, self._on_train(ask), epochs)
+
+    def _head(self, name: str, features: Features, tuned: bool) -> Outcome:
+        ground = self.ground
+        gathered = self.encoders.gathered(features, tuned)
+        there = gathered.any_present()
+        started = time.monotonic()
+        options = FitOptions(kind=HeadKind.MLP, seed=self.options.seed)
+        rows = ground.rows[there[ground.rows]]
+        head = fit_head(gathered, ground.codes, rows, ground.classes, options)
+        held = ground.held[there[ground.held]]
+        temperature = 1.0
+        if len(held):
+            temperature = fit_temperature(predict(head, gathered, held), ground.codes[held])
+        seconds = time.monotonic() - started
+
+        def ask(rows: Codes) -> Floats:
+            shares: Floats = softmax(predict(head, gathered, rows), temperature)
+            shares[~there[rows]] = 0
+            return shares
+
+        asking = self._put(name, map(ask, in_blocks(ground.asked)))
+        return Outcome(seconds, asking, self._on_train(ask), note="on vectors that are there")
+
+    def _tuned(self, modality: Modality) -> Outcome:
+        return self._from_tuned(f"{modality}-tuned", self.encoders.tuned(modality))
+
+    def _efficientnet(self) -> Outcome:
+        tuned = self.encoders.efficientnet()
+        outcome = self._from_tuned("efficientnet", tuned)
+        note = f"{outcome.note}, random weights" if self.encoders.efficientnet_random else ""
+        return replace(outcome, note=note or outcome.note)
+
+    def _from_tuned(self, name: str, tuned: Tuned) -> Outcome:
+        ground, classes = self.ground, tuned.examples.classes
+        held = ground.held[tuned.there[ground.held]]
+        labels = tuned.examples.labels
+        temperature = 1.0
+        judged = held[labels[held] >= 0]
+        if len(judged):
+            temperature = fit_temperature(tuned.logits(judged), labels[judged])
+
+        def ask(rows: Codes) -> Floats:
+            out = np.zeros((len(rows), ground.classes), dtype=np.float32)
+            there = np.flatnonzero(tuned.there[rows])
+            if len(there):
+                shares = softmax(tuned.logits(rows[there]), temperature)
+                out[there[:, None], classes[None, :]] = shares
+            return out
+
+        asking = self._put(name, map(ask, in_blocks(ground.asked)))
+        note = tuned.base
+        if self.options.image_size and name != "text-tuned":
+            note += f", photos of {self.options.image_size} pixels"
+        if self.options.from_scratch and name == "text-tuned":
+            note += ", random weights"
+        history = tuned.history
+        return Outcome(history.seconds, asking, self._on_train(ask), history.epochs, note)
+
+    def _vote(self, name: str, features: Features, tuned: bool) -> Outcome:
+        ground = self.ground
+        gathered = self.encoders.gathered(features, tuned)
+        there = gathered.any_present()
+        rows = Rows.of_arrays(gathered.modalities, gathered.vectors, gathered.present)
+        voters = np.sort(ground.rows[there[ground.rows]])
+        weights = (1.0,) * len(gathered.modalities)
+
+        def near(asked: Codes) -> tuple[Codes, Floats]:
+            queries = read_fused(rows, asked, weights)
+            found, scores = exact_search(rows, weights, queries, voters, NEIGHBOURS)
+            return np.where(found >= 0, ground.codes[found], -1), scores
+
+        started = time.monotonic()
+        rule = DEFAULT_RULE
+        if len(ground.held):
+            rule = choose_rule(
+                ground.codes[ground.held],
+                *near(ground.held),
+                ground.classes,
+                seed=self.options.seed,
+                counts=ground.sizes,
+            )
+        seconds = time.monotonic() - started
+
+        def ask(asked: Codes) -> Floats:
+            labels, scores = near(asked)
+            return vote_shares(
+                labels, scores, classes=ground.classes, rule=rule, counts=ground.sizes
+            )
+
+        asked = ground.asked
+        blocks = (asked[at : at + VOTE_BLOCK] for at in range(0, len(asked), VOTE_BLOCK))
+        asking = self._put(name, map(ask, blocks))
+        return Outcome(seconds, asking, note=f"{rule.kind}, {rule.k} nearest, prior {rule.prior:g}")
+
+    def _blend(self, name: str, features: Features) -> Outcome:
+        wanted = [
+            other
+            for other in self.done
+            if features is Features.FUSED or other in TEXT_METHODS
+            if not other.startswith(("blend", "knn"))
+        ]
+        return self._pooled(name, wanted)
+
+    def _interpolation(self) -> Outcome:
+        votes = [name for name in self.done if name.startswith("vote-")]
+        pairs = [
+            (name.removeprefix("vote-"), name)
+            for name in votes
+            if name.removeprefix("vote-") in self.done
+        ]
+        if not pairs:
+            raise TrainingError("kNN interpolation needs a head and a vote over the same vectors")
+        best = max(pairs, key=lambda pair: self.done[pair[0]])
+        return self._pooled("knn", [*best])
+
+    def _pooled(self, name: str, wanted: list[str]) -> Outcome:
+        if len(wanted) < 2:
+            raise TrainingError(f"a blend needs two methods or more, but {len(wanted)} answered")
+        ground = self.ground
+        whole = [self.answers.get(other) for other in wanted]
+        started = time.monotonic()
+        labels = ground.codes[ground.held]
+        weights = np.full(len(whole), 1 / len(whole), dtype=np.float32)
+        if len(labels):
+            weights = fit_weights([ground.part_of(one, "held") for one in whole], labels)
+        seconds = time.monotonic() - started
+        rows = np.arange(len(ground.asked))
+        asking = self._put(
+            name, (pool([one[block] for one in whole], weights) for block in in_blocks(rows))
+        )
+        told = sorted(zip(weights.tolist(), wanted, strict=True), reverse=True)
+        heard = [(weight, other) for weight, other in told if weight > 0.005]
+        note = " + ".join(f"{weight:.2f} {other}" for weight, other in heard)
+        return Outcome(seconds, asking, note=note)
+
+    def _put(self, name: str, blocks: Iterator[Floats]) -> float:
+        started = time.monotonic()
+        answers = self.answers.put(name, blocks)
+        taken = time.monotonic() - started
+        self.note(name, answers)
+        return taken
+
+    def note(self, name: str, answers: Halves) -> None:
+        """Remember how well a method does on held rows."""
+        held = self.ground.part_of(answers, "held")
+        if len(held):
+            found = self.measure(held, self.ground.held, bootstrap=1)
+            self.done[name] = found.weighted_f1
+        else:
+            self.done[name] = 0.0
+
+    def measure(self, answers: Halves, rows: Codes, bootstrap: int = 200) -> Metrics:
+        """What some answers about some products reach."""
+        chosen, sure = choices(answers)
+        return evaluate(
+            self.ground.codes[rows],
+            chosen,
+            sure,
+            classes=self.ground.classes,
+            bootstrap=bootstrap,
+        )
+
+    def _on_train(self, ask: Callable[[Codes], Floats]) -> Metrics:
+        rows = sample_of(self.ground.rows, self.options.seed)
+        parts = [choices(ask(block)) for block in in_blocks(rows)]
+        return evaluate(
+            self.ground.codes[rows],
+            np.concatenate([part[0] for part in parts]),
+            np.concatenate([part[1] for part in parts]),
+            classes=self.ground.classes,
+            bootstrap=1,
+        )
+
+
+def choices(answers: Halves | Floats) -> tuple[Codes, Floats]:
+    """The likeliest category of each row, -1 where nothing was said, and its probability."""
+    sure = answers.max(axis=1).astype(np.float32)
+    chosen = answers.argmax(axis=1).astype(np.int64)
+    return np.where(sure > 0, chosen, -1), sure
+
+
+METHODS = (
+    Method("naive-bayes", "ComplementNB over TF-IDF", Features.TEXT),
+    Method("linear-svm", "linear SVM over word and character TF-IDF", Features.TEXT),
+    Method("mlp", "MLP over text", Features.TEXT),
+    Method("cnn", "CNN over text", Features.TEXT),
+    Method("lstm", "LSTM over text", Features.TEXT),
+    Method("text", "text encoder, frozen", Features.TEXT),
+    Method("text-tuned", "text encoder, fine-tuned", Features.TEXT),
+    Method("efficientnet", "EfficientNet_b1", Features.IMAGE),
+    Method("image", "image encoder, frozen", Features.IMAGE),
+    Method("image-tuned", "image encoder, fine-tuned", Features.IMAGE),
+    Method("fused", "fused, frozen encoders", Features.FUSED),
+    Method("fused-tuned", "fused, fine-tuned encoders", Features.FUSED),
+    Method("vote-text", "vote over text, frozen", Features.TEXT),
+    Method("vote-text-tuned", "vote over text, fine-tuned", Features.TEXT),
+    Method("vote-image", "vote over images, frozen", Features.IMAGE),
+    Method("vote-image-tuned", "vote over images, fine-tuned", Features.IMAGE),
+    Method("vote-fused", "vote, fused, frozen", Features.FUSED),
+    Method("vote-fused-tuned", "vote, fused, fine-tuned", Features.FUSED),
+    Method("knn", "kNN interpolation", Features.FUSED),
+    Method("blend-text", "late blend of text methods", Features.TEXT),
+    Method("blend", "late blend", Features.FUSED),
+)
+"""In the order in which they are run: what is blended comes first."""
+
+TEXT_METHODS = {method.name for method in METHODS if method.modality is Features.TEXT}

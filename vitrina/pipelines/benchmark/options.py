@@ -1,0 +1,33 @@
+"""What a benchmark is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vitrina.types import SplitKind
+
+
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """How to run a benchmark.
+
+    rows: names of the methods to run, empty for all. text, image: model names, "none" to leave a
+    modality out, None for the store's or the defaults. from_scratch: fine-tune the text encoder
+    from random weights. lower_case, max_length, image_size: of fine-tuning. text_epochs,
+    image_epochs: None for what suits. split, seed: of the rows. again: run methods anew that
+    have answered before.
+    """
+
+    rows: tuple[str, ...] = ()
+    text: str | None = None
+    image: str | None = None
+    from_scratch: bool = False
+    lower_case: bool | None = None
+    max_length: int | None = 128
+    image_size: int | None = None
+    text_epochs: int | None = None
+    image_epochs: int | None = None
+    split: SplitKind = SplitKind.GROUPED
+    seed: int = 0
+    again: bool = False
+    quiet: bool = True

@@ -1,0 +1,211 @@
+"""The report of a benchmark: one HTML page that needs nothing else, offline or on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vitrina.pipelines.benchmark.charts import Axis, interval
+from vitrina.pipelines.benchmark.look import SCRIPT, style
+from vitrina.pipelines.benchmark.markup import element, scrolling, section, text
+from vitrina.pipelines.benchmark.rows import Row, Table
+from vitrina.pipelines.benchmark.sections import confused, coverage, rare, training
+from vitrina.pipelines.benchmark.text import COLUMNS, NONE, WORDS, cells
+from vitrina.types import Features
+
+FACTS = {
+    "products": "Products in the catalogue",
+    "categories": "Categories",
+    "rows to train on": "Products to learn from",
+    "rows to stop and blend by": "Products to stop and blend by",
+    "rows to validate on": "Products to validate on",
+    "rows to predict": "Products to predict",
+    "split": "Split",
+    "seed": "Seed",
+    "machine": "Machine",
+    "versions": "Versions",
+}
+"""What a table's `about` may hold, in the order of the page."""
+UNTOLD = {"store", "answers"}
+"""What it may hold and the list of facts doesn't: the store stands in the heading, the answers'
+digest is of no use to a reader."""
+KINDS = {
+    Features.TEXT: "text alone",
+    Features.IMAGE: "images alone",
+    Features.FUSED: "text and images",
+}
+NO_NETWORK = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+METRICS = (
+    "F1 is scikit-learn's. Weighted F1 counts each category by its products, macro F1 counts all "
+    "categories alike. The interval is a 95% bootstrap over validation products. Coverage is the "
+    "largest share of products, surest first, that could be accepted with 95% of them right."
+)
+
+
+def page(table: Table, chosen: Sequence[str] = ()) -> str:
+    """The whole page, the same for the same table.
+
+    chosen: the names of the methods whose F1 is shown by category size; by default the best of
+    each modality and then the best of the others. Raises ValueError for a name that is not there.
+    """
+    title = "How well each method finds a product’s category"
+    store = table.about.get("store")
+    where = f" · {text(str(store))}" if store else ""
+    sections = [
+        _headline(table),
+        _methods(table),
+        training(table),
+        rare(table, chosen),
+        confused(table),
+        coverage(table),
+    ]
+    parts = [
+        "<!DOCTYPE html>",
+        '<html lang="en"><head><meta charset="utf-8"/>',
+        f'<meta http-equiv="Content-Security-Policy" content="{NO_NETWORK}"/>',
+        '<meta name="viewport" content="width=device-width, initial-scale=1"/>',
+        f"<title>Vitrina benchmark{where}</title>",
+        f"<style>{style()}</style></head>",
+        f'<body><main><header><p class="eyebrow">Vitrina benchmark{where}</p>',
+        f'<h1>{title}</h1><p class="lead">{_lead(table)}</p></header>',
+        *sections,
+        "<footer><p>Made by <code>vitrina benchmark</code>. All that is shown was measured on the "
+        "validation products, unless it says otherwise.</p></footer>",
+        f"</main><script>{SCRIPT}</script></body></html>",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _lead(table: Table) -> str:
+    run = len(table.ranked)
+    methods = "one method" if run == 1 else f"{run} methods"
+    learnt = table.about.get("rows to train on")
+    rows = f"measured on {len(table.true):,} products"
+    if isinstance(learnt, int):
+        rows = f"trained on {learnt:,} products, {rows}"
+    return (
+        f"{methods.capitalize()}, one catalogue, one split: {rows} in {_used(table):,} categories."
+    )
+
+
+def _used(table: Table) -> int:
+    return len(set(table.true.tolist()))
+
+
+def _headline(table: Table) -> str:
+    tiles: list[str] = []
+    for modality, row in table.best.items():
+        metrics = row.validation
+        if metrics is None:
+            continue
+        low, high = metrics.weighted_f1_interval
+        first = not tiles
+        what = f"Best {'method, ' if first else ''}on {KINDS[modality]}"
+        covered = ""
+        if first and row.confidence is not None:
+            covered = (
+                f". {metrics.coverage_at_95:.0%} of products could be accepted unseen with 95% "
+                "of them right"
+            )
+        tiles.append(
+            f'<li class="card tile{" first" if first else ""}"><p class="what">{what}</p>'
+            f'<p class="name">{text(row.name)}</p><p class="score">{metrics.weighted_f1:.3f}</p>'
+            f'<p class="more">weighted F1, 95% interval '
+            f'<span class="whole">{low:.3f}–{high:.3f}</span>{covered}.</p></li>'
+        )
+    best = f'<ul class="tiles">{"".join(tiles)}</ul>' if tiles else "<p>No method was run.</p>"
+    return section("short", "In short", best + _facts(table.about))
+
+
+def _facts(about: Mapping[str, Any]) -> str:
+    known = [(key, label) for key, label in FACTS.items() if key in about]
+    others = [(key, key.capitalize()) for key in about if key not in FACTS.keys() | UNTOLD]
+    facts = []
+    for key, label in (*known, *others):
+        value = _told(about[key], apart=key != "seed")
+        fact = f"<dt>{text(label)}</dt><dd>{text(value)}</dd>"
+        facts.append(element("div", fact, class_="wide" if len(value) > 40 else None))
+    return f'<dl class="card facts">{"".join(facts)}</dl>' if facts else ""
+
+
+def _told(value: Any, *, apart: bool = True) -> str:
+    """A JSON value in words; apart: put commas between thousands."""
+    match value:
+        case None:
+            return NONE
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}" if apart else f"{value}"
+        case float():
+            return f"{value:,.4g}"
+        case Mapping():
+            return ", ".join(f"{key} {_told(one)}" for key, one in value.items())
+        case list() | tuple():
+            return ", ".join(_told(one) for one in value)
+        case _:
+            return str(value)
+
+
+def _methods(table: Table) -> str:
+    """The table; a heading's `data-first` is the order that its first click sorts by."""
+    heads = [
+        element(
+            "th",
+            text(column[0].upper() + column[1:]),
+            scope="col",
+            class_="words" if at in WORDS else None,
+            data_first="ascending" if at in WORDS else "descending",
+            aria_sort="descending" if column == "validation weighted F1" else None,
+        )
+        for at, column in enumerate(COLUMNS)
+    ]
+    spans = [row.validation.weighted_f1_interval for row in table.ranked if row.validation]
+    axis = None
+    if spans:
+        axis = Axis(min(low for low, _ in spans), max(high for _, high in spans), ())
+    bodies = [[_row(table, row, axis) for row in rows] for rows in (table.ranked, table.left_out)]
+    inside = (
+        f"<caption><span>{METRICS}</span></caption><thead><tr>{''.join(heads)}</tr></thead>"
+        + "".join(f"<tbody>{''.join(rows)}</tbody>" for rows in bodies if rows)
+    )
+    body = scrolling("All methods", element("table", inside, class_="sortable"))
+    hint = "Best first; a click on a heading sorts by it."
+    return section("methods", "All methods", body, hint)
+
+
+def _row(table: Table, row: Row, axis: Axis | None) -> str:
+    texts, keys, best = [text(cell) for cell in cells(row)], _keys(row), table.is_best(row)
+    if best:
+        texts[0] += f'<br/><span class="tag">best on {KINDS[row.modality]}</span>'
+    if row.validation and axis:
+        low, high = row.validation.weighted_f1_interval
+        texts[4] += interval(low, row.validation.weighted_f1, high, axis)
+    inside = [element("th", texts[0], scope="row", data_key=keys[0])]
+    kinds = {1: "words", 3: "best" if best else None, 9: "words note"}
+    inside += [
+        element("td", texts[at], class_=kinds.get(at), data_key=keys[at])
+        for at in range(1, len(texts))
+    ]
+    state = "out" if row.left_out else "best" if best else None
+    return element("tr", "".join(inside), class_=state)
+
+
+def _keys(row: Row) -> list[str]:
+    """What each cell sorts by: a number as such, a word in lower case, nothing for a dash."""
+    words = cells(row)
+    metrics = row.validation
+    numbers: list[float | None] = [None] * 7
+    if metrics is not None:
+        numbers = [
+            None if row.train is None else row.train.weighted_f1,
+            metrics.weighted_f1,
+            metrics.weighted_f1_interval[0],
+            metrics.macro_f1,
+            None if words[6] == NONE else metrics.coverage_at_95,
+            row.seconds,
+            row.per_second,
+        ]
+    told = ["" if one is None or not math.isfinite(one) else f"{one:.6g}" for one in numbers]
+    return [words[0].lower(), words[1], *told, words[9].lower()]

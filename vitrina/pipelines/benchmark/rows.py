@@ -1,0 +1,250 @@
+"""What a benchmark found of each method, and the files that hold it until all are through."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vitrina.classifier.metrics import Metrics
+from vitrina.errors import StoreError
+from vitrina.types import Codes, Features, Floats
+
+if TYPE_CHECKING:
+    from vitrina.training.loop import Epoch
+
+FORMAT = 1
+"""Raise it when a row's files mean something else: rows of another format are run again."""
+SLUG = 48
+"""Characters of a method's name that its files' names keep."""
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One method, and how it fared. Raises ValueError for parts that don't fit each other.
+
+    Attributes:
+        name: unique in a table.
+        modality: what it looks at.
+        train, validation: its metrics on the rows it learnt from, where they were measured, and
+            on the others; both None if it was left out.
+        seconds: of training.
+        per_second: products predicted a second; None where it was not measured.
+        history: its epochs; empty for what is not trained in epochs. Scores may be NaN.
+        note: what a reader should know of it, e.g. "random weights".
+        left_out: why it was not run; empty if it was.
+        predicted: (v,) int64, the category's code of each validation row; -1 for none.
+        confidence: (v,) float32, how sure each of these is.
+    """
+
+    name: str
+    modality: Features
+    train: Metrics | None
+    validation: Metrics | None
+    seconds: float
+    per_second: float | None
+    history: tuple[Epoch, ...]
+    note: str = ""
+    left_out: str = ""
+    predicted: Codes | None = None
+    confidence: Floats | None = None
+
+    def __post_init__(self) -> None:
+        if (self.validation is None) != bool(self.left_out):
+            raise ValueError(f"{self.name!r} must either be left out or have been validated")
+        if self.confidence is None:
+            return
+        if self.predicted is None or self.predicted.shape != self.confidence.shape:
+            raise ValueError(f"{self.name!r} must have one confidence for each prediction")
+        if np.isnan(self.confidence).any():
+            raise ValueError(f"{self.name!r} has a confidence of NaN")
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the arrays, as JSON's types; an epoch's loss or score that is no number is
+        null."""
+        return {
+            "name": self.name,
+            "modality": self.modality.value,
+            "train": self.train and self.train.to_json(),
+            "validation": self.validation and self.validation.to_json(),
+            "seconds": self.seconds,
+            "per_second": self.per_second,
+            "history": [
+                {
+                    "number": epoch.number,
+                    "loss": epoch.loss if math.isfinite(epoch.loss) else None,
+                    "score": epoch.score if math.isfinite(epoch.score) else None,
+                    "seconds": epoch.seconds,
+                }
+                for epoch in self.history
+            ],
+            "note": self.note,
+            "left_out": self.left_out,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Row:
+        """Read what `to_json` gave; null is NaN again. Raises StoreError for anything else."""
+        from vitrina.training.loop import Epoch
+
+        try:
+            return cls(
+                name=_string(value["name"]),
+                modality=Features(value["modality"]),
+                train=_metrics(value["train"]),
+                validation=_metrics(value["validation"]),
+                seconds=float(value["seconds"]),
+                per_second=None if value["per_second"] is None else float(value["per_second"]),
+                history=tuple(
+                    Epoch(
+                        number=int(epoch["number"]),
+                        loss=math.nan if epoch["loss"] is None else float(epoch["loss"]),
+                        score=math.nan if epoch["score"] is None else float(epoch["score"]),
+                        seconds=float(epoch["seconds"]),
+                    )
+                    for epoch in value["history"]
+                ),
+                note=_string(value["note"]),
+                left_out=_string(value["left_out"]),
+            )
+        except (KeyError, TypeError, ValueError) as err:
+            raise StoreError(f"this is no row of a benchmark: {err!r}") from err
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The methods of one benchmark. Raises ValueError for parts that don't fit each other.
+
+    Attributes:
+        about: what it was run on, as JSON's types. `store` and the keys of `page.FACTS` have their
+            places in the report and may be missing; anything else is shown after them.
+        rows: the methods, in any order.
+        true: (v,) int64, the category's code of each validation row.
+        sizes: (c,) int64, the training rows of each code.
+        names: (c,) of each code: its path, joined by "->", or its id.
+    """
+
+    about: Mapping[str, Any]
+    rows: tuple[Row, ...]
+    true: Codes
+    sizes: Codes
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        classes = len(self.names)
+        if self.sizes.shape != (classes,):
+            raise ValueError(f"{classes} categories, but sizes of {self.sizes.shape}")
+        if len(self.true) and not 0 <= self.true.min() <= self.true.max() < classes:
+            raise ValueError(f"true categories must lie in [0, {classes})")
+        if len({row.name for row in self.rows}) < len(self.rows):
+            raise ValueError("two methods have the same name")
+        for row in self.rows:
+            codes = row.predicted
+            if codes is None:
+                continue
+            if codes.shape != self.true.shape:
+                raise ValueError(
+                    f"{row.name!r} has {codes.shape} predictions, not {len(self.true)}"
+                )
+            if len(codes) and not -1 <= codes.min() <= codes.max() < classes:
+                raise ValueError(f"{row.name!r} predicts categories outside [0, {classes})")
+
+    @property
+    def ranked(self) -> tuple[Row, ...]:
+        """The methods that were run, best weighted F1 on validation rows first, then by name."""
+        run = [(row.validation.weighted_f1, row) for row in self.rows if row.validation]
+        return tuple(row for _, row in sorted(run, key=lambda one: (-one[0], one[1].name)))
+
+    @property
+    def left_out(self) -> tuple[Row, ...]:
+        """The methods that were not run, in the order they were given."""
+        return tuple(row for row in self.rows if row.left_out)
+
+    @property
+    def best(self) -> dict[Features, Row]:
+        """The best method of each modality that has one, the best of all first."""
+        best: dict[Features, Row] = {}
+        for row in self.ranked:
+            best.setdefault(row.modality, row)
+        return best
+
+    def is_best(self, row: Row) -> bool:
+        """Whether a method is the best of its modality."""
+        return self.best.get(row.modality) is row
+
+
+def write_row(folder: Path, row: Row, *, of: str = "") -> None:
+    """Keep a finished row: a JSON file and, where it has arrays, an .npz beside it.
+
+    of: what the row belongs to, e.g. a digest of the catalogue, the split and the seed. A row that
+    was written before under the same name is replaced. Killed at any moment, it leaves what
+    `read_rows` reads as a whole row or not at all. Raises OSError where the disk is full.
+    """
+    from vitrina.store.files import replacing, write_json
+
+    stem = _stem(row.name)
+    arrays = {"predicted": row.predicted, "confidence": row.confidence}
+    kept = {name: array for name, array in arrays.items() if array is not None}
+    checksum = None
+    if kept:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **kept)  # type: ignore[arg-type]
+        content = buffer.getvalue()
+        checksum = hashlib.sha256(content).hexdigest()
+        with replacing(folder / f"{stem}.npz") as temporary:
+            temporary.write_bytes(content)
+    told = {"format": FORMAT, "of": of, "arrays": checksum, "row": row.to_json()}
+    write_json(folder / f"{stem}.json", told)
+
+
+def read_rows(folder: Path, *, of: str = "") -> tuple[Row, ...]:
+    """The rows that `write_row` kept with the same `of`, by their files' names.
+
+    Whatever is damaged, half written or foreign is passed over.
+    """
+    found = (_read(path, of) for path in sorted(folder.glob("*.json")))
+    return tuple(row for row in found if row is not None)
+
+
+def _read(path: Path, of: str) -> Row | None:
+    try:
+        told = json.loads(path.read_bytes())
+        if not isinstance(told, dict) or (told.get("format"), told.get("of")) != (FORMAT, of):
+            return None
+        row = Row.from_json(told["row"])
+        # A copy, or what a killed writer left, would be a second row of that name.
+        if path.stem != _stem(row.name):
+            return None
+        if told["arrays"] is None:
+            return row
+        content = path.with_suffix(".npz").read_bytes()
+        # The arrays are written first: a checksum that differs belongs to an older writing.
+        if hashlib.sha256(content).hexdigest() != told["arrays"]:
+            return None
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return replace(row, **{name: arrays[name] for name in arrays.files})
+    except (OSError, StoreError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _stem(name: str) -> str:
+    slug = re.sub(r"[^0-9a-z]+", "-", name.lower()).strip("-")[:SLUG]
+    return f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _metrics(value: Any) -> Metrics | None:
+    return None if value is None else Metrics.from_json(value)
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no string")
+    return value

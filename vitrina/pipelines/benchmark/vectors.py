@@ -1,0 +1,168 @@
+"""The vectors of a benchmark: frozen ones from the store, fine-tuned ones made here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from vitrina.data.sources import ImageSource
+from vitrina.embedder.base import ImageEncoder, TextEncoder
+from vitrina.embedder.load import NONE
+from vitrina.embedder.photos import encode_photos
+from vitrina.errors import EncoderError, HubUnreachableError, StoreError
+from vitrina.pipelines.benchmark.ground import Ground, in_blocks
+from vitrina.pipelines.benchmark.options import BenchmarkOptions
+from vitrina.pipelines.encoders import load_encoder
+from vitrina.pipelines.trained import base_text, references
+from vitrina.pipelines.tuned import FinetuneOptions, Tuned, tune_image, tune_text
+from vitrina.store.gather import Gathered, gather
+from vitrina.types import Features, Mask, Modality, Vectors
+
+EFFICIENTNET = "timm:efficientnet_b1"
+MARK = "made-for"
+"""Beside an encoder's files: which benchmark it was trained in."""
+
+
+class Encoders:
+    """Encoders and what they make of a ground's products, each made once."""
+
+    def __init__(
+        self, ground: Ground, options: BenchmarkOptions, images: ImageSource | None, out: Path
+    ) -> None:
+        self._ground, self._options, self._images, self._out = ground, options, images, out
+        self._tuned: dict[Modality, Tuned] = {}
+        self._vectors: dict[tuple[Modality, bool], tuple[Vectors, Mask]] = {}
+        self.efficientnet_random = False
+
+    def gathered(self, features: Features, tuned: bool) -> Gathered:
+        """The vectors of some features, frozen or fine-tuned.
+
+        Raises EncoderError or StoreError where there are none.
+        """
+        parts = [self._of(modality, tuned) for modality in features.modalities]
+        vectors, present = zip(*parts, strict=True)
+        return Gathered(features.modalities, vectors, present)
+
+    def _of(self, modality: Modality, tuned: bool) -> tuple[Vectors, Mask]:
+        if (modality, tuned) not in self._vectors:
+            made = self._encoded(modality) if tuned else self._stored(modality)
+            self._vectors[modality, tuned] = made
+        return self._vectors[modality, tuned]
+
+    def _stored(self, modality: Modality) -> tuple[Vectors, Mask]:
+        space = self._ground.store.space(modality)
+        wanted = getattr(self._options, modality.value)
+        if wanted == NONE:
+            raise StoreError(f"--{modality}-model none leaves it out")
+        found = gather(self._ground.store.products, [space])
+        return found.vectors[0].astype(np.float32), found.present[0]
+
+    def _encoded(self, modality: Modality) -> tuple[Vectors, Mask]:
+        """By the fine-tuned encoder, as `embed` would."""
+        if not self._is_kept(modality):
+            self.tuned(modality)
+        encoder = load_encoder(f"{modality}-tuned", modality, self._folder(modality))
+        count = len(self._ground.codes)
+        there = self._ground.store.products.hashes(modality) != np.zeros(1, dtype="V16")[0]
+        out = np.zeros((count, encoder.card.dim), dtype=np.float32)
+        rows = np.flatnonzero(there)
+        if modality is Modality.TEXT:
+            words = cast("TextEncoder", encoder)
+            for block in in_blocks(rows):
+                out[block] = words.encode([self._ground.texts[row] for row in block])
+            return out, there
+        assert self._images is not None
+        places = list(references(self._ground.store.products, lambda _: None))
+        for block in in_blocks(rows):
+            photos = [places[row] for row in block]
+            found = encode_photos(cast("ImageEncoder", encoder), photos, self._images.read)
+            out[block] = found.vectors
+            there[block] = found.ok
+        return out, there
+
+    def tuned(self, modality: Modality) -> Tuned:
+        """The encoder of a modality, fine-tuned. Raises EncoderError if it can't be had."""
+        if modality not in self._tuned:
+            if getattr(self._options, modality.value) == NONE:
+                raise EncoderError(f"--{modality}-model none leaves it out")
+            make = self._tuned_text if modality is Modality.TEXT else self._tuned_image
+            tuned = make()
+            # Kept at once: a benchmark that is killed goes on without training it again.
+            folder = self._folder(modality)
+            folder.mkdir(parents=True, exist_ok=True)
+            tuned.save(folder)
+            (folder / MARK).write_text(self._mark)
+            self._tuned[modality] = tuned
+        return self._tuned[modality]
+
+    def _folder(self, modality: Modality) -> Path:
+        return self._out / "encoders" / f"{modality}-tuned"
+
+    def _is_kept(self, modality: Modality) -> bool:
+        path = self._folder(modality) / MARK
+        return path.exists() and path.read_text() == self._mark
+
+    @property
+    def _mark(self) -> str:
+        return told_of(self._ground, self._options)
+
+    def _tuned_text(self) -> Tuned:
+        ground, options = self._ground, self._options
+        return tune_text(
+            ground.store,
+            base_text(ground.store, options.text),
+            ground.codes,
+            ground.parted,
+            FinetuneOptions(
+                modality=Modality.TEXT,
+                model=options.text,
+                from_scratch=options.from_scratch,
+                lower_case=options.lower_case,
+                max_length=options.max_length,
+                epochs=options.text_epochs,
+                split=options.split,
+                seed=options.seed,
+                quiet=options.quiet,
+            ),
+        )
+
+    def _tuned_image(self, model: str | None = None, from_scratch: bool = False) -> Tuned:
+        ground, options = self._ground, self._options
+        if self._images is None:
+            raise EncoderError("there are no photos to look at; say where they are with --images")
+        return tune_image(
+            ground.store,
+            self._images,
+            ground.codes,
+            ground.parted,
+            FinetuneOptions(
+                modality=Modality.IMAGE,
+                model=model or options.image,
+                from_scratch=from_scratch,
+                image_size=options.image_size,
+                epochs=options.image_epochs,
+                split=options.split,
+                seed=options.seed,
+                quiet=options.quiet,
+            ),
+        )
+
+    def efficientnet(self) -> Tuned:
+        """EfficientNet_b1, fine-tuned: from its published weights, or, where no hub is in reach,
+        from random ones."""
+        try:
+            return self._tuned_image(EFFICIENTNET)
+        except HubUnreachableError:
+            self.efficientnet_random = True
+            return self._tuned_image(EFFICIENTNET, from_scratch=True)
+
+
+def told_of(ground: Ground, options: BenchmarkOptions) -> str:
+    """Tells the outcome of all methods from that of any other ground or other options."""
+    told = {**asdict(options), "rows": (), "again": False, "quiet": True, "ground": ground.digest}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,258 @@
+"""An encoder with its own classification head, trained: what it learnt from and what it says."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vitrina.classifier.metrics import Metrics, evaluate
+from vitrina.data.sources import ImageSource
+from vitrina.embedder.load import TextFiles
+from vitrina.pipelines.parting import Parted
+from vitrina.pipelines.progress import Meter
+from vitrina.pipelines.trained import base_image, references, text_tokens
+from vitrina.store.store import Store
+from vitrina.training.checkpoint import Checkpoint
+from vitrina.training.loop import Epoch, History, fit
+from vitrina.training.loss import ClassLoss
+from vitrina.training.recipe import Recipe
+from vitrina.types import Balance, Codes, Floats, Mask, Modality, SplitKind
+
+if TYPE_CHECKING:
+    from vitrina.embedder.tuning.image_classes import ImageClasses
+    from vitrina.embedder.tuning.text_classes import TextClasses
+
+TEXT_EPOCHS, TEXT_BATCH = 6, 128
+IMAGE_EPOCHS, IMAGE_BATCH = 6, 64
+TEXT_RATE = 0.1
+"""The learning rate at its height, times the model's width: the wider a network, the smaller the
+steps that it bears."""
+
+
+@dataclass(frozen=True)
+class FinetuneOptions:
+    """How to fine-tune.
+
+    model: a name as `embed` takes it, None for what the store embeds with. name: of the outcome.
+    from_scratch: begin with random weights. lower_case, max_length: see `TextShape`. image_size:
+    pixels of an image model's input, None for its own. augment: show photos otherwise in every
+    pass. epochs, batch_rows, rate: None for what suits. warm_up, weight_decay, average, patience:
+    see `Recipe`. layer_decay: what a layer learns at, of the rate of the one above. smoothing,
+    balance: see `ClassLoss`. word_dropout: the share of tokens hidden in training.
+    """
+
+    modality: Modality
+    model: str | None = None
+    name: str | None = None
+    from_scratch: bool = False
+    lower_case: bool | None = None
+    max_length: int | None = 128
+    image_size: int | None = None
+    augment: bool = True
+    epochs: int | None = None
+    batch_rows: int | None = None
+    rate: float | None = None
+    warm_up: float = 0.06
+    weight_decay: float = 0.01
+    layer_decay: float = 0.9
+    smoothing: float = 0.1
+    balance: Balance = Balance.NONE
+    word_dropout: float = 0.0
+    average: float = 0.999
+    patience: int = 2
+    split: SplitKind = SplitKind.GROUPED
+    seed: int = 0
+    quiet: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """What an encoder learns from.
+
+    labels: (n,) int64 of every product, numbered among the classes that are trained on, -1 for
+    none. classes: (c,) int64, the category code of each class. rows, held, validation: to learn
+    from, to stop by, to be measured on.
+    """
+
+    labels: Codes
+    classes: Codes
+    rows: Codes
+    held: Codes
+    validation: Codes
+
+    @classmethod
+    def of(cls, codes: Codes, parted: Parted, there: Mask, seed: int) -> Examples:
+        """there: (n,) bool, products that have what the encoder looks at."""
+        split = parted.split.among(there, np.where(there, codes, -1))
+        rows, held = parted.hold(split.train, seed)
+        classes = np.unique(codes[rows])
+        number = np.full(int(codes.max()) + 1, -1, dtype=np.int64)
+        number[classes] = np.arange(len(classes))
+        labels = np.where(codes >= 0, number[codes], -1)
+        # What is only there to stop by can say nothing of classes that are not learnt.
+        return cls(labels, classes, rows, held[labels[held] >= 0], split.validation)
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """A trained encoder. base: what it began as. there: (n,) bool, products that have what it
+    looks at. logits: what its head says of some products, (m, classes of `examples`) float32.
+    save: writes the encoder into a folder."""
+
+    base: str
+    examples: Examples
+    there: Mask
+    recipe: Recipe
+    history: History
+    logits: Callable[[Codes], Floats]
+    save: Callable[[Path], None]
+
+    def metrics(self, rows: Codes, codes: Codes, classes: int) -> Metrics:
+        """What its head reaches on some products. codes: (n,) int64, the class of every product."""
+        logits = self.logits(rows)
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        sure = (shifted.max(axis=1) / shifted.sum(axis=1)).astype(np.float32)
+        predicted = self.examples.classes[logits.argmax(axis=1)]
+        return evaluate(codes[rows], predicted, sure, classes=classes)
+
+
+def tune_text(
+    store: Store, base: TextFiles, codes: Codes, parted: Parted, options: FinetuneOptions
+) -> Tuned:
+    """Train a text encoder on a store's products. codes: (n,) int64, the class of each, -1 for
+    none. Raises EncoderError, TrainingError."""
+    from vitrina.embedder.tuning.text_classes import TextClasses
+    from vitrina.embedder.tuning.text_network import TextShape, TrainableText
+
+    shape = TextShape(options.from_scratch, options.lower_case, options.max_length)
+    network = TrainableText(base.folder, base.model, shape, seed=options.seed)
+    tokens = text_tokens(store.products, network.tokenize)
+    there = store.products.hashes(Modality.TEXT) != np.zeros(1, dtype="V16")[0]
+    examples = Examples.of(codes, parted, there, options.seed)
+    task = TextClasses(
+        network=network,
+        tokens=tokens,
+        labels=examples.labels,
+        classes=len(examples.classes),
+        rows=examples.rows,
+        held=examples.held,
+        loss=_loss(examples, options),
+        score_of=_score(examples),
+        layer_decay=options.layer_decay,
+        word_dropout=options.word_dropout,
+    )
+    recipe = _recipe(options, TEXT_EPOCHS, TEXT_BATCH, TEXT_RATE / network.dim)
+    seen = [network.fingerprint, _digest(tokens.starts)]
+    return _fit(store, base.model, task, examples, there, recipe, options, seen)
+
+
+def tune_image(
+    store: Store, source: ImageSource, codes: Codes, parted: Parted, options: FinetuneOptions
+) -> Tuned:
+    """The same for an image encoder. source: of the products' photos."""
+    from vitrina.embedder.tuning.image_classes import ImageClasses
+    from vitrina.embedder.tuning.image_network import TrainableImage
+    from vitrina.embedder.tuning.photo_bytes import PhotoBytes
+
+    files = base_image(
+        store,
+        options.model,
+        size=options.image_size,
+        from_scratch=options.from_scratch,
+        seed=options.seed,
+    )
+    network = TrainableImage(files, from_scratch=options.from_scratch)
+    title = "reading photos"
+    with Meter(title, len(store.products), quiet=options.quiet) as meter:
+        photos = PhotoBytes.write(
+            references(store.products, meter.advance), source.read, 2 * network.size
+        )
+    examples = Examples.of(codes, parted, photos.there, options.seed)
+    task = ImageClasses(
+        network=network,
+        photos=photos,
+        labels=examples.labels,
+        classes=len(examples.classes),
+        rows=examples.rows,
+        held=examples.held,
+        loss=_loss(examples, options),
+        score_of=_score(examples),
+        layer_decay=options.layer_decay,
+        augment=options.augment,
+    )
+    recipe = _recipe(options, IMAGE_EPOCHS, IMAGE_BATCH, network.rate)
+    seen = [network.fingerprint, _digest(photos.starts)]
+    return _fit(store, files.model, task, examples, photos.there, recipe, options, seen)
+
+
+def _loss(examples: Examples, options: FinetuneOptions) -> ClassLoss:
+    labels = examples.labels[examples.rows]
+    return ClassLoss.of(labels, len(examples.classes), options.balance, options.smoothing)
+
+
+def _score(examples: Examples) -> Callable[[Codes, Codes], float]:
+    def score(true: Codes, predicted: Codes) -> float:
+        found = evaluate(true, predicted, None, classes=len(examples.classes), bootstrap=1)
+        return found.weighted_f1
+
+    return score
+
+
+def _fit(
+    store: Store,
+    model: str,
+    task: TextClasses | ImageClasses,
+    examples: Examples,
+    there: Mask,
+    recipe: Recipe,
+    options: FinetuneOptions,
+    seen: list[str],
+) -> Tuned:
+    told = {
+        "job": "finetune",
+        "store": store.place,
+        "options": {**asdict(replace(options, quiet=True)), "name": None},
+        "rows": _digest(examples.rows),
+        "labels": _digest(examples.labels),
+        "seen": seen,
+    }
+    total = recipe.epochs * len(examples.rows)
+    with Meter(f"fine-tuning {model}", total, quiet=options.quiet) as meter:
+
+        def epoch_done(epoch: Epoch) -> None:
+            meter.say(
+                f"epoch {epoch.number + 1} of {recipe.epochs}: loss {epoch.loss:.4f}, "
+                f"weighted F1 {epoch.score:.4f} on the rows kept to stop by"
+            )
+
+        history = fit(
+            task,
+            recipe,
+            checkpoint=Checkpoint(told),
+            progress=meter.advance,
+            epoch_done=epoch_done,
+        )
+    task.network.finish()
+    return Tuned(model, examples, there, recipe, history, task.logits, task.network.save)
+
+
+def _recipe(options: FinetuneOptions, epochs: int, batch_rows: int, rate: float) -> Recipe:
+    return Recipe(
+        epochs=epochs if options.epochs is None else options.epochs,
+        batch_rows=batch_rows if options.batch_rows is None else options.batch_rows,
+        rate=rate if options.rate is None else options.rate,
+        warm_up=options.warm_up,
+        weight_decay=options.weight_decay,
+        average=options.average,
+        patience=options.patience,
+        seed=options.seed,
+    )
+
+
+def _digest(array: Any) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
