@@ -27,11 +27,16 @@ from vitrina.types import Balance, Codes, Floats
 PART_ROWS = 64
 """Texts that go through a network at once: few enough for one core's cache, and of like length."""
 BATCH_ROWS = 16, 256
-"""The fewest and the most; between them what gives an epoch `STEPS` steps."""
+"""Of a step: the fewest and the most."""
 STEPS = 200
-EPOCHS, ROWS = (8, 40), 300_000
-"""The fewest and the most; between them what goes through so many rows in all."""
-SMOOTHING, AVERAGE, PATIENCE = 0.1, 0.99, 3
+"""Of an epoch, where that is between the two."""
+EPOCHS = 8, 40
+"""The fewest and the most."""
+ROWS = 200_000
+"""Of all epochs, where that is between the two."""
+SMOOTHING = 0.1
+AVERAGE, PATIENCE = 0.99, 4
+"""As `Recipe` has them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +104,7 @@ class Design:
 
     reader: learns from training texts how to read. body: makes a network for vectors of some
     length. dim: the length of a table's row. scale: of its numbers at first. hidden: the share of
-    pieces that are left out anew in each pass. dropout: before the classes.
+    pieces that are left out anew in each pass. dropout: before the classes. rate: as `Recipe`'s.
     """
 
     reader: Callable[[Sequence[str]], Reader]
@@ -131,6 +136,8 @@ class TextNetwork:
         self._dropout = Dropout(design.dropout)
         self._table = Table(self._first[:0], torch.float32)
         self._place = torch.zeros(len(self._reader), dtype=torch.int64)
+        # Now, since in training torch is told that there is one thread.
+        self._workers = workers(torch.device("cpu"))
 
     @property
     def rows(self) -> Codes:
@@ -140,7 +147,7 @@ class TextNetwork:
     @property
     def workers(self) -> int:
         """As `Task.workers`."""
-        return workers(torch.device("cpu"))
+        return self._workers
 
     def optimiser(self, recipe: Recipe, steps: int) -> Optimiser:
         """As `Task.optimiser`."""
@@ -186,7 +193,7 @@ class TextNetwork:
                 return rows, logits.numpy()
 
         with one_thread_each():
-            for rows, logits in map_ahead(some, _parts(texts.lengths), self.workers):
+            for rows, logits in map_ahead(some, _parts(texts.lengths), self._workers):
                 out[rows] = logits
         return out
 
