@@ -369,7 +369,7 @@ def test_every_command_and_option_has_help():
     group = typer.main.get_command(cli.app)
     assert set(group.commands) == {
         "demo", "embed", "index", "train", "classify", "neighbours", "info", "verify",
-        "compact",
+        "compact", "pretrain", "finetune", "benchmark",
     }  # fmt: skip
     for name, command in group.commands.items():
         assert command.help, name

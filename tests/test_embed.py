@@ -758,7 +758,7 @@ def in_numbers(encoder, compute):
 def test_a_space_keeps_the_numbers_it_was_made_in(tmp_path, monkeypatch):
     path, asked = tmp_path / "shelf", []
 
-    def load(_, modality, compute=None, *, before=None):
+    def load(_, modality, compute=None, *, before=None, store=None):  # noqa: ARG001
         asked.append((modality, compute, before))
         return in_numbers(Words(), "int8") if modality is TEXT else Colours()
 
