@@ -7,7 +7,8 @@ READY := $(VENV)/.ready
 
 PEERS := .venv-peers/.ready .venv-clip-retrieval/.ready .venv-ann/.ready
 
-.PHONY: help demo test slow check lint types tests bench bench-embedding bench-index lock clean
+.PHONY: help demo test slow check lint types tests bench bench-embedding bench-index \
+	bench-finetuning lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -61,6 +62,9 @@ bench-embedding: $(READY) $(PEERS)  ## encoders beside their peers
 bench-index: $(READY) .venv-ann/.ready  ## the index beside its peers, over a million products
 	$(BIN)/python benchmarks/index.py --work build/bench/index
 
+bench-finetuning: $(READY) .venv-trainer/.ready  ## fine-tuning beside transformers.Trainer: MODEL=DIR STORE=PATH
+	$(BIN)/python benchmarks/finetuning.py --work build/bench/finetuning --model $(MODEL) --store $(STORE)
+
 # A peer whose environment can't be made is left out, and the benchmark tells why.
 define peer
 	rm -rf $(@D) && mkdir -p build/peers
@@ -82,6 +86,9 @@ endef
 .venv-ann/.ready: benchmarks/peers/ann.lock | $(READY)
 	$(peer)
 
+.venv-trainer/.ready: benchmarks/peers/trainer.lock | $(READY)
+	$(peer)
+
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header
 
@@ -92,6 +99,7 @@ lock:  ## resolve pyproject.toml and the peers of the benchmarks anew into their
 	$(COMPILE) benchmarks/peers/sentence-transformers.in -o benchmarks/peers/sentence-transformers.lock
 	$(COMPILE) benchmarks/peers/clip-retrieval.in -o benchmarks/peers/clip-retrieval.lock
 	$(COMPILE) benchmarks/peers/ann.in -o benchmarks/peers/ann.lock
+	$(COMPILE) benchmarks/peers/trainer.in -o benchmarks/peers/trainer.lock
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) $(dir $(PEERS)) demo build
+	rm -rf $(VENV) $(dir $(PEERS)) .venv-trainer demo build

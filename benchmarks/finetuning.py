@@ -3,9 +3,8 @@
     python benchmarks/finetuning.py --work build/bench/finetuning --model DIR --store PATH
 
 Both begin with the same random weights of the model's shape (--model: a directory with config.json
-and a tokenizer; by default a small one is made), learn the same products of a store in the same
-batches with the same schedule, label smoothing and learning rate, in float32, and are measured
-on the same validation products. Without --store a made-up catalogue is used.
+and a tokenizer), learn the same products of a store in the same batches with the same schedule,
+label smoothing and learning rate, in float32, and are measured on the same validation products.
 
 The Trainer is used as its documentation shows: a collator pads each batch to its longest text, and
 AdamW steps all parameters. Each runs in a process of its own, one after the other. Prints
