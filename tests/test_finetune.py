@@ -22,6 +22,7 @@ from vitrina.errors import EncoderError, TrainingError
 from vitrina.pipelines.encoders import load_if_named
 from vitrina.pipelines.parting import part
 from vitrina.pipelines.trained import rows_seen
+from vitrina.pipelines.tuned import Examples
 from vitrina.store.store import Store
 from vitrina.training import loop
 from vitrina.training.dropout import Dropout
@@ -128,6 +129,28 @@ def test_two_runs_with_one_seed_are_the_same(store, model):
     assert [epoch["loss"] for epoch in one.history["epochs"]] == [
         epoch["loss"] for epoch in two.history["epochs"]
     ]
+
+
+def test_an_encoder_that_is_trained_again_replaces_the_one_before(store, model):
+    options = {**FAST, "epochs": 1}
+    one = vt.finetune(store, "text", model=str(model), name="kinds", **options)
+    two = vt.finetune(store, "text", model=str(model), name="kinds", **options)
+    assert one.fingerprint == two.fingerprint
+    card = json.loads((store.encoder_folder("kinds") / "encoder.json").read_text())
+    assert card["seconds"] == two.seconds
+    assert not vt.verify(store.place).problems
+
+
+def test_the_same_products_are_kept_apart_whatever_else_is_missing(store):
+    codes = store.products.categories().codes
+    parted = part(store.products, codes, SplitKind.GROUPED, 0)
+    everything = np.ones(len(codes), dtype=bool)
+    some = np.random.default_rng(0).random(len(codes)) < 0.8
+    whole = Examples.of(codes, parted, everything, 0)
+    fewer = Examples.of(codes, parted, some, 0)
+    # What one modality's encoder stops by, and blends are fitted on, no other one learns from.
+    np.testing.assert_array_equal(fewer.held, whole.held[some[whole.held]])
+    np.testing.assert_array_equal(fewer.rows, whole.rows[some[whole.rows]])
 
 
 def test_a_run_that_was_killed_goes_on_where_it_was(store, model, monkeypatch, tmp_path):

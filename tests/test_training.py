@@ -300,6 +300,19 @@ def test_a_checkpoint_of_another_training_or_a_damaged_one_is_not_taken(tmp_path
     assert list((tmp_path / "cache" / "training").iterdir()) == []
 
 
+def test_a_batch_without_anything_to_learn_changes_nothing():
+    class Silent(Words):
+        def parts(self, rows, rng):
+            super().parts(rows, rng)
+            return []
+
+    task = Silent()
+    before = [task.start.clone(), task.layer.weight.detach().clone()]
+    fit(task, Recipe(epochs=1, batch_rows=30, rate=0.1, weight_decay=0.0, average=0.9))
+    assert torch.equal(task.table.weight, before[0])
+    assert torch.equal(task.layer.weight, before[1])
+
+
 # -- losses ---------------------------------------------------------------------------------------
 
 LABELS = np.array([0] * 90 + [1] * 9 + [2])

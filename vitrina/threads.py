@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -29,3 +29,8 @@ def one_thread_each() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def side_by_side(callers: int) -> AbstractContextManager[None]:
+    """`one_thread_each` where several call, and as it is where one does."""
+    return one_thread_each() if callers > 1 else nullcontext()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ import torch
 from vitrina.classifier.heads import Head, HeadShape
 from vitrina.classifier.metrics import evaluate
 from vitrina.store.gather import Gathered
+from vitrina.training.recipe import rate_at
 from vitrina.types import Codes, Floats, HeadKind
 
 BLOCK_ROWS = 8192
@@ -113,12 +113,6 @@ def _batch_rows(rows: int, options: FitOptions) -> int:
     return int(np.clip(rows // 20, min(32, options.batch_rows), options.batch_rows))
 
 
-def _rate(step: int, steps: int) -> float:
-    """Linear warm-up over a tenth of the steps, then a cosine down to zero."""
-    warm = (step + 1) / max(1, steps // 10)
-    return min(warm, 0.5 * (1 + math.cos(math.pi * step / steps)))
-
-
 def _fit(
     gathered: Gathered,
     codes: Codes,
@@ -141,7 +135,7 @@ def _fit(
             lr=options.learning_rate or RATES[options.kind],
             weight_decay=options.weight_decay,
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate_at(step, steps))
         for batch in _batches(rows, epochs, size, rng):
             vectors, present = gathered.blocks(batch)
             masks = _drop([mask.astype(np.float32) for mask in present], options, rng)

@@ -36,7 +36,7 @@ class PretrainOptions:
     """How to pre-train.
 
     model, name, from_scratch, lower_case, max_length, warm_up, weight_decay: as of fine-tuning.
-    epochs, batch_rows, rate: None for what suits. patience, average: see `Recipe`. split: whose
+    epochs, batch_rows, rate: None for what suits. average: see `Recipe`. split: whose
     validation products are left out, and scored on; None to learn from them too, where no figure
     will be taken from them.
     """
@@ -59,7 +59,7 @@ class PretrainOptions:
 
 @dataclass(frozen=True)
 class PretrainReport:
-    """What came of it. texts: different ones, learnt from; words: their tokens. likelihood: the
+    """What came of it. texts: different ones, learnt from; tokens: theirs. likelihood: the
     mean natural logarithm of the probability that the model gives each hidden token of held-out
     texts, after each epoch; before: as it began. It is compared between runs of one tokenizer."""
 

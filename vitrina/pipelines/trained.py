@@ -140,7 +140,8 @@ def write_encoder(
     told = {"fingerprint": card.fingerprint, "dim": card.dim, "details": card.details}
     write_json(folder / ENCODER_CARD, {**report, **told})
     name = report["name"]
-    entry = writer.publish_folder(folder, lambda _: layout.encoder(name, card.fingerprint))
+    # By its whole content: trained again to the same weights, it has another card.
+    entry = writer.publish_folder(folder, lambda digest: layout.encoder(name, digest))
     writer.commit(store.manifest.with_encoder(name, entry))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vitrina.classifier.calibrate import softmax
 from vitrina.classifier.metrics import Metrics, evaluate
 from vitrina.data.sources import ImageSource
 from vitrina.embedder.load import TextFiles
@@ -89,7 +90,8 @@ class Examples:
     def of(cls, codes: Codes, parted: Parted, there: Mask, seed: int) -> Examples:
         """there: (n,) bool, products that have what the encoder looks at."""
         split = parted.split.among(there, np.where(there, codes, -1))
-        rows, held = parted.hold(split.train, seed)
+        # Parted before anything is left out: all that is trained keeps the same products apart.
+        rows, held = (side[there[side]] for side in parted.hold(parted.split.train, seed))
         classes = np.unique(codes[rows])
         number = np.full(int(codes.max()) + 1, -1, dtype=np.int64)
         number[classes] = np.arange(len(classes))
@@ -115,9 +117,8 @@ class Tuned:
     def metrics(self, rows: Codes, codes: Codes, classes: int) -> Metrics:
         """What its head reaches on some products. codes: (n,) int64, the class of every product."""
         logits = self.logits(rows)
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        sure = (shifted.max(axis=1) / shifted.sum(axis=1)).astype(np.float32)
         predicted = self.examples.classes[logits.argmax(axis=1)]
+        sure = softmax(logits, 1.0).max(axis=1)
         return evaluate(codes[rows], predicted, sure, classes=classes)
 
 
@@ -132,7 +133,7 @@ def tune_text(
     shape = TextShape(options.from_scratch, options.lower_case, options.max_length)
     network = TrainableText(base.folder, base.model, shape, seed=options.seed)
     tokens = text_tokens(store.products, network.tokenize)
-    there = store.products.hashes(Modality.TEXT) != np.zeros(1, dtype="V16")[0]
+    there = store.products.has(Modality.TEXT)
     examples = Examples.of(codes, parted, there, options.seed)
     task = TextClasses(
         network=network,

@@ -88,9 +88,9 @@ def model(name: str, digest: str) -> str:
     return f"{MODELS}/{name}-{digest[:DIGEST]}"
 
 
-def encoder(model_name: str, fingerprint: str) -> str:
+def encoder(model_name: str, digest: str) -> str:
     """The folder of an encoder that was fitted or trained on this catalogue."""
-    return f"{MODELS}/{model_name}-{fingerprint[:DIGEST]}"
+    return f"{MODELS}/{model_name}-{digest[:DIGEST]}"
 
 
 def retired(name: str) -> str:

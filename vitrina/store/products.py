@@ -22,7 +22,7 @@ from vitrina.store.files import Files
 from vitrina.store.manifest import FileEntry, Manifest
 from vitrina.store.parquet import Access, open_parquet
 from vitrina.store.shards import array_keys, hashes_to_array
-from vitrina.types import Codes, Modality, ProductId
+from vitrina.types import Codes, Mask, Modality, ProductId
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -173,6 +173,12 @@ class Products:
         if modality not in self._hashes:
             self._hashes[modality] = hashes_to_array(self.column(HASH_COLUMNS[modality]))
         return self._hashes[modality]
+
+    def has(self, modality: Modality) -> Mask:
+        """(n,) bool: which products have content of a modality."""
+        halves = self.hashes(modality).view(np.uint64).reshape(-1, 2)
+        mask: Mask = (halves != 0).any(axis=1)
+        return mask
 
     def stamps(self) -> npt.NDArray[np.void]:
         """(n,) `V16` hashes of what the photos' files look like, zero where that is unknown."""

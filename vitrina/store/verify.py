@@ -203,7 +203,7 @@ class _Check:
         recorded = read_errors(
             self._files, errors if errors and errors.path not in self._bad else None
         )
-        content = products.hashes(space.modality).view(np.uint64).reshape(-1, 2).any(axis=1)
+        content = products.has(space.modality)
         left = int((content & ~done & ~failed(products, space.modality, recorded)).sum())
         if left:
             self._report.notes.append(

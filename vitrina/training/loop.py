@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 
 from vitrina.parallel import Progress, map_ahead, unwatched
-from vitrina.threads import one_thread_each
+from vitrina.threads import side_by_side
 from vitrina.training.checkpoint import Checkpoint
 from vitrina.training.dropout import drawing
 from vitrina.training.optimiser import Arrays, Optimiser
@@ -133,17 +132,17 @@ def fit(
         # killed goes on as if nothing had been.
         order = np.random.default_rng([recipe.seed, run.epoch]).permutation(rows)
         batches = range(run.batch * recipe.batch_rows, len(order), recipe.batch_rows)
-        for start in batches:
-            batch = order[start : start + recipe.batch_rows]
-            with one_thread_each() if task.workers > 1 else nullcontext():
+        with side_by_side(task.workers):
+            for start in batches:
+                batch = order[start : start + recipe.batch_rows]
                 run.loss += _step(task, optimiser, batch, recipe) * len(batch)
-            run.batch += 1
-            progress(len(batch))
-            now = time.monotonic()
-            if checkpoint and now - written > SECONDS_BETWEEN_CHECKPOINTS:
-                run.seconds, run.epoch_seconds = before + now - started, now - epoch_started
-                _keep(checkpoint, run, optimiser, best)
-                written = time.monotonic()
+                run.batch += 1
+                progress(len(batch))
+                now = time.monotonic()
+                if checkpoint and now - written > SECONDS_BETWEEN_CHECKPOINTS:
+                    run.seconds, run.epoch_seconds = before + now - started, now - epoch_started
+                    _keep(checkpoint, run, optimiser, best)
+                    written = time.monotonic()
         with optimiser.averaged():
             score = task.score()
         seconds = time.monotonic() - epoch_started
@@ -196,4 +195,4 @@ def _step(task: Task, optimiser: Optimiser, batch: Codes, recipe: Recipe) -> flo
 def _keep(checkpoint: Checkpoint, run: _Run, optimiser: Optimiser, best: Arrays) -> None:
     arrays = {f"state.{name}": one for name, one in optimiser.state().items()}
     arrays |= {f"best.{name}": one for name, one in best.items()}
-    checkpoint.write({**run.to_json()}, optimiser.step_number, arrays)
+    checkpoint.write(run.to_json(), optimiser.step_number, arrays)

@@ -15,10 +15,7 @@ import torch
 
 from vitrina.training.checkpoint import under
 from vitrina.training.recipe import Recipe, rate_at
-from vitrina.training.table import Table
-
-BETAS = (0.9, 0.999)
-EPSILON = 1e-8
+from vitrina.training.table import BETAS, EPSILON, Table
 
 Arrays = dict[str, torch.Tensor]
 
@@ -98,6 +95,9 @@ class Optimiser:
     def step(self) -> None:
         """Take a step by the gradients there are, and forget them."""
         count = len(self._masters)
+        if not self._grads:
+            # A batch in which nothing was to be learnt.
+            self._grads = [None] * (count + len(self._tables))
         own, rows = self._grads[:count], self._grads[count:]
         shrink = self._shrinkage()
         rate = self._recipe.rate * rate_at(self.step_number, self._steps, self._recipe.warm_up)
@@ -124,6 +124,8 @@ class Optimiser:
         if not self._recipe.clip:
             return 1.0
         norms = [one.norm() for one in self._grads if one is not None]
+        if not norms:
+            return 1.0
         norm = float(torch.stack(norms).norm())
         return min(1.0, self._recipe.clip / (norm + 1e-6))
 
@@ -197,8 +199,9 @@ class Optimiser:
                 if self._adam and f"first.{number}" in arrays:
                     self._adam.state[master] = {
                         "step": torch.tensor(float(step_number)),
-                        "exp_avg": arrays[f"first.{number}"].clone(),
-                        "exp_avg_sq": arrays[f"second.{number}"].clone(),
+                        # In the order in memory that the step goes by.
+                        "exp_avg": torch.empty_like(master).copy_(arrays[f"first.{number}"]),
+                        "exp_avg_sq": torch.empty_like(master).copy_(arrays[f"second.{number}"]),
                     }
             for number, average in enumerate(self._averages):
                 average.copy_(arrays[f"average.{number}"])

@@ -135,7 +135,6 @@ class TextNetwork:
         torch.nn.init.zeros_(self._head.bias)
         self._dropout = Dropout(design.dropout)
         self._table = Table(self._first[:0], torch.float32)
-        self._place = torch.zeros(len(self._reader), dtype=torch.int64)
         # Now, since in training torch is told that there is one thread.
         self._workers = workers(torch.device("cpu"))
 
@@ -161,12 +160,7 @@ class TextNetwork:
         self._dropout.train()
         chosen = [rows[part] for part in _parts(self._texts.lengths[rows])]
         all_bags = [self._thinned(self._texts.bags(part), rng) for part in chosen]
-        used = torch.zeros(len(self._place), dtype=torch.bool)
-        for bags in all_bags:
-            used[bags.ids] = True
-        ids = used.nonzero().squeeze(1)
-        self._place[ids] = torch.arange(len(ids))
-        self._table.open(ids)
+        self._table.open(torch.cat([bags.ids for bags in all_bags]))
         return [
             Part(len(part) / len(rows), partial(self._loss_of, bags, part))
             for part, bags in zip(chosen, all_bags, strict=True)
@@ -205,7 +199,7 @@ class TextNetwork:
         return Bags(bags.ids, bags.weights * kept / (1 - share), bags.starts, bags.words)
 
     def _loss_of(self, bags: Bags, rows: Codes) -> torch.Tensor:
-        vectors = _sums(self._place[bags.ids], self._table.rows, bags)
+        vectors = _sums(self._table.places(bags.ids), self._table.rows, bags)
         logits = self._head(self._dropout(self._body(vectors, bags)))
         return self._loss(logits, self._labels[rows])
 

@@ -19,7 +19,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch.nn import functional as fn
 
-from vitrina.embedder.text import token_batches
 from vitrina.embedder.tuning.groups import by_depth
 from vitrina.embedder.tuning.text_network import TrainableText
 from vitrina.embedder.tuning.tokens import TokenLists
@@ -139,12 +138,9 @@ class MaskedWords:
 
     def parts(self, rows: Codes, rng: np.random.Generator) -> list[Part]:
         """As `Task.parts`: texts of like length."""
-        self.network.body.train()
-        lengths = self.tokens.starts[rows + 1] - self.tokens.starts[rows]
-        hidden = [
-            self._hide(rows[chosen], rng)
-            for chosen in token_batches(lengths.tolist(), self.network.budget)
-        ]
+        self.network.train()
+        lengths = self.tokens.lengths_of(rows)
+        hidden = [self._hide(rows[chosen], rng) for chosen in self.network.batches(lengths)]
         drawn = np.searchsorted(self._cumulated, rng.random(SAMPLED), side="right")
         others = torch.from_numpy(self._words[np.minimum(drawn, len(self._words) - 1)])
         used = [others, *(one.flatten() for part in hidden for one in (part[0], part[3]))]
@@ -165,13 +161,13 @@ class MaskedWords:
         vocabulary; always the same words are hidden."""
         if not len(self.held):
             return float("nan")
-        self.network.body.eval()
+        self.network.eval()
         table = self.network.table
-        lengths = self.tokens.starts[self.held + 1] - self.tokens.starts[self.held]
+        lengths = self.tokens.lengths_of(self.held)
         rng = np.random.default_rng(0)
         total, count = 0.0, 0
         with torch.inference_mode():
-            for part in token_batches(lengths.tolist(), self.network.budget):
+            for part in self.network.batches(lengths):
                 ids, there, hidden, words = self._hide(self.held[part], rng)
                 if not len(words):
                     continue
@@ -205,9 +201,8 @@ class MaskedWords:
     def _vectors(
         self, ids: torch.Tensor, there: torch.Tensor, hidden: torch.Tensor
     ) -> torch.Tensor:
-        device = self.network.device
-        states = self.network.hidden(ids.to(device), there.to(device))
-        vectors: torch.Tensor = self.guesser(states[hidden.to(device)].float())
+        states = self.network.hidden(ids, there)
+        vectors: torch.Tensor = self.guesser(states[hidden.to(states.device)].float())
         return vectors
 
     def _sampled_loss(

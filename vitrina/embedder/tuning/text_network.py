@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from tokenizers.normalizers import Lowercase
@@ -16,13 +17,14 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from vitrina.embedder.fingerprint import fingerprint, weights
 from vitrina.embedder.precision import best_device
 from vitrina.embedder.quiet import quiet_transformers
-from vitrina.embedder.text import Tokens, load_network, pool, tokenizing, unused
+from vitrina.embedder.text import Tokens, load_network, pool, token_batches, tokenizing, unused
 from vitrina.embedder.text_form import TextForm, read_form, write_form
 from vitrina.embedder.transformer.bert import Pooling
 from vitrina.errors import EncoderError
 from vitrina.threads import workers
 from vitrina.training.dropout import Dropout, with_quick_dropout
 from vitrina.training.table import Table
+from vitrina.types import Codes
 
 BUDGET = {"cpu": 768, "cuda": 131_072, "mps": 8192}
 """Tokens, padding included, that go through the network at once, by device: on a CPU few enough for
@@ -129,6 +131,7 @@ class TrainableText:
 
     def hidden(self, ids: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
         """The token vectors of padded lists, (n, tokens, dim); see `TokenLists.padded`."""
+        ids, there = ids.to(self.device), there.to(self.device)
         vectors = self.table.look_up(ids)
         # Without padding no mask is needed, and attention is quicker.
         mask = None if bool(there.all()) else there.long()
@@ -138,7 +141,20 @@ class TrainableText:
 
     def pooled(self, ids: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
         """The vectors of padded lists, (n, dim) float32, not normalised."""
-        return pool(self.hidden(ids, there).float(), there, self.form.pooling)
+        return pool(self.hidden(ids, there).float(), there.to(self.device), self.form.pooling)
+
+    def batches(self, lengths: Codes) -> Iterator[Codes]:
+        """Texts of like length that go through the network together: positions in `lengths`."""
+        for batch in token_batches(lengths.tolist(), self.budget):
+            yield np.array(batch)
+
+    def train(self) -> None:
+        """Let it learn."""
+        self.body.train()
+
+    def eval(self) -> None:
+        """Let it serve."""
+        self.body.eval()
 
     def finish(self) -> None:
         """Put the word table back, once training has ended."""

@@ -44,6 +44,11 @@ class TokenLists:
         """(n,) int64: the tokens of each."""
         return np.diff(self.starts)
 
+    def lengths_of(self, rows: Codes) -> Codes:
+        """The tokens of some: (len(rows),) int64."""
+        lengths: Codes = self.starts[rows + 1] - self.starts[rows]
+        return lengths
+
     def one_line(self, rows: Codes) -> Codes:
         """Some lists one after another: (all their tokens,) int64."""
         parts = [self.flat[self.starts[row] : self.starts[row + 1]] for row in rows]
@@ -52,7 +57,7 @@ class TokenLists:
     def padded(self, rows: Codes, pad: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Some lists as (len(rows), longest) int64, filled up with `pad`, and which of that is
         tokens: the same shape of bool."""
-        lengths = self.starts[rows + 1] - self.starts[rows]
+        lengths = self.lengths_of(rows)
         there = np.arange(lengths.max()) < lengths[:, None]
         ids = np.full(there.shape, pad, dtype=np.int64)
         ids[there] = self.one_line(rows)

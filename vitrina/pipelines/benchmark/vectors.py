@@ -15,6 +15,7 @@ from vitrina.embedder.base import ImageEncoder, TextEncoder
 from vitrina.embedder.load import NONE
 from vitrina.embedder.photos import encode_photos
 from vitrina.errors import EncoderError, HubUnreachableError, StoreError
+from vitrina.parallel import unwatched
 from vitrina.pipelines.benchmark.ground import Ground, in_blocks
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.pipelines.encoders import load_encoder
@@ -68,7 +69,7 @@ class Encoders:
             self.tuned(modality)
         encoder = load_encoder(f"{modality}-tuned", modality, self._folder(modality))
         count = len(self._ground.codes)
-        there = self._ground.store.products.hashes(modality) != np.zeros(1, dtype="V16")[0]
+        there = self._ground.store.products.has(modality)
         out = np.zeros((count, encoder.card.dim), dtype=np.float32)
         rows = np.flatnonzero(there)
         if modality is Modality.TEXT:
@@ -77,7 +78,7 @@ class Encoders:
                 out[block] = words.encode([self._ground.texts[row] for row in block])
             return out, there
         assert self._images is not None
-        places = list(references(self._ground.store.products, lambda _: None))
+        places = list(references(self._ground.store.products, unwatched))
         for block in in_blocks(rows):
             photos = [places[row] for row in block]
             found = encode_photos(cast("ImageEncoder", encoder), photos, self._images.read)
