@@ -60,6 +60,27 @@ def test_numbering_decides_nothing():
     assert split_rows(3 - codes, None, STRATIFIED).validation.tolist() == plain.validation.tolist()
 
 
+@pytest.mark.parametrize("kind", SplitKind)
+def test_products_keep_their_sides_as_others_come_and_go(kind):
+    rng = np.random.default_rng(0)
+    ids = rng.permutation(20_000).astype(np.uint64)
+    codes, groups = rng.integers(0, 40, 20_000), rng.integers(0, 12_000, 20_000)
+    before = split_rows(codes[:10_000], groups[:10_000], kind, keys=ids[:10_000])
+    held = set(ids[before.validation].tolist())
+    # In another order, a tenth more of them, and as many without a category.
+    order = rng.permutation(12_000)
+    later = np.where(np.arange(20_000) < 11_000, codes, -1)
+    after = split_rows(later[order], groups[order], kind, keys=ids[order])
+    judged = ids[order[after.validation]]
+    known = np.isin(judged, ids[:10_000])
+    seen = np.mean([one not in held for one in judged[known].tolist()])
+    assert seen < 0.06
+    assert abs(known.mean() - 10 / 11) < 0.03
+    # By position instead, four in five of them would have been learnt from.
+    shuffled = split_rows(later[order], groups[order], kind)
+    assert np.mean([one not in held for one in ids[order[shuffled.validation]].tolist()]) > 0.7
+
+
 # Grouped.
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from vitrina.data.text import normalise_title
 from vitrina.errors import TrainingError
+from vitrina.ids import Keys
 from vitrina.types import Codes, Mask, SplitKind
 
 if TYPE_CHECKING:
@@ -56,7 +57,13 @@ class Split:
 
 
 def split_rows(
-    codes: Codes, groups: Codes | None, kind: SplitKind, *, share: float = 0.2, seed: int = 0
+    codes: Codes,
+    groups: Codes | None,
+    kind: SplitKind,
+    *,
+    share: float = 0.2,
+    seed: int = 0,
+    keys: Keys | None = None,
 ) -> Split:
     """Deal labelled rows to training and validation, class by class.
 
@@ -69,6 +76,8 @@ def split_rows(
         rows have; a class of one group is only trained on.
     share : the part of each class's rows that goes to validation, between 0 and 1.
     seed : what the choice is drawn with; nothing else, and no numbering, changes it.
+    keys : (n,) uint64, one for each product, all different; by default its position. Chosen by
+        key, a product keeps its side as others come and go, but for a few at the border.
 
     In every class of two groups or more, at least one is on either side, whatever the share.
     A group that would carry its class further past the share than the class now lacks is left
@@ -88,9 +97,8 @@ def split_rows(
         raise ValueError("a grouped split needs a group number for every row")
     else:
         members = np.unique(groups[rows], return_inverse=True)[1]
-    # Drawn for every row, and a group takes its first one's: renumbered groups fall alike.
-    keys = np.random.default_rng(seed).permutation(len(codes))[rows]
-    held_out = _deal(classes, members, keys, share)[members]
+    own = np.arange(len(codes), dtype=np.uint64) if keys is None else keys
+    held_out = _deal(classes, members, draw_groups(members, own[rows], seed), share)[members]
 
     train, validation = rows[~held_out], rows[held_out]
     duplicated = 0
@@ -100,6 +108,19 @@ def split_rows(
         duplicated = len(alone)
     _check(codes, train, validation)
     return Split(kind, seed, share, train, validation, duplicated)
+
+
+def draw_groups(members: Codes, keys: Keys, *seed: int) -> Keys:
+    """Draw a number for each group: (groups,) uint64, evenly from all of them.
+
+    members: (n,) int64, the group of each row, numbered from 0. keys: (n,) uint64, the rows'. A
+    group's number depends on the seed and on one of its rows alone, whatever its size, so it
+    rarely changes as rows come and go.
+    """
+    order = np.lexsort((_scatter(keys), members))
+    first = order[np.flatnonzero(np.diff(members[order], prepend=-1))]
+    # What chose the row says nothing of what it draws: large groups draw as small ones do.
+    return _scatter(keys[first] ^ np.random.SeedSequence(seed).generate_state(1, np.uint64))
 
 
 def group_rows(*keys: npt.NDArray[np.uint64]) -> Codes:
@@ -146,15 +167,26 @@ def _key(title: str) -> int:
     return int.from_bytes(blake2b(data, digest_size=_KEY_BYTES).digest(), "little")
 
 
-def _deal(classes: Codes, members: Codes, keys: Codes, share: float) -> Mask:
+def _scatter(keys: Keys) -> Keys:
+    """Numbers as good as random, different for different keys: the finaliser of SplitMix64
+    (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", 2014)."""
+    mixed = keys + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    scattered: Keys = mixed ^ (mixed >> np.uint64(31))
+    return scattered
+
+
+def _deal(classes: Codes, members: Codes, drawn: Keys, share: float) -> Mask:
     """Say of each group whether it goes to validation: (groups,) bool."""
-    _, first, sizes = np.unique(members, return_index=True, return_counts=True)
-    group_class, group_key = _majority(classes, members), keys[first]
+    sizes = np.bincount(members)
+    group_class = _majority(classes, members)
     # The smallest comes first and always goes: that leaves no class unjudged at the least cost.
-    by_size = np.lexsort((group_key, sizes, group_class))
+    by_size = np.lexsort((drawn, sizes, group_class))
+    later = np.ones(len(sizes), np.bool_)
     starts = np.flatnonzero(np.diff(group_class[by_size], prepend=-1))
-    group_key[by_size[starts]] = -1
-    order = np.lexsort((group_key, group_class))
+    later[by_size[starts]] = False
+    order = np.lexsort((drawn, later, group_class))
     # A loop over plain integers: whether a group fits depends on all that went before it.
     ordered_sizes = sizes[order].tolist()
     chosen: list[int] = []

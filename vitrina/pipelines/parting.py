@@ -1,7 +1,9 @@
 """Who is trained on and who is validated on: one split of a store for all that is trained in it.
 
 An encoder, a head and a baseline that were made with one kind of split and one seed were all kept
-from the same products, so what they reach on these can be compared, and put together.
+from the same products, so what they reach on these can be compared, and put together. A product
+keeps its side as others come and go, so an encoder made last month is still judged by products that
+it has not seen.
 """
 
 from __future__ import annotations
@@ -10,9 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vitrina.data.split import Split, group_rows, split_rows
+from vitrina.data.split import Split, draw_groups, group_rows, split_rows
+from vitrina.ids import Keys
 from vitrina.pipelines.apart import duplicate_keys
 from vitrina.store.products import Products
+from vitrina.store.shards import array_keys
 from vitrina.types import Codes, SplitKind
 
 HELD_SHARE = 0.03
@@ -23,20 +27,23 @@ MOST_HELD = 4000
 @dataclass(frozen=True, eq=False)
 class Parted:
     """A split of a store's labelled products. groups: (n,) int64 of all of its products; those of
-    one group never stand on two sides."""
+    one group never stand on two sides. keys: (n,) uint64, the products'."""
 
     split: Split
     groups: Codes
+    keys: Keys
 
     def hold(self, rows: Codes, seed: int) -> tuple[Codes, Codes]:
         """Part some training rows again: to learn from, and to tell by when to stop."""
-        held = self.groups[rows]
-        names = np.unique(held)
-        drawn = np.random.default_rng([seed, 1]).permutation(names)
-        sizes = np.bincount(np.searchsorted(names, held))[np.searchsorted(names, drawn)]
+        members = np.unique(self.groups[rows], return_inverse=True)[1]
+        order = np.argsort(draw_groups(members, self.keys[rows], seed, 1))
         wanted = min(MOST_HELD, HELD_SHARE * len(rows))
-        chosen = np.isin(held, drawn[np.cumsum(sizes) <= wanted])
-        return rows[~chosen], rows[chosen]
+        sizes = np.bincount(members)[order]
+        fits = sizes <= wanted
+        chosen = np.zeros(len(order), dtype=np.bool_)
+        chosen[order] = fits & (np.cumsum(np.where(fits, sizes, 0)) <= wanted)
+        held = chosen[members]
+        return rows[~held], rows[held]
 
 
 def part(products: Products, codes: Codes, kind: SplitKind, seed: int) -> Parted:
@@ -48,4 +55,5 @@ def part(products: Products, codes: Codes, kind: SplitKind, seed: int) -> Parted
         groups = group_rows(*duplicate_keys(products))
     else:
         groups = np.arange(len(codes))
-    return Parted(split_rows(codes, groups, kind, seed=seed), groups)
+    keys = array_keys(products.ids)
+    return Parted(split_rows(codes, groups, kind, seed=seed, keys=keys), groups, keys)
