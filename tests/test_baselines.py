@@ -18,6 +18,7 @@ from vitrina.classifier.metrics import evaluate
 from vitrina.errors import TrainingError
 from vitrina.training import loop
 from vitrina.training.checkpoint import Checkpoint
+from vitrina.training.loop import Watch
 
 KINDS = list(BaselineKind)
 NETWORKS = [BaselineKind.MLP, BaselineKind.CNN, BaselineKind.LSTM]
@@ -166,7 +167,7 @@ def test_most_texts_may_be_empty(kind):
 def test_progress_comes_to_what_was_planned(kind):
     told = []
     given = examples(rows=np.arange(100))
-    learn(kind, given, epochs=2, progress=told.append)
+    learn(kind, given, epochs=2, watch=Watch(told.append, told.append))
     assert sum(told) == planned_rows(kind, 100, 2)
 
 
@@ -204,10 +205,10 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(monkeypatch, learnt, kin
     with monkeypatch.context() as patch:
         patch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1.0)
         with pytest.raises(KeyboardInterrupt):
-            learn(kind, examples(), checkpoint=checkpoint, progress=killed)
+            learn(kind, examples(), checkpoint=checkpoint, watch=Watch(killed))
     assert checkpoint.path.exists()
     told = []
-    again = learn(kind, examples(), checkpoint=checkpoint, progress=told.append)
+    again = learn(kind, examples(), checkpoint=checkpoint, watch=Watch(told.append, told.append))
     texts, _ = catalogue(50, seed=8)
     np.testing.assert_array_equal(again.probabilities(texts), learnt[kind].probabilities(texts))
     assert [epoch.loss for epoch in again.history.epochs] == [

@@ -12,7 +12,7 @@ from vitrina.errors import TrainingError
 from vitrina.training import loop
 from vitrina.training.checkpoint import Checkpoint
 from vitrina.training.dropout import Dropout, drawing, with_quick_dropout
-from vitrina.training.loop import Part, fit
+from vitrina.training.loop import Part, Watch, fit
 from vitrina.training.loss import ClassLoss
 from vitrina.training.optimiser import Group, Optimiser, grouped
 from vitrina.training.recipe import Recipe, rate_at
@@ -213,7 +213,7 @@ def test_it_learns():
     task = Words(dropout=0.0)
     told = []
     recipe = Recipe(epochs=40, batch_rows=8, rate=0.05, average=0.9)
-    history = fit(task, recipe, epoch_done=told.append)
+    history = fit(task, recipe, watch=Watch(epoch=told.append))
     assert task.score() == max(epoch.score for epoch in history.epochs) == 1.0
     assert history.epochs == tuple(told)
     assert history.epochs[-1].loss < 0.1 * history.epochs[0].loss
@@ -222,7 +222,7 @@ def test_it_learns():
 
 def test_every_epoch_goes_through_all_rows_in_another_order():
     task, seen = Words(), []
-    fit(task, RECIPE, progress=seen.append)
+    fit(task, RECIPE, watch=Watch(seen.append))
     assert sum(seen) == 180
     assert max(seen) == 8
     orders = np.concatenate([rows for rows, _ in task.batches]).reshape(3, 60)
@@ -272,9 +272,9 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(monkeypatch, dtype, stop
 
     first = Words(dtype=dtype)
     with pytest.raises(KeyboardInterrupt):
-        fit(first, recipe, checkpoint=checkpoint, progress=killed)
+        fit(first, recipe, checkpoint=checkpoint, watch=Watch(killed))
     second, seen = Words(dtype=dtype), []
-    history = fit(second, recipe, checkpoint=checkpoint, progress=seen.append)
+    history = fit(second, recipe, checkpoint=checkpoint, watch=Watch(seen.append, seen.append))
     assert same(whole, second)
     assert [(epoch.loss, epoch.score) for epoch in history.epochs] == [
         (epoch.loss, epoch.score) for epoch in expected.epochs

@@ -16,14 +16,15 @@ from vitrina.embedder.tuning.text_network import TextShape, TrainableText
 from vitrina.embedder.tuning.tokens import TokenLists
 from vitrina.errors import EncoderError, TrainingError
 from vitrina.pipelines.parting import part
-from vitrina.pipelines.progress import Meter
 from vitrina.pipelines.trained import base_text, check_name, texts, write_encoder
+from vitrina.pipelines.watching import watching
 from vitrina.store.store import Store
 from vitrina.training.checkpoint import Checkpoint
-from vitrina.training.loop import Epoch, fit
+from vitrina.training.loop import fit
 from vitrina.training.recipe import Recipe
 from vitrina.types import Codes, Modality, SplitKind
 
+SCORE = "log-likelihood of held-out words"
 HELD_TEXTS = 2000
 """Validation products' texts that the model is scored on."""
 EPOCHS, BATCH_ROWS = 3, 256
@@ -125,22 +126,11 @@ def pretrain(
         "tokens": sha256(tokens.starts.tobytes()).hexdigest(),
         "rows": sha256(rows.tobytes()).hexdigest(),
     }
-    with Meter(
-        f"pre-training {base.model}", recipe.epochs * len(rows), "texts", options.quiet
-    ) as meter:
-
-        def epoch_done(epoch: Epoch) -> None:
-            meter.say(
-                f"epoch {epoch.number + 1} of {recipe.epochs}: loss {epoch.loss:.4f}, "
-                f"log-likelihood of held-out words {epoch.score:.4f}"
-            )
-
-        network.begin_as_is()
-        before = task.score()
-        meter.say(f"before: log-likelihood of held-out words {before:.4f}")
-        history = fit(
-            task, recipe, checkpoint=Checkpoint(told), progress=meter.advance, epoch_done=epoch_done
-        )
+    network.begin_as_is()
+    before = task.score()
+    title = f"pre-training {base.model}"
+    with watching(title, recipe.epochs * len(rows), SCORE, "texts", quiet=options.quiet) as watch:
+        history = fit(task, recipe, checkpoint=Checkpoint(told), watch=watch)
     scores = [round(epoch.score, 5) for epoch in history.epochs]
     network.finish()
     with store.writer("pretrain") as writer:

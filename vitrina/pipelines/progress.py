@@ -27,6 +27,7 @@ class Meter:
     unit: str = "products"
     quiet: bool = True
     done: int = 0
+    _before: int = 0
     _started: float = field(default_factory=time.monotonic)
     _printed: float = field(default_factory=time.monotonic)
     _bar: Progress | None = None
@@ -69,6 +70,13 @@ class Meter:
             self._printed = time.monotonic()
             print(f"{self.title}: {self._status()}", file=sys.stderr, flush=True)
 
+    def resume(self, count: int) -> None:
+        """Count units that an earlier run has done; they say nothing of this one's speed."""
+        self.done += count
+        self._before += count
+        if self._bar and self._task is not None:
+            self._bar.reset(self._task, completed=self.done)
+
     def say(self, line: str) -> None:
         """Print a line that stays, above the bar where there is one."""
         if self.quiet:
@@ -86,7 +94,7 @@ class Meter:
     @property
     def rate(self) -> float:
         """Units per second so far."""
-        return self.done / max(self.seconds, 1e-9)
+        return (self.done - self._before) / max(self.seconds, 1e-9)
 
     def _status(self) -> str:
         if self.total is None:

@@ -17,9 +17,10 @@ from vitrina.embedder.load import TextFiles
 from vitrina.pipelines.parting import Parted
 from vitrina.pipelines.progress import Meter
 from vitrina.pipelines.trained import base_image, references, text_tokens
+from vitrina.pipelines.watching import KEPT_APART, watching
 from vitrina.store.store import Store
 from vitrina.training.checkpoint import Checkpoint
-from vitrina.training.loop import Epoch, History, fit
+from vitrina.training.loop import History, fit
 from vitrina.training.loss import ClassLoss
 from vitrina.training.recipe import Recipe
 from vitrina.types import Balance, Codes, Floats, Mask, Modality, SplitKind
@@ -223,21 +224,8 @@ def _fit(
         "seen": seen,
     }
     total = recipe.epochs * len(examples.rows)
-    with Meter(f"fine-tuning {model}", total, quiet=options.quiet) as meter:
-
-        def epoch_done(epoch: Epoch) -> None:
-            meter.say(
-                f"epoch {epoch.number + 1} of {recipe.epochs}: loss {epoch.loss:.4f}, "
-                f"weighted F1 {epoch.score:.4f} on the rows kept to stop by"
-            )
-
-        history = fit(
-            task,
-            recipe,
-            checkpoint=Checkpoint(told),
-            progress=meter.advance,
-            epoch_done=epoch_done,
-        )
+    with watching(f"fine-tuning {model}", total, KEPT_APART, quiet=options.quiet) as watch:
+        history = fit(task, recipe, checkpoint=Checkpoint(told), watch=watch)
     task.network.finish()
     return Tuned(model, examples, there, recipe, history, task.logits, task.network.save)
 

@@ -82,6 +82,23 @@ class History:
         return asdict(self)
 
 
+def _unheard(epoch: Epoch) -> None:
+    """Where nobody asked."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told how a training goes. progress: the rows of each batch. resumed: the rows that
+    an earlier call went through. epoch: each epoch."""
+
+    progress: Progress = unwatched
+    resumed: Progress = unwatched
+    epoch: Callable[[Epoch], None] = _unheard
+
+
+UNWATCHED = Watch()
+
+
 @dataclass
 class _Run:
     """Where a training stands. batch: of the epoch, how many are done. loss: their sum."""
@@ -107,14 +124,13 @@ def fit(
     recipe: Recipe,
     *,
     checkpoint: Checkpoint | None = None,
-    progress: Progress = unwatched,
-    epoch_done: Callable[[Epoch], None] | None = None,
+    watch: Watch = UNWATCHED,
 ) -> History:
     """Train, and leave the weights that scored best in the network, in float32.
 
     checkpoint: where to write now and then what a later call needs to go on; what it holds
     already is gone on from. With the same task and recipe the outcome is the same then, bit by
-    bit on a CPU. progress: told the rows of each batch. epoch_done: told of each epoch.
+    bit on a CPU.
     """
     rows = task.rows
     optimiser = task.optimiser(recipe, recipe.steps(len(rows)))
@@ -123,7 +139,7 @@ def fit(
     if found is not None:
         run, best = _Run.from_json(found.told), found.part("best")
         optimiser.load(found.part("state"), found.step)
-        progress(run.epoch * len(rows) + min(run.batch * recipe.batch_rows, len(rows)))
+        watch.resumed(run.epoch * len(rows) + min(run.batch * recipe.batch_rows, len(rows)))
     started, written = time.monotonic(), time.monotonic()
     before = run.seconds
     while run.epoch < recipe.epochs:
@@ -137,7 +153,7 @@ def fit(
                 batch = order[start : start + recipe.batch_rows]
                 run.loss += _step(task, optimiser, batch, recipe) * len(batch)
                 run.batch += 1
-                progress(len(batch))
+                watch.progress(len(batch))
                 now = time.monotonic()
                 if checkpoint and now - written > SECONDS_BETWEEN_CHECKPOINTS:
                     run.seconds, run.epoch_seconds = before + now - started, now - epoch_started
@@ -147,8 +163,7 @@ def fit(
             score = task.score()
         seconds = time.monotonic() - epoch_started
         epoch = Epoch(run.epoch, run.loss / len(rows), score, round(seconds, 2))
-        if epoch_done:
-            epoch_done(epoch)
+        watch.epoch(epoch)
         # NaN is no better than anything, so without a score the last weights are kept.
         worse = run.best >= 0 and score <= run.history[run.best].score
         run.history.append(epoch)

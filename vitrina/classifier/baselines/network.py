@@ -13,11 +13,11 @@ import torch
 from torch.nn import functional as fn
 
 from vitrina.classifier.baselines.base import Lesson
-from vitrina.parallel import Progress, map_ahead
+from vitrina.parallel import map_ahead
 from vitrina.threads import one_thread_each, workers
 from vitrina.training.checkpoint import Checkpoint
 from vitrina.training.dropout import Dropout
-from vitrina.training.loop import History, Part, fit
+from vitrina.training.loop import History, Part, Watch, fit
 from vitrina.training.loss import ClassLoss
 from vitrina.training.optimiser import Optimiser, grouped
 from vitrina.training.recipe import Recipe
@@ -211,7 +211,7 @@ def learn_network(
     seed: int,
     epochs: int | None,
     checkpoint: Checkpoint | None,
-    progress: Progress,
+    watch: Watch,
 ) -> tuple[TextNetwork, History]:
     """Train a network. epochs: None for what suits the number of rows."""
     network = TextNetwork(design, lesson, seed=seed)
@@ -224,7 +224,7 @@ def learn_network(
         patience=PATIENCE,
         seed=seed,
     )
-    return network, fit(network, recipe, checkpoint=checkpoint, progress=progress)
+    return network, fit(network, recipe, checkpoint=checkpoint, watch=watch)
 
 
 def planned_epochs(rows: int) -> int:

@@ -10,9 +10,8 @@ from vitrina.classifier.baselines.mlp import MLP
 from vitrina.classifier.baselines.naive_bayes import learn_naive_bayes
 from vitrina.classifier.baselines.network import learn_network, planned_epochs
 from vitrina.classifier.calibrate import fit_temperature
-from vitrina.parallel import Progress, unwatched
 from vitrina.training.checkpoint import Checkpoint
-from vitrina.training.loop import History
+from vitrina.training.loop import UNWATCHED, History, Watch
 
 DESIGNS = {BaselineKind.MLP: MLP, BaselineKind.CNN: CNN, BaselineKind.LSTM: LSTM}
 
@@ -24,12 +23,12 @@ def train_baseline(
     seed: int,
     epochs: int | None = None,
     checkpoint: Checkpoint | None = None,
-    progress: Progress = unwatched,
+    watch: Watch = UNWATCHED,
 ) -> Baseline:
     """Train a method on some rows, and calibrate it by held ones.
 
     epochs: of a network, at most; None for what suits the number of rows. checkpoint: what a
-    network's training goes on from after a kill; the other methods begin anew. progress: told of
+    network's training goes on from after a kill; the other methods begin anew. watch: told of
     rows, `planned_rows` in all or fewer. The same seed gives the same outcome on the same machine.
     Raises TrainingError where the rows have fewer than two classes, or no words.
     """
@@ -38,9 +37,9 @@ def train_baseline(
     history: History | None = None
     if kind is BaselineKind.NAIVE_BAYES:
         scorer = learn_naive_bayes(lesson)
-        progress(len(lesson.texts))
+        watch.progress(len(lesson.texts))
     elif kind is BaselineKind.LINEAR_SVM:
-        scorer = learn_linear_svm(lesson, seed=seed, progress=progress)
+        scorer = learn_linear_svm(lesson, seed=seed, progress=watch.progress)
     else:
         scorer, history = learn_network(
             DESIGNS[kind],
@@ -48,7 +47,7 @@ def train_baseline(
             seed=seed,
             epochs=epochs,
             checkpoint=checkpoint,
-            progress=progress,
+            watch=watch,
         )
     temperature = 1.0
     if lesson.held:

@@ -134,19 +134,19 @@ def _run(
     before = {} if options.again else {row.name: row for row in read_rows(kept, of=of)}
     rows = []
     wanted = [one for one in METHODS if not options.rows or one.name in options.rows]
-    with Meter("running methods", len(wanted), "methods", options.quiet) as meter:
-        for method in METHODS:
-            row = before.get(method.title)
-            if row is not None and not row.left_out and answers.has(method.name):
-                methods.note(method.name, answers.get(method.name))
-                rows.append(row)
-            elif method in wanted:
-                meter.say(f"{method.title} ...")
-                row = _row(method, methods)
-                write_row(kept, row, of=of)
-                rows.append(row)
-                meter.say(f"  {_said(row)}")
-            meter.advance(method in wanted)
+    # No bar of its own: what a method trains shows one.
+    say = Meter("methods", quiet=options.quiet).say
+    for method in METHODS:
+        row = before.get(method.title)
+        if row is not None and not row.left_out and answers.has(method.name):
+            methods.note(method.name, answers.get(method.name))
+            rows.append(row)
+        elif method in wanted:
+            say(f"{wanted.index(method) + 1} of {len(wanted)}: {method.title}")
+            row = _row(method, methods)
+            write_row(kept, row, of=of)
+            rows.append(row)
+            say(f"   {_said(row)}")
     return tuple(rows)
 
 

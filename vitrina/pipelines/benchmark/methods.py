@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from vitrina.classifier.baselines.base import BaselineKind, Examples
-from vitrina.classifier.baselines.train import train_baseline
+from vitrina.classifier.baselines.train import planned_rows, train_baseline
 from vitrina.classifier.calibrate import fit_temperature, softmax
 from vitrina.classifier.fit import FitOptions, fit_head, predict
 from vitrina.classifier.metrics import Metrics, evaluate
@@ -27,6 +27,7 @@ from vitrina.pipelines.benchmark.vectors import Encoders
 from vitrina.pipelines.evaluate import choose_rule
 from vitrina.pipelines.finetune import sample_of
 from vitrina.pipelines.tuned import Tuned
+from vitrina.pipelines.watching import KEPT_APART, watching
 from vitrina.store.rows import Rows
 from vitrina.training.checkpoint import Checkpoint
 from vitrina.training.loop import Epoch
@@ -101,10 +102,11 @@ class Methods:
         examples = Examples(ground.texts, ground.codes, ground.classes, ground.rows, ground.held)
         started = time.monotonic()
         told = {"job": "benchmark", "ground": ground.digest, "kind": kind.value}
-        seed = self.options.seed
-        baseline = train_baseline(
-            kind, examples, seed=seed, checkpoint=Checkpoint({**told, "seed": seed})
-        )
+        seed, quiet = self.options.seed, self.options.quiet
+        checkpoint = Checkpoint({**told, "seed": seed})
+        total = planned_rows(kind, len(ground.rows))
+        with watching(f"training {kind}", total, KEPT_APART, quiet=quiet) as watch:
+            baseline = train_baseline(kind, examples, seed=seed, checkpoint=checkpoint, watch=watch)
         seconds = time.monotonic() - started
 
         def ask(rows: Codes) -> Floats:
