@@ -12,7 +12,7 @@ import vitrina as vt
 from vitrina.errors import StoreError
 from vitrina.index.vote import VoteRule, vote, vote_shares
 from vitrina.pipelines.benchmark import methods as methods_module
-from vitrina.pipelines.benchmark.blend import LEAST, fit_weights, pool
+from vitrina.pipelines.benchmark.blend import LEAST, pool, weigh
 from vitrina.pipelines.benchmark.ground import Answers, Ground
 from vitrina.pipelines.benchmark.methods import METHODS
 from vitrina.store.store import Store
@@ -172,7 +172,7 @@ def noisy(labels, classes, right, seed):
 def test_weights_are_those_of_least_loss():
     labels = np.random.default_rng(0).integers(5, size=600)
     parts = [noisy(labels, 5, 2.0, 1), noisy(labels, 5, 1.0, 2), noisy(labels, 5, 0.0, 3)]
-    weights = fit_weights(parts, labels)
+    weights = weigh(parts, labels)
 
     def loss(given):
         shares = pool(parts, np.asarray(given, dtype=np.float32))

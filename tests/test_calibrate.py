@@ -7,6 +7,7 @@ from vitrina.classifier.calibrate import (
     TEMPERATURES,
     expected_calibration_error,
     fit_temperature,
+    reliability,
     softmax,
 )
 from vitrina.errors import TrainingError
@@ -74,7 +75,8 @@ def test_calibration_lowers_the_error():
     for temperature in (1.0, fit_temperature(logits, true)):
         probabilities = softmax(logits, temperature)
         correct = probabilities.argmax(axis=1) == true
-        errors.append(expected_calibration_error(probabilities.max(axis=1), correct))
+        bins = reliability(probabilities.max(axis=1), correct)
+        errors.append(expected_calibration_error(bins))
     assert errors[0] > 0.2
     assert errors[1] < 0.03
 
@@ -134,9 +136,8 @@ def test_temperatures_that_make_no_sense(temperature):
 
 
 def error(confidence, correct, **options):
-    return expected_calibration_error(
-        np.array(confidence, np.float32), np.array(correct, np.bool_), **options
-    )
+    found = reliability(np.array(confidence, np.float32), np.array(correct, np.bool_), **options)
+    return expected_calibration_error(found)
 
 
 def test_error_by_hand():

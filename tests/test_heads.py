@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from vitrina.classifier.backoff import BackOff
 from vitrina.classifier.fit import FitOptions, choose_scale, fit_head, planned_rows, predict
+from vitrina.classifier.fusion import Blend
 from vitrina.classifier.heads import Head, HeadShape
 from vitrina.classifier.model import Model, top
+from vitrina.classifier.tree import CategoryTree
 from vitrina.errors import FingerprintError, StoreError
 from vitrina.store.gather import Gathered
-from vitrina.types import HeadKind, Modality
+from vitrina.types import Features, FusionKind, HeadKind, Modality
 
 CLASSES = 4
 QUICK = FitOptions(kind=HeadKind.LOGISTIC, epochs=30, hidden=32)
@@ -119,17 +122,27 @@ def test_a_short_training_does_not_fail():
     assert np.isfinite(predict(head, gathered, np.arange(10))).all()
 
 
-def model_of(head):
+def model_of(head, **more):
+    names = ("a->b", "", "c", "d")
+    tree = CategoryTree.of(names)
+    told = [{"precision": 0.9, "coverage": 0.5, "reached": 0.95, "of": [0.8] * 4}]
+    weights = {features: np.array([0.7], np.float32) for features in Features}
     return Model(
-        name="fused-mlp",
-        head=head,
-        categories=(7, 9, 11, 13),
-        names=("a->b", "", "c", "d"),
-        spaces={Modality.TEXT: "text-x", Modality.IMAGE: "image-y"},
-        fingerprints={Modality.TEXT: "f" * 64, Modality.IMAGE: "e" * 64},
-        temperature=1.7,
-        accept_from=0.8,
-        report={"validation": {"weighted_f1": 0.5}},
+        **{
+            "name": "fused-mlp",
+            "features": Features.FUSED,
+            "fusion": FusionKind.EARLY,
+            "heads": {"fused": head},
+            "blend": Blend(("fused",), weights),
+            "back_off": BackOff.from_json(tree, told),
+            "vote": None,
+            "categories": (7, 9, 11, 13),
+            "names": names,
+            "spaces": {Modality.TEXT: "text-x", Modality.IMAGE: "image-y"},
+            "fingerprints": {Modality.TEXT: "f" * 64, Modality.IMAGE: "e" * 64},
+            "report": {"validation": {"weighted_f1": 0.5}},
+            **more,
+        }
     )
 
 
@@ -137,8 +150,9 @@ def test_a_saved_model_predicts_the_same(tmp_path):
     gathered, codes = products()
     rows = np.arange(400)
     model = model_of(fit_head(gathered, codes, rows, CLASSES, FitOptions(epochs=2, hidden=8)))
-    model.save(tmp_path / "model")
+    model.save(tmp_path / "model", "# A card")
     assert {path.name for path in (tmp_path / "model").iterdir()} == {
+        "card.md",
         "head.safetensors",
         "model.json",
     }
@@ -148,19 +162,55 @@ def test_a_saved_model_predicts_the_same(tmp_path):
     assert np.array_equal(again.probabilities(*blocks), expected)
     assert np.allclose(expected.sum(axis=1), 1, atol=1e-5)
     assert (again.categories, again.names) == (model.categories, model.names)
-    assert (again.modalities, again.accept_from) == (model.modalities, 0.8)
+    assert (again.modalities, again.fusion) == (model.modalities, FusionKind.EARLY)
+    assert (again.back_off.decide(expected).steps == model.back_off.decide(expected).steps).all()
+
+
+def test_several_heads_and_a_vote_are_put_together():
+    gathered, codes = products()
+    rows = np.arange(400)
+    heads = {
+        "fused": fit_head(gathered, codes, rows, CLASSES, QUICK),
+        "text": fit_head(gathered.only([Modality.TEXT]), codes, rows, CLASSES, QUICK),
+    }
+    members = ("fused", "text", "vote")
+    told = {
+        Features.FUSED: [0.5, 0.3, 1.0],
+        Features.TEXT: [0.1, 0.9, 0],
+        Features.IMAGE: [1, 0, 0],
+    }
+    weights = {Features(name): np.array(one, np.float32) for name, one in told.items()}
+    model = model_of(None, heads=heads, blend=Blend(members, weights), vote={"kind": "uniform"})
+    vectors, present = gathered.blocks(rows)
+    present = [present[0] & (rows % 3 != 0), present[1] & (rows % 3 != 1)]
+    shares = np.zeros((400, CLASSES), np.float32)
+    shares[:, 2] = 1
+    found = model.probabilities(vectors, present, shares)
+    scores = model.scores(vectors, present)
+    expected = {
+        0: scores["fused"],
+        1: 0.1 * scores["fused"] + 0.9 * scores["text"],
+        2: 0.5 * scores["fused"] + 0.3 * scores["text"] + np.log(shares + 1e-3),
+    }
+    for kind, logits in expected.items():
+        some = (rows % 3 == kind) & (gathered.present[0] & gathered.present[1])
+        exact = np.exp(logits[some] - logits[some].max(axis=1, keepdims=True))
+        exact /= exact.sum(axis=1, keepdims=True)
+        assert np.allclose(found[some], exact, atol=1e-4)
+    # Without a vote the heads alone are heard.
+    assert not np.allclose(found, model.probabilities(vectors, present))
 
 
 def test_a_damaged_model_is_named(tmp_path):
     shape = HeadShape(HeadKind.LOGISTIC, (8, 8), (1.0, 1.0), CLASSES)
-    model_of(Head(shape)).save(tmp_path / "model")
+    model_of(Head(shape)).save(tmp_path / "model", "")
     (tmp_path / "model/head.safetensors").write_bytes(b"nothing")
     with pytest.raises(StoreError, match=r"head\.safetensors"):
         Model.load(tmp_path / "model")
-    model_of(Head(shape)).save(tmp_path / "model")
+    model_of(Head(shape)).save(tmp_path / "model", "")
     path = tmp_path / "model/model.json"
     card = json.loads(path.read_text())
-    del card["temperature"]
+    del card["blend"]
     path.write_text(json.dumps(card))
     with pytest.raises(StoreError, match=r"model\.json"):
         Model.load(tmp_path / "model")

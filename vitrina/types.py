@@ -65,6 +65,16 @@ class HeadKind(StrEnum):
     MLP = "mlp"
 
 
+class FusionKind(StrEnum):
+    """What a prediction is put together from: one head over all vectors (early), a head for each
+    modality (late), the early head and the neighbours' vote (knn), or all of these (stack)."""
+
+    EARLY = "early"
+    LATE = "late"
+    KNN = "knn"
+    STACK = "stack"
+
+
 class SplitKind(StrEnum):
     """How validation rows are chosen."""
 

@@ -17,7 +17,7 @@ from vitrina.types import Features, OutputFormat
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from vitrina.pipelines.classify import ClassifyReport
+    from vitrina.pipelines.classifier import ClassifyReport
     from vitrina.pipelines.queries import QueriesReport
     from vitrina.types import CategoryId
 
@@ -82,7 +82,7 @@ def classify(
 
     Raises StoreError if there is no head, FingerprintError if an encoder is another one by now.
     """
-    from vitrina.pipelines.classify import ClassifyOptions
+    from vitrina.pipelines.classifier import ClassifyOptions
     from vitrina.pipelines.classify import classify as run
 
     return run(catalogue, store, ClassifyOptions(model=model, neighbours=neighbours))[0]
@@ -100,7 +100,7 @@ def classify_to(
     quiet: bool = True,
 ) -> ClassifyReport:
     """Predict a batch of any size into a file, "full" or as a "submission"."""
-    from vitrina.pipelines.classify import ClassifyOptions
+    from vitrina.pipelines.classifier import ClassifyOptions
     from vitrina.pipelines.classify import classify_to as run
 
     options = ClassifyOptions(

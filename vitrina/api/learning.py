@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from vitrina.api.members import member
 from vitrina.errors import StoreError
 from vitrina.store.store import Store
-from vitrina.types import Features, HeadKind, SplitKind
+from vitrina.types import Features, FusionKind, HeadKind, SplitKind
 
 if TYPE_CHECKING:
     from vitrina.pipelines.leave_out import IndexEvaluation
     from vitrina.pipelines.neighbours import Index
-    from vitrina.pipelines.train import TrainReport
+    from vitrina.pipelines.train_report import TrainReport
 
 
 def build_index(
@@ -93,6 +93,9 @@ def train(
     head: str = "mlp",
     *,
     features: str | None = None,
+    fusion: str = "early",
+    compare: bool = False,
+    precision: float = 0.95,
     split: str = "grouped",
     name: str | None = None,
     refit: bool = True,
@@ -106,6 +109,10 @@ def train(
         store: with products that have categories.
         head: "logistic" or "mlp".
         features: "text", "image" or "fused"; None for all that there is.
+        fusion: "early" (one head over all vectors), "late" (a head for each modality), "knn" (the
+            early head and the neighbours' vote) or "stack" (all of these).
+        compare: judge all of them, and take the best, or the simplest that is as good.
+        precision: what accepted predictions promise: so many of them are right.
         split: "grouped" or "stratified", how validation rows are chosen.
         name: the head's name; by default its features and kind.
         refit: fit the saved head on validation rows too, once they have served.
@@ -115,12 +122,15 @@ def train(
 
     Raises StoreError, TrainingError.
     """
-    from vitrina.pipelines.train import TrainOptions
+    from vitrina.pipelines.lesson import TrainOptions
     from vitrina.pipelines.train import train as run
 
     options = TrainOptions(
         head=member(HeadKind, head) or HeadKind.MLP,
         features=member(Features, features),
+        fusion=member(FusionKind, fusion) or FusionKind.EARLY,
+        compare=compare,
+        precision=precision,
         split=member(SplitKind, split) or SplitKind.GROUPED,
         name=name,
         refit=refit,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -60,12 +61,20 @@ def fit_temperature(logits: Floats, true: Codes) -> float:
     return math.exp(found.x)
 
 
-def expected_calibration_error(confidence: Floats, correct: Mask, bins: int = 15) -> float:
-    """Mean gap between confidence and accuracy over equal-width bins, weighted by their rows.
+@dataclass(frozen=True)
+class Bin:
+    """Predictions of about one confidence: how many, how sure on average, how often right."""
 
-    From 0, perfectly calibrated, to 1 (Naeini et al., "Obtaining Well Calibrated Probabilities
-    Using Bayesian Binning", 2015). `confidence` is (n,) float32 within 0 and 1, `correct` (n,)
-    bool; a bin holds its upper edge. Raises ValueError for no rows, other values or lengths.
+    rows: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(confidence: Floats, correct: Mask, bins: int = 15) -> tuple[Bin, ...]:
+    """What a reliability diagram shows: bins of equal width, those without rows left out.
+
+    confidence: (n,) float32 within 0 and 1. correct: (n,) bool. A bin holds its upper edge. Raises
+    ValueError for no rows, other values or lengths.
     """
     if len(confidence) != len(correct) or len(correct) == 0:
         raise ValueError("confidence and correct need one value for each of at least one row")
@@ -73,9 +82,20 @@ def expected_calibration_error(confidence: Floats, correct: Mask, bins: int = 15
         raise ValueError("confidence must lie within 0 and 1")
     exact = confidence.astype(np.float64)
     places = np.maximum(np.ceil(exact * bins).astype(np.int64) - 1, 0)
-    # The gap of each bin, times its rows.
-    gaps = np.bincount(places, exact) - np.bincount(places, correct)
-    return float(np.abs(gaps).sum() / len(correct))
+    rows = np.bincount(places, minlength=bins)
+    sure, right = np.bincount(places, exact, bins), np.bincount(places, correct, bins)
+    return tuple(
+        Bin(int(rows[at]), float(sure[at] / rows[at]), float(right[at] / rows[at]))
+        for at in np.flatnonzero(rows)
+    )
+
+
+def expected_calibration_error(bins: Sequence[Bin]) -> float:
+    """The mean gap between confidence and accuracy over bins, weighted by their rows: from 0,
+    perfectly calibrated, to 1 (Naeini et al., "Obtaining Well Calibrated Probabilities Using
+    Bayesian Binning", 2015)."""
+    gaps = sum(one.rows * abs(one.confidence - one.accuracy) for one in bins)
+    return gaps / sum(one.rows for one in bins)
 
 
 def _scaled(logits: Floats, temperature: float) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save
 
 from vitrina.errors import StoreError
 from vitrina.types import Floats, HeadKind, Mask
+
+HEAD_FILE = "head.safetensors"
 
 
 @dataclass(frozen=True)
@@ -97,22 +99,31 @@ class Head(torch.nn.Module):
         array: Floats = scores.numpy()
         return array
 
-    def save(self, folder: Path) -> None:
-        """Write `head.safetensors`; the shape goes into `model.json` with the rest."""
-        tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
-        # As bytes first: a full disk is then an OSError like any other.
-        (folder / "head.safetensors").write_bytes(save(tensors))
 
-    @classmethod
-    def load(cls, folder: Path, shape: HeadShape) -> Head:
-        """Read a saved head.
+def save_heads(folder: Path, heads: Mapping[str, Head]) -> None:
+    """Write `head.safetensors`; the shapes go into `model.json` with the rest."""
+    tensors = {
+        f"{member}.{name}": tensor.contiguous()
+        for member, head in heads.items()
+        for name, tensor in head.state_dict().items()
+    }
+    # As bytes first: a full disk is then an OSError like any other.
+    (folder / HEAD_FILE).write_bytes(save(tensors))
 
-        Raises StoreError if the file is missing or does not fit the shape.
-        """
-        path = folder / "head.safetensors"
-        head = cls(shape)
-        try:
-            head.load_state_dict(load_file(path))
-        except (OSError, RuntimeError, ValueError, SafetensorError) as err:
-            raise StoreError(f"{path} does not hold this head's weights; train it anew") from err
-        return head.eval()
+
+def load_heads(folder: Path, shapes: Mapping[str, HeadShape]) -> dict[str, Head]:
+    """Read saved heads.
+
+    Raises StoreError if the file is missing or does not fit the shapes.
+    """
+    path = folder / HEAD_FILE
+    heads = {member: Head(shape) for member, shape in shapes.items()}
+    try:
+        tensors = load_file(path)
+        for member, head in heads.items():
+            begin = f"{member}."
+            own = {name: one for name, one in tensors.items() if name.startswith(begin)}
+            head.load_state_dict({name.removeprefix(begin): one for name, one in own.items()})
+    except (OSError, RuntimeError, ValueError, SafetensorError) as err:
+        raise StoreError(f"{path} does not hold this head's weights; train it anew") from err
+    return {member: head.eval() for member, head in heads.items()}

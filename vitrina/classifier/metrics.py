@@ -95,6 +95,43 @@ def evaluate(
     )
 
 
+@dataclass(frozen=True)
+class Difference:
+    """How much more one classifier reaches than another on the same rows: in weighted F1, with a
+    95% bootstrap interval over rows."""
+
+    value: float
+    low: float
+    high: float
+
+
+def difference(
+    true: Codes,
+    first: Codes,
+    second: Codes,
+    *,
+    classes: int,
+    bootstrap: int = 400,
+    seed: int = 0,
+) -> Difference:
+    """The weighted F1 of `first` less that of `second`; both are resampled together, so that rows
+    which are hard for both widen nothing. Arrays as of `evaluate`."""
+    for predicted in (first, second):
+        _check(true, predicted, None, classes, bootstrap)
+    rng, rows = np.random.default_rng(seed), len(true)
+
+    def gap(drawn: Codes) -> float:
+        scores = []
+        for predicted in (first, second):
+            f1, support, _ = _f1_of_classes(true[drawn], predicted[drawn], classes)
+            scores.append(f1 @ support / rows)
+        return float(scores[0] - scores[1])
+
+    gaps = [gap(rng.integers(rows, size=rows)) for _ in range(bootstrap)]
+    low, high = np.percentile(gaps, (2.5, 97.5))
+    return Difference(gap(np.arange(rows)), float(low), float(high))
+
+
 def _check(
     true: Codes, predicted: Codes, confidence: Floats | None, classes: int, bootstrap: int
 ) -> None:

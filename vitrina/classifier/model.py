@@ -2,47 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vitrina.classifier.backoff import BackOff
 from vitrina.classifier.calibrate import softmax
-from vitrina.classifier.heads import Head, HeadShape
+from vitrina.classifier.fusion import VOTE, Blend, vote_logits
+from vitrina.classifier.heads import Head, HeadShape, load_heads, save_heads
+from vitrina.classifier.tree import CategoryTree
 from vitrina.errors import FingerprintError, StoreError
 from vitrina.store.files import making_folder, read_json, write_json
-from vitrina.types import CategoryId, Codes, Floats, Mask, Modality
+from vitrina.types import CategoryId, Codes, Features, Floats, FusionKind, Mask, Modality
 
 
 @dataclass(frozen=True)
 class Model:
-    """A head ready to predict.
+    """What predicts.
 
-    categories and names: id and path of each class. spaces, fingerprints: what its vectors must
-    come from. accept_from: the probability from which on predictions were 95% right on
-    validation. report: what training said.
+    features: what it looks at. fusion: how its members are put together. heads: by what each looks
+    at. blend: how much each member is heard. back_off: what may be let through. vote: the rule of
+    the neighbours' vote as JSON, where that is a member. categories and names: id and path of each
+    class. spaces, fingerprints: what its vectors must come from. report: what training said.
     """
 
     name: str
-    head: Head
+    features: Features
+    fusion: FusionKind
+    heads: Mapping[str, Head]
+    blend: Blend
+    back_off: BackOff
+    vote: Mapping[str, Any] | None
     categories: tuple[CategoryId, ...]
     names: tuple[str, ...]
     spaces: Mapping[Modality, str]
     fingerprints: Mapping[Modality, str]
-    temperature: float
-    accept_from: float
     report: Mapping[str, Any]
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
         """What it looks at, in the order of its inputs."""
-        return tuple(self.spaces)
+        return self.features.modalities
 
-    def probabilities(self, vectors: list[Floats], present: list[Mask]) -> Floats:
-        """Calibrated probabilities, (n, classes) float32; `vectors` and `present` as `Head`'s."""
-        return softmax(self.head.logits(vectors, present), self.temperature)
+    def probabilities(
+        self, vectors: Sequence[Floats], present: Sequence[Mask], shares: Floats | None = None
+    ) -> Floats:
+        """Calibrated probabilities, (n, classes) float32.
+
+        vectors and present: (n, dim) float32 and (n,) bool for each of `modalities`. shares: (n,
+        classes), the neighbours' vote; where it is not given, the heads alone are heard.
+        """
+        parts = self.scores(vectors, present)
+        if shares is not None and VOTE in self.blend.members:
+            parts[VOTE] = vote_logits(shares)
+        there = dict(zip(self.modalities, present, strict=True))
+        return softmax(self.blend.logits(parts, there), 1.0)
+
+    def scores(self, vectors: Sequence[Floats], present: Sequence[Mask]) -> dict[str, Floats]:
+        """What each head says: (n, classes) float32 logits."""
+        return head_scores(self.heads, self.modalities, vectors, present)
 
     def check(self, modality: Modality, fingerprint: str) -> None:
         """Refuse vectors of another encoder.
@@ -57,11 +78,17 @@ class Model:
                 f"{fingerprint[:12]}; run `vitrina train` again"
             )
 
-    def save(self, folder: Path) -> None:
-        """Write `head.safetensors` and `model.json` into a folder that appears whole."""
-        card = {
+    def save(self, folder: Path, card: str) -> None:
+        """Write `head.safetensors`, `model.json` and `card.md` into a folder that appears whole.
+        card: Markdown, for people."""
+        told = {
             "name": self.name,
-            "shape": self.head.shape.to_json(),
+            "features": self.features.value,
+            "fusion": self.fusion.value,
+            "shapes": {member: head.shape.to_json() for member, head in self.heads.items()},
+            "blend": self.blend.to_json(),
+            "back_off": self.back_off.to_json(),
+            "vote": dict(self.vote) if self.vote else None,
             "categories": [
                 {"id": category, "name": name}
                 for category, name in zip(self.categories, self.names, strict=True)
@@ -70,13 +97,12 @@ class Model:
                 {"modality": modality, "space": space, "fingerprint": self.fingerprints[modality]}
                 for modality, space in self.spaces.items()
             ],
-            "temperature": self.temperature,
-            "accept_from": self.accept_from,
             "report": dict(self.report),
         }
         with making_folder(folder) as temporary:
-            self.head.save(temporary)
-            write_json(temporary / "model.json", card)
+            save_heads(temporary, self.heads)
+            write_json(temporary / "model.json", told)
+            (temporary / "card.md").write_text(card, encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Model:
@@ -85,23 +111,48 @@ class Model:
         Raises StoreError if a part is missing or damaged.
         """
         path = folder / "model.json"
-        card = read_json(path)
+        told = read_json(path)
         try:
+            names = tuple(entry["name"] for entry in told["categories"])
+            shapes = {
+                member: HeadShape.from_json(shape) for member, shape in told["shapes"].items()
+            }
             return cls(
-                name=card["name"],
-                head=Head.load(folder, HeadShape.from_json(card["shape"])),
-                categories=tuple(entry["id"] for entry in card["categories"]),
-                names=tuple(entry["name"] for entry in card["categories"]),
-                spaces={Modality(entry["modality"]): entry["space"] for entry in card["inputs"]},
+                name=told["name"],
+                features=Features(told["features"]),
+                fusion=FusionKind(told["fusion"]),
+                heads=load_heads(folder, shapes),
+                blend=Blend.from_json(told["blend"]),
+                back_off=BackOff.from_json(CategoryTree.of(names), told["back_off"]),
+                vote=told["vote"],
+                categories=tuple(entry["id"] for entry in told["categories"]),
+                names=names,
+                spaces={Modality(entry["modality"]): entry["space"] for entry in told["inputs"]},
                 fingerprints={
-                    Modality(entry["modality"]): entry["fingerprint"] for entry in card["inputs"]
+                    Modality(entry["modality"]): entry["fingerprint"] for entry in told["inputs"]
                 },
-                temperature=card["temperature"],
-                accept_from=card["accept_from"],
-                report=card["report"],
+                report=told["report"],
             )
-        except (KeyError, TypeError, ValueError) as err:
-            raise StoreError(f"{path} is not a head that this version can read: {err}") from err
+        except (KeyError, TypeError, ValueError, AttributeError) as err:
+            raise StoreError(
+                f"{path} is not a head that this version can read ({err}); run `vitrina train` "
+                "again"
+            ) from err
+
+
+def head_scores(
+    heads: Mapping[str, Head],
+    modalities: Sequence[Modality],
+    vectors: Sequence[Floats],
+    present: Sequence[Mask],
+) -> dict[str, Floats]:
+    """What heads say of some rows, by what each looks at: (n, classes) float32 logits."""
+    places = {one: place for place, one in enumerate(modalities)}
+    out = {}
+    for member, head in heads.items():
+        own = [places[one] for one in Features(member).modalities]
+        out[member] = head.logits([vectors[at] for at in own], [present[at] for at in own])
+    return out
 
 
 def top(probabilities: Floats, k: int) -> tuple[Codes, Floats]:

@@ -88,6 +88,20 @@ def train(
     store_option: StoreOption = None,
     head: Annotated[str, typer.Option(help="logistic or mlp.")] = "mlp",
     features: FeaturesOption = None,
+    fusion: Annotated[
+        str,
+        typer.Option(
+            help="early (one head over all), late (a head for each modality), knn (early and the "
+            "neighbours' vote) or stack (all of these)."
+        ),
+    ] = "early",
+    compare: Annotated[
+        bool,
+        typer.Option("--compare", help="Judge every fusion; take the best, or simplest as good."),
+    ] = False,
+    precision: Annotated[
+        float, typer.Option(help="What accepted predictions promise: the share that is right.")
+    ] = 0.95,
     split: Annotated[
         str, typer.Option(help="How validation rows are chosen: grouped or stratified.")
     ] = "grouped",
@@ -106,6 +120,9 @@ def train(
         open_store(store, store_option),
         head,
         features=features,
+        fusion=fusion,
+        compare=compare,
+        precision=precision,
         split=split,
         name=name,
         refit=refit,
@@ -113,34 +130,4 @@ def train(
         seed=seed,
         quiet=as_json,
     )
-    lines = ["              weighted F1   macro F1   coverage at 95% precision"]
-    for label, metrics in (
-        ("train", report.train),
-        ("validation", report.validation),
-        ("vote", report.vote),
-    ):
-        covered = "" if label == "train" else f"{metrics.coverage_at_95:.3f}"
-        lines.append(
-            f"{label:<14}{metrics.weighted_f1:.4f}        {metrics.macro_f1:.4f}     {covered}"
-        )
-    low, high = report.validation.weighted_f1_interval
-    lines.append(
-        f"split: {report.split}, {report.train.rows} rows to train on, "
-        f"{report.validation.rows} to validate; 95% interval of validation {low:.4f} to {high:.4f}"
-    )
-    if report.duplicated:
-        lines.append(
-            f"{report.duplicated} categories have one product, which stands on both sides of "
-            "the split"
-        )
-    if report.seen:
-        lines.append(
-            f"{report.seen} validation products were learnt from by an encoder, which flatters all "
-            "of this; use the --split and --seed that it was fine-tuned with"
-        )
-    lines.append(
-        f"calibration: temperature {report.temperature:.2f}, expected error "
-        f"{report.calibration_error_before:.3f} before, {report.calibration_error:.3f} after"
-    )
-    lines.append(f"done: head {report.model}, {report.classes} categories, {report.seconds:.0f} s")
-    show(as_json, report.to_json(), *lines)
+    show(as_json, report.to_json(), *report.lines())

@@ -14,11 +14,14 @@ from vitrina.data.catalogue import Catalogue
 from vitrina.data.sample import SampleReport, write_sample
 from vitrina.errors import CatalogueError
 from vitrina.pipelines.build import IndexOptions, build_index
-from vitrina.pipelines.classify import ClassifyOptions, ClassifyReport, classify_to
+from vitrina.pipelines.classifier import ClassifyOptions, ClassifyReport
+from vitrina.pipelines.classify import classify_to
 from vitrina.pipelines.embed import EmbedReport, embed
+from vitrina.pipelines.lesson import TrainOptions
 from vitrina.pipelines.neighbours import Index
 from vitrina.pipelines.options import EmbedOptions
-from vitrina.pipelines.train import TrainOptions, TrainReport, train
+from vitrina.pipelines.train import train
+from vitrina.pipelines.train_report import TrainReport
 from vitrina.store.space import read_errors
 from vitrina.store.store import Store
 from vitrina.types import Features, HeadKind

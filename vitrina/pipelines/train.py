@@ -1,98 +1,37 @@
-"""The training job: split, fit, measure on what was held out, calibrate, fit on all, commit."""
+"""The training job: split, fit, judge on what was held out, fit on all, commit."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
-from vitrina.classifier.calibrate import expected_calibration_error, fit_temperature, softmax
-from vitrina.classifier.fit import FitOptions, fit_head, planned_rows, predict
-from vitrina.classifier.heads import Head
-from vitrina.classifier.metrics import Metrics, evaluate
 from vitrina.classifier.model import Model
 from vitrina.data.split import Split
-from vitrina.errors import TrainingError
-from vitrina.index.exact import exact_search
-from vitrina.index.fuse import read_fused
-from vitrina.index.vote import DEFAULT_RULE, vote
+from vitrina.errors import StoreError, TrainingError
 from vitrina.pipelines.build import default_features
+from vitrina.pipelines.lesson import Lesson, TrainOptions, heard_of
+from vitrina.pipelines.model_card import model_card
 from vitrina.pipelines.parting import part
-from vitrina.pipelines.progress import Meter
+from vitrina.pipelines.train_report import Category, Promised, Since, TrainReport
 from vitrina.pipelines.trained import TRAINED_ON, rows_seen
 from vitrina.store import layout
-from vitrina.store.gather import Gathered, gather
-from vitrina.store.rows import Rows
+from vitrina.store.files import read_json
+from vitrina.store.gather import gather
+from vitrina.store.products import Categories
 from vitrina.store.space import Space
 from vitrina.store.store import Store
-from vitrina.types import Codes, Features, HeadKind, SplitKind
-
-VOTE_BLOCK = 4096
-"""Validation rows that ask their neighbours at once."""
-VOTE_PAIRS = 2_000_000_000
-"""Pairs of a validation row and a training row that are compared: a minute or two."""
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """How to train.
-
-    head, features: None for the store's fused space where it has both. refit: after measuring,
-    fit the head that is saved on validation rows too.
-    """
-
-    head: HeadKind = HeadKind.MLP
-    features: Features | None = None
-    split: SplitKind = SplitKind.GROUPED
-    name: str | None = None
-    refit: bool = True
-    epochs: int | None = None
-    seed: int = 0
-    quiet: bool = True
-
-
-@dataclass(frozen=True)
-class TrainReport:
-    """What the head and the vote reach. `train` and `validation` are of the head that never saw
-    a validation row; so is `vote`, by neighbours among the training rows alone. seen: validation
-    rows that an encoder learnt from, by which all of this is flattered; 0 where it was fine-tuned
-    with the same split and seed."""
-
-    store: str
-    model: str
-    features: Features
-    head: HeadKind
-    split: SplitKind
-    duplicated: int
-    seen: int
-    classes: int
-    scales: tuple[float, ...]
-    temperature: float
-    calibration_error: float
-    calibration_error_before: float
-    train: Metrics
-    validation: Metrics
-    vote: Metrics
-    seconds: float
-
-    def to_json(self) -> dict[str, Any]:
-        """As `model.json` and `--json` hold it."""
-        plain = asdict(self)
-        for name in ("train", "validation", "vote"):
-            plain[name] = getattr(self, name).to_json()
-        for name in ("features", "head", "split"):
-            plain[name] = plain[name].value
-        return plain
+from vitrina.types import Codes
 
 
 def train(store: Store, options: TrainOptions) -> TrainReport:
-    """Train, calibrate and save a head over a store's vectors and labels.
+    """Train, calibrate and save heads over a store's vectors and labels.
 
     Raises StoreError if a space is missing, TrainingError if there is too little to learn from,
     StoreLockedError if another process writes.
     """
+    if not 0 < options.precision < 1:
+        raise TrainingError(f"a precision lies between 0 and 1, not at {options.precision}")
     with store.writer("train") as writer:
         features = options.features or default_features(store)
         spaces = store.spaces(features)
@@ -106,49 +45,85 @@ def train(store: Store, options: TrainOptions) -> TrainReport:
             )
         parted = part(store.products, labels.codes, options.split, options.seed)
         split = parted.split.among(gathered.any_present(), codes)
-        fit = FitOptions(kind=options.head, epochs=options.epochs, seed=options.seed)
-        classes = len(labels.ids)
-        rows = planned_rows(len(split.train), len(spaces), fit)
-        everything = np.flatnonzero(codes >= 0)
-        rows += planned_rows(len(everything), len(spaces), fit) if options.refit else 0
-        title = f"training the {features} {options.head} head"
-        with Meter(title, rows, unit="rows", quiet=options.quiet) as meter:
-            head = fit_head(gathered, codes, split.train, classes, fit, meter.advance)
-            measured = _measure(head, gathered, codes, split, classes)
-            saved = head
-            if options.refit:
-                saved = fit_head(gathered, codes, everything, classes, fit, meter.advance)
-            seconds = meter.seconds
+        lesson = Lesson(gathered, codes, labels, parted, split, features, options)
+        lesson.learn()
         name = options.name or f"{features}-{options.head}"
-        report = TrainReport(
-            store=store.place,
-            model=name,
-            features=features,
-            head=options.head,
-            split=options.split,
-            duplicated=split.duplicated,
-            seen=_seen(store, spaces, split),
-            classes=classes,
-            scales=head.shape.scales,
-            vote=_vote(gathered, codes, split, classes, options.seed),
-            seconds=round(seconds, 2),
-            **measured,
-        )
-        folder = writer.scratch / "head"
-        Model(
+        report = _report(store, name, lesson, _seen(store, spaces, split))
+        model = Model(
             name=name,
-            head=saved,
+            features=features,
+            fusion=report.fusion,
+            heads=lesson.served,
+            blend=lesson.judged.blend,
+            back_off=lesson.judged.back_off,
+            vote=lesson.rule.to_json() if lesson.rule else None,
             categories=labels.ids,
             names=labels.names,
             spaces={space.modality: space.name for space in spaces},
             fingerprints={space.modality: space.entry.fingerprint for space in spaces},
-            temperature=report.temperature,
-            accept_from=report.validation.threshold_at_95,
             report=report.to_json(),
-        ).save(folder)
+        )
+        folder = writer.scratch / "head"
+        model.save(folder, model_card(report, model.spaces))
         kept = writer.publish_folder(folder, lambda digest: layout.model(name, digest))
         writer.commit(store.manifest.with_model(name, kept))
     return report
+
+
+def _report(store: Store, name: str, lesson: Lesson, seen: int) -> TrainReport:
+    judged, options = lesson.judged, lesson.options
+    fused = lesson.served.get(lesson.features.value)
+    coverage, reached = judged.let_through(0)
+    with_ancestors, reached_with = judged.let_through()
+    rows = np.bincount(lesson.codes[lesson.codes >= 0], minlength=lesson.classes)
+    return TrainReport(
+        store=store.place,
+        model=name,
+        features=lesson.features,
+        head=options.head,
+        split=options.split,
+        duplicated=lesson.split.duplicated,
+        seen=seen,
+        judged=len(judged.true),
+        classes=lesson.classes,
+        fusion=judged.kind,
+        weights=heard_of(judged, lesson.features),
+        scales=fused.shape.scales if fused else (),
+        calibration_error=judged.error,
+        calibration_error_before=judged.error_before,
+        bins=judged.bins,
+        bins_before=judged.bins_before,
+        train=lesson.train,
+        validation=judged.metrics,
+        vote=lesson.vote,
+        levels=judged.levels,
+        hierarchical_f1=judged.hierarchical,
+        promised=Promised(options.precision, coverage, reached, with_ancestors, reached_with),
+        compared=lesson.compared,
+        alone=lesson.alone,
+        lone=int((rows == 1).sum()),
+        since=_since(store, name, lesson.labels, rows),
+        seconds=round(lesson.seconds, 2),
+    )
+
+
+def _since(store: Store, name: str, labels: Categories, rows: Codes) -> Since | None:
+    """What has changed since a head of this name was trained."""
+    if name not in store.manifest.models:
+        return None
+    try:
+        before = read_json(store.model_folder(name) / "model.json")["categories"]
+        known = {one["id"]: one["name"] for one in before}
+    except (StoreError, KeyError, TypeError):
+        return None
+    added = [
+        Category(key, title or "", int(count))
+        for key, title, count in zip(labels.ids, labels.names, rows, strict=True)
+        if key not in known and count
+    ]
+    counts = dict(zip(labels.ids, rows.tolist(), strict=True))
+    gone = [Category(key, title or "", 0) for key, title in known.items() if not counts.get(key)]
+    return Since(tuple(added), tuple(gone))
 
 
 def _seen(store: Store, spaces: Sequence[Space], split: Split) -> int:
@@ -159,43 +134,3 @@ def _seen(store: Store, spaces: Sequence[Space], split: Split) -> int:
             folder = store.folder(kept, "run `vitrina finetune` again")
             seen[rows_seen(store, folder)] = True
     return int(seen[split.validation].sum())
-
-
-def _measure(
-    head: Head, gathered: Gathered, codes: Codes, split: Split, classes: int
-) -> dict[str, Any]:
-    logits = predict(head, gathered, split.validation)
-    true = codes[split.validation]
-    temperature = fit_temperature(logits, true)
-    plain, sure = (softmax(logits, value) for value in (1.0, temperature))
-    right = sure.argmax(axis=1) == true
-    seen = predict(head, gathered, split.train).argmax(axis=1)
-    return {
-        "temperature": temperature,
-        "calibration_error_before": expected_calibration_error(plain.max(axis=1), right),
-        "calibration_error": expected_calibration_error(sure.max(axis=1), right),
-        "train": evaluate(codes[split.train], seen, None, classes=classes),
-        "validation": evaluate(true, sure.argmax(axis=1), sure.max(axis=1), classes=classes),
-    }
-
-
-def _vote(gathered: Gathered, codes: Codes, split: Split, classes: int, seed: int) -> Metrics:
-    """What the neighbours' vote reaches on validation rows, asked of training rows alone, by
-    exact search; of many validation rows, on some that `seed` draws."""
-    weights = (1.0,) * len(gathered.modalities)
-    rows = Rows.of_arrays(gathered.modalities, gathered.vectors, gathered.present)
-    asked = split.validation
-    most = max(1000, VOTE_PAIRS // len(split.train))
-    if len(asked) > most:
-        asked = np.sort(np.random.default_rng(seed).choice(asked, most, replace=False))
-    predicted, shares = [], []
-    voters = np.sort(split.train)
-    for start in range(0, len(asked), VOTE_BLOCK):
-        queries = read_fused(rows, asked[start : start + VOTE_BLOCK], weights)
-        found, scores = exact_search(rows, weights, queries, voters, DEFAULT_RULE.k)
-        cast_votes = vote(np.where(found >= 0, codes[found], -1), scores, classes=classes)
-        predicted.append(cast_votes.codes)
-        shares.append(cast_votes.shares)
-    return evaluate(
-        codes[asked], np.concatenate(predicted), np.concatenate(shares), classes=classes
-    )

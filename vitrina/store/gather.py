@@ -40,6 +40,20 @@ class Gathered:
         mask: Mask = np.logical_or.reduce(self.present)
         return mask
 
+    def only(self, modalities: Sequence[Modality]) -> Gathered:
+        """The same without other modalities."""
+        places = [self.modalities.index(one) for one in modalities]
+        vectors = tuple(self.vectors[place] for place in places)
+        return Gathered(tuple(modalities), vectors, tuple(self.present[place] for place in places))
+
+    def without(self, modality: Modality) -> Gathered:
+        """The same products as if they lacked a modality."""
+        present = tuple(
+            np.zeros_like(mask) if one is modality else mask
+            for one, mask in zip(self.modalities, self.present, strict=True)
+        )
+        return Gathered(self.modalities, self.vectors, present)
+
     def blocks(self, rows: Codes) -> tuple[list[Floats], list[Mask]]:
         """Some rows of each modality: (len(rows), dim) float32, and (len(rows),) bool."""
         vectors = [np.asarray(matrix[rows], dtype=np.float32) for matrix in self.vectors]

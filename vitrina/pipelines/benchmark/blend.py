@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import minimize
 
+from vitrina.classifier.fusion import fit_weights
 from vitrina.pipelines.benchmark.ground import Halves
 from vitrina.types import Codes, Floats
 
@@ -27,28 +27,9 @@ def pool(parts: Sequence[Halves], weights: Floats) -> Floats:
     return out
 
 
-def fit_weights(parts: Sequence[Halves], labels: Codes) -> Floats:
-    """The weights of least log-loss, none below zero: (len(parts),) float32.
-
-    parts: of rows that none of the methods learnt from. labels: (n,) int64, their classes.
-    The log-loss is convex in the weights, so there is one best, whatever it begins with.
-    """
-    logs = [_log(part) for part in parts]
-    rows = np.arange(len(labels))
-
-    def loss(weights: Floats) -> tuple[float, Floats]:
-        logits = sum(weight * log for weight, log in zip(weights, logs, strict=True))
-        logits = logits - logits.max(axis=1, keepdims=True)
-        shares = np.exp(logits)
-        shares /= shares.sum(axis=1, keepdims=True)
-        own = np.maximum(shares[rows, labels], 1e-12)
-        slope = [float(((shares * log).sum(axis=1) - log[rows, labels]).mean()) for log in logs]
-        return float(-np.log(own).mean()), np.array(slope)
-
-    start = np.full(len(parts), 1 / len(parts))
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0, 10)] * len(parts))
-    weights: Floats = found.x.astype(np.float32)
-    return weights
+def weigh(parts: Sequence[Halves], labels: Codes) -> Floats:
+    """The weights of least log-loss: (len(parts),) float32; see `fit_weights`."""
+    return fit_weights([_log(part) for part in parts], labels)
 
 
 def _logits(parts: Sequence[Halves], weights: Floats) -> Floats:

@@ -20,7 +20,7 @@ from vitrina.errors import TrainingError
 from vitrina.index.exact import exact_search
 from vitrina.index.fuse import read_fused
 from vitrina.index.vote import DEFAULT_RULE, VOTERS, vote_shares
-from vitrina.pipelines.benchmark.blend import fit_weights, pool
+from vitrina.pipelines.benchmark.blend import pool, weigh
 from vitrina.pipelines.benchmark.ground import Answers, Ground, Halves, in_blocks
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.pipelines.benchmark.vectors import Encoders
@@ -239,7 +239,7 @@ class Methods:
         labels = ground.codes[ground.held]
         weights = np.full(len(whole), 1 / len(whole), dtype=np.float32)
         if len(labels):
-            weights = fit_weights([ground.part_of(one, "held") for one in whole], labels)
+            weights = weigh([ground.part_of(one, "held") for one in whole], labels)
         seconds = time.monotonic() - started
         rows = np.arange(len(ground.asked))
         asking = self._put(

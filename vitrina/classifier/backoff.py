@@ -1,0 +1,147 @@
+"""Where the category is unsure, an ancestor of it that is sure enough."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vitrina.classifier.promise import Thresholds, promise
+from vitrina.classifier.tree import CategoryTree
+from vitrina.types import Codes, Floats
+
+BLOCK_ROWS = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class Decided:
+    """What may be let through of some predictions.
+
+    chosen: (n,) int64, the likeliest class. confidence: (n,) float32, its probability. steps: (n,)
+    int64: 0 where the class itself may be let through, 1 where its parent may, and so on; -1 for
+    nothing. shares: (n,) float32, the probability of what may be let through; 0 for nothing.
+    """
+
+    chosen: Codes
+    confidence: Floats
+    steps: Codes
+    shares: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class BackOff:
+    """How far up a prediction must go to keep a promised precision.
+
+    thresholds: for the class itself, by class; then for each step up, by node of the tree.
+    """
+
+    tree: CategoryTree
+    thresholds: tuple[Thresholds, ...]
+
+    @classmethod
+    def fit(
+        cls,
+        tree: CategoryTree,
+        probabilities: Floats,
+        true: Codes,
+        precision: float,
+        *,
+        together: Codes | None = None,
+        seed: int = 0,
+    ) -> BackOff:
+        """Choose thresholds, each step's by what those below it did not let through.
+
+        probabilities: (n, classes) calibrated, of rows that the classifier did not learn from.
+        true: (n,) int64 classes. precision, together, seed: as of `promise`.
+        """
+        chosen = probabilities.argmax(axis=1)
+        confidence = probabilities.max(axis=1)
+        groups = np.arange(len(true)) if together is None else together
+        leaf = promise(
+            chosen,
+            confidence,
+            chosen == true,
+            len(tree.nodes),
+            precision,
+            together=groups,
+            seed=seed,
+        )
+        found = [leaf]
+        lines = tree.lines[chosen]
+        holds, shares = tree.holds(lines, true), _shares(tree, probabilities, lines)
+        left = ~leaf.accept(chosen, confidence)
+        for step in range(1, tree.depth):
+            rows = np.flatnonzero(left & (lines[:, step] >= 0))
+            if not len(rows):
+                break
+            one = promise(
+                lines[rows, step],
+                shares[rows, step],
+                holds[rows, step],
+                len(tree.parents),
+                precision,
+                together=groups[rows],
+                seed=seed,
+            )
+            found.append(one)
+            left[rows] = ~one.accept(lines[rows, step], shares[rows, step])
+        return cls(tree, tuple(found))
+
+    def decide(self, probabilities: Floats) -> Decided:
+        """probabilities: (n, classes) float32, calibrated."""
+        chosen = probabilities.argmax(axis=1).astype(np.int64)
+        confidence = probabilities.max(axis=1)
+        lines = self.tree.lines[chosen]
+        shares = _shares(self.tree, probabilities, lines)
+        steps = np.full(len(chosen), -1, dtype=np.int64)
+        steps[self.thresholds[0].accept(chosen, confidence)] = 0
+        for step, thresholds in enumerate(self.thresholds[1:], 1):
+            node, share = lines[:, step], shares[:, step]
+            steps[(steps < 0) & thresholds.accept(node, share)] = step
+        let = np.where(steps > 0, shares[np.arange(len(steps)), steps], confidence)
+        return Decided(chosen, confidence, steps, np.where(steps >= 0, let, 0).astype(np.float32))
+
+    def nodes(self, decided: Decided) -> Codes:
+        """The node of what may be let through: (n,) int64, -1 for nothing."""
+        lines = self.tree.lines[decided.chosen]
+        node = lines[np.arange(len(lines)), np.maximum(decided.steps, 0)]
+        found: Codes = np.where(decided.steps >= 0, node, -1)
+        return found
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """The thresholds as JSON's types, the precision with them."""
+        return [
+            {
+                "precision": one.precision,
+                "coverage": one.coverage,
+                "reached": None if np.isnan(one.reached) else one.reached,
+                "of": one.of.tolist(),
+            }
+            for one in self.thresholds
+        ]
+
+    @classmethod
+    def from_json(cls, tree: CategoryTree, value: Sequence[dict[str, Any]]) -> BackOff:
+        """Read what `to_json` gave. Raises KeyError, TypeError, ValueError for anything else."""
+        return cls(
+            tree,
+            tuple(
+                Thresholds(
+                    one["precision"],
+                    np.array(one["of"], dtype=np.float32),
+                    one["coverage"],
+                    float("nan") if one["reached"] is None else one["reached"],
+                )
+                for one in value
+            ),
+        )
+
+
+def _shares(tree: CategoryTree, probabilities: Floats, lines: Codes) -> Floats:
+    parts = [
+        tree.shares(probabilities[at : at + BLOCK_ROWS], lines[at : at + BLOCK_ROWS])
+        for at in range(0, len(lines), BLOCK_ROWS)
+    ]
+    return np.concatenate(parts) if parts else np.zeros(lines.shape, dtype=np.float32)

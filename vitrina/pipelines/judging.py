@@ -1,0 +1,193 @@
+"""What members say of rows that none of them learnt from, and what is made of it.
+
+The few numbers that decide how members are put together, how sure the outcome is and what may be
+let through are fitted on validation rows. So that these can still be measured on, each fifth of
+them is judged by numbers that the other four chose, and all together choose the ones that serve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from vitrina.classifier.backoff import BackOff, Decided
+from vitrina.classifier.calibrate import Bin, expected_calibration_error, reliability, softmax
+from vitrina.classifier.fusion import Blend, members_of
+from vitrina.classifier.levels import LevelMetrics, by_level, hierarchical_f1
+from vitrina.classifier.metrics import Metrics, evaluate
+from vitrina.classifier.tree import CategoryTree
+from vitrina.types import Codes, Features, Floats, FusionKind, Mask, Modality
+
+FOLDS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What is said of the judged rows, each by numbers that others chose.
+
+    Attributes:
+        kind: of fusion.
+        blend, back_off: chosen by all rows: what serves.
+        true: (n,) int64.
+        decided: what is said of each row.
+        nodes: (n,) int64, the node of the tree that may be let through, -1 for none.
+        plain: (n,) float32, how sure it would be without calibration.
+    """
+
+    kind: FusionKind
+    blend: Blend
+    back_off: BackOff
+    true: Codes
+    decided: Decided
+    nodes: Codes
+    plain: Floats
+
+    @property
+    def right(self) -> Mask:
+        """(n,) bool: whether the likeliest category is the true one."""
+        found: Mask = self.decided.chosen == self.true
+        return found
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """Of the likeliest category."""
+        return evaluate(
+            self.true,
+            self.decided.chosen,
+            self.decided.confidence,
+            classes=len(self.back_off.tree.nodes),
+        )
+
+    @cached_property
+    def bins(self) -> tuple[Bin, ...]:
+        """How often what is so sure is right."""
+        return reliability(self.decided.confidence, self.right)
+
+    @cached_property
+    def bins_before(self) -> tuple[Bin, ...]:
+        """The same without calibration."""
+        return reliability(self.plain, self.right)
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error."""
+        return expected_calibration_error(self.bins)
+
+    @property
+    def error_before(self) -> float:
+        """The same without calibration."""
+        return expected_calibration_error(self.bins_before)
+
+    @property
+    def levels(self) -> tuple[LevelMetrics, ...]:
+        """How well each level of the tree is told."""
+        return by_level(self.back_off.tree, self.true, self.decided.chosen)
+
+    @property
+    def hierarchical(self) -> float:
+        """Hierarchical F1 of the likeliest category."""
+        tree = self.back_off.tree
+        return hierarchical_f1(tree, self.true, tree.nodes[self.decided.chosen])
+
+    def let_through(self, steps: int | None = None) -> tuple[float, float]:
+        """The share of rows that get a category or an ancestor of it, at most so many steps up, and
+        how many of them are right; NaN for none."""
+        let = self.decided.steps >= 0
+        if steps is not None:
+            let &= self.decided.steps <= steps
+        if not let.any():
+            return 0.0, float("nan")
+        holds = self.back_off.tree.holds(self.nodes[let][:, None], self.true[let])[:, 0]
+        return float(let.mean()), float(holds.mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """Rows to judge by.
+
+    features: what is looked at. scores: what each member says of all rows, (n, classes) logits, as
+    they are; and, of two modalities, as if they lacked one. present: (n,) bool of each modality.
+    true: (n,) int64 classes. groups: (n,) int64, those of one never judge one another. precision:
+    what is promised.
+    """
+
+    features: Features
+    scores: Mapping[Features, Mapping[str, Floats]]
+    present: Mapping[Modality, Mask]
+    true: Codes
+    groups: Codes
+    tree: CategoryTree
+    precision: float
+    seed: int
+
+    def judge(self, kind: FusionKind) -> Judged:
+        """Put members together in one way."""
+        members = members_of(kind, self.features)
+        fold = self._folds
+        natural = self.scores[self.features]
+        crossed = np.empty((len(self.true), len(self.tree.nodes)), dtype=np.float32)
+        for number in range(FOLDS):
+            blend, outer = self._blend(members, fold != number), fold == number
+            crossed[outer] = _shares(blend, natural, self.present, outer)
+        everything = np.ones(len(self.true), dtype=bool)
+        blend = self._blend(members, everything)
+        served = _shares(blend, natural, self.present, everything)
+        decided, nodes = self._decide(crossed)
+        return Judged(
+            kind=kind,
+            blend=blend,
+            back_off=self._back_off(served, everything),
+            true=self.true,
+            decided=decided,
+            nodes=nodes,
+            plain=softmax(natural[members[0]], 1.0).max(axis=1),
+        )
+
+    def _blend(self, members: tuple[str, ...], inner: Mask) -> Blend:
+        scores = {}
+        for features, parts in self.scores.items():
+            there = [self.present[one] for one in features.modalities]
+            rows = np.flatnonzero(np.logical_and.reduce([inner, *there]))
+            scores[features] = (rows, {name: parts[name][rows] for name in members})
+        return Blend.fit(members, scores, self.true)
+
+    def _decide(self, shares: Floats) -> tuple[Decided, Codes]:
+        fold, count = self._folds, len(self.true)
+        steps, nodes = np.full(count, -1, dtype=np.int64), np.full(count, -1, dtype=np.int64)
+        sure = np.zeros(count, dtype=np.float32)
+        for number in range(FOLDS):
+            outer = fold == number
+            back_off = self._back_off(shares, ~outer)
+            found = back_off.decide(shares[outer])
+            steps[outer], sure[outer], nodes[outer] = (
+                found.steps,
+                found.shares,
+                back_off.nodes(found),
+            )
+        return Decided(shares.argmax(axis=1), shares.max(axis=1), steps, sure), nodes
+
+    def _back_off(self, shares: Floats, rows: Mask) -> BackOff:
+        return BackOff.fit(
+            self.tree,
+            shares[rows],
+            self.true[rows],
+            self.precision,
+            together=self.groups[rows],
+            seed=self.seed,
+        )
+
+    @cached_property
+    def _folds(self) -> Codes:
+        first, members = np.unique(self.groups, return_inverse=True)
+        return np.random.default_rng([self.seed, FOLDS]).integers(FOLDS, size=len(first))[members]
+
+
+def _shares(
+    blend: Blend, parts: Mapping[str, Floats], present: Mapping[Modality, Mask], rows: Mask
+) -> Floats:
+    chosen = {name: parts[name][rows] for name in blend.members}
+    there = {one: mask[rows] for one, mask in present.items()}
+    return softmax(blend.logits(chosen, there), 1.0)

@@ -1,0 +1,248 @@
+"""What a store's vectors teach: members fitted on training rows, judged, chosen, fitted on all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vitrina.classifier.fit import FitOptions
+from vitrina.classifier.fusion import VOTE, kinds_of, members_of
+from vitrina.classifier.heads import Head
+from vitrina.classifier.metrics import Metrics, difference, evaluate
+from vitrina.classifier.tree import CategoryTree
+from vitrina.data.split import Split, draw_groups
+from vitrina.errors import TrainingError
+from vitrina.index.vote import DEFAULT_RULE, VoteRule, vote
+from vitrina.pipelines.evaluate import choose_rule
+from vitrina.pipelines.judging import Bench, Judged
+from vitrina.pipelines.members import Members, Voters, fit_heads, planned, present_of
+from vitrina.pipelines.parting import Parted
+from vitrina.pipelines.progress import Meter
+from vitrina.pipelines.train_report import Alone, Compared
+from vitrina.store.gather import Gathered
+from vitrina.store.products import Categories
+from vitrina.types import Codes, Features, Floats, FusionKind, HeadKind, Modality, SplitKind
+
+JUDGED_VALUES = 1 << 25
+"""Scores of judged rows that one member may give: 128 MiB."""
+SAMPLED = 20_000
+"""Training rows that are measured, at most."""
+BLOCK_ROWS = 8192
+LEAST_JUDGED = 1000
+VOTE_PAIRS = 2_000_000_000
+"""Pairs of a judged row and a training row that are compared: a minute or two."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How to train.
+
+    head: of all members. features: None for all that the store has. fusion: how members are put
+    together. compare: judge all ways, and take the best, or the simplest that is as good.
+    precision: what accepted predictions promise. refit: after judging, fit the heads that are
+    saved on validation rows too. epochs: None for what suits.
+    """
+
+    head: HeadKind = HeadKind.MLP
+    features: Features | None = None
+    fusion: FusionKind = FusionKind.EARLY
+    compare: bool = False
+    precision: float = 0.95
+    split: SplitKind = SplitKind.GROUPED
+    name: str | None = None
+    refit: bool = True
+    epochs: int | None = None
+    seed: int = 0
+    quiet: bool = True
+
+
+@dataclass(eq=False)
+class Lesson:
+    """What is learnt, and what comes of it.
+
+    Attributes:
+        gathered: the vectors of every product.
+        codes: (n,) int64, its class, -1 for none or nothing to look at.
+        labels: the categories behind the classes.
+        parted, split: who is learnt from, who judges.
+        features: what is looked at.
+        options: how.
+        judged: what is said of the judged rows by the way of fusion that was taken.
+        compared, alone: the other ways; modalities by themselves, where asked for.
+        served: the heads that are to serve.
+        rule: of the neighbours' vote, where that is a member.
+        scales: of the fused head's blocks.
+        train, vote: what the heads reach on training rows; the vote by the default rule on judged
+            ones.
+        seconds: all in all.
+    """
+
+    gathered: Gathered
+    codes: Codes
+    labels: Categories
+    parted: Parted
+    split: Split
+    features: Features
+    options: TrainOptions
+    judged: Judged = field(init=False)
+    compared: tuple[Compared, ...] = ()
+    alone: tuple[Alone, ...] = ()
+    served: dict[str, Head] = field(default_factory=dict)
+    rule: VoteRule | None = None
+    train: Metrics = field(init=False)
+    vote: Metrics = field(init=False)
+    seconds: float = 0.0
+
+    @property
+    def classes(self) -> int:
+        """How many categories there are."""
+        return len(self.labels.ids)
+
+    def learn(self) -> None:
+        """Do it all. Raises TrainingError."""
+        possible = kinds_of(self.features)
+        if self.options.fusion not in possible:
+            raise TrainingError(
+                f"{self.options.fusion} fusion needs text and image vectors; over {self.features} "
+                f"there are {' and '.join(possible)}"
+            )
+        kinds = possible if self.options.compare else (self.options.fusion,)
+        members = tuple(
+            dict.fromkeys(name for kind in kinds for name in members_of(kind, self.features))
+        )
+        final = np.flatnonzero(self.codes >= 0)
+        fit = FitOptions(kind=self.options.head, epochs=self.options.epochs, seed=self.options.seed)
+        total = planned(self.gathered, self.split.train, members, fit)
+        if self.options.refit:
+            # Who is heard in the end is not known yet; those of the simplest way at least.
+            total += planned(self.gathered, final, members_of(kinds[0], self.features), fit)
+        title = f"training the {self.features} {self.options.head} head"
+        with Meter(title, total, "rows", self.options.quiet) as meter:
+            heads = fit_heads(
+                self.gathered,
+                self.codes,
+                self.split.train,
+                self.classes,
+                members,
+                fit,
+                meter.advance,
+            )
+            self._judge(kinds, heads)
+            wanted = [name for name in self.judged.blend.members if name != VOTE]
+            self.served = {name: heads[name] for name in wanted}
+            if self.options.refit:
+                self.served = fit_heads(
+                    self.gathered, self.codes, final, self.classes, wanted, fit, meter.advance
+                )
+            self.seconds = meter.seconds
+
+    def _judge(self, kinds: tuple[FusionKind, ...], heads: dict[str, Head]) -> None:
+        rows = self._judges()
+        voters = Voters(self.gathered, self.codes, np.sort(self.split.train), self.classes)
+        near = voters.near(self.gathered, rows)
+        self.vote = self._vote(rows, near)
+        if any(VOTE in members_of(kind, self.features) for kind in kinds):
+            self.rule = choose_rule(
+                self.codes[rows],
+                *near,
+                self.classes,
+                seed=self.options.seed,
+                counts=voters.counts,
+            )
+        members = Members(heads, voters, self.rule)
+        scores = {self.features: members.scores(self.gathered, rows, near)}
+        if len(self.features.modalities) > 1:
+            for one, other in (self.features.modalities, self.features.modalities[::-1]):
+                scores[Features(one)] = members.scores(self.gathered.without(other), rows)
+        bench = Bench(
+            features=self.features,
+            scores=scores,
+            present=present_of(self.gathered, rows),
+            true=self.codes[rows],
+            groups=self.parted.groups[rows],
+            tree=CategoryTree.of(self.labels.names),
+            precision=self.options.precision,
+            seed=self.options.seed,
+        )
+        found = {kind: bench.judge(kind) for kind in kinds}
+        self.judged = self._choose(found)
+        if self.options.compare:
+            self.alone = tuple(
+                self._alone(bench, one) for one in self.features.modalities if one in heads
+            )
+        if VOTE not in self.judged.blend.members:
+            self.rule = None
+        self.train = self._on_train(members)
+
+    def _judges(self) -> Codes:
+        """The rows that judge: of very many, a sample of whole groups."""
+        rows = self.split.validation
+        most = min(JUDGED_VALUES // self.classes, VOTE_PAIRS // len(self.split.train))
+        most = max(LEAST_JUDGED, most)
+        if len(rows) <= most:
+            return rows
+        members = np.unique(self.parted.groups[rows], return_inverse=True)[1]
+        drawn = draw_groups(members, self.parted.keys[rows], self.options.seed, 2)
+        order = np.argsort(drawn[members], kind="stable")
+        return np.sort(rows[order[:most]])
+
+    def _choose(self, found: dict[FusionKind, Judged]) -> Judged:
+        """The best, or the simplest that is not surely worse."""
+        best = max(found.values(), key=lambda one: one.metrics.weighted_f1)
+        told = []
+        for kind, one in found.items():
+            behind = difference(
+                best.true,
+                best.decided.chosen,
+                one.decided.chosen,
+                classes=self.classes,
+                seed=self.options.seed,
+            )
+            told.append(
+                Compared(kind, one.metrics, one.error, behind, heard_of(one, self.features))
+            )
+        if self.options.compare:
+            self.compared = tuple(told)
+        simplest = next(one for one in told if one.behind.low <= 0)
+        return found[simplest.fusion]
+
+    def _alone(self, bench: Bench, modality: Modality) -> Alone:
+        said = bench.scores[self.features][modality].argmax(axis=1)
+        chosen = np.where(bench.present[modality], said, -1)
+        metrics = evaluate(bench.true, chosen, None, classes=self.classes)
+        ahead = difference(
+            bench.true,
+            self.judged.decided.chosen,
+            chosen,
+            classes=self.classes,
+            seed=self.options.seed,
+        )
+        return Alone(modality, metrics, ahead)
+
+    def _on_train(self, members: Members) -> Metrics:
+        """Of the heads alone, on training rows, of which the vote would find themselves."""
+        rows = self.split.train
+        if len(rows) > SAMPLED:
+            rng = np.random.default_rng([self.options.seed, SAMPLED])
+            rows = np.sort(rng.choice(rows, SAMPLED, replace=False))
+        heads = Members(members.heads, members.voters, None)
+        chosen = []
+        for start in range(0, len(rows), BLOCK_ROWS):
+            block = rows[start : start + BLOCK_ROWS]
+            parts = heads.scores(self.gathered, block)
+            logits = self.judged.blend.logits(parts, present_of(self.gathered, block))
+            chosen.append(logits.argmax(axis=1))
+        return evaluate(
+            self.codes[rows], np.concatenate(chosen), None, classes=self.classes, bootstrap=50
+        )
+
+    def _vote(self, rows: Codes, near: tuple[Codes, Floats]) -> Metrics:
+        cast = vote(*near, classes=self.classes, rule=DEFAULT_RULE)
+        return evaluate(self.codes[rows], cast.codes, cast.shares, classes=self.classes)
+
+
+def heard_of(judged: Judged, features: Features) -> dict[str, float]:
+    """How much each member is heard of products that lack nothing."""
+    weights = judged.blend.weights[features].tolist()
+    return dict(zip(judged.blend.members, weights, strict=True))

@@ -1,0 +1,221 @@
+"""What a training says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from vitrina.classifier.calibrate import Bin
+from vitrina.classifier.levels import LevelMetrics
+from vitrina.classifier.metrics import Difference, Metrics
+from vitrina.types import CategoryId, Features, FusionKind, HeadKind, Modality, SplitKind
+
+LISTED = 5
+"""Categories that are named."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A way of putting members together, on the judged rows. behind: how far it is behind the one
+    that reaches most."""
+
+    fusion: FusionKind
+    metrics: Metrics
+    error: float
+    behind: Difference
+    weights: Mapping[str, float]
+
+    def line(self, taken: bool) -> str:
+        """A line of the table."""
+        gap = self.behind
+        heard = " + ".join(f"{weight:.2f} {name}" for name, weight in self.weights.items())
+        return (
+            f"{self.fusion:<8}{self.metrics.weighted_f1:.4f}        {self.error:.4f}        "
+            f"{gap.value:.4f} ({gap.low:.4f} to {gap.high:.4f})   {heard}"
+            f"{'   <- taken' if taken else ''}"
+        )
+
+
+@dataclass(frozen=True)
+class Alone:
+    """One modality by its own head, on the judged rows. ahead: how far the model is ahead of it."""
+
+    modality: Modality
+    metrics: Metrics
+    ahead: Difference
+
+
+@dataclass(frozen=True)
+class Category:
+    """A category with how many labelled products it has."""
+
+    category_id: CategoryId
+    name: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Since:
+    """What has changed since a head of this name was trained: categories that are new to it, and
+    those that have no product any more."""
+
+    added: tuple[Category, ...]
+    gone: tuple[Category, ...]
+
+    def lines(self) -> list[str]:
+        """What has changed, for a terminal."""
+        lines = []
+        for title, some in (("new", self.added), ("gone", self.gone)):
+            if some:
+                most = sorted(some, key=lambda one: -one.rows)[:LISTED]
+                told = ", ".join(f"{one.name or one.category_id} ({one.rows})" for one in most)
+                more = ", ..." if len(some) > LISTED else ""
+                lines.append(
+                    f"{len(some)} categories are {title} since it was trained: {told}{more}"
+                )
+        return lines
+
+
+@dataclass(frozen=True)
+class Promised:
+    """What may be let through at a promised precision.
+
+    precision: the promise. coverage, reached: of the categories themselves: the share of rows, and
+    the precision among them, NaN for none. with_ancestors, reached_with: with ancestors of them.
+    """
+
+    precision: float
+    coverage: float
+    reached: float
+    with_ancestors: float
+    reached_with: float
+
+    def lines(self) -> list[str]:
+        """What is promised, for a terminal."""
+        if not self.with_ancestors:
+            return [f"nothing could be accepted at a precision of {self.precision:g}"]
+        lines = []
+        if self.coverage:
+            lines.append(
+                f"accepted at a promised precision of {self.precision:g}: {self.coverage:.3f} of "
+                f"products, {self.reached:.3f} of them right"
+            )
+        if self.with_ancestors > self.coverage:
+            lines.append(
+                f"with ancestors of unsure categories: {self.with_ancestors:.3f}, "
+                f"{self.reached_with:.3f} right"
+            )
+        return lines
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a model reaches. `train`, `validation` and all that is measured with it, and `vote`, are
+    of heads that never saw a validation row, put together by numbers that other validation rows
+    chose; `vote` is the neighbours' among training rows alone, by the default rule.
+
+    Attributes:
+        duplicated: categories of one product, which stands on both sides of a stratified split.
+        seen: validation rows that an encoder learnt from, by which all of this is flattered; 0
+            where it was fine-tuned with the same split and seed.
+        judged: validation rows that all this was measured on; of very many, a sample.
+        fusion, weights: how members are put together, and how much each is heard of products that
+            lack nothing.
+        scales: what the fused head's blocks of inputs are multiplied by.
+        calibration_error, calibration_error_before: expected, with and without calibration.
+        bins, bins_before: the reliability diagrams of both.
+        levels, hierarchical_f1: in the tree of categories.
+        promised: what may be let through.
+        compared, alone: other ways of fusion, and modalities by themselves, where asked for.
+        lone: categories with one labelled product: no validation row tells of them.
+        since: None where no head of this name was there.
+    """
+
+    store: str
+    model: str
+    features: Features
+    head: HeadKind
+    split: SplitKind
+    duplicated: int
+    seen: int
+    judged: int
+    classes: int
+    fusion: FusionKind
+    weights: Mapping[str, float]
+    scales: tuple[float, ...]
+    calibration_error: float
+    calibration_error_before: float
+    bins: tuple[Bin, ...]
+    bins_before: tuple[Bin, ...]
+    train: Metrics
+    validation: Metrics
+    vote: Metrics
+    levels: tuple[LevelMetrics, ...]
+    hierarchical_f1: float
+    promised: Promised
+    compared: tuple[Compared, ...]
+    alone: tuple[Alone, ...]
+    lone: int
+    since: Since | None
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As `model.json` and `--json` hold it."""
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain
+
+    def lines(self) -> list[str]:
+        """The report for a terminal."""
+        lines = ["              weighted F1   macro F1   coverage at 95% precision"]
+        named = [("train", self.train), ("validation", self.validation), ("vote", self.vote)]
+        for name, one in [*named, *((f"{one.modality} alone", one.metrics) for one in self.alone)]:
+            covered = f"     {one.coverage_at_95:.3f}" if one.coverage_at_95 else ""
+            lines.append(f"{name:<14}{one.weighted_f1:.4f}        {one.macro_f1:.4f}{covered}")
+        low, high = self.validation.weighted_f1_interval
+        lines.append(
+            f"split: {self.split}, measured on {self.train.rows} rows trained on and {self.judged} "
+            f"to validate; 95% interval of validation {low:.4f} to {high:.4f}"
+        )
+        if self.compared:
+            lines += ["", "fusion  weighted F1   calibration   behind the best (95% interval)"]
+            lines += [one.line(one.fusion is self.fusion) for one in self.compared]
+            lines.append("")
+        lines += [
+            f"ahead of {one.modality} alone by {one.ahead.value:.4f} ({one.ahead.low:.4f} to "
+            f"{one.ahead.high:.4f})"
+            for one in self.alone
+        ]
+        if self.duplicated:
+            lines.append(
+                f"{self.duplicated} categories have one product, which stands on both sides of the "
+                "split"
+            )
+        if self.seen:
+            lines.append(
+                f"{self.seen} validation products were learnt from by an encoder, which flatters "
+                "all of this; use the --split and --seed that it was fine-tuned with"
+            )
+        lines.append(
+            f"calibration: expected error {self.calibration_error_before:.3f} before, "
+            f"{self.calibration_error:.3f} after"
+        )
+        lines += self.promised.lines()
+        if self.since is not None:
+            lines += self.since.lines()
+        lines.append(
+            f"done: head {self.model}, {self.fusion} fusion, {self.classes} categories, "
+            f"{self.seconds:.0f} s"
+        )
+        return lines
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float) and value != value:
+        return None
+    return value.value if isinstance(value, StrEnum) else value
