@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vitrina.data.catalogue import Catalogue
     from vitrina.data.readers import Columns
     from vitrina.errors import VitrinaError
+    from vitrina.pipelines.estimator import FusionClassifier
     from vitrina.store.store import Store
 
 __version__ = "0.1.0"
@@ -37,6 +38,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Catalogue": "vitrina.data.catalogue",
     "Columns": "vitrina.data.readers",
+    "FusionClassifier": "vitrina.pipelines.estimator",
     "Store": "vitrina.store.store",
     "VitrinaError": "vitrina.errors",
     "benchmark": "vitrina.api",
@@ -60,6 +62,7 @@ _HOMES = {
 __all__ = [
     "Catalogue",
     "Columns",
+    "FusionClassifier",
     "Store",
     "VitrinaError",
     "benchmark",

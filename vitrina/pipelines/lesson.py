@@ -56,6 +56,11 @@ class TrainOptions:
     seed: int = 0
     quiet: bool = True
 
+    def __post_init__(self) -> None:
+        """Raise TrainingError for what can't be."""
+        if not 0 < self.precision < 1:
+            raise TrainingError(f"a precision lies between 0 and 1, not at {self.precision}")
+
 
 @dataclass(eq=False)
 class Lesson:

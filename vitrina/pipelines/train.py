@@ -30,8 +30,6 @@ def train(store: Store, options: TrainOptions) -> TrainReport:
     Raises StoreError if a space is missing, TrainingError if there is too little to learn from,
     StoreLockedError if another process writes.
     """
-    if not 0 < options.precision < 1:
-        raise TrainingError(f"a precision lies between 0 and 1, not at {options.precision}")
     with store.writer("train") as writer:
         features = options.features or default_features(store)
         spaces = store.spaces(features)

@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.estimator_checks import check_estimator
+
+import vitrina as vt
+
+TEXT, IMAGE = 12, 8
+
+
+def catalogue(rows=600, seed=0):
+    """Text tells two families apart, the photo their two members each; some lack one."""
+    rng = np.random.default_rng(seed)
+    world = np.random.default_rng(7)
+    labels = rng.integers(4, size=rows)
+    texts, photos = world.normal(size=(2, TEXT)), world.normal(size=(2, IMAGE))
+    text = texts[labels // 2] + rng.normal(0, 0.7, (rows, TEXT))
+    photo = photos[labels % 2] + rng.normal(0, 0.7, (rows, IMAGE))
+    for part in (text, photo):
+        part /= np.linalg.norm(part, axis=1, keepdims=True)
+    lacking = rng.random(rows)
+    text[lacking < 0.1] = 0
+    photo[lacking > 0.8] = 0
+    names = np.array(["mugs", "plates", "shirts", "skirts"])
+    return np.hstack([text, photo]).astype(np.float32), names[labels]
+
+
+def quick(**more):
+    return vt.FusionClassifier("logistic", **{"blocks": (TEXT, IMAGE), "epochs": 20, **more})
+
+
+@pytest.mark.slow
+def test_it_is_a_scikit_learn_classifier():
+    check_estimator(vt.FusionClassifier("logistic"))
+
+
+def test_it_can_be_cloned_and_asked_for_its_parameters():
+    given = quick(fusion="late", precision=0.9)
+    assert clone(given).get_params() == given.get_params()
+
+
+@pytest.mark.parametrize("fusion", ["early", "late", "knn", "stack"])
+def test_it_tells_products_apart(fusion):
+    model = quick(fusion=fusion).fit(*catalogue())
+    X, y = catalogue(300, seed=1)
+    both = X[:, :TEXT].any(axis=1) & X[:, TEXT:].any(axis=1)
+    assert (model.predict(X) == y)[both].mean() > 0.9
+    shares = model.predict_proba(X)
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    assert (model.classes_[shares.argmax(axis=1)] == model.predict(X)).all()
+    # One half of what there is to know.
+    alone = ~X[:, TEXT:].any(axis=1)
+    assert 0.35 < (model.predict(X) == y)[alone].mean() < 0.65
+    assert shares[alone].max(axis=1).mean() < 0.75
+
+
+def test_it_compares():
+    model = quick(compare=True).fit(*catalogue())
+    assert model.fusion_ in ("early", "late", "knn", "stack")
+    assert 0.7 < model.validation_.weighted_f1 < 1
+
+
+def test_what_may_be_let_through():
+    names = ["kitchen->mugs", "kitchen->plates", "clothes->shirts", "clothes->skirts"]
+    model = quick(precision=0.9).fit(*catalogue(3000), names=names)
+    X, y = catalogue(2000, seed=1)
+    decided = model.decide(X)
+    leaf, parent = decided.steps == 0, decided.steps == 1
+    right = model.classes_[decided.chosen] == y
+    family = np.isin(y, ["shirts", "skirts"]) == np.isin(
+        model.classes_[decided.chosen], ["shirts", "skirts"]
+    )
+    assert leaf.mean() > 0.3
+    assert parent.mean() > 0.1
+    assert right[leaf].mean() > 0.87
+    assert np.where(leaf, right, family)[leaf | parent].mean() > 0.87
+    # What was let through as a family only would not have been right as a label.
+    assert right[parent].mean() < 0.87
+
+
+def test_the_same_seed_gives_the_same_model():
+    X, y = catalogue()
+    first, again, other = (
+        quick(random_state=seed).fit(X, y).predict_proba(X) for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_it_works_within_scikit_learn():
+    X, y = catalogue()
+    model = make_pipeline(FunctionTransformer(), quick())
+    assert cross_val_score(model, X, y, cv=3).mean() > 0.7
+
+
+def test_groups_never_stand_on_two_sides():
+    """Copies under random labels would otherwise be told by heart."""
+    rng = np.random.default_rng(0)
+    X = np.repeat(rng.normal(size=(200, 16)), 5, axis=0)
+    y = np.repeat(rng.integers(4, size=200), 5)
+    model = vt.FusionClassifier("mlp", epochs=30)
+    alone = model.fit(X, y).validation_.accuracy
+    assert model.fit(X, y, groups=np.repeat(np.arange(200), 5)).validation_.accuracy < 0.45 < alone
+
+
+def test_what_does_not_fit_is_refused():
+    X, y = catalogue(50)
+    with pytest.raises(ValueError, match="sum to the 20 columns"):
+        quick(blocks=(12, 9)).fit(X, y)
+    with pytest.raises(ValueError, match="late fusion needs text and image vectors"):
+        quick(blocks=None, fusion="late").fit(X, y)
+    with pytest.raises(ValueError, match="3 names, but 4 classes"):
+        quick().fit(X, y, names=["a", "b", "c"])
+    with pytest.raises(ValueError, match="49 groups, but 50 rows"):
+        quick().fit(X, y, groups=np.arange(49))
+    with pytest.raises(ValueError, match="a precision lies between 0 and 1"):
+        quick(precision=2).fit(X, y)
