@@ -1,6 +1,7 @@
 """Heads: what they learn, what they bear, and what survives saving."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from vitrina.classifier.model import Model, top
 from vitrina.classifier.tree import CategoryTree
 from vitrina.errors import FingerprintError, StoreError
 from vitrina.store.gather import Gathered
-from vitrina.types import Features, FusionKind, HeadKind, Modality
+from vitrina.types import Balance, Features, FusionKind, HeadKind, Modality
 
 CLASSES = 4
 QUICK = FitOptions(kind=HeadKind.LOGISTIC, epochs=30, hidden=32)
@@ -113,6 +114,20 @@ def test_progress_counts_every_row():
     fit_head(gathered, codes, np.arange(400), CLASSES, QUICK, counted.append)
     planned = planned_rows(400, 2, QUICK)
     assert abs(sum(counted) - planned) <= 0.05 * planned
+
+
+@pytest.mark.parametrize("balance", [Balance.WEIGHTS, Balance.PRIOR])
+def test_rare_classes_are_heard_more_where_asked(balance):
+    gathered, codes = products(rows=1500, noise=(0.4, 0.4))
+    rare = codes == 3
+    rows = np.flatnonzero(~rare | (np.arange(1500) % 20 == 0))
+    rows, judged = rows[rows < 1000], np.arange(1000, 1500)
+    found = []
+    for one in (Balance.NONE, balance):
+        head = fit_head(gathered, codes, rows, CLASSES, replace(QUICK, balance=one))
+        said = predict(head, gathered, judged).argmax(axis=1)
+        found.append((said == codes[judged])[rare[judged]].mean())
+    assert found[1] > found[0] + 0.05
 
 
 def test_a_short_training_does_not_fail():

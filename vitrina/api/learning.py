@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from vitrina.api.members import member
 from vitrina.errors import StoreError
 from vitrina.store.store import Store
-from vitrina.types import Features, FusionKind, HeadKind, SplitKind
+from vitrina.types import Balance, Features, FusionKind, HeadKind, SplitKind
 
 if TYPE_CHECKING:
     from vitrina.pipelines.leave_out import IndexEvaluation
@@ -96,6 +96,7 @@ def train(
     fusion: str = "early",
     compare: bool = False,
     precision: float = 0.95,
+    balance: str = "none",
     split: str = "grouped",
     name: str | None = None,
     refit: bool = True,
@@ -113,6 +114,7 @@ def train(
             early head and the neighbours' vote) or "stack" (all of these).
         compare: judge all of them, and take the best, or the simplest that is as good.
         precision: what accepted predictions promise: so many of them are right.
+        balance: "none", "weights" or "prior", how rare categories are heard; see `ClassLoss`.
         split: "grouped" or "stratified", how validation rows are chosen.
         name: the head's name; by default its features and kind.
         refit: fit the saved head on validation rows too, once they have served.
@@ -131,6 +133,7 @@ def train(
         fusion=member(FusionKind, fusion) or FusionKind.EARLY,
         compare=compare,
         precision=precision,
+        balance=member(Balance, balance) or Balance.NONE,
         split=member(SplitKind, split) or SplitKind.GROUPED,
         name=name,
         refit=refit,

@@ -11,8 +11,9 @@ import torch
 from vitrina.classifier.heads import Head, HeadShape
 from vitrina.classifier.metrics import evaluate
 from vitrina.store.gather import Gathered
+from vitrina.training.loss import ClassLoss
 from vitrina.training.recipe import rate_at
-from vitrina.types import Codes, Floats, HeadKind
+from vitrina.types import Balance, Codes, Floats, HeadKind
 
 BLOCK_ROWS = 8192
 SCALES = (1.0, 0.3, 0.1)
@@ -25,7 +26,7 @@ class FitOptions:
 
     epochs, learning_rate: None for what the rows and the kind call for. modality_dropout: the
     share of complete training products that lose their text, and as many their image, so that
-    the head bears a product that lacks one.
+    the head bears a product that lacks one. balance: how rare classes are heard; see `ClassLoss`.
     """
 
     kind: HeadKind = HeadKind.MLP
@@ -35,6 +36,7 @@ class FitOptions:
     weight_decay: float = 0.05
     modality_dropout: float = 0.1
     hidden: int = 512
+    balance: Balance = Balance.NONE
     seed: int = 0
 
 
@@ -127,6 +129,7 @@ def _fit(
     size = _batch_rows(len(rows), options)
     steps = epochs * -(-len(rows) // size)
     rng = np.random.default_rng(options.seed)
+    loss_of = ClassLoss.of(codes[rows], classes, options.balance)
     with torch.random.fork_rng():
         torch.manual_seed(options.seed)
         head = Head(shape).train()
@@ -140,7 +143,7 @@ def _fit(
             vectors, present = gathered.blocks(batch)
             masks = _drop([mask.astype(np.float32) for mask in present], options, rng)
             logits = head([torch.from_numpy(block) for block in vectors], masks)
-            loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(codes[batch]))
+            loss = loss_of(logits, torch.from_numpy(codes[batch]))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()

@@ -102,6 +102,9 @@ def train(
     precision: Annotated[
         float, typer.Option(help="What accepted predictions promise: the share that is right.")
     ] = 0.95,
+    balance: Annotated[
+        str, typer.Option(help="How rare categories are heard: none, weights or prior.")
+    ] = "none",
     split: Annotated[
         str, typer.Option(help="How validation rows are chosen: grouped or stratified.")
     ] = "grouped",
@@ -123,6 +126,7 @@ def train(
         fusion=fusion,
         compare=compare,
         precision=precision,
+        balance=balance,
         split=split,
         name=name,
         refit=refit,

@@ -23,6 +23,7 @@ from vitrina.pipelines.parting import Parted
 from vitrina.store.gather import Gathered
 from vitrina.store.products import Categories
 from vitrina.types import (
+    Balance,
     Codes,
     Features,
     Floats,
@@ -51,6 +52,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         neighbours' vote) or "stack" (all of these).
     compare : judge all of them, and take the best, or the simplest that is not surely worse.
     precision : what `decide` promises of what it lets through.
+    balance : "none", "weights" or "prior", how rare classes are heard.
     epochs : None for what suits the rows.
     refit : after judging, fit the heads on validation rows too.
     random_state : of the split and of training.
@@ -71,6 +73,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         fusion: Literal["early", "late", "knn", "stack"] = "early",
         compare: bool = False,
         precision: float = 0.95,
+        balance: Literal["none", "weights", "prior"] = "none",
         epochs: int | None = None,
         refit: bool = True,
         random_state: int | None = 0,
@@ -80,6 +83,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.fusion = fusion
         self.compare = compare
         self.precision = precision
+        self.balance = balance
         self.epochs = epochs
         self.refit = refit
         self.random_state = random_state
@@ -134,6 +138,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     fusion=FusionKind(self.fusion),
                     compare=self.compare,
                     precision=self.precision,
+                    balance=Balance(self.balance),
                     refit=self.refit,
                     epochs=self.epochs,
                     seed=seed,

@@ -22,7 +22,16 @@ from vitrina.pipelines.progress import Meter
 from vitrina.pipelines.train_report import Alone, Compared
 from vitrina.store.gather import Gathered
 from vitrina.store.products import Categories
-from vitrina.types import Codes, Features, Floats, FusionKind, HeadKind, Modality, SplitKind
+from vitrina.types import (
+    Balance,
+    Codes,
+    Features,
+    Floats,
+    FusionKind,
+    HeadKind,
+    Modality,
+    SplitKind,
+)
 
 JUDGED_VALUES = 1 << 25
 """Scores of judged rows that one member may give: 128 MiB."""
@@ -40,8 +49,8 @@ class TrainOptions:
 
     head: of all members. features: None for all that the store has. fusion: how members are put
     together. compare: judge all ways, and take the best, or the simplest that is as good.
-    precision: what accepted predictions promise. refit: after judging, fit the heads that are
-    saved on validation rows too. epochs: None for what suits.
+    precision: what accepted predictions promise. balance: how rare categories are heard. refit:
+    after judging, fit the heads that are saved on validation rows too. epochs: None for what suits.
     """
 
     head: HeadKind = HeadKind.MLP
@@ -49,6 +58,7 @@ class TrainOptions:
     fusion: FusionKind = FusionKind.EARLY
     compare: bool = False
     precision: float = 0.95
+    balance: Balance = Balance.NONE
     split: SplitKind = SplitKind.GROUPED
     name: str | None = None
     refit: bool = True
@@ -117,7 +127,12 @@ class Lesson:
             dict.fromkeys(name for kind in kinds for name in members_of(kind, self.features))
         )
         final = np.flatnonzero(self.codes >= 0)
-        fit = FitOptions(kind=self.options.head, epochs=self.options.epochs, seed=self.options.seed)
+        fit = FitOptions(
+            kind=self.options.head,
+            epochs=self.options.epochs,
+            balance=self.options.balance,
+            seed=self.options.seed,
+        )
         total = planned(self.gathered, self.split.train, members, fit)
         if self.options.refit:
             # Who is heard in the end is not known yet; those of the simplest way at least.
