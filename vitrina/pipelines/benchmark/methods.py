@@ -17,23 +17,20 @@ from vitrina.classifier.fit import FitOptions, fit_head, predict
 from vitrina.classifier.metrics import Metrics, evaluate
 from vitrina.data.sources import ImageSource
 from vitrina.errors import TrainingError
-from vitrina.index.exact import exact_search
-from vitrina.index.fuse import read_fused
-from vitrina.index.vote import DEFAULT_RULE, VOTERS, vote_shares
+from vitrina.index.vote import DEFAULT_RULE, vote_shares
 from vitrina.pipelines.benchmark.blend import pool, weigh
 from vitrina.pipelines.benchmark.ground import Answers, Ground, Halves, in_blocks
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.pipelines.benchmark.vectors import Encoders
 from vitrina.pipelines.evaluate import choose_rule
 from vitrina.pipelines.finetune import sample_of
+from vitrina.pipelines.members import Voters
 from vitrina.pipelines.tuned import Tuned
 from vitrina.pipelines.watching import KEPT_APART, watching
-from vitrina.store.rows import Rows
 from vitrina.training.checkpoint import Checkpoint
 from vitrina.training.loop import Epoch
 from vitrina.types import Codes, Features, Floats, HeadKind, Modality
 
-NEIGHBOURS = max(VOTERS)
 VOTE_BLOCK = 2048
 
 
@@ -177,21 +174,14 @@ class Methods:
         ground = self.ground
         gathered = self.encoders.gathered(features, tuned)
         there = gathered.any_present()
-        rows = Rows.of_arrays(gathered.modalities, gathered.vectors, gathered.present)
-        voters = np.sort(ground.rows[there[ground.rows]])
-        weights = (1.0,) * len(gathered.modalities)
-
-        def near(asked: Codes) -> tuple[Codes, Floats]:
-            queries = read_fused(rows, asked, weights)
-            found, scores = exact_search(rows, weights, queries, voters, NEIGHBOURS)
-            return np.where(found >= 0, ground.codes[found], -1), scores
-
+        rows = np.sort(ground.rows[there[ground.rows]])
+        voters = Voters(gathered, ground.codes, rows, ground.classes)
         started = time.monotonic()
         rule = DEFAULT_RULE
         if len(ground.held):
             rule = choose_rule(
                 ground.codes[ground.held],
-                *near(ground.held),
+                *voters.near(gathered, ground.held),
                 ground.classes,
                 seed=self.options.seed,
                 counts=ground.sizes,
@@ -199,14 +189,12 @@ class Methods:
         seconds = time.monotonic() - started
 
         def ask(asked: Codes) -> Floats:
-            labels, scores = near(asked)
+            labels, scores = voters.near(gathered, asked)
             return vote_shares(
                 labels, scores, classes=ground.classes, rule=rule, counts=ground.sizes
             )
 
-        asked = ground.asked
-        blocks = (asked[at : at + VOTE_BLOCK] for at in range(0, len(asked), VOTE_BLOCK))
-        asking = self._put(name, map(ask, blocks))
+        asking = self._put(name, map(ask, in_blocks(ground.asked)))
         return Outcome(seconds, asking, note=f"{rule.kind}, {rule.k} nearest, prior {rule.prior:g}")
 
     def _blend(self, name: str, features: Features) -> Outcome:
