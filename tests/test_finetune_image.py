@@ -291,3 +291,20 @@ def test_parts_of_a_batch_are_the_batch(tmp_path):
     logits = task.logits(np.arange(40))
     whole = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels))
     assert total == pytest.approx(float(whole), rel=1e-4)
+
+
+def test_norms_keep_their_numbers_in_bfloat16(tmp_path):
+    """As on a GPU: what they learn of their inputs' spread, bfloat16 would round away."""
+    files = find_image(str(write_timm(tmp_path / "net", "test_efficientnet")))
+    network = TrainableImage(files, from_scratch=True)
+    network.begin(torch.bfloat16)
+    network.train()
+    norms = [part for part in network.body.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    assert norms
+    before = norms[0].running_mean.clone()
+    pixels = network.pixels([Image.new("RGB", (network.size, network.size), (9, 99, 199))] * 4)
+    assert torch.isfinite(network.vectors(pixels)).all()
+    assert norms[0].running_mean.dtype == torch.float32
+    assert not torch.equal(norms[0].running_mean, before)
+    network.finish()
+    assert {part.dtype for part in network.body.parameters()} == {torch.float32}

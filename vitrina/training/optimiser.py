@@ -198,7 +198,7 @@ class Optimiser:
                 master.copy_(arrays[f"master.{number}"])
                 if self._adam and f"first.{number}" in arrays:
                     self._adam.state[master] = {
-                        "step": torch.tensor(float(step_number)),
+                        "step": torch.tensor(float(step_number), device=master.device),
                         # In the order in memory that the step goes by.
                         "exp_avg": torch.empty_like(master).copy_(arrays[f"first.{number}"]),
                         "exp_avg_sq": torch.empty_like(master).copy_(arrays[f"second.{number}"]),

@@ -31,7 +31,6 @@ class Classes(ABC):
         rows: to train on.
         held: to score on while training goes on; may be empty.
         loss, score_of: of the head's logits; of its choices.
-        dtype: the numbers to train in.
         layer_decay: what the learning rate of each layer is multiplied by, seen from the one
             above it.
         dropout: the share of a vector's numbers that the head does not see.
@@ -44,7 +43,6 @@ class Classes(ABC):
     held: Codes
     loss: ClassLoss
     score_of: Score
-    dtype: torch.dtype = torch.float32
     layer_decay: float = 1.0
     dropout: float = 0.1
     head: torch.nn.Linear = field(init=False)

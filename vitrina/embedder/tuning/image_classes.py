@@ -12,6 +12,7 @@ from PIL.Image import Image
 
 from vitrina.data.decode import decode
 from vitrina.embedder.photos import OVERSAMPLING
+from vitrina.embedder.precision import training_dtype
 from vitrina.embedder.tuning.augment import augmented
 from vitrina.embedder.tuning.classes import Classes
 from vitrina.embedder.tuning.groups import by_depth
@@ -37,7 +38,7 @@ class ImageClasses(Classes):
 
     def optimiser(self, recipe: Recipe, steps: int) -> Optimiser:
         """As `Task.optimiser`: the head learns at the full rate, the layers below it at less."""
-        self.network.begin(self.dtype)
+        self.network.begin(training_dtype(self.network.device))
         groups = [*grouped(self.head), *by_depth(self.network.body, self.layer_decay)]
         return Optimiser(groups, [], recipe, steps, list(self.network.body.buffers()))
 

@@ -61,7 +61,7 @@ class TrainableImage:
         self.part = None if from_scratch and norms else PART[self.device.type]
         alone = self.device.type != "cpu" or self.part is None
         self.workers = 1 if alone else workers(self.device)
-        self._wide = not norms
+        self._norms = norms
         self._from_scratch = from_scratch
         self.eval()
         with torch.no_grad():
@@ -71,7 +71,7 @@ class TrainableImage:
     def rate(self) -> float:
         """The learning rate that suits it: transformers bear less than convolutions, and what has
         learnt already is to be changed with care."""
-        if self._wide:
+        if not self._norms:
             return (0.2 if self._from_scratch else 0.03) / self.dim
         return 2e-3 if self._from_scratch else 5e-4
 
@@ -79,6 +79,9 @@ class TrainableImage:
         """Turn it to the numbers that it is trained in."""
         self._dtype = dtype
         self.body.to(dtype)
+        for norm in self._norms:
+            # What it learns of its inputs' spread, bfloat16 would round away.
+            norm.float()
 
     _dtype = torch.float32
 

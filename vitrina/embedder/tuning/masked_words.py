@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch.nn import functional as fn
 
+from vitrina.embedder.precision import training_dtype
 from vitrina.embedder.tuning.groups import by_depth
 from vitrina.embedder.tuning.text_network import TrainableText
 from vitrina.embedder.tuning.tokens import TokenLists
@@ -102,7 +103,6 @@ class MaskedWords:
     tokens: TokenLists
     rows: Codes
     held: Codes
-    dtype: torch.dtype = torch.float32
     seed: int = 0
     guesser: Guesser = field(init=False)
 
@@ -127,7 +127,8 @@ class MaskedWords:
 
     def optimiser(self, recipe: Recipe, steps: int) -> Optimiser:
         """As `Task.optimiser`."""
-        table = self.network.begin(self.dtype, averaged=bool(recipe.average))
+        dtype = training_dtype(self.network.device)
+        table = self.network.begin(dtype, averaged=bool(recipe.average))
         groups = [*grouped(self.guesser), *by_depth(self.network.body, 1.0)]
         return Optimiser(groups, [table], recipe, steps)
 

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from vitrina.embedder.precision import training_dtype
 from vitrina.embedder.tuning.classes import Classes
 from vitrina.embedder.tuning.groups import by_depth
 from vitrina.embedder.tuning.text_network import TrainableText
@@ -30,7 +31,8 @@ class TextClasses(Classes):
 
     def optimiser(self, recipe: Recipe, steps: int) -> Optimiser:
         """As `Task.optimiser`: the head learns at the full rate, the layers below it at less."""
-        table = self.network.begin(self.dtype, averaged=bool(recipe.average))
+        dtype = training_dtype(self.network.device)
+        table = self.network.begin(dtype, averaged=bool(recipe.average))
         groups = [*grouped(self.head), *by_depth(self.network.body, self.layer_decay)]
         return Optimiser(groups, [table], recipe, steps)
 
