@@ -57,6 +57,7 @@ def classify(
         lines.append("no index of these features: no vote (run `vitrina index`)")
     lines.append(
         f"done: {report.products} products by {report.model}, {report.accepted} accepted, "
+        f"{report.backed_off} more as far as an ancestor, "
         f"{report.products / max(report.seconds, 1e-9):.0f}/s, in {out}"
     )
     show(as_json, report.to_json(), *lines)

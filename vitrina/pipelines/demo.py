@@ -110,7 +110,7 @@ def demo(out: Path, *, products: int, seed: int, say: Say, quiet: bool = True) -
     batch.close()
     say(
         f"5. classify    {classified.products} new products, {classified.accepted} of them sure "
-        "enough to go straight in"
+        f"enough to go straight in, {classified.backed_off} more as far as an ancestor"
     )
     return DemoReport(out, sample, embedded, tuple(heads), classified, broken)
 
@@ -123,6 +123,8 @@ def showcase(report: DemoReport, products: int = 4) -> list[str]:
     lines = []
     for row in rows[:: max(1, len(rows) // products)][:products]:
         verdict = "accepted" if row["accepted"] else "for a person to check"
+        if row["predicted_path"] and not row["accepted"]:
+            verdict = f"sure of {row['predicted_path'].rsplit('->', 1)[-1]}"
         lines.append(f"{titles[row['product_id']]}")
         lines.append(
             f"    -> {row['category_name']}  ({row['probability']:.2f}, {verdict}; "
