@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from vitrina.classifier.evidence import Evidence, Prior
 from vitrina.classifier.metrics import NEVER
 from vitrina.types import Codes, Floats, Mask
 
-Doubles: TypeAlias = "npt.NDArray[np.float64]"
-
-ROUNDS = 20
 FOLDS = 5
 AIMS = np.linspace(0, 0.95, 20)
 """How far the precision that is aimed at may be raised, of what is left to 1."""
-
-
-@dataclass(frozen=True)
-class Prior:
-    """What is thought of groups beforehand. spread: by how much, in logits, they differ from what
-    their confidence says. strength: as how many rows of a group what is expected of it speaks."""
-
-    spread: float
-    strength: float
 
 
 PRIORS = (Prior(1.0, 30.0), Prior(0.3, 100.0), Prior(1e-3, np.inf))
@@ -91,7 +78,7 @@ def promise(
     members = np.arange(len(groups)) if together is None else together
     fold = rng.integers(FOLDS, size=int(members.max(initial=0)) + 1)[members]
     told = _Told(groups, confidence, right, count, fold)
-    tried = [_search(told, precision, prior) for prior in PRIORS]
+    tried = [told.search(precision, prior) for prior in PRIORS]
     best = max(one.coverage for one in tried)
     return next(one for one in tried if one.coverage >= WORTH * best)
 
@@ -106,100 +93,37 @@ class _Told:
     count: int
     fold: Codes
 
-    def cuts(self, rows: Mask, aim: float, prior: Prior) -> Floats:
-        return _cuts(
-            self.groups[rows], self.confidence[rows], self.right[rows], self.count, aim, prior
+    def search(self, precision: float, prior: Prior) -> Thresholds:
+        """The lowest thresholds under a prior that keep the promise."""
+        outer = [self.fold == number for number in range(FOLDS)]
+        crossed = [self._evidence(~rows, prior) for rows in outer]
+        nothing = np.full(self.count, NEVER, dtype=np.float32)
+        aim, coverage, reached = 1.0, 0.0, float("nan")
+        # Of fewer rows than can hold a single mistake no promise can be checked.
+        least = 1 / (1 - precision)
+        # The higher the aim, the fewer are accepted, and the more of them are right: the lowest
+        # that keeps the promise is sought.
+        low, high = 0, len(AIMS)
+        while low < high:
+            middle = (low + high) // 2
+            tried = precision + (1 - precision) * AIMS[middle]
+            taken = np.zeros(len(self.groups), dtype=bool)
+            for rows, evidence in zip(outer, crossed, strict=True):
+                cuts = evidence.cuts(tried)
+                taken[rows] = self.confidence[rows] >= cuts[self.groups[rows]]
+            share = self.right[taken].mean() if taken.any() else 0.0
+            if taken.sum() >= least and share < precision:
+                low = middle + 1
+                continue
+            high = middle
+            if taken.sum() >= least:
+                aim, coverage, reached = float(tried), float(taken.mean()), float(share)
+        if not coverage:
+            return Thresholds(precision, nothing, 0.0, reached)
+        everything = np.ones(len(self.groups), dtype=bool)
+        return Thresholds(precision, self._evidence(everything, prior).cuts(aim), coverage, reached)
+
+    def _evidence(self, rows: Mask, prior: Prior) -> Evidence:
+        return Evidence(
+            self.groups[rows], self.confidence[rows], self.right[rows], self.count, prior
         )
-
-
-def _search(told: _Told, precision: float, prior: Prior) -> Thresholds:
-    found = Thresholds(precision, np.full(told.count, NEVER, dtype=np.float32), 0.0, float("nan"))
-    # Of fewer rows than can hold a single mistake no promise can be checked.
-    least = 1 / (1 - precision)
-    # The higher the aim, the more is kept and the less is accepted: the lowest that does is sought.
-    low, high = 0, len(AIMS)
-    while low < high:
-        middle = (low + high) // 2
-        aim = precision + (1 - precision) * AIMS[middle]
-        taken = np.zeros(len(told.groups), dtype=bool)
-        for number in range(FOLDS):
-            outer = told.fold == number
-            cuts = told.cuts(~outer, aim, prior)
-            taken[outer] = told.confidence[outer] >= cuts[told.groups[outer]]
-        if taken.sum() >= least and told.right[taken].mean() >= precision:
-            high = middle
-            cuts = told.cuts(np.ones(len(taken), dtype=bool), aim, prior)
-            reached = float(told.right[taken].mean())
-            found = Thresholds(precision, cuts, float(taken.mean()), reached)
-        elif taken.sum() >= least:
-            low = middle + 1
-        else:
-            high = middle
-    return found
-
-
-def _cuts(
-    groups: Codes, confidence: Floats, right: Mask, count: int, aim: float, prior: Prior
-) -> Floats:
-    """The threshold of each group: (count,) float32."""
-    if not len(groups):
-        return np.full(count, NEVER, dtype=np.float32)
-    plain, expected = _expected(groups, confidence, right, count, prior.spread)
-    falling = np.argsort(-confidence, kind="stable")
-    mean = np.cumsum(plain[falling]) / np.arange(1, len(falling) + 1)
-    # For a group of which nothing is known.
-    out = np.full(count, _lowest(confidence[falling], mean >= aim), dtype=np.float32)
-    order = np.lexsort((-confidence, groups))
-    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
-    for start, stop in zip(starts, np.append(starts[1:], len(order)), strict=True):
-        rows = order[start:stop]
-        accepted = np.arange(1, len(rows) + 1)
-        before = np.cumsum(expected[rows]) / accepted
-        own = np.cumsum(right[rows]) / accepted
-        likely = before + (own - before) * (accepted / (accepted + prior.strength))
-        out[groups[rows[0]]] = _lowest(confidence[rows], likely >= aim)
-    return out
-
-
-def _expected(
-    groups: Codes, confidence: Floats, right: Mask, count: int, spread: float
-) -> tuple[Doubles, Doubles]:
-    """How likely each row is to be right, for one of any group and for one of its own: (n,)."""
-    sure = np.clip(confidence.astype(np.float64), 1e-6, 1 - 1e-6)
-    logit = np.log(sure / (1 - sure))
-    slope, level, offsets = 1.0, 0.0, np.zeros(count)
-    for _ in range(ROUNDS):
-        for own in (False, True):
-            likely = _sigmoid(slope * logit + level + offsets[groups])
-            gap, weight = right - likely, np.maximum(likely * (1 - likely), 1e-6)
-            if own:
-                push = np.bincount(groups, gap, count) - offsets / spread**2
-                offsets += push / (np.bincount(groups, weight, count) + 1 / spread**2)
-            else:
-                # Newton's step for both at once, with a little ridge towards "as it says".
-                hessian = np.array(
-                    [
-                        [(weight * logit**2).sum() + 1, (weight * logit).sum()],
-                        [(weight * logit).sum(), weight.sum() + 1],
-                    ]
-                )
-                step = np.linalg.solve(
-                    hessian, [(gap * logit).sum() - (slope - 1), gap.sum() - level]
-                )
-                slope, level = max(slope + step[0], 0.05), level + step[1]
-    base = slope * logit + level
-    return _sigmoid(base), _sigmoid(base + offsets[groups])
-
-
-def _sigmoid(values: Doubles) -> Doubles:
-    found: Doubles = 1 / (1 + np.exp(-np.clip(values, -30, 30)))
-    return found
-
-
-def _lowest(falling: Floats, good: Mask) -> float:
-    """The lowest confidence that may be accepted. falling: highest first. good: whether all down
-    to each row may."""
-    # Of equal confidences all are taken or none.
-    ends = np.append(falling[1:] < falling[:-1], True)
-    places = np.flatnonzero(good & ends)
-    return float(falling[places[-1]]) if len(places) else NEVER
