@@ -66,10 +66,10 @@ def promise(
     seed : of the folds.
 
     Each group has a threshold of its own. A group with few rows tells little, so what is expected
-    of it leans on all others: a logistic regression of being right on the confidence's logit, with
-    an offset for each group that a normal prior draws to zero (a random intercept; Gelman & Hill,
-    "Data Analysis Using Regression and Multilevel/Hierarchical Models", 2007). With it as a beta
-    prior, the group's own rows above a threshold say what its precision is there. Choosing many
+    of it leans on all others: what rows of such a confidence are right, with an offset for each
+    group that a normal prior draws to zero (a random intercept; Gelman & Hill, "Data Analysis Using
+    Regression and Multilevel/Hierarchical Models", 2007). With it as a beta prior, the group's own
+    rows above a threshold say what its precision is there (see `Evidence`). Choosing many
     thresholds still picks lucky ones, so in folds thresholds are chosen by some rows and measured
     on others, and the precision that is aimed at is raised until the promise is kept there. Where
     rows are so few that groups of their own cost much coverage, groups are told apart less.
