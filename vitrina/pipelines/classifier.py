@@ -207,7 +207,7 @@ class Classifier:
             for at, product in enumerate(products)
         ]
         if self.options.format is OutputFormat.FULL:
-            self._tell_alone(encoded, best[:, 0], rows)
+            self._tell_alone(encoded, best[:, 0], chance[:, 0], rows)
             if self.index:
                 self._explain(self.index, encoded, rows)
         return rows
@@ -216,10 +216,14 @@ class Classifier:
         shares = self._voting.shares(vectors, present) if self._voting else None
         return self.model.probabilities(vectors, present, shares)
 
-    def _tell_alone(self, encoded: EncodedBatch, chosen: Codes, rows: list[dict[str, Any]]) -> None:
-        """How likely each modality by itself makes the predicted category."""
-        alone: dict[str, Floats] = {}
-        for number, modality in enumerate(self.model.modalities):
+    def _tell_alone(
+        self, encoded: EncodedBatch, chosen: Codes, chance: Floats, rows: list[dict[str, Any]]
+    ) -> None:
+        """How likely each modality by itself makes the predicted category. chance: all together."""
+        modalities = self.model.modalities
+        # One modality is by itself already.
+        alone: dict[str, Floats] = {modalities[0]: chance}
+        for number, modality in enumerate(modalities if len(modalities) > 1 else ()):
             present = [
                 mask if place == number else np.zeros_like(mask)
                 for place, mask in enumerate(encoded.present)

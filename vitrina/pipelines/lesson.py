@@ -209,6 +209,9 @@ class Lesson:
 
     def _choose(self, found: dict[FusionKind, Judged]) -> Judged:
         """The best, or the simplest that is not surely worse."""
+        if not self.options.compare:
+            (only,) = found.values()
+            return only
         best = max(found.values(), key=lambda one: one.metrics.weighted_f1)
         told = []
         for kind, one in found.items():
@@ -222,8 +225,7 @@ class Lesson:
             told.append(
                 Compared(kind, one.metrics, one.error, behind, heard_of(one, self.features))
             )
-        if self.options.compare:
-            self.compared = tuple(told)
+        self.compared = tuple(told)
         simplest = next(one for one in told if one.behind.low <= 0)
         return found[simplest.fusion]
 

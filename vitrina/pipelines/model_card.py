@@ -7,7 +7,7 @@ from math import isnan
 
 from vitrina.classifier.calibrate import Bin
 from vitrina.classifier.metrics import Difference, Metrics
-from vitrina.pipelines.train_report import Category, TrainReport
+from vitrina.pipelines.train_report import TrainReport, listed
 from vitrina.types import Modality
 
 BAR = 20
@@ -145,14 +145,8 @@ def _since(report: TrainReport) -> list[str]:
     lines = ["## Since it was trained last", ""]
     for title, some in (("New", report.since.added), ("Gone", report.since.gone)):
         if some:
-            lines.append(f"- {title}: {len(some)} categories: {_listed(some)}")
+            lines.append(f"- {title}: {len(some)} categories: {listed(some, MOST_LISTED)}")
     return lines
-
-
-def _listed(some: Sequence[Category]) -> str:
-    most = sorted(some, key=lambda one: -one.rows)[:MOST_LISTED]
-    told = ", ".join(f"{one.name or one.category_id} ({one.rows})" for one in most)
-    return told + (", ..." if len(some) > len(most) else "")
 
 
 def _limits(report: TrainReport) -> list[str]:

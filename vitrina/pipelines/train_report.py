@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -66,16 +66,18 @@ class Since:
 
     def lines(self) -> list[str]:
         """What has changed, for a terminal."""
-        lines = []
-        for title, some in (("new", self.added), ("gone", self.gone)):
-            if some:
-                most = sorted(some, key=lambda one: -one.rows)[:LISTED]
-                told = ", ".join(f"{one.name or one.category_id} ({one.rows})" for one in most)
-                more = ", ..." if len(some) > LISTED else ""
-                lines.append(
-                    f"{len(some)} categories are {title} since it was trained: {told}{more}"
-                )
-        return lines
+        return [
+            f"{len(some)} categories are {title} since it was trained: {listed(some, LISTED)}"
+            for title, some in (("new", self.added), ("gone", self.gone))
+            if some
+        ]
+
+
+def listed(some: Sequence[Category], most: int) -> str:
+    """The largest of some categories, with their rows."""
+    largest = sorted(some, key=lambda one: -one.rows)[:most]
+    told = ", ".join(f"{one.name or one.category_id} ({one.rows})" for one in largest)
+    return told + (", ..." if len(some) > most else "")
 
 
 @dataclass(frozen=True)

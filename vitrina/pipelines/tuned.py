@@ -139,14 +139,8 @@ def tune_text(
     task = TextClasses(
         network=network,
         tokens=tokens,
-        labels=examples.labels,
-        classes=len(examples.classes),
-        rows=examples.rows,
-        held=examples.held,
-        loss=_loss(examples, options),
-        score_of=_score(examples),
-        layer_decay=options.layer_decay,
         word_dropout=options.word_dropout,
+        **_taught(examples, options),
     )
     recipe = _recipe(options, TEXT_EPOCHS, TEXT_BATCH, TEXT_RATE / network.dim)
     seen = [network.fingerprint, _digest(tokens.starts)]
@@ -178,23 +172,26 @@ def tune_image(
     task = ImageClasses(
         network=network,
         photos=photos,
-        labels=examples.labels,
-        classes=len(examples.classes),
-        rows=examples.rows,
-        held=examples.held,
-        loss=_loss(examples, options),
-        score_of=_score(examples),
-        layer_decay=options.layer_decay,
         augment=options.augment,
+        **_taught(examples, options),
     )
     recipe = _recipe(options, IMAGE_EPOCHS, IMAGE_BATCH, network.rate)
     seen = [network.fingerprint, _digest(photos.starts)]
     return _fit(store, files.model, task, examples, photos.there, recipe, options, seen)
 
 
-def _loss(examples: Examples, options: FinetuneOptions) -> ClassLoss:
-    labels = examples.labels[examples.rows]
-    return ClassLoss.of(labels, len(examples.classes), options.balance, options.smoothing)
+def _taught(examples: Examples, options: FinetuneOptions) -> dict[str, Any]:
+    """What a task of classes is told, whatever its encoder looks at."""
+    labels, classes = examples.labels, len(examples.classes)
+    return {
+        "labels": labels,
+        "classes": classes,
+        "rows": examples.rows,
+        "held": examples.held,
+        "loss": ClassLoss.of(labels[examples.rows], classes, options.balance, options.smoothing),
+        "score_of": _score(examples),
+        "layer_decay": options.layer_decay,
+    }
 
 
 def _score(examples: Examples) -> Callable[[Codes, Codes], float]:
