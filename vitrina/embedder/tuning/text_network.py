@@ -115,6 +115,11 @@ class TrainableText:
         return int(self.body.config.hidden_size)
 
     @property
+    def layers(self) -> int:
+        """How many transformer blocks there are."""
+        return int(self.body.config.num_hidden_layers)
+
+    @property
     def vocabulary(self) -> int:
         """The rows of the word table."""
         return len(self._words.weight)
