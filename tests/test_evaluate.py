@@ -377,7 +377,7 @@ def test_too_few_rows_are_refused(rows):
         ({"labels": np.zeros((3, 1), np.int64)}, r"must both be \(2, K\)"),
         ({"labels": np.zeros((2, 0), np.int64), "scores": np.zeros((2, 0))}, "a neighbour to vote"),
         ({"labels": np.full((2, 1), 2)}, r"labels must lie in \[-1, 2\)"),
-        ({"counts": np.array([1, 0])}, "counts must be"),
+        ({"counts": np.array([0, 1])}, "counts must be"),
         ({"counts": np.array([1])}, "counts must be"),
         ({"names": ["one"]}, "2 categories, but 1 names and 2 ids"),
     ],
@@ -393,6 +393,14 @@ def test_arrays_that_do_not_fit_are_refused(change, message):
     }
     with pytest.raises(ValueError, match=message):
         evaluate_votes(**{**given, **change})
+
+
+def test_a_category_that_no_neighbour_can_have_is_only_missed():
+    codes, labels = np.array([0, 0, 1, 0]), np.zeros((4, 3), np.int64)
+    scores, counts = np.full((4, 3), 0.5, np.float32), np.array([9, 0])
+    rule = choose_rule(codes, labels, scores, 2, seed=0, counts=counts)
+    cast = vote(labels, scores, classes=2, rule=rule, counts=counts)
+    assert cast.codes.tolist() == [0, 0, 0, 0]
 
 
 def test_another_rule_is_measured_on_the_reported_half():

@@ -205,8 +205,9 @@ def _checked(
         raise ValueError("there must be a neighbour to vote")
     if counts is None:
         counts = np.bincount(codes, minlength=classes)
-    if counts.shape != (classes,) or counts[codes].min() < 1:
-        raise ValueError(f"counts must be ({classes},), and 1 at least where a row has the code")
+    voters = labels[(labels >= 0) & (labels < classes)]
+    if counts.shape != (classes,) or counts[voters].min(initial=1) < 1:
+        raise ValueError(f"counts must be ({classes},), and 1 at least of a neighbour's category")
     return _Graph(codes, labels, scores, classes, counts)
 
 
