@@ -2,6 +2,7 @@
 
     python benchmarks/heads.py --work build/bench/heads
     python benchmarks/heads.py --work build/bench/heads --rows 1000000 --only logistic
+    python benchmarks/heads.py --work build/bench/heads --small
 
 Made-up products: a text vector of 312 numbers and an image vector of 512, of length 1 each, side by
 side; 874 categories whose sizes fall as in a marketplace (a few thousand rows, down to one). A
@@ -10,7 +11,8 @@ its seconds are those of fitting, its peak memory what came above the start, wit
 
 The log-loss is of plain probabilities on held-out rows, before any calibration. Results are kept in
 WORK/heads.json as they come, and a run that was stopped goes on from there. Prints a Markdown table
-and writes it to WORK/heads.md.
+and writes it to WORK/heads.md. `--small` sets the two ways of fitting a logistic head beside each
+other on small catalogues.
 """
 
 from __future__ import annotations
@@ -43,7 +45,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=91_250, help="four fifths are trained on")
     parser.add_argument("--only", help="contestants, with commas between")
     parser.add_argument("--worker", choices=CONTESTANTS, help=argparse.SUPPRESS)
+    parser.add_argument("--small", action="store_true", help="all rows at once, or by batches")
     given = parser.parse_args()
+    if given.small:
+        print(small(given.work))
+        return
     folder = given.work / str(given.rows)
     if given.worker:
         print(json.dumps(run(given.worker, folder)))
@@ -66,19 +72,19 @@ def main() -> None:
     print(table)
 
 
-def make(folder: Path, rows: int) -> None:
+def make(folder: Path, rows: int, classes: int = CLASSES) -> None:
     """Write features, classes and who is trained on, a block at a time."""
     if (folder / "y.npy").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
-    sizes = 1 / np.arange(1, CLASSES + 1) ** 1.1
-    labels = rng.choice(CLASSES, rows, p=sizes / sizes.sum())
-    centres = [rng.standard_normal((CLASSES, dim)) for dim in DIMS]
+    sizes = 1 / np.arange(1, classes + 1) ** 1.1
+    labels = rng.choice(classes, rows, p=sizes / sizes.sum())
+    centres = [rng.standard_normal((classes, dim)) for dim in DIMS]
     # Families of categories look alike, and some rows look like another of their family.
     for centre in centres:
         centre += (
-            1.5 * rng.standard_normal((CLASSES // 8 + 1, centre.shape[1]))[np.arange(CLASSES) // 8]
+            1.5 * rng.standard_normal((classes // 8 + 1, centre.shape[1]))[np.arange(classes) // 8]
         )
     matrix = np.lib.format.open_memmap(folder / "x.npy", "w+", np.float32, (rows, sum(DIMS)))
     for start in range(0, rows, BLOCK):
@@ -92,16 +98,74 @@ def make(folder: Path, rows: int) -> None:
     np.save(folder / "held.npy", rng.random(rows) < 0.2)
     wrong = rng.random(rows) < 0.05
     noisy = np.where(wrong, labels // 8 * 8 + rng.integers(8, size=rows), labels)
-    np.save(folder / "y.npy", np.minimum(noisy, CLASSES - 1))
+    np.save(folder / "y.npy", np.minimum(noisy, classes - 1))
+
+
+def small(work: Path) -> str:
+    """A logistic head by L-BFGS on all rows at once beside one by minibatches."""
+    from dataclasses import replace
+
+    from vitrina.classifier import fit
+    from vitrina.store.gather import Gathered
+    from vitrina.types import HeadKind, Modality
+
+    plain = fit.FitOptions(HeadKind.LOGISTIC)
+    lines = [
+        "| training rows | categories | seconds at once, by batches | log-loss | weighted F1 |",
+        "|---|---|---|---|---|",
+    ]
+    for rows, classes in ((500, 10), (1000, 20), (2000, 10), (2000, 50), (4000, 100)):
+        folder = work / f"small-{rows}-{classes}"
+        make(folder, rows + 2000, classes)
+        matrix, labels = np.load(folder / "x.npy"), np.load(folder / "y.npy")
+        there = (np.ones(len(labels), dtype=bool),)
+        gathered = Gathered((Modality.TEXT,), (matrix,), there)
+        train, judged = np.arange(rows), np.arange(rows, rows + 2000)
+        found = []
+        fit.AT_ONCE = rows * classes
+        for options in (plain, replace(plain, epochs=40)):
+            fit.fit_head(gathered, labels, train[:100], classes, options)
+            started = time.monotonic()
+            head = fit.fit_head(gathered, labels, train, classes, options)
+            found.append((time.monotonic() - started, *judge(head, gathered, labels, judged)))
+        shown = (
+            f"{a:.{n}f}, {b:.{n}f}"
+            for n, (a, b) in zip((2, 4, 4), zip(*found, strict=True), strict=True)
+        )
+        lines.append(f"| {rows:,} | {classes} | {' | '.join(shown)} |")
+    return "\n".join(lines) + "\n"
+
+
+def judge(head, gathered, labels: np.ndarray, judged: np.ndarray) -> tuple[float, float]:
+    """Log-loss and weighted F1 of a head on some rows."""
+    from vitrina.classifier.minibatch import predict
+
+    return measure(probabilities(predict(head, gathered, judged)), labels[judged])
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Their softmax, without calibration."""
+    exact = logits.astype(np.float64)
+    shares = np.exp(exact - exact.max(axis=1, keepdims=True))
+    return shares / shares.sum(axis=1, keepdims=True)
+
+
+def measure(shares: np.ndarray, true: np.ndarray) -> tuple[float, float]:
+    """Log-loss and weighted F1 of probabilities."""
+    from sklearn.metrics import f1_score
+
+    own = np.maximum(shares[np.arange(len(true)), true], 1e-12)
+    f1 = f1_score(true, shares.argmax(axis=1), average="weighted")
+    return round(float(-np.log(own).mean()), 4), round(f1, 4)
 
 
 def run(name: str, folder: Path) -> dict:
     """Fit one contestant and measure it. Imports come before the clock and the memory's start."""
     import torch  # noqa: F401
     from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import f1_score
 
-    from vitrina.classifier.fit import FitOptions, fit_head, predict
+    from vitrina.classifier.fit import FitOptions, fit_head
+    from vitrina.classifier.minibatch import predict
     from vitrina.store.gather import Gathered
     from vitrina.types import HeadKind, Modality
 
@@ -124,19 +188,15 @@ def run(name: str, folder: Path) -> dict:
         started = time.monotonic()
         head = fit_head(gathered, labels, train, CLASSES, FitOptions(kind=HeadKind(name)))
         seconds, peak = time.monotonic() - started, memory("VmHWM")
-        logits = predict(head, gathered, judged).astype(np.float64)
-        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-        shares /= shares.sum(axis=1, keepdims=True)
+        shares = probabilities(predict(head, gathered, judged))
         steps = None
-    own = np.maximum(shares[np.arange(len(judged)), labels[judged]], 1e-12)
+    log_loss, weighted_f1 = measure(shares, labels[judged])
     return {
         "seconds": round(seconds, 1),
         "peak_bytes": peak - before,
         "feature_bytes": len(train) * sum(DIMS) * 4,
-        "log_loss": round(float(-np.log(own).mean()), 4),
-        "weighted_f1": round(
-            f1_score(labels[judged], shares.argmax(axis=1), average="weighted"), 4
-        ),
+        "log_loss": log_loss,
+        "weighted_f1": weighted_f1,
         "train_rows": len(train),
         "steps": steps,
         "machine": machine(),

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from vitrina.classifier.backoff import BackOff
-from vitrina.classifier.fit import FitOptions, choose_scale, fit_head, planned_rows, predict
+from vitrina.classifier.fit import FitOptions, choose_scale, fit_head, planned_rows
 from vitrina.classifier.fusion import Blend
 from vitrina.classifier.heads import Head, HeadShape
+from vitrina.classifier.minibatch import predict
 from vitrina.classifier.model import Model, top
 from vitrina.classifier.tree import CategoryTree
 from vitrina.errors import FingerprintError, StoreError
@@ -112,8 +113,55 @@ def test_progress_counts_every_row():
     gathered, codes = products()
     counted = []
     fit_head(gathered, codes, np.arange(400), CLASSES, QUICK, counted.append)
-    planned = planned_rows(400, 2, QUICK)
+    planned = planned_rows(400, 2, CLASSES, QUICK)
     assert abs(sum(counted) - planned) <= 0.05 * planned
+
+
+def test_a_small_logistic_head_is_fitted_on_all_rows_at_once():
+    gathered, codes = products(rows=700)
+    train, held = np.arange(500), np.arange(500, 700)
+    options = FitOptions(HeadKind.LOGISTIC)
+    counted = []
+    whole = fit_head(gathered, codes, train, CLASSES, options, counted.append)
+    again = fit_head(gathered, codes, train, CLASSES, replace(options, seed=options.seed))
+    batches = fit_head(gathered, codes, train, CLASSES, replace(options, epochs=40))
+    assert sum(counted) == pytest.approx(planned_rows(500, 2, CLASSES, options), rel=0.05)
+    assert planned_rows(500, 2, CLASSES, options) < planned_rows(500, 2, 400, options)
+    assert torch.equal(whole.layers.weight, again.layers.weight)
+    assert not torch.equal(whole.layers.weight, batches.layers.weight)
+    right = accuracy(whole, gathered, codes, held)
+    assert right > 0.97
+    assert right >= accuracy(batches, gathered, codes, held) - 0.01
+    # It bears what is missing as the other does: each row was seen without either half too.
+    blind = gathered.without(Modality.IMAGE)
+    guessed = predict(whole, blind, held).argmax(axis=1)
+    assert np.mean(guessed // 2 == codes[held] // 2) > 0.97
+
+
+def test_it_stops_once_rows_kept_apart_get_no_better():
+    gathered, codes = products(rows=1000, noise=(1.0, 1.0))
+    rows, held = np.arange(800), np.arange(700, 800)
+    options = FitOptions(HeadKind.MLP, epochs=30, hidden=32)
+    gone = {}
+    for patience in (0, 2):
+        counted = []
+        one = replace(options, patience=patience)
+        head = fit_head(gathered, codes, rows, CLASSES, one, counted.append, held)
+        gone[patience] = sum(counted)
+        if patience:
+            best = accuracy(head, gathered, codes, held)
+    # Both went through the trials of scales.
+    assert gone[2] < 0.75 * gone[0]
+    assert best > 0.4
+    # What is kept apart teaches nothing.
+    other = codes.copy()
+    other[held] = (codes[held] + 1) % CLASSES
+    one = replace(options, patience=30)
+    kept = [fit_head(gathered, c, rows, CLASSES, one, held=held[:0]) for c in (codes, other)]
+    assert not torch.equal(*(head.layers[1].weight for head in kept))
+    short = replace(options, patience=1, epochs=1)
+    kept = [fit_head(gathered, c, rows, CLASSES, short, held=held) for c in (codes, other)]
+    assert torch.equal(*(head.layers[1].weight for head in kept))
 
 
 @pytest.mark.parametrize("balance", [Balance.WEIGHTS, Balance.PRIOR])

@@ -101,6 +101,7 @@ def train(
     name: str | None = None,
     refit: bool = True,
     epochs: int | None = None,
+    patience: int = 0,
     seed: int = 0,
     quiet: bool = True,
 ) -> TrainReport:
@@ -119,6 +120,8 @@ def train(
         name: the head's name; by default its features and kind.
         refit: fit the saved head on validation rows too, once they have served.
         epochs: None for as many as the rows call for.
+        patience: how many of them that are no better, on training rows kept apart, end a training;
+            0 for none: all are gone through.
         seed: of the split and of training.
         quiet: print no progress.
 
@@ -138,6 +141,7 @@ def train(
         name=name,
         refit=refit,
         epochs=epochs,
+        patience=patience,
         seed=seed,
         quiet=quiet,
     )

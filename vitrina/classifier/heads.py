@@ -75,6 +75,13 @@ class Head(torch.nn.Module):
     ) -> torch.Tensor:
         """vectors: (n, dim) float32 for each modality, L2-normalised; present: (n,) float32 of
         0 and 1 for each. Returns (n, classes) float32 logits."""
+        logits: torch.Tensor = self.layers(self.inputs(vectors, present))
+        return logits
+
+    def inputs(
+        self, vectors: Sequence[torch.Tensor], present: Sequence[torch.Tensor]
+    ) -> torch.Tensor:
+        """What the first layer gets of the same: (n, width) float32."""
         # Unit vectors have components near 1/sqrt(dim); as features they should be near 1.
         spread = [
             vector * mask.unsqueeze(1) * vector.shape[1] ** 0.5
@@ -85,18 +92,18 @@ class Head(torch.nn.Module):
             for block, other in zip(spread, reversed(present), strict=True):
                 parts.append(block * (1 - other).unsqueeze(1))
         parts.append(torch.stack(list(present), dim=1))
-        logits: torch.Tensor = self.layers(torch.cat(parts, dim=1))
-        return logits
+        return torch.cat(parts, dim=1)
 
     def logits(self, vectors: Sequence[Floats], present: Sequence[Mask]) -> Floats:
         """The same over numpy arrays, without gradients: (n, classes) float32."""
         self.eval()
+        device = next(self.parameters()).device
         with torch.inference_mode():
             scores = self(
-                [torch.from_numpy(np.ascontiguousarray(block)) for block in vectors],
-                [torch.from_numpy(mask.astype(np.float32)) for mask in present],
+                [torch.from_numpy(np.ascontiguousarray(block)).to(device) for block in vectors],
+                [torch.from_numpy(mask.astype(np.float32)).to(device) for mask in present],
             )
-        array: Floats = scores.numpy()
+        array: Floats = scores.cpu().numpy()
         return array
 
 

@@ -113,6 +113,10 @@ def train(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Default: as many as the rows call for.")
     ] = None,
+    patience: Annotated[
+        int,
+        typer.Option(min=0, help="Stop after so many epochs that are no better; 0: never."),
+    ] = 0,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -131,6 +135,7 @@ def train(
         name=name,
         refit=refit,
         epochs=epochs,
+        patience=patience,
         seed=seed,
         quiet=as_json,
     )

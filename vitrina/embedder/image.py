@@ -13,12 +13,12 @@ import torch
 from PIL import Image as Pillow
 from PIL.Image import Image
 
+from vitrina.device import best_device
 from vitrina.embedder.base import EncoderCard, Prepared
 from vitrina.embedder.fingerprint import fingerprint, weights
 from vitrina.embedder.precision import (
     AGREEMENT,
     agreement,
-    best_device,
     choose,
     has_bfloat16,
     unit_vectors,

@@ -25,15 +25,6 @@ WORTH = 1.1
 TRIALS = 2
 
 
-def best_device() -> torch.device:
-    """A GPU where there is one, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
-
-
 def training_dtype(device: torch.device) -> torch.dtype:
     """The numbers to train in: bfloat16 on a GPU that multiplies it by itself. On a CPU it is no
     faster, and a step that matters is lost more easily."""

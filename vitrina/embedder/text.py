@@ -13,12 +13,12 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
+from vitrina.device import best_device
 from vitrina.embedder.base import EncoderCard
 from vitrina.embedder.fingerprint import fingerprint, weights
 from vitrina.embedder.precision import (
     AGREEMENT,
     agreement,
-    best_device,
     choose,
     has_bfloat16,
     unit_vectors,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vitrina.classifier.fit import FitOptions
+from vitrina.classifier.fit import NOBODY, FitOptions
 from vitrina.classifier.fusion import VOTE, kinds_of, members_of
 from vitrina.classifier.heads import Head
 from vitrina.classifier.metrics import Metrics, difference, evaluate
@@ -51,6 +51,7 @@ class TrainOptions:
     together. compare: judge all ways, and take the best, or the simplest that is as good.
     precision: what accepted predictions promise. balance: how rare categories are heard. refit:
     after judging, fit the heads that are saved on validation rows too. epochs: None for what suits.
+    patience: how many of them that are no better, on rows kept apart, end a training; 0: any.
     """
 
     head: HeadKind = HeadKind.MLP
@@ -63,6 +64,7 @@ class TrainOptions:
     name: str | None = None
     refit: bool = True
     epochs: int | None = None
+    patience: int = 0
     seed: int = 0
     quiet: bool = True
 
@@ -131,12 +133,14 @@ class Lesson:
             kind=self.options.head,
             epochs=self.options.epochs,
             balance=self.options.balance,
+            patience=self.options.patience,
             seed=self.options.seed,
         )
-        total = planned(self.gathered, self.split.train, members, fit)
+        total = planned(self.gathered, self.split.train, self.classes, members, fit)
         if self.options.refit:
             # Who is heard in the end is not known yet; those of the simplest way at least.
-            total += planned(self.gathered, final, members_of(kinds[0], self.features), fit)
+            simplest = members_of(kinds[0], self.features)
+            total += planned(self.gathered, final, self.classes, simplest, fit)
         title = f"training the {self.features} {self.options.head} head"
         with Meter(title, total, "rows", self.options.quiet) as meter:
             heads = fit_heads(
@@ -147,15 +151,27 @@ class Lesson:
                 members,
                 fit,
                 meter.advance,
+                self._held(self.split.train),
             )
             self._judge(kinds, heads)
             wanted = [name for name in self.judged.blend.members if name != VOTE]
             self.served = {name: heads[name] for name in wanted}
             if self.options.refit:
                 self.served = fit_heads(
-                    self.gathered, self.codes, final, self.classes, wanted, fit, meter.advance
+                    self.gathered,
+                    self.codes,
+                    final,
+                    self.classes,
+                    wanted,
+                    fit,
+                    meter.advance,
+                    self._held(final),
                 )
             self.seconds = meter.seconds
+
+    def _held(self, rows: Codes) -> Codes:
+        """Those of some rows by which to stop, where that is asked for."""
+        return self.parted.hold(rows, self.options.seed)[1] if self.options.patience else NOBODY
 
     def _judge(self, kinds: tuple[FusionKind, ...], heads: dict[str, Head]) -> None:
         rows = self._judges()

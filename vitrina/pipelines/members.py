@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vitrina.classifier.fit import FitOptions, fit_head, planned_rows, predict
+from vitrina.classifier.fit import NOBODY, FitOptions, fit_head, planned_rows
 from vitrina.classifier.fusion import VOTE, vote_logits
 from vitrina.classifier.heads import Head
+from vitrina.classifier.minibatch import predict
 from vitrina.index.exact import exact_search
 from vitrina.index.fuse import read_fused
 from vitrina.index.vote import VOTERS, VoteRule, vote_shares
@@ -31,21 +32,28 @@ def fit_heads(
     members: Iterable[str],
     options: FitOptions,
     report: Progress,
+    held: Codes = NOBODY,
 ) -> dict[str, Head]:
     """A head for each member but the vote, each from those of some rows that have what it looks at.
 
-    codes: (n,) int64 classes. rows: positions to learn from. Raises TrainingError.
+    codes: (n,) int64 classes. rows: positions to learn from. held: those of them to stop by, where
+    `options.patience` asks for it. Raises TrainingError.
     """
     heads = {}
     for member, (seen, own) in _parts(gathered, rows, members).items():
-        heads[member] = fit_head(seen, codes, own, classes, options, report)
+        kept = np.intersect1d(held, own)
+        heads[member] = fit_head(seen, codes, own, classes, options, report, kept)
     return heads
 
 
-def planned(gathered: Gathered, rows: Codes, members: Iterable[str], options: FitOptions) -> int:
+def planned(
+    gathered: Gathered, rows: Codes, classes: int, members: Iterable[str], options: FitOptions
+) -> int:
     """Rows that `fit_heads` will report, for a progress bar."""
-    parts = _parts(gathered, rows, members).values()
-    return sum(planned_rows(len(own), len(seen.modalities), options) for seen, own in parts)
+    return sum(
+        planned_rows(len(own), len(seen.modalities), classes, options)
+        for seen, own in _parts(gathered, rows, members).values()
+    )
 
 
 def _parts(

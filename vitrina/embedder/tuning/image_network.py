@@ -12,9 +12,9 @@ from PIL import Image as Pillow
 from PIL.Image import Image
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from vitrina.device import best_device
 from vitrina.embedder.fingerprint import fingerprint, weights
 from vitrina.embedder.load import ImageFiles
-from vitrina.embedder.precision import best_device
 from vitrina.embedder.preparation import read_preparation
 from vitrina.errors import EncoderError
 from vitrina.threads import workers

@@ -14,8 +14,8 @@ from tokenizers.normalizers import Lowercase
 from tokenizers.normalizers import Sequence as InOrder
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
+from vitrina.device import best_device
 from vitrina.embedder.fingerprint import fingerprint, weights
-from vitrina.embedder.precision import best_device
 from vitrina.embedder.quiet import quiet_transformers
 from vitrina.embedder.text import Tokens, load_network, pool, token_batches, tokenizing, unused
 from vitrina.embedder.text_form import TextForm, read_form, write_form

@@ -13,8 +13,9 @@ import numpy as np
 from vitrina.classifier.baselines.base import BaselineKind, Examples
 from vitrina.classifier.baselines.train import planned_rows, train_baseline
 from vitrina.classifier.calibrate import fit_temperature, softmax
-from vitrina.classifier.fit import FitOptions, fit_head, predict
+from vitrina.classifier.fit import FitOptions, fit_head
 from vitrina.classifier.metrics import Metrics, evaluate
+from vitrina.classifier.minibatch import predict
 from vitrina.data.sources import ImageSource
 from vitrina.errors import TrainingError
 from vitrina.index.vote import DEFAULT_RULE, vote_shares

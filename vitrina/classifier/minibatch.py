@@ -1,0 +1,108 @@
+"""Training a head by minibatches: bounded memory however many rows there are."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from vitrina.classifier.heads import Head
+from vitrina.classifier.metrics import evaluate
+from vitrina.device import best_device
+from vitrina.parallel import Progress
+from vitrina.store.gather import Gathered
+from vitrina.training.loss import ClassLoss
+from vitrina.training.recipe import Recipe, rate_at
+from vitrina.types import Codes, Floats
+
+BLOCK_ROWS = 8192
+
+
+def fit_by_batches(
+    head: Head,
+    gathered: Gathered,
+    codes: Codes,
+    rows: Codes,
+    loss_of: ClassLoss,
+    recipe: Recipe,
+    dropout: float,
+    held: Codes,
+    report: Progress,
+) -> None:
+    """Train a head with AdamW, on a GPU where there is one, and leave it on the CPU.
+
+    codes: (n,) int64, the class of every product. rows: positions to learn from. held: positions
+    whose weighted F1 tells when to stop and which epoch's weights stay; none for the last epoch's.
+    dropout: the share of complete rows that lose their text in a step, and as many their image.
+    report: told the rows of each batch.
+    """
+    device = best_device()
+    head.to(device).train()
+    optimiser = torch.optim.AdamW(
+        head.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay
+    )
+    steps = recipe.steps(len(rows))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: rate_at(step, steps, recipe.warm_up)
+    )
+    rng = np.random.default_rng(recipe.seed)
+    best, since, weights = -1.0, 0, None
+    for _ in range(recipe.epochs):
+        for batch in _batches(rows, recipe.batch_rows, rng):
+            vectors, present = gathered.blocks(batch)
+            masks = _drop([mask.astype(np.float32) for mask in present], dropout, rng)
+            logits = head(
+                [torch.from_numpy(block).to(device) for block in vectors],
+                [torch.from_numpy(mask).to(device) for mask in masks],
+            )
+            loss = loss_of(logits, torch.from_numpy(codes[batch]).to(device))
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+            report(len(batch))
+        if recipe.patience and len(held):
+            score = _score(head, gathered, codes, held)
+            head.train()
+            since += 1
+            if score > best:
+                best, since, weights = score, 0, copy.deepcopy(head.state_dict())
+            if since >= recipe.patience:
+                break
+    if weights is not None:
+        head.load_state_dict(weights)
+    head.cpu().eval()
+
+
+def predict(head: Head, gathered: Gathered, rows: Codes) -> Floats:
+    """Logits of some products, (len(rows), classes) float32."""
+    out = np.empty((len(rows), head.shape.classes), dtype=np.float32)
+    for start in range(0, len(rows), BLOCK_ROWS):
+        block = rows[start : start + BLOCK_ROWS]
+        out[start : start + BLOCK_ROWS] = head.logits(*gathered.blocks(block))
+    return out
+
+
+def _score(head: Head, gathered: Gathered, codes: Codes, held: Codes) -> float:
+    said = predict(head, gathered, held).argmax(axis=1)
+    found = evaluate(codes[held], said, None, classes=head.shape.classes, bootstrap=1)
+    return found.weighted_f1
+
+
+def _batches(rows: Codes, size: int, rng: np.random.Generator) -> Iterator[Codes]:
+    shuffled = rng.permutation(rows)
+    for start in range(0, len(shuffled), size):
+        # Sorted, so that reading them from the disk goes forward.
+        yield np.sort(shuffled[start : start + size])
+
+
+def _drop(masks: list[Floats], share: float, rng: np.random.Generator) -> list[Floats]:
+    if len(masks) > 1:
+        complete = np.logical_and.reduce(masks)
+        draw = rng.random(len(complete))
+        for number, mask in enumerate(masks):
+            low = number * share
+            mask[complete & (draw >= low) & (draw < low + share)] = 0
+    return masks
