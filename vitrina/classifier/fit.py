@@ -71,6 +71,8 @@ def fit_head(
     are judged later, so what is measured on them is not flattered. report: told the rows that were
     gone through. held: some of `rows`, which are then kept to stop by.
     """
+    if options.patience:
+        rows = np.setdiff1d(rows, held)
     scales = (1.0,) * len(gathered.modalities)
     if len(gathered.modalities) > 1:
         scales = (1.0, choose_scale(gathered, codes, rows, classes, options.seed, report))
@@ -142,8 +144,6 @@ def _fit(
             fit_whole(head, gathered, codes, rows, outer, loss_of, options.modality_dropout)
             report(len(rows) * len(DECAYS))
             return head
-        if options.patience:
-            rows = np.setdiff1d(rows, held)
         # A small catalogue needs its steps too.
         size = int(np.clip(len(rows) // 20, min(32, options.batch_rows), options.batch_rows))
         recipe = Recipe(

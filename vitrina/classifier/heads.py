@@ -97,13 +97,13 @@ class Head(torch.nn.Module):
     def logits(self, vectors: Sequence[Floats], present: Sequence[Mask]) -> Floats:
         """The same over numpy arrays, without gradients: (n, classes) float32."""
         self.eval()
-        device = next(self.parameters()).device
+        own = next(self.parameters())
         with torch.inference_mode():
             scores = self(
-                [torch.from_numpy(np.ascontiguousarray(block)).to(device) for block in vectors],
-                [torch.from_numpy(mask.astype(np.float32)).to(device) for mask in present],
+                [torch.from_numpy(np.ascontiguousarray(block)).to(own) for block in vectors],
+                [torch.from_numpy(mask.astype(np.float32)).to(own) for mask in present],
             )
-        array: Floats = scores.cpu().numpy()
+        array: Floats = scores.float().cpu().numpy()
         return array
 
 

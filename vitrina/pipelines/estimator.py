@@ -154,8 +154,9 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         voting = VOTE in judged.blend.members
         # Who votes is asked again at every prediction.
         voters = gathered if voting else self._gathered(X[:0])
+        # In float64 a row gets the same answer whichever others are asked about with it.
         self._members = Members(
-            lesson.served,
+            {name: head.double() for name, head in lesson.served.items()},
             Voters(voters, known, np.flatnonzero(known >= 0), len(self.classes_)),
             lesson.rule if voting else None,
         )
