@@ -144,6 +144,14 @@ def test_a_new_category_is_told_of(made, own):
     path = sample.train.with_name("changed.parquet")
     pq.write_table(changed, path)
     vt.embed(vt.Catalogue.read(path, images=sample.images), own)
+    (told,) = [one for one in vt.describe(own)["models"] if one["name"] == "again"]
+    assert (told["unknown_categories"], told["unknown_products"]) == (1, len(moved))
+    out = path.with_name("predicted.parquet")
+    found = vt.classify_to(vt.Catalogue.read(sample.test), own, out, model="again")
+    assert found.unknown == {987654: len(moved)}
+    assert (
+        f"1 categories of {len(moved)} products are unknown to again: 987654" in found.unknown_line
+    )
     report = vt.train(own, "logistic", features="text", name="again")
     assert [(one.category_id, one.rows) for one in report.since.added] == [(987654, len(moved))]
     assert len(report.since.gone) == 1

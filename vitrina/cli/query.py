@@ -55,6 +55,8 @@ def classify(
         )
     if not report.voted:
         lines.append("no index of these features: no vote (run `vitrina index`)")
+    if report.unknown:
+        lines.append(report.unknown_line)
     lines.append(
         f"done: {report.products} products by {report.model}, {report.accepted} accepted, "
         f"{report.backed_off} more as far as an ancestor, "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,9 +36,19 @@ def info(
         f"head        {model['name']}: {model['categories']} categories, weighted F1 "
         f"{model['weighted_f1']:.4f} ({model['split']} split)"
         f"{', in use' if model['active'] else ''}"
+        f"{_unknown(model)}"
         for model in found["models"]
     )
     show(as_json, found, *lines, f"done: {found['store']} at commit {found['commit']}")
+
+
+def _unknown(model: dict[str, Any]) -> str:
+    if not model["unknown_products"]:
+        return ""
+    return (
+        f"; {model['unknown_products']} products are of {model['unknown_categories']} categories "
+        "that it does not know: run `vitrina train`"
+    )
 
 
 def verify(

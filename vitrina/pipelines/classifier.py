@@ -17,8 +17,9 @@ from vitrina.errors import StoreError
 from vitrina.index.vote import VoteRule, vote_shares
 from vitrina.pipelines.batch import BatchEncoder, EncodedBatch
 from vitrina.pipelines.neighbours import Index
+from vitrina.pipelines.since import unknown_line
 from vitrina.store.store import Store
-from vitrina.types import Codes, Features, Floats, Mask, Modality, OutputFormat
+from vitrina.types import CategoryId, Codes, Features, Floats, Mask, Modality, OutputFormat
 
 
 def submission_schema(product_id: pa.DataType, category_id: pa.DataType) -> pa.Schema:
@@ -70,7 +71,9 @@ class ClassifyOptions:
 @dataclass
 class ClassifyReport:
     """What was predicted. accepted: products whose category may go straight in. backed_off: further
-    ones of which an ancestor may. failed: photos that could not be used. rejected: rows."""
+    ones of which an ancestor may. failed: photos that could not be used. rejected: rows. unknown:
+    categories that products of the store or of the batch have and the head does not know, with how
+    many of them."""
 
     model: str
     out: str | None = None
@@ -82,8 +85,14 @@ class ClassifyReport:
     failed: int = 0
     rejected: int = 0
     voted: bool = False
+    unknown: dict[CategoryId, int] = field(default_factory=dict)
     seconds: float = 0.0
     errors: list[dict[str, Any]] = field(default_factory=list, repr=False)
+
+    @property
+    def unknown_line(self) -> str:
+        """What to tell of unknown categories."""
+        return unknown_line(self.model, self.unknown)
 
     def to_json(self) -> dict[str, Any]:
         """As `--json` prints it, the errors left to their file."""
@@ -155,6 +164,7 @@ class Classifier:
                 f"has no {features} index; run `vitrina index {store.place} --features {features}`"
             )
         self._voting = _Voting.of(self.model, self.index)
+        self._known = frozenset(self.model.categories)
         ids = store.products.schema
         self._product_type = ids.field("product_id").type
         self._category_type = ids.field("category_id").type
@@ -181,6 +191,9 @@ class Classifier:
         accepted = steps == 0
         has = dict(zip(self.model.modalities, encoded.present, strict=True))
         report.products += len(products)
+        for product in products:
+            if product.category_id is not None and product.category_id not in self._known:
+                report.unknown[product.category_id] = report.unknown.get(product.category_id, 0) + 1
         report.accepted += int(accepted.sum())
         report.backed_off += int((steps > 0).sum())
         report.failed += len(encoded.failures)

@@ -15,6 +15,7 @@ from vitrina.errors import CatalogueError
 from vitrina.pipelines.batch import BATCH_ROWS, check_place, rejections, write_errors
 from vitrina.pipelines.classifier import Classifier, ClassifyOptions, ClassifyReport
 from vitrina.pipelines.progress import Meter
+from vitrina.pipelines.since import unknown_in_store
 from vitrina.store.files import replacing
 from vitrina.store.store import Store
 from vitrina.types import OutputFormat
@@ -69,7 +70,11 @@ def _run(
     start: Callable[[pa.Schema], Callable[[pa.Table], None]],
 ) -> ClassifyReport:
     classifier = Classifier(store, options)
-    report = ClassifyReport(model=classifier.model.name, voted=classifier.index is not None)
+    report = ClassifyReport(
+        model=classifier.model.name,
+        voted=classifier.index is not None,
+        unknown=unknown_in_store(store, classifier.model.categories),
+    )
     schema = classifier.schema(pa.int64() if catalogue.id_type is int else pa.string())
     write = start(schema)
     with Meter("classifying", quiet=options.quiet) as meter:

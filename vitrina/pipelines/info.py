@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from vitrina.pipelines.since import unknown_in_store
 from vitrina.store.files import read_json
 from vitrina.store.store import Store
 
@@ -42,7 +43,7 @@ def info(store: Store) -> dict[str, Any]:
             {
                 "name": name,
                 "active": name == manifest.model,
-                **_model(read_json(store.model_folder(name) / "model.json")),
+                **_model(store, read_json(store.model_folder(name) / "model.json")),
             }
             for name in manifest.models
         ],
@@ -50,12 +51,15 @@ def info(store: Store) -> dict[str, Any]:
     }
 
 
-def _model(card: dict[str, Any]) -> dict[str, Any]:
+def _model(store: Store, card: dict[str, Any]) -> dict[str, Any]:
     report = card["report"]
+    unknown = unknown_in_store(store, [one["id"] for one in card["categories"]])
     return {
         "features": report["features"],
         "head": report["head"],
         "categories": len(card["categories"]),
+        "unknown_categories": len(unknown),
+        "unknown_products": sum(unknown.values()),
         "split": report["split"],
         "weighted_f1": report["validation"]["weighted_f1"],
         "macro_f1": report["validation"]["macro_f1"],

@@ -8,20 +8,18 @@ import numpy as np
 
 from vitrina.classifier.model import Model
 from vitrina.data.split import Split
-from vitrina.errors import StoreError, TrainingError
+from vitrina.errors import TrainingError
 from vitrina.pipelines.build import default_features
 from vitrina.pipelines.lesson import Lesson, TrainOptions, heard_of
 from vitrina.pipelines.model_card import model_card
 from vitrina.pipelines.parting import part
-from vitrina.pipelines.train_report import Category, Promised, Since, TrainReport
+from vitrina.pipelines.since import since
+from vitrina.pipelines.train_report import Promised, TrainReport
 from vitrina.pipelines.trained import TRAINED_ON, rows_seen
 from vitrina.store import layout
-from vitrina.store.files import read_json
 from vitrina.store.gather import gather
-from vitrina.store.products import Categories
 from vitrina.store.space import Space
 from vitrina.store.store import Store
-from vitrina.types import Codes
 
 
 def train(store: Store, options: TrainOptions) -> TrainReport:
@@ -100,28 +98,9 @@ def _report(store: Store, name: str, lesson: Lesson, seen: int) -> TrainReport:
         compared=lesson.compared,
         alone=lesson.alone,
         lone=int((rows == 1).sum()),
-        since=_since(store, name, lesson.labels, rows),
+        since=since(store, name, lesson.labels, rows),
         seconds=round(lesson.seconds, 2),
     )
-
-
-def _since(store: Store, name: str, labels: Categories, rows: Codes) -> Since | None:
-    """What has changed since a head of this name was trained."""
-    if name not in store.manifest.models:
-        return None
-    try:
-        before = read_json(store.model_folder(name) / "model.json")["categories"]
-        known = {one["id"]: one["name"] for one in before}
-    except (StoreError, KeyError, TypeError):
-        return None
-    added = [
-        Category(key, title or "", int(count))
-        for key, title, count in zip(labels.ids, labels.names, rows, strict=True)
-        if key not in known and count
-    ]
-    counts = dict(zip(labels.ids, rows.tolist(), strict=True))
-    gone = [Category(key, title or "", 0) for key, title in known.items() if not counts.get(key)]
-    return Since(tuple(added), tuple(gone))
 
 
 def _seen(store: Store, spaces: Sequence[Space], split: Split) -> int:
