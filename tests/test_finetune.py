@@ -314,14 +314,20 @@ def test_layers_learn_the_slower_the_deeper_they_lie(model):
 
 def test_weights_that_no_text_uses_stay(store, model):
     before = load_text(str(model))
-    vt.finetune(store, "text", model=str(model), name="kinds", **FAST)
+    # Hidden words are read as [MASK].
+    vt.finetune(store, "text", model=str(model), name="kinds", **{**FAST, "word_dropout": 0.0})
     name = "embeddings.word_embeddings.weight"
     old = load_file(model / "model.safetensors")[name]
     new = load_file(store.encoder_folder("kinds") / "model.safetensors")[name]
     unused = [PIECES.index("[UNK]"), PIECES.index("[MASK]"), PIECES.index("[PAD]")]
     np.testing.assert_array_equal(new[unused], old[unused])
     assert not np.allclose(new[PIECES.index("кружка")], old[PIECES.index("кружка")], atol=1e-3)
-    assert before.card.fingerprint != load_text("kinds", store.encoder_folder("kinds")).card
+    after = load_text("kinds", store.encoder_folder("kinds"))
+    assert before.card.fingerprint != after.card.fingerprint
+    vt.finetune(store, "text", model=str(model), name="hidden", **FAST)
+    new = load_file(store.encoder_folder("hidden") / "model.safetensors")[name]
+    stayed = np.isclose(new[unused], old[unused]).all(axis=1)
+    assert stayed.tolist() == [True, False, True]
 
 
 def test_parts_of_a_batch_add_up_to_the_whole(model):
