@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PEERS := .venv-peers/.ready .venv-clip-retrieval/.ready .venv-ann/.ready
 
 .PHONY: help demo test slow check lint types tests bench bench-embedding bench-index \
-	bench-finetuning lock clean
+	bench-finetuning bench-heads lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -64,6 +64,10 @@ bench-index: $(READY) .venv-ann/.ready  ## the index beside its peers, over a mi
 
 bench-finetuning: $(READY) .venv-trainer/.ready  ## fine-tuning beside transformers.Trainer: MODEL=DIR STORE=PATH
 	$(BIN)/python benchmarks/finetuning.py --work build/bench/finetuning --model $(MODEL) --store $(STORE)
+
+bench-heads: $(READY)  ## heads beside scikit-learn's logistic regression; takes half an hour
+	$(BIN)/python benchmarks/heads.py --work build/bench/heads
+	$(BIN)/python benchmarks/heads.py --work build/bench/heads --small
 
 # A peer whose environment can't be made is left out, and the benchmark tells why.
 define peer
