@@ -314,8 +314,7 @@ def test_layers_learn_the_slower_the_deeper_they_lie(model):
 
 def test_weights_that_no_text_uses_stay(store, model):
     before = load_text(str(model))
-    # Hidden words are read as [MASK].
-    vt.finetune(store, "text", model=str(model), name="kinds", **{**FAST, "word_dropout": 0.0})
+    vt.finetune(store, "text", model=str(model), name="kinds", **FAST)
     name = "embeddings.word_embeddings.weight"
     old = load_file(model / "model.safetensors")[name]
     new = load_file(store.encoder_folder("kinds") / "model.safetensors")[name]
@@ -324,7 +323,8 @@ def test_weights_that_no_text_uses_stay(store, model):
     assert not np.allclose(new[PIECES.index("кружка")], old[PIECES.index("кружка")], atol=1e-3)
     after = load_text("kinds", store.encoder_folder("kinds"))
     assert before.card.fingerprint != after.card.fingerprint
-    vt.finetune(store, "text", model=str(model), name="hidden", **FAST)
+    # Hidden words are read as [MASK].
+    vt.finetune(store, "text", model=str(model), name="hidden", word_dropout=0.15, **FAST)
     new = load_file(store.encoder_folder("hidden") / "model.safetensors")[name]
     stayed = np.isclose(new[unused], old[unused]).all(axis=1)
     assert stayed.tolist() == [True, False, True]

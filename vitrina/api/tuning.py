@@ -41,7 +41,7 @@ def finetune(
     layer_decay: float = 0.9,
     smoothing: float = 0.1,
     balance: str = "none",
-    word_dropout: float = 0.15,
+    word_dropout: float = 0.0,
     average: float = 0.999,
     patience: int = 2,
     split: str = "grouped",

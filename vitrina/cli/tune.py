@@ -130,7 +130,7 @@ def finetune(
     balance: Annotated[
         str, typer.Option(help="How rare categories are heard: none, weights or prior.")
     ] = "none",
-    word_dropout: Annotated[float, typer.Option(help="Share of tokens hidden in training.")] = 0.15,
+    word_dropout: Annotated[float, typer.Option(help="Share of tokens hidden in training.")] = 0.0,
     average: Annotated[
         float, typer.Option(help="Decay of the average of weights that is kept; 0: the last ones.")
     ] = 0.999,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vitrina.embedder.tuning.image_classes import ImageClasses
     from vitrina.embedder.tuning.text_classes import TextClasses
 
-TEXT_EPOCHS, TEXT_BATCH = 8, 128
+TEXT_EPOCHS, TEXT_BATCH = 6, 128
 IMAGE_EPOCHS, IMAGE_BATCH = 6, 64
 TEXT_RATE = 1.2
 """The learning rate at its height, times the model's width and its layers: the wider and deeper a
@@ -64,7 +64,7 @@ class FinetuneOptions:
     layer_decay: float = 0.9
     smoothing: float = 0.1
     balance: Balance = Balance.NONE
-    word_dropout: float = 0.15
+    word_dropout: float = 0.0
     average: float = 0.999
     patience: int = 2
     split: SplitKind = SplitKind.GROUPED
