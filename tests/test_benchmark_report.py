@@ -19,8 +19,9 @@ from test_house import HEAVY
 
 from vitrina.classifier.metrics import evaluate
 from vitrina.errors import StoreError
+from vitrina.page.charts import Axis
+from vitrina.page.words import duration
 from vitrina.pipelines.benchmark import rows as rows_module
-from vitrina.pipelines.benchmark.charts import Axis
 from vitrina.pipelines.benchmark.figures import (
     SIZES,
     Pair,
@@ -30,7 +31,7 @@ from vitrina.pipelines.benchmark.figures import (
 )
 from vitrina.pipelines.benchmark.page import page
 from vitrina.pipelines.benchmark.rows import Row, Table, read_rows, write_row
-from vitrina.pipelines.benchmark.text import COLUMNS, duration, lines, markdown, rate, to_json
+from vitrina.pipelines.benchmark.text import COLUMNS, lines, markdown, rate, to_json
 from vitrina.training.loop import Epoch
 from vitrina.types import Features
 

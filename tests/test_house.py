@@ -15,7 +15,7 @@ PACKAGE = Path(vitrina.__file__).parent
 TIERS = [
     {"errors"},
     {"types"},
-    {"ids", "parallel", "cache", "compiled", "device", "memory", "stages", "threads"},
+    {"ids", "parallel", "cache", "compiled", "device", "memory", "page", "stages", "threads"},
     {"store", "data", "training"},
     {"embedder", "index", "classifier", "audit"},
     {"pipelines"},

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vitrina.pipelines.benchmark.charts import SMALL, Axis, Line, Point, chart
+from vitrina.page.charts import SMALL, Axis, Line, Point, chart
 from vitrina.pipelines.benchmark.figures import CoverageCurve, SizeBin
 from vitrina.pipelines.benchmark.rows import Row
 

@@ -49,7 +49,7 @@ class Ground:
     @classmethod
     def of(cls, store: Store, kind: SplitKind, seed: int) -> Ground:
         """Raises TrainingError if there is too little to learn from."""
-        labels = store.products.categories()
+        labels = store.labels()
         if (labels.codes < 0).all():
             raise TrainingError(f"{store.place} holds no product with a category to learn from")
         parted = part(store.products, labels.codes, kind, seed)

@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vitrina.pipelines.benchmark.charts import Axis, interval
+from vitrina.page.charts import Axis, interval
+from vitrina.page.document import opening
+from vitrina.page.markup import element, facts, scrolling, section, text
 from vitrina.pipelines.benchmark.look import SCRIPT, style
-from vitrina.pipelines.benchmark.markup import element, scrolling, section, text
 from vitrina.pipelines.benchmark.rows import Row, Table
 from vitrina.pipelines.benchmark.sections import confused, coverage, rare, training
 from vitrina.pipelines.benchmark.text import COLUMNS, NONE, WORDS, cells
@@ -35,7 +36,6 @@ KINDS = {
     Features.IMAGE: "images alone",
     Features.FUSED: "text and images",
 }
-NO_NETWORK = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 METRICS = (
     "F1 is scikit-learn's. Weighted F1 counts each category by its products, macro F1 counts all "
     "categories alike. The interval is a 95% bootstrap over validation products. Coverage is the "
@@ -51,7 +51,7 @@ def page(table: Table, chosen: Sequence[str] = ()) -> str:
     """
     title = "How well each method finds a product’s category"
     store = table.about.get("store")
-    where = f" · {text(str(store))}" if store else ""
+    named = f" · {store}" if store else ""
     sections = [
         _headline(table),
         _methods(table),
@@ -61,13 +61,8 @@ def page(table: Table, chosen: Sequence[str] = ()) -> str:
         coverage(table),
     ]
     parts = [
-        "<!DOCTYPE html>",
-        '<html lang="en"><head><meta charset="utf-8"/>',
-        f'<meta http-equiv="Content-Security-Policy" content="{NO_NETWORK}"/>',
-        '<meta name="viewport" content="width=device-width, initial-scale=1"/>',
-        f"<title>Vitrina benchmark{where}</title>",
-        f"<style>{style()}</style></head>",
-        f'<body><main><header><p class="eyebrow">Vitrina benchmark{where}</p>',
+        opening(f"Vitrina benchmark{named}", style(), SCRIPT),
+        f'<main><header><p class="eyebrow">{text(f"Vitrina benchmark{named}")}</p>',
         f'<h1>{title}</h1><p class="lead">{_lead(table)}</p></header>',
         *sections,
         "<footer><p>Made by <code>vitrina benchmark</code>. All that is shown was measured on the "
@@ -121,12 +116,9 @@ def _headline(table: Table) -> str:
 def _facts(about: Mapping[str, Any]) -> str:
     known = [(key, label) for key, label in FACTS.items() if key in about]
     others = [(key, key.capitalize()) for key in about if key not in FACTS.keys() | UNTOLD]
-    facts = []
-    for key, label in (*known, *others):
-        value = _told(about[key], apart=key != "seed")
-        fact = f"<dt>{text(label)}</dt><dd>{text(value)}</dd>"
-        facts.append(element("div", fact, class_="wide" if len(value) > 40 else None))
-    return f'<dl class="card facts">{"".join(facts)}</dl>' if facts else ""
+    return facts(
+        (label, _told(about[key], apart=key != "seed")) for key, label in (*known, *others)
+    )
 
 
 def _told(value: Any, *, apart: bool = True) -> str:

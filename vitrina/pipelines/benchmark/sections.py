@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from vitrina.pipelines.benchmark.charts import legend
+from vitrina.page.charts import legend
+from vitrina.page.markup import category, element, scrolling, section, text
+from vitrina.page.words import duration
 from vitrina.pipelines.benchmark.drawn import (
     coverage_chart,
     coverage_lines,
@@ -23,9 +25,8 @@ from vitrina.pipelines.benchmark.figures import (
     coverage_curve,
     f1_by_size,
 )
-from vitrina.pipelines.benchmark.markup import element, scrolling, section, text
 from vitrina.pipelines.benchmark.rows import Row, Table
-from vitrina.pipelines.benchmark.text import NONE, duration
+from vitrina.pipelines.benchmark.text import NONE
 
 CHOSEN = 6
 """Methods whose F1 is shown by size, where nobody chose."""
@@ -167,7 +168,7 @@ def _sizes(bins: Sequence[SizeBin], shown: Sequence[tuple[int, Row, tuple[SizeBi
 
 def _pair(at: int, pair: Pair, table: Table) -> str:
     back = f"{pair.share_back:.0%} of {pair.predicted_rows:,}" if pair.predicted_rows else NONE
-    words = (_path(table.names[pair.true]), _path(table.names[pair.predicted]))
+    words = (category(table.names[pair.true]), category(table.names[pair.predicted]))
     numbers = (
         f"{pair.count + pair.back:,}",
         f"{pair.count:,}",
@@ -179,10 +180,3 @@ def _pair(at: int, pair: Pair, table: Table) -> str:
     told += [element("td", path, class_="words") for path in words]
     told += [element("td", number) for number in numbers]
     return element("tr", "".join(told))
-
-
-def _path(name: str) -> str:
-    """A category's own name, below the path that leads to it."""
-    *above, leaf = (part.strip() for part in name.split("->"))
-    path = f'<span class="part-of">{text(" › ".join(above))}</span>' if above else ""
-    return f"{path}{text(leaf or name)}"

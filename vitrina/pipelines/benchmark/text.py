@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from vitrina.classifier.metrics import NEVER
+from vitrina.page.words import duration, plain
 from vitrina.pipelines.benchmark.figures import confused_pairs, f1_by_size
 from vitrina.pipelines.benchmark.rows import Row, Table
 
@@ -128,25 +129,6 @@ def to_json(table: Table) -> dict[str, Any]:
             for pair in confused_pairs(best, table)
         ],
     }
-
-
-def plain(text: str) -> str:
-    """Text on one line, without control characters or halves of a surrogate pair."""
-    one_line = re.sub(r"[\x00-\x20\x7f-\x9f\u2028\u2029\ufffe\uffff]+", " ", text).strip()
-    return one_line.encode("utf-8", "replace").decode("utf-8")
-
-
-def duration(seconds: float) -> str:
-    """As "0.4 s", "52 s", "3 min 20 s", "1 h 12 min"."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def rate(per_second: float) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 
-from vitrina.pipelines.benchmark.text import plain
+from vitrina.page.words import plain
 
 
 def text(value: str) -> str:
@@ -34,3 +35,23 @@ def section(name: str, title: str, body: str, hint: str = "") -> str:
     """A part of the page under its heading; hint: markup that says how to read it."""
     told = f'<p class="hint">{hint}</p>' if hint else ""
     return f'<section aria-labelledby="{name}"><h2 id="{name}">{title}</h2>{told}{body}</section>'
+
+
+def category(name: str) -> str:
+    """A category's own name, below the path that leads to it."""
+    *above, leaf = (part.strip() for part in name.split("->"))
+    path = f'<span class="part-of">{text(" › ".join(above))}</span>' if above else ""
+    return f"{path}{text(leaf or name)}"
+
+
+def facts(told: Iterable[tuple[str, str]]) -> str:
+    """What things are called and what they are, as a list in a card; nothing for no facts."""
+    inside = [
+        element(
+            "div",
+            f"<dt>{text(name)}</dt><dd>{text(value)}</dd>",
+            class_="wide" if len(value) > 40 else None,
+        )
+        for name, value in told
+    ]
+    return f'<dl class="card facts">{"".join(inside)}</dl>' if inside else ""

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vitrina.pipelines.benchmark.markup import text
+from vitrina.page.markup import text
 
 COLOURS = 12
 """Lines past these take the colours again, with other dashes."""
@@ -98,11 +98,11 @@ def chart(
 ) -> str:
     """An SVG element. label: what it shows, for those who can't see it. target: a level of y that
     is drawn across."""
-    place = _Place(x, y, frame)
+    place = Place(x, y, frame)
     parts = [
         f'<svg class="chart {frame.kind}" viewBox="0 0 {frame.width} {frame.height}" role="img" '
         f'aria-label="{text(label)}">',
-        *_axes(place, x, y, frame),
+        *axes(place, x, y, frame),
     ]
     if target is not None:
         across = f"M{frame.left} {place.y(target)}H{frame.width - frame.right}"
@@ -138,18 +138,20 @@ def interval(low: float, value: float, high: float, axis: Axis) -> str:
     )
 
 
-class _Place:
+class Place:
     """Where a value lies on the drawing."""
 
     def __init__(self, x: Axis, y: Axis, frame: Frame) -> None:
         self._axes, self._frame = (x, y), frame
 
     def x(self, value: float) -> str:
+        """From the left."""
         frame, axis = self._frame, self._axes[0]
         span = frame.width - frame.left - frame.right
         return _short(frame.left + span * (value - axis.low) / (axis.high - axis.low))
 
     def y(self, value: float) -> str:
+        """From the top."""
         frame, axis = self._frame, self._axes[1]
         span = frame.height - frame.top - frame.bottom
         return _short(
@@ -157,7 +159,8 @@ class _Place:
         )
 
 
-def _axes(place: _Place, x: Axis, y: Axis, frame: Frame) -> list[str]:
+def axes(place: Place, x: Axis, y: Axis, frame: Frame) -> list[str]:
+    """The grid, the ticks and what they are called, as SVG elements."""
     right, bottom = frame.width - frame.right, frame.height - frame.bottom
     grid = "".join(f"M{frame.left} {place.y(value)}H{right}" for value, _ in y.ticks)
     parts = [f'<path class="grid" d="{grid}"/>']
@@ -183,7 +186,7 @@ def _axes(place: _Place, x: Axis, y: Axis, frame: Frame) -> list[str]:
     return parts
 
 
-def _line(line: Line, place: _Place) -> str:
+def _line(line: Line, place: Place) -> str:
     path, down = [], False
     marks = []
     for point in line.points:

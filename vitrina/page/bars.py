@@ -1,0 +1,53 @@
+"""Bars as inline SVG: a histogram, and one bar for a table's cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vitrina.page.charts import LARGE, Axis, Frame, Place, axes
+from vitrina.page.markup import text
+
+GAP = 0.06
+"""Of a bin's width, left free on either side of its bar."""
+
+
+@dataclass(frozen=True)
+class Bin:
+    """One bar of a histogram, from `low` to `high`; tip: what a pointer over it is told."""
+
+    low: float
+    high: float
+    count: int
+    tip: str
+
+
+def histogram(bins: Sequence[Bin], x: Axis, y: Axis, *, label: str, frame: Frame = LARGE) -> str:
+    """An SVG element. label: what it shows, for those who can't see it."""
+    place = Place(x, y, frame)
+    floor = place.y(y.low)
+    parts = [
+        f'<svg class="chart {frame.kind}" viewBox="0 0 {frame.width} {frame.height}" role="img" '
+        f'aria-label="{text(label)}">',
+        *axes(place, x, y, frame),
+        '<g class="bars">',
+    ]
+    for one in bins:
+        if not one.count:
+            continue
+        gap = GAP * (one.high - one.low)
+        left, right = place.x(one.low + gap), place.x(one.high - gap)
+        parts.append(
+            f'<path d="M{left} {floor}V{place.y(one.count)}H{right}V{floor}z">'
+            f"<title>{text(one.tip)}</title></path>"
+        )
+    return "\n".join([*parts, "</g></svg>"])
+
+
+def bar(share: float) -> str:
+    """A bar that fills a share of its cell, from 0 to 1; the number itself stands beside it."""
+    filled = 100 * min(max(share, 0.0), 1.0)
+    return (
+        '<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
+        f'<rect width="100" height="8"/><path d="M0 0H{filled:.1f}V8H0z"/></svg>'
+    )

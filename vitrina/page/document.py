@@ -1,0 +1,34 @@
+"""The head of a page that needs nothing else and lets nothing in."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+from vitrina.page.markup import text
+
+
+def opening(title: str, style: str, script: str) -> str:
+    """All up to the body's content; script: what stands in the page's one element of that name.
+
+    The page may neither load anything nor run any script or style but these two: were product
+    text to become markup in spite of all, it would still not run.
+    """
+    policy = (
+        f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    return "\n".join(
+        (
+            "<!DOCTYPE html>",
+            '<html lang="en"><head><meta charset="utf-8"/>',
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}"/>',
+            '<meta name="viewport" content="width=device-width, initial-scale=1"/>',
+            f"<title>{text(title)}</title>",
+            f"<style>{style}</style></head><body>",
+        )
+    )
+
+
+def _digest(content: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
