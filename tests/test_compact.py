@@ -120,6 +120,7 @@ def test_small_shards_become_one_and_dead_rows_go(shelf):
         "store": str(shelf),
         "kept_commits": 3,
         "freed": report.freed,
+        "decision_files": 0,
         "spaces": [
             {"space": "text-words", "shards_before": 5, "shards": 1, "rows": 7, "dropped": 4},
             {"space": "image-colours", "shards_before": 4, "shards": 1, "rows": 6, "dropped": 2},
@@ -380,6 +381,7 @@ def test_the_command_says_what_became_of_each_space(shelf, monkeypatch, capsys):
         "store": str(shelf),
         "kept_commits": 3,
         "freed": 0,
+        "decision_files": 0,
         "spaces": [
             {"space": "text-words", "shards_before": 1, "shards": 1, "rows": 7, "dropped": 0},
             {"space": "image-colours", "shards_before": 1, "shards": 1, "rows": 6, "dropped": 0},

@@ -90,6 +90,29 @@ class Balance(StrEnum):
     PRIOR = "prior"
 
 
+class Action(StrEnum):
+    """What a reviewer did with an audited product: its category is right, another one is, he
+    does not say, or he takes back what he said."""
+
+    KEEP = "keep"
+    MOVE = "move"
+    SKIP = "skip"
+    UNDO = "undo"
+
+
+class Reason(StrEnum):
+    """Why a label is suspect: a head that never saw the product is sure of another category, its
+    neighbours have another one, its copies have, its text and its photo say different things, its
+    text or its photo is unlike all others of the category."""
+
+    MODEL = "model"
+    NEIGHBOURS = "neighbours"
+    COPIES = "copies"
+    MODALITIES = "modalities"
+    TEXT = "text"
+    PHOTO = "photo"
+
+
 class OutputFormat(StrEnum):
     """The form of a predictions file."""
 

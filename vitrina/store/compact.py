@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from vitrina.parallel import Progress, unwatched
 from vitrina.store import layout
+from vitrina.store.decisions import merge_decisions
 from vitrina.store.manifest import FileEntry
 from vitrina.store.plan import plan_merges
 from vitrina.store.shards import array_to_hashes, read_shards, write_shard
@@ -38,11 +39,13 @@ class SpaceCompaction:
 
 @dataclass
 class CompactReport:
-    """What was done. freed: bytes deleted; what older commits need is deleted with them."""
+    """What was done. freed: bytes deleted; what older commits need is deleted with them.
+    decision_files: how many files of decisions were made one."""
 
     store: str
     kept_commits: int
     freed: int = 0
+    decision_files: int = 0
     spaces: list[SpaceCompaction] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -87,6 +90,7 @@ def compact(
                 )
             )
         writer.commit(manifest)
+        report.decision_files = merge_decisions(store.files)
         report.freed = writer.tidy(keep)
     return report
 

@@ -7,6 +7,11 @@ under one name.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
 FORMAT_VERSION = 2
 """Raise it when an older Vitrina could misread a store written by a newer one."""
 
@@ -30,6 +35,11 @@ MANIFESTS = "manifests"
 SPACES = "spaces"
 INDEXES = "indexes"
 MODELS = "models"
+AUDITS = "audits"
+
+DECISIONS = "decisions"
+"""What reviewers said: files that are only ever added, by anyone at any time, and that no commit
+names. Every one of them is live."""
 
 RETIRED = "retired"
 """Where files go that no longer belong to the newest commit, for readers of an older one."""
@@ -91,6 +101,16 @@ def model(name: str, digest: str) -> str:
 def encoder(model_name: str, digest: str) -> str:
     """The folder of an encoder that was fitted or trained on this catalogue."""
     return f"{MODELS}/{model_name}-{digest[:DIGEST]}"
+
+
+def audit(digest: str) -> str:
+    """The folder of what an audit found."""
+    return f"{AUDITS}/audit-{digest[:DIGEST]}"
+
+
+def decisions(moment: datetime, digest: str) -> str:
+    """A file of decisions; moment: of the first of them, in UTC."""
+    return f"{DECISIONS}/{moment:%Y%m%dT%H%M%S%f}-{digest[:DIGEST]}.parquet"
 
 
 def retired(name: str) -> str:

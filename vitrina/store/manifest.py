@@ -95,7 +95,8 @@ class SpaceEntry:
 class Manifest:
     """One commit. `active` names the space that serves each modality; `reading` how the
     catalogue was read; `indexes` and `models` the live folder of each name; `model` the head
-    that was trained last; `encoders` those that were trained here."""
+    that was trained last; `encoders` those that were trained here; `audit` what the last audit
+    found."""
 
     sequence: int = 0
     products: tuple[FileEntry, ...] = ()
@@ -107,6 +108,7 @@ class Manifest:
     models: Mapping[str, FolderEntry] = field(default_factory=_empty)
     model: str | None = None
     encoders: Mapping[str, FolderEntry] = field(default_factory=_empty)
+    audit: FolderEntry | None = None
 
     def with_space(self, name: str, entry: SpaceEntry) -> Manifest:
         """The same, with one space put in or replaced."""
@@ -128,6 +130,10 @@ class Manifest:
         """The same, with one trained encoder switched over to a new folder."""
         return replace(self, encoders={**self.encoders, name: folder})
 
+    def with_audit(self, folder: FolderEntry) -> Manifest:
+        """The same, with another audit."""
+        return replace(self, audit=folder)
+
     def errors(self) -> Iterator[FileEntry]:
         """The tables of failures that it names."""
         if self.rejected:
@@ -141,6 +147,7 @@ class Manifest:
         yield from self.products
         yield from self.errors()
         folders = [*self.indexes.values(), *self.models.values(), *self.encoders.values()]
+        folders += [self.audit] if self.audit else []
         for space in self.spaces.values():
             yield from space.shards
             # One that was trained here is there under its own name too.
@@ -190,6 +197,7 @@ class Manifest:
             "models": {name: asdict(folder) for name, folder in self.models.items()},
             "model": self.model,
             "encoders": {name: asdict(folder) for name, folder in self.encoders.items()},
+            "audit": asdict(self.audit) if self.audit else None,
         }
 
     @classmethod
@@ -198,8 +206,8 @@ class Manifest:
             kind: {name: FolderEntry.from_json(entry) for name, entry in value[kind].items()}
             for kind in ("indexes", "models")
         }
-        # Stores of version 0.1 know none.
-        encoders = value.get("encoders", {})
+        # Older stores know neither.
+        encoders, audit = value.get("encoders", {}), value.get("audit")
         return cls(
             sequence=value["sequence"],
             products=tuple(FileEntry(**entry) for entry in value["products"]),
@@ -211,6 +219,7 @@ class Manifest:
             models=folders["models"],
             model=value["model"],
             encoders={name: FolderEntry.from_json(entry) for name, entry in encoders.items()},
+            audit=FolderEntry.from_json(audit) if audit else None,
         )
 
 

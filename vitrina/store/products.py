@@ -22,7 +22,7 @@ from vitrina.store.files import Files
 from vitrina.store.manifest import FileEntry, Manifest
 from vitrina.store.parquet import Access, open_parquet
 from vitrina.store.shards import array_keys, hashes_to_array
-from vitrina.types import Codes, Mask, Modality, ProductId
+from vitrina.types import CategoryId, Codes, Mask, Modality, ProductId
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -245,16 +245,23 @@ class Products:
 
     def _read_group(self, name: str, group: int) -> pa.Table:
         # Shards ask for rows almost in order, so the group in hand serves most of them.
-        if self._group is None or self._group[0] != (name, group):
+        held = self._group
+        if held is None or held[0] != (name, group):
             with self._open(name) as file:
-                self._group = ((name, group), file.read_row_group(group))
-        return self._group[1]
+                # Another thread may put another one there at any time.
+                self._group = held = ((name, group), file.read_row_group(group))
+        return held[1]
 
     def titles(self, ids: Sequence[ProductId]) -> list[dict[str, Any]]:
         """`product_id`, `title`, `category_id` and `category_name` of some products."""
         positions = self.table.positions(id_keys(ids))
         columns = ["product_id", "title", "category_id", "category_name"]
         return self.take(positions, columns).to_pylist()  # type: ignore[no-any-return]
+
+    def category_counts(self) -> dict[CategoryId, int]:
+        """How many products have each category."""
+        found = pc.value_counts(self.column("category_id").drop_null()).to_pylist()
+        return {one["values"]: one["counts"] for one in found}
 
     def counts(self) -> dict[str, int]:
         """How many products have a text, an image, a category."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from vitrina.store import layout
 from vitrina.store.manifest import FolderEntry, Manifest, SpaceEntry
 from vitrina.store.store import Store
 from vitrina.store.verify import VerifyReport
@@ -19,6 +20,10 @@ def repair(store: Store, report: VerifyReport) -> VerifyReport:
     broken = {problem.file for problem in report.problems if problem.repairable}
     with store.writer("verify", damaged_too=True) as writer:
         manifest = without(store.manifest, broken)
+        for name in broken:
+            # Nothing can redo what a person said; it is kept for whoever can read it still.
+            if name.startswith(layout.DECISIONS):
+                store.files.move(name, f"{name}.damaged")
         writer.commit(manifest)
         # Older commits may name the same files; nobody can go back to them.
         writer.tidy(1)
@@ -49,4 +54,6 @@ def without(manifest: Manifest, broken: set[str]) -> Manifest:
         indexes={name: folder for name, folder in manifest.indexes.items() if whole(folder)},
         models=models,
         model=manifest.model if manifest.model in models else next(iter(models), None),
+        encoders={name: one for name, one in manifest.encoders.items() if whole(one)},
+        audit=manifest.audit if whole(manifest.audit) else None,
     )

@@ -10,11 +10,12 @@ from typing import Any
 
 from vitrina.errors import StoreError
 from vitrina.store import layout
+from vitrina.store.decisions import Decisions, corrected, read_decisions
 from vitrina.store.files import Files, from_json
 from vitrina.store.history import newest
 from vitrina.store.local import LocalFiles
 from vitrina.store.manifest import FolderEntry, Manifest
-from vitrina.store.products import Products
+from vitrina.store.products import Categories, Products
 from vitrina.store.space import Space
 from vitrina.store.writer import Writer
 from vitrina.types import Features, Modality
@@ -92,6 +93,15 @@ class Store:
         if self._products is None:
             self._products = Products(self.files, self.manifest)
         return self._products
+
+    def decisions(self) -> Decisions:
+        """What reviewers have said by now, whatever commit is looked at."""
+        return Decisions(read_decisions(self.files))
+
+    def labels(self) -> Categories:
+        """The label of every product as reviewers corrected it: what is learnt from and votes."""
+        labels, decisions = self.products.categories(), self.decisions()
+        return corrected(labels, self.products, decisions) if decisions.standing else labels
 
     def space(self, modality: Modality) -> Space:
         """The space that serves a modality.

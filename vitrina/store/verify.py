@@ -13,6 +13,7 @@ from vitrina.ids import IdSet
 from vitrina.parallel import Progress, map_ahead, unwatched
 from vitrina.store import layout
 from vitrina.store.contents import faults_of
+from vitrina.store.decisions import decision_files, read_file
 from vitrina.store.files import Files, to_json
 from vitrina.store.history import numbers, read_manifest
 from vitrina.store.manifest import FileEntry, FolderEntry, Manifest, SpaceEntry
@@ -101,6 +102,7 @@ class _Check:
         self._products()
         for name in manifest.spaces:
             self._space(self._store.open_space(name))
+        self._decisions()
         self._strays(older)
         return self._report
 
@@ -129,6 +131,8 @@ class _Check:
         entry, space = looked
         name = entry.path
         again = AGAIN
+        if name.startswith(layout.AUDITS):
+            again = "then `vitrina audit` makes it anew"
         if name.startswith((layout.INDEXES, layout.MODELS)):
             again = "then `vitrina index` or `vitrina train` makes it anew"
             if any(name in _paths(one.encoder) for one in self._store.manifest.spaces.values()):
@@ -215,6 +219,20 @@ class _Check:
                 f"{space.name}: {dead} of {space.entry.rows} rows are of products that changed or "
                 "are gone; `vitrina compact` drops them"
             )
+
+    def _decisions(self) -> None:
+        for name in decision_files(self._files):
+            try:
+                read_file(self._files, name)
+            except StoreError as err:
+                self._problem(
+                    name,
+                    str(err).partition(" is ")[2].partition(";")[0],
+                    "bring it back from a backup; `vitrina verify STORE --repair` puts it aside",
+                )
+            except FileNotFoundError:
+                continue
+            self._report.files += 1
 
     def _strays(self, older: list[Manifest]) -> None:
         named = self._store.manifest.names.union(*(one.names for one in older))

@@ -28,6 +28,7 @@ KEPT = 3
 """Commits that stay readable, counting as one those that only add to the one before."""
 
 _FENCES = 5
+_FOLDERS = (layout.INDEXES, layout.MODELS, layout.AUDITS)
 # What Vitrina itself put into these folders carries a digest; other things are the owner's.
 _OURS = re.compile(r"-[0-9a-f]{12}/")
 
@@ -135,7 +136,7 @@ class Writer:
         for name in self._data_files():
             if name not in named:
                 freed += self._delete(name)
-            elif name not in live and not name.startswith((layout.INDEXES, layout.MODELS)):
+            elif name not in live and not name.startswith(_FOLDERS):
                 self._files.move(name, layout.retired(name))
         for name in self._files.tree(layout.RETIRED):
             original = name.removeprefix(f"{layout.RETIRED}/")
@@ -238,7 +239,7 @@ class Writer:
             if name.rpartition("/")[2].startswith((".errors-", "part-"))
         ]
         found += self._files.names(layout.PRODUCTS)
-        for folder in (layout.INDEXES, layout.MODELS):
+        for folder in _FOLDERS:
             files = self._files.tree(folder)
             found += [name for name in files if _OURS.search(name)]
         return found

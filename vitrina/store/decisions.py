@@ -1,0 +1,298 @@
+"""What reviewers said of products, in small Parquet files that are only ever added.
+
+No commit names them, so a reviewer never waits for a writer, and two reviewers never overwrite one
+another: each of them puts files of his own, and whoever reads takes all there are. A decision that
+was taken back stays in them, and so does the decision to take it back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vitrina.errors import StoreError
+from vitrina.ids import id_keys
+from vitrina.store import layout
+from vitrina.store.files import Files
+from vitrina.store.products import Categories
+from vitrina.types import Action, CategoryId, ProductId
+
+if TYPE_CHECKING:
+    from vitrina.store.products import Products
+
+_TRIES = 5
+
+
+def _id() -> str:
+    return uuid.uuid4().hex
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _nothing() -> Mapping[str, Any]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What one reviewer said of one product.
+
+    Attributes:
+        product_id: of the product.
+        action: what was decided.
+        given: the category that it had in the catalogue.
+        category: the right one, where that was said: `given` if it is to be kept.
+        suggested: what the audit had suggested.
+        reviewer: who.
+        time: when, in UTC.
+        shown: what was shown of it, as JSON's types: the audit, its score and reasons.
+        undoes: the `key` of the decision that this one takes back.
+        key: its own, unlike all others.
+
+    Raises StoreError for parts that don't fit each other.
+    """
+
+    product_id: ProductId
+    action: Action
+    given: CategoryId | None
+    category: CategoryId | None = None
+    suggested: CategoryId | None = None
+    reviewer: str = ""
+    time: datetime = field(default_factory=_now)
+    shown: Mapping[str, Any] = field(default_factory=_nothing)
+    undoes: str | None = None
+    key: str = field(default_factory=_id)
+
+    def __post_init__(self) -> None:
+        told = self.action in (Action.KEEP, Action.MOVE)
+        if told != (self.category is not None):
+            raise StoreError(
+                f"a decision to {self.action} product {self.product_id} "
+                f"{'needs a' if told else 'has no'} category"
+            )
+        if (self.action is Action.KEEP) and self.category != self.given:
+            raise StoreError(
+                f"product {self.product_id} is of category {self.given}, so it can't "
+                f"be kept in {self.category}"
+            )
+        if (self.action is Action.UNDO) != (self.undoes is not None):
+            raise StoreError("an undoing names a decision, and nothing else does")
+
+    def undone(self, reviewer: str) -> Decision:
+        """The decision that takes this one back."""
+        return replace(
+            self,
+            action=Action.UNDO,
+            category=None,
+            reviewer=reviewer,
+            undoes=self.key,
+            key=_id(),
+            time=_now(),
+        )
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Decisions, each of them once. all: by time."""
+
+    all: tuple[Decision, ...]
+
+    @cached_property
+    def standing(self) -> dict[ProductId, Decision]:
+        """Of each product the last one that was not taken back."""
+        undone = {one.undoes for one in self.all}
+        return {
+            one.product_id: one
+            for one in self.all
+            if one.action is not Action.UNDO and one.key not in undone
+        }
+
+    @cached_property
+    def settled(self) -> dict[ProductId, Decision]:
+        """The same of those whose right category was told."""
+        return {key: one for key, one in self.standing.items() if one.category is not None}
+
+
+def decision_schema(product_id: pa.DataType, category_id: pa.DataType) -> pa.Schema:
+    """The columns of `decisions/`."""
+    return pa.schema(
+        [
+            pa.field("key", pa.string(), nullable=False),
+            pa.field("product_id", product_id, nullable=False),
+            pa.field("action", pa.string(), nullable=False),
+            ("given_category_id", category_id),
+            ("category_id", category_id),
+            ("suggested_category_id", category_id),
+            ("reviewer", pa.string()),
+            pa.field("time", pa.timestamp("us", tz="UTC"), nullable=False),
+            ("shown", pa.string()),
+            ("undoes", pa.string()),
+        ]
+    )
+
+
+def to_table(
+    decisions: Iterable[Decision], product_id: pa.DataType, category_id: pa.DataType
+) -> pa.Table:
+    """Decisions as a table of `decision_schema`."""
+    rows = [
+        {
+            "key": one.key,
+            "product_id": one.product_id,
+            "action": one.action.value,
+            "given_category_id": one.given,
+            "category_id": one.category,
+            "suggested_category_id": one.suggested,
+            "reviewer": one.reviewer,
+            "time": one.time,
+            "shown": json.dumps(dict(one.shown), ensure_ascii=False, sort_keys=True),
+            "undoes": one.undoes,
+        }
+        for one in decisions
+    ]
+    return pa.Table.from_pylist(rows, schema=decision_schema(product_id, category_id))
+
+
+def from_table(table: pa.Table) -> list[Decision]:
+    """The decisions of a table of `decision_schema`."""
+    return [*map(_from_row, table.to_pylist())]
+
+
+def in_order(decisions: Iterable[Decision]) -> tuple[Decision, ...]:
+    """Each decision once, by time: files may share some."""
+    once = {one.key: one for one in decisions}
+    return tuple(sorted(once.values(), key=lambda one: (one.time, one.key)))
+
+
+def add_decisions(files: Files, products: Products, decisions: Sequence[Decision]) -> None:
+    """Put decisions into the store at once, in one file of their own.
+
+    Any process may do so at any time, beside a writer too. Raises StoreError if the disk fails.
+    """
+    schema = products.schema
+    kinds = (schema.field(name).type for name in ("product_id", "category_id"))
+    put_decisions(files, to_table(decisions, *kinds), min(one.time for one in decisions))
+
+
+def put_decisions(files: Files, table: pa.Table, moment: datetime) -> str:
+    """Write one file of decisions, and return its name in the store."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    content = sink.getvalue().to_pybytes()
+    name = layout.decisions(moment, hashlib.sha256(content).hexdigest())
+    try:
+        files.create(name, content)
+    except FileExistsError:
+        # Its name tells its content: it is the same file.
+        return name
+    except OSError as err:
+        raise StoreError(
+            f"{files.where(name)}: {err.strerror or err}; see to the disk, and decide again: "
+            "what was decided before is kept"
+        ) from err
+    return name
+
+
+def decision_files(files: Files) -> list[str]:
+    """The names of all files of decisions, oldest first."""
+    return [name for name in files.names(layout.DECISIONS) if name.endswith(".parquet")]
+
+
+def read_decisions(files: Files) -> tuple[Decision, ...]:
+    """All decisions, each of them once, by time.
+
+    Raises StoreError for a file that is damaged.
+    """
+    for _ in range(_TRIES):
+        try:
+            tables = [read_file(files, name) for name in decision_files(files)]
+        except FileNotFoundError:
+            # Several were made one meanwhile.
+            continue
+        return in_order(one for table in tables for one in from_table(table))
+    raise StoreError(f"{files.place}: decisions come and go faster than they can be read")
+
+
+def read_file(files: Files, name: str) -> pa.Table:
+    """One file of decisions. Raises FileNotFoundError, StoreError if it is damaged."""
+    content = files.read(name)
+    digest = hashlib.sha256(content).hexdigest()[: layout.DIGEST]
+    if not name.endswith(f"-{digest}.parquet"):
+        raise StoreError(
+            f"{files.where(name)} is damaged: its content is not what its name says; bring it "
+            "back from a backup, or `vitrina verify STORE --repair` puts it aside"
+        )
+    return pq.read_table(pa.BufferReader(content))
+
+
+def merge_decisions(files: Files) -> int:
+    """Make one of all files of decisions, and return how many they were.
+
+    What is added meanwhile stays apart, and a reader who sees a decision in two files takes it
+    once. Raises StoreError if one is damaged.
+    """
+    names = decision_files(files)
+    if len(names) > 1:
+        rows = pa.concat_tables([read_file(files, name) for name in names])
+        once = np.unique(rows.column("key").to_numpy(), return_index=True)[1]
+        rows = rows.take(pa.array(once)).sort_by([("time", "ascending"), ("key", "ascending")])
+        kept = put_decisions(files, rows, rows.column("time")[0].as_py())
+        for name in names:
+            if name != kept:
+                files.delete(name)
+    return len(names)
+
+
+def corrected(labels: Categories, products: Products, decisions: Decisions) -> Categories:
+    """Labels with the decisions applied.
+
+    A decision is about the label that was shown. Where the catalogue has another one by now, its
+    owner has spoken since, and the label stays.
+    """
+    settled = [*decisions.settled.values()]
+    at = products.table.positions(id_keys([one.product_id for one in settled]))
+    code_of = {key: code for code, key in enumerate(labels.ids)}
+    wanted = [
+        (row, one.category)
+        for row, one in zip(at.tolist(), settled, strict=True)
+        if row >= 0
+        and one.category != one.given
+        and labels.codes[row] == code_of.get(one.given, -1)
+    ]
+    # A category may have lost its last product since it was chosen.
+    lost = {one for _, one in wanted} - code_of.keys()
+    ids = tuple(sorted({*labels.ids, *lost}))
+    names = dict(zip(labels.ids, labels.names, strict=True))
+    place = {key: code for code, key in enumerate(ids)}
+    moved = np.array([*(place[key] for key in labels.ids), -1], dtype=np.int64)[labels.codes]
+    for row, category in wanted:
+        moved[row] = place[category]
+    return Categories(ids, moved, tuple(names.get(key, "") for key in ids))
+
+
+def _from_row(row: Mapping[str, Any]) -> Decision:
+    return Decision(
+        product_id=row["product_id"],
+        action=Action(row["action"]),
+        given=row["given_category_id"],
+        category=row["category_id"],
+        suggested=row["suggested_category_id"],
+        reviewer=row["reviewer"] or "",
+        time=row["time"],
+        shown=json.loads(row["shown"] or "{}"),
+        undoes=row["undoes"],
+        key=row["key"],
+    )
