@@ -128,26 +128,18 @@ def small(work: Path) -> str:
             started = time.monotonic()
             head = fit.fit_head(gathered, labels, train, classes, options)
             found.append((time.monotonic() - started, *judge(head, gathered, labels, judged)))
-        shown = (
-            f"{a:.{n}f}, {b:.{n}f}"
-            for n, (a, b) in zip((2, 4, 4), zip(*found, strict=True), strict=True)
-        )
+        pairs = zip((2, 4, 4), *found, strict=True)
+        shown = (f"{one:.{digits}f}, {other:.{digits}f}" for digits, one, other in pairs)
         lines.append(f"| {rows:,} | {classes} | {' | '.join(shown)} |")
     return "\n".join(lines) + "\n"
 
 
 def judge(head, gathered, labels: np.ndarray, judged: np.ndarray) -> tuple[float, float]:
     """Log-loss and weighted F1 of a head on some rows."""
+    from vitrina.classifier.calibrate import softmax
     from vitrina.classifier.minibatch import predict
 
-    return measure(probabilities(predict(head, gathered, judged)), labels[judged])
-
-
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Their softmax, without calibration."""
-    exact = logits.astype(np.float64)
-    shares = np.exp(exact - exact.max(axis=1, keepdims=True))
-    return shares / shares.sum(axis=1, keepdims=True)
+    return measure(softmax(predict(head, gathered, judged), 1.0), labels[judged])
 
 
 def measure(shares: np.ndarray, true: np.ndarray) -> tuple[float, float]:
@@ -164,6 +156,7 @@ def run(name: str, folder: Path) -> dict:
     import torch  # noqa: F401
     from sklearn.linear_model import LogisticRegression
 
+    from vitrina.classifier.calibrate import softmax
     from vitrina.classifier.fit import FitOptions, fit_head
     from vitrina.classifier.minibatch import predict
     from vitrina.store.gather import Gathered
@@ -188,7 +181,7 @@ def run(name: str, folder: Path) -> dict:
         started = time.monotonic()
         head = fit_head(gathered, labels, train, CLASSES, FitOptions(kind=HeadKind(name)))
         seconds, peak = time.monotonic() - started, memory("VmHWM")
-        shares = probabilities(predict(head, gathered, judged))
+        shares = softmax(predict(head, gathered, judged), 1.0)
         steps = None
     log_loss, weighted_f1 = measure(shares, labels[judged])
     return {

@@ -9,8 +9,7 @@ import torch
 
 from vitrina.classifier.full_batch import DECAYS, fit_whole
 from vitrina.classifier.heads import Head, HeadShape
-from vitrina.classifier.metrics import evaluate
-from vitrina.classifier.minibatch import fit_by_batches, predict
+from vitrina.classifier.minibatch import fit_by_batches, score_of
 from vitrina.parallel import Progress, unwatched
 from vitrina.store.gather import Gathered
 from vitrina.training.loss import ClassLoss
@@ -102,8 +101,7 @@ def choose_scale(
     best, chosen = -1.0, SCALES[0]
     for scale in SCALES:
         head = _fit(gathered, codes, inner, classes, TRIAL, (1.0, scale), report, NOBODY)
-        predicted = predict(head, gathered, outer).argmax(axis=1)
-        score = evaluate(codes[outer], predicted, None, classes=classes, bootstrap=1).weighted_f1
+        score = score_of(head, gathered, codes, outer)
         if score > best:
             best, chosen = score, scale
     return chosen

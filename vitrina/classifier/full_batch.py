@@ -48,7 +48,6 @@ def fit_whole(
     without its image. codes: (n,) int64, the class of every product. rows: positions to learn
     from. held: those of them to choose the ridge by.
     """
-    parts = _parts(head, gathered, codes, rows, dropout)
     decay = DECAYS[len(DECAYS) // 2]
     inner = np.setdiff1d(rows, held)
     if len(held) and len(inner):
@@ -60,7 +59,7 @@ def fit_whole(
             with torch.no_grad():
                 found[one] = float(_loss(head, judged, loss_of))
         decay = min(found, key=lambda one: found[one])
-    _descend(head, parts, loss_of, decay)
+    _descend(head, _parts(head, gathered, codes, rows, dropout), loss_of, decay)
     head.eval()
 
 

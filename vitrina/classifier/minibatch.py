@@ -64,7 +64,7 @@ def fit_by_batches(
             schedule.step()
             report(len(batch))
         if recipe.patience and len(held):
-            score = _score(head, gathered, codes, held)
+            score = score_of(head, gathered, codes, held)
             head.train()
             since += 1
             if score > best:
@@ -85,7 +85,8 @@ def predict(head: Head, gathered: Gathered, rows: Codes) -> Floats:
     return out
 
 
-def _score(head: Head, gathered: Gathered, codes: Codes, held: Codes) -> float:
+def score_of(head: Head, gathered: Gathered, codes: Codes, held: Codes) -> float:
+    """Weighted F1 of a head on some products."""
     said = predict(head, gathered, held).argmax(axis=1)
     found = evaluate(codes[held], said, None, classes=head.shape.classes, bootstrap=1)
     return found.weighted_f1

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import pyarrow.compute as pc
-
 from vitrina.errors import StoreError
-from vitrina.pipelines.train_report import Category, Since
+from vitrina.pipelines.train_report import LISTED, Category, Since, listed
 from vitrina.store.files import read_json
 from vitrina.store.products import Categories
 from vitrina.store.store import Store
@@ -36,27 +34,17 @@ def since(store: Store, name: str, labels: Categories, rows: Codes) -> Since | N
     return Since(tuple(added), tuple(gone))
 
 
-def unknown_in_store(store: Store, known: Iterable[CategoryId]) -> dict[CategoryId, int]:
-    """Categories that a store's products have and a head does not know, with the products of
-    each, the most of them first."""
-    if not len(store.products):
-        return {}
-    found = pc.value_counts(store.products.column("category_id").drop_null()).to_pylist()
-    return unknown({one["values"]: one["counts"] for one in found}, known)
-
-
 def unknown(counts: Mapping[CategoryId, int], known: Iterable[CategoryId]) -> dict[CategoryId, int]:
-    """Those of some categories that a head does not know, the ones of most products first."""
+    """Those of some categories that a head does not know, with the products of each. counts: see
+    `Products.category_counts`."""
     there = set(known)
-    new = {key: count for key, count in counts.items() if key not in there}
-    return dict(sorted(new.items(), key=lambda one: (-one[1], str(one[0]))))
+    return {key: count for key, count in counts.items() if key not in there}
 
 
-def unknown_line(model: str, found: Mapping[CategoryId, int], listed: int = 5) -> str:
+def unknown_line(model: str, found: Mapping[CategoryId, int]) -> str:
     """What to tell of them, for a terminal."""
-    named = [f"{key} ({count})" for key, count in [*found.items()][:listed]]
-    more = ", ..." if len(found) > listed else ""
+    named = listed([Category(key, "", count) for key, count in found.items()], LISTED)
     return (
         f"{len(found)} categories of {sum(found.values())} products are unknown to {model}: "
-        f"{', '.join(named)}{more}; run `vitrina train` to teach it"
+        f"{named}; run `vitrina train` to teach it"
     )
