@@ -369,7 +369,7 @@ def test_every_command_and_option_has_help():
     group = typer.main.get_command(cli.app)
     assert set(group.commands) == {
         "demo", "embed", "index", "train", "classify", "neighbours", "info", "verify",
-        "compact", "pretrain", "finetune", "benchmark",
+        "compact", "pretrain", "finetune", "benchmark", "audit", "review", "decisions",
     }  # fmt: skip
     for name, command in group.commands.items():
         assert command.help, name
@@ -392,5 +392,8 @@ def test_the_demo_shows_what_it_promises(tmp_path, capsys):
     truth = pq.read_table(tmp_path / "demo/catalogue/truth.parquet").to_pylist()
     broken = [r for r in truth if r["photo"] == "broken" and r["split"] == "train"]
     assert report["broken_photos_in_errors"] == len(broken) > 0
+    wrong = sum(row["wrong_label"] for row in truth)
+    assert report["wrong_labels_on_top"] >= 0.7 * wrong > 10
+    assert (tmp_path / "demo/report.html").exists()
     assert run("demo", "--out", tmp_path / "demo") == 1
     assert "--out" in capsys.readouterr().err

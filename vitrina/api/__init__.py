@@ -5,6 +5,7 @@ torch.
 """
 
 from vitrina.api.asking import classify, classify_to, neighbours_to, open_batch
+from vitrina.api.auditing import audit, export_decisions, import_decisions, review
 from vitrina.api.learning import build_index, evaluate_index, open_index, train
 from vitrina.api.stores import Vectors, compact, describe, embed, vectors, verify
 from vitrina.api.tuning import benchmark, finetune, pretrain
@@ -15,6 +16,7 @@ __all__ = [
     "Catalogue",
     "Store",
     "Vectors",
+    "audit",
     "benchmark",
     "build_index",
     "classify",
@@ -23,11 +25,14 @@ __all__ = [
     "describe",
     "embed",
     "evaluate_index",
+    "export_decisions",
     "finetune",
+    "import_decisions",
     "neighbours_to",
     "open_batch",
     "open_index",
     "pretrain",
+    "review",
     "train",
     "vectors",
     "verify",

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from vitrina import __version__
-from vitrina.cli import demo, embed, learn, query, tune, upkeep
+from vitrina.cli import audit, demo, embed, learn, query, tune, upkeep
 from vitrina.errors import VitrinaError
 
 app = typer.Typer(
@@ -44,6 +44,9 @@ app.command()(learn.index)
 app.command()(learn.train)
 app.command()(query.classify)
 app.command()(query.neighbours)
+app.command()(audit.audit)
+app.command()(audit.review)
+app.command()(audit.decisions)
 app.command()(tune.benchmark)
 app.command()(upkeep.info)
 app.command()(upkeep.verify)

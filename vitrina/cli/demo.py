@@ -50,7 +50,9 @@ def _demo_summary(report: DemoReport) -> list[str]:
         f"broken photos of the catalogue found: {report.broken_found}, listed in "
         f"{report.out}/store/spaces/image-thumbnail/errors.parquet",
         f"store: {report.out}/store    predictions: {report.out}/predictions.parquet",
-        f"try: vitrina neighbours {report.out}/store --text 'красная кружка'",
+        f"audit: {report.out}/report.html",
+        f"try: vitrina neighbours {report.out}/store --text 'красная кружка', or "
+        f"vitrina review {report.out}/store",
         f"done: validation weighted F1 text {f1['text']:.3f}, image {f1['image']:.3f}, "
         f"fused {f1['fused']:.3f}: {best}",
     ]

@@ -39,6 +39,12 @@ def info(
         f"{_unknown(model)}"
         for model in found["models"]
     )
+    said = found["decisions"]
+    if any(said.values()):
+        lines.append(
+            f"decisions   {said['kept']} labels kept, {said['moved']} corrected, "
+            f"{said['skipped']} skipped; {said['open']} suspects are open"
+        )
     show(as_json, found, *lines, f"done: {found['store']} at commit {found['commit']}")
 
 
@@ -95,5 +101,7 @@ def compact(
         f"{space.dropped} dropped"
         for space in report.spaces
     ]
+    if report.decision_files:
+        lines.append(f"decisions: {report.decision_files} files are one now")
     lines.append(f"done: {report.freed / 1e6:.1f} MB freed in {report.store}")
     show(as_json, report.to_json(), *lines)

@@ -15,7 +15,7 @@ from vitrina.errors import CatalogueError
 from vitrina.pipelines.batch import BATCH_ROWS, check_place, rejections, write_errors
 from vitrina.pipelines.classifier import Classifier, ClassifyOptions, ClassifyReport
 from vitrina.pipelines.progress import Meter
-from vitrina.pipelines.since import unknown_in_store
+from vitrina.pipelines.since import unknown
 from vitrina.store.files import replacing
 from vitrina.store.store import Store
 from vitrina.types import OutputFormat
@@ -73,7 +73,7 @@ def _run(
     report = ClassifyReport(
         model=classifier.model.name,
         voted=classifier.index is not None,
-        unknown=unknown_in_store(store, classifier.model.categories),
+        unknown=unknown(store.products.category_counts(), classifier.model.categories),
     )
     schema = classifier.schema(pa.int64() if catalogue.id_type is int else pa.string())
     write = start(schema)

@@ -10,9 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vitrina.audit.finding import Audit
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.sample import SampleReport, write_sample
 from vitrina.errors import CatalogueError
+from vitrina.pipelines.audit.find import AuditOptions
+from vitrina.pipelines.audit.job import audit
 from vitrina.pipelines.build import IndexOptions, build_index
 from vitrina.pipelines.classifier import ClassifyOptions, ClassifyReport
 from vitrina.pipelines.classify import classify_to
@@ -39,6 +42,8 @@ class DemoReport:
     heads: tuple[TrainReport, ...]
     classified: ClassifyReport
     broken_found: int
+    suspects: int
+    wrong_found: int
 
     def to_json(self) -> dict[str, Any]:
         """As `--json` prints it."""
@@ -49,6 +54,8 @@ class DemoReport:
             "heads": [head.to_json() for head in self.heads],
             "classify": self.classified.to_json(),
             "broken_photos_in_errors": self.broken_found,
+            "suspects": self.suspects,
+            "wrong_labels_on_top": self.wrong_found,
         }
         return plain
 
@@ -61,7 +68,7 @@ def write_catalogue(
 
 
 def demo(out: Path, *, products: int, seed: int, say: Say, quiet: bool = True) -> DemoReport:
-    """Make the sample, embed it, index it, train three heads, classify the new batch.
+    """Make the sample, embed it, index it, train three heads, classify the new batch, audit.
 
     Raises CatalogueError if `out` holds a demo's store of another run that can't be replaced.
     """
@@ -107,12 +114,28 @@ def demo(out: Path, *, products: int, seed: int, say: Say, quiet: bool = True) -
     batch = Catalogue.read(sample.test, images=sample.images)
     predictions = out / "predictions.parquet"
     classified = classify_to(batch, store, predictions, ClassifyOptions(quiet=quiet))
-    batch.close()
     say(
         f"5. classify    {classified.products} new products, {classified.accepted} of them sure "
         f"enough to go straight in, {classified.backed_off} more as far as an ancestor"
     )
-    return DemoReport(out, sample, embedded, tuple(heads), classified, broken)
+    auditing = AuditOptions(seed=seed, quiet=quiet)
+    found = audit(store, auditing, batch.images, out / "report.html")
+    batch.close()
+    wrong = _wrong_on_top(found, sample)
+    say(
+        f"6. audit       {len(found.suspects)} labels are suspect; of the {sample.wrong_labels} "
+        f"wrong ones {wrong} are among the first {sample.wrong_labels}"
+    )
+    return DemoReport(
+        out,
+        sample,
+        embedded,
+        tuple(heads),
+        classified,
+        broken,
+        suspects=len(found.suspects),
+        wrong_found=wrong,
+    )
 
 
 def showcase(report: DemoReport, products: int = 4) -> list[str]:
@@ -153,6 +176,13 @@ def _leaf(row: dict[str, Any]) -> str:
 def _titles(path: Path) -> dict[Any, str]:
     batches = Catalogue.read(path).batches()
     return {product.product_id: product.title for batch in batches for product in batch.products}
+
+
+def _wrong_on_top(found: Audit, sample: SampleReport) -> int:
+    """How many of the sample's wrong labels stand at the top of an audit, where all would fit."""
+    rows = pq.read_table(sample.truth, columns=["product_id", "wrong_label"]).to_pylist()
+    wrong = {row["product_id"] for row in rows if row["wrong_label"]}
+    return sum(one.product_id in wrong for one in found.suspects[: sample.wrong_labels])
 
 
 def _broken_in_errors(store: Store, sample: SampleReport) -> int:

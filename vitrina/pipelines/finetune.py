@@ -68,7 +68,7 @@ def finetune(
     """
     name = options.name or f"{options.modality}-tuned"
     check_name(name)
-    labels = store.products.categories()
+    labels = store.labels()
     if (labels.codes < 0).all():
         raise TrainingError(
             f"{store.place} holds no product with a category; embed a catalogue that has a "

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
-from vitrina.pipelines.since import unknown_in_store
+from vitrina.audit.finding import Audit
+from vitrina.pipelines.since import unknown
 from vitrina.store.files import read_json
 from vitrina.store.store import Store
+from vitrina.types import Action, CategoryId
 
 
 def info(store: Store) -> dict[str, Any]:
     """Describe a store as JSON values: products, spaces, indexes, heads, how it was read."""
     manifest = store.manifest
     counts = store.products.counts() if len(store.products) else {}
+    # Read once, however many heads there are.
+    labelled = store.products.category_counts() if manifest.models else {}
     spaces = []
     for name, entry in manifest.spaces.items():
         space = store.open_space(name)
@@ -43,23 +49,37 @@ def info(store: Store) -> dict[str, Any]:
             {
                 "name": name,
                 "active": name == manifest.model,
-                **_model(store, read_json(store.model_folder(name) / "model.json")),
+                **_model(labelled, read_json(store.model_folder(name) / "model.json")),
             }
             for name in manifest.models
         ],
+        "decisions": _decisions(store),
         "reading": dict(manifest.reading),
     }
 
 
-def _model(store: Store, card: dict[str, Any]) -> dict[str, Any]:
+def _decisions(store: Store) -> dict[str, int]:
+    """How many products reviewers kept, moved and skipped, and what is open of the last audit."""
+    decisions = store.decisions()
+    told = Counter(one.action for one in decisions.standing.values())
+    suspects = Audit.of(store).suspects if store.manifest.audit else ()
+    return {
+        "kept": told[Action.KEEP],
+        "moved": told[Action.MOVE],
+        "skipped": told[Action.SKIP],
+        "open": sum(one.product_id not in decisions.settled for one in suspects),
+    }
+
+
+def _model(labelled: Mapping[CategoryId, int], card: dict[str, Any]) -> dict[str, Any]:
     report = card["report"]
-    unknown = unknown_in_store(store, [one["id"] for one in card["categories"]])
+    new = unknown(labelled, [one["id"] for one in card["categories"]])
     return {
         "features": report["features"],
         "head": report["head"],
         "categories": len(card["categories"]),
-        "unknown_categories": len(unknown),
-        "unknown_products": sum(unknown.values()),
+        "unknown_categories": len(new),
+        "unknown_products": sum(new.values()),
         "split": report["split"],
         "weighted_f1": report["validation"]["weighted_f1"],
         "macro_f1": report["validation"]["macro_f1"],

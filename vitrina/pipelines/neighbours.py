@@ -199,7 +199,7 @@ class Index:
     @cached_property
     def categories(self) -> Categories:
         """The labels that vote."""
-        return self.store.products.categories()
+        return self.store.labels()
 
     @cached_property
     def labels(self) -> Codes:

@@ -163,7 +163,7 @@ def pretrain(
 
 def _held_out(store: Store, options: PretrainOptions) -> Codes:
     """The rows of the product table that are not learnt from."""
-    codes = store.products.categories().codes
+    codes = store.labels().codes
     if options.split is None or (codes < 0).all():
         return np.empty(0, dtype=np.int64)
     return part(store.products, codes, options.split, options.seed).split.validation

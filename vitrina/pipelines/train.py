@@ -32,7 +32,7 @@ def train(store: Store, options: TrainOptions) -> TrainReport:
         features = options.features or default_features(store)
         spaces = store.spaces(features)
         gathered = gather(store.products, spaces)
-        labels = store.products.categories()
+        labels = store.labels()
         codes = np.where(gathered.any_present(), labels.codes, -1)
         if (codes < 0).all():
             raise TrainingError(

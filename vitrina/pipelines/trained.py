@@ -88,21 +88,31 @@ def remembered_images(store: Store) -> ImageSource:
 
     Raises ImageSourceError if it had none, or in a form that only the catalogue's file opens.
     """
-    remembered = store.manifest.reading.get("catalogue")
-    reading = Reading.from_json(remembered) if remembered else Reading()
-    if reading.images is None:
+    images = _reading(store).images
+    if images is None:
         raise ImageSourceError(
             f"{store.place} does not remember a folder or archive of photos; give the catalogue's "
             "file with --catalogue, and --images where its photos are apart"
         )
+    return opened_images(store, images)
+
+
+def opened_images(store: Store, images: str) -> ImageSource:
+    """A folder or archive of photos, read as the store's catalogue was. Raises ImageSourceError."""
+    reading = _reading(store)
     return open_images(
-        reading.images,
+        images,
         template=None,
         photos=reading.photos,
         sample=(),
         splits=(),
         fetching=reading.fetching,
     )
+
+
+def _reading(store: Store) -> Reading:
+    remembered = store.manifest.reading.get("catalogue")
+    return Reading.from_json(remembered) if remembered else Reading()
 
 
 def references(products: Products, progress: Progress) -> Iterator[list[str]]:

@@ -1,0 +1,330 @@
+"""The audit of a store: planted errors come out on top, decisions settle them, all is told."""
+
+import json
+import shutil
+import sys
+from xml.etree import ElementTree
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from audited import embedded
+
+from vitrina import api
+from vitrina.audit.finding import Audit
+from vitrina.data.sample import write_sample
+from vitrina.errors import CatalogueError, StoreError, TrainingError
+from vitrina.pipelines.audit.find import AuditOptions, find
+from vitrina.store.decisions import Decision, add_decisions
+from vitrina.store.store import Store
+from vitrina.types import Action, Modality, Reason
+
+
+@pytest.fixture(scope="module")
+def catalogue(tmp_path_factory):
+    return write_sample(tmp_path_factory.mktemp("catalogue"), products=700, seed=3)
+
+
+@pytest.fixture(scope="module")
+def made(catalogue, tmp_path_factory):
+    """A store that was audited, with its report."""
+    folder = tmp_path_factory.mktemp("audited")
+    store = embedded(folder / "store", catalogue)
+    api.audit(store, folder / "report.html")
+    return folder
+
+
+@pytest.fixture
+def store(made, tmp_path):
+    shutil.copytree(made / "store", tmp_path / "store")
+    return Store.open(tmp_path / "store")
+
+
+@pytest.fixture(scope="module")
+def truth(catalogue):
+    rows = pq.read_table(catalogue.truth).to_pylist()
+    return {row["product_id"]: row for row in rows if row["split"] == "train"}
+
+
+@pytest.fixture(scope="module")
+def found(made):
+    return Audit.of(Store.open(made / "store"))
+
+
+def wrong(truth):
+    return {key for key, row in truth.items() if row["wrong_label"]}
+
+
+def test_the_wrong_labels_come_out_on_top(found, truth):
+    bad = wrong(truth)
+    assert len(bad) >= 10
+    first = [one.product_id in bad for one in found.suspects[: len(bad)]]
+    assert np.mean(first) >= 0.6
+    assert np.mean([key in found.by_product for key in bad]) >= 0.9
+    right = [
+        one.suggested == truth[one.product_id]["true_category_id"]
+        for one in found.suspects
+        if one.product_id in bad
+    ]
+    assert np.mean(right) >= 0.8
+
+
+def test_every_suspect_says_why(found):
+    assert [one.rank for one in found.suspects] == list(range(1, len(found.suspects) + 1))
+    assert all(one.reasons and one.given != one.suggested for one in found.suspects)
+    assert all(0.5 < one.score <= 1 for one in found.suspects)
+    scores = [one.score for one in found.suspects]
+    assert scores == sorted(scores, reverse=True)
+    reasons = {reason for one in found.suspects for reason in one.reasons}
+    assert {Reason.MODEL, Reason.NEIGHBOURS, Reason.TEXT} <= reasons
+    for one in found.suspects:
+        assert one.product_id not in {near.product_id for near in one.neighbours + one.copies}
+        assert 0 < len(one.neighbours) <= 6
+        if Reason.NEIGHBOURS in one.reasons:
+            assert one.evidence["neighbours"] > 0.5
+
+
+def test_batches_are_of_one_category_and_one_suggestion(found):
+    kinds = {}
+    for one in found.suspects:
+        assert kinds.setdefault(one.batch, (one.given, one.suggested)) == (
+            one.given,
+            one.suggested,
+        )
+
+
+def test_the_table_tells_of_every_product(made, found):
+    table = pq.read_table(made / "report.parquet").to_pylist()
+    store = Store.open(made / "store")
+    assert {row["product_id"] for row in table} == set(store.products.ids.to_pylist())
+    assert [row["rank"] for row in table] == list(range(1, len(table) + 1))
+    told = [row for row in table if row["suspect"]]
+    assert [row["product_id"] for row in told] == [one.product_id for one in found.suspects]
+    assert told[0]["reasons"] == [reason.value for reason in found.suspects[0].reasons]
+    assert told[0]["given_category_name"] == found.names[found.suspects[0].given]
+    assert {row["has_photo"] for row in table} == {True, False}
+    assert all(row["image_alone"] is None for row in table if not row["has_photo"])
+    assert all(row["reasons"] is None for row in table if not row["suspect"])
+
+
+def test_the_card_adds_up(found, made):
+    card = found.card
+    assert card["suspects"] == len(found.suspects)
+    assert sum(pair["count"] for pair in card["pairs"]) == card["suspects"]
+    assert sum(one["count"] for one in card["scores"]) == card["suspects"]
+    store = Store.open(made / "store")
+    without = int((~store.products.has(Modality.IMAGE)).sum())
+    assert card["without_photo"]["count"] == without > 0
+    assert (made / "report.html").stat().st_size > 50_000
+
+
+def test_a_round_trip(store, truth, found, tmp_path):
+    bad = wrong(truth)
+    judged = []
+    for one in found.suspects:
+        true = truth[one.product_id]["true_category_id"]
+        if one.product_id in bad:
+            judged.append(Decision(one.product_id, Action.MOVE, one.given, true))
+        elif one.rank <= 40:
+            judged.append(Decision(one.product_id, Action.KEEP, one.given, one.given))
+    add_decisions(store.files, store.products, judged)
+    moved = {one.product_id for one in judged if one.action is Action.MOVE}
+    before = {row["product_id"]: row for row in pq.read_table(_table(found)).to_pylist()}
+    again = api.audit(store, tmp_path / "again.html")
+    # What was judged is no suspect any more.
+    assert not {one.product_id for one in judged} & again.by_product.keys()
+    assert again.card["settled"] == len(judged)
+    after = {
+        row["product_id"]: row for row in pq.read_table(tmp_path / "again.parquet").to_pylist()
+    }
+    # And not only because it was judged: the corrected labels are believed.
+    assert np.mean([after[key]["score"] < 0.5 for key in moved]) >= 0.8
+    assert np.mean([before[key]["score"] > 0.5 for key in moved]) == 1
+    corrected = store.labels()
+    position = dict(zip(store.products.ids.to_pylist(), corrected.codes, strict=True))
+    for one in judged:
+        assert corrected.ids[position[one.product_id]] == one.category
+    report = api.train(store, "logistic", features="text")
+    assert report.judged > 0
+
+
+def _table(found):
+    return found.card["store"].replace("/store", "/report.parquet")
+
+
+def test_training_hears_decisions(store):
+    labels = store.products.categories()
+    ids = store.products.ids.to_pylist()
+    new = max(labels.ids) + 1
+    rows = np.flatnonzero(labels.codes == np.bincount(labels.codes[labels.codes >= 0]).argmax())
+    add_decisions(
+        store.files,
+        store.products,
+        [
+            Decision(ids[row], Action.MOVE, labels.ids[labels.codes[row]], new)
+            for row in rows[:8].tolist()
+        ],
+    )
+    before = len(labels.ids)
+    report = api.train(store, "logistic", features="text")
+    assert report.classes == before + 1
+    index = api.build_index(store, "text")
+    assert (index.labels == before).sum() == 8
+
+
+def test_a_decision_after_the_owner_changed_the_label_is_open_again(store, found):
+    one = found.suspects[0]
+    elsewhere = next(key for key in found.names if key not in (one.given, one.suggested))
+    # It was made about another label than the catalogue has.
+    decision = Decision(one.product_id, Action.KEEP, elsewhere, elsewhere)
+    add_decisions(store.files, store.products, [decision])
+    assert one.product_id in api.audit(store).by_product
+
+
+def test_two_audits_are_the_same(store, found):
+    api.audit(store)
+    assert Audit.of(store).suspects == found.suspects
+
+
+def test_copies_never_judge_what_they_were_learnt_with(store):
+    found = find(store, AuditOptions())
+    fold = found.hearing._fold()
+    groups = found.hearing.groups
+    for group in np.unique(groups):
+        assert len(set(fold[(groups == group) & (fold >= 0)].tolist())) <= 1
+    assert len(set(fold[fold >= 0].tolist())) == 5
+
+
+def test_one_modality_is_enough(store):
+    found = api.audit(store, features="text", images="none")
+    assert found.suspects
+    assert Reason.PHOTO not in {reason for one in found.suspects for reason in one.reasons}
+    assert all(one.image_category is None for one in found.suspects)
+
+
+def test_cleanlab_may_be_asked(store):
+    pytest.importorskip("cleanlab")
+    card = api.audit(store, cleanlab=True).card
+    assert 0 < card["cleanlab"]["suspects_among_them"] <= card["cleanlab"]["issues"]
+
+
+def test_without_cleanlab_it_says_how_to_install_it(store, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cleanlab.experimental.label_issues_batched", None)
+    with pytest.raises(TrainingError, match=r"pip install 'vitrina\[cleanlab\]'"):
+        api.audit(store, cleanlab=True)
+
+
+def test_too_little_to_audit_is_told(catalogue, tmp_path):
+    store = embedded(tmp_path / "store", catalogue)
+    ids, labels = store.products.ids.to_pylist(), store.products.categories()
+    one = labels.ids[0]
+    add_decisions(
+        store.files,
+        store.products,
+        [
+            Decision(key, Action.MOVE, labels.ids[code], one)
+            for key, code in zip(ids, labels.codes.tolist(), strict=True)
+            if labels.ids[code] != one
+        ],
+    )
+    with pytest.raises(TrainingError, match="two categories"):
+        api.audit(store)
+
+
+@pytest.mark.parametrize("options", [{"folds": 1}, {"most": 0}])
+def test_options_that_can_not_be_are_refused(store, options):
+    with pytest.raises(TrainingError, match="two folds and one suspect"):
+        api.audit(store, **options)
+
+
+def test_corrected_labels_go_to_the_owner(store, found, tmp_path):
+    one, two, three = found.suspects[:3]
+    add_decisions(
+        store.files,
+        store.products,
+        [
+            Decision(one.product_id, Action.MOVE, one.given, one.suggested, reviewer="Анна"),
+            Decision(two.product_id, Action.KEEP, two.given, two.given),
+            Decision(three.product_id, Action.SKIP, three.given),
+        ],
+    )
+    assert api.export_decisions(store, tmp_path / "labels.parquet") == 2
+    rows = pq.read_table(tmp_path / "labels.parquet").to_pylist()
+    assert [(row["product_id"], row["category_id"], row["action"]) for row in rows] == [
+        (one.product_id, one.suggested, "move"),
+        (two.product_id, two.given, "keep"),
+    ]
+    assert rows[0]["category_name"] == found.names[one.suggested]
+    assert rows[0]["title"] == one.title
+    assert api.export_decisions(store, tmp_path / "labels.csv", changed_only=True) == 1
+    lines = (tmp_path / "labels.csv").read_text().splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("product_id,title,action")
+    assert "Анна" in lines[1]
+    with pytest.raises(CatalogueError, match=r"\.parquet or \.csv"):
+        api.export_decisions(store, tmp_path / "labels.xlsx")
+
+
+def test_label_studio_and_back(store, found, tmp_path):
+    path = tmp_path / "tasks.json"
+    assert api.export_decisions(store, path) == len(found.suspects)
+    tasks = json.loads(path.read_text())
+    config = ElementTree.parse(tmp_path / "tasks.xml").getroot()
+    assert tasks[0]["data"]["title"] == found.suspects[0].title
+    choice = tasks[0]["predictions"][0]["result"][0]["value"]["choices"][0]
+    assert choice in {one.get("value") for one in config.iter("Choice")}
+    # As Label Studio exports it: the first accepted, the second kept, the third skipped.
+    answers = [choice, tasks[1]["data"]["given"], None]
+    for number, (task, answer) in enumerate(zip(tasks, answers, strict=False), start=1):
+        result = [{"from_name": "category", "value": {"choices": [answer]}}] if answer else []
+        task["id"] = number
+        task["annotations"] = [
+            {
+                "id": 10 * number,
+                "completed_by": {"email": "a@b.c"},
+                "result": result,
+                "was_cancelled": answer is None,
+                "created_at": "2026-01-02T03:04:05.678901Z",
+            }
+        ]
+    path.write_text(json.dumps(tasks))
+    assert api.import_decisions(store, path) == 3
+    assert api.import_decisions(store, path) == 0
+    standing = store.decisions().standing
+    actions = [standing[one.product_id].action for one in found.suspects[:3]]
+    assert actions == [Action.MOVE, Action.KEEP, Action.SKIP]
+    assert standing[found.suspects[0].product_id].category == found.suspects[0].suggested
+    # What is settled is no task any more; what was skipped is.
+    assert api.export_decisions(store, path) == len(found.suspects) - 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("no json", "can't be read as JSON"),
+        ('{"a": 1}', "is no list of tasks"),
+        ('[{"data": {}, "annotations": [{"result": []}]}]', "task 1 can't be understood"),
+        (
+            '[{"data": {"product_id": 1, "given_category_id": 2}, "annotations": [{"result": '
+            '[{"from_name": "category", "value": {"choices": ["nowhere"]}}]}]}]',
+            "'nowhere' is no category",
+        ),
+        (
+            '[{"data": {"product_id": 1, "given_category_id": 2}, "annotations": [{"result": '
+            "[]}]}]",
+            "are not in",
+        ),
+    ],
+)
+def test_what_can_not_be_imported_changes_nothing(store, tmp_path, content, message):
+    path = tmp_path / "bad.json"
+    path.write_text(content)
+    with pytest.raises(CatalogueError, match=message):
+        api.import_decisions(store, path)
+    assert store.decisions().all == ()
+
+
+def test_an_unaudited_store_has_no_tasks(catalogue, tmp_path):
+    store = embedded(tmp_path / "store", catalogue)
+    with pytest.raises(StoreError, match="not audited yet"):
+        api.export_decisions(store, tmp_path / "tasks.json")

@@ -1,0 +1,161 @@
+"""The labels that a catalogue has are audited, reviewed and corrected."""
+
+from __future__ import annotations
+
+from contextlib import closing, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vitrina.api.members import member
+from vitrina.errors import ImageSourceError, StoreError
+from vitrina.store.store import Store
+from vitrina.types import Features
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from vitrina.audit.finding import Audit
+    from vitrina.data.sources import ImageSource
+
+
+def audit(
+    store: Store,
+    out: str | Path | None = None,
+    *,
+    features: str | None = None,
+    images: str | Path | None = None,
+    most: int = 10_000,
+    folds: int = 5,
+    cleanlab: bool = False,
+    seed: int = 0,
+    quiet: bool = True,
+) -> Audit:
+    """Rank the labels that are probably wrong, explain them, and keep the list in the store.
+
+    Decisions are applied first, and what a reviewer has judged already is no suspect again.
+
+    Args:
+        store: with vectors and categories. Its index is built, or brought up to date, on the way.
+        out: an HTML file to write the report to, with a Parquet of every product beside it; None
+            for neither.
+        features: "text", "image" or "fused"; None for all that the store has.
+        images: the folder or archive of photos, if the store does not remember one; "none" to show
+            and compare none.
+        most: suspects to explain and show, at most.
+        folds: the parts of the catalogue of which each is judged by what the others teach.
+        cleanlab: ask cleanlab too, given the same probabilities.
+        seed: of all draws.
+        quiet: print no progress.
+
+    Raises ImageSourceError, StoreError, StoreLockedError if another process writes, TrainingError.
+    """
+    from vitrina.pipelines.audit.find import AuditOptions
+    from vitrina.pipelines.audit.job import audit as run
+
+    options = AuditOptions(
+        features=member(Features, features),
+        most=most,
+        folds=folds,
+        cleanlab=cleanlab,
+        seed=seed,
+        quiet=quiet,
+    )
+    with _photos(store, images) as source:
+        return run(store, options, source, None if out is None else Path(out))
+
+
+def review(
+    store: Store,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    token: str | None = None,
+    reviewer: str = "",
+    language: str | None = None,
+    images: str | Path | None = None,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serve the last audit's suspects as a page to judge them on, until it is interrupted.
+
+    Every decision is in the store at once; `train`, `index` and `finetune` apply it.
+
+    Args:
+        store: with an audit.
+        host, port: what to bind to. Anything but this machine alone needs a token in the address
+            that the page is first opened by.
+        token: that token; None to make one up where one is needed.
+        reviewer: whose decisions they are; "" to ask on the page.
+        language: "ru" or "en"; None for the browser's.
+        images: as of `audit`.
+        say: is told the address to open.
+
+    Raises ImageSourceError, StoreError if the store was not audited, or the port is taken.
+    """
+    from vitrina.audit.finding import Audit
+    from vitrina.audit.review.app import create_app
+    from vitrina.audit.review.options import ReviewOptions
+    from vitrina.audit.review.serve import serve
+    from vitrina.audit.review.words import Language
+    from vitrina.pipelines.audit.shown import Shown
+
+    try:
+        options = ReviewOptions(
+            host=host,
+            port=port,
+            token=token,
+            reviewer=reviewer,
+            language=member(Language, language),
+        )
+    except ValueError as err:
+        raise StoreError(str(err)) from err
+    with _photos(store, images) as source:
+        app = create_app(store, Audit.of(store), Shown(store, source).photo, options)
+        say(f"open {options.url} and judge; Ctrl+C ends it")
+        serve(app, options)
+
+
+def export_decisions(store: Store, out: str | Path, *, changed_only: bool = False) -> int:
+    """Write the corrected labels for the catalogue's owner, or open suspects for Label Studio.
+
+    Args:
+        store: with decisions, or with an audit.
+        out: `.parquet` or `.csv` for the decisions that stand, `.json` for the suspects that are
+            still open as Label Studio's tasks, with a labelling configuration beside it as `.xml`.
+        changed_only: leave out labels that were confirmed.
+
+    Returns the number of rows or tasks. Raises CatalogueError for another form, StoreError.
+    """
+    path = Path(out)
+    if path.suffix == ".json":
+        from vitrina.pipelines.audit.label_studio import export_tasks
+
+        return export_tasks(store, path)
+    from vitrina.pipelines.audit.corrections import export_decisions as run
+
+    return run(store, path, changed_only=changed_only)
+
+
+def import_decisions(store: Store, path: str | Path) -> int:
+    """Read what Label Studio exported as JSON, and put its annotations into the store.
+
+    Returns the number of decisions that were not there yet. Raises CatalogueError naming the file
+    and the task at fault; nothing is imported then.
+    """
+    from vitrina.pipelines.audit.label_studio import import_tasks
+
+    return import_tasks(store, Path(path))
+
+
+def _photos(store: Store, images: str | Path | None) -> AbstractContextManager[ImageSource | None]:
+    from vitrina.pipelines.trained import opened_images, remembered_images
+
+    if str(images) == "none":
+        return nullcontext()
+    if images is not None:
+        return closing(opened_images(store, str(images)))
+    try:
+        return closing(remembered_images(store))
+    except ImageSourceError:
+        # Photos in the catalogue's own file, or none at all: the report does without.
+        return nullcontext()

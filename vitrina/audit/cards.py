@@ -1,0 +1,189 @@
+"""Suspects as data for the report's script: an index to filter by, and chunks of whole cards.
+
+Everything is JSON in elements that no browser runs. The script parses a chunk only when one of its
+cards comes into view, and makes text of it, never markup.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from vitrina.audit.finding import Audit, Near, Suspect
+from vitrina.audit.report_words import SHORT, WHOLE, decided
+from vitrina.page.markup import text
+from vitrina.page.words import plain
+from vitrina.store.decisions import Decision
+from vitrina.types import CategoryId, ProductId, Reason
+
+CHUNK = 100
+"""Suspects in one chunk: small enough to be parsed between two frames."""
+NEIGHBOURS = 6
+"""Neighbours, and copies, that a card shows."""
+PLAIN = 50
+"""Suspects in the table for those without JavaScript."""
+
+_ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
+
+
+def block(name: str, value: Any) -> str:
+    """An element that holds JSON; nothing in it can end it or open another."""
+    told = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return f'<script type="application/json" id="{name}">{told.translate(_ESCAPES)}</script>\n'
+
+
+class Cards:
+    """The cards of an audit's first suspects.
+
+    `products`: all whose photos and titles the cards show, in the order in which they are needed;
+    a card speaks of them by their position here.
+    """
+
+    def __init__(self, audit: Audit, decisions: Mapping[ProductId, Decision], most: int) -> None:
+        self.suspects = audit.suspects[:most]
+        self._names, self._decisions = _rootless(audit.names), decisions
+        self._batches = Counter(one.batch for one in audit.suspects if one.batch)
+        spoken = (key for one in self.suspects for key in _spoken_of(one))
+        self._numbers = {key: number for number, key in enumerate(dict.fromkeys(spoken))}
+        named = (key for one in self.suspects for key in _categories(one))
+        self._codes = {key: code for code, key in enumerate(dict.fromkeys(named))}
+
+    @cached_property
+    def products(self) -> list[ProductId]:
+        """Each once."""
+        return list(self._numbers)
+
+    def __len__(self) -> int:
+        """Suspects."""
+        return len(self.suspects)
+
+    def is_open(self, one: Suspect) -> bool:
+        """Whether nobody has told its right category yet."""
+        decision = self._decisions.get(one.product_id)
+        return decision is None or decision.category is None
+
+    def name(self, key: CategoryId) -> str:
+        """A category's path below what is the root of all, or its id where it has none."""
+        return self._names.get(key) or plain(str(key))
+
+    def index(self) -> dict[str, Any]:
+        """What the script filters by, a column each, and the words that it uses."""
+        bits = {reason: 1 << at for at, reason in enumerate(Reason)}
+        return {
+            "chunk": CHUNK,
+            "categories": [self.name(key) for key in self._codes],
+            "ids": [plain(str(key)) for key in self._codes],
+            "reasons": [{"short": SHORT[one], "whole": WHOLE[one]} for one in Reason],
+            "given": [self._codes[one.given] for one in self.suspects],
+            "suggested": [self._codes[one.suggested] for one in self.suspects],
+            "score": [_rounded(one.score) for one in self.suspects],
+            "why": [sum({bits[reason] for reason in one.reasons}) for one in self.suspects],
+            "open": [int(self.is_open(one)) for one in self.suspects],
+        }
+
+    def chunks(self, titles: Mapping[ProductId, str]) -> Iterator[list[dict[str, Any]]]:
+        """The cards, `CHUNK` at a time. titles: of the products."""
+        for start in range(0, len(self.suspects), CHUNK):
+            yield [self._card(one, titles) for one in self.suspects[start : start + CHUNK]]
+
+    def _card(self, one: Suspect, titles: Mapping[ProductId, str]) -> dict[str, Any]:
+        kinds = [*Reason]
+        card: dict[str, Any] = {
+            "rank": one.rank,
+            "product": self._numbers[one.product_id],
+            "id": plain(str(one.product_id)),
+            "title": plain(one.title),
+            "given": self._codes[one.given],
+            "suggested": self._codes[one.suggested],
+            "score": _rounded(one.score),
+            "given_probability": _rounded(one.given_probability),
+            "suggested_probability": _rounded(one.suggested_probability),
+            "reasons": [kinds.index(reason) for reason in one.reasons],
+            "evidence": [[_kind(kind), _rounded(value)] for kind, value in one.evidence.items()],
+            "neighbours": self._near(one.neighbours, titles),
+        }
+        if one.text_category is not None:
+            card["text"] = self._codes[one.text_category]
+        if one.image_category is not None:
+            card["image"] = self._codes[one.image_category]
+        if one.copies:
+            card["copies"] = self._near(one.copies, titles)
+            card["more_copies"] = max(0, len(one.copies) - NEIGHBOURS)
+        if mates := self._batches[one.batch] - 1 if one.batch else 0:
+            card["mates"] = mates
+        if decision := self._decisions.get(one.product_id):
+            settled = decision.category
+            name = "" if settled is None else self.name(settled)
+            card["decision"] = plain(decided(decision, name))
+        return card
+
+    def _near(self, near: Sequence[Near], titles: Mapping[ProductId, str]) -> list[list[Any]]:
+        """Lists, not objects: there are tens of thousands of them."""
+        return [
+            [
+                self._numbers[one.product_id],
+                plain(str(one.product_id)),
+                plain(titles.get(one.product_id) or ""),
+                -1 if one.category_id is None else self._codes[one.category_id],
+                _rounded(one.score),
+            ]
+            for one in near[:NEIGHBOURS]
+        ]
+
+    def table(self) -> str:
+        """The first suspects as a plain table."""
+        rows = "".join(
+            f'<tr><th scope="row">{one.rank}</th><td class="words">{text(str(one.product_id))}</td>'
+            f'<td class="words">{text(one.title)}</td>'
+            f'<td class="words">{text(self.name(one.given))}</td>'
+            f'<td class="words">{text(self.name(one.suggested))}</td><td>{one.score:.0%}</td>'
+            f'<td class="words">{"; ".join(WHOLE[reason] for reason in one.reasons)}</td></tr>'
+            for one in self.suspects[:PLAIN]
+        )
+        heads = "".join(
+            f'<th scope="col" class="words">{head}</th>'
+            for head in ("Product", "Title", "Given", "Suggested", "Chance", "Why")
+        )
+        told = (
+            f"The first {min(PLAIN, len(self))} of {len(self):,} suspects; with JavaScript "
+            "the page shows all of them, with photos and neighbours."
+        )
+        return (
+            f"<table><caption><span>{told}</span></caption>"
+            f'<thead><tr><th scope="col">#</th>{heads}</tr></thead><tbody>{rows}</tbody></table>'
+        )
+
+
+def _rootless(names: Mapping[CategoryId, str]) -> dict[CategoryId, str]:
+    """Paths without a root that all of them have: on every card it would say nothing."""
+    paths = {key: plain(name) for key, name in names.items() if name}
+    parts = [path.partition("->") for path in paths.values()]
+    if len({root for root, _, _ in parts}) == 1 and all(rest for _, _, rest in parts):
+        return {key: path.partition("->")[2].strip() for key, path in paths.items()}
+    return paths
+
+
+def _spoken_of(one: Suspect) -> Iterable[ProductId]:
+    yield one.product_id
+    for near in (*one.neighbours[:NEIGHBOURS], *one.copies[:NEIGHBOURS]):
+        yield near.product_id
+
+
+def _categories(one: Suspect) -> Iterable[CategoryId]:
+    yield from (one.given, one.suggested)
+    named = (one.text_category, one.image_category)
+    near = (two.category_id for two in (*one.neighbours[:NEIGHBOURS], *one.copies[:NEIGHBOURS]))
+    yield from (key for key in (*named, *near) if key is not None)
+
+
+def _kind(kind: str) -> str:
+    known = {reason.value: words for reason, words in SHORT.items()}
+    return known.get(kind, plain(kind))
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 3) if math.isfinite(value) else None

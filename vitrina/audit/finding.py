@@ -1,0 +1,201 @@
+"""What an audit found, and the files that hold it in a store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vitrina.errors import StoreError
+from vitrina.store import layout
+from vitrina.store.files import read_json, write_json
+from vitrina.store.store import Store
+from vitrina.store.writer import Writer
+from vitrina.types import CategoryId, ProductId, Reason
+
+CARD = "audit.json"
+SUSPECTS = "suspects.parquet"
+FORMAT = 1
+"""Raise it when the files mean something else; an older audit is then to be made anew."""
+
+
+@dataclass(frozen=True)
+class Near:
+    """A product beside a suspect: a neighbour or a copy. score: its cosine, higher is nearer."""
+
+    product_id: ProductId
+    category_id: CategoryId | None
+    score: float
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A product whose label is probably wrong.
+
+    Attributes:
+        rank: from 1, the surest first.
+        product_id, title: of the product.
+        given: the category that it has, decisions applied.
+        suggested: the likeliest other one.
+        score: what it is ranked by, from 0 to 1: the evidence against the label.
+        given_probability, suggested_probability: of the two categories, by heads and neighbours
+            that never saw this product's label.
+        reasons: the kinds of evidence that speak against the label, the strongest first.
+        evidence: by kind of evidence, from 0 to 1, how much it speaks against the label; kinds
+            that have nothing to say are left out.
+        text_category, image_category: what each modality by itself would say; None where the
+            product lacks it.
+        neighbours: the nearest labelled products, nearest first.
+        copies: its near-duplicates, nearest first.
+        batch: suspects that look alike, are of one category and are suggested the same one have
+            one number, so that they can be decided at once.
+    """
+
+    rank: int
+    product_id: ProductId
+    title: str
+    given: CategoryId
+    suggested: CategoryId
+    score: float
+    given_probability: float
+    suggested_probability: float
+    reasons: tuple[Reason, ...] = ()
+    evidence: Mapping[str, float] = field(default_factory=dict)
+    text_category: CategoryId | None = None
+    image_category: CategoryId | None = None
+    neighbours: tuple[Near, ...] = ()
+    copies: tuple[Near, ...] = ()
+    batch: int = 0
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found: its card and its suspects.
+
+    card: JSON's types; see `pipelines.audit` for what it holds. names: the path of each category
+    that is spoken of, by id. suspects: by rank.
+    """
+
+    card: Mapping[str, Any]
+    names: Mapping[CategoryId, str]
+    suspects: tuple[Suspect, ...]
+
+    @cached_property
+    def by_product(self) -> dict[ProductId, Suspect]:
+        """The suspects by product."""
+        return {one.product_id: one for one in self.suspects}
+
+    @property
+    def key(self) -> str:
+        """What tells this audit from others, as decisions note it."""
+        return str(self.card["key"])
+
+    def write(self, folder: Path, product_id: pa.DataType, category_id: pa.DataType) -> None:
+        """Put it into a folder. product_id, category_id: the types of the store's ids."""
+        names = [{"id": key, "name": name} for key, name in self.names.items()]
+        write_json(folder / CARD, {**self.card, "format": FORMAT, "names": names})
+        schema = suspect_schema(product_id, category_id)
+        table = pa.Table.from_pylist([_row(one) for one in self.suspects], schema=schema)
+        pq.write_table(table, folder / SUSPECTS, compression="zstd", write_page_checksum=True)
+
+    def keep(self, store: Store, writer: Writer) -> None:
+        """Make it the store's last one."""
+        folder = writer.scratch / "audit"
+        folder.mkdir(parents=True, exist_ok=True)
+        schema = store.products.schema
+        self.write(folder, *(schema.field(name).type for name in ("product_id", "category_id")))
+        writer.commit(store.manifest.with_audit(writer.publish_folder(folder, layout.audit)))
+
+    @classmethod
+    def of(cls, store: Store) -> Audit:
+        """The last one of a store.
+
+        Raises StoreError if there is none, it is gone, or another Vitrina made it.
+        """
+        way = f"run `vitrina audit {store.place}`"
+        if store.manifest.audit is None:
+            raise StoreError(f"{store.place} was not audited yet; {way}")
+        folder = store.folder(store.manifest.audit, way)
+        card = read_json(folder / CARD)
+        if card.get("format") != FORMAT:
+            raise StoreError(f"{folder / CARD} is of another version of Vitrina; {way}")
+        names = {one["id"]: one["name"] for one in card.pop("names")}
+        rows = pq.read_table(folder / SUSPECTS).to_pylist()
+        return cls(card, names, tuple(map(_suspect, rows)))
+
+
+def suspect_schema(product_id: pa.DataType, category_id: pa.DataType) -> pa.Schema:
+    """The columns of a table of suspects."""
+    near = pa.list_(
+        pa.struct(
+            [("product_id", product_id), ("category_id", category_id), ("score", pa.float32())]
+        )
+    )
+    return pa.schema(
+        [
+            ("rank", pa.int64()),
+            pa.field("product_id", product_id, nullable=False),
+            ("title", pa.string()),
+            ("given_category_id", category_id),
+            ("suggested_category_id", category_id),
+            ("score", pa.float32()),
+            ("given_probability", pa.float32()),
+            ("suggested_probability", pa.float32()),
+            ("reasons", pa.list_(pa.string())),
+            ("evidence", pa.list_(pa.struct([("kind", pa.string()), ("against", pa.float32())]))),
+            ("text_category_id", category_id),
+            ("image_category_id", category_id),
+            ("neighbours", near),
+            ("copies", near),
+            ("batch", pa.int64()),
+        ]
+    )
+
+
+def _row(one: Suspect) -> dict[str, Any]:
+    return {
+        "rank": one.rank,
+        "product_id": one.product_id,
+        "title": one.title,
+        "given_category_id": one.given,
+        "suggested_category_id": one.suggested,
+        "score": one.score,
+        "given_probability": one.given_probability,
+        "suggested_probability": one.suggested_probability,
+        "reasons": [reason.value for reason in one.reasons],
+        "evidence": [{"kind": key, "against": value} for key, value in one.evidence.items()],
+        "text_category_id": one.text_category,
+        "image_category_id": one.image_category,
+        "neighbours": [vars(near) for near in one.neighbours],
+        "copies": [vars(near) for near in one.copies],
+        "batch": one.batch,
+    }
+
+
+def _suspect(row: Mapping[str, Any]) -> Suspect:
+    return Suspect(
+        rank=row["rank"],
+        product_id=row["product_id"],
+        title=row["title"] or "",
+        given=row["given_category_id"],
+        suggested=row["suggested_category_id"],
+        score=row["score"],
+        given_probability=row["given_probability"],
+        suggested_probability=row["suggested_probability"],
+        reasons=tuple(map(Reason, row["reasons"])),
+        evidence={one["kind"]: one["against"] for one in row["evidence"]},
+        text_category=row["text_category_id"],
+        image_category=row["image_category_id"],
+        neighbours=tuple(_near(row["neighbours"])),
+        copies=tuple(_near(row["copies"])),
+        batch=row["batch"],
+    )
+
+
+def _near(rows: Iterable[Mapping[str, Any]]) -> Iterator[Near]:
+    return (Near(**row) for row in rows)

@@ -1,0 +1,103 @@
+"""The audit's report: one HTML file that needs nothing else, offline or on.
+
+What is the same for every reader is made here; the cards of the suspects are made by the page's
+script, from JSON, as they come into view. Text is written before the photos, so that a browser
+shows the first cards before it has read the whole file.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+
+from vitrina.audit.cards import Cards, block
+from vitrina.audit.finding import Audit
+from vitrina.audit.report_parts import body
+from vitrina.audit.thumbs import thumbnail
+from vitrina.page.document import opening
+from vitrina.page.look import base_style
+from vitrina.parallel import Progress, map_ahead, unwatched
+from vitrina.store.decisions import Decision
+from vitrina.store.files import replacing
+from vitrina.types import ProductId
+
+LARGE, SMALL = 160, 64
+"""Pixels of a suspect's photo and of a neighbour's, on the longer edge."""
+THREADS = 2
+
+Titles = Callable[[Sequence[ProductId]], Mapping[ProductId, str]]
+Photos = Callable[[Sequence[ProductId]], Iterable[tuple[ProductId, bytes]]]
+
+
+def write_report(
+    path: Path,
+    audit: Audit,
+    *,
+    titles: Titles,
+    photos: Photos,
+    decided: Mapping[ProductId, Decision] | None = None,
+    most: int = 10_000,
+    progress: Progress = unwatched,
+) -> None:
+    """Write the page, whole or not at all.
+
+    titles: gives the titles of products. photos: yields the original photos, in any order, of
+    those products that have one which can be read. decided: what reviewers have said, by product.
+    most: suspects shown. progress: told of the photos made small; a product without one counts
+    when all others are done. Raises OSError if the disk fails.
+    """
+    cards = Cards(audit, decided or {}, most)
+    script = _own("report.js")
+    store = audit.card.get("store")
+    title = f"Vitrina audit · {store}" if store else "Vitrina audit"
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as page:
+        page.write(opening(title, base_style() + _own("report.css"), script))
+        page.write(body(audit, cards, title))
+        page.write(block("index", cards.index()))
+        named = titles(cards.products)
+        for number, chunk in enumerate(cards.chunks(named)):
+            page.write(block(f"chunk{number}", chunk))
+        page.write(f"<script>{script}</script>\n")
+        # No style is worked out for what is in a hidden element, however much there is of it.
+        page.write('<div hidden="">\n')
+        page.writelines(_thumbnails(cards, photos, progress))
+        page.write("</div></body></html>\n")
+
+
+def _thumbnails(cards: Cards, photos: Photos, progress: Progress) -> Iterator[str]:
+    """An inert element for each product's photo, which the script finds by the product's number.
+
+    A photo that an earlier product has too is told by that one's number.
+    """
+    numbers = {key: number for number, key in enumerate(cards.products)}
+    large = {one.product_id for one in cards.suspects}
+
+    def small(found: tuple[ProductId, bytes]) -> tuple[ProductId, bytes | None]:
+        key, photo = found
+        return key, thumbnail(photo, LARGE if key in large else SMALL)
+
+    seen: dict[bytes, int] = {}
+    left = len(numbers)
+    for key, made in map_ahead(small, photos(cards.products), THREADS):
+        number = numbers.pop(key, None)
+        if number is None:
+            continue
+        left -= 1
+        progress(1)
+        if made is None:
+            continue
+        digest = hashlib.sha256(made).digest()
+        same = seen.setdefault(digest, number)
+        if same != number:
+            yield f'<script type="text/plain" id="p{number}" data-same="p{same}"></script>\n'
+        else:
+            told = base64.b64encode(made).decode("ascii")
+            yield f'<script type="text/plain" id="p{number}">{told}</script>\n'
+    progress(left)
+
+
+def _own(name: str) -> str:
+    return resources.files("vitrina.audit").joinpath(name).read_text(encoding="utf-8")

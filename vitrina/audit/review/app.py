@@ -1,0 +1,66 @@
+"""Puts the review page together."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from vitrina.audit.finding import Audit
+from vitrina.audit.review.cards import Cards
+from vitrina.audit.review.categories import Categories
+from vitrina.audit.review.desk import Desk
+from vitrina.audit.review.log import Log
+from vitrina.audit.review.options import ReviewOptions
+from vitrina.audit.review.page import HERE, Pages
+from vitrina.audit.review.queue import Queue
+from vitrina.audit.review.routes import Routes
+from vitrina.audit.review.safe import Guard
+from vitrina.audit.review.session import Sessions
+from vitrina.audit.review.shelf import Shelf
+from vitrina.store.store import Store
+from vitrina.types import ProductId
+
+
+def create_app(
+    store: Store,
+    audit: Audit,
+    photo: Callable[[ProductId], bytes | None],
+    options: ReviewOptions | None = None,
+) -> Starlette:
+    """The application that serves an audit's suspects to reviewers.
+
+    photo: the bytes of a product's first photo, None where it has none; it is called from several
+    threads. Raises StoreError if the store's products or decisions can't be read.
+    """
+    options = options or ReviewOptions()
+    labels = store.products.categories()
+    log, shelf = Log(store), Shelf(store, photo)
+    rows = shelf.rows(one.product_id for one in audit.suspects)
+    codes = {key: int(labels.codes[row]) for key, row in rows.items()}
+    now = {key: labels.ids[code] if code >= 0 else None for key, code in codes.items()}
+    named_here = dict(zip(labels.ids, labels.names, strict=True))
+    categories = Categories({**named_here, **audit.names})
+    queue = Queue(audit, now, log)
+    desk = Desk(audit, categories, queue, log, Sessions())
+    csrf, version = secrets.token_urlsafe(24), secrets.token_hex(4)
+    pages = Pages(desk, Cards(categories, shelf, queue), options, csrf, version)
+    routes = Routes(desk, pages, shelf, csrf)
+    return Starlette(
+        routes=[
+            Route("/", routes.look(routes.card)),
+            Route("/batch", routes.look(routes.batch)),
+            Route("/categories", routes.look(routes.search)),
+            Route("/decided", routes.look(routes.decided)),
+            Route("/photo/{row:int}/{pixels:int}", routes.look(routes.photo)),
+            Route("/decide", routes.change(routes.decide), methods=["POST"]),
+            Route("/undo", routes.change(routes.undo), methods=["POST"]),
+            Route("/settings", routes.change(routes.settings), methods=["POST"]),
+            Mount("/static", StaticFiles(directory=HERE / "static")),
+        ],
+        middleware=[Middleware(Guard, options=options)],
+    )

@@ -1,0 +1,130 @@
+"""The categories of a store: their paths as a reader sees them, and a search as he types."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vitrina.audit.finding import Suspect
+from vitrina.store.subtree import ARROW
+from vitrina.types import CategoryId
+
+LISTED = 50
+"""How many categories a search lists: whoever does not see his among these types on."""
+
+_WORD = re.compile(r"\w+")
+_TYPED = "qwertyuiop[]asdfghjkl;'zxcvbnm,.`"
+_MEANT = "йцукенгшщзхъфывапролджэячсмитьбюё"
+_LAYOUT = str.maketrans(_TYPED + _MEANT, _MEANT + _TYPED)
+
+
+def folded(text: str) -> str:
+    """Text as it is compared: in one case, ё as е."""
+    return text.casefold().replace("ё", "е")
+
+
+def segments(path: str) -> tuple[str, ...]:
+    """The parts of a path, as they are compared."""
+    return tuple(filter(None, (" ".join(part.split()) for part in folded(path).split(ARROW))))
+
+
+@dataclass(frozen=True)
+class Category:
+    """A category. path: its segments as they are shown; empty where the catalogue names none."""
+
+    key: CategoryId
+    path: tuple[str, ...]
+
+    @property
+    def token(self) -> str:
+        """What names it on the page."""
+        return str(self.key)
+
+    @property
+    def leaf(self) -> str:
+        """The last segment."""
+        return self.path[-1] if self.path else str(self.key)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    category: Category
+    words: str
+    leaf: str
+
+
+class Categories:
+    """All categories. names: the path of each, by id, "" where there is none."""
+
+    def __init__(self, names: Mapping[CategoryId, str]) -> None:
+        whole = {
+            key: tuple(filter(None, (part.strip() for part in name.split(ARROW))))
+            for key, name in names.items()
+        }
+        # A root that all of them share says nothing.
+        roots = {path[0] for path in whole.values() if path}
+        short = min((len(path) for path in whole.values() if path), default=0)
+        cut = 1 if len(roots) == 1 and short > 1 else 0
+        self._all = {key: Category(key, path[cut:]) for key, path in whole.items()}
+        self._by_token = {one.token: one for one in self._all.values()}
+        self._entries = [
+            _Entry(one, _words(" ".join((*one.path, one.token))), _words(one.leaf))
+            for one in self._all.values()
+        ]
+
+    def __getitem__(self, key: CategoryId) -> Category:
+        return self._all.get(key) or Category(key, ())
+
+    def by_token(self, token: str) -> Category | None:
+        """The category that a page named."""
+        return self._by_token.get(token)
+
+    def search(self, text: str, suspect: Suspect) -> list[tuple[Category, bool]]:
+        """The categories that hold all words typed, or their beginnings, the likeliest first.
+
+        Those whose last segment holds them go first, then those that are near the suspect: what
+        the audit suggests, what its neighbours are, and what stands beside those. With nothing
+        typed, those near it. What was typed in the other keyboard layout is found too. Each with
+        whether it is near.
+        """
+        near = self._near(suspect)
+        if not text.strip():
+            order = sorted(near, key=lambda key: (near[key], folded(ARROW.join(self[key].path))))
+            return [(self[key], True) for key in order[:LISTED]]
+        found = self._found(text, near) or self._found(folded(text).translate(_LAYOUT), near)
+        return [(one, one.key in near) for one in found[:LISTED]]
+
+    def _found(self, text: str, near: Mapping[CategoryId, int]) -> list[Category]:
+        words = _WORD.findall(folded(text))[:12]
+        if not words:
+            return []
+        hits = [one for one in self._entries if all(f" {word}" in one.words for word in words)]
+
+        def order(one: _Entry) -> tuple[bool, int, int, int, int, str]:
+            inside = sum(f" {word}" in one.leaf for word in words)
+            whole = sum(f" {word} " in one.leaf for word in words)
+            key = one.category.key
+            far = near.get(key, len(near) + 1)
+            named = one.category.token == text.strip()
+            return not named, -inside, far, -whole, len(one.words), one.words
+
+        return [one.category for one in sorted(hits, key=order)]
+
+    def _near(self, suspect: Suspect) -> dict[CategoryId, int]:
+        """Categories near a suspect, each with its place: 0 is the nearest."""
+        said = (suspect.suggested, suspect.text_category, suspect.image_category)
+        beside = Counter(one.category_id for one in (*suspect.copies, *suspect.neighbours))
+        first = (*said, *(key for key, _ in beside.most_common()), suspect.given)
+        own = [key for key in dict.fromkeys(first) if key is not None]
+        near = {key: place for place, key in enumerate(own)}
+        parents = {self[key].path[:-1] for key in own if len(self[key].path) > 1}
+        for key, one in self._all.items():
+            if one.path[:-1] in parents and len(one.path) > 1:
+                near.setdefault(key, len(own))
+        return near
+
+
+def _words(text: str) -> str:
+    return f" {' '.join(_WORD.findall(folded(text)))} "

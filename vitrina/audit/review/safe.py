@@ -1,0 +1,150 @@
+"""What stands between the outside and the review page.
+
+A page that listens on localhost is within reach of every web page its user has open, and of every
+process of the machine. So: a request must name this server (else another name was made to lead
+here), what changes something must come from a page of this server, and where the server is bound
+to more than this machine, the browser must have shown a token once. What goes out may load
+nothing from elsewhere, run no script but its own, and stand in no other page's frame.
+"""
+
+from __future__ import annotations
+
+import secrets
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from vitrina.audit.review.options import ReviewOptions
+
+LONGEST_BODY = 256 * 1024
+"""Bytes that a request may bring: a decision on the largest batch is a few kilobytes."""
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "x-frame-options": "DENY",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+_LASTING = "private, max-age=86400"
+"""For our own files: their addresses hold the process's version."""
+_READING = ("GET", "HEAD")
+
+
+class _TooLongError(Exception):
+    """More came than was said or is taken."""
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two secrets are equal, told in a time that says nothing of where they differ."""
+    return secrets.compare_digest(one.encode(), other.encode())
+
+
+class Guard:
+    """Lets through what may pass, and puts the headers on all that goes out."""
+
+    def __init__(self, app: ASGIApp, options: ReviewOptions) -> None:
+        self._app, self._options = app, options
+        self._cookie = f"vitrina-{options.port}-token"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+
+        async def dressed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                lasting = scope["path"].startswith("/static/") and bool(scope["query_string"])
+                headers.setdefault("cache-control", _LASTING if lasting else "no-store")
+            await send(message)
+
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            await refusal(scope, receive, dressed)
+            return
+        taken = 0
+
+        async def bounded() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > LONGEST_BODY:
+                raise _TooLongError
+            return message
+
+        try:
+            await self._app(scope, bounded, dressed)
+        except _TooLongError:
+            await _TOO_LONG(scope, receive, dressed)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        """What to answer instead of the page; None lets the request through."""
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if not self._options.serves(host):
+            return PlainTextResponse("This server does not go by that name.\n", 400)
+        refused = self._without_token(scope, headers)
+        if refused is not None or scope["method"] in _READING:
+            return refused
+        if not _same_origin(headers, host):
+            return PlainTextResponse("Changes are taken from this page alone.\n", 403)
+        length = headers.get("content-length", "0")
+        return _TOO_LONG if not length.isdecimal() or int(length) > LONGEST_BODY else None
+
+    def _without_token(self, scope: Scope, headers: Headers) -> Response | None:
+        token = self._options.token
+        if token is None:
+            return None
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        shown = [value for name, value in query if name == "token"]
+        if shown and same(shown[0], token) and scope["method"] in _READING:
+            rest = urlencode([pair for pair in query if pair[0] != "token"])
+            return self._welcome(scope["path"] if scope["path"] == "/decided" else "/", rest)
+        if same(_cookie(headers, self._cookie), token):
+            return None
+        return PlainTextResponse("Open the page by the whole address, token and all.\n", 403)
+
+    def _welcome(self, path: str, query: str) -> Response:
+        # Not a plain redirect: to one that began on another site, such as a messenger's page, the
+        # browser would not give the cookie. From this page on it does.
+        response = HTMLResponse("<!DOCTYPE html><title>Vitrina</title>")
+        response.headers["refresh"] = f"0; url={path}" + (f"?{query}" if query else "")
+        response.set_cookie(
+            self._cookie, str(self._options.token), httponly=True, samesite="strict"
+        )
+        return response
+
+
+_TOO_LONG = PlainTextResponse("That is more than a decision.\n", 413)
+
+
+def _same_origin(headers: Headers, host: str) -> bool:
+    """Whether a request comes from a page of this server; one that doesn't say does not."""
+    said = headers.get("origin")
+    if said is None:
+        parts = urlsplit(headers.get("referer", ""))
+        said = f"{parts.scheme}://{parts.netloc}"
+    return said.lower() in (f"http://{host}".lower(), f"https://{host}".lower())
+
+
+def _cookie(headers: Headers, name: str) -> str:
+    cookies: SimpleCookie = SimpleCookie()
+    try:
+        cookies.load(headers.get("cookie", ""))
+    except CookieError:
+        return ""
+    return cookies[name].value if name in cookies else ""

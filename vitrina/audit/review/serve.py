@@ -1,0 +1,45 @@
+"""Serves the review page until it is stopped."""
+
+from __future__ import annotations
+
+import uvicorn
+from starlette.applications import Starlette
+
+from vitrina.audit.review.options import ReviewOptions
+from vitrina.errors import VitrinaError
+
+
+def serve(app: Starlette, options: ReviewOptions) -> None:
+    """Serve until Ctrl+C.
+
+    Raises VitrinaError if the address can't be had.
+    """
+    try:
+        server(app, options).run()
+    except SystemExit as err:
+        # How uvicorn says that it could not begin; it has printed why.
+        raise VitrinaError(
+            f"can't serve at {options.host}:{options.port}; is another server there? "
+            "give another --port"
+        ) from err
+
+
+def server(app: Starlette, options: ReviewOptions) -> uvicorn.Server:
+    """The server, for who runs it himself.
+
+    Nothing of a request is believed that a proxy would have said, nor is it told what serves.
+    """
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=options.host,
+            port=options.port,
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=3,
+            ws="none",
+        )
+    )

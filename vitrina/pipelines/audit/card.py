@@ -1,0 +1,100 @@
+"""What an audit says of a catalogue as a whole."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from vitrina.audit.confusion import pairs, twins
+from vitrina.audit.foreign import is_foreign
+from vitrina.audit.suspicion import confident
+from vitrina.pipelines.audit.find import SUSPECT, Found
+from vitrina.store.store import Store
+from vitrina.types import Codes, Modality
+
+NAMED = 100
+"""Products that are named of those that lack something, and pairs and categories that are told."""
+
+
+def card_of(store: Store, found: Found) -> dict[str, Any]:
+    """Figures, confusions, and what stands out, as JSON's types.
+
+    `features`, `products`, `labelled`, `checked`, `settled` (judged by reviewers already),
+    `suspects`, `wrong_by_confident_learning`, `members` (who was heard), `copies_from` (the cosine
+    of near-duplicates); `scores`, a histogram; `pairs` of a given and a suggested category,
+    `twins`, `categories` by their share of suspects; `foreign_text`, `foreign_image`,
+    `without_text`, `without_photo`, `without_both`: how many, and the first of them.
+    """
+    heard, labels = found.heard, found.labels
+    codes, ids = found.hearing.codes, labels.ids
+    product = partial(_ids, store)
+    suspects = found.suspects
+    other = heard.pooled.other
+    sizes = np.bincount(codes[heard.checked], minlength=len(ids))
+    wrong = np.bincount(codes[suspects], minlength=len(ids))
+    worst = np.lexsort((-wrong, -wrong / np.maximum(sizes, 1)))
+    checked = np.flatnonzero(heard.checked)
+    wrong_labels = confident(heard.pooled.of(checked), codes[checked], len(ids))
+    counts, edges = np.histogram(found.score[suspects], bins=20, range=(SUSPECT, 1))
+    card: dict[str, Any] = {
+        "features": found.hearing.features.value,
+        "products": len(codes),
+        "labelled": int((labels.codes >= 0).sum()),
+        "checked": len(checked),
+        "settled": int(found.settled.sum()),
+        "suspects": len(suspects),
+        "wrong_by_confident_learning": int(wrong_labels.sum()),
+        "members": heard.members,
+        "copies_from": round(found.hearing.copies.threshold, 4),
+        "scores": [
+            {"low": float(low), "high": float(high), "count": int(count)}
+            for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
+        ],
+        "pairs": [
+            {
+                "given": ids[pair.given],
+                "suggested": ids[pair.suggested],
+                "count": pair.count,
+                "products": product(np.array(pair.rows)),
+            }
+            for pair in pairs(codes[suspects], other[suspects], suspects)[:NAMED]
+        ],
+        "twins": [
+            {
+                "one": ids[two.one],
+                "other": ids[two.other],
+                "products": two.products,
+                "share": round(two.share, 4),
+                "kind": "inside" if two.inside else "twins",
+            }
+            for two in twins(heard.pooled, codes, heard.checked, len(ids))[:NAMED]
+        ],
+        "categories": [
+            {"id": ids[code], "products": int(sizes[code]), "suspects": int(wrong[code])}
+            for code in worst[:NAMED].tolist()
+            if wrong[code]
+        ],
+    }
+    for modality, strange in found.strange.items():
+        rows = np.flatnonzero(is_foreign(strange))
+        first = rows[np.argsort(-strange[rows], kind="stable")[:NAMED]]
+        card[f"foreign_{modality}"] = {"count": len(rows), "products": product(first)}
+    lacking = {}
+    for modality in Modality:
+        lacking[modality] = ~store.products.has(modality)
+    for name, mask in (
+        ("without_text", lacking[Modality.TEXT]),
+        ("without_photo", lacking[Modality.IMAGE]),
+        ("without_both", lacking[Modality.TEXT] & lacking[Modality.IMAGE]),
+    ):
+        rows = np.flatnonzero(mask)
+        card[name] = {"count": len(rows), "products": product(rows[:NAMED])}
+    if found.cross is not None:
+        card["cleanlab"] = found.cross.to_json(suspects)
+    return card
+
+
+def _ids(store: Store, rows: Codes) -> list[Any]:
+    return [store.products.ids[int(row)].as_py() for row in rows]

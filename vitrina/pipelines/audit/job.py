@@ -1,0 +1,78 @@
+"""The labelling audit: hear those who never saw a label, rank, explain, keep, report."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+import uuid
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+from vitrina.audit.finding import Audit
+from vitrina.audit.report import write_report
+from vitrina.data.sources import ImageSource
+from vitrina.pipelines.audit.card import card_of
+from vitrina.pipelines.audit.explain import explain
+from vitrina.pipelines.audit.find import AuditOptions, find
+from vitrina.pipelines.audit.shown import Shown
+from vitrina.pipelines.audit.table import write_table
+from vitrina.pipelines.progress import Meter
+from vitrina.store.store import Store
+
+
+def audit(
+    store: Store,
+    options: AuditOptions,
+    images: ImageSource | None = None,
+    out: Path | None = None,
+) -> Audit:
+    """Find suspect labels, explain them, keep what was found in the store, and report.
+
+    images: where the photos are, to see which of them are the same, and to show them; None for
+    none. out: the report to write, with a Parquet of everything beside it. Raises what `find`
+    raises.
+    """
+    started = time.perf_counter()
+    found = find(store, options)
+    shown = found.suspects[: options.most]
+    suspects = explain(store, found, shown, images, options.quiet)
+    labels = found.labels
+    card = {
+        "key": uuid.uuid4().hex[:12],
+        "store": store.place,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        **card_of(store, found),
+        "reasons": dict(Counter(reason.value for one in suspects for reason in one.reasons)),
+        "folds": options.folds,
+        "seed": options.seed,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "took": round(time.perf_counter() - started, 1),
+    }
+    names = dict(zip(labels.ids, labels.names, strict=True))
+    kept = Audit(card, names, suspects)
+    with store.writer("audit") as writer:
+        kept.keep(store, writer)
+    if out is not None:
+        write_table(out.with_suffix(".parquet"), store, found, kept)
+        report(store, kept, out, images, options)
+    return kept
+
+
+def report(
+    store: Store, kept: Audit, out: Path, images: ImageSource | None, options: AuditOptions
+) -> None:
+    """Write the page of an audit."""
+    products = Shown(store, images)
+    count = len({one.product_id for one in kept.suspects})
+    with Meter("making thumbnails", None if count else 0, "photos", options.quiet) as meter:
+        write_report(
+            out,
+            kept,
+            titles=products.titles,
+            photos=products.photos,
+            decided=store.decisions().settled,
+            most=options.most,
+            progress=meter.advance,
+        )

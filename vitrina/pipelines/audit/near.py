@@ -1,0 +1,69 @@
+"""The neighbours of every product, as its index finds them, on disk."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from vitrina.pipelines.build import IndexOptions, build_index
+from vitrina.pipelines.neighbours import Index
+from vitrina.pipelines.progress import Meter
+from vitrina.store.store import Store
+from vitrina.types import Codes, Features, Floats
+
+NEIGHBOURS = 50
+BLOCK_ROWS = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """rows: (n, NEIGHBOURS) int32, positions in the product table, nearest first, -1 for none.
+    scores: as many float32 cosines. Both are mapped from a file without a name."""
+
+    rows: npt.NDArray[np.int32]
+    scores: Floats
+
+    def of(self, rows: Codes) -> tuple[Codes, Floats]:
+        """Those of some products."""
+        return self.rows[rows].astype(np.int64), np.asarray(self.scores[rows])
+
+
+def find_neighbours(
+    store: Store, features: Features, asked: Codes, *, seed: int, quiet: bool, scratch: Path | None
+) -> Neighbours:
+    """Look up the neighbours of some products, positions in the product table.
+
+    The index is built, or brought up to date, where that was not done. Raises StoreError,
+    StoreLockedError if another process writes.
+    """
+    if features.value not in store.manifest.indexes or Index.open(store, features).behind:
+        build_index(store, IndexOptions(features, seed=seed, quiet=quiet))
+    index = Index.open(store, features)
+    at = index.products_at
+    count = len(store.products)
+    row_of = np.full(count, -1, dtype=np.int64)
+    row_of[at[at >= 0]] = np.flatnonzero(at >= 0)
+    shape = (count, NEIGHBOURS)
+    with tempfile.TemporaryFile(dir=scratch) as rows, tempfile.TemporaryFile(dir=scratch) as scores:
+        rows.truncate(max(1, count * NEIGHBOURS * 4))
+        scores.truncate(max(1, count * NEIGHBOURS * 4))
+        found = Neighbours(
+            np.memmap(rows, np.int32, mode="r+", shape=shape),
+            np.memmap(scores, np.float32, mode="r+", shape=shape),
+        )
+    asked = asked[row_of[asked] >= 0]
+    with Meter("asking neighbours", len(asked), quiet=quiet) as meter:
+        for start in range(0, count, BLOCK_ROWS):
+            found.rows[start : start + BLOCK_ROWS] = -1
+        for start in range(0, len(asked), BLOCK_ROWS):
+            block = asked[start : start + BLOCK_ROWS]
+            near = index.of_products(row_of[block], NEIGHBOURS)
+            there = near.positions >= 0
+            found.rows[block] = np.where(there, at[near.positions], -1)
+            found.scores[block] = np.where(there, near.scores, 0)
+            meter.advance(len(block))
+    return found

@@ -1,0 +1,110 @@
+"""Everything that an audit found, one row per product, as a Parquet file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vitrina.audit.finding import Audit, suspect_schema
+from vitrina.audit.suspicion import Said
+from vitrina.pipelines.audit.find import Found
+from vitrina.store.files import replacing
+from vitrina.store.store import Store
+from vitrina.types import Codes, Modality
+
+BLOCK_ROWS = 50_000
+
+
+def write_table(path: Path, store: Store, found: Found, audit: Audit) -> None:
+    """Write it: the checked products by rank, then the others in the catalogue's order.
+
+    Columns: `rank` (null where there is no label to check), `product_id`, `title`, the given and
+    the suggested category with their paths and probabilities, `score`, `suspect`, `settled` (a
+    reviewer judged it), what each voice gives the label (`model`, `words`, `neighbours`, `copies`,
+    `text_alone`, `image_alone`; null where it says nothing), how foreign text and photo are to the
+    category in robust standard deviations, `has_text`, `has_photo`, `cleanlab` where it was asked,
+    and of suspects that are shown `reasons`, `neighbours_found`, `copies_found` and `batch`.
+    """
+    rest = np.flatnonzero(~found.heard.checked)
+    order = np.concatenate([found.order, rest])
+    writer: pq.ParquetWriter | None = None
+    with replacing(path) as temporary:
+        try:
+            for start in range(0, len(order), BLOCK_ROWS):
+                rows = order[start : start + BLOCK_ROWS]
+                block = pa.table(dict(_columns(store, found, audit, rows, start)))
+                if writer is None:
+                    writer = pq.ParquetWriter(temporary, block.schema, compression="zstd")
+                writer.write_table(block)
+        finally:
+            if writer is not None:
+                writer.close()
+
+
+def _columns(
+    store: Store, found: Found, audit: Audit, rows: Codes, start: int
+) -> Iterator[tuple[str, pa.Array]]:
+    heard, codes = found.heard, found.hearing.codes
+    schema = store.products.schema
+    kinds = [schema.field(name).type for name in ("product_id", "category_id")]
+    told = suspect_schema(*kinds)
+    there = heard.checked[rows]
+    ids = store.products.ids.take(pa.array(rows))
+    rank = np.arange(start + 1, start + 1 + len(rows))
+    yield "rank", _where(there, rank)
+    yield "product_id", ids
+    yield "title", store.products.take(rows, ["title"]).column("title").combine_chunks()
+    yield from _category("given", found, codes[rows], kinds[1])
+    yield from _category("suggested", found, heard.pooled.other[rows], kinds[1])
+    yield "score", _where(there, found.score[rows])
+    yield "given_probability", _where(there, heard.pooled.given[rows])
+    yield "suggested_probability", _where(there, heard.pooled.beside[rows])
+    yield "suspect", pa.array(np.isin(rows, found.suspects))
+    yield "settled", pa.array(found.settled[rows])
+    yield "model", _said(heard.model, rows)
+    yield "words", _said(heard.words, rows)
+    yield "neighbours", _said(heard.near, rows)
+    yield "copies", _where(np.isfinite(heard.copied[rows]), heard.copied[rows])
+    for modality in Modality:
+        yield f"{modality}_alone", _said(heard.alone.get(modality), rows)
+    for modality in Modality:
+        strange = found.strange.get(modality)
+        never = pa.nulls(len(rows), pa.float32())
+        yield f"{modality}_foreign", never if strange is None else _where(there, strange[rows])
+    yield "has_text", pa.array(store.products.has(Modality.TEXT)[rows])
+    yield "has_photo", pa.array(store.products.has(Modality.IMAGE)[rows])
+    if found.cross is not None:
+        yield "cleanlab", _where(there, found.cross.issues[rows])
+    shown = [audit.by_product.get(key) for key in ids.to_pylist()]
+    beside: dict[str, list[Any]] = {"reasons": [], "neighbours": [], "copies": [], "batch": []}
+    for one in shown:
+        beside["reasons"].append(one and [reason.value for reason in one.reasons])
+        beside["neighbours"].append(one and [vars(near) for near in one.neighbours])
+        beside["copies"].append(one and [vars(near) for near in one.copies])
+        beside["batch"].append(one and one.batch)
+    for name, values in beside.items():
+        column = f"{name}_found" if name in ("neighbours", "copies") else name
+        yield column, pa.array(values, told.field(name).type)
+
+
+def _category(
+    name: str, found: Found, codes: Codes, kind: pa.DataType
+) -> Iterator[tuple[str, pa.Array]]:
+    at = pa.array(codes, mask=codes < 0)
+    yield f"{name}_category_id", pa.array(found.labels.ids, kind).take(at)
+    yield f"{name}_category_name", pa.array(found.labels.names, pa.string()).take(at)
+
+
+def _said(said: Said | None, rows: Codes) -> pa.Array:
+    if said is None:
+        return pa.nulls(len(rows), pa.float32())
+    return _where(said.given[rows] + said.beside[rows] > 0, said.given[rows])
+
+
+def _where(there: np.ndarray, values: np.ndarray) -> pa.Array:
+    return pa.array(values, mask=~there)
