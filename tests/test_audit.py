@@ -15,9 +15,10 @@ from vitrina.audit.finding import Audit
 from vitrina.data.sample import write_sample
 from vitrina.errors import CatalogueError, StoreError, TrainingError
 from vitrina.pipelines.audit.find import AuditOptions, find
+from vitrina.pipelines.audit.heard import Hearing
 from vitrina.store.decisions import Decision, add_decisions
 from vitrina.store.store import Store
-from vitrina.types import Action, Modality, Reason
+from vitrina.types import Action, Features, Modality, Reason
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +179,7 @@ def test_a_decision_after_the_owner_changed_the_label_is_open_again(store, found
     # It was made about another label than the catalogue has.
     decision = Decision(one.product_id, Action.KEEP, elsewhere, elsewhere)
     add_decisions(store.files, store.products, [decision])
-    assert one.product_id in api.audit(store).by_product
+    assert one.product_id in api.audit(store, folds=2).by_product
 
 
 def test_two_audits_are_the_same(store, found):
@@ -187,7 +188,7 @@ def test_two_audits_are_the_same(store, found):
 
 
 def test_copies_never_judge_what_they_were_learnt_with(store):
-    found = find(store, AuditOptions())
+    found = find(store, AuditOptions(features=Features.TEXT))
     fold = found.hearing._fold()
     groups = found.hearing.groups
     for group in np.unique(groups):
@@ -196,7 +197,7 @@ def test_copies_never_judge_what_they_were_learnt_with(store):
 
 
 def test_one_modality_is_enough(store):
-    found = api.audit(store, features="text", images="none")
+    found = api.audit(store, features="text", images="none", folds=2)
     assert found.suspects
     assert Reason.PHOTO not in {reason for one in found.suspects for reason in one.reasons}
     assert all(one.image_category is None for one in found.suspects)
@@ -204,12 +205,13 @@ def test_one_modality_is_enough(store):
 
 def test_cleanlab_may_be_asked(store):
     pytest.importorskip("cleanlab")
-    card = api.audit(store, cleanlab=True).card
+    card = api.audit(store, cleanlab=True, folds=2).card
     assert 0 < card["cleanlab"]["suspects_among_them"] <= card["cleanlab"]["issues"]
 
 
 def test_without_cleanlab_it_says_how_to_install_it(store, monkeypatch):
     monkeypatch.setitem(sys.modules, "cleanlab.experimental.label_issues_batched", None)
+    monkeypatch.setattr(Hearing, "hear", None)
     with pytest.raises(TrainingError, match=r"pip install 'vitrina\[cleanlab\]'"):
         api.audit(store, cleanlab=True)
 

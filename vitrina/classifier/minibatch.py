@@ -18,6 +18,9 @@ from vitrina.training.recipe import Recipe, rate_at
 from vitrina.types import Codes, Floats
 
 BLOCK_ROWS = 8192
+MAPPED_BATCHES = 8
+"""After so many batches the pages that they were read from are let go: the system maps the pages
+around a row too, so a batch of 512 rows brings in up to 32 MiB."""
 
 
 def fit_by_batches(
@@ -50,7 +53,7 @@ def fit_by_batches(
     rng = np.random.default_rng(recipe.seed)
     best, since, weights = -1.0, 0, None
     for _ in range(recipe.epochs):
-        for batch in _batches(rows, recipe.batch_rows, rng):
+        for number, batch in enumerate(_batches(rows, recipe.batch_rows, rng), start=1):
             vectors, present = gathered.blocks(batch)
             masks = _drop([mask.astype(np.float32) for mask in present], dropout, rng)
             logits = head(
@@ -63,6 +66,8 @@ def fit_by_batches(
             optimiser.step()
             schedule.step()
             report(len(batch))
+            if number % MAPPED_BATCHES == 0:
+                gathered.let_go()
         if recipe.patience and len(held):
             score = score_of(head, gathered, codes, held)
             head.train()
@@ -79,17 +84,25 @@ def fit_by_batches(
 def predict(head: Head, gathered: Gathered, rows: Codes) -> Floats:
     """Logits of some products, (len(rows), classes) float32."""
     out = np.empty((len(rows), head.shape.classes), dtype=np.float32)
-    for start in range(0, len(rows), BLOCK_ROWS):
-        block = rows[start : start + BLOCK_ROWS]
-        out[start : start + BLOCK_ROWS] = head.logits(*gathered.blocks(block))
+    for start, logits in _logits(head, gathered, rows):
+        out[start : start + len(logits)] = logits
     return out
 
 
 def score_of(head: Head, gathered: Gathered, codes: Codes, held: Codes) -> float:
     """Weighted F1 of a head on some products."""
-    said = predict(head, gathered, held).argmax(axis=1)
+    said = np.empty(len(held), dtype=np.int64)
+    for start, logits in _logits(head, gathered, held):
+        said[start : start + len(logits)] = logits.argmax(axis=1)
     found = evaluate(codes[held], said, None, classes=head.shape.classes, bootstrap=1)
     return found.weighted_f1
+
+
+def _logits(head: Head, gathered: Gathered, rows: Codes) -> Iterator[tuple[int, Floats]]:
+    """Logits of some products a block at a time, each with where it begins."""
+    for start in range(0, len(rows), BLOCK_ROWS):
+        yield start, head.logits(*gathered.blocks(rows[start : start + BLOCK_ROWS]))
+        gathered.let_go()
 
 
 def _batches(rows: Codes, size: int, rng: np.random.Generator) -> Iterator[Codes]:

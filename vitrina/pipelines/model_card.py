@@ -89,6 +89,10 @@ def _calibration(report: TrainReport) -> list[str]:
         "confidence, so many were predicted right:",
         "",
         *_diagram(report.bins),
+        "",
+        "The same before calibration:",
+        "",
+        *_diagram(report.bins_before),
     ]
 
 

@@ -30,7 +30,7 @@ def cross_check(codes: Codes, shares: Floats) -> Checked:
 
     Raises TrainingError if it is not installed.
     """
-    batched = _cleanlab()
+    batched = cleanlab()
     rows = np.flatnonzero((codes >= 0) & (np.asarray(shares.sum(axis=1)) > 0))
     # It wants every class to be there.
     present, labels = np.unique(codes[rows], return_inverse=True)
@@ -42,7 +42,8 @@ def cross_check(codes: Codes, shares: Floats) -> Checked:
     return Checked(issues)
 
 
-def _cleanlab() -> Any:
+def cleanlab() -> Any:
+    """What cleanlab is asked by. Raises TrainingError if it is not installed."""
     try:
         from cleanlab.experimental.label_issues_batched import find_label_issues_batched
     except ImportError as err:

@@ -15,7 +15,7 @@ from vitrina.data.split import group_rows
 from vitrina.errors import TrainingError
 from vitrina.ids import id_keys
 from vitrina.pipelines.apart import duplicate_keys
-from vitrina.pipelines.audit.check import Checked, cross_check
+from vitrina.pipelines.audit.check import Checked, cleanlab, cross_check
 from vitrina.pipelines.audit.heard import Heard, Hearing
 from vitrina.pipelines.audit.near import find_neighbours
 from vitrina.pipelines.build import default_features
@@ -98,6 +98,9 @@ def find(
     Raises StoreError if a space is missing, TrainingError if there is too little to learn from,
     StoreLockedError if the index is to be built and another process writes.
     """
+    if options.cleanlab:
+        # Told now, and not once everything has been heard.
+        cleanlab()
     features = options.features or default_features(store)
     labels, decisions = labels or store.labels(), store.decisions()
     gathered = gather(store.products, store.spaces(features), scratch)
