@@ -45,12 +45,18 @@ def barring(codes, rows, queries):
     return barred
 
 
-@given(searches(), st.integers(1, 70), st.sampled_from([1, 3, 16, 8192]))
-def test_exact_search_is_what_numpy_gives_ties_and_all(case, k, block_rows):
+@given(
+    searches(),
+    st.integers(1, 70),
+    st.sampled_from([1, 3, 16, 8192]),
+    st.sampled_from([1, 100, 1 << 24]),
+)
+def test_exact_search_is_what_numpy_gives_ties_and_all(case, k, block_rows, tied_pairs):
     base, queries, at, codes = case
     barred = Barred([rows for rows, _ in codes], [own for _, own in codes])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exact, "BLOCK_ROWS", block_rows)
+        patch.setattr(exact, "TIED_PAIRS", tied_pairs)
         positions, scores = exact_search(rows_of(base), (1.0,), queries, at, k, barred)
     limits = barring(codes, len(base), len(queries))
     expected, values = nearest(base, queries, k, barred=limits, at=at)
@@ -94,6 +100,22 @@ def test_a_tie_that_reaches_far_past_what_is_asked_for():
         positions, scores = exact_search(rows_of(vectors), (1.0,), queries, np.arange(3000), 5)
         assert positions[0].tolist() == [0, 2, 4, 6, 8]
         assert len(set(scores[0].tolist())) == 1
+
+
+def test_queries_whose_ties_go_on_share_their_looks(monkeypatch):
+    vectors = np.repeat(units(6, 16), 50, axis=0)
+    asked = []
+
+    def read(at):
+        asked.append(len(at))
+        return vectors[at]
+
+    monkeypatch.setattr(exact, "TIED_PAIRS", 300 * 40)
+    at = np.arange(300)
+    answer = exact_search(rows_of(vectors), (1.0,), vectors[:120], at, 3, read=read)
+    check_found(found(*answer), fused([vectors]), vectors[:120], 3, at=at)
+    # All queries once, and then 40 at a time.
+    assert asked == [300] * 4
 
 
 def test_vectors_at_hand_are_not_read_again():

@@ -20,6 +20,8 @@ from vitrina.types import Codes, Floats, Mask, Vectors
 BLOCK_ROWS = 8192
 TIE = 1e-5
 """Scores closer than this are equal: float32 sums over a thousand terms differ by about 1e-6."""
+TIED_PAIRS = 1 << 24
+"""Of queries and rows, that are looked through at once where ties go on: 128 MiB if all tie."""
 SLACK = 4
 """Candidates taken beyond those needed, to see that the next one is really farther."""
 
@@ -101,12 +103,14 @@ def exact_search(
         # rest of the tie may belong before it.
         full = positions[:, -1] >= 0
         unsure = np.flatnonzero(full & (values[:, wanted - 1] <= rough[:, -1] + TIE))
-        for query in unsure:
-            one = np.array([query])
-            blocks = _Blocks(read, queries[one], at, barred.of(one))
-            tied = _at_least(blocks, rough[query, wanted - 1])
-            again = score_pairs(rows, weights, queries[one], tied[None, :])
-            best[one], values[one] = ranked(tied[None, :], again, k)
+        step = max(1, TIED_PAIRS // len(at))
+        for start in range(0, len(unsure), step):
+            some = unsure[start : start + step]
+            blocks = _Blocks(read, queries[some], at, barred.of(some))
+            for query, tied in zip(some, _at_least(blocks, rough[some, wanted - 1]), strict=True):
+                one = np.array([query])
+                again = score_pairs(rows, weights, queries[one], tied[None, :])
+                best[one], values[one] = ranked(tied[None, :], again, k)
     return best, values
 
 
@@ -150,7 +154,13 @@ def _candidates(blocks: _Blocks, fetch: int) -> tuple[npt.NDArray[np.int64], Flo
     return held, best
 
 
-def _at_least(blocks: _Blocks, score: float) -> Codes:
-    """All rows that come within a tie of a score, or above it, for one query."""
-    found = [block[scores[0] >= score - 2 * TIE] for block, scores in blocks]
-    return np.concatenate(found)
+def _at_least(blocks: _Blocks, least: Floats) -> list[Codes]:
+    """All rows that come within a tie of each query's score, or above it. least: (q,) float32."""
+    owners, places = [], []
+    for block, scores in blocks:
+        who, where = np.nonzero(scores >= (least - 2 * TIE)[:, None])
+        owners.append(who)
+        places.append(block[where])
+    owner, place = np.concatenate(owners), np.concatenate(places)
+    order = np.argsort(owner, kind="stable")
+    return np.split(place[order], np.cumsum(np.bincount(owner, minlength=len(least)))[:-1])
