@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,44 +115,6 @@ def test_progress_counts_every_row():
     fit_head(gathered, codes, np.arange(400), CLASSES, QUICK, counted.append)
     planned = planned_rows(400, 2, CLASSES, QUICK)
     assert abs(sum(counted) - planned) <= 0.05 * planned
-
-
-def mapped(path):
-    """Bytes of a file that this process has mapped in."""
-    lines = Path("/proc/self/smaps").read_text().splitlines()
-    starts = [at for at, line in enumerate(lines) if line.endswith(str(path))]
-    found = [next(line for line in lines[at:] if line.startswith("Rss:")) for at in starts]
-    return sum(int(line.split()[1]) * 1024 for line in found)
-
-
-def test_pages_that_were_read_are_let_go(tmp_path):
-    path, dim = tmp_path / "vectors", 1024
-    matrix = np.memmap(path, np.float32, mode="w+", shape=(8192, dim))
-    matrix[:] = np.arange(8192, dtype=np.float32)[:, None]
-    matrix.flush()
-    matrix = np.memmap(path, np.float32, mode="r", shape=(8192, dim))
-    gathered = Gathered((Modality.TEXT,), (matrix,), (np.ones(8192, dtype=bool),))
-    codes = np.arange(8192) % CLASSES
-    assert gathered.blocks(np.arange(8192))[0][0][:, 0].tolist() == list(range(8192))
-    assert mapped(path) >= matrix.nbytes
-    options = FitOptions(kind=HeadKind.LOGISTIC, epochs=1, batch_rows=32)
-    head = fit_head(gathered, codes, np.arange(8192), CLASSES, options)
-    assert mapped(path) < matrix.nbytes / 2
-    assert predict(head, gathered, np.arange(8192)).shape == (8192, CLASSES)
-    assert mapped(path) == 0
-
-
-def test_what_was_written_to_a_mapping_stays_when_its_pages_go(tmp_path):
-    np.zeros((64, 64), np.float32).tofile(tmp_path / "vectors")
-    again = np.memmap(tmp_path / "vectors", np.float32, mode="r+", shape=(64, 64))
-    again[:] = 7
-    private = np.memmap(tmp_path / "vectors", np.float32, mode="c", shape=(64, 64))
-    private[:] = 8
-    there = np.ones(64, dtype=bool)
-    modalities = (Modality.TEXT, Modality.IMAGE)
-    Gathered(modalities, (again, private), (there, there)).let_go()
-    assert (again == 7).all()
-    assert (private == 8).all()
 
 
 def test_a_small_logistic_head_is_fitted_on_all_rows_at_once():

@@ -18,9 +18,6 @@ from vitrina.training.recipe import Recipe, rate_at
 from vitrina.types import Codes, Floats
 
 BLOCK_ROWS = 8192
-MAPPED_BATCHES = 8
-"""After so many batches the pages that they were read from are let go: the system maps the pages
-around a row too, so a batch of 512 rows brings in up to 32 MiB."""
 
 
 def fit_by_batches(
@@ -53,7 +50,7 @@ def fit_by_batches(
     rng = np.random.default_rng(recipe.seed)
     best, since, weights = -1.0, 0, None
     for _ in range(recipe.epochs):
-        for number, batch in enumerate(_batches(rows, recipe.batch_rows, rng), start=1):
+        for batch in _batches(rows, recipe.batch_rows, rng):
             vectors, present = gathered.blocks(batch)
             masks = _drop([mask.astype(np.float32) for mask in present], dropout, rng)
             logits = head(
@@ -66,8 +63,6 @@ def fit_by_batches(
             optimiser.step()
             schedule.step()
             report(len(batch))
-            if number % MAPPED_BATCHES == 0:
-                gathered.let_go()
         if recipe.patience and len(held):
             score = score_of(head, gathered, codes, held)
             head.train()
@@ -102,7 +97,6 @@ def _logits(head: Head, gathered: Gathered, rows: Codes) -> Iterator[tuple[int, 
     """Logits of some products a block at a time, each with where it begins."""
     for start in range(0, len(rows), BLOCK_ROWS):
         yield start, head.logits(*gathered.blocks(rows[start : start + BLOCK_ROWS]))
-        gathered.let_go()
 
 
 def _batches(rows: Codes, size: int, rng: np.random.Generator) -> Iterator[Codes]:

@@ -7,7 +7,6 @@ through a memory map: what is held in memory does not grow with the catalogue.
 
 from __future__ import annotations
 
-import mmap
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,15 +58,6 @@ class Gathered:
         """Some rows of each modality: (len(rows), dim) float32, and (len(rows),) bool."""
         vectors = [np.asarray(matrix[rows], dtype=np.float32) for matrix in self.vectors]
         return vectors, [mask[rows] for mask in self.present]
-
-    def let_go(self) -> None:
-        """Unmap the pages that were read, so that a long pass takes no more memory than a short
-        one; they stay in the system's cache for as long as that has room."""
-        for matrix in self.vectors:
-            pages = getattr(matrix, "_mmap", None)
-            # A private mapping alone would lose what was written to it.
-            if pages is not None and getattr(matrix, "mode", "c") in ("r", "r+"):
-                pages.madvise(mmap.MADV_DONTNEED)
 
 
 def gather(products: Products, spaces: Sequence[Space], scratch: Path | None = None) -> Gathered:
