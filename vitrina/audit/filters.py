@@ -57,7 +57,7 @@ def _category() -> str:
 def _score(cards: Cards) -> str:
     low = int(100 * min((one.score for one in cards.suspects if one.score >= 0), default=0.0))
     return (
-        '<div class="choice"><label class="label" for="score">Chance of at least '
+        '<div class="choice"><label class="label" for="score">Evidence of at least '
         f'<output id="least" for="score">{low}%</output></label>'
         f'<input id="score" type="range" min="{low}" max="99" step="1" value="{low}"/></div>'
     )
