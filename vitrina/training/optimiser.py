@@ -109,7 +109,7 @@ class Optimiser:
         if self._adam:
             self._adam.step()
         for table, grad in zip(self._tables, rows, strict=True):
-            table.step(grad, rate * table.factor, shrink, self.step_number, self._decay)
+            table.step(grad, rate, shrink, self.step_number, self._decay)
         for number, average in enumerate(self._averages):
             average.lerp_(self._masters[number], 1 - self._decay)
         self._grads = []

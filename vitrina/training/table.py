@@ -20,17 +20,8 @@ class Table:
     """weight: (rows, dim) float32. Weight decay does not touch it: a rare word's vector would
     fade between its uses."""
 
-    def __init__(
-        self,
-        weight: torch.Tensor,
-        dtype: torch.dtype,
-        *,
-        averaged: bool = False,
-        factor: float = 1.0,
-    ) -> None:
-        """dtype: what looked-up vectors are in. averaged: keep a moving average of it. factor: of
-        the learning rate."""
-        self.factor = factor
+    def __init__(self, weight: torch.Tensor, dtype: torch.dtype, *, averaged: bool = False) -> None:
+        """dtype: what looked-up vectors are in. averaged: keep a moving average of it."""
         self.weight = weight.detach().float().clone()
         self._dtype, device = dtype, weight.device
         self._first = torch.zeros_like(self.weight)

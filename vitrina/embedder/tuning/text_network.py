@@ -124,12 +124,9 @@ class TrainableText:
         """The rows of the word table."""
         return len(self._words.weight)
 
-    def begin(self, dtype: torch.dtype, *, averaged: bool, factor: float = 1.0) -> Table:
-        """Take the word table out, and turn the rest to the numbers that it is trained in.
-
-        averaged, factor: see `Table`.
-        """
-        self.table = Table(self._words.weight, dtype, averaged=averaged, factor=factor)
+    def begin(self, dtype: torch.dtype, *, averaged: bool) -> Table:
+        """Take the word table out, and turn the rest to the numbers that it is trained in."""
+        self.table = Table(self._words.weight, dtype, averaged=averaged)
         self.body.to(dtype)
         return self.table
 
