@@ -18,6 +18,14 @@ def embedded(path, sample):
     return store
 
 
+def undecided(path):
+    """A store that several tests share, without the decisions of the one before."""
+    store = api.Store.open(path)
+    for name in store.files.names("decisions"):
+        store.files.delete(name)
+    return store
+
+
 def audited(store, count=12, card=None):
     """Call every other product a suspect, in some order, with all kinds of reasons."""
     labels = store.products.categories()

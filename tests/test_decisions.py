@@ -1,7 +1,7 @@
 """What reviewers say lands in the store at once, is never overwritten, and is what is learnt."""
 
 import pytest
-from audited import audited, embedded
+from audited import audited, embedded, undecided
 
 from vitrina import api
 from vitrina.audit.finding import Audit
@@ -27,10 +27,7 @@ def made(sample, tmp_path_factory):
 
 @pytest.fixture
 def store(made):
-    store = Store.open(made)
-    for name in store.files.names("decisions"):
-        store.files.delete(name)
-    return store
+    return undecided(made)
 
 
 def said(store, row, action, category=None, **more):

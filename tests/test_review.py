@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from audited import audited, embedded
+from audited import audited, embedded, undecided
 from review_tools import HOME, KEEP, MARKUP, MOVE, SKIP, Page, clock, marked, opened, stands
 
 from vitrina.audit.finding import Audit, Suspect
@@ -23,7 +23,6 @@ from vitrina.audit.review.session import Session, Sessions
 from vitrina.audit.review.words import Language, Words, preferred
 from vitrina.errors import StoreError
 from vitrina.store.decisions import Decision, add_decisions
-from vitrina.store.store import Store
 from vitrina.types import Action, Reason
 
 
@@ -36,10 +35,7 @@ def made(sample, tmp_path_factory):
 
 @pytest.fixture
 def store(made):
-    store = Store.open(made)
-    for name in store.files.names("decisions"):
-        store.files.delete(name)
-    return store
+    return undecided(made)
 
 
 @pytest.fixture

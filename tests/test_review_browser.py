@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from audited import audited, embedded
+from audited import audited, embedded, undecided
 
 selenium = pytest.importorskip("selenium.webdriver", reason="selenium drives the browser")
 
@@ -22,7 +22,6 @@ from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 from vitrina.audit.finding import Audit  # noqa: E402
 from vitrina.audit.review.options import ReviewOptions  # noqa: E402
 from vitrina.audit.review.serve import server  # noqa: E402
-from vitrina.store.store import Store  # noqa: E402
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 DESKTOP, PHONE = (1440, 900), (390, 844)
@@ -47,10 +46,7 @@ def made(sample, tmp_path_factory):
 
 @pytest.fixture
 def store(made):
-    store = Store.open(made)
-    for name in store.files.names("decisions"):
-        store.files.delete(name)
-    return store
+    return undecided(made)
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ def compact(
         f"{space.dropped} dropped"
         for space in report.spaces
     ]
-    if report.decision_files:
+    if report.decision_files > 1:
         lines.append(f"decisions: {report.decision_files} files are one now")
     lines.append(f"done: {report.freed / 1e6:.1f} MB freed in {report.store}")
     show(as_json, report.to_json(), *lines)
