@@ -98,6 +98,14 @@ def expected_calibration_error(bins: Sequence[Bin]) -> float:
     return gaps / sum(one.rows for one in bins)
 
 
+def error_by_chance(confidence: Floats, draws: int = 100) -> float:
+    """The expected calibration error that perfectly calibrated predictions would show on average:
+    of few rows some bins are off whatever was done. confidence: (n,) float32."""
+    rng = np.random.default_rng(0)
+    rows = (reliability(confidence, rng.random(len(confidence)) < confidence) for _ in range(draws))
+    return sum(map(expected_calibration_error, rows)) / draws
+
+
 def _scaled(logits: Floats, temperature: float) -> Floats:
     """Logits less their row's largest, divided by the temperature: no exponential overflows."""
     scaled: Floats = np.subtract(logits, logits.max(axis=1, keepdims=True), dtype=np.float32)

@@ -143,7 +143,7 @@ def _fit(
             report(len(rows) * len(DECAYS))
             return head
         # A small catalogue needs its steps too.
-        size = int(np.clip(len(rows) // 20, min(32, options.batch_rows), options.batch_rows))
+        size = int(np.clip(len(rows) // 10, min(32, options.batch_rows), options.batch_rows))
         recipe = Recipe(
             epochs=_epochs(len(rows), options),
             batch_rows=size,

@@ -3,19 +3,21 @@
 All fusion here is a logarithmic opinion pool (Genest & Zidek, "Combining probability
 distributions", 1986): each member's log-probabilities times its weight. The weights are fitted to
 the likelihood of rows that no member learnt from, which calibrates the outcome as well: for one
-member alone its weight is one over the temperature of Guo et al. (2017).
+member alone its weight is one over the temperature of Guo et al. (2017). One temperature can't fit
+labels of which some are wrong, so the pool is calibrated once more; see `temperatures`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from vitrina.classifier.calibrate import softmax
+from vitrina.classifier.temperatures import ONE, Temperatures
 from vitrina.errors import TrainingError
 from vitrina.types import Codes, Features, Floats, FusionKind, Mask, Modality
 
@@ -31,7 +33,7 @@ Doubles: TypeAlias = "npt.NDArray[np.float64]"
 
 
 def members_of(kind: FusionKind, features: Features) -> tuple[str, ...]:
-    """Who is heard: heads by what they look at, and `VOTE`."""
+    """Who is heard of products that lack nothing: heads by what they look at, and `VOTE`."""
     alone = tuple(one.value for one in features.modalities)
     return {
         FusionKind.EARLY: (features.value,),
@@ -39,6 +41,13 @@ def members_of(kind: FusionKind, features: Features) -> tuple[str, ...]:
         FusionKind.KNN: (features.value, VOTE),
         FusionKind.STACK: (*dict.fromkeys((features.value, *alone)), VOTE),
     }[kind]
+
+
+def stand_ins_of(kind: FusionKind, features: Features) -> tuple[str, ...]:
+    """Heads that are heard besides of products that lack a modality: those that see one alone."""
+    there = members_of(kind, features)
+    alone = (one.value for one in features.modalities)
+    return tuple(name for name in alone if name not in there)
 
 
 def kinds_of(features: Features) -> tuple[FusionKind, ...]:
@@ -78,11 +87,13 @@ class Blend:
     """Who is heard, and how much, by what there is of a product.
 
     weights: for products with all modalities and for those that lack one, one weight per member, 0
-    for a member that has nothing to say of them.
+    for a member that has nothing to say of them. temperatures: for each of these, what calibrates
+    the pool.
     """
 
     members: tuple[str, ...]
     weights: Mapping[Features, Floats]
+    temperatures: Mapping[Features, Temperatures] = field(default_factory=dict)
 
     @classmethod
     def fit(
@@ -90,28 +101,40 @@ class Blend:
         members: Sequence[str],
         scores: Mapping[Features, tuple[Codes, Mapping[str, Floats]]],
         true: Codes,
+        stand_ins: Sequence[str] = (),
     ) -> Blend:
-        """scores: for each set of modalities that a product may have, some rows and what each
-        member says of these where it sees no more: (len(rows), classes) logits. true: (n,) int64,
-        the class of every row."""
-        weights = {}
+        """members: heard of all products. scores: for each set of modalities that a product may
+        have, some rows and what each member says of these where it sees no more: (len(rows),
+        classes) logits. true: (n,) int64, the class of every row. stand_ins: heard of products that
+        lack a modality alone."""
+        everybody = (*members, *stand_ins)
+        whole = max(scores, key=lambda one: len(one.modalities))
+        weights, temperatures = {}, {}
         for features, (rows, parts) in scores.items():
-            listening = [name for name in members if heard(name, features)]
-            found = np.zeros(len(members), dtype=np.float32)
+            there = members if features is whole else everybody
+            listening = [name for name in there if heard(name, features)]
+            found = np.zeros(len(everybody), dtype=np.float32)
             if listening:
-                fitted = fit_weights([parts[name] for name in listening], true[rows])
-                found[[members.index(name) for name in listening]] = fitted
+                some = [parts[name] for name in listening]
+                fitted = fit_weights(some, true[rows])
+                found[[everybody.index(name) for name in listening]] = fitted
+                temperatures[features] = Temperatures.fit(_pool(some, fitted), true[rows])
             weights[features] = found
-        return cls(tuple(members), weights)
+        return cls(everybody, weights, temperatures)
 
     def logits(self, parts: Mapping[str, Floats], present: Mapping[Modality, Mask]) -> Floats:
         """parts: what each member says, (n, classes) logits. present: (n,) bool of each modality.
         Returns (n, classes) float32, calibrated: `softmax` of them at 1 are probabilities."""
         out = np.zeros_like(next(iter(parts.values())), dtype=np.float32)
         for features, rows in looked_at(present):
-            for name, weight in zip(self.members, self.weights[features], strict=True):
-                if weight and name in parts:
-                    out[rows] += weight * centred(parts[name][rows])
+            heard = [
+                (parts[name][rows], weight)
+                for name, weight in zip(self.members, self.weights[features], strict=True)
+                if weight and name in parts
+            ]
+            if heard:
+                pooled = _pool(*zip(*heard, strict=True))
+                out[rows] = self.temperatures.get(features, ONE).logits(pooled)
         return out
 
     def to_json(self) -> dict[str, Any]:
@@ -119,6 +142,7 @@ class Blend:
         return {
             "members": list(self.members),
             "weights": {name.value: one.tolist() for name, one in self.weights.items()},
+            "temperatures": {name.value: asdict(one) for name, one in self.temperatures.items()},
         }
 
     @classmethod
@@ -128,7 +152,17 @@ class Blend:
             Features(name): np.array(one, dtype=np.float32)
             for name, one in value["weights"].items()
         }
-        return cls(tuple(value["members"]), weights)
+        temperatures = {
+            Features(name): Temperatures(**one) for name, one in value["temperatures"].items()
+        }
+        return cls(tuple(value["members"]), weights, temperatures)
+
+
+def _pool(parts: Sequence[Floats], weights: Sequence[float] | Floats) -> Floats:
+    pooled = np.zeros_like(parts[0], dtype=np.float32)
+    for part, weight in zip(parts, weights, strict=True):
+        pooled += np.float32(weight) * centred(part)
+    return pooled
 
 
 def fit_weights(parts: Sequence[Floats], labels: Codes) -> Floats:

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from vitrina.errors import StoreError
+from vitrina.training.dropout import Dropout
 from vitrina.types import Floats, HeadKind, Mask
 
 HEAD_FILE = "head.safetensors"
@@ -63,10 +64,10 @@ class Head(torch.nn.Module):
             torch.nn.init.zeros_(self.layers.bias)
         else:
             self.layers = torch.nn.Sequential(
-                torch.nn.Dropout(0.1),
+                Dropout(0.1),
                 torch.nn.Linear(width, shape.hidden),
                 torch.nn.GELU(),
-                torch.nn.Dropout(shape.dropout),
+                Dropout(shape.dropout),
                 torch.nn.Linear(shape.hidden, shape.classes),
             )
 

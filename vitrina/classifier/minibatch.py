@@ -13,6 +13,7 @@ from vitrina.classifier.metrics import evaluate
 from vitrina.device import best_device
 from vitrina.parallel import Progress
 from vitrina.store.gather import Gathered
+from vitrina.training.dropout import drawing
 from vitrina.training.loss import ClassLoss
 from vitrina.training.recipe import Recipe, rate_at
 from vitrina.types import Codes, Floats
@@ -41,22 +42,24 @@ def fit_by_batches(
     device = best_device()
     head.to(device).train()
     optimiser = torch.optim.AdamW(
-        head.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay
+        head.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay, fused=True
     )
     steps = recipe.steps(len(rows))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: rate_at(step, steps, recipe.warm_up)
     )
     rng = np.random.default_rng(recipe.seed)
-    best, since, weights = -1.0, 0, None
+    step, best, since, weights = 0, -1.0, 0, None
     for _ in range(recipe.epochs):
         for batch in _batches(rows, recipe.batch_rows, rng):
             vectors, present = gathered.blocks(batch)
             masks = _drop([mask.astype(np.float32) for mask in present], dropout, rng)
-            logits = head(
-                [torch.from_numpy(block).to(device) for block in vectors],
-                [torch.from_numpy(mask).to(device) for mask in masks],
-            )
+            with drawing(recipe.seed, step):
+                logits = head(
+                    [torch.from_numpy(block).to(device) for block in vectors],
+                    [torch.from_numpy(mask).to(device) for mask in masks],
+                )
+            step += 1
             loss = loss_of(logits, torch.from_numpy(codes[batch]).to(device))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]

@@ -143,6 +143,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     epochs=self.epochs,
                     seed=seed,
                 ),
+                seen=np.zeros(rows, dtype=bool),
             )
             lesson.learn()
         except TrainingError as err:

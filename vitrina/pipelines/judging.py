@@ -10,18 +10,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 
 from vitrina.classifier.backoff import BackOff, Decided
-from vitrina.classifier.calibrate import Bin, expected_calibration_error, reliability, softmax
-from vitrina.classifier.fusion import Blend, members_of
+from vitrina.classifier.calibrate import (
+    Bin,
+    error_by_chance,
+    expected_calibration_error,
+    reliability,
+    softmax,
+)
+from vitrina.classifier.fusion import Blend, members_of, stand_ins_of
 from vitrina.classifier.levels import LevelMetrics, by_level, hierarchical_f1
 from vitrina.classifier.metrics import Metrics, evaluate
 from vitrina.classifier.tree import CategoryTree
 from vitrina.types import Codes, Features, Floats, FusionKind, Mask, Modality
 
 FOLDS = 5
+
+Names: TypeAlias = tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +90,11 @@ class Judged:
         """The same without calibration."""
         return expected_calibration_error(self.bins_before)
 
+    @cached_property
+    def error_by_chance(self) -> float:
+        """What so many perfectly calibrated predictions would show."""
+        return error_by_chance(self.decided.confidence)
+
     @property
     def levels(self) -> tuple[LevelMetrics, ...]:
         """How well each level of the tree is told."""
@@ -125,15 +139,16 @@ class Bench:
 
     def judge(self, kind: FusionKind) -> Judged:
         """Put members together in one way."""
+        stand_ins = stand_ins_of(kind, self.features)
         members = members_of(kind, self.features)
         fold = self._folds
         natural = self.scores[self.features]
         crossed = np.empty((len(self.true), len(self.tree.nodes)), dtype=np.float32)
         for number in range(FOLDS):
-            blend, outer = self._blend(members, fold != number), fold == number
+            blend, outer = self._blend(members, stand_ins, fold != number), fold == number
             crossed[outer] = _shares(blend, natural, self.present, outer)
         everything = np.ones(len(self.true), dtype=bool)
-        blend = self._blend(members, everything)
+        blend = self._blend(members, stand_ins, everything)
         served = _shares(blend, natural, self.present, everything)
         decided, nodes = self._decide(crossed)
         return Judged(
@@ -146,13 +161,13 @@ class Bench:
             plain=softmax(natural[members[0]], 1.0).max(axis=1),
         )
 
-    def _blend(self, members: tuple[str, ...], inner: Mask) -> Blend:
+    def _blend(self, members: Names, stand_ins: Names, inner: Mask) -> Blend:
         scores = {}
         for features, parts in self.scores.items():
             there = [self.present[one] for one in features.modalities]
             rows = np.flatnonzero(np.logical_and.reduce([inner, *there]))
-            scores[features] = (rows, {name: parts[name][rows] for name in members})
-        return Blend.fit(members, scores, self.true)
+            scores[features] = (rows, {name: parts[name][rows] for name in (*members, *stand_ins)})
+        return Blend.fit(members, scores, self.true, stand_ins)
 
     def _decide(self, shares: Floats) -> tuple[Decided, Codes]:
         fold, count = self._folds, len(self.true)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from vitrina.classifier.fit import NOBODY, FitOptions
-from vitrina.classifier.fusion import VOTE, kinds_of, members_of
+from vitrina.classifier.fusion import VOTE, kinds_of, members_of, stand_ins_of
 from vitrina.classifier.heads import Head
 from vitrina.classifier.metrics import Metrics, difference, evaluate
 from vitrina.classifier.tree import CategoryTree
@@ -20,6 +21,7 @@ from vitrina.pipelines.members import Members, Voters, fit_heads, planned, prese
 from vitrina.pipelines.parting import Parted
 from vitrina.pipelines.progress import Meter
 from vitrina.pipelines.train_report import Alone, Compared
+from vitrina.pipelines.turns import SCARCE, Heard, Turn, near_of, scores_of, turns_of
 from vitrina.store.gather import Gathered
 from vitrina.store.products import Categories
 from vitrina.types import (
@@ -29,6 +31,7 @@ from vitrina.types import (
     Floats,
     FusionKind,
     HeadKind,
+    Mask,
     Modality,
     SplitKind,
 )
@@ -85,11 +88,13 @@ class Lesson:
         parted, split: who is learnt from, who judges.
         features: what is looked at.
         options: how.
+        seen: (n,) bool, products that an encoder has learnt from.
         judged: what is said of the judged rows by the way of fusion that was taken.
         compared, alone: the other ways; modalities by themselves, where asked for.
         served: the heads that are to serve.
         rule: of the neighbours' vote, where that is a member.
         scales: of the fused head's blocks.
+        turns: in which rows were judged, each by heads that had not learnt from them.
         train, vote: what the heads reach on training rows; the vote by the default rule on judged
             ones.
         seconds: all in all.
@@ -102,6 +107,7 @@ class Lesson:
     split: Split
     features: Features
     options: TrainOptions
+    seen: Mask
     judged: Judged = field(init=False)
     compared: tuple[Compared, ...] = ()
     alone: tuple[Alone, ...] = ()
@@ -109,6 +115,7 @@ class Lesson:
     rule: VoteRule | None = None
     train: Metrics = field(init=False)
     vote: Metrics = field(init=False)
+    turns: int = 1
     seconds: float = 0.0
 
     @property
@@ -125,9 +132,11 @@ class Lesson:
                 f"there are {' and '.join(possible)}"
             )
         kinds = possible if self.options.compare else (self.options.fusion,)
-        members = tuple(
-            dict.fromkeys(name for kind in kinds for name in members_of(kind, self.features))
-        )
+        members = self._everybody(kinds)
+        turns = [Turn(self.split.train, self._judges())]
+        if len(turns[0].asked) == len(self.split.validation) < SCARCE:
+            turns = turns_of(turns[0], self.codes, self.parted, ~self.seen, self.options.seed)
+        self.turns = len(turns)
         final = np.flatnonzero(self.codes >= 0)
         fit = FitOptions(
             kind=self.options.head,
@@ -136,47 +145,53 @@ class Lesson:
             patience=self.options.patience,
             seed=self.options.seed,
         )
-        total = planned(self.gathered, self.split.train, self.classes, members, fit)
+        total = sum(
+            planned(self.gathered, turn.learnt, self.classes, members, fit) for turn in turns
+        )
         if self.options.refit:
             # Who is heard in the end is not known yet; those of the simplest way at least.
-            simplest = members_of(kinds[0], self.features)
+            simplest = self._everybody(kinds[:1])
             total += planned(self.gathered, final, self.classes, simplest, fit)
         title = f"training the {self.features} {self.options.head} head"
         with Meter(title, total, "rows", self.options.quiet) as meter:
-            heads = fit_heads(
-                self.gathered,
-                self.codes,
-                self.split.train,
-                self.classes,
-                members,
-                fit,
-                meter.advance,
-                self._held(self.split.train),
-            )
-            self._judge(kinds, heads)
-            wanted = [name for name in self.judged.blend.members if name != VOTE]
-            self.served = {name: heads[name] for name in wanted}
-            if self.options.refit:
-                self.served = fit_heads(
+            heard = [
+                Heard(
                     self.gathered,
-                    self.codes,
-                    final,
-                    self.classes,
-                    wanted,
-                    fit,
-                    meter.advance,
-                    self._held(final),
+                    self._fit(turn.learnt, members, fit, meter),
+                    Voters(self.gathered, self.codes, np.sort(turn.learnt), self.classes),
+                    turn.asked,
                 )
+                for turn in turns
+            ]
+            self._judge(kinds, heard)
+            wanted = [name for name in self.judged.blend.members if name != VOTE]
+            self.served = {name: heard[0].heads[name] for name in wanted}
+            if self.options.refit:
+                self.served = self._fit(final, wanted, fit, meter)
             self.seconds = meter.seconds
 
-    def _held(self, rows: Codes) -> Codes:
-        """Those of some rows by which to stop, where that is asked for."""
-        return self.parted.hold(rows, self.options.seed)[1] if self.options.patience else NOBODY
+    def _fit(
+        self, rows: Codes, members: Iterable[str], fit: FitOptions, meter: Meter
+    ) -> dict[str, Head]:
+        # Those of the rows by which to stop, where that is asked for.
+        held = self.parted.hold(rows, self.options.seed)[1] if self.options.patience else NOBODY
+        return fit_heads(
+            self.gathered, self.codes, rows, self.classes, members, fit, meter.advance, held
+        )
 
-    def _judge(self, kinds: tuple[FusionKind, ...], heads: dict[str, Head]) -> None:
-        rows = self._judges()
-        voters = Voters(self.gathered, self.codes, np.sort(self.split.train), self.classes)
-        near = voters.near(self.gathered, rows)
+    def _everybody(self, kinds: tuple[FusionKind, ...]) -> tuple[str, ...]:
+        """The members of some ways of fusion."""
+        return tuple(
+            dict.fromkeys(
+                name
+                for kind in kinds
+                for name in (*members_of(kind, self.features), *stand_ins_of(kind, self.features))
+            )
+        )
+
+    def _judge(self, kinds: tuple[FusionKind, ...], heard: list[Heard]) -> None:
+        rows = np.concatenate([one.asked for one in heard])
+        near = near_of(heard)
         self.vote = self._vote(rows, near)
         if any(VOTE in members_of(kind, self.features) for kind in kinds):
             self.rule = choose_rule(
@@ -184,13 +199,13 @@ class Lesson:
                 *near,
                 self.classes,
                 seed=self.options.seed,
-                counts=voters.counts,
+                counts=heard[0].voters.counts,
             )
-        members = Members(heads, voters, self.rule)
-        scores = {self.features: members.scores(self.gathered, rows, near)}
+        scores = {self.features: scores_of(heard, self.rule)}
         if len(self.features.modalities) > 1:
             for one, other in (self.features.modalities, self.features.modalities[::-1]):
-                scores[Features(one)] = members.scores(self.gathered.without(other), rows)
+                without = self.gathered.without(other)
+                scores[Features(one)] = scores_of(heard, self.rule, without)
         bench = Bench(
             features=self.features,
             scores=scores,
@@ -205,11 +220,11 @@ class Lesson:
         self.judged = self._choose(found)
         if self.options.compare:
             self.alone = tuple(
-                self._alone(bench, one) for one in self.features.modalities if one in heads
+                self._alone(bench, one) for one in self.features.modalities if one in heard[0].heads
             )
         if VOTE not in self.judged.blend.members:
             self.rule = None
-        self.train = self._on_train(members)
+        self.train = self._on_train(heard[0].members(None))
 
     def _judges(self) -> Codes:
         """The rows that judge: of very many, a sample of whole groups."""
@@ -258,13 +273,12 @@ class Lesson:
         )
         return Alone(modality, metrics, ahead)
 
-    def _on_train(self, members: Members) -> Metrics:
+    def _on_train(self, heads: Members) -> Metrics:
         """Of the heads alone, on training rows, of which the vote would find themselves."""
         rows = self.split.train
         if len(rows) > SAMPLED:
             rng = np.random.default_rng([self.options.seed, SAMPLED])
             rows = np.sort(rng.choice(rows, SAMPLED, replace=False))
-        heads = Members(members.heads, members.voters, None)
         chosen = []
         for start in range(0, len(rows), BLOCK_ROWS):
             block = rows[start : start + BLOCK_ROWS]

@@ -39,10 +39,16 @@ def _title(report: TrainReport, spaces: Mapping[Modality, str]) -> list[str]:
         "",
         f"- store: `{report.store}`; vectors: "
         + ", ".join(f"{modality} from `{name}`" for modality, name in spaces.items()),
-        f"- split: {report.split}; {report.judged} validation products judged, which no head "
-        "learnt from; what puts members together, calibrates and sets thresholds was chosen for "
-        "each fifth of them by the other four",
+        f"- split: {report.split}; {report.judged} products judged, {_judged_by(report)}; what "
+        "puts members together, calibrates and sets thresholds was chosen for each fifth of them "
+        "by the other four",
     ]
+
+
+def _judged_by(report: TrainReport) -> str:
+    if report.turns == 1:
+        return "which no head learnt from"
+    return f"in {report.turns} turns, each by heads that had not learnt from them"
 
 
 def _metrics(report: TrainReport) -> list[str]:
@@ -85,8 +91,9 @@ def _calibration(report: TrainReport) -> list[str]:
         "## How far its confidence can be trusted",
         "",
         f"Expected calibration error {report.calibration_error:.4f} "
-        f"({report.calibration_error_before:.4f} before calibration). Of products of about one "
-        "confidence, so many were predicted right:",
+        f"({report.calibration_error_before:.4f} before calibration; "
+        f"{report.calibration_error_by_chance:.4f} is what chance makes of a perfect "
+        "one). Of products of about one confidence, so many were predicted right:",
         "",
         *_diagram(report.bins),
         "",

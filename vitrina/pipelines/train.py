@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from vitrina.classifier.model import Model
-from vitrina.data.split import Split
 from vitrina.errors import TrainingError
 from vitrina.pipelines.build import default_features
 from vitrina.pipelines.lesson import Lesson, TrainOptions, heard_of
@@ -20,6 +19,7 @@ from vitrina.store import layout
 from vitrina.store.gather import gather
 from vitrina.store.space import Space
 from vitrina.store.store import Store
+from vitrina.types import Mask
 
 
 def train(store: Store, options: TrainOptions) -> TrainReport:
@@ -41,10 +41,11 @@ def train(store: Store, options: TrainOptions) -> TrainReport:
             )
         parted = part(store.products, labels.codes, options.split, options.seed)
         split = parted.split.among(gathered.any_present(), codes)
-        lesson = Lesson(gathered, codes, labels, parted, split, features, options)
+        seen = _seen(store, spaces)
+        lesson = Lesson(gathered, codes, labels, parted, split, features, options, seen)
         lesson.learn()
         name = options.name or f"{features}-{options.head}"
-        report = _report(store, name, lesson, _seen(store, spaces, split))
+        report = _report(store, name, lesson)
         model = Model(
             name=name,
             features=features,
@@ -66,7 +67,7 @@ def train(store: Store, options: TrainOptions) -> TrainReport:
     return report
 
 
-def _report(store: Store, name: str, lesson: Lesson, seen: int) -> TrainReport:
+def _report(store: Store, name: str, lesson: Lesson) -> TrainReport:
     judged, options = lesson.judged, lesson.options
     fused = lesson.served.get(lesson.features.value)
     coverage, reached = judged.let_through(0)
@@ -79,14 +80,16 @@ def _report(store: Store, name: str, lesson: Lesson, seen: int) -> TrainReport:
         head=options.head,
         split=options.split,
         duplicated=lesson.split.duplicated,
-        seen=seen,
+        seen=int(lesson.seen[lesson.split.validation].sum()),
         judged=len(judged.true),
+        turns=lesson.turns,
         classes=lesson.classes,
         fusion=judged.kind,
         weights=heard_of(judged, lesson.features),
         scales=fused.shape.scales if fused else (),
         calibration_error=judged.error,
         calibration_error_before=judged.error_before,
+        calibration_error_by_chance=judged.error_by_chance,
         bins=judged.bins,
         bins_before=judged.bins_before,
         train=lesson.train,
@@ -103,11 +106,12 @@ def _report(store: Store, name: str, lesson: Lesson, seen: int) -> TrainReport:
     )
 
 
-def _seen(store: Store, spaces: Sequence[Space], split: Split) -> int:
+def _seen(store: Store, spaces: Sequence[Space]) -> Mask:
+    """(n,) bool: products that an encoder has learnt from."""
     seen = np.zeros(len(store.products), dtype=bool)
     for space in spaces:
         kept = space.entry.encoder
         if kept is not None and TRAINED_ON in {file.name for file in kept.files}:
             folder = store.folder(kept, "run `vitrina finetune` again")
             seen[rows_seen(store, folder)] = True
-    return int(seen[split.validation].sum())
+    return seen

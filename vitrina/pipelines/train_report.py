@@ -122,11 +122,14 @@ class TrainReport:
         duplicated: categories of one product, which stands on both sides of a stratified split.
         seen: validation rows that an encoder learnt from, by which all of this is flattered; 0
             where it was fine-tuned with the same split and seed.
-        judged: validation rows that all this was measured on; of very many, a sample.
+        judged: rows that all this was measured on: of very many validation rows, a sample; where
+            these are few, the other labelled rows too.
+        turns: in which they were judged, each by heads that had not learnt from them.
         fusion, weights: how members are put together, and how much each is heard of products that
             lack nothing.
         scales: what the fused head's blocks of inputs are multiplied by.
         calibration_error, calibration_error_before: expected, with and without calibration.
+        calibration_error_by_chance: what so many perfectly calibrated predictions would show.
         bins, bins_before: the reliability diagrams of both.
         levels, hierarchical_f1: in the tree of categories.
         promised: what may be let through.
@@ -143,12 +146,14 @@ class TrainReport:
     duplicated: int
     seen: int
     judged: int
+    turns: int
     classes: int
     fusion: FusionKind
     weights: Mapping[str, float]
     scales: tuple[float, ...]
     calibration_error: float
     calibration_error_before: float
+    calibration_error_by_chance: float
     bins: tuple[Bin, ...]
     bins_before: tuple[Bin, ...]
     train: Metrics
@@ -168,6 +173,12 @@ class TrainReport:
         plain: dict[str, Any] = _plain(asdict(self))
         return plain
 
+    @property
+    def _how_judged(self) -> str:
+        if self.turns == 1:
+            return "to validate"
+        return f"judged in {self.turns} turns by heads that had not learnt from them"
+
     def lines(self) -> list[str]:
         """The report for a terminal."""
         lines = ["              weighted F1   macro F1   coverage at 95% precision"]
@@ -178,7 +189,7 @@ class TrainReport:
         low, high = self.validation.weighted_f1_interval
         lines.append(
             f"split: {self.split}, measured on {self.train.rows} rows trained on and {self.judged} "
-            f"to validate; 95% interval of validation {low:.4f} to {high:.4f}"
+            f"{self._how_judged}; 95% interval of validation {low:.4f} to {high:.4f}"
         )
         if self.compared:
             lines += ["", "fusion  weighted F1   calibration   behind the best (95% interval)"]
@@ -201,7 +212,8 @@ class TrainReport:
             )
         lines.append(
             f"calibration: expected error {self.calibration_error_before:.3f} before, "
-            f"{self.calibration_error:.3f} after"
+            f"{self.calibration_error:.3f} after; "
+            f"{self.calibration_error_by_chance:.3f} is what chance makes of a perfect one"
         )
         lines += self.promised.lines()
         if self.since is not None:
