@@ -24,7 +24,7 @@ import numpy as np
 from peers.machine import machine
 
 import vitrina as vt
-from vitrina.classifier.calibrate import expected_calibration_error, reliability
+from vitrina.classifier.calibrate import error_by_chance, expected_calibration_error, reliability
 from vitrina.classifier.metrics import difference, evaluate
 from vitrina.data.split import split_rows
 from vitrina.pipelines.parting import part
@@ -87,7 +87,6 @@ class Case:
             self.row("text alone", text, fused, true),
             self.row("image alone", image, fused, true),
             *self.blinded(model, seen, fused, text, true),
-            "",
             *self.calibration(model, seen, true),
             "",
             "| promised | categories: share of products, right | with ancestors: share, right |",
@@ -129,9 +128,15 @@ class Case:
         less = seen.copy()
         less[gone, self.cut :] = 0
         stand_in = np.where(gone, text, fused)
+        said = self.say(model, less)
+        gap = difference(true, stand_in, said, classes=len(self.names), seed=self.seed)
         return [
-            self.row("fused, half of the photos gone", self.say(model, less), fused, true),
+            self.row("fused, half of the photos gone", said, fused, true),
             self.row("the same, text alone answers for them", stand_in, fused, true),
+            "",
+            f"Behind text alone answering for them by {gap.value:.4f} ({gap.low:.4f} to "
+            f"{gap.high:.4f})",
+            "",
         ]
 
     def calibration(
@@ -141,7 +146,11 @@ class Case:
         shares = model.predict_proba(seen)
         right = model.classes_[shares.argmax(axis=1)] == true
         bins = reliability(shares.max(axis=1).astype(np.float32), right)
-        return [f"Expected calibration error: {expected_calibration_error(bins):.4f}"]
+        chance = error_by_chance(shares.max(axis=1).astype(np.float32))
+        return [
+            f"Expected calibration error: {expected_calibration_error(bins):.4f}; {chance:.4f} is "
+            "what chance makes of a perfect one"
+        ]
 
     def promised(
         self, model: vt.FusionClassifier, precision: float, seen: np.ndarray, true: np.ndarray

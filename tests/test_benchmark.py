@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from vitrina.index.vote import VoteRule, vote, vote_shares
 from vitrina.pipelines.benchmark import methods as methods_module
 from vitrina.pipelines.benchmark.blend import LEAST, pool, weigh
 from vitrina.pipelines.benchmark.ground import Answers, Ground
-from vitrina.pipelines.benchmark.methods import METHODS
+from vitrina.pipelines.benchmark.keys import key_of
+from vitrina.pipelines.benchmark.methods import METHODS, POOLS
+from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.store.store import Store
 from vitrina.types import SplitKind, VoteKind
 
@@ -127,6 +130,56 @@ def test_a_killed_benchmark_goes_on_where_it_was(tmp_path, monkeypatch):
     assert len(run) == 14
 
 
+def test_other_options_run_only_what_they_concern(tmp_path, monkeypatch):
+    run, before = [], methods_module.Methods.run
+
+    def counted(self, method):
+        run.append(method.name)
+        return before(self, method)
+
+    monkeypatch.setattr(methods_module.Methods, "run", counted)
+    given = {"text": "lexical", "image": "none"}
+    vt.benchmark(tmp_path / "out", catalogues(tmp_path), rows=("naive-bayes", "text"), **given)
+    vt.benchmark(
+        tmp_path / "out", catalogues(tmp_path), rows=("naive-bayes", "text"), **given, text_epochs=3
+    )
+    assert run == ["naive-bayes", "text"]
+    # A blend is run once there is more to blend.
+    rows = ("naive-bayes", "text", "linear-svm", "blend-text")
+    for _ in range(2):
+        vt.benchmark(tmp_path / "out", catalogues(tmp_path), rows=rows[:2] + rows[3:], **given)
+    assert run[2:] == ["blend-text"]
+    vt.benchmark(tmp_path / "out", catalogues(tmp_path), rows=rows, **given)
+    assert run[3:] == ["linear-svm", "blend-text"]
+
+
+def test_what_a_method_depends_on(found):
+    ground = Ground.of(Store.open(found.folder / "store"), SplitKind.GROUPED, 0)
+    plain = BenchmarkOptions()
+    touched = {}
+    for change in (
+        {"text_epochs": 9},
+        {"image_epochs": 9},
+        {"image_size": 32},
+        {"from_scratch": True},
+        {"seed": 1},
+        {"quiet": False, "again": True, "rows": ("text",)},
+    ):
+        other = replace(plain, **change)
+        touched[next(iter(change))] = {
+            method.name
+            for method in METHODS
+            if method.name not in POOLS
+            if key_of(method.name, ground, plain) != key_of(method.name, ground, other)
+        }
+    text = {"text-tuned", "vote-text-tuned", "fused-tuned", "vote-fused-tuned"}
+    image = {"image-tuned", "vote-image-tuned", "fused-tuned", "vote-fused-tuned", "efficientnet"}
+    assert touched["text_epochs"] == touched["from_scratch"] == text
+    assert touched["image_epochs"] == touched["image_size"] == image
+    assert touched["seed"] == {method.name for method in METHODS} - set(POOLS)
+    assert not touched["quiet"]
+
+
 def test_encoders_are_tuned_once_and_serve_heads_and_votes(tmp_path):
     model = str(write_model(tmp_path / "bert"))
     rows = ("text-tuned", "vote-text-tuned", "knn", "blend-text")
@@ -221,8 +274,21 @@ def test_answers_are_kept_whole_or_not_at_all(tmp_path):
         answers.put("two", broken())
     assert not answers.has("two")
     assert not Answers(tmp_path / "kept", 6, 3).has("one")
-    (tmp_path / "kept" / "three.npy").write_bytes(b"nothing")
+    (tmp_path / "kept" / "three..npy").write_bytes(b"nothing")
     assert not answers.has("three")
+
+
+def test_answers_of_other_options_are_never_taken_for_these(tmp_path):
+    answers = Answers(tmp_path, 2, 3)
+    answers.expect("one", "early")
+    answers.put("one", iter([np.full((2, 3), 0.25, dtype=np.float32)]))
+    answers.expect("one", "later")
+    assert not answers.has("one")
+    answers.put("one", iter([np.full((2, 3), 0.5, dtype=np.float32)]))
+    assert answers.get("one")[0, 0] == 0.5
+    answers.expect("one", "early")
+    assert not answers.has("one")
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.parametrize("kind", list(VoteKind))

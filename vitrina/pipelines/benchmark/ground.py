@@ -101,11 +101,20 @@ class Ground:
 
 
 class Answers:
-    """The probabilities that methods gave, one file each: what is blended, and predicted by."""
+    """The probabilities that methods gave, one file each: what is blended, and predicted by.
+
+    A file's name holds the key of what its answers depend on, so answers of other options are never
+    taken for these; the latest are kept.
+    """
 
     def __init__(self, folder: Path, rows: int, classes: int) -> None:
         self._folder, self._shape = folder, (rows, classes)
+        self._keys: dict[str, str] = {}
         folder.mkdir(parents=True, exist_ok=True)
+
+    def expect(self, name: str, key: str) -> None:
+        """From here on a method's answers are those of a key."""
+        self._keys[name] = key
 
     def put(self, name: str, blocks: Iterator[Floats]) -> Halves:
         """Keep the blocks of one method, which come in the order of `Ground.asked`."""
@@ -116,12 +125,16 @@ class Answers:
             whole[start : start + len(block)] = block
             start += len(block)
         whole.flush()
-        unfinished.replace(self._folder / f"{name}.npy")
+        path = self._path(name)
+        unfinished.replace(path)
+        for other in self._folder.glob(f"{name}.*.npy"):
+            if other != path:
+                other.unlink()
         return self.get(name)
 
     def get(self, name: str) -> Halves:
         """What was kept. Raises FileNotFoundError."""
-        found: Halves = np.load(self._folder / f"{name}.npy", mmap_mode="r")
+        found: Halves = np.load(self._path(name), mmap_mode="r")
         if found.shape != self._shape:
             raise FileNotFoundError(f"{name} is of another benchmark")
         return found
@@ -133,6 +146,9 @@ class Answers:
         except (OSError, ValueError):
             return False
         return True
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.{self._keys.get(name, '')}.npy"
 
 
 def in_blocks(rows: Codes) -> Iterator[Codes]:

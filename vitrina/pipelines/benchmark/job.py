@@ -22,8 +22,7 @@ from vitrina.pipelines.benchmark.ground import Answers, Ground
 from vitrina.pipelines.benchmark.methods import METHODS, Method, Methods, Outcome, choices
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.pipelines.benchmark.page import page
-from vitrina.pipelines.benchmark.rows import Row, Table, read_rows, write_row
-from vitrina.pipelines.benchmark.vectors import told_of
+from vitrina.pipelines.benchmark.rows import Row, Table, read_row, write_row
 from vitrina.pipelines.embed import embed
 from vitrina.pipelines.options import EmbedOptions
 from vitrina.pipelines.progress import Meter
@@ -81,8 +80,9 @@ def benchmark(
     images: ImageSource | None = None
     with suppress(ImageSourceError):
         images = remembered_images(store) if options.image != NONE else None
+    answers = Answers(out / "answers", len(ground.asked), ground.classes)
     try:
-        rows = _run(ground, options, images, out)
+        rows = _run(Methods(ground, options, answers, images, out))
     finally:
         if images is not None:
             images.close()
@@ -100,7 +100,7 @@ def benchmark(
         with replacing(out / name) as temporary:
             temporary.write_text(content, encoding="utf-8")
     write_json(out / "table.json", text.to_json(table))
-    return Benchmark(table, out, _submit(ground, table, out))
+    return Benchmark(table, out, _submit(ground, table, answers, out))
 
 
 def _embed(catalogue: Catalogue, store: Store, options: BenchmarkOptions) -> None:
@@ -123,28 +123,25 @@ def _embed(catalogue: Catalogue, store: Store, options: BenchmarkOptions) -> Non
     embed(catalogue, store, EmbedOptions(text="lexical", image=NONE, quiet=options.quiet))
 
 
-def _run(
-    ground: Ground, options: BenchmarkOptions, images: ImageSource | None, out: Path
-) -> tuple[Row, ...]:
-    of = told_of(ground, options)
-    kept = out / "rows"
+def _run(methods: Methods) -> tuple[Row, ...]:
+    options, answers = methods.options, methods.answers
+    kept = methods.out / "rows"
     kept.mkdir(exist_ok=True)
-    answers = Answers(out / "answers" / of, len(ground.asked), ground.classes)
-    methods = Methods(ground, options, answers, images, out)
-    before = {} if options.again else {row.name: row for row in read_rows(kept, of=of)}
     rows = []
     wanted = [one for one in METHODS if not options.rows or one.name in options.rows]
     # No bar of its own: what a method trains shows one.
     say = Meter("methods", quiet=options.quiet).say
     for method in METHODS:
-        row = before.get(method.title)
+        key = methods.key(method)
+        answers.expect(method.name, key)
+        row = None if options.again else read_row(kept, method.title, of=key)
         if row is not None and not row.left_out and answers.has(method.name):
             methods.note(method.name, answers.get(method.name))
             rows.append(row)
         elif method in wanted:
             say(f"{wanted.index(method) + 1} of {len(wanted)}: {method.title}")
             row = _row(method, methods)
-            write_row(kept, row, of=of)
+            write_row(kept, row, of=key)
             rows.append(row)
             say(f"   {_said(row)}")
     return tuple(rows)
@@ -179,13 +176,11 @@ def _said(row: Row) -> str:
     return f"weighted F1 {row.validation.weighted_f1:.4f}, {row.seconds:.0f} s"
 
 
-def _submit(ground: Ground, table: Table, out: Path) -> Path | None:
+def _submit(ground: Ground, table: Table, answers: Answers, out: Path) -> Path | None:
     """The best method's categories for the products that have none."""
     if not len(ground.further) or not table.ranked:
         return None
     titles = {method.title: method.name for method in METHODS}
-    folder = out / "answers" / str(table.about["answers"])
-    answers = Answers(folder, len(ground.asked), ground.classes)
     best = answers.get(titles[table.ranked[0].name])
     chosen, _ = choices(ground.part_of(best, "further"))
     ids = [ground.labels.ids[code] if code >= 0 else None for code in chosen]
@@ -218,5 +213,4 @@ def _about(ground: Ground, options: BenchmarkOptions) -> dict[str, Any]:
         "predicted_rows": len(ground.further),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "versions": versions,
-        "answers": told_of(ground, options),
     }

@@ -21,6 +21,7 @@ from vitrina.errors import TrainingError
 from vitrina.index.vote import DEFAULT_RULE, vote_shares
 from vitrina.pipelines.benchmark.blend import pool, weigh
 from vitrina.pipelines.benchmark.ground import Answers, Ground, Halves, in_blocks
+from vitrina.pipelines.benchmark.keys import key_of, key_of_pool
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.pipelines.benchmark.vectors import Encoders
 from vitrina.pipelines.evaluate import choose_rule
@@ -66,6 +67,14 @@ class Methods:
     out: Path
     done: dict[str, float] = field(default_factory=dict)
     """Weighted F1 on held rows, of methods that have answered."""
+
+    def key(self, method: Method) -> str:
+        """Of what the method's answers depend on, once those before it have answered."""
+        if method.name in POOLS:
+            others = (name for name in self.done if name not in POOLS)
+            keys = (key_of(name, self.ground, self.options) for name in others)
+            return key_of_pool(method.name, keys)
+        return key_of(method.name, self.ground, self.options)
 
     def run(self, method: Method) -> Outcome:
         """Let a method learn and answer. Raises TrainingError or EncoderError where it can't."""
@@ -203,7 +212,7 @@ class Methods:
             other
             for other in self.done
             if features is Features.FUSED or other in TEXT_METHODS
-            if not other.startswith(("blend", "knn"))
+            if other not in POOLS
         ]
         return self._pooled(name, wanted)
 
@@ -310,4 +319,6 @@ METHODS = (
 )
 """In the order in which they are run: what is blended comes first."""
 
+POOLS = ("knn", "blend-text", "blend")
+"""Methods that listen to others."""
 TEXT_METHODS = {method.name for method in METHODS if method.modality is Features.TEXT}

@@ -28,7 +28,7 @@ FACTS = {
     "versions": "Versions",
 }
 """What a table's `about` may hold, in the order of the page."""
-UNTOLD = {"store", "answers"}
+UNTOLD = {"store"}
 """What it may hold and the list of facts doesn't: the store stands in the heading, the answers'
 digest is of no use to a reader."""
 KINDS = {

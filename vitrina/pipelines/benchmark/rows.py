@@ -186,7 +186,7 @@ def write_row(folder: Path, row: Row, *, of: str = "") -> None:
 
     of: what the row belongs to, e.g. a digest of the catalogue, the split and the seed. A row that
     was written before under the same name is replaced. Killed at any moment, it leaves what
-    `read_rows` reads as a whole row or not at all. Raises OSError where the disk is full.
+    `read_row` reads as a whole row or not at all. Raises OSError where the disk is full.
     """
     from vitrina.store.files import replacing, write_json
 
@@ -205,13 +205,11 @@ def write_row(folder: Path, row: Row, *, of: str = "") -> None:
     write_json(folder / f"{stem}.json", told)
 
 
-def read_rows(folder: Path, *, of: str = "") -> tuple[Row, ...]:
-    """The rows that `write_row` kept with the same `of`, by their files' names.
-
-    Whatever is damaged, half written or foreign is passed over.
-    """
-    found = (_read(path, of) for path in sorted(folder.glob("*.json")))
-    return tuple(row for row in found if row is not None)
+def read_row(folder: Path, name: str, *, of: str = "") -> Row | None:
+    """The row that `write_row` kept under a name and with the same `of`; None where there is none,
+    or what is there is damaged, half written or foreign."""
+    row = _read(folder / f"{_stem(name)}.json", of)
+    return row if row is not None and row.name == name else None
 
 
 def _read(path: Path, of: str) -> Row | None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
@@ -17,6 +14,7 @@ from vitrina.embedder.photos import encode_photos
 from vitrina.errors import EncoderError, HubUnreachableError, StoreError
 from vitrina.parallel import unwatched
 from vitrina.pipelines.benchmark.ground import Ground, in_blocks
+from vitrina.pipelines.benchmark.keys import key_of
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.pipelines.encoders import load_encoder
 from vitrina.pipelines.trained import base_text, references
@@ -97,7 +95,7 @@ class Encoders:
             folder = self._folder(modality)
             folder.mkdir(parents=True, exist_ok=True)
             tuned.save(folder)
-            (folder / MARK).write_text(self._mark)
+            (folder / MARK).write_text(self._mark(modality))
             self._tuned[modality] = tuned
         return self._tuned[modality]
 
@@ -106,11 +104,10 @@ class Encoders:
 
     def _is_kept(self, modality: Modality) -> bool:
         path = self._folder(modality) / MARK
-        return path.exists() and path.read_text() == self._mark
+        return path.exists() and path.read_text() == self._mark(modality)
 
-    @property
-    def _mark(self) -> str:
-        return told_of(self._ground, self._options)
+    def _mark(self, modality: Modality) -> str:
+        return key_of(f"{modality}-tuned", self._ground, self._options)
 
     def _tuned_text(self) -> Tuned:
         ground, options = self._ground, self._options
@@ -161,9 +158,3 @@ class Encoders:
         except HubUnreachableError:
             self.efficientnet_random = True
             return self._tuned_image(EFFICIENTNET, from_scratch=True)
-
-
-def told_of(ground: Ground, options: BenchmarkOptions) -> str:
-    """Tells the outcome of all methods from that of any other ground or other options."""
-    told = {**asdict(options), "rows": (), "again": False, "quiet": True, "ground": ground.digest}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
