@@ -8,6 +8,15 @@ import vitrina as vt
 from vitrina.classifier.model import Model
 from vitrina.data.sample import write_sample
 from vitrina.errors import StoreError, TrainingError
+from vitrina.pipelines.turns import SCARCE
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_turn():
+    """Validation rows alone judge, which is quicker; the tests of turns say otherwise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vitrina.pipelines.lesson.SCARCE", 0)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -182,3 +191,30 @@ def test_a_saved_model_is_what_was_judged(made, compared):
     assert model.fusion == compared.fusion
     assert model.back_off.thresholds[0].precision == 0.9
     assert set(model.heads) == set(model.blend.members) - {"vote"}
+
+
+def test_where_few_are_kept_apart_all_are_judged_in_turn(made, monkeypatch):
+    monkeypatch.setattr("vitrina.pipelines.lesson.SCARCE", SCARCE)
+    report = vt.train(made[1], "logistic", features="text", name="turns")
+    assert report.turns == 5
+    assert report.judged == report.validation.rows > 3 * report.train.rows / 4
+    assert "judged in 5 turns" in "\n".join(report.lines())
+    card = (made[1].model_folder("turns") / "card.md").read_text(encoding="utf-8")
+    assert "in 5 turns, each by heads that had not learnt from them" in card
+    monkeypatch.undo()
+    once = vt.train(made[1], "logistic", features="text", name="turns")
+    assert once.turns == 1
+    assert once.judged < report.judged / 3
+
+
+def test_a_head_of_one_modality_answers_for_what_lacks_the_other(made):
+    vt.train(made[1], "logistic", features="fused", name="stand-ins")
+    model = Model.load(made[1].model_folder("stand-ins"))
+    assert set(model.heads) == {"fused", "text", "image"}
+    weights = {
+        str(one): dict(zip(model.blend.members, found.tolist(), strict=True))
+        for one, found in model.blend.weights.items()
+    }
+    assert weights["fused"]["text"] == weights["fused"]["image"] == 0
+    assert weights["text"]["text"] > 0 == weights["text"]["image"]
+    assert weights["image"]["image"] > 0 == weights["image"]["text"]

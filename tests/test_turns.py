@@ -1,0 +1,75 @@
+"""Who learns and who is judged where few rows are labelled."""
+
+import numpy as np
+import pytest
+
+from vitrina.data.split import split_rows
+from vitrina.pipelines.parting import Parted
+from vitrina.pipelines.turns import PARTS, Turn, turns_of
+from vitrina.types import SplitKind
+
+
+def parted_of(codes, groups, kind=SplitKind.GROUPED):
+    keys = np.arange(len(codes), dtype=np.uint64)
+    return Parted(split_rows(codes, groups, kind, keys=keys), groups, keys)
+
+
+@pytest.fixture
+def some():
+    rng = np.random.default_rng(0)
+    groups = rng.integers(300, size=500)
+    codes = (groups * 7) % 9
+    codes[rng.random(500) < 0.1] = -1
+    return codes, groups
+
+
+def turns(codes, groups, unseen=None, kind=SplitKind.GROUPED):
+    parted = parted_of(codes, groups, kind)
+    first = Turn(parted.split.train, parted.split.validation)
+    everybody = np.ones(len(codes), dtype=bool)
+    return first, turns_of(first, codes, parted, everybody if unseen is None else unseen, 0)
+
+
+def test_every_labelled_row_is_judged_once_by_what_never_saw_its_group(some):
+    codes, groups = some
+    first, found = turns(codes, groups)
+    assert found[0] is first
+    assert len(found) == PARTS + 1
+    asked = np.concatenate([one.asked for one in found])
+    assert len(np.unique(asked)) == len(asked)
+    labelled = np.flatnonzero(codes >= 0)
+    assert set(asked) <= set(labelled)
+    # None is left out but those of a category that no other group has.
+    assert len(asked) == len(labelled)
+    for one in found:
+        assert not set(groups[one.learnt]) & set(groups[one.asked])
+        assert (codes[one.learnt] >= 0).all()
+        assert len(one.learnt) > 0.6 * len(labelled)
+
+
+def test_a_category_that_nobody_learnt_is_not_asked_about(some):
+    codes, groups = some
+    codes[groups == 5] = 9
+    _, found = turns(codes, groups)
+    for one in found:
+        assert set(codes[one.asked]) <= set(codes[one.learnt])
+    assert not any((groups[one.asked] == 5).any() for one in found)
+
+
+def test_what_an_encoder_has_learnt_from_never_judges(some):
+    codes, groups = some
+    seen = np.random.default_rng(1).random(500) < 0.5
+    _, found = turns(codes, groups, ~seen)
+    assert not any(seen[one.asked].any() for one in found[1:])
+    assert len(found) == PARTS + 1
+    everything = turns(codes, groups, np.zeros(500, dtype=bool))[1]
+    assert len(everything) == 1
+
+
+def test_a_row_on_both_sides_is_judged_once(some):
+    codes, _ = some
+    codes[0] = 9
+    _, found = turns(codes, np.arange(500), kind=SplitKind.STRATIFIED)
+    asked = np.concatenate([one.asked for one in found])
+    assert (asked == 0).sum() == 1
+    assert len(np.unique(asked)) == len(asked)
