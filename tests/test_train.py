@@ -93,7 +93,8 @@ def test_every_way_of_fusion_serves(made, own, fusion):
     assert np.mean(right) > 0.6
 
 
-def test_predictions_say_how_far_they_may_be_let_through(made, own):
+def test_predictions_say_how_far_they_may_be_let_through(made, own, monkeypatch):
+    monkeypatch.setattr("vitrina.pipelines.lesson.SCARCE", SCARCE)
     sample, _ = made
     vt.train(own, "logistic", precision=0.95)
     rows = vt.classify(vt.Catalogue.read(sample.test, images=sample.images), own).to_pylist()
