@@ -118,3 +118,17 @@ def test_what_does_not_fit_is_refused():
         quick().fit(X, y, groups=np.arange(49))
     with pytest.raises(ValueError, match="a precision lies between 0 and 1"):
         quick(precision=2).fit(X, y)
+
+
+@pytest.mark.parametrize("photos", [0, 1, 3])
+@pytest.mark.parametrize("head", ["logistic", "mlp"])
+def test_hardly_a_row_with_a_photo_is_no_hindrance(photos, head):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(3, size=120)
+    parts = [np.eye(3)[labels] + 0.2 * rng.normal(size=(120, 3)) for _ in range(2)]
+    X = np.hstack(parts).astype(np.float32)
+    X[photos:, 3:] = 0
+    model = vt.FusionClassifier(head, blocks=(3, 3), epochs=3 if head == "mlp" else None)
+    model.fit(X, labels)
+    assert (model.predict(X) == labels).mean() > 0.9
+    assert np.isfinite(model.predict_proba(np.hstack(parts))).all()

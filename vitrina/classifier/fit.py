@@ -68,14 +68,25 @@ def fit_head(
     codes: (n,) int64 class of every product. rows: positions to train on, none of class -1. Unless
     `options.patience` says so, the length is fixed beforehand and nothing is picked on rows that
     are judged later, so what is measured on them is not flattered. report: told the rows that were
-    gone through. held: some of `rows`, which are then kept to stop by.
+    gone through. held: some of `rows`, which are then kept to stop by. Without rows to learn from,
+    the head says nothing.
     """
     if options.patience:
         rows = np.setdiff1d(rows, held)
     scales = (1.0,) * len(gathered.modalities)
+    if not len(rows):
+        return _silent(HeadShape(options.kind, gathered.dims, scales, classes, options.hidden))
     if len(gathered.modalities) > 1:
         scales = (1.0, choose_scale(gathered, codes, rows, classes, options.seed, report))
     return _fit(gathered, codes, rows, classes, options, scales, report, held)
+
+
+def _silent(shape: HeadShape) -> Head:
+    """Of what no row has: nothing is likelier than anything else."""
+    head = Head(shape).eval()
+    for parameter in head.parameters():
+        torch.nn.init.zeros_(parameter)
+    return head
 
 
 def planned_rows(rows: int, modalities: int, classes: int, options: FitOptions) -> int:

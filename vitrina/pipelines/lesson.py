@@ -295,6 +295,7 @@ class Lesson:
 
 
 def heard_of(judged: Judged, features: Features) -> dict[str, float]:
-    """How much each member is heard of products that lack nothing."""
+    """How much each member is heard of products that lack nothing; those that are heard at all."""
     weights = judged.blend.weights[features].tolist()
-    return dict(zip(judged.blend.members, weights, strict=True))
+    heard = zip(judged.blend.members, weights, strict=True)
+    return {name: weight for name, weight in heard if weight > 0}
