@@ -190,6 +190,7 @@ def test_encoders_are_tuned_once_and_serve_heads_and_votes(tmp_path):
     by_name = {row.name: row for row in found.table.ranked}
     tuned = by_name["text encoder, fine-tuned"]
     assert tuned.history
+    assert tuned.note == f"{tmp_path.name}/bert"
     assert tuned.train.weighted_f1 >= tuned.validation.weighted_f1 - 0.05
     assert by_name["vote over text, fine-tuned"].note.startswith(tuple(VoteKind))
     store = Store.open(tmp_path / "out" / "store")

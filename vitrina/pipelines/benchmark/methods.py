@@ -172,7 +172,9 @@ class Methods:
             return out
 
         asking = self._put(name, map(ask, in_blocks(ground.asked)))
-        note = tuned.base
+        # Of a long path its end tells enough.
+        path = Path(tuned.base)
+        note = "/".join(path.parts[-2:]) if path.is_absolute() else tuned.base
         if self.options.image_size and name != "text-tuned":
             note += f", photos of {self.options.image_size} pixels"
         if self.options.from_scratch and name == "text-tuned":
