@@ -40,9 +40,10 @@ def find_neighbours(
     The index is built, or brought up to date, where that was not done. Raises StoreError,
     StoreLockedError if another process writes.
     """
-    if features.value not in store.manifest.indexes or Index.open(store, features).behind:
+    index = Index.open(store, features) if features.value in store.manifest.indexes else None
+    if index is None or index.behind:
         build_index(store, IndexOptions(features, seed=seed, quiet=quiet))
-    index = Index.open(store, features)
+        index = Index.open(store, features)
     at = index.products_at
     count = len(store.products)
     row_of = np.full(count, -1, dtype=np.int64)
