@@ -75,7 +75,10 @@ def test_an_encoder_learns_the_categories_and_serves_embed(store, model, tmp_pat
     assert head.seen == 0
     # Another split has products among its validation rows that the encoder knows.
     other = vt.train(store, "logistic", features="text", name="other", seed=1)
-    assert 0.6 * other.validation.rows < other.seen < other.validation.rows
+    assert 0.6 * report.validation.rows < other.seen <= report.validation.rows * 1.1
+    # What it has not learnt from judges in turn, and no more than that.
+    assert other.turns > head.turns == 1
+    assert other.seen < other.judged
     # New products are embedded by the same encoder, from the store alone.
     batch = vt.open_batch(write_catalogue(tmp_path / "new.csv", 50, seed=5, labelled=False), store)
     predicted = vt.classify(batch, Store.open(store.place))["predicted_category_id"].to_pylist()
