@@ -145,8 +145,8 @@ class Case:
         """How often what is so sure is right."""
         shares = model.predict_proba(seen)
         right = model.classes_[shares.argmax(axis=1)] == true
-        bins = reliability(shares.max(axis=1).astype(np.float32), right)
-        chance = error_by_chance(shares.max(axis=1).astype(np.float32))
+        sure = shares.max(axis=1).astype(np.float32)
+        bins, chance = reliability(sure, right), error_by_chance(sure)
         return [
             f"Expected calibration error: {expected_calibration_error(bins):.4f}; {chance:.4f} is "
             "what chance makes of a perfect one"

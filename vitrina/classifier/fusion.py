@@ -127,13 +127,13 @@ class Blend:
         Returns (n, classes) float32, calibrated: `softmax` of them at 1 are probabilities."""
         out = np.zeros_like(next(iter(parts.values())), dtype=np.float32)
         for features, rows in looked_at(present):
-            heard = [
+            voices = [
                 (parts[name][rows], weight)
                 for name, weight in zip(self.members, self.weights[features], strict=True)
                 if weight and name in parts
             ]
-            if heard:
-                pooled = _pool(*zip(*heard, strict=True))
+            if voices:
+                pooled = _pool(*zip(*voices, strict=True))
                 out[rows] = self.temperatures.get(features, ONE).logits(pooled)
         return out
 

@@ -123,6 +123,13 @@ def draw_groups(members: Codes, keys: Keys, *seed: int) -> Keys:
     return _scatter(keys[first] ^ np.random.SeedSequence(seed).generate_state(1, np.uint64))
 
 
+def draw_by_group(groups: Codes, keys: Keys, *seed: int) -> Keys:
+    """The number that each row's group draws, see `draw_groups`: (n,) uint64. groups: (n,) int64,
+    numbered in any way. keys: (n,) uint64, the rows'."""
+    members = np.unique(groups, return_inverse=True)[1]
+    return draw_groups(members, keys, *seed)[members]
+
+
 def group_rows(*keys: npt.NDArray[np.uint64]) -> Codes:
     """Put products that share a key into one group, and so on through shared neighbours.
 

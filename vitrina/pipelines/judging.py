@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
 
 import numpy as np
 
@@ -29,8 +28,6 @@ from vitrina.classifier.tree import CategoryTree
 from vitrina.types import Codes, Features, Floats, FusionKind, Mask, Modality
 
 FOLDS = 5
-
-Names: TypeAlias = tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,16 +136,14 @@ class Bench:
 
     def judge(self, kind: FusionKind) -> Judged:
         """Put members together in one way."""
-        stand_ins = stand_ins_of(kind, self.features)
-        members = members_of(kind, self.features)
         fold = self._folds
         natural = self.scores[self.features]
         crossed = np.empty((len(self.true), len(self.tree.nodes)), dtype=np.float32)
         for number in range(FOLDS):
-            blend, outer = self._blend(members, stand_ins, fold != number), fold == number
+            blend, outer = self._blend(kind, fold != number), fold == number
             crossed[outer] = _shares(blend, natural, self.present, outer)
         everything = np.ones(len(self.true), dtype=bool)
-        blend = self._blend(members, stand_ins, everything)
+        blend = self._blend(kind, everything)
         served = _shares(blend, natural, self.present, everything)
         decided, nodes = self._decide(crossed)
         return Judged(
@@ -158,10 +153,11 @@ class Bench:
             true=self.true,
             decided=decided,
             nodes=nodes,
-            plain=softmax(natural[members[0]], 1.0).max(axis=1),
+            plain=softmax(natural[blend.members[0]], 1.0).max(axis=1),
         )
 
-    def _blend(self, members: Names, stand_ins: Names, inner: Mask) -> Blend:
+    def _blend(self, kind: FusionKind, inner: Mask) -> Blend:
+        members, stand_ins = members_of(kind, self.features), stand_ins_of(kind, self.features)
         scores = {}
         for features, parts in self.scores.items():
             there = [self.present[one] for one in features.modalities]

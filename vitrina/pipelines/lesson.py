@@ -12,7 +12,7 @@ from vitrina.classifier.fusion import VOTE, kinds_of, members_of, stand_ins_of
 from vitrina.classifier.heads import Head
 from vitrina.classifier.metrics import Metrics, difference, evaluate
 from vitrina.classifier.tree import CategoryTree
-from vitrina.data.split import Split, draw_groups
+from vitrina.data.split import Split, draw_by_group
 from vitrina.errors import TrainingError
 from vitrina.index.vote import DEFAULT_RULE, VoteRule, vote
 from vitrina.pipelines.evaluate import choose_rule
@@ -156,7 +156,6 @@ class Lesson:
         with Meter(title, total, "rows", self.options.quiet) as meter:
             heard = [
                 Heard(
-                    self.gathered,
                     self._fit(turn.learnt, members, fit, meter),
                     Voters(self.gathered, self.codes, np.sort(turn.learnt), self.classes),
                     turn.asked,
@@ -233,9 +232,10 @@ class Lesson:
         most = max(LEAST_JUDGED, most)
         if len(rows) <= most:
             return rows
-        members = np.unique(self.parted.groups[rows], return_inverse=True)[1]
-        drawn = draw_groups(members, self.parted.keys[rows], self.options.seed, 2)
-        order = np.argsort(drawn[members], kind="stable")
+        drawn = draw_by_group(
+            self.parted.groups[rows], self.parted.keys[rows], self.options.seed, 2
+        )
+        order = np.argsort(drawn, kind="stable")
         return np.sort(rows[order[:most]])
 
     def _choose(self, found: dict[FusionKind, Judged]) -> Judged:

@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 
 from vitrina.classifier.heads import Head
-from vitrina.data.split import draw_groups
+from vitrina.data.split import draw_by_group
 from vitrina.index.vote import VoteRule
 from vitrina.pipelines.members import Members, Voters
 from vitrina.pipelines.parting import Parted
@@ -47,9 +47,7 @@ def turns_of(first: Turn, codes: Codes, parted: Parted, unseen: Mask, seed: int)
     free = np.setdiff1d(first.learnt[unseen[first.learnt]], first.asked)
     if not len(free):
         return [first]
-    members = np.unique(parted.groups[free], return_inverse=True)[1]
-    drawn = draw_groups(members, parted.keys[free], seed, 4)
-    part = (drawn % np.uint64(PARTS)).astype(np.int64)[members]
+    part = draw_by_group(parted.groups[free], parted.keys[free], seed, 4) % np.uint64(PARTS)
     everybody = np.flatnonzero(codes >= 0)
     found = [first]
     for number in range(PARTS):
@@ -64,10 +62,9 @@ def turns_of(first: Turn, codes: Codes, parted: Parted, unseen: Mask, seed: int)
 
 @dataclass(frozen=True, eq=False)
 class Heard:
-    """A turn once its heads are trained. gathered: the vectors of every product. voters: the rows
-    that it learnt from. asked: as of `Turn`."""
+    """A turn once its heads are trained. voters: the rows that it learnt from. asked: as of
+    `Turn`."""
 
-    gathered: Gathered
     heads: Mapping[str, Head]
     voters: Voters
     asked: Codes
@@ -75,7 +72,7 @@ class Heard:
     @cached_property
     def near(self) -> tuple[Codes, Floats]:
         """The nearest voters of those that are asked about; see `Voters.near`."""
-        return self.voters.near(self.gathered, self.asked)
+        return self.voters.near(self.voters.gathered, self.asked)
 
     def members(self, rule: VoteRule | None) -> Members:
         """All who may be heard. rule: of the vote, None where nobody votes."""
@@ -94,7 +91,7 @@ def scores_of(
     """What each member says of all that are asked about, turn by turn: (m, classes) logits.
     looked_at: how these are seen; None for as they are."""
     parts = [
-        one.members(rule).scores(one.gathered, one.asked, one.near)
+        one.members(rule).scores(one.voters.gathered, one.asked, one.near)
         if looked_at is None
         else one.members(rule).scores(looked_at, one.asked)
         for one in heard

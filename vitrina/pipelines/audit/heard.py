@@ -16,7 +16,7 @@ from vitrina.classifier.calibrate import fit_temperature, softmax
 from vitrina.classifier.fit import FitOptions
 from vitrina.classifier.heads import Head
 from vitrina.classifier.minibatch import predict
-from vitrina.data.split import draw_groups
+from vitrina.data.split import draw_by_group
 from vitrina.errors import TrainingError
 from vitrina.ids import Keys
 from vitrina.index.vote import VoteRule, vote_shares
@@ -145,10 +145,10 @@ class Hearing:
 
     def _fold(self) -> Codes:
         """(n,) int64: by their keys, so that products keep their folds as others come and go."""
-        members = np.unique(self.groups[self.rows], return_inverse=True)[1]
-        drawn = draw_groups(members, self.keys[self.rows], self.seed, 3)
+        rows = self.rows
+        drawn = draw_by_group(self.groups[rows], self.keys[rows], self.seed, 3)
         fold = np.full(len(self.codes), -1, dtype=np.int64)
-        fold[self.rows] = (drawn % np.uint64(self.folds)).astype(np.int64)[members]
+        fold[rows] = (drawn % np.uint64(self.folds)).astype(np.int64)
         return fold
 
     def _ask(

@@ -208,8 +208,7 @@ def write_row(folder: Path, row: Row, *, of: str = "") -> None:
 def read_row(folder: Path, name: str, *, of: str = "") -> Row | None:
     """The row that `write_row` kept under a name and with the same `of`; None where there is none,
     or what is there is damaged, half written or foreign."""
-    row = _read(folder / f"{_stem(name)}.json", of)
-    return row if row is not None and row.name == name else None
+    return _read(folder / f"{_stem(name)}.json", of)
 
 
 def _read(path: Path, of: str) -> Row | None:
