@@ -14,6 +14,7 @@ import torch
 
 from vitrina.cache import cache_folder
 from vitrina.errors import EncoderError
+from vitrina.threads import one_thread_each
 from vitrina.types import Compute, Vectors
 
 AGREEMENT = {Compute.FLOAT32: 0.9999, Compute.BFLOAT16: 0.9995, Compute.INT8: 0.99}
@@ -22,15 +23,42 @@ AGREEMENT = {Compute.FLOAT32: 0.9999, Compute.BFLOAT16: 0.9995, Compute.INT8: 0.
 WORTH = 1.1
 """How many times as fast as float32 other numbers must be to be taken."""
 
+WORTH_TRAINING = 2.0
+"""How many times as fast matrix products must be for a CPU to train in bfloat16."""
+
 TRIALS = 2
 
 
-def training_dtype(device: torch.device) -> torch.dtype:
-    """The numbers to train in: bfloat16 on a GPU that multiplies it by itself. On a CPU it is no
-    faster, and a step that matters is lost more easily."""
-    if device.type == "cuda" and has_bfloat16(device):
+def training_dtype(device: torch.device, *, transformer: bool = False) -> torch.dtype:
+    """The numbers to train in: bfloat16 on a GPU that multiplies it by itself.
+
+    On a CPU a small step is lost more easily in it, so it must be worth it: transformers, which are
+    matrix products for the greater part, are trained in bfloat16 where it multiplies matrices
+    `WORTH_TRAINING` times as fast as float32. That is measured once, and kept in the cache.
+    """
+    if not has_bfloat16(device):
+        return torch.float32
+    if device.type == "cuda":
         return torch.bfloat16
-    return torch.float32
+    if not transformer:
+        return torch.float32
+    memo = _memo("matrix products", [Compute.FLOAT32, Compute.BFLOAT16])
+    known = _recall(memo)
+    if known is None:
+        known = _quicker_products()
+        _remember(memo, known)
+    return torch.bfloat16 if known is Compute.BFLOAT16 else torch.float32
+
+
+def _quicker_products() -> Compute:
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        pair = [torch.ones(shape, dtype=dtype) for shape in ((768, 512), (512, 768))]
+        with one_thread_each():
+            torch.mm(*pair)
+            seconds[dtype] = min(_seconds(lambda both: torch.mm(*both), pair) for _ in range(9))
+    worth = seconds[torch.float32] >= WORTH_TRAINING * seconds[torch.bfloat16]
+    return Compute.BFLOAT16 if worth else Compute.FLOAT32
 
 
 def has_bfloat16(device: torch.device) -> bool:

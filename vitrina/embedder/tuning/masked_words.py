@@ -127,7 +127,7 @@ class MaskedWords:
 
     def optimiser(self, recipe: Recipe, steps: int) -> Optimiser:
         """As `Task.optimiser`."""
-        dtype = training_dtype(self.network.device)
+        dtype = training_dtype(self.network.device, transformer=True)
         table = self.network.begin(dtype, averaged=bool(recipe.average))
         groups = [*grouped(self.guesser), *by_depth(self.network.body, 1.0)]
         return Optimiser(groups, [table], recipe, steps)

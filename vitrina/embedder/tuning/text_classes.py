@@ -31,7 +31,7 @@ class TextClasses(Classes):
 
     def optimiser(self, recipe: Recipe, steps: int) -> Optimiser:
         """As `Task.optimiser`: the head learns at the full rate, the layers below it at less."""
-        dtype = training_dtype(self.network.device)
+        dtype = training_dtype(self.network.device, transformer=True)
         table = self.network.begin(dtype, averaged=bool(recipe.average))
         groups = [*grouped(self.head), *by_depth(self.network.body, self.layer_decay)]
         return Optimiser(groups, [table], recipe, steps)

@@ -20,6 +20,7 @@ from vitrina.embedder.quiet import quiet_transformers
 from vitrina.embedder.text import Tokens, load_network, pool, token_batches, tokenizing, unused
 from vitrina.embedder.text_form import TextForm, read_form, write_form
 from vitrina.embedder.transformer.bert import Pooling
+from vitrina.embedder.tuning.attention import attend_as_usual, attend_in_float32
 from vitrina.errors import EncoderError
 from vitrina.threads import workers
 from vitrina.training.dropout import Dropout, with_quick_dropout
@@ -128,6 +129,8 @@ class TrainableText:
         """Take the word table out, and turn the rest to the numbers that it is trained in."""
         self.table = Table(self._words.weight, dtype, averaged=averaged)
         self.body.to(dtype)
+        if self.device.type == "cpu" and dtype is torch.bfloat16:
+            attend_in_float32(self.body)
         return self.table
 
     def begin_as_is(self) -> None:
@@ -165,6 +168,7 @@ class TrainableText:
         """Put the word table back, once training has ended."""
         self._words.weight.data = self.table.weight
         self.body.float().eval()
+        attend_as_usual(self.body)
 
     def save(self, folder: Path) -> None:
         """Write it in the form that transformers and sentence-transformers load."""
