@@ -2,13 +2,14 @@
 
     python benchmarks/finetuning.py --work build/bench/finetuning --model DIR --store PATH
 
-Both begin with the same random weights of the model's shape (--model: a directory with config.json
-and a tokenizer), learn the same products of a store in the same batches with the same schedule,
-label smoothing and learning rate, in float32, and are measured on the same validation products.
+Both begin with the same weights (--model: a directory; with --from-scratch random ones of its
+shape), learn the same products of a store in the same batches with the same schedule, label
+smoothing and learning rate, and are measured on the same validation products.
 
 The Trainer is used as its documentation shows: a collator pads each batch to its longest text, and
-AdamW steps all parameters. Each runs in a process of its own, one after the other. Prints
-Markdown, and writes WORK/finetuning.json.
+AdamW steps all parameters. It computes in float32; --bf16 has it run once more with bf16=True.
+Vitrina computes in what it finds quicker on the machine. Each runs in a process of its own, one
+after the other. Prints Markdown, and writes WORK/finetuning.json.
 """
 
 from __future__ import annotations
@@ -41,9 +42,8 @@ def prepare(given: argparse.Namespace, folder: Path) -> dict:
     from vitrina.types import SplitKind
 
     store = vt.Store.open(given.store, create=False)
-    network = TrainableText(
-        given.model, str(given.model), TextShape(True, True, given.max_length), seed=given.seed
-    )
+    shape = TextShape(given.from_scratch, given.lower_case or None, given.max_length)
+    network = TrainableText(given.model, str(given.model), shape, seed=given.seed)
     network.save(folder / "start")
     tokens = text_tokens(store.products, network.tokenize)
     codes = store.products.categories().codes
@@ -73,6 +73,7 @@ def prepare(given: argparse.Namespace, folder: Path) -> dict:
         "weight_decay": 0.01,
         "threads": torch.get_num_threads(),
         "seed": given.seed,
+        "bf16": False,
     }
 
 
@@ -108,6 +109,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, help="default: 0.1 / width")
     parser.add_argument("--max-length", type=int, default=128)
+    parser.add_argument("--from-scratch", action="store_true", help="begin with random weights")
+    parser.add_argument("--lower-case", action="store_true", help="read texts in lower case")
+    parser.add_argument("--bf16", action="store_true", help="the Trainer in bfloat16 too")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--peers", type=Path, default=THEIRS)
     given = parser.parse_args()
@@ -118,17 +122,20 @@ def main() -> None:
     )
     given.work.mkdir(parents=True, exist_ok=True)
     task = prepare(given, given.work)
+    runs = [
+        ("Vitrina", Path(sys.executable), "worker_finetune", task),
+        ("transformers.Trainer", given.peers, "worker_trainer", task),
+    ]
+    if given.bf16:
+        runs.append(("the same, bf16=True", given.peers, "worker_trainer", {**task, "bf16": True}))
     results = {}
-    for name, python, module in (
-        ("Vitrina", Path(sys.executable), "worker_finetune"),
-        ("transformers.Trainer", given.peers, "worker_trainer"),
-    ):
+    for name, python, module, told in runs:
         print(f"{time.strftime('%H:%M:%S')} {name}", flush=True)
         missing = Contestant(name, "peer", "", python=python, environment=ENVIRONMENT).missing
-        results[name] = {"left_out": missing} if missing else run(python, module, task)
-    told = {"machine": machine(), "task": task, "rows": given.rows, "epochs": given.epochs}
-    (given.work / "finetuning.json").write_text(json.dumps({**told, "results": results}, indent=1))
-    print(f"\n{json.dumps(told['machine'])}; {given.rows:,} products, {given.epochs} epochs\n")
+        results[name] = {"left_out": missing} if missing else run(python, module, told)
+    about = {"machine": machine(), "task": task, "rows": given.rows, "epochs": given.epochs}
+    (given.work / "finetuning.json").write_text(json.dumps({**about, "results": results}, indent=1))
+    print(f"\n{json.dumps(about['machine'])}; {given.rows:,} products, {given.epochs} epochs\n")
     print("| | products/s | seconds | weighted F1 | macro F1 |")
     print("|---|---:|---:|---:|---:|")
     for name, one in results.items():

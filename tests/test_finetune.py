@@ -14,6 +14,7 @@ import vitrina as vt
 from vitrina.embedder.load import load_text
 from vitrina.embedder.text_form import read_form
 from vitrina.embedder.transformer.bert import Pooling
+from vitrina.embedder.tuning import text_classes
 from vitrina.embedder.tuning.groups import by_depth
 from vitrina.embedder.tuning.text_classes import TextClasses
 from vitrina.embedder.tuning.text_network import TextShape, TrainableText
@@ -123,7 +124,9 @@ def test_validation_products_never_enter(store, model, monkeypatch):
     assert ids.to_pylist() == store.products.ids.take(noted.tolist()).to_pylist()
 
 
-def test_two_runs_with_one_seed_are_the_same(store, model):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_two_runs_with_one_seed_are_the_same(store, model, monkeypatch, dtype):
+    monkeypatch.setattr(text_classes, "training_dtype", lambda *_, **__: dtype)
     one = vt.finetune(store, "text", model=str(model), name="one", **FAST)
     two = vt.finetune(store, "text", model=str(model), name="two", **FAST)
     other = vt.finetune(store, "text", model=str(model), name="other", seed=1, **FAST)
@@ -333,7 +336,42 @@ def test_weights_that_no_text_uses_stay(store, model):
     assert stayed.tolist() == [True, False, True]
 
 
-def test_parts_of_a_batch_add_up_to_the_whole(model):
+def test_in_bfloat16_an_encoder_learns_as_much(store, model, monkeypatch):
+    monkeypatch.setattr(text_classes, "training_dtype", lambda *_, **__: torch.bfloat16)
+    report = vt.finetune(store, "text", model=str(model), name="kinds", **FAST)
+    assert report.validation.weighted_f1 > 0.95
+    weights = load_file(store.encoder_folder("kinds") / "model.safetensors")
+    assert {one.dtype for one in weights.values()} == {np.dtype(np.float32)}
+
+
+def test_a_network_in_bfloat16_attends_in_float32_while_it_learns(model, monkeypatch):
+    attended, before = [], torch.nn.functional.scaled_dot_product_attention
+
+    def watched(query, *args, **options):
+        attended.append(query.dtype)
+        return before(query, *args, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
+    network = TrainableText(model, "bert", TextShape(), seed=0)
+    texts = [title for _, title, _ in products(20)]
+    padded = TokenLists.write([network.tokenize(texts)]).padded(np.arange(20), network.pad)
+    network.begin_as_is()
+    network.eval()
+    with torch.no_grad():
+        exact = network.pooled(*padded)
+        network.begin(torch.bfloat16, averaged=False)
+        rounded = network.pooled(*padded)
+        network.finish()
+        after = network.pooled(*padded)
+    assert set(attended) == {torch.float32}
+    cosines = torch.nn.functional.cosine_similarity(exact, rounded)
+    assert 0.999 < cosines.min() < 1 - 1e-7
+    torch.testing.assert_close(after, exact, rtol=1e-2, atol=1e-2)
+    assert network.body.config._attn_implementation == "sdpa"
+
+
+def test_parts_of_a_batch_add_up_to_the_whole(model, monkeypatch):
+    monkeypatch.setattr(text_classes, "training_dtype", lambda *_, **__: torch.float32)
     rows = list(products(40))
     labels = np.array([kind for _, _, kind in rows])
     grads = []

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from vitrina.embedder import precision
-from vitrina.embedder.precision import choose, is_out_of_memory
+from vitrina.embedder.precision import choose, is_out_of_memory, training_dtype
 from vitrina.errors import EncoderError
 from vitrina.threads import one_thread_each
 from vitrina.types import Compute, Vectors
@@ -97,6 +97,34 @@ def test_a_choice_is_remembered_for_its_model_alone() -> None:
 def test_a_cache_that_cannot_be_written_costs_only_time(cache: Path) -> None:
     (cache / "compute").write_text("not a folder")
     assert chosen({Compute.FLOAT32: Way(0.0)}) is Compute.FLOAT32
+
+
+def test_a_cpu_trains_transformers_in_bfloat16_where_that_is_quicker_by_far(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cpu, seconds = torch.device("cpu"), {torch.float32: 0.02, torch.bfloat16: 0.001}
+    measured = []
+
+    def multiply(one: torch.Tensor, _other: torch.Tensor) -> None:
+        measured.append(one.dtype)
+        time.sleep(seconds[one.dtype])
+
+    monkeypatch.setattr(torch, "mm", multiply)
+    monkeypatch.setattr(precision, "has_bfloat16", lambda _: True)
+    assert training_dtype(cpu) is torch.float32
+    assert not measured
+    assert training_dtype(cpu, transformer=True) is torch.bfloat16
+    # Measured once: all later runs are alike.
+    seconds[torch.bfloat16], count = 0.1, len(measured)
+    assert training_dtype(cpu, transformer=True) is torch.bfloat16
+    assert len(measured) == count
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "ANOTHER")
+    assert training_dtype(cpu, transformer=True) is torch.float32
+    monkeypatch.setattr(precision, "has_bfloat16", lambda _: False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "A THIRD")
+    count = len(measured)
+    assert training_dtype(cpu, transformer=True) is torch.float32
+    assert len(measured) == count
 
 
 def test_threads_are_put_back() -> None:

@@ -11,6 +11,7 @@ from transformers import BertConfig, BertForMaskedLM
 from tuning_tools import PIECES, products, write_catalogue, write_model, write_store
 
 import vitrina as vt
+from vitrina.embedder.tuning import masked_words
 from vitrina.embedder.tuning.masked_words import SAMPLED, MaskedWords
 from vitrina.embedder.tuning.text_network import TextShape, TrainableText
 from vitrina.embedder.tuning.tokens import TokenLists
@@ -203,7 +204,8 @@ def test_the_sampled_loss_is_the_full_one_on_average(model):
     assert np.mean(found) == pytest.approx(expected.item(), rel=0.05)
 
 
-def test_berts_own_guesser_is_taken_over(tmp_path):
+def test_berts_own_guesser_is_taken_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(masked_words, "training_dtype", lambda *_, **__: torch.float32)
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(PIECES),

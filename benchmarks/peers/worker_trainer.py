@@ -89,6 +89,7 @@ def main() -> None:
         logging_strategy="no",
         disable_tqdm=True,
         use_cpu=True,
+        bf16=task["bf16"],
         seed=task["seed"],
     )
     trainer = InOrder(

@@ -139,6 +139,7 @@ def agreement(exact: Vectors, other: Vectors) -> float:
 def _memo(fingerprint: str, makers: Iterable[Compute]) -> Path:
     """Where the choice for a model is kept: one for each kind of machine and version of torch."""
     machine = [torch.__version__, platform.machine(), torch.backends.cpu.get_cpu_capability()]
+    machine += [str(torch.cpu._is_avx512_bf16_supported()), str(torch.cpu._is_amx_tile_supported())]
     machine += [str(torch.get_num_threads()), *makers]
     if torch.cuda.is_available():
         machine.append(torch.cuda.get_device_name())
