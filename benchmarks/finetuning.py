@@ -67,7 +67,7 @@ def prepare(given: argparse.Namespace, folder: Path) -> dict:
         "folder": str(folder),
         "classes": len(classes),
         "batch": given.batch,
-        "rate": given.rate or 0.1 / network.dim,
+        "rate": given.rate or 0.1 / network.width,
         "smoothing": 0.1,
         "warm_up": 0.06,
         "weight_decay": 0.01,

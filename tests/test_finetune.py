@@ -13,7 +13,6 @@ from tuning_tools import KINDS, PIECES, products, write_catalogue, write_model, 
 import vitrina as vt
 from vitrina.embedder.load import load_text
 from vitrina.embedder.text_form import read_form
-from vitrina.embedder.transformer.bert import Pooling
 from vitrina.embedder.tuning import text_classes
 from vitrina.embedder.tuning.groups import by_depth
 from vitrina.embedder.tuning.text_classes import TextClasses
@@ -29,7 +28,7 @@ from vitrina.training import loop
 from vitrina.training.dropout import Dropout
 from vitrina.training.loss import ClassLoss
 from vitrina.training.recipe import Recipe
-from vitrina.types import Balance, Modality, SplitKind
+from vitrina.types import Balance, Modality, Pooling, SplitKind
 
 FAST = {"epochs": 6, "rate": 5e-3, "batch_rows": 32, "average": 0.0}
 

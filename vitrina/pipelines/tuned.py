@@ -23,7 +23,7 @@ from vitrina.training.checkpoint import Checkpoint
 from vitrina.training.loop import History, fit
 from vitrina.training.loss import ClassLoss
 from vitrina.training.recipe import Recipe
-from vitrina.types import Balance, Codes, Floats, Mask, Modality, SplitKind
+from vitrina.types import Balance, Codes, Floats, Mask, Modality, Pooling, SplitKind
 
 if TYPE_CHECKING:
     from vitrina.embedder.tuning.image_classes import ImageClasses
@@ -41,11 +41,11 @@ class FinetuneOptions:
     """How to fine-tune.
 
     model: a name as `embed` takes it, None for what the store embeds with. name: of the outcome.
-    from_scratch: begin with random weights. lower_case, max_length: see `TextShape`. image_size:
-    pixels of an image model's input, None for its own. augment: show photos otherwise in every
-    pass. epochs, batch_rows, rate: None for what suits. warm_up, weight_decay, average, patience:
-    see `Recipe`. layer_decay: what a layer learns at, of the rate of the one above. smoothing,
-    balance: see `ClassLoss`. word_dropout: the share of tokens hidden in training.
+    from_scratch: begin with random weights. lower_case, max_length, pooling: see `TextShape`.
+    image_size: pixels of an image model's input, None for its own. augment: show photos otherwise
+    in every pass. epochs, batch_rows, rate: None for what suits. warm_up, weight_decay, average,
+    patience: see `Recipe`. layer_decay: what a layer learns at, of the rate of the one above.
+    smoothing, balance: see `ClassLoss`. word_dropout: the share of tokens hidden in training.
     """
 
     modality: Modality
@@ -54,6 +54,7 @@ class FinetuneOptions:
     from_scratch: bool = False
     lower_case: bool | None = None
     max_length: int | None = 128
+    pooling: Pooling | None = None
     image_size: int | None = None
     augment: bool = True
     epochs: int | None = None
@@ -131,7 +132,7 @@ def tune_text(
     from vitrina.embedder.tuning.text_classes import TextClasses
     from vitrina.embedder.tuning.text_network import TextShape, TrainableText
 
-    shape = TextShape(options.from_scratch, options.lower_case, options.max_length)
+    shape = TextShape(options.from_scratch, options.lower_case, options.max_length, options.pooling)
     network = TrainableText(base.folder, base.model, shape, seed=options.seed)
     tokens = text_tokens(store.products, network.tokenize)
     there = store.products.has(Modality.TEXT)
@@ -142,7 +143,7 @@ def tune_text(
         word_dropout=options.word_dropout,
         **_taught(examples, options),
     )
-    recipe = _recipe(options, TEXT_EPOCHS, TEXT_BATCH, TEXT_RATE / (network.dim * network.layers))
+    recipe = _recipe(options, TEXT_EPOCHS, TEXT_BATCH, TEXT_RATE / (network.width * network.layers))
     seen = [network.fingerprint, _digest(tokens.starts)]
     return _fit(store, base.model, task, examples, there, recipe, options, seen)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -21,15 +20,7 @@ from vitrina.embedder.transformer.stack import (
     Runner,
     Stack,
 )
-
-
-class Pooling(StrEnum):
-    """How token vectors become one."""
-
-    CLS = "cls"
-    MEAN = "mean"
-    MAX = "max"
-    MEAN_SQRT_LEN = "mean_sqrt_len_tokens"
+from vitrina.types import Pooling
 
 
 @dataclass(frozen=True)
@@ -120,7 +111,7 @@ class PackedBert:
 
 
 def pool_packed(tokens: torch.Tensor, packing: Packing, pooling: Pooling) -> torch.Tensor:
-    """(all tokens, dim) float32 to (sequences, dim)."""
+    """(all tokens, dim) float32 to (sequences, dim * pooling.width)."""
     starts = torch.from_numpy(packing.starts).to(tokens.device)
     if pooling is Pooling.CLS:
         return tokens[starts]
@@ -130,4 +121,5 @@ def pool_packed(tokens: torch.Tensor, packing: Packing, pooling: Pooling) -> tor
     if pooling is Pooling.MAX:
         return pooled
     divisor = lengths.unsqueeze(1).to(pooled.dtype)
-    return pooled / (divisor.sqrt() if pooling is Pooling.MEAN_SQRT_LEN else divisor)
+    pooled = pooled / (divisor.sqrt() if pooling is Pooling.MEAN_SQRT_LEN else divisor)
+    return torch.cat([tokens[starts], pooled], 1) if pooling is Pooling.CLS_MEAN else pooled

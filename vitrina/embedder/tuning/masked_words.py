@@ -113,7 +113,7 @@ class MaskedWords:
         epsilon = float(getattr(self.network.body.config, "layer_norm_eps", 1e-12))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            self.guesser = Guesser(self.network.dim, self.network.vocabulary, epsilon)
+            self.guesser = Guesser(self.network.width, self.network.vocabulary, epsilon)
         self.guesser.to(self.network.device)
         counts = np.bincount(self.tokens.flat, minlength=self.network.vocabulary).astype(float)
         counts[self.network.special] = 0

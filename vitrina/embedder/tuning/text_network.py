@@ -19,13 +19,12 @@ from vitrina.embedder.fingerprint import fingerprint, weights
 from vitrina.embedder.quiet import quiet_transformers
 from vitrina.embedder.text import Tokens, load_network, pool, token_batches, tokenizing, unused
 from vitrina.embedder.text_form import TextForm, read_form, write_form
-from vitrina.embedder.transformer.bert import Pooling
 from vitrina.embedder.tuning.attention import attend_as_usual, attend_in_float32
 from vitrina.errors import EncoderError
 from vitrina.threads import workers
 from vitrina.training.dropout import Dropout, with_quick_dropout
 from vitrina.training.table import Table
-from vitrina.types import Codes
+from vitrina.types import Codes, Pooling
 
 BUDGET = {"cpu": 768, "cuda": 131_072, "mps": 8192}
 """Tokens, padding included, that go through the network at once, by device: on a CPU few enough for
@@ -111,9 +110,14 @@ class TrainableText:
         self.fingerprint = fingerprint(weights(own), {**settings, "limit": self.form.max_length})
 
     @property
-    def dim(self) -> int:
-        """The length of a vector."""
+    def width(self) -> int:
+        """The length of a token's vector."""
         return int(self.body.config.hidden_size)
+
+    @property
+    def dim(self) -> int:
+        """The length of a text's vector."""
+        return self.width * self.form.pooling.width
 
     @property
     def layers(self) -> int:
@@ -175,7 +179,7 @@ class TrainableText:
         with quiet_transformers():
             self.body.save_pretrained(folder, safe_serialization=True)
             self._tokenizer.save_pretrained(folder)
-        write_form(folder, self.form, self.dim)
+        write_form(folder, self.form, self.width)
 
 
 def _random(config: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vitrina.types import SplitKind
+from vitrina.types import Pooling, SplitKind
 
 
 @dataclass(frozen=True)
@@ -13,9 +13,9 @@ class BenchmarkOptions:
 
     rows: names of the methods to run, empty for all. text, image: model names, "none" to leave a
     modality out, None for the store's or the defaults. from_scratch: fine-tune the text encoder
-    from random weights. lower_case, max_length, image_size: of fine-tuning. text_epochs,
-    image_epochs: None for what suits. split, seed: of the rows. again: run methods anew that
-    have answered before.
+    from random weights. lower_case, max_length, pooling, image_size: of fine-tuning.
+    text_epochs, image_epochs: None for what suits. split, seed: of the rows. again: run methods
+    anew that have answered before.
     """
 
     rows: tuple[str, ...] = ()
@@ -24,6 +24,7 @@ class BenchmarkOptions:
     from_scratch: bool = False
     lower_case: bool | None = None
     max_length: int | None = 128
+    pooling: Pooling | None = None
     image_size: int | None = None
     text_epochs: int | None = None
     image_epochs: int | None = None

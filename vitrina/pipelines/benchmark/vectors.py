@@ -122,6 +122,7 @@ class Encoders:
                 from_scratch=options.from_scratch,
                 lower_case=options.lower_case,
                 max_length=options.max_length,
+                pooling=options.pooling,
                 epochs=options.text_epochs,
                 split=options.split,
                 seed=options.seed,
