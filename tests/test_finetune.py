@@ -21,12 +21,13 @@ from vitrina.embedder.tuning.tokens import TokenLists
 from vitrina.errors import EncoderError, TrainingError
 from vitrina.pipelines.encoders import load_if_named
 from vitrina.pipelines.parting import part
+from vitrina.pipelines.self_training import with_unlabelled
 from vitrina.pipelines.trained import rows_seen
 from vitrina.pipelines.tuned import Examples
 from vitrina.store.store import Store
 from vitrina.training import loop
 from vitrina.training.dropout import Dropout
-from vitrina.training.loss import ClassLoss
+from vitrina.training.loss import ClassLoss, Guesses
 from vitrina.training.recipe import Recipe
 from vitrina.types import Balance, Modality, Pooling, SplitKind
 
@@ -402,3 +403,76 @@ def test_parts_of_a_batch_add_up_to_the_whole(model, monkeypatch):
     assert grads[1][0] > 5
     torch.testing.assert_close(grads[0][1], grads[1][1], rtol=1e-3, atol=1e-5)
     torch.testing.assert_close(grads[0][2], grads[1][2], rtol=1e-3, atol=1e-5)
+
+
+# -- learning from what it guesses ----------------------------------------------------------------
+
+
+def test_it_learns_from_products_without_a_category_too(store, model, tmp_path):
+    further = write_catalogue(tmp_path / "further.csv", 300, seed=9, labelled=False)
+    report = vt.finetune(
+        store, "text", model=str(model), name="kinds", unlabelled=[further], **FAST
+    )
+    # Each text once, and none that a product with a category has: there are few different ones.
+    known = {title for _, title, _ in products(400)}
+    fresh = {title for _, title, _ in products(300, seed=9)} - known
+    assert report.guessed == len(fresh) > 0
+    assert report.validation.weighted_f1 > 0.95
+    alone = vt.finetune(store, "text", model=str(model), name="alone", **FAST)
+    assert alone.guessed == 0
+    assert alone.fingerprint != report.fingerprint
+    assert report.history["rows"] % (report.rows + report.guessed) == 0
+    again = vt.finetune(store, "text", model=str(model), name="again", unlabelled=[further], **FAST)
+    assert again.fingerprint == report.fingerprint
+
+
+def test_texts_that_have_a_category_are_not_guessed(store, tmp_path):
+    codes = store.products.categories().codes.copy()
+    codes[::3] = -1
+    path = write_catalogue(tmp_path / "same.csv", labelled=False)
+    tokens, rows = with_unlabelled(store, codes, [str(path)], lambda some: [[1]] * len(some))
+    assert len(tokens) == 800
+    titles = [title for _, title, _ in products(400)] * 2
+    labelled = {title for title, code in zip(titles, codes, strict=False) if code >= 0}
+    chosen = [titles[row] for row in rows]
+    assert set(chosen) == set(titles) - labelled
+    assert len(set(chosen)) == len(chosen)
+
+
+def test_a_second_training_that_was_killed_does_not_repeat_the_first(
+    store, model, monkeypatch, tmp_path
+):
+    further = write_catalogue(tmp_path / "further.csv", 300, seed=9, labelled=False)
+    given = {"model": str(model), "unlabelled": [further], **FAST}
+    whole = vt.finetune(store, "text", name="whole", **given)
+    trained, before = [], TextClasses.optimiser
+
+    def counted(self, *args):
+        trained.append(self.guesses is not None)
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return before(self, *args)
+
+    monkeypatch.setattr(TextClasses, "optimiser", counted)
+    with pytest.raises(KeyboardInterrupt):
+        vt.finetune(store, "text", name="killed", **given)
+    report = vt.finetune(store, "text", name="killed", **given)
+    assert trained == [False, True, True]
+    assert report.fingerprint == whole.fingerprint
+    assert list((tmp_path / "cache" / "training").iterdir()) == []
+
+
+def test_a_guess_is_agreed_with_in_all_its_classes():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(4, 6), torch.tensor([2, -1, 0, -1])
+    odds = np.array([[0.5, 0.3], [0.9, 0.1]], dtype=np.float32)
+    guesses = Guesses(np.array([-1, 0, -1, 1]), np.array([[1, 4], [5, 0]]), odds)
+    loss = ClassLoss(0.1, None, None)
+    found = loss.with_guesses(logits, labels, np.arange(4), guesses)
+    sure = logits.log_softmax(dim=1)
+    first = -(0.5 * sure[1, 1] + 0.3 * sure[1, 4] + 0.2 * sure[1].mean())
+    other = -(0.9 * sure[3, 5] + 0.1 * sure[3, 0])
+    told = torch.nn.functional.cross_entropy(
+        logits[[0, 2]], labels[[0, 2]], reduction="sum", label_smoothing=0.1
+    )
+    torch.testing.assert_close(found, (told + first + other) / 4)

@@ -43,6 +43,7 @@ def finetune(
     smoothing: float = 0.1,
     balance: str = "none",
     word_dropout: float = 0.0,
+    unlabelled: Sequence[str | Path] = (),
     average: float = 0.999,
     patience: int = 2,
     split: str = "grouped",
@@ -76,6 +77,9 @@ def finetune(
         smoothing: of labels.
         balance: "none", "weights" or "prior", how rare categories are heard; see `ClassLoss`.
         word_dropout: the share of tokens hidden anew in each pass.
+        unlabelled: files of further products, read as the store's catalogue was: what the tuned
+            text encoder makes of them, and of the store's products without a category, teaches
+            a second one, which is the one that is kept.
         average: the decay per step of the average of weights that is kept; 0 for the last ones.
         patience: epochs without a better weighted F1 after which it ends; 0 for all epochs.
         split: "grouped" or "stratified". Its validation rows never enter.
@@ -106,6 +110,7 @@ def finetune(
         smoothing=smoothing,
         balance=member(Balance, balance) or Balance.NONE,
         word_dropout=word_dropout,
+        unlabelled=tuple(str(path) for path in unlabelled),
         average=average,
         patience=patience,
         split=member(SplitKind, split) or SplitKind.GROUPED,
@@ -196,6 +201,7 @@ def benchmark(
     lower_case: bool | None = None,
     max_length: int | None = 128,
     pooling: str | None = None,
+    unlabelled: Sequence[str | Path] = (),
     image_size: int | None = None,
     text_epochs: int | None = None,
     image_epochs: int | None = None,
@@ -215,8 +221,8 @@ def benchmark(
         store: a store that has them already, instead.
         rows: names of the methods to run; none for all.
         text, image: models, as `embed` takes them; "none" to leave a modality out.
-        from_scratch, lower_case, max_length, pooling, image_size: of fine-tuning, as `finetune`
-            takes them.
+        from_scratch, lower_case, max_length, pooling, unlabelled, image_size: of fine-tuning, as
+            `finetune` takes them.
         text_epochs, image_epochs: of fine-tuning; None for what suits.
         split: "grouped" or "stratified".
         seed: of the split and all draws.
@@ -236,6 +242,7 @@ def benchmark(
         lower_case=lower_case,
         max_length=max_length,
         pooling=member(Pooling, pooling),
+        unlabelled=tuple(str(path) for path in unlabelled),
         image_size=image_size,
         text_epochs=text_epochs,
         image_epochs=image_epochs,

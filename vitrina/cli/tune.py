@@ -32,6 +32,13 @@ HowPooled = Annotated[
         help="cls, mean, cls+mean, max or mean_sqrt_len_tokens; default: the model's own.",
     ),
 ]
+Unlabelled = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="A file of further products; may be given again. The tuned text encoder guesses their "
+        "categories and learns again, from these too."
+    ),
+]
 WarmUp = Annotated[float, typer.Option(help="Share of steps in which the rate rises.")]
 WeightDecay = Annotated[float, typer.Option(help="AdamW's.")]
 TextModel = Annotated[
@@ -113,6 +120,7 @@ def finetune(
     lower_case: LowerCase = None,
     max_length: MaxLength = 128,
     pooling: HowPooled = None,
+    unlabelled: Unlabelled = None,
     catalogue: Annotated[
         Path | None, typer.Option(help="The products' file, if the store can't find the photos.")
     ] = None,
@@ -163,6 +171,7 @@ def finetune(
         lower_case=lower_case,
         max_length=max_length or None,
         pooling=pooling,
+        unlabelled=unlabelled or (),
         catalogue=catalogue,
         images=images,
         image_size=image_size,
@@ -222,6 +231,7 @@ def benchmark(
     lower_case: LowerCase = None,
     max_length: MaxLength = 128,
     pooling: HowPooled = None,
+    unlabelled: Unlabelled = None,
     image_size: Annotated[
         int | None, typer.Option(min=16, help="Pixels that photos are fine-tuned at.")
     ] = None,
@@ -263,6 +273,7 @@ def benchmark(
             lower_case=lower_case,
             max_length=max_length or None,
             pooling=pooling,
+            unlabelled=unlabelled or (),
             image_size=image_size,
             text_epochs=text_epochs,
             image_epochs=image_epochs,

@@ -27,7 +27,8 @@ class FinetuneReport:
     """What an encoder reached as a model on its own, by its classification head.
 
     train is of a sample of the rows that it learnt from. validation is of rows that it never saw
-    and that decided nothing. history: see `vitrina.training.loop.History`.
+    and that decided nothing. guessed: texts without a category that it learnt from too. history:
+    see `vitrina.training.loop.History`.
     """
 
     store: str
@@ -38,6 +39,7 @@ class FinetuneReport:
     split: SplitKind
     rows: int
     held: int
+    guessed: int
     classes: int
     train: Metrics
     validation: Metrics
@@ -108,6 +110,7 @@ def keep(
             split=options.split,
             rows=len(examples.rows),
             held=len(examples.held),
+            guessed=tuned.guessed,
             classes=len(examples.classes),
             train=tuned.metrics(sample_of(examples.rows, options.seed), codes, classes),
             validation=tuned.metrics(examples.validation, codes, classes),

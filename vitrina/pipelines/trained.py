@@ -88,7 +88,7 @@ def remembered_images(store: Store) -> ImageSource:
 
     Raises ImageSourceError if it had none, or in a form that only the catalogue's file opens.
     """
-    images = _reading(store).images
+    images = remembered_reading(store).images
     if images is None:
         raise ImageSourceError(
             f"{store.place} does not remember a folder or archive of photos; give the catalogue's "
@@ -99,7 +99,7 @@ def remembered_images(store: Store) -> ImageSource:
 
 def opened_images(store: Store, images: str) -> ImageSource:
     """A folder or archive of photos, read as the store's catalogue was. Raises ImageSourceError."""
-    reading = _reading(store)
+    reading = remembered_reading(store)
     return open_images(
         images,
         template=None,
@@ -110,7 +110,8 @@ def opened_images(store: Store, images: str) -> ImageSource:
     )
 
 
-def _reading(store: Store) -> Reading:
+def remembered_reading(store: Store) -> Reading:
+    """How the store's catalogue was read."""
     remembered = store.manifest.reading.get("catalogue")
     return Reading.from_json(remembered) if remembered else Reading()
 

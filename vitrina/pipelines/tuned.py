@@ -46,6 +46,8 @@ class FinetuneOptions:
     in every pass. epochs, batch_rows, rate: None for what suits. warm_up, weight_decay, average,
     patience: see `Recipe`. layer_decay: what a layer learns at, of the rate of the one above.
     smoothing, balance: see `ClassLoss`. word_dropout: the share of tokens hidden in training.
+    unlabelled: files of further products, for a second training that learns from what the first
+    makes of these and of the store's products without a category too; of text alone.
     """
 
     modality: Modality
@@ -66,6 +68,7 @@ class FinetuneOptions:
     smoothing: float = 0.1
     balance: Balance = Balance.NONE
     word_dropout: float = 0.0
+    unlabelled: tuple[str, ...] = ()
     average: float = 0.999
     patience: int = 2
     split: SplitKind = SplitKind.GROUPED
@@ -106,7 +109,7 @@ class Examples:
 class Tuned:
     """A trained encoder. base: what it began as. there: (n,) bool, products that have what it
     looks at. logits: what its head says of some products, (m, classes of `examples`) float32.
-    save: writes the encoder into a folder."""
+    save: writes the encoder into a folder. guessed: texts without a category learnt from too."""
 
     base: str
     examples: Examples
@@ -115,6 +118,7 @@ class Tuned:
     history: History
     logits: Callable[[Codes], Floats]
     save: Callable[[Path], None]
+    guessed: int = 0
 
     def metrics(self, rows: Codes, codes: Codes, classes: int) -> Metrics:
         """What its head reaches on some products. codes: (n,) int64, the class of every product."""
@@ -131,21 +135,45 @@ def tune_text(
     none. Raises EncoderError, TrainingError."""
     from vitrina.embedder.tuning.text_classes import TextClasses
     from vitrina.embedder.tuning.text_network import TextShape, TrainableText
+    from vitrina.pipelines.self_training import guessed, guessed_before, second, with_unlabelled
 
     shape = TextShape(options.from_scratch, options.lower_case, options.max_length, options.pooling)
-    network = TrainableText(base.folder, base.model, shape, seed=options.seed)
-    tokens = text_tokens(store.products, network.tokenize)
+
+    def begin() -> TrainableText:
+        return TrainableText(base.folder, base.model, shape, seed=options.seed)
+
+    network = begin()
+    free = np.empty(0, dtype=np.int64)
+    if options.unlabelled:
+        tokens, free = with_unlabelled(store, codes, options.unlabelled, network.tokenize)
+    else:
+        tokens = text_tokens(store.products, network.tokenize)
     there = store.products.has(Modality.TEXT)
     examples = Examples.of(codes, parted, there, options.seed)
-    task = TextClasses(
-        network=network,
-        tokens=tokens,
-        word_dropout=options.word_dropout,
-        **_taught(examples, options),
+    taught = _taught(examples, options)
+    # What further files have comes after the store's products, and has no label.
+    taught["labels"] = np.concatenate(
+        [examples.labels, np.full(len(tokens) - len(codes), -1, dtype=np.int64)]
     )
+    taught |= {"tokens": tokens, "word_dropout": options.word_dropout}
     recipe = _recipe(options, TEXT_EPOCHS, TEXT_BATCH, TEXT_RATE / (network.width * network.layers))
+    fitted = _Fitted(store, base.model, examples, there, options)
     seen = [network.fingerprint, _digest(tokens.starts)]
-    return _fit(store, base.model, task, examples, there, recipe, options, seen)
+    if not len(free):
+        return fitted.of(TextClasses(network=network, **taught), recipe, seen)
+    kept = Checkpoint(fitted.told("guesses", recipe, [*seen, _digest(free)]))
+    guesses = guessed_before(len(tokens), free, kept)
+    if guesses is None:
+        first = TextClasses(network=network, **taught)
+        fitted.of(first, recipe, seen)
+        guesses = guessed(first, free, kept)
+    taught |= {"guesses": guesses, "rows": np.concatenate([examples.rows, free])}
+    longer = second(recipe, len(examples.rows), len(free))
+    tuned = fitted.of(
+        TextClasses(network=begin(), **taught), longer, [*seen, _digest(guesses.odds)]
+    )
+    kept.delete()
+    return replace(tuned, guessed=len(free))
 
 
 def tune_image(
@@ -178,7 +206,7 @@ def tune_image(
     )
     recipe = _recipe(options, IMAGE_EPOCHS, IMAGE_BATCH, network.rate)
     seen = [network.fingerprint, _digest(photos.starts)]
-    return _fit(store, files.model, task, examples, photos.there, recipe, options, seen)
+    return _Fitted(store, files.model, examples, photos.there, options).of(task, recipe, seen)
 
 
 def _taught(examples: Examples, options: FinetuneOptions) -> dict[str, Any]:
@@ -203,29 +231,38 @@ def _score(examples: Examples) -> Callable[[Codes, Codes], float]:
     return score
 
 
-def _fit(
-    store: Store,
-    model: str,
-    task: TextClasses | ImageClasses,
-    examples: Examples,
-    there: Mask,
-    recipe: Recipe,
-    options: FinetuneOptions,
-    seen: list[str],
-) -> Tuned:
-    told = {
-        "job": "finetune",
-        "store": store.place,
-        "options": {**asdict(replace(options, quiet=True)), "name": None},
-        "rows": _digest(examples.rows),
-        "labels": _digest(examples.labels),
-        "seen": seen,
-    }
-    total = recipe.epochs * len(examples.rows)
-    with watching(f"fine-tuning {model}", total, KEPT_APART, quiet=options.quiet) as watch:
-        history = fit(task, recipe, checkpoint=Checkpoint(told), watch=watch)
-    task.network.finish()
-    return Tuned(model, examples, there, recipe, history, task.logits, task.network.save)
+@dataclass(frozen=True)
+class _Fitted:
+    """Trainings of an encoder on a store's products. model: its name. there: as of `Tuned`."""
+
+    store: Store
+    model: str
+    examples: Examples
+    there: Mask
+    options: FinetuneOptions
+
+    def of(self, task: TextClasses | ImageClasses, recipe: Recipe, seen: list[str]) -> Tuned:
+        """Train. seen: what the outcome depends on beside products and options."""
+        total = recipe.epochs * len(task.rows)
+        told, quiet = self.told("finetune", recipe, seen), self.options.quiet
+        with watching(f"fine-tuning {self.model}", total, KEPT_APART, quiet=quiet) as watch:
+            history = fit(task, recipe, checkpoint=Checkpoint(told), watch=watch)
+        task.network.finish()
+        return Tuned(
+            self.model, self.examples, self.there, recipe, history, task.logits, task.network.save
+        )
+
+    def told(self, job: str, recipe: Recipe, seen: list[str]) -> dict[str, Any]:
+        """What tells a job from every other."""
+        return {
+            "job": job,
+            "store": self.store.place,
+            "options": {**asdict(replace(self.options, quiet=True)), "name": None},
+            "recipe": recipe.to_json(),
+            "rows": _digest(self.examples.rows),
+            "labels": _digest(self.examples.labels),
+            "seen": seen,
+        }
 
 
 def _recipe(options: FinetuneOptions, epochs: int, batch_rows: int, rate: float) -> Recipe:

@@ -13,8 +13,11 @@ import torch
 from vitrina.parallel import map_ahead
 from vitrina.threads import side_by_side
 from vitrina.training.dropout import Dropout
-from vitrina.training.loss import ClassLoss
+from vitrina.training.loss import GUESSES, ClassLoss, Guesses
 from vitrina.types import Codes, Floats
+
+BLOCK = 20_000
+"""Rows whose logits are held at once while they are guessed."""
 
 Score = Callable[[Codes, Codes], float]
 """Of true and predicted classes: the higher, the better."""
@@ -34,6 +37,7 @@ class Classes(ABC):
         layer_decay: what the learning rate of each layer is multiplied by, seen from the one
             above it.
         dropout: the share of a vector's numbers that the head does not see.
+        guesses: of rows to train on that have no label; None where all have one.
     """
 
     network: Any
@@ -45,6 +49,7 @@ class Classes(ABC):
     score_of: Score
     layer_decay: float = 1.0
     dropout: float = 0.1
+    guesses: Guesses | None = None
     head: torch.nn.Linear = field(init=False)
     head_dropout: Dropout = field(init=False)
 
@@ -97,4 +102,19 @@ class Classes(ABC):
 
     def _loss_of(self, vectors: torch.Tensor, rows: Codes) -> torch.Tensor:
         labels = torch.from_numpy(self.labels[rows]).to(self.network.device)
-        return self.loss(self.head(self.head_dropout(vectors)), labels)
+        logits = self.head(self.head_dropout(vectors))
+        if self.guesses is None:
+            return self.loss(logits, labels)
+        return self.loss.with_guesses(logits, labels, rows, self.guesses)
+
+    def guess(self, rows: Codes) -> tuple[Codes, Floats]:
+        """The likeliest classes of rows and their probabilities, (len(rows), k) each."""
+        kept = min(GUESSES, self.classes)
+        classes = np.empty((len(rows), kept), dtype=np.int64)
+        odds = np.empty((len(rows), kept), dtype=np.float32)
+        for start in range(0, len(rows), BLOCK):
+            block = slice(start, start + BLOCK)
+            scores = self.loss.scores(torch.from_numpy(self.logits(rows[block])))
+            top = scores.softmax(dim=1).topk(kept, dim=1)
+            classes[block], odds[block] = top.indices.numpy(), top.values.numpy()
+        return classes, odds

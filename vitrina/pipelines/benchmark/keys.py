@@ -13,7 +13,15 @@ from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.types import Modality
 
 TUNING = {
-    Modality.TEXT: ("text", "from_scratch", "lower_case", "max_length", "pooling", "text_epochs"),
+    Modality.TEXT: (
+        "text",
+        "from_scratch",
+        "lower_case",
+        "max_length",
+        "pooling",
+        "unlabelled",
+        "text_epochs",
+    ),
     Modality.IMAGE: ("image", "image_size", "image_epochs"),
 }
 """The options of `BenchmarkOptions` that an encoder's fine-tuning goes by."""

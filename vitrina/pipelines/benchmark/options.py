@@ -13,9 +13,9 @@ class BenchmarkOptions:
 
     rows: names of the methods to run, empty for all. text, image: model names, "none" to leave a
     modality out, None for the store's or the defaults. from_scratch: fine-tune the text encoder
-    from random weights. lower_case, max_length, pooling, image_size: of fine-tuning.
-    text_epochs, image_epochs: None for what suits. split, seed: of the rows. again: run methods
-    anew that have answered before.
+    from random weights. lower_case, max_length, pooling, unlabelled, image_size: of
+    fine-tuning. text_epochs, image_epochs: None for what suits. split, seed: of the rows. again:
+    run methods anew that have answered before.
     """
 
     rows: tuple[str, ...] = ()
@@ -25,6 +25,7 @@ class BenchmarkOptions:
     lower_case: bool | None = None
     max_length: int | None = 128
     pooling: Pooling | None = None
+    unlabelled: tuple[str, ...] = ()
     image_size: int | None = None
     text_epochs: int | None = None
     image_epochs: int | None = None

@@ -123,6 +123,7 @@ class Encoders:
                 lower_case=options.lower_case,
                 max_length=options.max_length,
                 pooling=options.pooling,
+                unlabelled=options.unlabelled,
                 epochs=options.text_epochs,
                 split=options.split,
                 seed=options.seed,

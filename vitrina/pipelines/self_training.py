@@ -1,0 +1,103 @@
+"""Self-training: what a tuned text encoder makes of texts without a category teaches the next one.
+
+(Scudder, "Probability of error of some adaptive pattern-recognition machines", 1965; for language
+models Du et al., "Self-training improves pre-training for natural language understanding", 2021.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from hashlib import blake2b
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vitrina.data.catalogue import Catalogue
+from vitrina.embedder.tuning.text_classes import TextClasses
+from vitrina.embedder.tuning.tokens import TokenLists
+from vitrina.pipelines.trained import remembered_reading, texts
+from vitrina.store.store import Store
+from vitrina.training.checkpoint import Checkpoint
+from vitrina.training.loss import Guesses
+from vitrina.training.recipe import Recipe
+from vitrina.types import Codes
+
+STEPS = 2
+"""Of the second training, for each of the first."""
+EPOCHS = 2
+"""That the second has at least."""
+
+
+def with_unlabelled(
+    store: Store,
+    codes: Codes,
+    paths: Sequence[str],
+    tokenize: Callable[[Sequence[str]], Sequence[Sequence[int]]],
+) -> tuple[TokenLists, Codes]:
+    """The tokens of all products of a store and then of those of further files, and which rows of
+    these may be guessed: products without a category, each text once, and none that a product
+    with a category has, such as one that is kept for validation.
+
+    codes: (n,) int64, the category of each of the store's products, -1 for none. Raises
+    CatalogueError for a file that can't be read.
+    """
+    known, rows, count = set[bytes](), list[int](), 0
+    for batch in texts(store.products):
+        keys = [_key(text) for text in batch]
+        known.update(key for at, key in enumerate(keys, count) if codes[at] >= 0)
+        count += len(batch)
+
+    def fresh(batches: Iterator[list[str]]) -> Iterator[Sequence[Sequence[int]]]:
+        at = 0
+        for batch in batches:
+            for text in batch:
+                if text and (at >= len(codes) or codes[at] < 0) and _key(text) not in known:
+                    known.add(_key(text))
+                    rows.append(at)
+                at += 1
+            yield tokenize(batch)
+
+    reading = remembered_reading(store).with_options(images="none")
+    with ExitStack() as stack:
+        files = [
+            stack.enter_context(closing(Catalogue.open(Path(path), reading))) for path in paths
+        ]
+        further = (
+            [one.text for one in batch.products] for file in files for batch in file.batches()
+        )
+        tokens = TokenLists.write(fresh(chain(texts(store.products), further)))
+    return tokens, np.array(rows, dtype=np.int64)
+
+
+def guessed(task: TextClasses, rows: Codes, checkpoint: Checkpoint) -> Guesses:
+    """What a trained task makes of some rows; kept in a checkpoint for a run that is killed."""
+    classes, odds = task.guess(rows)
+    arrays = {"classes": torch.from_numpy(classes), "odds": torch.from_numpy(odds)}
+    checkpoint.write({}, 0, arrays)
+    return _placed(len(task.labels), rows, arrays)
+
+
+def guessed_before(count: int, rows: Codes, checkpoint: Checkpoint) -> Guesses | None:
+    """What an earlier call guessed. count: of all rows."""
+    found = checkpoint.read()
+    return None if found is None else _placed(count, rows, dict(found.arrays))
+
+
+def second(recipe: Recipe, labelled: int, unlabelled: int) -> Recipe:
+    """How long to learn from both: twice as long as from labels alone, in fewer passes."""
+    epochs = round(STEPS * recipe.epochs * labelled / (labelled + unlabelled))
+    return replace(recipe, epochs=max(EPOCHS, epochs))
+
+
+def _placed(count: int, rows: Codes, arrays: dict[str, torch.Tensor]) -> Guesses:
+    places = np.full(count, -1, dtype=np.int64)
+    places[rows] = np.arange(len(rows))
+    return Guesses(places, arrays["classes"].numpy(), arrays["odds"].numpy())
+
+
+def _key(text: str) -> bytes:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).digest()
