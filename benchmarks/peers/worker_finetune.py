@@ -57,6 +57,7 @@ def main() -> None:
             loop._step(used, optimiser, order[start : start + task["batch"]], recipe)
     seconds = time.perf_counter() - started
     optimiser.finish(optimiser.weights())
+    network.finish()
     predicted = used.logits(validation).argmax(axis=1)
     true = labels[validation]
     scores = {
