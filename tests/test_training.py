@@ -161,21 +161,39 @@ def test_steps_are_those_of_adamw(clip):
     torch.testing.assert_close(kept["weight.0"], averages[1].detach(), rtol=1e-3, atol=1e-4)
 
 
-def test_rows_that_are_not_used_stand_still_but_for_their_average():
-    recipe = Recipe(epochs=1, batch_rows=1, rate=0.1, average=0.5)
-    table = Table(torch.ones(3, 2), torch.float32, averaged=True)
-    optimiser = Optimiser([], [table], recipe, 10)
-    for ids in ([0], [1], [1], [1]):
-        table.open(torch.tensor(ids))
-        optimiser.add(torch.autograd.grad(table.look_up(torch.tensor(ids)).sum(), optimiser.leaves))
+@pytest.mark.parametrize("average", [0.0, 0.99])
+def test_rows_go_where_adam_over_the_whole_table_would_take_them(average):
+    steps = 500
+    recipe = Recipe(epochs=1, batch_rows=1, rate=0.01, average=average)
+    rng = np.random.default_rng(0)
+    pulls = torch.randn(40, 4) + torch.randn(steps, 40, 4)
+    # Of 40 rows some are used in every other step, some every hundred steps, one in the first
+    # half alone, and one never.
+    uses = rng.random((steps, 40)) < np.geomspace(0.5, 0.01, 40)
+    uses[steps // 2 :, 10] = False
+    uses[:, 20] = False
+    table = Table(torch.ones(40, 4), torch.float32, averaged=bool(average))
+    optimiser = Optimiser([], [table], recipe, steps)
+    right = torch.ones(40, 4, requires_grad=True)
+    adam = torch.optim.Adam([right], lr=recipe.rate, betas=(0.9, 0.999), eps=1e-8)
+    mean = torch.ones(40, 4)
+    for step in range(steps):
+        ids = torch.from_numpy(uses[step].nonzero()[0])
+        table.open(ids)
+        torch.testing.assert_close(table.rows, right[ids].detach(), rtol=0, atol=1e-4)
+        optimiser.add([0.01 * pulls[step][ids]])
         optimiser.step()
-    assert (table.weight[2] == 1).all()
-    assert (table.settled()[2] == 1).all()
-    # The first row moved in the first step alone; its average goes on towards where it is.
-    moved = 1 - table.weight[0, 0]
-    decays = [min(0.5, (1 + step) / (10 + step)) for step in range(1, 5)]
-    left = math.prod(decays)
-    assert float(table.settled()[0, 0]) == pytest.approx(1 - float(moved) * (1 - left), abs=1e-6)
+        right.grad = torch.zeros(40, 4)
+        right.grad[ids] = 0.01 * pulls[step][ids]
+        adam.param_groups[0]["lr"] = recipe.rate * rate_at(step, steps, recipe.warm_up)
+        adam.step()
+        mean.lerp_(right.detach(), 1 - min(average, (1 + step + 1) / (10 + step + 1)))
+    kept = optimiser.weights()["table.0"]
+    torch.testing.assert_close(table.weight, right.detach(), rtol=0, atol=1e-4)
+    assert (table.weight - 1).abs().max() > 0.3
+    # What an average lags behind by, while a row goes on, is left out.
+    torch.testing.assert_close(kept, mean, rtol=0, atol=0.02)
+    assert (kept[20] == 1).all()
 
 
 def test_a_network_in_bfloat16_keeps_steps_that_its_own_numbers_would_lose():

@@ -139,6 +139,8 @@ class Optimiser:
         """For the length of a `with` block the network runs by the averages, where there are
         any."""
         if not self._averages:
+            for table in self._tables:
+                table.settled()
             yield
             return
         with torch.no_grad():
