@@ -192,6 +192,7 @@ def finetune(
         quiet=as_json,
     )
     low, high = report.validation.weighted_f1_interval
+    also = f" and {report.guessed} without a category" if report.guessed else ""
     show(
         as_json,
         report.to_json(),
@@ -199,7 +200,7 @@ def finetune(
         f"train         {report.train.weighted_f1:.4f}        {report.train.macro_f1:.4f}",
         f"validation    {report.validation.weighted_f1:.4f}        "
         f"{report.validation.macro_f1:.4f}     {report.validation.coverage_at_95:.3f}",
-        f"split: {report.split}, {report.rows} rows to train on, {report.held} to stop by, "
+        f"split: {report.split}, {report.rows} rows to train on{also}, {report.held} to stop by, "
         f"{report.validation.rows} to validate; 95% interval of validation {low:.4f} to {high:.4f}",
         f"done: encoder {report.name} from {report.base}, {report.classes} categories, "
         f"{report.seconds:.0f} s, {report.per_second:.0f} products/s; embed with "

@@ -11,6 +11,7 @@ this out, so that a rare word hardly learns. Here a row makes up for it when it 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch.nn import functional as fn
@@ -20,6 +21,16 @@ EPSILON = 1e-8
 # What is left of a row's move by its momentum in each next step, and after how many steps nothing.
 _FADE = BETAS[0] / math.sqrt(BETAS[1])
 _STEPS = 200
+
+
+@dataclass
+class _Rows:
+    """A few of a table's rows and what goes with them, (n, dim) float32 each."""
+
+    weight: torch.Tensor
+    first: torch.Tensor
+    second: torch.Tensor
+    average: torch.Tensor | None
 
 
 class Table:
@@ -37,7 +48,7 @@ class Table:
         self._number = 0
         self._last = torch.zeros(len(weight), dtype=torch.long, device=device)
         # For each step that has been: how far a row of which it was the last use has gone on
-        # since, in its first moment over the root of its second.
+        # since, in units of its first moment over the root of its second.
         self._gone = torch.zeros(_STEPS, dtype=torch.double, device=device)
         self._fade = _FADE ** torch.arange(_STEPS, 0, -1, dtype=torch.double, device=device)
         # The logarithm of what is left of the first weights in an average: now, and when a row's
@@ -46,6 +57,7 @@ class Table:
         self._seen = torch.zeros(len(weight), dtype=torch.double, device=device)
         self._place = torch.zeros(len(weight), dtype=torch.long, device=device)
         self._ids = self._place[:0]
+        self._used = self._up_to_date(self._ids)
         self._rows: torch.Tensor | None = None
 
     @torch.no_grad()
@@ -56,8 +68,8 @@ class Table:
         used[ids] = True
         self._ids = used.nonzero().squeeze(1)
         self._place[self._ids] = torch.arange(len(self._ids), device=used.device)
-        self._catch_up(self._ids)
-        self._rows = self.weight[self._ids].to(self._dtype, copy=True).requires_grad_()
+        self._used = self._up_to_date(self._ids)
+        self._rows = self._used.weight.to(self._dtype, copy=True).requires_grad_()
 
     def look_up(self, ids: torch.Tensor) -> torch.Tensor:
         """The vectors of rows, any shape of int64, plus a last axis of dim."""
@@ -84,7 +96,7 @@ class Table:
         grad: (n, dim) float32. shrink: what it is multiplied by. number: of the step, from 1.
         decay: of the average in this step.
         """
-        ids, self._rows, self._number = self._ids, None, number
+        self._rows, self._number = None, number
         if self._average is not None:
             self._now += math.log(decay)
         spread = math.sqrt(1 - BETAS[1] ** number)
@@ -92,38 +104,43 @@ class Table:
         self._go_on(pace)
         if grad is None:
             return
-        grad = grad * shrink
-        first, second = self._first[ids], self._second[ids]
-        first.lerp_(grad, 1 - BETAS[0])
-        second.mul_(BETAS[1]).addcmul_(grad, grad, value=1 - BETAS[1])
-        after = self.weight[ids].addcdiv_(first, second.sqrt().add_(spread * EPSILON), value=-pace)
-        self.weight[ids], self._first[ids], self._second[ids] = after, first, second
-        self._last[ids] = number
-        if self._average is not None:
-            self._average[ids] = after + (self._average[ids] - after) * decay
-            self._seen[ids] = self._now
+        grad, rows = grad * shrink, self._used
+        rows.first.lerp_(grad, 1 - BETAS[0])
+        rows.second.mul_(BETAS[1]).addcmul_(grad, grad, value=1 - BETAS[1])
+        deviation = rows.second.sqrt().add_(spread * EPSILON)
+        rows.weight.addcdiv_(rows.first, deviation, value=-pace)
+        if rows.average is not None:
+            rows.average.lerp_(rows.weight, 1 - decay)
+        self._put(self._ids, rows)
 
     def _go_on(self, pace: float) -> None:
-        """Let rows that this step does not use go on by their momentum; see `_catch_up`."""
+        """Let rows that this step does not use go on by their momentum."""
         if self._number >= len(self._gone):
             self._gone = torch.cat([self._gone, torch.zeros_like(self._gone)])
         reached = self._gone[max(0, self._number - _STEPS) : self._number]
         reached += pace * self._fade[_STEPS - len(reached) :]
 
-    def _catch_up(self, ids: torch.Tensor) -> None:
-        """Bring rows to where they are after the steps that did not use them."""
+    def _up_to_date(self, ids: torch.Tensor) -> _Rows:
+        """Rows as they are after the steps that did not use them."""
         last = self._last[ids]
         missed = (self._number - last).unsqueeze(1)
-        first, second = self._first[ids], self._second[ids]
         gone = self._gone[last].float().unsqueeze(1)
-        after = self.weight[ids].sub_(first / second.sqrt().add_(EPSILON) * gone)
-        self.weight[ids], self._last[ids] = after, self._number
-        self._first[ids] = first.mul_(BETAS[0] ** missed)
-        self._second[ids] = second.mul_(BETAS[1] ** missed)
-        if self._average is not None:
-            # Meanwhile the average has been drawing near to it.
-            share = (self._now - self._seen[ids]).exp().float().unsqueeze(1)
-            self._average[ids] = after + (self._average[ids] - after) * share
+        weight, first, second = self.weight[ids], self._first[ids], self._second[ids]
+        weight.sub_((first / second.sqrt().add_(EPSILON)).mul_(gone))
+        first.mul_(BETAS[0] ** missed)
+        second.mul_(BETAS[1] ** missed)
+        if self._average is None:
+            return _Rows(weight, first, second, None)
+        # Meanwhile the average has been drawing near to what the row is.
+        left = (self._now - self._seen[ids]).exp().float().unsqueeze(1)
+        return _Rows(weight, first, second, self._average[ids].lerp_(weight, 1 - left))
+
+    def _put(self, ids: torch.Tensor, rows: _Rows) -> None:
+        """Take rows that are up to date."""
+        self.weight[ids], self._first[ids], self._second[ids] = rows.weight, rows.first, rows.second
+        self._last[ids] = self._number
+        if self._average is not None and rows.average is not None:
+            self._average[ids] = rows.average
             self._seen[ids] = self._now
 
     def settle(self, weight: torch.Tensor) -> None:
@@ -133,7 +150,8 @@ class Table:
     @torch.no_grad()
     def settled(self) -> torch.Tensor:
         """The average of every row up to now, or the rows themselves: (rows, dim) float32."""
-        self._catch_up(torch.arange(len(self.weight), device=self.weight.device))
+        ids = torch.arange(len(self.weight), device=self.weight.device)
+        self._put(ids, self._up_to_date(ids))
         return self.weight if self._average is None else self._average
 
     def show_average(self) -> torch.Tensor:
