@@ -21,7 +21,7 @@ from vitrina.embedder.tuning.tokens import TokenLists
 from vitrina.errors import EncoderError, TrainingError
 from vitrina.pipelines.encoders import load_if_named
 from vitrina.pipelines.parting import part
-from vitrina.pipelines.self_training import with_unlabelled
+from vitrina.pipelines.self_training import second, with_unlabelled
 from vitrina.pipelines.trained import rows_seen
 from vitrina.pipelines.tuned import Examples
 from vitrina.store.store import Store
@@ -437,6 +437,15 @@ def test_texts_that_have_a_category_are_not_guessed(store, tmp_path):
     chosen = [titles[row] for row in rows]
     assert set(chosen) == set(titles) - labelled
     assert len(set(chosen)) == len(chosen)
+
+
+@pytest.mark.parametrize(
+    ("unlabelled", "epochs", "repeats"), [(10, 11, 1), (100, 6, 1), (400, 2, 3), (5_000, 2, 3)]
+)
+def test_the_second_training_hears_each_label_as_often_as_the_first(unlabelled, epochs, repeats):
+    recipe, times = second(Recipe(6, 32, 0.1), 100, unlabelled)
+    assert (recipe.epochs, times) == (epochs, repeats)
+    assert recipe.epochs * times >= 6
 
 
 def test_a_second_training_that_was_killed_does_not_repeat_the_first(

@@ -6,6 +6,7 @@ models Du et al., "Self-training improves pre-training for natural language unde
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -87,10 +88,11 @@ def guessed_before(count: int, rows: Codes, checkpoint: Checkpoint) -> Guesses |
     return None if found is None else _placed(count, rows, dict(found.arrays))
 
 
-def second(recipe: Recipe, labelled: int, unlabelled: int) -> Recipe:
-    """How long to learn from both: twice as long as from labels alone, in fewer passes."""
-    epochs = round(STEPS * recipe.epochs * labelled / (labelled + unlabelled))
-    return replace(recipe, epochs=max(EPOCHS, epochs))
+def second(recipe: Recipe, labelled: int, unlabelled: int) -> tuple[Recipe, int]:
+    """How to learn from both, and how often each labelled row stands in a pass: two passes at
+    least and some twice the steps of the first training, each label heard no less than there."""
+    epochs = max(EPOCHS, round(STEPS * recipe.epochs * labelled / (labelled + unlabelled)))
+    return replace(recipe, epochs=epochs), math.ceil(recipe.epochs / epochs)
 
 
 def _placed(count: int, rows: Codes, arrays: dict[str, torch.Tensor]) -> Guesses:

@@ -167,10 +167,13 @@ def tune_text(
         first = TextClasses(network=network, **taught)
         fitted.of(first, recipe, seen)
         guesses = guessed(first, free, kept)
-    taught |= {"guesses": guesses, "rows": np.concatenate([examples.rows, free])}
-    longer = second(recipe, len(examples.rows), len(free))
+    longer, repeats = second(recipe, len(examples.rows), len(free))
+    rows = np.concatenate([*[examples.rows] * repeats, free])
+    taught |= {"guesses": guesses, "rows": rows}
     tuned = fitted.of(
-        TextClasses(network=begin(), **taught), longer, [*seen, _digest(guesses.odds)]
+        TextClasses(network=begin(), **taught),
+        longer,
+        [*seen, _digest(guesses.odds), _digest(rows)],
     )
     kept.delete()
     return replace(tuned, guessed=len(free))
