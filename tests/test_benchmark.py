@@ -13,7 +13,14 @@ import vitrina as vt
 from vitrina.errors import StoreError
 from vitrina.index.vote import VoteRule, vote, vote_shares
 from vitrina.pipelines.benchmark import methods as methods_module
-from vitrina.pipelines.benchmark.blend import LEAST, pool, weigh
+from vitrina.pipelines.benchmark.blend import (
+    LEAST,
+    Pool,
+    fit_pool,
+    interpolate,
+    linear_pool,
+    logarithmic_pool,
+)
 from vitrina.pipelines.benchmark.ground import Answers, Ground
 from vitrina.pipelines.benchmark.keys import key_of
 from vitrina.pipelines.benchmark.methods import METHODS, POOLS
@@ -223,37 +230,75 @@ def noisy(labels, classes, right, seed):
     return (shares / shares.sum(axis=1, keepdims=True)).astype(np.float16)
 
 
-def test_weights_are_those_of_least_loss():
+def loss(shares, labels):
+    return -np.log(shares[np.arange(len(labels)), labels]).mean()
+
+
+@pytest.mark.parametrize("fitted", [logarithmic_pool, linear_pool])
+def test_weights_are_those_of_least_loss(fitted):
     labels = np.random.default_rng(0).integers(5, size=600)
-    parts = [noisy(labels, 5, 2.0, 1), noisy(labels, 5, 1.0, 2), noisy(labels, 5, 0.0, 3)]
-    weights = weigh(parts, labels)
-
-    def loss(given):
-        shares = pool(parts, np.asarray(given, dtype=np.float32))
-        return -np.log(shares[np.arange(600), labels]).mean()
-
-    best = loss(weights)
+    parts = [noisy(labels, 5, right, seed) for seed, right in enumerate((1.5, 1.2, 0.0))]
+    pool = fitted(parts, labels)
+    best = loss(pool(parts), labels)
     for at in range(3):
         for step in (-0.05, 0.05):
-            other = weights.copy()
+            other = pool.weights.copy()
             other[at] = max(0.0, other[at] + step)
-            assert loss(other) >= best - 1e-6
-    # The one that knows nothing is not heard, and the better one more than the other.
-    assert weights[2] < 0.1
-    assert weights[0] > weights[1] > 0.5
-    assert best < loss([1, 0, 0])
-    assert pool(parts, weights).sum(axis=1) == pytest.approx(1, abs=1e-5)
+            if pool.linear:
+                other /= other.sum()
+            assert loss(Pool(pool.linear, other)(parts), labels) >= best - 1e-4
+    # The one that knows nothing is hardly heard, and the better one more than the other.
+    assert pool.weights[2] < 0.25 * pool.weights[0]
+    assert pool.weights[0] > pool.weights[1] > 0.05
+    assert best < loss(Pool(pool.linear, np.eye(3, dtype=np.float32)[0])(parts), labels)
+    assert pool(parts).sum(axis=1) == pytest.approx(1, abs=1e-5)
 
 
-def test_a_method_that_says_nothing_leaves_it_to_the_others():
+def test_the_pool_of_less_loss_is_taken():
+    labels = np.random.default_rng(0).integers(5, size=600)
+    agreeing = [noisy(labels, 5, 1.0, seed) for seed in range(4)]
+    assert not fit_pool(agreeing, labels).linear
+    # Each knows some of the rows and gives the truth of the others nothing.
+    knowing = [np.full((600, 5), 0.2, dtype=np.float16) for _ in range(2)]
+    for part, rows in zip(knowing, (slice(0, 300), slice(300, 600)), strict=True):
+        wrong = np.random.default_rng(1).integers(1, 5, size=600)
+        part[:] = np.eye(5)[(labels + wrong) % 5]
+        part[rows] = np.eye(5)[labels[rows]]
+    for parts in (agreeing, knowing):
+        pool = fit_pool(parts, labels)
+        least = min(
+            loss(way(parts, labels)(parts), labels) for way in (linear_pool, logarithmic_pool)
+        )
+        assert loss(pool(parts), labels) == pytest.approx(least)
+
+
+def test_an_interpolation_gives_the_vote_the_share_that_scores_best():
+    labels = np.random.default_rng(0).integers(5, size=600)
+    head, vote = noisy(labels, 5, 2.0, 1), np.eye(5, dtype=np.float16)[labels]
+    vote[:200] = np.eye(5)[(labels[:200] + 1) % 5]
+
+    def score(shares):
+        return float((shares.argmax(axis=1) == labels).mean())
+
+    pool = interpolate([head, vote], score)
+    assert pool.linear
+    assert pool.weights.sum() == pytest.approx(1)
+    for share in (0.2, 0.5, 0.8):
+        other = Pool(linear=True, weights=np.array([1 - share, share], dtype=np.float32))
+        assert score(pool([head, vote])) >= score(other([head, vote]))
+    assert score(pool([head, vote])) > max(score(head), score(vote))
+
+
+@pytest.mark.parametrize("linear", [False, True])
+def test_a_method_that_says_nothing_leaves_it_to_the_others(linear):
     labels = np.arange(4) % 3
     known = noisy(labels, 3, 2.0, 1)
     silent = np.zeros((4, 3), dtype=np.float16)
     silent[0] = (0, 1, 0)
-    out = pool([known, silent], np.array([1.0, 1.0], dtype=np.float32))
+    out = Pool(linear, np.array([1.0, 1.0], dtype=np.float32))([known, silent])
     expected = known.astype(np.float32)
     np.testing.assert_allclose(out[1:], expected[1:] / expected[1:].sum(axis=1)[:, None], rtol=1e-2)
-    own = expected[0] * np.array([LEAST, 1, LEAST])
+    own = expected[0] + silent[0] if linear else expected[0] * np.array([LEAST, 1, LEAST])
     np.testing.assert_allclose(out[0], own / own.sum(), rtol=1e-2, atol=1e-5)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,22 +15,87 @@ LEAST = 1e-4
 """What a method gives a category at least: float16 knows little below, and nobody is that sure."""
 
 
-def pool(parts: Sequence[Halves], weights: Floats) -> Floats:
-    """The logarithmic opinion pool (Genest & Zidek, "Combining probability distributions", 1986):
-    the product of all probabilities, each to the power of its method's weight.
+SHARES = np.arange(0.05, 1.0, 0.05)
+"""What a vote may have in an interpolation."""
+_ROUNDS = 200
 
-    parts: (n, classes) each; a method that says nothing of a row (zeros) leaves it to the others.
-    Returns (n, classes) float32, rows sum to 1.
+
+@dataclass(frozen=True)
+class Pool:
+    """A way to make several methods' probabilities one.
+
+    linear: their weighted mean (Stone, "The opinion pool", 1961), or else the logarithmic pool,
+    the product of all, each to the power of its weight (Genest & Zidek, "Combining probability
+    distributions", 1986). The product is sure where all agree; the mean bears a method that gives
+    the true category nothing, such as a vote of few neighbours. weights: (methods,) float32.
     """
-    logits = _logits(parts, weights)
-    out: Floats = np.exp(logits - logits.max(axis=1, keepdims=True))
-    out /= out.sum(axis=1, keepdims=True)
-    return out
+
+    linear: bool
+    weights: Floats
+
+    def __call__(self, parts: Sequence[Halves]) -> Floats:
+        """parts: (n, classes) each; a method that says nothing of a row (zeros) leaves it to the
+        others. Returns (n, classes) float32, rows sum to 1."""
+        if not self.linear:
+            logits = _logits(parts, self.weights)
+            out: Floats = np.exp(logits - logits.max(axis=1, keepdims=True))
+            out /= out.sum(axis=1, keepdims=True)
+            return out
+        out = np.zeros(parts[0].shape, dtype=np.float32)
+        for weight, part in zip(self.weights, parts, strict=True):
+            out += weight * np.asarray(part, dtype=np.float32)
+        # A category that no method gives anything has next to nothing, and no row is empty.
+        out += 1e-7
+        out /= out.sum(axis=1, keepdims=True)
+        return out
+
+    @property
+    def kind(self) -> str:
+        """As tables tell it."""
+        return "linear" if self.linear else "logarithmic"
 
 
-def weigh(parts: Sequence[Halves], labels: Codes) -> Floats:
-    """The weights of least log-loss: (len(parts),) float32; see `fit_weights`."""
-    return fit_weights([_log(part) for part in parts], labels)
+def even(count: int) -> Pool:
+    """The mean of so many methods."""
+    return Pool(linear=True, weights=np.full(count, 1 / count, dtype=np.float32))
+
+
+def fit_pool(parts: Sequence[Halves], labels: Codes) -> Pool:
+    """The pool of less log-loss, linear or logarithmic, each by its best weights.
+
+    parts: (n, classes) each, of rows that no method learnt from. labels: (n,) int64.
+    """
+    ways = linear_pool(parts, labels), logarithmic_pool(parts, labels)
+    rows = np.arange(len(labels))
+    return min(ways, key=lambda way: -float(np.log(way(parts)[rows, labels]).mean()))
+
+
+def interpolate(parts: Sequence[Halves], score: Callable[[Floats], float]) -> Pool:
+    """A head's probabilities, the first part, interpolated with its neighbours' vote, by the share
+    of the vote that scores best (Khandelwal et al., "Generalization through memorization: nearest
+    neighbor language models", 2020)."""
+    ways = [
+        Pool(linear=True, weights=np.array([1 - share, share], dtype=np.float32))
+        for share in SHARES
+    ]
+    return max(ways, key=lambda way: score(way(parts)))
+
+
+def logarithmic_pool(parts: Sequence[Halves], labels: Codes) -> Pool:
+    """The one of least log-loss; see `fit_weights`."""
+    return Pool(linear=False, weights=fit_weights([_log(part) for part in parts], labels))
+
+
+def linear_pool(parts: Sequence[Halves], labels: Codes) -> Pool:
+    """The one of least log-loss, by expectation maximisation."""
+    rows = np.arange(len(labels))
+    given = [np.asarray(part[rows, labels], dtype=np.float64) for part in parts]
+    true = np.maximum(np.stack(given, axis=1), 1e-9)
+    weights = np.full(len(parts), 1 / len(parts))
+    for _ in range(_ROUNDS):
+        owed = true * weights
+        weights = (owed / owed.sum(axis=1, keepdims=True)).mean(axis=0)
+    return Pool(linear=True, weights=weights.astype(np.float32))
 
 
 def _logits(parts: Sequence[Halves], weights: Floats) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from vitrina.classifier.minibatch import predict
 from vitrina.data.sources import ImageSource
 from vitrina.errors import TrainingError
 from vitrina.index.vote import DEFAULT_RULE, vote_shares
-from vitrina.pipelines.benchmark.blend import pool, weigh
+from vitrina.pipelines.benchmark.blend import Pool, even, fit_pool, interpolate
 from vitrina.pipelines.benchmark.ground import Answers, Ground, Halves, in_blocks
 from vitrina.pipelines.benchmark.keys import key_of, key_of_pool
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
@@ -216,7 +216,8 @@ class Methods:
             if features is Features.FUSED or other in TEXT_METHODS
             if other not in POOLS
         ]
-        return self._pooled(name, wanted)
+        labels = self.ground.codes[self.ground.held]
+        return self._pooled(name, wanted, lambda parts: fit_pool(parts, labels))
 
     def _interpolation(self) -> Outcome:
         votes = [name for name in self.done if name.startswith("vote-")]
@@ -228,27 +229,30 @@ class Methods:
         if not pairs:
             raise TrainingError("kNN interpolation needs a head and a vote over the same vectors")
         best = max(pairs, key=lambda pair: self.done[pair[0]])
-        return self._pooled("knn", [*best])
 
-    def _pooled(self, name: str, wanted: list[str]) -> Outcome:
+        return self._pooled("knn", [*best], lambda parts: interpolate(parts, self._held_score))
+
+    def _held_score(self, answers: Floats) -> float:
+        return self.measure(answers, self.ground.held, bootstrap=1).weighted_f1
+
+    def _pooled(
+        self, name: str, wanted: list[str], fit: Callable[[Sequence[Halves]], Pool]
+    ) -> Outcome:
         if len(wanted) < 2:
             raise TrainingError(f"a blend needs two methods or more, but {len(wanted)} answered")
         ground = self.ground
         whole = [self.answers.get(other) for other in wanted]
         started = time.monotonic()
-        labels = ground.codes[ground.held]
-        weights = np.full(len(whole), 1 / len(whole), dtype=np.float32)
-        if len(labels):
-            weights = weigh([ground.part_of(one, "held") for one in whole], labels)
+        pool = even(len(whole))
+        if len(ground.held):
+            pool = fit([ground.part_of(one, "held") for one in whole])
         seconds = time.monotonic() - started
         rows = np.arange(len(ground.asked))
-        asking = self._put(
-            name, (pool([one[block] for one in whole], weights) for block in in_blocks(rows))
-        )
-        told = sorted(zip(weights.tolist(), wanted, strict=True), reverse=True)
+        asking = self._put(name, (pool([one[block] for one in whole]) for block in in_blocks(rows)))
+        told = sorted(zip(pool.weights.tolist(), wanted, strict=True), reverse=True)
         heard = [(weight, other) for weight, other in told if weight > 0.005]
         note = " + ".join(f"{weight:.2f} {other}" for weight, other in heard)
-        return Outcome(seconds, asking, note=note)
+        return Outcome(seconds, asking, note=f"{pool.kind}: {note}")
 
     def _put(self, name: str, blocks: Iterator[Floats]) -> float:
         started = time.monotonic()
@@ -266,7 +270,7 @@ class Methods:
         else:
             self.done[name] = 0.0
 
-    def measure(self, answers: Halves, rows: Codes, bootstrap: int = 200) -> Metrics:
+    def measure(self, answers: Halves | Floats, rows: Codes, bootstrap: int = 200) -> Metrics:
         """What some answers about some products reach."""
         chosen, sure = choices(answers)
         return evaluate(
