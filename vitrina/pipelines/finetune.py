@@ -28,7 +28,8 @@ class FinetuneReport:
 
     train is of a sample of the rows that it learnt from. validation is of rows that it never saw
     and that decided nothing. guessed: texts without a category that it learnt from too. history:
-    see `vitrina.training.loop.History`.
+    see `vitrina.training.loop.History`. seconds: of all training, with that of what guessed.
+    per_second: rows learnt from in a second of the last.
     """
 
     store: str
@@ -116,7 +117,7 @@ def keep(
             validation=tuned.metrics(examples.validation, codes, classes),
             recipe=tuned.recipe.to_json(),
             history=tuned.history.to_json(),
-            seconds=round(tuned.history.seconds, 2),
+            seconds=round(tuned.seconds, 2),
             per_second=round(tuned.history.rows / max(tuned.history.seconds, 1e-9), 1),
         )
         trained_on = np.sort(np.concatenate([examples.rows, examples.held]))

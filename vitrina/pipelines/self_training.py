@@ -7,6 +7,7 @@ models Du et al., "Self-training improves pre-training for natural language unde
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -74,18 +75,25 @@ def with_unlabelled(
     return tokens, np.array(rows, dtype=np.int64)
 
 
-def guessed(task: TextClasses, rows: Codes, checkpoint: Checkpoint) -> Guesses:
-    """What a trained task makes of some rows; kept in a checkpoint for a run that is killed."""
+def guessed(
+    task: TextClasses, rows: Codes, seconds: float, checkpoint: Checkpoint
+) -> tuple[Guesses, float]:
+    """What a trained task makes of some rows, and the seconds that this took with its training;
+    kept in a checkpoint for a run that is killed. seconds: of the training."""
+    started = time.monotonic()
     classes, odds = task.guess(rows)
     arrays = {"classes": torch.from_numpy(classes), "odds": torch.from_numpy(odds)}
-    checkpoint.write({}, 0, arrays)
-    return _placed(len(task.labels), rows, arrays)
+    seconds += time.monotonic() - started
+    checkpoint.write({"seconds": seconds}, 0, arrays)
+    return _placed(len(task.labels), rows, arrays), seconds
 
 
-def guessed_before(count: int, rows: Codes, checkpoint: Checkpoint) -> Guesses | None:
-    """What an earlier call guessed. count: of all rows."""
+def guessed_before(count: int, rows: Codes, checkpoint: Checkpoint) -> tuple[Guesses, float] | None:
+    """What an earlier call of `guessed` gave. count: of all rows."""
     found = checkpoint.read()
-    return None if found is None else _placed(count, rows, dict(found.arrays))
+    if found is None:
+        return None
+    return _placed(count, rows, dict(found.arrays)), float(found.told["seconds"])
 
 
 def second(recipe: Recipe, labelled: int, unlabelled: int) -> tuple[Recipe, int]:

@@ -109,7 +109,8 @@ class Examples:
 class Tuned:
     """A trained encoder. base: what it began as. there: (n,) bool, products that have what it
     looks at. logits: what its head says of some products, (m, classes of `examples`) float32.
-    save: writes the encoder into a folder. guessed: texts without a category learnt from too."""
+    save: writes the encoder into a folder. guessed: texts without a category learnt from too.
+    guessing: the seconds it took to train what guessed them."""
 
     base: str
     examples: Examples
@@ -119,6 +120,12 @@ class Tuned:
     logits: Callable[[Codes], Floats]
     save: Callable[[Path], None]
     guessed: int = 0
+    guessing: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Of all trainings."""
+        return self.history.seconds + self.guessing
 
     def metrics(self, rows: Codes, codes: Codes, classes: int) -> Metrics:
         """What its head reaches on some products. codes: (n,) int64, the class of every product."""
@@ -162,11 +169,11 @@ def tune_text(
     if not len(free):
         return fitted.of(TextClasses(network=network, **taught), recipe, seen)
     kept = Checkpoint(fitted.told("guesses", recipe, [*seen, _digest(free)]))
-    guesses = guessed_before(len(tokens), free, kept)
-    if guesses is None:
+    found = guessed_before(len(tokens), free, kept)
+    if found is None:
         first = TextClasses(network=network, **taught)
-        fitted.of(first, recipe, seen)
-        guesses = guessed(first, free, kept)
+        found = guessed(first, free, fitted.of(first, recipe, seen).seconds, kept)
+    guesses, seconds = found
     longer, repeats = second(recipe, len(examples.rows), len(free))
     rows = np.concatenate([*[examples.rows] * repeats, free])
     taught |= {"guesses": guesses, "rows": rows}
@@ -176,7 +183,7 @@ def tune_text(
         [*seen, _digest(guesses.odds), _digest(rows)],
     )
     kept.delete()
-    return replace(tuned, guessed=len(free))
+    return replace(tuned, guessed=len(free), guessing=seconds)
 
 
 def tune_image(

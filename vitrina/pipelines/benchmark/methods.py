@@ -180,7 +180,7 @@ class Methods:
         if self.options.from_scratch and name == "text-tuned":
             note += ", random weights"
         history = tuned.history
-        return Outcome(history.seconds, asking, self._on_train(ask), history.epochs, note)
+        return Outcome(tuned.seconds, asking, self._on_train(ask), history.epochs, note)
 
     def _vote(self, name: str, features: Features, tuned: bool) -> Outcome:
         ground = self.ground
