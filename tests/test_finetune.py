@@ -31,7 +31,7 @@ from vitrina.training.loss import ClassLoss, Guesses
 from vitrina.training.recipe import Recipe
 from vitrina.types import Balance, Modality, Pooling, SplitKind
 
-FAST = {"epochs": 6, "rate": 5e-3, "batch_rows": 32, "average": 0.0}
+FAST = {"epochs": 6, "rate": 1e-2, "batch_rows": 32, "average": 0.0}
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +61,7 @@ def store(base, tmp_path):
 
 def test_an_encoder_learns_the_categories_and_serves_embed(store, model, tmp_path):
     report = vt.finetune(store, "text", model=str(model), name="kinds", **FAST)
-    assert report.validation.weighted_f1 > 0.9
+    assert report.validation.weighted_f1 > 0.95
     assert report.train.weighted_f1 > 0.95
     assert report.classes == len(KINDS)
     assert report.rows + report.held + report.validation.rows == 400
@@ -191,7 +191,7 @@ def test_from_scratch_needs_no_weights_and_forgets_those_there_are(store, model,
     one = vt.finetune(store, "text", model=str(bare), name="bare", from_scratch=True, **FAST)
     two = vt.finetune(store, "text", model=str(model), name="full", from_scratch=True, **FAST)
     assert one.fingerprint == two.fingerprint
-    assert one.validation.weighted_f1 > 0.9
+    assert one.validation.weighted_f1 > 0.95
 
 
 def test_an_encoder_that_was_trained_can_be_trained_on(store, model):
@@ -230,7 +230,7 @@ def test_every_option_trains(store, model, balance):
         **{**FAST, "average": 0.9},
     )
     assert report.name == "text-tuned"
-    assert report.validation.weighted_f1 > 0.9
+    assert report.validation.weighted_f1 > 0.95
     assert len(report.history["epochs"]) == 6
 
 
@@ -339,7 +339,7 @@ def test_weights_that_no_text_uses_stay(store, model):
 def test_in_bfloat16_an_encoder_learns_as_much(store, model, monkeypatch):
     monkeypatch.setattr(text_classes, "training_dtype", lambda *_, **__: torch.bfloat16)
     report = vt.finetune(store, "text", model=str(model), name="kinds", **FAST)
-    assert report.validation.weighted_f1 > 0.9
+    assert report.validation.weighted_f1 > 0.95
     weights = load_file(store.encoder_folder("kinds") / "model.safetensors")
     assert {one.dtype for one in weights.values()} == {np.dtype(np.float32)}
 
@@ -417,7 +417,7 @@ def test_it_learns_from_products_without_a_category_too(store, model, tmp_path):
     known = {title for _, title, _ in products(400)}
     fresh = {title for _, title, _ in products(300, seed=9)} - known
     assert report.guessed == len(fresh) > 0
-    assert report.validation.weighted_f1 > 0.9
+    assert report.validation.weighted_f1 > 0.95
     alone = vt.finetune(store, "text", model=str(model), name="alone", **FAST)
     assert alone.guessed == 0
     assert alone.fingerprint != report.fingerprint

@@ -396,6 +396,8 @@ def test_the_same_text_is_encoded_once(folder: Path, monkeypatch: pytest.MonkeyP
     texts = [SENTENCES[at] for at in (0, 1, 0, 3, 1, 0)]
     got = encoder.encode(texts)
     assert len(seen) == 3
+    once = encoder.encode([SENTENCES[at] for at in (0, 1, 3)])
+    np.testing.assert_array_equal(got, once[[0, 1, 0, 2, 1, 0]])
     # Other neighbours in a batch round otherwise.
     np.testing.assert_allclose(got, encoder.encode(SENTENCES)[[0, 1, 0, 3, 1, 0]], atol=1e-6)
 

@@ -175,7 +175,7 @@ def tune_text(
         found = guessed(first, free, fitted.of(first, recipe, seen).seconds, kept)
     guesses, seconds = found
     longer, repeats = second(recipe, len(examples.rows), len(free))
-    rows = np.concatenate([*[examples.rows] * repeats, free])
+    rows = np.concatenate([np.tile(examples.rows, repeats), free])
     taught |= {"guesses": guesses, "rows": rows}
     tuned = fitted.of(
         TextClasses(network=begin(), **taught),

@@ -138,13 +138,8 @@ class Optimiser:
     def averaged(self) -> Iterator[None]:
         """For the length of a `with` block the network runs by the averages, where there are
         any."""
-        if not self._averages:
-            for table in self._tables:
-                table.settled()
-            yield
-            return
         with torch.no_grad():
-            self._show(self._averages)
+            self._show(self._averages or self._masters)
         kept = [table.show_average() for table in self._tables]
         try:
             yield

@@ -57,7 +57,7 @@ class Table:
         self._seen = torch.zeros(len(weight), dtype=torch.double, device=device)
         self._place = torch.zeros(len(weight), dtype=torch.long, device=device)
         self._ids = self._place[:0]
-        self._used = self._up_to_date(self._ids)
+        self._used: _Rows | None = None
         self._rows: torch.Tensor | None = None
 
     @torch.no_grad()
@@ -96,15 +96,15 @@ class Table:
         grad: (n, dim) float32. shrink: what it is multiplied by. number: of the step, from 1.
         decay: of the average in this step.
         """
-        self._rows, self._number = None, number
+        rows, self._used, self._rows, self._number = self._used, None, None, number
         if self._average is not None:
             self._now += math.log(decay)
         spread = math.sqrt(1 - BETAS[1] ** number)
         pace = spread * rate / (1 - BETAS[0] ** number)
         self._go_on(pace)
-        if grad is None:
+        if grad is None or rows is None:
             return
-        grad, rows = grad * shrink, self._used
+        grad = grad * shrink
         rows.first.lerp_(grad, 1 - BETAS[0])
         rows.second.mul_(BETAS[1]).addcmul_(grad, grad, value=1 - BETAS[1])
         deviation = rows.second.sqrt().add_(spread * EPSILON)
@@ -126,7 +126,8 @@ class Table:
         missed = (self._number - last).unsqueeze(1)
         gone = self._gone[last].float().unsqueeze(1)
         weight, first, second = self.weight[ids], self._first[ids], self._second[ids]
-        weight.sub_((first / second.sqrt().add_(EPSILON)).mul_(gone))
+        spread = (1 - BETAS[1] ** last.clamp(min=1)).sqrt().unsqueeze(1)
+        weight.sub_((first / second.sqrt().add_(spread * EPSILON)).mul_(gone))
         first.mul_(BETAS[0] ** missed)
         second.mul_(BETAS[1] ** missed)
         if self._average is None:
@@ -150,7 +151,7 @@ class Table:
     @torch.no_grad()
     def settled(self) -> torch.Tensor:
         """The average of every row up to now, or the rows themselves: (rows, dim) float32."""
-        ids = torch.arange(len(self.weight), device=self.weight.device)
+        ids = (self._last < self._number).nonzero().squeeze(1)
         self._put(ids, self._up_to_date(ids))
         return self.weight if self._average is None else self._average
 

@@ -13,8 +13,6 @@ from vitrina.types import Codes, Floats
 
 LEAST = 1e-4
 """What a method gives a category at least: float16 knows little below, and nobody is that sure."""
-
-
 SHARES = np.arange(0.05, 1.0, 0.05)
 """What a vote may have in an interpolation."""
 _ROUNDS = 200
@@ -36,16 +34,12 @@ class Pool:
     def __call__(self, parts: Sequence[Halves]) -> Floats:
         """parts: (n, classes) each; a method that says nothing of a row (zeros) leaves it to the
         others. Returns (n, classes) float32, rows sum to 1."""
-        if not self.linear:
-            logits = _logits(parts, self.weights)
-            out: Floats = np.exp(logits - logits.max(axis=1, keepdims=True))
-            out /= out.sum(axis=1, keepdims=True)
-            return out
-        out = np.zeros(parts[0].shape, dtype=np.float32)
-        for weight, part in zip(self.weights, parts, strict=True):
-            out += weight * np.asarray(part, dtype=np.float32)
-        # A category that no method gives anything has next to nothing, and no row is empty.
-        out += 1e-7
+        if self.linear:
+            # A category that no method gives anything has next to nothing, and no row is empty.
+            out: Floats = _total(parts, self.weights) + np.float32(1e-7)
+        else:
+            logits = _total([_log(part) for part in parts], self.weights)
+            out = np.exp(logits - logits.max(axis=1, keepdims=True))
         out /= out.sum(axis=1, keepdims=True)
         return out
 
@@ -98,13 +92,10 @@ def linear_pool(parts: Sequence[Halves], labels: Codes) -> Pool:
     return Pool(linear=True, weights=weights.astype(np.float32))
 
 
-def _logits(parts: Sequence[Halves], weights: Floats) -> Floats:
-    first, *others = (
-        np.float32(weight) * _log(part) for part, weight in zip(parts, weights, strict=True)
-    )
-    total: Floats = first
-    for other in others:
-        total = total + other
+def _total(parts: Sequence[Halves] | Sequence[Floats], weights: Floats) -> Floats:
+    total: Floats = np.zeros(parts[0].shape, dtype=np.float32)
+    for weight, part in zip(weights, parts, strict=True):
+        total += np.float32(weight) * np.asarray(part, dtype=np.float32)
     return total
 
 

@@ -232,7 +232,7 @@ class Methods:
 
         return self._pooled("knn", [*best], lambda parts: interpolate(parts, self._held_score))
 
-    def _held_score(self, answers: Floats) -> float:
+    def _held_score(self, answers: Halves | Floats) -> float:
         return self.measure(answers, self.ground.held, bootstrap=1).weighted_f1
 
     def _pooled(
@@ -264,11 +264,7 @@ class Methods:
     def note(self, name: str, answers: Halves) -> None:
         """Remember how well a method does on held rows."""
         held = self.ground.part_of(answers, "held")
-        if len(held):
-            found = self.measure(held, self.ground.held, bootstrap=1)
-            self.done[name] = found.weighted_f1
-        else:
-            self.done[name] = 0.0
+        self.done[name] = self._held_score(held) if len(held) else 0.0
 
     def measure(self, answers: Halves | Floats, rows: Codes, bootstrap: int = 200) -> Metrics:
         """What some answers about some products reach."""
