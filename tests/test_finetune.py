@@ -194,6 +194,15 @@ def test_from_scratch_needs_no_weights_and_forgets_those_there_are(store, model,
     assert one.validation.weighted_f1 > 0.95
 
 
+def test_random_weights_take_smaller_steps_than_trained_ones(store, model):
+    once = {"model": str(model), "name": "kinds", "epochs": 1}
+    rates = [
+        vt.finetune(store, "text", from_scratch=fresh, **once).recipe["rate"]
+        for fresh in (True, False)
+    ]
+    assert rates[0] < rates[1]
+
+
 def test_an_encoder_that_was_trained_can_be_trained_on(store, model):
     first = vt.finetune(store, "text", model=str(model), name="kinds", **{**FAST, "epochs": 1})
     second = vt.finetune(store, "text", model="kinds", name="kinds", **FAST)

@@ -34,6 +34,8 @@ IMAGE_EPOCHS, IMAGE_BATCH = 6, 64
 TEXT_RATE = 1.2
 """The learning rate at its height, times the model's width and its layers: the wider and deeper a
 network, the smaller the steps that it bears."""
+SCRATCH_RATE = 0.15
+"""The most of it, times the width, with random weights: at twice that they do not get off the ground."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,9 @@ def tune_text(
         [examples.labels, np.full(len(tokens) - len(codes), -1, dtype=np.int64)]
     )
     taught |= {"tokens": tokens, "word_dropout": options.word_dropout}
-    recipe = _recipe(options, TEXT_EPOCHS, TEXT_BATCH, TEXT_RATE / (network.width * network.layers))
+    steps = TEXT_RATE / network.layers
+    steps = min(steps, SCRATCH_RATE) if options.from_scratch else steps
+    recipe = _recipe(options, TEXT_EPOCHS, TEXT_BATCH, steps / network.width)
     fitted = _Fitted(store, base.model, examples, there, options)
     seen = [network.fingerprint, _digest(tokens.starts)]
     if not len(free):
