@@ -26,7 +26,7 @@ from vitrina.pipelines.benchmark.keys import key_of
 from vitrina.pipelines.benchmark.methods import METHODS, POOLS
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.store.store import Store
-from vitrina.types import SplitKind, VoteKind
+from vitrina.types import Features, SplitKind, VoteKind
 
 QUICK = ("naive-bayes", "linear-svm", "text", "vote-text", "knn", "blend-text")
 
@@ -73,6 +73,8 @@ def test_every_method_is_measured_on_the_same_validation_rows(found):
         assert row.validation.weighted_f1 > 0.9
         assert row.validation.rows == len(true)
         assert row.confidence.min() > 0
+    # All of these look at text, so what is made of them does too.
+    assert {row.modality for row in found.table.ranked} == {Features.TEXT}
     titles = {method.title: method.name for method in METHODS}
     assert {titles[row.name] for row in found.table.ranked} == set(QUICK)
     np.testing.assert_array_equal(

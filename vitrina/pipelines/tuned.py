@@ -35,7 +35,7 @@ TEXT_RATE = 1.2
 """The learning rate at its height, times the model's width and its layers: the wider and deeper a
 network, the smaller the steps that it bears."""
 SCRATCH_RATE = 0.15
-"""The most of it, times the width, with random weights: at twice that they do not get off the ground."""
+"""The most of it, times the width, with random weights: at 0.25 they do not get off the ground."""
 
 
 @dataclass(frozen=True)

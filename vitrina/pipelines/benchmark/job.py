@@ -158,7 +158,7 @@ def _row(method: Method, methods: Methods) -> Row:
     chosen, sure = choices(answers)
     return Row(
         name=method.title,
-        modality=method.modality,
+        modality=outcome.modality or method.modality,
         train=outcome.train,
         validation=methods.measure(answers, ground.validation),
         seconds=round(outcome.seconds, 2),

@@ -33,8 +33,6 @@ from vitrina.training.checkpoint import Checkpoint
 from vitrina.training.loop import Epoch
 from vitrina.types import Codes, Features, Floats, HeadKind, Modality
 
-VOTE_BLOCK = 2048
-
 
 @dataclass(frozen=True)
 class Method:
@@ -47,13 +45,15 @@ class Method:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What came of a method beside its answers. seconds: of training. asking: of its answers."""
+    """What came of a method beside its answers. seconds: of training. asking: of its answers.
+    modality: what it looked at, where that depends on what there was."""
 
     seconds: float
     asking: float
     train: Metrics | None = None
     history: tuple[Epoch, ...] = ()
     note: str = ""
+    modality: Features | None = None
 
 
 @dataclass(eq=False)
@@ -213,7 +213,7 @@ class Methods:
         wanted = [
             other
             for other in self.done
-            if features is Features.FUSED or other in TEXT_METHODS
+            if features is Features.FUSED or MODALITY_OF[other] is features
             if other not in POOLS
         ]
         labels = self.ground.codes[self.ground.held]
@@ -252,7 +252,9 @@ class Methods:
         told = sorted(zip(pool.weights.tolist(), wanted, strict=True), reverse=True)
         heard = [(weight, other) for weight, other in told if weight > 0.005]
         note = " + ".join(f"{weight:.2f} {other}" for weight, other in heard)
-        return Outcome(seconds, asking, note=f"{pool.kind}: {note}")
+        looked = {MODALITY_OF[other] for other in wanted}
+        modality = looked.pop() if len(looked) == 1 else Features.FUSED
+        return Outcome(seconds, asking, note=f"{pool.kind}: {note}", modality=modality)
 
     def _put(self, name: str, blocks: Iterator[Floats]) -> float:
         started = time.monotonic()
@@ -323,4 +325,4 @@ METHODS = (
 
 POOLS = ("knn", "blend-text", "blend")
 """Methods that listen to others."""
-TEXT_METHODS = {method.name for method in METHODS if method.modality is Features.TEXT}
+MODALITY_OF = {method.name: method.modality for method in METHODS}
