@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -35,7 +36,7 @@ TEXT_RATE = 1.2
 """The learning rate at its height, times the model's width and its layers: the wider and deeper a
 network, the smaller the steps that it bears."""
 SCRATCH_RATE = 0.15
-"""The most of it, times the width, with random weights: at 0.25 they do not get off the ground."""
+"""The most of it, times the width, with random weights: at 0.4 they do not get off the ground."""
 
 
 @dataclass(frozen=True)
@@ -165,9 +166,9 @@ def tune_text(
         [examples.labels, np.full(len(tokens) - len(codes), -1, dtype=np.int64)]
     )
     taught |= {"tokens": tokens, "word_dropout": options.word_dropout}
-    steps = TEXT_RATE / network.layers
-    steps = min(steps, SCRATCH_RATE) if options.from_scratch else steps
-    recipe = _recipe(options, TEXT_EPOCHS, TEXT_BATCH, steps / network.width)
+    most = SCRATCH_RATE if options.from_scratch else math.inf
+    rate = min(TEXT_RATE / network.layers, most) / network.width
+    recipe = _recipe(options, TEXT_EPOCHS, TEXT_BATCH, rate)
     fitted = _Fitted(store, base.model, examples, there, options)
     seen = [network.fingerprint, _digest(tokens.starts)]
     if not len(free):
