@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -193,6 +193,26 @@ class Catalogue:
     def category_type(self) -> IdType | None:
         """The type of every category's id; None where the file names no category."""
         return self._reader.category_type
+
+    @property
+    def integer_ids(self) -> bool:
+        """Whether every product id can be read as an integer without loss."""
+        return self._reader.integer_ids
+
+    @property
+    def integer_categories(self) -> bool:
+        """Whether every category id can be read as an integer without loss."""
+        return self._reader.integer_categories
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """How the file was read, where its owner may want to know; one sentence each."""
+        return self._reader.notes
+
+    @property
+    def repairs(self) -> Mapping[str, int]:
+        """What was mended in the file, and how often; whole once `batches` has ended."""
+        return self._reader.repairs
 
     def batches(self, size: int = 4096) -> Iterator[Batch]:
         """Stream all rows, at most `size` in a batch; called again, it starts over.

@@ -34,7 +34,9 @@ class Product:
     `row` counts the catalogue's rows from 1. `images` are references that the catalogue's
     image source resolves (a member of an archive, a path below a folder, a row of a column);
     they are candidates, and none of them need exist. `metadata` is what else the catalogue says,
-    such as a price: kept beside the product, and read by no encoder.
+    such as a price: kept beside the product, and read by no encoder. `label_fault` is the reason
+    why the row's category can't be used, "" if nothing is wrong with it: a faulty label costs the
+    label, never the product.
     """
 
     row: int
@@ -48,6 +50,7 @@ class Product:
     category_name: str | None = None
     images: tuple[str, ...] = ()
     metadata: Metadata = ()
+    label_fault: str = ""
 
     @property
     def text(self) -> str:

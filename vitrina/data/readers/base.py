@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -98,8 +98,30 @@ class Reader(Protocol):
         """The type of every category's id; None where the file names no category."""
 
     @property
+    def integer_ids(self) -> bool:
+        """Whether every product id can be read as a 64-bit integer without loss: it is one, or it
+        is the text that the integer would be written as."""
+
+    @property
+    def integer_categories(self) -> bool:
+        """The same of every category id."""
+
+    @property
     def has_categories(self) -> bool:
         """Whether there is a column of category ids."""
+
+    @property
+    def source(self) -> str | None:
+        """The name that the file itself gives of where its products come from: a feed's shop."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """How the file was read, where its owner may want to know: an encoding that is not the
+        declared one, a separator of category paths that was detected. One sentence each."""
+
+    @property
+    def repairs(self) -> Mapping[str, int]:
+        """What was mended in the file on the way, and how often; whole once `rows` has ended."""
 
     @property
     def image_bytes(self) -> str | None:

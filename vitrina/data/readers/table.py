@@ -62,6 +62,11 @@ class TableReader:
         id_type, *category_types = records.id_types(id_columns)
         self.id_type: IdType = id_type or str
         self.category_type = category_types[0] if category_types else None
+        self.integer_ids = self.id_type is int
+        self.integer_categories = self.category_type is int
+        self.source: str | None = None
+        self.notes: list[str] = []
+        self.repairs: dict[str, int] = {}
         kept = tuple(dict.fromkeys((*_always_kept(records), *columns.keep)))
         self._columns = tuple(dict.fromkeys((*found.values(), *columns.attributes, *kept)))
         self._at = {name: self._columns.index(column) for name, column in found.items()}

@@ -70,6 +70,11 @@ class YmlReader:
                 raise
         self.id_type: IdType = _common(offers) or str
         self.category_type = _common(named) if self.has_categories else None
+        self.integer_ids = self.id_type is int
+        self.integer_categories = self.category_type is int
+        self.source = self._shop or None
+        self.notes: list[str] = []
+        self.repairs: dict[str, int] = {}
 
     def rows(self) -> Iterator[Product | Rejection]:
         """Every offer, in order, as a product or as the reason why it isn't one.
