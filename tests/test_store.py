@@ -104,7 +104,7 @@ def store(tmp_path):
 
 
 def test_a_new_store_says_its_format_and_opens_again_empty(store):
-    assert json.loads((root(store) / "store.json").read_text())["format"] == 2
+    assert json.loads((root(store) / "store.json").read_text())["format"] == 3
     again = Store.open(root(store))
     assert again.manifest == Manifest()
     assert len(again.products) == 0
@@ -134,13 +134,13 @@ def test_a_store_whose_making_was_cut_short_is_made(tmp_path):
     for name in (".tmp-store.json", ".lock", ".lock-owner.json"):
         (tmp_path / name).write_text('{"form')
     with Store.open(tmp_path).writer("test"):
-        assert json.loads((tmp_path / "store.json").read_text())["format"] == 2
+        assert json.loads((tmp_path / "store.json").read_text())["format"] == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "store.json"]
 
 
 def test_a_store_of_another_format_is_refused_with_both_numbers(store):
-    (root(store) / "store.json").write_text('{"format": 3, "created": "2030-01-01T00:00:00+00:00"}')
-    with pytest.raises(StoreError, match="is of format 3, this Vitrina reads 2"):
+    (root(store) / "store.json").write_text('{"format": 4, "created": "2030-01-01T00:00:00+00:00"}')
+    with pytest.raises(StoreError, match="is of format 4, this Vitrina reads 2 and 3"):
         Store.open(root(store))
 
 

@@ -44,5 +44,9 @@ class TooManyFailuresError(VitrinaError):
     """More products failed than `--max-failures` allows; what was done is kept."""
 
 
+class UnusualChangeError(VitrinaError):
+    """So much of a catalogue vanished or changed that it looks damaged; nothing was committed."""
+
+
 class TrainingError(VitrinaError):
     """A head can't be trained on what the store holds."""

@@ -1,28 +1,58 @@
 """Product ids as 64-bit keys: sets and tables of them that cost bytes, not Python objects.
 
-An id keeps its type, integer or string, wherever it is written; a key serves only to tell ids
-apart inside one run, and is never stored.
+A store's ids are all integers or all strings; a key serves only to tell ids apart inside one run,
+and is never stored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
 
-from vitrina.types import Codes, Mask, ProductId
+from vitrina.types import Codes, IdType, Mask, ProductId
 
 Keys = npt.NDArray[np.uint64]
 """(n,) uint64, one key per id."""
 
 
+INT64 = range(-(2**63), 2**63)
+
+_LONGEST_INTEGER = len("-9223372036854775808")
+
+
+def is_canonical_integer(text: str) -> bool:
+    """Whether a text is a 64-bit integer, written as the integer would be written anew."""
+    digits = text[1:] if text[:1] == "-" else text
+    return (
+        digits.isdecimal()
+        and digits.isascii()
+        and len(text) <= _LONGEST_INTEGER
+        and (digits[0] != "0" or text == "0")
+        and int(text) in INT64
+    )
+
+
+@overload
+def typed_id(value: None, kind: IdType) -> None: ...
+@overload
+def typed_id(value: ProductId, kind: IdType) -> ProductId: ...
+def typed_id(value: ProductId | None, kind: IdType) -> ProductId | None:
+    """An id as a store of a kind of ids has it: an integer of before its ids became strings is
+    its digits."""
+    return str(value) if kind is str and value is not None else value
+
+
 def id_keys(ids: Sequence[ProductId]) -> Keys:
     """Give each id its key: (n,) uint64.
 
-    Integers are taken as they are, so two of them never collide; strings are hashed, so two of
-    100 million collide with a chance of 1 in 3,700. `1` and `"1"` are different ids.
+    Integers are taken as they are, so two of them never collide; other strings are hashed, so two
+    of 100 million collide with a chance of 1 in 3,700. `1` and `"1"` are one id and have one key:
+    a store whose ids were integers may come to hold strings, and all that is keyed by the old
+    ones still joins.
 
     Raises:
         ValueError: an integer is outside int64.
@@ -33,15 +63,16 @@ def id_keys(ids: Sequence[ProductId]) -> Keys:
         except OverflowError as err:
             raise ValueError("an integer id must lie within int64") from err
     if all(isinstance(product_id, str) for product_id in ids):
-        digests = b"".join(
-            [
-                # Escaped surrogates must not stop a look-up; no id with them is ever accepted.
-                blake2b(str(text).encode("utf-8", "surrogatepass"), digest_size=8).digest()
-                for text in ids
-            ]
-        )
+        digests = b"".join([_string_key(str(text)) for text in ids])
         return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
     return np.concatenate([id_keys([product_id]) for product_id in ids])
+
+
+def _string_key(text: str) -> bytes:
+    if is_canonical_integer(text):
+        return int(text).to_bytes(8, "little", signed=True)
+    # Escaped surrogates must not stop a look-up; no id with them is ever accepted.
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 class IdSet:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 ProductId: TypeAlias = int | str
 CategoryId: TypeAlias = int | str
+IdType: TypeAlias = type[int] | type[str]
 
 Vectors: TypeAlias = "npt.NDArray[np.float32]"
 """(n, dim) float32, each row L2-normalised or all zero where the modality is missing."""

@@ -125,16 +125,19 @@ def open_batch(
     encoding: str | None = None,
     fetchers: int | None = None,
     allow_private: bool | None = None,
+    source: str | None = None,
 ) -> Catalogue:
     """Open a file of products as the store remembers its catalogue, except for what is given.
 
     images: where the photos are; None for where the catalogue's were, "none" for nowhere, "web"
     for the URLs that the catalogue gives: `fetchers` at once, and from private addresses only if
-    `allow_private`.
+    `allow_private`. source: whose catalogue to read it like; None for the one that was read last.
 
     Raises CatalogueError, ImageSourceError.
     """
     remembered = store.manifest.reading.get("catalogue")
+    if source is not None and (known := store.sources.named(source)):
+        remembered = known.reading
     reading = Reading.from_json(remembered) if remembered else Reading()
     asked = {"workers": fetchers, "allow_private": allow_private}
     given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}

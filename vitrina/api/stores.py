@@ -34,7 +34,9 @@ def embed(
     image: str | None = None,
     dtype: str | None = None,
     compute: str | None = None,
+    source: str | None = None,
     max_failures: float = 0.05,
+    accept_changes: bool = False,
     prune: bool = False,
     retry_failed: bool = False,
     rehash: bool = False,
@@ -53,15 +55,20 @@ def embed(
             for a new one.
         compute: "float32", "bfloat16" or "int8", the numbers that models are run in; None for
             what the store has, the fastest on this machine that keep the vectors for a new one.
-        max_failures: the share of products that may fail before the run ends.
-        prune: drop the products that the catalogue does not mention; they are kept otherwise.
+        source: the name of the shop or feed that the products come from; None for the name that
+            the feed gives itself, or else the store's only source. Products and categories of
+            several sources live side by side, and each is pruned by itself.
+        max_failures: the share of rows that may be unusable, and of products whose content may
+            fail, before the run ends; 3 more may, so that a small catalogue bears an accident.
+        accept_changes: go on however much of the catalogue vanished or changed.
+        prune: drop the source's products that the catalogue does not mention; else they are kept.
         retry_failed: try again what failed and has not changed since.
         rehash: read every photo again, though its file looks as it did (same size and time).
         refit: fit `lexical` and `thumbnail` anew on this catalogue.
         seed: for fitting.
         quiet: print no progress.
 
-    Raises EncoderError, StoreError, TooManyFailuresError.
+    Raises EncoderError, StoreError, TooManyFailuresError, UnusualChangeError.
     """
     from vitrina.pipelines.embed import embed as run
     from vitrina.pipelines.options import EmbedOptions
@@ -73,7 +80,9 @@ def embed(
         image=image,
         dtype=dtype,
         compute=member(Compute, compute),
+        source=source,
         max_failures=max_failures,
+        accept_changes=accept_changes,
         prune=prune,
         retry_failed=retry_failed,
         rehash=rehash,

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vitrina.errors import StoreError
+from vitrina.ids import typed_id
 from vitrina.store import layout
 from vitrina.store.files import read_json, write_json
 from vitrina.store.store import Store
@@ -124,8 +125,13 @@ class Audit:
         card = read_json(folder / CARD)
         if card.get("format") != FORMAT:
             raise StoreError(f"{folder / CARD} is of another version of Vitrina; {way}")
-        names = {one["id"]: one["name"] for one in card.pop("names")}
-        rows = pq.read_table(folder / SUSPECTS).to_pylist()
+        category_id = store.id_types[1]
+        names = {typed_id(one["id"], category_id): one["name"] for one in card.pop("names")}
+        # Ids may have become strings since.
+        schema = suspect_schema(
+            *(pa.int64() if kind is int else pa.string() for kind in store.id_types)
+        )
+        rows = pq.read_table(folder / SUSPECTS).cast(schema).to_pylist()
         return cls(card, names, tuple(map(_suspect, rows)))
 
 

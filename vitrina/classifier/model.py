@@ -15,8 +15,9 @@ from vitrina.classifier.fusion import VOTE, Blend, vote_logits
 from vitrina.classifier.heads import Head, HeadShape, load_heads, save_heads
 from vitrina.classifier.tree import CategoryTree
 from vitrina.errors import FingerprintError, StoreError
+from vitrina.ids import typed_id
 from vitrina.store.files import making_folder, read_json, write_json
-from vitrina.types import CategoryId, Codes, Features, Floats, FusionKind, Mask, Modality
+from vitrina.types import CategoryId, Codes, Features, Floats, FusionKind, IdType, Mask, Modality
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,8 @@ class Model:
             (temporary / "card.md").write_text(card, encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path) -> Model:
-        """Read a model.
+    def load(cls, folder: Path, category_id: IdType) -> Model:
+        """Read a model. category_id: the type of its store's category ids.
 
         Raises StoreError if a part is missing or damaged.
         """
@@ -125,7 +126,9 @@ class Model:
                 blend=Blend.from_json(told["blend"]),
                 back_off=BackOff.from_json(CategoryTree.of(names), told["back_off"]),
                 vote=told["vote"],
-                categories=tuple(entry["id"] for entry in told["categories"]),
+                categories=tuple(
+                    typed_id(entry["id"], category_id) for entry in told["categories"]
+                ),
                 names=names,
                 spaces={Modality(entry["modality"]): entry["space"] for entry in told["inputs"]},
                 fingerprints={

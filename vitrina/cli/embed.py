@@ -10,6 +10,7 @@ import typer
 from vitrina.cli.common import AsJson, ImagesOption, Seed, show
 
 if TYPE_CHECKING:
+    from vitrina.pipelines.embed import EmbedReport
     from vitrina.pipelines.space import SpaceReport
 
 
@@ -74,11 +75,27 @@ def embed(
             "default: as the store has it, else the fastest here that keep the vectors."
         ),
     ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the shop or feed that the products come from; default: the feed's own, "
+            "else the store's only one."
+        ),
+    ] = None,
     max_failures: Annotated[
-        float, typer.Option(min=0, max=1, help="The share of products that may fail.")
+        float, typer.Option(min=0, max=1, help="The share of rows or products that may fail.")
     ] = 0.05,
+    accept_changes: Annotated[
+        bool,
+        typer.Option(
+            "--accept-changes", help="Go on however much of the catalogue vanished or changed."
+        ),
+    ] = False,
     prune: Annotated[
-        bool, typer.Option("--prune", help="Drop products that the catalogue does not mention.")
+        bool,
+        typer.Option(
+            "--prune", help="Drop the source's products that the catalogue does not mention."
+        ),
     ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try again what failed before.")
@@ -117,6 +134,7 @@ def embed(
         encoding=encoding,
         fetchers=fetchers,
         allow_private=allow_private or None,
+        source=source,
     )
     report = api.embed(
         opened,
@@ -125,7 +143,9 @@ def embed(
         image=image_model,
         dtype=dtype,
         compute=compute,
+        source=source,
         max_failures=max_failures,
+        accept_changes=accept_changes,
         prune=prune,
         retry_failed=retry_failed,
         rehash=rehash,
@@ -134,10 +154,16 @@ def embed(
         quiet=as_json,
     )
     lines = [
+        *report.notes,
         f"catalogue: {report.new} new, {report.changed} changed, {report.relabelled} with another "
         f"category or metadata, {report.unchanged} unchanged; {report.removed} removed, "
         f"{report.kept} kept that it does not mention"
+        if not report.spared
+        else f"{report.kept} kept, {report.spared} of them as they were since their rows can't be "
+        "used",
     ]
+    lines += _what_was_faulty(report)
+    lines += report.categories.lines()
     lines += [
         f"{space.space}: {space.embedded} embedded in {space.seconds:.0f} s, {space.reused} reused "
         f"from identical content, {space.unchanged} unchanged, {space.missing} have none, "
@@ -145,10 +171,34 @@ def embed(
         for space in report.spaces
     ]
     lines += [_where_the_time_went(space) for space in report.spaces if space.bottleneck]
-    if report.rejected:
-        lines.append(f"rejected {report.rejected} rows ({report.rejections}), see errors.parquet")
     lines.append(f"done: {report.products} products in {store}, {report.seconds:.1f} s")
     show(as_json, report.to_json(), *lines)
+
+
+def _what_was_faulty(report: EmbedReport) -> list[str]:
+    lines = []
+    if report.rejected:
+        lines.append(
+            f"rejected {report.rejected} of {report.rows} rows ({report.rejections}), see "
+            "errors.parquet"
+        )
+    if report.faulty_labels:
+        lines.append(
+            f"{report.faulty_labels} products have no category, since theirs can't be used "
+            f"({report.label_faults}), see errors.parquet"
+        )
+    if report.repairs:
+        mended = ", ".join(f"{count} {what}" for what, count in report.repairs.items())
+        lines.append(f"mended in the file: {mended}")
+    if report.unpruned:
+        lines.append(
+            f"{report.unpruned} products that the catalogue no longer mentions were kept, since "
+            "rows that can't be read do not tell whose they are: mend these, or say "
+            "--accept-changes"
+        )
+    if report.retyped:
+        lines.append("the store's product ids are text from now on; nothing else changed")
+    return lines
 
 
 def _where_the_time_went(space: SpaceReport) -> str:

@@ -205,6 +205,11 @@ class Catalogue:
         return self._reader.integer_categories
 
     @property
+    def source(self) -> str | None:
+        """The name that the file gives of where its products come from: a feed's shop."""
+        return self._reader.source
+
+    @property
     def notes(self) -> Sequence[str]:
         """How the file was read, where its owner may want to know; one sentence each."""
         return self._reader.notes

@@ -81,14 +81,21 @@ class Entries:
         pq.write_table(pa.table(columns), path, compression="zstd", write_page_checksum=True)
 
     @classmethod
-    def read(cls, paths: Sequence[Path], modalities: Sequence[Modality]) -> Entries:
+    def read(
+        cls,
+        paths: Sequence[Path],
+        modalities: Sequence[Modality],
+        product_id: pa.DataType | None = None,
+    ) -> Entries:
         """Read what was written, file after file.
+
+        product_id: the type of the store's ids, which may have become strings since; None for
+        as they were written.
 
         Raises OSError, pa.ArrowException or KeyError if a file is missing or damaged.
         """
-        table = pa.concat_tables(
-            pq.read_table(path, page_checksum_verification=True) for path in paths
-        ).combine_chunks()
+        tables = [pq.read_table(path, page_checksum_verification=True) for path in paths]
+        table = pa.concat_tables(_with_ids(one, product_id) for one in tables).combine_chunks()
         column = {name: _only(table.column(name)) for name in table.column_names}
         content = column["content"]
         raw = content.buffers()[1].to_pybytes() if len(content) else b""
@@ -104,6 +111,11 @@ class Entries:
                 for name in modalities
             },
         )
+
+
+def _with_ids(table: pa.Table, kind: pa.DataType | None) -> pa.Table:
+    ids = table.column("product_id")
+    return table if kind in (None, ids.type) else table.set_column(0, "product_id", ids.cast(kind))
 
 
 def _only(column: pa.ChunkedArray) -> pa.Array:

@@ -149,7 +149,7 @@ class Classifier:
 
     def __init__(self, store: Store, options: ClassifyOptions) -> None:
         self.options = options
-        self.model = Model.load(store.model_folder(options.model))
+        self.model = Model.load(store.model_folder(options.model), store.id_types[1])
         spaces = [store.open_space(self.model.spaces[one]) for one in self.model.modalities]
         self.encoder = BatchEncoder.of(store, spaces)
         for space in spaces:

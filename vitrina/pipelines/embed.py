@@ -12,10 +12,13 @@ from vitrina.data.catalogue import Catalogue
 from vitrina.embedder.load import NONE
 from vitrina.errors import EncoderError
 from vitrina.memory import give_back
+from vitrina.pipelines.category_changes import CategoryChanges
 from vitrina.pipelines.encoders import Encoder, known_space, load_if_named
-from vitrina.pipelines.ingest import Ingested, IngestOptions, ingest
+from vitrina.pipelines.ingest import Ingested, IngestOptions, commonest, ingest
 from vitrina.pipelines.options import EmbedOptions
+from vitrina.pipelines.source_choice import source_of
 from vitrina.pipelines.space import SpaceJob, SpaceReport, check_asked
+from vitrina.store.retype import with_string_ids
 from vitrina.store.space import ERRORS_SCHEMA, error_row
 from vitrina.store.store import Store
 from vitrina.store.writer import Writer
@@ -29,26 +32,70 @@ DEFAULT_MODELS = {
 
 @dataclass
 class EmbedReport:
-    """What the job did. Of the catalogue's rows: `new` products, `changed` in text or photo,
-    `relabelled` in category or metadata alone, `unchanged`, and `rejected` rows. Of the store's
-    other products: `kept`, or `removed` by pruning."""
+    """The outcome of the job.
+
+    Of the catalogue's `rows`: `new` products, `changed` in text or photo, `relabelled` in category
+    or metadata alone, `unchanged`, and `rejected` rows; they add up. Of the store's other products:
+    `kept`, of them `spared` since the catalogue mentions them in a row that can't be used, or
+    `removed` by pruning; `unpruned` would have been removed, had every row told its id.
+
+    source: of the catalogue. faulty_labels: products whose category can't be used. repairs: what
+    was mended in the file. notes: how it was read. categories: what happened to the category tree.
+    retyped: whether the store's product ids became strings.
+    """
 
     store: str
+    source: str
+    rows: int
     products: int
     new: int
     changed: int
     relabelled: int
     unchanged: int
     kept: int
+    spared: int
     removed: int
+    unpruned: int
     rejected: int
     rejections: str
+    faulty_labels: int
+    label_faults: str
+    categories: CategoryChanges
+    retyped: bool = False
+    repairs: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     spaces: list[SpaceReport] = field(default_factory=list)
     seconds: float = 0.0
 
+    @classmethod
+    def of(cls, store: Store, catalogue: Catalogue, done: Ingested) -> EmbedReport:
+        """The report of a catalogue that was read, and not embedded yet."""
+        return cls(
+            store=store.place,
+            source=done.source.name,
+            rows=done.rows,
+            products=done.fresh + done.kept,
+            new=done.new,
+            changed=done.changed,
+            relabelled=done.relabelled,
+            unchanged=done.unchanged,
+            kept=done.kept,
+            spared=done.spared,
+            removed=done.removed,
+            unpruned=done.unpruned,
+            rejected=len(done.rejected),
+            rejections=done.rejections(),
+            faulty_labels=len(done.faulty_labels),
+            label_faults=commonest(done.faulty_labels),
+            categories=done.categories,
+            retyped=done.retyped,
+            repairs=dict(catalogue.repairs),
+            notes=list(catalogue.notes),
+        )
+
     def to_json(self) -> dict[str, Any]:
         """As `--json` prints it."""
-        return asdict(self)
+        return {**asdict(self), "categories": self.categories.to_json()}
 
 
 def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedReport:
@@ -71,28 +118,19 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
             else:
                 check_asked(known, options)
                 before[modality] = known.compute
-        with_photos = Modality.IMAGE in used
         reading = IngestOptions(
-            photos=with_photos,
+            photos=Modality.IMAGE in used,
             prune=options.prune,
+            max_failures=options.max_failures,
+            accept_changes=options.accept_changes,
             retry_failed=options.retry_failed,
             rehash=options.rehash,
             quiet=options.quiet,
         )
-        done = ingest(catalogue, store, writer, reading)
+        source = source_of(catalogue, store, options.source)
+        done = ingest(catalogue, store, writer, source, reading)
         _commit_products(catalogue, store, writer, done, models)
-        report = EmbedReport(
-            store.place,
-            len(store.products),
-            done.new,
-            done.changed,
-            done.relabelled,
-            done.unchanged,
-            done.kept,
-            done.removed,
-            len(done.rejected),
-            done.rejections(),
-        )
+        report = EmbedReport.of(store, catalogue, done)
         for modality, name in used.items():
 
             def load(modality: Modality = modality, name: str = name) -> Encoder | None:
@@ -116,6 +154,8 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
             report.spaces.append(job.run())
             del job
             give_back()
+        # A run that fails before this prunes nothing.
+        writer.commit(replace(store.manifest, products=done.products[: done.lasting]))
         report.seconds = round(time.monotonic() - started, 2)
         return report
 
@@ -147,19 +187,24 @@ def _commit_products(
     models: dict[Modality, str],
 ) -> None:
     rows = [
-        error_row(item.product_id, stage="read", error=item.reason, row=item.row)
-        for item in done.rejected
+        error_row(item.product_id, stage=stage, error=item.reason, row=item.row)
+        for stage, items in (("read", done.rejected), ("category", done.faulty_labels))
+        for item in items
     ]
     errors = pa.Table.from_pylist(rows, schema=ERRORS_SCHEMA)
+    settings = catalogue.reading.to_json()
+    source = replace(done.source, reading=settings)
     reading = {
-        "catalogue": catalogue.reading.to_json(),
+        "catalogue": settings,
         "models": {modality.value: name for modality, name in models.items()},
+        **store.sources.with_source(source).to_json(),
     }
-    writer.commit(
-        replace(
-            store.manifest,
-            products=done.products,
-            rejected=writer.write_errors("", errors),
-            reading=reading,
-        )
+    manifest = replace(
+        store.manifest,
+        products=done.products,
+        rejected=writer.write_errors("", errors),
+        reading=reading,
     )
+    if done.retyped:
+        manifest = with_string_ids(store, writer, manifest)
+    writer.commit(manifest)

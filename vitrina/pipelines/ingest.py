@@ -14,29 +14,42 @@ import pyarrow as pa
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import Batch, Product, Rejection
 from vitrina.errors import CatalogueError, StoreError
-from vitrina.ids import IdSet, id_keys
-from vitrina.pipelines.before import Before
+from vitrina.ids import IdSet, Keys, id_keys
+from vitrina.pipelines.category_changes import (
+    CategoryChanges,
+    CategoryTally,
+    compare_categories,
+    reused_names,
+)
+from vitrina.pipelines.change_guard import ChangeCounts, check_changes, check_rejections
+from vitrina.pipelines.id_forms import IdForms
 from vitrina.pipelines.photos import NO_PHOTO, Photographed, PhotoHasher
 from vitrina.pipelines.progress import Meter
+from vitrina.pipelines.snapshot import ProductSnapshot
+from vitrina.pipelines.source_choice import SourceTwins
 from vitrina.store.manifest import FileEntry
 from vitrina.store.products import ProductWriter, content_hash, schema
 from vitrina.store.shards import array_keys
+from vitrina.store.sources import Source, with_retired
 from vitrina.store.store import Store
 from vitrina.store.writer import Writer
-from vitrina.types import ProductId
+from vitrina.types import Codes, Mask, ProductId
 
 
 @dataclass(frozen=True)
 class IngestOptions:
     """How to read a catalogue into a store.
 
-    photos: whether to look at the photos. prune: drop the products that the catalogue does not
-    mention. retry_failed: read photos again that could not be read. rehash: read all photos
-    again, though their files look unchanged.
+    photos: whether to look at the photos. prune: drop the source's products that the catalogue
+    does not mention. max_failures: the share of rows that may be unusable. accept_changes: however
+    much vanished or changed. retry_failed: read photos again that could not be read. rehash: read
+    all photos again, though their files look unchanged.
     """
 
     photos: bool = True
     prune: bool = False
+    max_failures: float = 0.05
+    accept_changes: bool = False
     retry_failed: bool = False
     rehash: bool = False
     quiet: bool = True
@@ -53,123 +66,180 @@ class Unreadable:
 
 @dataclass
 class Ingested:
-    """What reading the catalogue gave, in products.
+    """The outcome of reading a catalogue, in products.
 
-    products: parts of the new table. fresh: rows of this catalogue, which come first in it:
-    `new` ones, `changed` in text or photo, `relabelled` in category or metadata alone, and
-    `unchanged`. kept: rows of earlier catalogues that stand after them; removed: those pruned.
-    unreadable: photos that are there and can't be read.
+    Attributes:
+        source: of the catalogue, with the category ids that it has reused by now.
+        products: parts of the new table.
+        lasting: how many of these parts stay; the rest holds what a successful run prunes.
+        retyped: whether the store's product ids become strings.
+        fresh: rows of this catalogue, which come first in the table: `new` ones, `changed` in text
+            or photo, `relabelled` in category or metadata alone, and `unchanged`.
+        kept: rows of earlier catalogues that stand after them. spared: those of them that this
+            catalogue mentions in a row that can't be used.
+        removed: rows to be pruned, which stand last. unpruned: rows that would be pruned, were all
+            rows readable.
+        rejected: rows that can't be used. faulty_labels: rows whose category can't be used.
+        unreadable: photos that are there and can't be read.
+        categories: what happened to the category tree.
     """
 
+    source: Source
     products: tuple[FileEntry, ...] = ()
+    lasting: int = 0
+    retyped: bool = False
     fresh: int = 0
     new: int = 0
     changed: int = 0
     relabelled: int = 0
     unchanged: int = 0
     kept: int = 0
+    spared: int = 0
     removed: int = 0
+    unpruned: int = 0
     rejected: list[Rejection] = field(default_factory=list)
+    faulty_labels: list[Rejection] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
+    categories: CategoryChanges = field(default_factory=CategoryChanges)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the catalogue."""
+        return self.fresh + len(self.rejected)
 
     def rejections(self) -> str:
-        """The reasons and how often each came up, for the summary."""
-        counted = Counter(rejection.reason for rejection in self.rejected)
-        return "; ".join(f"{reason}: {count}" for reason, count in counted.most_common(3))
+        """The commonest reasons, how often each came up and where first, for the summary."""
+        return commonest(self.rejected)
 
 
-def ingest(catalogue: Catalogue, store: Store, writer: Writer, options: IngestOptions) -> Ingested:
+def commonest(rows: Sequence[Rejection]) -> str:
+    """The three commonest reasons of some rows, with how often each came up and where first."""
+    counted = Counter(row.reason for row in rows)
+    first: dict[str, int] = {}
+    for row in rows:
+        first.setdefault(row.reason, row.row)
+    return "; ".join(
+        f"{reason}: {count}, first in row {first[reason]}"
+        for reason, count in counted.most_common(3)
+    )
+
+
+def ingest(
+    catalogue: Catalogue, store: Store, writer: Writer, source: Source, options: IngestOptions
+) -> Ingested:
     """Stream a catalogue into new parts of the product table; nothing is live until a commit.
 
-    Raises CatalogueError if no row can be used, StoreError if the catalogue's ids are of another
-    type than the store's.
+    Raises CatalogueError if no row can be used, TooManyFailuresError if too many can't,
+    UnusualChangeError if too much vanished or changed, StoreError if an id is of another source.
     """
-    result = Ingested()
-    table = ProductWriter(writer, schema(*_id_types(catalogue, store)))
-    reading = _Reading(catalogue, Before(store), options, result)
-    seen = IdSet()
+    result = Ingested(source)
+    forms = IdForms.of(catalogue, store, source)
+    result.retyped = forms.retyped
+    table = ProductWriter(writer, schema(*forms.arrow))
+    snapshot = ProductSnapshot(store, forms.category)
+    reading = _Reading(catalogue, store, snapshot, forms, options, result)
     try:
         with Meter("reading", unit="rows", quiet=options.quiet) as meter:
             for batch in catalogue.batches():
-                seen.add(_mentioned(batch))
-                table.add(reading.rows(batch.products))
-                result.rejected.extend(batch.rejected)
-                result.fresh += len(batch.products)
+                table.add(reading.rows(batch))
                 meter.advance(len(batch.products) + len(batch.rejected))
         if result.fresh == 0:
             raise CatalogueError(
                 f"{catalogue.path}: no row can be used ({result.rejections() or 'it has no rows'})"
             )
-        _keep_others(store, seen, table, result, prune=options.prune)
+        check_rejections(
+            len(result.rejected),
+            result.rows,
+            options.max_failures,
+            result.rejections(),
+            catalogue.path,
+        )
+        reading.check_twins()
+        _carry_over(store, snapshot, reading, table, options)
+        reading.counts.removed = result.removed
+        if not options.accept_changes:
+            check_changes(reading.counts, catalogue.path, source.title)
+        _compare_categories(snapshot, reading, options)
         result.products = table.finish()
+        result.lasting = result.lasting or len(result.products)
     finally:
         table.close()
     return result
 
 
-def _id_types(catalogue: Catalogue, store: Store) -> tuple[pa.DataType, pa.DataType]:
-    arrow = {int: pa.int64(), str: pa.string(), None: None}
-    product_id, category_id = arrow[catalogue.id_type], arrow[catalogue.category_type]
-    if not len(store.products):
-        return product_id, category_id or pa.int64()
-    there = store.products.schema
-    have = there.field("product_id").type, there.field("category_id").type
-    labelled = store.products.counts()["category"] > 0
-    for what, old, new in (
-        ("product", have[0], product_id),
-        ("category", have[1], category_id if labelled else None),
-    ):
-        if new is not None and new != old:
-            raise StoreError(
-                f"{catalogue.path}: {what} ids are {new}, but those in {store.place} are {old}; "
-                "use a store of its own for this catalogue"
-            )
-    return product_id, have[1] if labelled else category_id or have[1]
-
-
-def _mentioned(batch: Batch) -> Any:
-    """Keys of the ids in a batch; a row that can't be used is no reason to prune its product."""
-    ids = [product.product_id for product in batch.products]
-    kind = type(ids[0]) if ids else None
-    ids += [row.product_id for row in batch.rejected if isinstance(row.product_id, kind or str)]
-    return id_keys(ids)
-
-
 class _Reading:
-    """Turns batches of products into rows, and counts what became of each."""
+    """Turns batches of a catalogue into rows of the table, and counts what became of each.
+
+    Attributes:
+        seen: keys of the products that the catalogue gave. mentioned: keys of its other rows.
+        nameless: rows that can't be used and tell no id.
+        counts: what vanished or changed. tally: what the catalogue says of its categories.
+    """
 
     def __init__(
-        self, catalogue: Catalogue, before: Before, options: IngestOptions, result: Ingested
+        self,
+        catalogue: Catalogue,
+        store: Store,
+        snapshot: ProductSnapshot,
+        forms: IdForms,
+        options: IngestOptions,
+        result: Ingested,
     ) -> None:
-        self._before, self._options, self._result = before, options, result
+        self.result, self.seen, self.mentioned = result, IdSet(), IdSet()
+        self.nameless = 0
+        self.tally = CategoryTally()
+        self._catalogue, self._snapshot, self._forms = catalogue, snapshot, forms
+        self._options, self._source = options, result.source.name
+        self._own = -1
+        if self._source in snapshot.source_names:
+            self._own = snapshot.source_names.index(self._source)
+        self.counts = ChangeCounts(products=int((snapshot.source_codes == self._own).sum()))
+        self._codes = snapshot.categories.codes.tolist() if len(snapshot) else []
+        self._labels = [
+            forms.category(key) if forms.category is str else key for key in snapshot.categories.ids
+        ]
+        self._twins = None
+        if not options.accept_changes:
+            self._twins = SourceTwins.of(store.sources, result.source, snapshot)
         self._hasher = None
         if options.photos and catalogue.images is not None:
             self._hasher = PhotoHasher(catalogue.images, anew=options.rehash)
 
-    def rows(self, products: Sequence[Product]) -> Iterator[dict[str, Any]]:
-        """One row of the table for each product, in order."""
-        keys = id_keys([product.product_id for product in products])
-        positions = self._before.positions(keys)
+    def rows(self, batch: Batch) -> Iterator[dict[str, Any]]:
+        """One row of the table for each product of a batch, in order."""
+        self._note_rejected(batch.rejected)
+        products = batch.products
+        ids = self._forms.product_ids([product.product_id for product in products])
+        keys = id_keys(ids)
+        self.seen.add(keys)
+        self.result.fresh += len(products)
+        positions = self._snapshot.positions(keys)
+        self._refuse_others(ids, positions)
         hashes = [content_hash(text.encode()) if (text := one.text) else None for one in products]
+        if self._twins is not None:
+            self._twins.add([product.product_id for product in products], hashes)
         photos = self._photos(products, positions)
-        for product, text_hash, photo, position in zip(
-            products, hashes, photos, positions.tolist(), strict=True
+        for product_id, product, text_hash, photo, position in zip(
+            ids, products, hashes, photos, positions.tolist(), strict=True
         ):
             if photo.reason:
-                self._result.unreadable.append(
-                    Unreadable(product.product_id, photo.reason, photo.tried)
+                self.result.unreadable.append(Unreadable(product_id, photo.reason, photo.tried))
+            if product.label_fault:
+                self.result.faulty_labels.append(
+                    Rejection(product.row, product.label_fault, product_id)
                 )
             metadata = None
             if product.metadata:
                 metadata = json.dumps(dict(product.metadata), ensure_ascii=False)
             row = {
-                "product_id": product.product_id,
+                "product_id": product_id,
+                "source": self._source or None,
                 "title": product.title,
                 "description": product.description,
                 "attributes": product.attributes,
                 "characteristics": product.characteristics,
                 "shop": product.shop,
-                "category_id": product.category_id,
+                "category_id": self._forms.category_id(product.category_id),
                 "category_name": product.category_name,
                 "metadata": metadata,
                 "images": photo.references,
@@ -180,39 +250,168 @@ class _Reading:
             self._count(row, position)
             yield row
 
-    def _photos(self, products: Sequence[Product], positions: Any) -> Iterable[Photographed]:
+    def own(self, codes: Codes) -> Mask:
+        """(n,) bool: which products of the store, by their sources' codes, are of this source."""
+        mask: Mask = codes == self._own
+        return mask
+
+    def check_twins(self) -> None:
+        """Raise UnusualChangeError where the source looks like one of the store's under another
+        name."""
+        if self._twins is not None:
+            self._twins.check(self.result.fresh, self._catalogue.path)
+
+    def _note_rejected(self, rejected: Sequence[Rejection]) -> None:
+        ids = []
+        for row in rejected:
+            product_id = self._forms.rejected_id(row.product_id)
+            self.result.rejected.append(Rejection(row.row, row.reason, product_id))
+            if product_id is None:
+                self.nameless += 1
+            else:
+                ids.append(product_id)
+        self.mentioned.add(_keys_of_any(ids))
+
+    def _refuse_others(self, ids: Sequence[ProductId], positions: Codes) -> None:
+        """Raise StoreError for an id that a product of another source has."""
+        there = np.flatnonzero(positions >= 0)
+        codes = self._snapshot.source_codes[positions[there]]
+        others = np.flatnonzero(codes != self._own)
+        if len(others):
+            other = self._snapshot.source_names[codes[others[0]]]
+            raise StoreError(
+                f"{self._catalogue.path}: product {ids[there[others[0]]]} stands in the store as a "
+                f"product of {Source(other).title}; say --source {other!r} if these are its "
+                "products, or another --source NAME"
+            )
+
+    def _photos(self, products: Sequence[Product], positions: Codes) -> Iterable[Photographed]:
         if self._hasher is None:
             # Nobody looked at the photos: what was known of them stands.
-            return self._before.photos(positions)
+            return self._snapshot.photos(positions)
         known = [NO_PHOTO] * len(products)
         if not self._options.rehash:
-            known = self._before.stamped(positions, retry_failed=self._options.retry_failed)
+            known = self._snapshot.stamped(positions, retry_failed=self._options.retry_failed)
         return self._hasher.hash(products, known)
 
     def _count(self, row: dict[str, Any], position: int) -> None:
-        result = self._result
+        result, snapshot = self.result, self._snapshot
+        category = row["category_id"]
+        if category is not None:
+            self.tally.add(category, row["category_name"] or "")
         if position < 0:
             result.new += 1
-        elif not self._before.same_content(position, row):
+            return
+        same_text = snapshot.same_text(position, row)
+        if not (same_text and snapshot.same_photo(position, row)):
             result.changed += 1
-        elif not self._before.same_rest(position, row):
+        elif not snapshot.same_rest(position, row):
             result.relabelled += 1
         else:
             result.unchanged += 1
+        self._compare(row, position, same_text)
+
+    def _compare(self, row: dict[str, Any], position: int, same_text: bool) -> None:
+        """Count what the product of a row lost or got instead."""
+        counts, snapshot = self.counts, self._snapshot
+        if snapshot.has_title(position):
+            counts.titled += 1
+            counts.titles_lost += not row["title"]
+            if row["title"] and not (same_text or snapshot.same_title(position, row["title"])):
+                counts.titles_changed += 1
+        if self._hasher is not None and snapshot.has_photo(position):
+            counts.photographed += 1
+            counts.photos_lost += row["image_hash"] is None
+        code = self._codes[position]
+        if code >= 0:
+            before, category = self._labels[code], row["category_id"]
+            counts.labelled += 1
+            counts.labels_lost += category is None
+            counts.labels_changed += category is not None and category != before
+            self.tally.mentioned[before] += 1
+            if same_text:
+                self.tally.moves[before, category] += 1
 
 
-def _keep_others(
-    store: Store, seen: IdSet, table: ProductWriter, result: Ingested, *, prune: bool
+def _keys_of_any(ids: Sequence[ProductId]) -> Keys:
+    """Keys of ids of which some may be no ids at all."""
+    keys = []
+    for one in ids:
+        try:
+            keys.append(id_keys([one]))
+        except ValueError:
+            continue
+    return np.concatenate(keys) if keys else np.empty(0, dtype=np.uint64)
+
+
+def _carry_over(
+    store: Store,
+    snapshot: ProductSnapshot,
+    reading: _Reading,
+    table: ProductWriter,
+    options: IngestOptions,
 ) -> None:
-    """Carry over the products that this catalogue does not mention, or count them as removed."""
-    if not len(store.products):
+    """Carry over the products that the catalogue did not give, and put those to be pruned last.
+
+    A product whose row can't be used stays as it was. Where such a row does not even tell whose it
+    is, any product that is missing may be meant, and none is pruned.
+    """
+    if not len(snapshot):
         return
-    columns = ["product_id"] if prune else table.schema.names
-    for _, batch in store.products.batches(columns):
-        others = ~seen.contains(array_keys(batch.column("product_id")))
-        count = int(np.count_nonzero(others))
-        if prune:
-            result.removed += count
-        elif count:
-            table.add(batch.filter(pa.array(others)).to_pylist())
-            result.kept += count
+    result = reading.result
+    gone: list[Codes] = []
+    columns = [name for name in table.schema.names if name in store.products.schema.names]
+    held_back = bool(reading.nameless) and not options.accept_changes
+    # Without rows to carry over, their ids are all that is read.
+    for start, batch in store.products.batches(["product_id"]):
+        keys = array_keys(batch.column("product_id"))
+        others = ~reading.seen.contains(keys)
+        if not others.any():
+            continue
+        at = np.flatnonzero(others) + start
+        mentioned = reading.mentioned.contains(keys[others])
+        own = reading.own(snapshot.source_codes[at])
+        result.spared += int((mentioned & own).sum())
+        dropped = own & ~mentioned if options.prune else np.zeros(len(at), dtype=bool)
+        if held_back:
+            result.unpruned += int(dropped.sum())
+            dropped[:] = False
+        result.kept += int((~dropped).sum())
+        result.removed += int(dropped.sum())
+        table.add(_rows_at(store, at[~dropped], columns, table.schema))
+        gone.append(at[dropped])
+    if result.removed:
+        result.lasting = table.end_part()
+        for at in gone:
+            table.add(_rows_at(store, at, columns, table.schema))
+
+
+def _rows_at(
+    store: Store, at: Codes, columns: Sequence[str], wanted: pa.Schema
+) -> list[dict[str, Any]]:
+    """Rows of the store's table as rows of the new one, whose ids may be strings by now."""
+    if not len(at):
+        return []
+    taken = store.products.take(at, columns)
+    kinds = pa.schema([wanted.field(name) for name in columns])
+    rows: list[dict[str, Any]] = taken.cast(kinds).to_pylist()
+    return rows
+
+
+def _compare_categories(
+    snapshot: ProductSnapshot, reading: _Reading, options: IngestOptions
+) -> None:
+    """Find what happened to the category tree; ids that were reused are noted with the source."""
+    if not reading.tally.products:
+        return
+    result = reading.result
+    before = snapshot.category_names(result.source.name)
+    labels = snapshot.categories
+    counted = np.bincount(labels.codes[labels.codes >= 0], minlength=len(labels.ids))
+    kind = snapshot.category_id
+    sizes = {kind(key): int(n) for key, n in zip(labels.ids, counted.tolist(), strict=True)}
+    before = {kind(key): names for key, names in before.items()}
+    prune = options.prune and not result.unpruned
+    result.categories = compare_categories(before, sizes, reading.tally, prune=prune)
+    if reused := reused_names(result.categories, before):
+        result.source = with_retired(result.source, reused)

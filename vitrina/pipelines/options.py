@@ -19,8 +19,11 @@ class EmbedOptions:
     and else the defaults. dtype: "float16" or "float32", how vectors are kept; None for what
     the space has, float16 for a new one. compute: the numbers that encoders are run in; None for
     what the space has, the fastest here that keep the vectors for a new one. shard_rows: rows of a
-    shard at most. max_failures: the share of the catalogue's products that may fail in this run.
-    prune: drop the products that the catalogue does not mention. retry_failed: try again what
+    shard at most. source: the name of the catalogue's source, "" for the unnamed one; None for what
+    the catalogue itself says, or the store's only one. max_failures: the share of the catalogue's
+    rows, and of its products of a modality, that may fail in this run. accept_changes: however much
+    of the catalogue vanished or changed since it was last read. prune: drop the source's products
+    that the catalogue does not mention. retry_failed: try again what
     failed. rehash: read photos again whose files look unchanged. refit: fit `lexical` and
     `thumbnail` anew. seed: for fitting. quiet: print no progress.
     """
@@ -30,7 +33,9 @@ class EmbedOptions:
     dtype: str | None = None
     compute: Compute | None = None
     shard_rows: int = SHARD_ROWS
+    source: str | None = None
     max_failures: float = 0.05
+    accept_changes: bool = False
     prune: bool = False
     retry_failed: bool = False
     rehash: bool = False

@@ -123,7 +123,8 @@ def fingerprints_of(spaces: Sequence[Space]) -> dict[str, str]:
 def folder_of(store: Store, features: Features) -> Folder:
     """The files of a live index. Raises StoreError if it was not built."""
     files = store.index_files(features)
-    return Folder(files, store.files.where(store.manifest.indexes[features].path))
+    where = store.files.where(store.manifest.indexes[features].path)
+    return Folder(files, where, store.products.schema.field("product_id").type)
 
 
 def behind_by(change: Change) -> Behind | None:

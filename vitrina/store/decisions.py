@@ -22,11 +22,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vitrina.errors import StoreError
-from vitrina.ids import id_keys
+from vitrina.ids import id_keys, typed_id
 from vitrina.store import layout
 from vitrina.store.files import Files
 from vitrina.store.products import Categories
-from vitrina.types import Action, CategoryId, ProductId
+from vitrina.types import Action, CategoryId, IdType, ProductId
 
 if TYPE_CHECKING:
     from vitrina.store.products import Products
@@ -171,6 +171,24 @@ def from_table(table: pa.Table) -> list[Decision]:
     return [*map(_from_row, table.to_pylist())]
 
 
+def in_types(
+    decisions: Iterable[Decision], product_id: IdType, category_id: IdType
+) -> tuple[Decision, ...]:
+    """Decisions with their ids as the store has them by now: integers may have become strings."""
+    if str not in (product_id, category_id):
+        return tuple(decisions)
+    return tuple(
+        replace(
+            one,
+            product_id=typed_id(one.product_id, product_id),
+            given=typed_id(one.given, category_id),
+            category=typed_id(one.category, category_id),
+            suggested=typed_id(one.suggested, category_id),
+        )
+        for one in decisions
+    )
+
+
 def in_order(decisions: Iterable[Decision]) -> tuple[Decision, ...]:
     """Each decision once, by time: files may share some."""
     once = {one.key: one for one in decisions}
@@ -246,7 +264,7 @@ def merge_decisions(files: Files) -> int:
     """
     names = decision_files(files)
     if len(names) > 1:
-        rows = pa.concat_tables([read_file(files, name) for name in names])
+        rows = _joined([read_file(files, name) for name in names])
         once = np.unique(rows.column("key").to_numpy(), return_index=True)[1]
         rows = rows.take(pa.array(once)).sort_by([("time", "ascending"), ("key", "ascending")])
         kept = put_decisions(files, rows, rows.column("time")[0].as_py())
@@ -254,6 +272,15 @@ def merge_decisions(files: Files) -> int:
             if name != kept:
                 files.delete(name)
     return len(names)
+
+
+def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """Tables of decisions as one: ids are strings where some are, which were integers before."""
+    schema = tables[0].schema
+    for at, field_ in enumerate(schema):
+        if any(one.schema.field(at).type == pa.string() for one in tables):
+            schema = schema.set(at, field_.with_type(pa.string()))
+    return pa.concat_tables([one.cast(schema) for one in tables])
 
 
 def corrected(labels: Categories, products: Products, decisions: Decisions) -> Categories:

@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
-FORMAT_VERSION = 2
-"""Raise it when an older Vitrina could misread a store written by a newer one."""
+FORMAT_VERSION = 3
+"""Raise it when an older Vitrina could misread a store written by a newer one. Format 3 knows
+sources: an older version would mix the products of several."""
+
+READABLE_FORMATS = (2, 3)
+"""Formats that are read; a writer brings the store to the newest."""
 
 TEMPORARY = ".tmp-"
 """Prefix of what is being written; whatever carries it when a writer starts is a crash's."""

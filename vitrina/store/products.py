@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -49,6 +49,7 @@ def schema(product_id: pa.DataType, category_id: pa.DataType) -> pa.Schema:
     return pa.schema(
         [
             pa.field("product_id", product_id, nullable=False),
+            ("source", pa.string()),
             ("title", pa.string()),
             ("description", pa.string()),
             ("attributes", pa.list_(pa.string())),
@@ -108,10 +109,18 @@ class ProductWriter:
             self._open.close()
             self._open = None
 
-    def finish(self) -> tuple[FileEntry, ...]:
-        """Flush, give the parts their names, and return them for the manifest."""
+    def end_part(self) -> int:
+        """End the part that is being written: what is added from here on stands in others.
+
+        Returns how many parts there are so far.
+        """
         self._flush()
         self.close()
+        return len(self._parts)
+
+    def finish(self) -> tuple[FileEntry, ...]:
+        """Flush, give the parts their names, and return them for the manifest."""
+        self.end_part()
         return tuple(
             self.writer.publish(path, partial(layout.product_part, number), rows)
             for number, (path, rows) in enumerate(self._parts)
@@ -184,20 +193,37 @@ class Products:
         """(n,) `V16` hashes of what the photos' files look like, zero where that is unknown."""
         return hashes_to_array(self.column("image_stamp"))
 
-    def categories(self) -> Categories:
-        """The label of every product."""
+    def sources(self) -> tuple[tuple[str, ...], Codes]:
+        """The names of the sources that products come from, and (n,) int64, which one each
+        product has; a product without one is of the unnamed source, ""."""
+        if "source" not in self.schema.names:
+            return ("",), np.zeros(len(self), dtype=np.int64)
+        column = self.column("source").fill_null("").combine_chunks()
+        encoded = column.dictionary_encode()
+        codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+        return tuple(encoded.dictionary.to_pylist()), codes
+
+    def categories(self, retired: Mapping[str, Sequence[str]] | None = None) -> Categories:
+        """The label of every product.
+
+        retired: of category ids that came to mean another category, as text, the names of what
+        they meant before: a product with such a name has no label.
+        """
         seen: dict[Any, int] = {}
         names: dict[Any, str] = {}
         blocks = []
         for _, batch in self.batches(["category_id", "category_name"], rows=PART_ROWS):
+            if retired:
+                batch = _without_retired(batch, retired)
             encoded = batch.column("category_id").dictionary_encode()
             number = [seen.setdefault(key, len(seen)) for key in encoded.dictionary.to_pylist()]
             local = encoded.indices.fill_null(len(number)).to_numpy(zero_copy_only=False)
             blocks.append(np.array([*number, -1], dtype=np.int64)[local])
-            first = pa.table(batch).group_by("category_id").aggregate([("category_name", "min")])
-            for row in first.to_pylist():
-                if row["category_name_min"] is not None:
-                    names.setdefault(row["category_id"], row["category_name_min"])
+            # The newest catalogue's products come first, and so do its names.
+            named = pa.table(batch).filter(batch.column("category_name").is_valid())
+            grouped = named.group_by("category_id", use_threads=False)
+            for row in grouped.aggregate([("category_name", "first")]).to_pylist():
+                names.setdefault(row["category_id"], row["category_name_first"])
         ids = sorted(seen)
         rank = np.full(len(ids) + 1, -1, dtype=np.int64)
         for place, key in enumerate(ids):
@@ -271,6 +297,16 @@ class Products:
             counted[name] = len(self) - self.column(column).null_count
         counted["categories"] = len(pc.unique(self.column("category_id")).drop_null())
         return counted
+
+
+def _without_retired(batch: pa.RecordBatch, retired: Mapping[str, Sequence[str]]) -> pa.RecordBatch:
+    """Category ids and names, the id null where the name is one that it had before."""
+    ids, names = batch.column("category_id"), batch.column("category_name")
+    text = ids.cast(pa.string())
+    for key, before in retired.items():
+        old = pc.and_(pc.equal(text, key), pc.is_in(names, pa.array(before, pa.string())))
+        ids = pc.if_else(pc.fill_null(old, False), pa.scalar(None, ids.type), ids)
+    return pa.record_batch([ids, names], ["category_id", "category_name"])
 
 
 @dataclass(frozen=True)

@@ -5,20 +5,24 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from vitrina.errors import StoreError
 from vitrina.store import layout
-from vitrina.store.decisions import Decisions, corrected, read_decisions
+from vitrina.store.decisions import Decisions, corrected, in_types, read_decisions
 from vitrina.store.files import Files, from_json
 from vitrina.store.history import newest
 from vitrina.store.local import LocalFiles
 from vitrina.store.manifest import FolderEntry, Manifest
 from vitrina.store.products import Categories, Products
+from vitrina.store.sources import Sources
 from vitrina.store.space import Space
 from vitrina.store.writer import Writer
-from vitrina.types import Features, Modality
+from vitrina.types import Features, IdType, Modality
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -65,9 +69,10 @@ class Store:
             # The first writer makes it: a catalogue that can't be read leaves no empty store.
             return cls(files, Manifest())
         version = card.get("format") if isinstance(card, dict) else None
-        if version != layout.FORMAT_VERSION:
+        if version not in layout.READABLE_FORMATS:
             raise StoreError(
-                f"{path} is of format {version}, this Vitrina reads {layout.FORMAT_VERSION}; "
+                f"{path} is of format {version}, this Vitrina reads "
+                f"{' and '.join(map(str, layout.READABLE_FORMATS))}; "
                 "use the version of Vitrina that wrote it"
             )
         return cls(files, newest(files, damaged_too=damaged_too))
@@ -80,6 +85,7 @@ class Store:
         """Look at another commit."""
         if manifest.products != self.manifest.products:
             self._products = None
+            self.__dict__.pop("id_types", None)
         self.manifest = manifest
 
     @property
@@ -94,13 +100,33 @@ class Store:
             self._products = Products(self.files, self.manifest)
         return self._products
 
+    @property
+    def sources(self) -> Sources:
+        """The sources whose products it holds."""
+        return Sources.of(self.manifest.reading, products=bool(self.manifest.products))
+
+    @cached_property
+    def id_types(self) -> tuple[IdType, IdType]:
+        """The types of product ids and of category ids, `int` or `str`; of a store without
+        products, integers."""
+        if not self.manifest.products:
+            return int, int
+        schema = self.products.schema
+        product, category = (schema.field(name).type for name in ("product_id", "category_id"))
+        return (int if product == pa.int64() else str), (int if category == pa.int64() else str)
+
     def decisions(self) -> Decisions:
         """What reviewers have said by now, whatever commit is looked at."""
-        return Decisions(read_decisions(self.files))
+        return Decisions(in_types(read_decisions(self.files), *self.id_types))
+
+    def categories(self) -> Categories:
+        """The label of every product, as the catalogues give it. A product whose category id came
+        to mean another category since it was last read has none."""
+        return self.products.categories(self.sources.retired)
 
     def labels(self) -> Categories:
         """The label of every product as reviewers corrected it: what is learnt from and votes."""
-        labels, decisions = self.products.categories(), self.decisions()
+        labels, decisions = self.categories(), self.decisions()
         return corrected(labels, self.products, decisions) if decisions.standing else labels
 
     def space(self, modality: Modality) -> Space:

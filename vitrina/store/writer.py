@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from vitrina.errors import StoreError, StoreLockedError
 from vitrina.store import layout
-from vitrina.store.files import Claim, checksum, to_json
+from vitrina.store.files import Claim, checksum, from_json, to_json
 from vitrina.store.history import newest, newest_number, numbers, read_history
 from vitrina.store.manifest import FileEntry, FolderEntry, Manifest
 
@@ -49,10 +49,11 @@ class Writer:
 
     def begin(self) -> None:
         """Make the store if it is new, fence off an earlier writer, and tidy up after it."""
-        if not self._files.exists(layout.CARD):
-            created = datetime.now(UTC).isoformat(timespec="seconds")
-            card = {"format": layout.FORMAT_VERSION, "created": created}
-            self._files.write(layout.CARD, to_json(card))
+        card: dict[str, object] = {"created": datetime.now(UTC).isoformat(timespec="seconds")}
+        if self._files.exists(layout.CARD):
+            card = from_json(self._files.read(layout.CARD), self._files.where(layout.CARD))
+        if card.get("format") != layout.FORMAT_VERSION:
+            self._files.write(layout.CARD, to_json({**card, "format": layout.FORMAT_VERSION}))
         self._store.refresh()
         if self._claim.contested:
             self._fence()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from vitrina.data.product import Product, Rejection
+from vitrina.ids import INT64
+from vitrina.types import IdType
 
-IdType: TypeAlias = type[int] | type[str]
-
-INT64 = range(-(2**63), 2**63)
+__all__ = ["INT64", "IdType"]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,84 @@
+"""The guard against a catalogue's bad day: limits on what may vanish, change or fail in one run.
+
+A folder of photos that was not mounted, a feed cut to a tenth, an exporter that swapped two
+columns: each looks like a great change, and would empty the store if it were believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from vitrina.errors import TooManyFailuresError, UnusualChangeError
+
+VANISHED = 0.3
+"""Share of products, photos, titles or categories that may vanish in one run."""
+CHANGED = 0.5
+"""Share of titles or categories that may change in one run."""
+SLACK = 3
+"""What may vanish, change or fail whatever the share: a small catalogue bears a few accidents."""
+
+
+@dataclass
+class ChangeCounts:
+    """Products of a source that were known before, counted by what became of them.
+
+    Attributes:
+        products: how many the store held.
+        removed: how many pruning drops.
+        titled, photographed, labelled: how many of those that the catalogue mentions had a title, a
+            photo that was looked at again, a category.
+        titles_lost, photos_lost, labels_lost: how many of these have none any more.
+        titles_changed, labels_changed: how many have another one.
+    """
+
+    products: int = 0
+    removed: int = 0
+    titled: int = 0
+    titles_lost: int = 0
+    titles_changed: int = 0
+    photographed: int = 0
+    photos_lost: int = 0
+    labelled: int = 0
+    labels_lost: int = 0
+    labels_changed: int = 0
+
+    def unusual(self) -> Iterator[str]:
+        """Each change that is greater than a day's."""
+        for count, known, limit, what in (
+            (self.removed, self.products, VANISHED, "products are no longer in it"),
+            (self.photos_lost, self.photographed, VANISHED, "products with a photo lost it"),
+            (self.titles_lost, self.titled, VANISHED, "products with a title lost it"),
+            (self.labels_lost, self.labelled, VANISHED, "products with a category lost it"),
+            (self.titles_changed, self.titled, CHANGED, "products have another title"),
+            (self.labels_changed, self.labelled, CHANGED, "products have another category"),
+        ):
+            if exceeds(count, known, limit):
+                yield f"{count} of {known} {what}"
+
+
+def exceeds(count: int, of: int, share: float) -> bool:
+    """Whether a count passes a share, with `SLACK` more; a share of 0 leaves none."""
+    return count > share * of + (SLACK if share else 0)
+
+
+def check_changes(counts: ChangeCounts, catalogue: object, source: str) -> None:
+    """Raise UnusualChangeError where more vanished or changed than a day explains."""
+    if found := "; ".join(counts.unusual()):
+        raise UnusualChangeError(
+            f"{catalogue} looks damaged beside what the store holds of {source}: {found}. Nothing "
+            "was committed. See to the catalogue (and --images), or say --accept-changes if this "
+            "is meant; another shop's products go in with --source NAME"
+        )
+
+
+def check_rejections(
+    rejected: int, rows: int, share: float, reasons: str, catalogue: object
+) -> None:
+    """Raise TooManyFailuresError where more rows than a share can't be used."""
+    if exceeds(rejected, rows, share):
+        raise TooManyFailuresError(
+            f"{catalogue}: {rejected} of {rows} rows can't be used, more than --max-failures "
+            f"{share:g} allows ({reasons}); nothing was committed: mend the rows, or raise "
+            "--max-failures"
+        )

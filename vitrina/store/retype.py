@@ -1,0 +1,49 @@
+"""Shards whose product ids become strings, because the store's ids do.
+
+A catalogue whose ids were integers so far may bring one that is none. Its store goes over to
+strings: nothing is embedded anew, and every file that another reader joins by `product_id` has ids
+of one type. Indexes, heads, audits and decisions are read with their ids in the store's type.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+
+from vitrina.store import layout
+from vitrina.store.manifest import FileEntry, Manifest
+from vitrina.store.shards import array_to_hashes, read_shards, write_shard
+from vitrina.store.store import Store
+from vitrina.store.writer import Writer
+
+
+def with_string_ids(store: Store, writer: Writer, manifest: Manifest) -> Manifest:
+    """The manifest with every shard rewritten; nothing is live until it is committed.
+
+    Raises StoreError if a shard is missing or damaged.
+    """
+    for name, space in manifest.spaces.items():
+        dtype = space.card["dtype"]
+        shards = tuple(_rewritten(store, writer, name, shard, dtype) for shard in space.shards)
+        manifest = manifest.with_space(name, replace(space, shards=shards))
+    return manifest
+
+
+def _rewritten(store: Store, writer: Writer, space: str, shard: FileEntry, dtype: str) -> FileEntry:
+    batches = list(read_shards(store.files, [shard.path]))
+    ids = pa.concat_arrays([batch.ids for batch in batches])
+    if ids.type == pa.string():
+        return shard
+    path = writer.scratch / "retyped.parquet"
+    write_shard(
+        path,
+        ids.cast(pa.string()),
+        array_to_hashes(np.concatenate([batch.hashes for batch in batches])),
+        np.concatenate([batch.vectors for batch in batches if batch.vectors is not None]),
+        dtype,
+    )
+    named = partial(layout.shard, space, layout.shard_number(shard.path))
+    return writer.publish(path, named, shard.rows)

@@ -1,0 +1,171 @@
+"""Sources: the shops and feeds whose products live side by side in one store.
+
+Product and category ids belong to their source. The first source of a store is its home, whose
+ids stand as its catalogue writes them. The ids of every other source carry its name in front
+("Ромашка:15"): they are unique over the whole store, so that one column still joins all its files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from vitrina.errors import CatalogueError, StoreError
+from vitrina.types import CategoryId
+
+SEPARATOR = ":"
+"""Between a source's name and an id of its own."""
+
+_KEY = "sources"
+
+
+def _nothing() -> Mapping[str, Any]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source of products.
+
+    Attributes:
+        name: "" where neither its catalogue nor its owner names it.
+        home: whether its ids stand in the store as its catalogue writes them.
+        asked: whether its owner named it; else its feed does.
+        alias: the name that its feed gives itself, where that is another one.
+        reading: how its catalogue was read last, as JSON.
+        retired: of each category id that came to mean another category, as text and as it stands
+            in the store, the names of what it meant before.
+    """
+
+    name: str = ""
+    home: bool = True
+    asked: bool = False
+    alias: str | None = None
+    reading: Mapping[str, Any] = field(default_factory=_nothing)
+    retired: Mapping[str, tuple[str, ...]] = field(default_factory=_nothing)
+
+    @property
+    def title(self) -> str:
+        """The name for messages."""
+        return repr(self.name or self.alias) if self.name or self.alias else "the unnamed source"
+
+    @property
+    def prefix(self) -> str:
+        """What stands before its ids in the store."""
+        return "" if self.home else f"{self.name}{SEPARATOR}"
+
+    def to_json(self) -> dict[str, Any]:
+        """As a manifest holds it."""
+        return {
+            "name": self.name,
+            "home": self.home,
+            "asked": self.asked,
+            "alias": self.alias,
+            "reading": dict(self.reading),
+            "retired": {key: list(names) for key, names in self.retired.items()},
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Source:
+        """Read it back."""
+        retired = {key: tuple(names) for key, names in value["retired"].items()}
+        return cls(**{**value, "retired": retired})
+
+
+@dataclass(frozen=True)
+class Sources:
+    """All sources of a store, the home first."""
+
+    all: tuple[Source, ...] = ()
+
+    @classmethod
+    def of(cls, reading: Mapping[str, Any], *, products: bool) -> Sources:
+        """The sources that a manifest's `reading` lists.
+
+        products: whether the store holds any; a store of format 2 that does has one unnamed source.
+        """
+        listed = reading.get(_KEY)
+        if listed is None:
+            catalogue = reading.get("catalogue") or {}
+            return cls((Source(reading=catalogue),)) if products else cls()
+        return cls(tuple(map(Source.from_json, listed)))
+
+    def __iter__(self) -> Iterator[Source]:
+        return iter(self.all)
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    def to_json(self) -> dict[str, Any]:
+        """The part of a manifest's `reading` that lists them."""
+        return {_KEY: [one.to_json() for one in self.all]}
+
+    def named(self, name: str) -> Source | None:
+        """The source of a name; None if there is none."""
+        return next((one for one in self.all if one.name == name), None)
+
+    def with_source(self, source: Source) -> Sources:
+        """The same with one source put in, or in the place of the one with its name."""
+        if self.named(source.name) is None:
+            return Sources((*self.all, source))
+        return Sources(tuple(source if one.name == source.name else one for one in self.all))
+
+    def resolve(self, asked: str | None, named: str | None, catalogue: object) -> Source:
+        """The source that a catalogue's products belong to, an old one or a new one.
+
+        asked: the name that the catalogue's owner gives, "" for the unnamed source. named: the
+        name in the catalogue itself. catalogue: for messages.
+
+        Raises CatalogueError for a name that can't serve, StoreError where the name is missing.
+        """
+        if asked is not None:
+            name = " ".join(asked.split())
+            if SEPARATOR in name:
+                raise CatalogueError(
+                    f"--source {asked!r}: a source's name can't hold {SEPARATOR!r}, which parts it "
+                    "from its ids"
+                )
+            known = self.named(name)
+            alias = named if named != name else None
+            return known or Source(name, home=not self.all, asked=True, alias=alias)
+        if named is not None:
+            name = " ".join(named.replace(SEPARATOR, " ").split())
+            by_alias = next((one for one in self.all if one.alias == named), None)
+            return self.named(name) or by_alias or Source(name, home=not self.all)
+        if not self.all:
+            return Source()
+        if len(self.all) == 1 and (self.all[0].asked or not self.all[0].name):
+            return self.all[0]
+        if unnamed := self.named(""):
+            return unnamed
+        have = ", ".join(one.title for one in self.all)
+        raise StoreError(
+            f"{catalogue} names no source, and the store holds the products of {have}: say "
+            f"--source {self.all[0].name!r} to bring these up to date, or --source NAME for "
+            "another shop's products"
+        )
+
+    def of_category(self, category: CategoryId) -> Source | None:
+        """The source that a category id of the store belongs to; None in an empty store."""
+        text = str(category)
+        others = (one for one in self.all if one.prefix and text.startswith(one.prefix))
+        return next(others, next(iter(self.all), None))
+
+    @property
+    def retired(self) -> dict[str, tuple[str, ...]]:
+        """Of category ids that came to mean another category, what they meant before."""
+        return {key: names for one in self.all for key, names in one.retired.items()}
+
+
+def with_retired(source: Source, reused: Mapping[str, tuple[frozenset[str], str]]) -> Source:
+    """The source after some of its category ids came to mean other categories.
+
+    reused: by id as text, the names of before and the name of now.
+    """
+    retired = dict(source.retired)
+    for key, (before, now) in reused.items():
+        names = {*retired.get(key, ()), *before} - {now}
+        retired[key] = tuple(sorted(names))
+    return replace(source, retired=retired)
