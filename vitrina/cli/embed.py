@@ -153,14 +153,13 @@ def embed(
         seed=seed,
         quiet=as_json,
     )
+    others = f"{report.kept} kept that it does not mention"
+    if report.spared:
+        others = f"{report.kept} kept, {report.spared} of them because their rows can't be used"
     lines = [
         *report.notes,
         f"catalogue: {report.new} new, {report.changed} changed, {report.relabelled} with another "
-        f"category or metadata, {report.unchanged} unchanged; {report.removed} removed, "
-        f"{report.kept} kept that it does not mention"
-        if not report.spared
-        else f"{report.kept} kept, {report.spared} of them as they were since their rows can't be "
-        "used",
+        f"category or metadata, {report.unchanged} unchanged; {report.removed} removed, {others}",
     ]
     lines += _what_was_faulty(report)
     lines += report.categories.lines()

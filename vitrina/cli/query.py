@@ -55,6 +55,8 @@ def classify(
         )
     if not report.voted:
         lines.append("no index of these features: no vote (run `vitrina index`)")
+    if report.reused:
+        lines.append(report.reused_line)
     if report.unknown:
         lines.append(report.unknown_line)
     lines.append(

@@ -20,6 +20,12 @@ def info(
         f"products    {found['products']}, {found.get('with_category', 0)} with a category of "
         f"{found['categories']}, {found['rejected']} rows rejected"
     ]
+    if len(found["sources"]) > 1 or any(one["name"] for one in found["sources"]):
+        lines.extend(
+            f"source      {one['name'] or '(unnamed)'}: {one['products']} products"
+            f"{', ids begin with ' + repr(one['prefix']) if one['prefix'] else ''}"
+            for one in found["sources"]
+        )
     lines.extend(
         f"space       {space['name']}: {space['rows']} rows of {space['dim']} {space['dtype']} in "
         f"{space['shards']} shards, {space['errors']} errors, {space['model']}"
@@ -36,7 +42,7 @@ def info(
         f"head        {model['name']}: {model['categories']} categories, weighted F1 "
         f"{model['weighted_f1']:.4f} ({model['split']} split)"
         f"{', in use' if model['active'] else ''}"
-        f"{_unknown(model)}"
+        f"{_outdated(model)}"
         for model in found["models"]
     )
     said = found["decisions"]
@@ -48,13 +54,18 @@ def info(
     show(as_json, found, *lines, f"done: {found['store']} at commit {found['commit']}")
 
 
-def _unknown(model: dict[str, Any]) -> str:
-    if not model["unknown_products"]:
-        return ""
-    return (
-        f"; {model['unknown_products']} products are of {model['unknown_categories']} categories "
-        "that it does not know: run `vitrina train`"
-    )
+def _outdated(model: dict[str, Any]) -> str:
+    """How far a head is behind the store's categories."""
+    told = ""
+    if reused := model["reused_categories"]:
+        ids = ", ".join(f"{key} (was {name!r})" for key, name in [*reused.items()][:3])
+        told += f"; {len(reused)} of its category ids mean other categories now: {ids}"
+    if model["unknown_products"]:
+        told += (
+            f"; {model['unknown_products']} products are of {model['unknown_categories']} "
+            "categories that it does not know"
+        )
+    return f"{told}: run `vitrina train`" if told else ""
 
 
 def verify(

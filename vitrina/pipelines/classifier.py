@@ -14,10 +14,11 @@ from vitrina.classifier.tree import CategoryTree
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import Product
 from vitrina.errors import StoreError
+from vitrina.ids import typed_id
 from vitrina.index.vote import VoteRule, vote_shares
 from vitrina.pipelines.batch import BatchEncoder, EncodedBatch
 from vitrina.pipelines.neighbours import Index
-from vitrina.pipelines.since import unknown_line
+from vitrina.pipelines.since import reused, reused_line, unknown_line
 from vitrina.store.store import Store
 from vitrina.types import CategoryId, Codes, Features, Floats, Mask, Modality, OutputFormat
 
@@ -40,6 +41,7 @@ def predictions_schema(
         [
             *submission_schema(product_id, category_id),
             ("category_name", pa.string()),
+            ("category_source", pa.string()),
             ("probability", pa.float32()),
             ("accepted", pa.bool_()),
             ("predicted_path", pa.string()),
@@ -70,10 +72,14 @@ class ClassifyOptions:
 
 @dataclass
 class ClassifyReport:
-    """What was predicted. accepted: products whose category may go straight in. backed_off: further
-    ones of which an ancestor may. failed: photos that could not be used. rejected: rows. unknown:
-    categories that products of the store or of the batch have and the head does not know, with how
-    many of them."""
+    """The outcome of a classification.
+
+    accepted: products whose category may go straight in. backed_off: further ones of which an
+    ancestor may. failed: photos that could not be used. rejected: rows. reused: of the head's
+    category ids that mean other categories by now, what they meant; outdated: products predicted to
+    be of these. unknown: categories that products of the store or of the batch have and the head
+    does not know, with how many of them.
+    """
 
     model: str
     out: str | None = None
@@ -85,6 +91,8 @@ class ClassifyReport:
     failed: int = 0
     rejected: int = 0
     voted: bool = False
+    reused: dict[CategoryId, str] = field(default_factory=dict)
+    outdated: int = 0
     unknown: dict[CategoryId, int] = field(default_factory=dict)
     seconds: float = 0.0
     errors: list[dict[str, Any]] = field(default_factory=list, repr=False)
@@ -93,6 +101,11 @@ class ClassifyReport:
     def unknown_line(self) -> str:
         """What to tell of unknown categories."""
         return unknown_line(self.model, self.unknown)
+
+    @property
+    def reused_line(self) -> str:
+        """A warning about category ids that mean other categories by now."""
+        return reused_line(self.model, self.reused)
 
     def to_json(self) -> dict[str, Any]:
         """As `--json` prints it, the errors left to their file."""
@@ -165,9 +178,25 @@ class Classifier:
             )
         self._voting = _Voting.of(self.model, self.index)
         self._known = frozenset(self.model.categories)
+        self._tell_meanings(store)
+        self._category_kind = store.id_types[1]
         ids = store.products.schema
         self._product_type = ids.field("product_id").type
         self._category_type = ids.field("category_id").type
+
+    def _tell_meanings(self, store: Store) -> None:
+        """Compare the head's categories with what their ids mean in the store."""
+        model, sources = self.model, store.sources
+        self.reused = reused(store, dict(zip(model.categories, model.names, strict=True)))
+        self._outdated = np.array([key in self.reused for key in model.categories], dtype=bool)
+        labels = store.categories()
+        now = {key: name for key, name in zip(labels.ids, labels.names, strict=True) if name}
+        self._names = [
+            name if key in self.reused else now.get(key, name)
+            for key, name in zip(model.categories, model.names, strict=True)
+        ]
+        owners = [sources.of_category(key) for key in model.categories]
+        self._sources = [(one.name or one.alias) if one else None for one in owners]
 
     def schema(self, product_id: pa.DataType) -> pa.Schema:
         """The columns of a predictions file, for a batch with ids of this type."""
@@ -186,26 +215,31 @@ class Classifier:
         best, chance = top(probabilities, self.options.top_k)
         back_off = self.model.back_off
         decided = back_off.decide(probabilities)
-        steps = np.where(known, decided.steps, -1)
+        outdated = self._outdated[best[:, 0]]
+        report.outdated += int(outdated.sum())
+        # Neither is one of a category whose id means another one by now.
+        steps = np.where(known & ~outdated, decided.steps, -1)
         nodes = back_off.nodes(decided)
         accepted = steps == 0
         has = dict(zip(self.model.modalities, encoded.present, strict=True))
         report.products += len(products)
         for product in products:
-            if product.category_id is not None and product.category_id not in self._known:
-                report.unknown[product.category_id] = report.unknown.get(product.category_id, 0) + 1
+            category = typed_id(product.category_id, self._category_kind)
+            if category is not None and category not in self._known:
+                report.unknown[category] = report.unknown.get(category, 0) + 1
         report.accepted += int(accepted.sum())
         report.backed_off += int((steps > 0).sum())
         report.failed += len(encoded.failures)
         report.errors += encoded.failures
         report.without_text += int((~has[Modality.TEXT]).sum()) if Modality.TEXT in has else 0
         report.without_image += int((~has[Modality.IMAGE]).sum()) if Modality.IMAGE in has else 0
-        ids, names = self.model.categories, self.model.names
+        ids, names = self.model.categories, self._names
         rows = [
             {
                 "product_id": product.product_id,
                 "predicted_category_id": ids[best[at, 0]],
                 "category_name": names[best[at, 0]] or None,
+                "category_source": self._sources[best[at, 0]],
                 "probability": chance[at, 0],
                 "accepted": accepted[at],
                 **_path(back_off.tree, steps[at], nodes[at], decided.shares[at]),

@@ -73,6 +73,7 @@ def _run(
     report = ClassifyReport(
         model=classifier.model.name,
         voted=classifier.index is not None,
+        reused=classifier.reused,
         unknown=unknown(store.products.category_counts(), classifier.model.categories),
     )
     schema = classifier.schema(pa.int64() if catalogue.id_type is int else pa.string())

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vitrina.audit.finding import Audit
-from vitrina.pipelines.since import unknown
+from vitrina.pipelines.since import head_categories, reused, unknown
 from vitrina.store.files import read_json
 from vitrina.store.store import Store
 from vitrina.types import Action, CategoryId
@@ -43,13 +43,14 @@ def info(store: Store) -> dict[str, Any]:
         **{f"with_{name}": count for name, count in counts.items() if name != "categories"},
         "categories": counts.get("categories", 0),
         "rejected": manifest.rejected.rows if manifest.rejected else 0,
+        "sources": _sources(store),
         "spaces": spaces,
         "indexes": [read_json(store.index_files(name)["index.json"]) for name in manifest.indexes],
         "models": [
             {
                 "name": name,
                 "active": name == manifest.model,
-                **_model(labelled, read_json(store.model_folder(name) / "model.json")),
+                **_model(store, labelled, read_json(store.model_folder(name) / "model.json")),
             }
             for name in manifest.models
         ],
@@ -71,15 +72,36 @@ def _decisions(store: Store) -> dict[str, int]:
     }
 
 
-def _model(labelled: Mapping[CategoryId, int], card: dict[str, Any]) -> dict[str, Any]:
+def _sources(store: Store) -> list[dict[str, Any]]:
+    """The sources of products, each with what its ids begin with and how many it has."""
+    if not len(store.products):
+        return []
+    names, codes = store.products.sources()
+    count = {name: int((codes == at).sum()) for at, name in enumerate(names)}
+    return [
+        {
+            "name": one.name or one.alias,
+            "prefix": one.prefix,
+            "products": count.get(one.name, 0),
+            "reused_categories": {key: list(before) for key, before in one.retired.items()},
+        }
+        for one in store.sources
+    ]
+
+
+def _model(
+    store: Store, labelled: Mapping[CategoryId, int], card: dict[str, Any]
+) -> dict[str, Any]:
     report = card["report"]
-    new = unknown(labelled, [one["id"] for one in card["categories"]])
+    known = head_categories(store, card)
+    new = unknown(labelled, known)
     return {
         "features": report["features"],
         "head": report["head"],
         "categories": len(card["categories"]),
         "unknown_categories": len(new),
         "unknown_products": sum(new.values()),
+        "reused_categories": reused(store, known),
         "split": report["split"],
         "weighted_f1": report["validation"]["weighted_f1"],
         "macro_f1": report["validation"]["macro_f1"],

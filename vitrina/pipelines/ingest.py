@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ from vitrina.store.sources import Source, with_retired
 from vitrina.store.store import Store
 from vitrina.store.writer import Writer
 from vitrina.types import Codes, Mask, ProductId
+
+_VALUE = re.compile(r"'[^']*'|\"[^\"]*\"|[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -113,14 +116,21 @@ class Ingested:
 
 
 def commonest(rows: Sequence[Rejection]) -> str:
-    """The three commonest reasons of some rows, with how often each came up and where first."""
-    counted = Counter(row.reason for row in rows)
-    first: dict[str, int] = {}
+    """The three commonest reasons of some rows, with how often each came up and where first.
+
+    Reasons that differ in the values they quote are one.
+    """
+    first: dict[str, Rejection] = {}
+    counted: Counter[str] = Counter()
     for row in rows:
-        first.setdefault(row.reason, row.row)
+        kind = _VALUE.sub("", row.reason)
+        counted[kind] += 1
+        first.setdefault(kind, row)
     return "; ".join(
-        f"{reason}: {count}, first in row {first[reason]}"
-        for reason, count in counted.most_common(3)
+        f"{first[kind].reason}: {count} rows, the first is row {first[kind].row}"
+        if count > 1
+        else f"{first[kind].reason}: row {first[kind].row}"
+        for kind, count in counted.most_common(3)
     )
 
 

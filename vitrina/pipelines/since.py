@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from vitrina.errors import StoreError
+from vitrina.ids import typed_id
 from vitrina.pipelines.train_report import LISTED, Category, Since, listed
 from vitrina.store.files import read_json
 from vitrina.store.products import Categories
@@ -20,10 +22,12 @@ def since(store: Store, name: str, labels: Categories, rows: Codes) -> Since | N
     if name not in store.manifest.models:
         return None
     try:
-        before = read_json(store.model_folder(name) / "model.json")["categories"]
-        known = {one["id"]: one["name"] for one in before}
+        known = head_categories(store, read_json(store.model_folder(name) / "model.json"))
     except (StoreError, KeyError, TypeError):
         return None
+    for key in reused(store, known):
+        # The id is there still, but what the head learnt of it is gone.
+        del known[key]
     added = [
         Category(key, title or "", int(count))
         for key, title, count in zip(labels.ids, labels.names, rows, strict=True)
@@ -32,6 +36,31 @@ def since(store: Store, name: str, labels: Categories, rows: Codes) -> Since | N
     counts = dict(zip(labels.ids, rows.tolist(), strict=True))
     gone = [Category(key, title or "", 0) for key, title in known.items() if not counts.get(key)]
     return Since(tuple(added), tuple(gone))
+
+
+def head_categories(store: Store, card: Mapping[str, Any]) -> dict[CategoryId, str]:
+    """The categories that a head was trained on, with their names at that time, "" for none.
+
+    card: of `model.json`. Ids are of the store's type by now.
+    """
+    kind = store.id_types[1]
+    return {typed_id(one["id"], kind): one["name"] or "" for one in card["categories"]}
+
+
+def reused(store: Store, known: Mapping[CategoryId, str]) -> dict[CategoryId, str]:
+    """Those of a head's categories whose ids mean other categories in the store by now."""
+    retired = store.sources.retired
+    return {key: name for key, name in known.items() if name in retired.get(str(key), ())}
+
+
+def reused_line(model: str, found: Mapping[CategoryId, str]) -> str:
+    """A warning about them, for a terminal."""
+    told = "; ".join(f"{key} was {name!r}" for key, name in [*found.items()][:LISTED])
+    more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
+    return (
+        f"{len(found)} category ids mean other categories since {model} was trained "
+        f"({told}{more}): no prediction of these is accepted; run `vitrina train`"
+    )
 
 
 def unknown(counts: Mapping[CategoryId, int], known: Iterable[CategoryId]) -> dict[CategoryId, int]:

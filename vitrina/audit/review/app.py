@@ -38,7 +38,7 @@ def create_app(
     threads. Raises StoreError if the store's products or decisions can't be read.
     """
     options = options or ReviewOptions()
-    labels = store.products.categories()
+    labels = store.categories()
     log, shelf = Log(store), Shelf(store, photo)
     rows = shelf.rows(one.product_id for one in audit.suspects)
     codes = {key: int(labels.codes[row]) for key, row in rows.items()}

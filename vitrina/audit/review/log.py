@@ -14,6 +14,7 @@ from vitrina.store.decisions import (
     decision_files,
     from_table,
     in_order,
+    in_types,
     read_file,
 )
 from vitrina.store.store import Store
@@ -32,6 +33,7 @@ class Log:
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._files, self._products, self._clock = store.files, store.products, clock
+        self._id_types = store.id_types
         self._read: set[str] = set()
         self._looked = -_FRESH
         self._known = Decisions(())
@@ -79,7 +81,8 @@ class Log:
                 continue
             # Names that are gone are forgotten: what they held is in the one that replaced them.
             self._read = set(names)
-            return [one for decisions in found.values() for one in decisions]
+            every = (one for decisions in found.values() for one in decisions)
+            return list(in_types(every, *self._id_types))
         raise StoreError(f"{self._files.place}: decisions come and go faster than they are read")
 
     def add(self, decisions: Sequence[Decision]) -> None:

@@ -77,7 +77,7 @@ def export_decisions(store: Store, out: Path, *, changed_only: bool = False) -> 
 
 def category_names(store: Store) -> dict[CategoryId, str]:
     """The path of each category by its id."""
-    labels = store.products.categories()
+    labels = store.categories()
     return dict(zip(labels.ids, labels.names, strict=True))
 
 

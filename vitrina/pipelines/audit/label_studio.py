@@ -78,7 +78,7 @@ def import_tasks(store: Store, path: Path) -> int:
         raise CatalogueError(f"{path} can't be read as JSON ({err})") from err
     if not isinstance(tasks, list):
         raise CatalogueError(f"{path} is no list of tasks; export the project as JSON")
-    labels = store.products.categories()
+    labels = store.categories()
     by_text = {_shown(key, category_names(store)): key for key in labels.ids}
     known = {one.key for one in store.decisions().all}
     found = []
