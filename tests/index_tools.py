@@ -174,7 +174,14 @@ class Shelf:
         """Bring the store up to date with `titles`."""
         rows = [{"product_id": key, "title": title} for key, title in self.titles.items()]
         catalogue = api.Catalogue.read(jsonl(self.folder / "goods.jsonl", *rows))
-        api.embed(catalogue, self.store, text=self.words.card.model, image="none", prune=True)
+        api.embed(
+            catalogue,
+            self.store,
+            text=self.words.card.model,
+            image="none",
+            prune=True,
+            accept_changes=True,
+        )
 
     @property
     def store(self):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,10 @@ class Entries:
             {name: (shards[at], rows[at]) for name, (shards, rows) in self.places.items()},
         )
 
+    def with_ids_of(self, now: Entries) -> Entries:
+        """The same rows, their ids of the type that the store's have by now."""
+        return replace(self, ids=self.ids.cast(now.ids.type))
+
     def followed_by(self, more: Entries) -> Entries:
         """These rows and then others of the same modalities."""
         places = {
@@ -81,21 +85,14 @@ class Entries:
         pq.write_table(pa.table(columns), path, compression="zstd", write_page_checksum=True)
 
     @classmethod
-    def read(
-        cls,
-        paths: Sequence[Path],
-        modalities: Sequence[Modality],
-        product_id: pa.DataType | None = None,
-    ) -> Entries:
+    def read(cls, paths: Sequence[Path], modalities: Sequence[Modality]) -> Entries:
         """Read what was written, file after file.
-
-        product_id: the type of the store's ids, which may have become strings since; None for
-        as they were written.
 
         Raises OSError, pa.ArrowException or KeyError if a file is missing or damaged.
         """
-        tables = [pq.read_table(path, page_checksum_verification=True) for path in paths]
-        table = pa.concat_tables(_with_ids(one, product_id) for one in tables).combine_chunks()
+        table = pa.concat_tables(
+            pq.read_table(path, page_checksum_verification=True) for path in paths
+        ).combine_chunks()
         column = {name: _only(table.column(name)) for name in table.column_names}
         content = column["content"]
         raw = content.buffers()[1].to_pybytes() if len(content) else b""
@@ -111,11 +108,6 @@ class Entries:
                 for name in modalities
             },
         )
-
-
-def _with_ids(table: pa.Table, kind: pa.DataType | None) -> pa.Table:
-    ids = table.column("product_id")
-    return table if kind in (None, ids.type) else table.set_column(0, "product_id", ids.cast(kind))
 
 
 def _only(column: pa.ChunkedArray) -> pa.Array:

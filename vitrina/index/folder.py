@@ -41,12 +41,10 @@ AGAIN = "run `vitrina index --rebuild` to build it again"
 
 @dataclass(frozen=True, eq=False)
 class Folder:
-    """A live index's files by their names, wherever they lie. where: for messages. product_id: the
-    type of its store's ids; None for as they were written."""
+    """A live index's files by their names, wherever they lie. where: for messages."""
 
     files: Mapping[str, Path]
     where: str
-    product_id: pa.DataType | None = None
 
     def card(self) -> dict[str, Any]:
         """What `index.json` says.
@@ -73,7 +71,7 @@ class Folder:
         paths = [self._path(name) for name in self.row_files]
         modalities = [Modality(name) for name in card["modalities"]]
         with _Damage(self.where):
-            entries = Entries.read(paths, modalities, self.product_id)
+            entries = Entries.read(paths, modalities)
             dead = np.zeros(len(entries), dtype=bool)
             if DEAD_FILE in self.files:
                 column = pq.read_table(self._path(DEAD_FILE)).column("position")

@@ -167,6 +167,7 @@ class _Job:
         """Bring an index up to date in time that grows with the change; False where it is better
         built anew."""
         entries, dead = old.folder.entries(old.card)
+        entries = entries.with_ids_of(self.now)
         change = changes(entries, dead, self.now, self.there, self.spaces)
         more, base = self.now.take(change.fresh), old.card["base"]
         count = len(entries) + len(more)

@@ -11,6 +11,7 @@ import pyarrow as pa
 from vitrina.data.catalogue import Catalogue
 from vitrina.embedder.load import NONE
 from vitrina.errors import EncoderError
+from vitrina.ids import id_keys
 from vitrina.memory import give_back
 from vitrina.pipelines.category_changes import CategoryChanges
 from vitrina.pipelines.encoders import Encoder, known_space, load_if_named
@@ -18,8 +19,10 @@ from vitrina.pipelines.ingest import Ingested, IngestOptions, commonest, ingest
 from vitrina.pipelines.options import EmbedOptions
 from vitrina.pipelines.source_choice import source_of
 from vitrina.pipelines.space import SpaceJob, SpaceReport, check_asked
+from vitrina.store import layout
+from vitrina.store.products import Products
 from vitrina.store.retype import with_string_ids
-from vitrina.store.space import ERRORS_SCHEMA, error_row
+from vitrina.store.space import ERRORS_SCHEMA, error_row, read_errors
 from vitrina.store.store import Store
 from vitrina.store.writer import Writer
 from vitrina.types import Modality
@@ -154,8 +157,8 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
             report.spaces.append(job.run())
             del job
             give_back()
-        # A run that fails before this prunes nothing.
-        writer.commit(replace(store.manifest, products=done.products[: done.lasting]))
+        if done.removed:
+            _prune(store, writer, done)
         report.seconds = round(time.monotonic() - started, 2)
         return report
 
@@ -177,6 +180,19 @@ def _models(catalogue: Catalogue, store: Store, options: EmbedOptions) -> dict[M
     if set(models.values()) == {NONE}:
         raise EncoderError("both models are none: there is nothing to embed")
     return models
+
+
+def _prune(store: Store, writer: Writer, done: Ingested) -> None:
+    """Drop the products that the catalogue no longer mentions, now that the run has succeeded."""
+    manifest = replace(store.manifest, products=done.products[: done.lasting])
+    there = Products(store.files, manifest).table
+    for name, space in manifest.spaces.items():
+        errors = read_errors(store.files, space.errors)
+        kept = there.positions(id_keys(errors.column("product_id").to_pylist())) >= 0
+        if not kept.all():
+            written = writer.write_errors(layout.space(name), errors.filter(pa.array(kept)))
+            manifest = manifest.with_space(name, replace(space, errors=written))
+    writer.commit(manifest, squash=True)
 
 
 def _commit_products(

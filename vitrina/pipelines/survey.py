@@ -97,6 +97,7 @@ def open_vectors(store: Store, features: Features) -> tuple[VectorIndex, Behind 
     behind = None
     if card["state"] != state_of(store, spaces):
         now, there = survey(store, spaces)
+        entries = entries.with_ids_of(now)
         change = changes(entries, dead, now, there, spaces)
         entries = entries.moved(change.kept, now, change.at)
         dead = np.ones_like(dead)
@@ -123,8 +124,7 @@ def fingerprints_of(spaces: Sequence[Space]) -> dict[str, str]:
 def folder_of(store: Store, features: Features) -> Folder:
     """The files of a live index. Raises StoreError if it was not built."""
     files = store.index_files(features)
-    where = store.files.where(store.manifest.indexes[features].path)
-    return Folder(files, where, store.products.schema.field("product_id").type)
+    return Folder(files, store.files.where(store.manifest.indexes[features].path))
 
 
 def behind_by(change: Change) -> Behind | None:

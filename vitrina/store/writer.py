@@ -41,6 +41,7 @@ class Writer:
         self._files = store.files
         self._claim = claim
         self._history: list[Manifest] = []
+        self._began = 0
 
     @property
     def scratch(self) -> Path:
@@ -59,6 +60,7 @@ class Writer:
             self._fence()
         self._history = read_history(self._files)
         self.tidy(KEPT)
+        self._began = self._store.manifest.sequence
 
     def go_back(self) -> None:
         """Delete the manifests that are newer than the newest whole one."""
@@ -105,8 +107,11 @@ class Writer:
             path, lambda digest: layout.errors_of_commit(folder, digest), errors.num_rows
         )
 
-    def commit(self, manifest: Manifest) -> None:
+    def commit(self, manifest: Manifest, *, squash: bool = False) -> None:
         """Make `manifest` the newest; everything it names must have been published.
+
+        squash: put it in the place of this writer's other commits, which were steps on the way to
+        it, so that they do not count among those that stay readable.
 
         A manifest that says what the newest says already is no commit. Raises StoreLockedError
         if another writer has committed meanwhile.
@@ -116,6 +121,9 @@ class Writer:
             return
         self._put(manifest)
         self._settle(before, self._store.manifest)
+        # There is always one to go back to.
+        while squash and len(self._history) > 2 and self._history[-2].sequence > self._began:
+            self._forget(self._history.pop(-2))
 
     def tidy(self, keep: int) -> int:
         """Keep the newest `keep` commits readable; delete what only older ones name, and what
@@ -205,11 +213,14 @@ class Writer:
         self._history.append(after)
         self._thin()
         while len(self._history) > KEPT:
-            oldest = self._history.pop(0)
-            self._files.delete(layout.manifest(oldest.sequence))
-            for name in oldest.names.difference(*(one.names for one in self._history)):
-                self._files.delete(layout.retired(name))
-                self._files.delete(name)
+            self._forget(self._history.pop(0))
+
+    def _forget(self, manifest: Manifest) -> None:
+        """Delete a commit that is no longer in the history, and what it alone names."""
+        self._files.delete(layout.manifest(manifest.sequence))
+        for name in manifest.names.difference(*(one.names for one in self._history)):
+            self._files.delete(layout.retired(name))
+            self._files.delete(name)
 
     def _thin(self) -> None:
         """Delete manifests whose files the next one has too; the last two stay in any case, so
