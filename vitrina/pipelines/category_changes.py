@@ -44,12 +44,21 @@ class ChangeKind(StrEnum):
 
 
 _TITLES = {
-    ChangeKind.REUSED: "categories whose id means another category now",
-    ChangeKind.AMBIGUOUS: "category ids with several names in the catalogue",
-    ChangeKind.RENAMED: "categories renamed",
-    ChangeKind.MOVED: "categories moved",
-    ChangeKind.NEW: "new categories",
-    ChangeKind.EMPTIED: "categories emptied",
+    ChangeKind.REUSED: (
+        "category id means another category now",
+        "category ids mean other categories now",
+    ),
+    ChangeKind.AMBIGUOUS: (
+        "category id has several names in the catalogue",
+        "category ids have several names in the catalogue",
+    ),
+    ChangeKind.RENAMED: ("category was renamed", "categories were renamed"),
+    ChangeKind.MOVED: ("category was moved", "categories were moved"),
+    ChangeKind.NEW: ("category is new", "categories are new"),
+    ChangeKind.EMPTIED: (
+        "category has no products any more",
+        "categories have no products any more",
+    ),
 }
 
 
@@ -84,8 +93,9 @@ class CategoryChanges:
     def lines(self) -> list[str]:
         """A line for each kind, for a terminal."""
         lines = []
-        for kind, title in _TITLES.items():
+        for kind, titles in _TITLES.items():
             if some := self.of(kind):
+                title = titles[len(some) > 1]
                 told = "; ".join(map(str, some[:LISTED]))
                 more = f"; and {len(some) - LISTED} more" if len(some) > LISTED else ""
                 lines.append(f"{len(some)} {title}: {told}{more}")

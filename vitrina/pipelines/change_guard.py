@@ -24,15 +24,19 @@ class ChangeCounts:
     """Products of a source that were known before, counted by what became of them.
 
     Attributes:
-        products: how many the store held.
+        products, titles, labels: how many the store held, how many of them with a title, with a
+            category.
         removed: how many pruning drops.
         titled, photographed, labelled: how many of those that the catalogue mentions had a title, a
             photo that was looked at again, a category.
         titles_lost, photos_lost, labels_lost: how many of these have none any more.
-        titles_changed, labels_changed: how many have another one.
+        titles_changed, labels_changed: how many have another one. A catalogue may consist of
+            nothing else, so this is counted against all that the store held.
     """
 
     products: int = 0
+    titles: int = 0
+    labels: int = 0
     removed: int = 0
     titled: int = 0
     titles_lost: int = 0
@@ -50,8 +54,8 @@ class ChangeCounts:
             (self.photos_lost, self.photographed, VANISHED, "products with a photo lost it"),
             (self.titles_lost, self.titled, VANISHED, "products with a title lost it"),
             (self.labels_lost, self.labelled, VANISHED, "products with a category lost it"),
-            (self.titles_changed, self.titled, CHANGED, "products have another title"),
-            (self.labels_changed, self.labelled, CHANGED, "products have another category"),
+            (self.titles_changed, self.titles, CHANGED, "products have another title"),
+            (self.labels_changed, self.labels, CHANGED, "products have another category"),
         ):
             if exceeds(count, known, limit):
                 yield f"{count} of {known} {what}"

@@ -203,7 +203,12 @@ class _Reading:
         self._own = -1
         if self._source in snapshot.source_names:
             self._own = snapshot.source_names.index(self._source)
-        self.counts = ChangeCounts(products=int((snapshot.source_codes == self._own).sum()))
+        own = self.own(snapshot.source_codes)
+        self.counts = ChangeCounts(
+            products=int(own.sum()),
+            titles=int((own & snapshot.titled).sum()),
+            labels=int((own & (snapshot.categories.codes >= 0)).sum()),
+        )
         self._codes = snapshot.categories.codes.tolist() if len(snapshot) else []
         self._labels = [
             forms.category(key) if forms.category is str else key for key in snapshot.categories.ids
@@ -227,7 +232,7 @@ class _Reading:
         self._refuse_others(ids, positions)
         hashes = [content_hash(text.encode()) if (text := one.text) else None for one in products]
         if self._twins is not None:
-            self._twins.add([product.product_id for product in products], hashes)
+            self._twins.add(products)
         photos = self._photos(products, positions)
         for product_id, product, text_hash, photo, position in zip(
             ids, products, hashes, photos, positions.tolist(), strict=True

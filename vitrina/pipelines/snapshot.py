@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from vitrina.pipelines.photos import NO_PHOTO, Photographed
 from vitrina.store.products import Categories, hash_bytes
 from vitrina.store.space import read_errors
 from vitrina.store.store import Store
-from vitrina.types import Codes, IdType, Modality
+from vitrina.types import Codes, IdType, Mask, Modality
 
 _REST = ("category_id", "category_name", "metadata")
 _PHOTO = ("images", "image_hash", "image_stamp")
@@ -41,6 +42,7 @@ class ProductSnapshot:
         self.source_names: tuple[str, ...] = ()
         self.source_codes: Codes = np.empty(0, dtype=np.int64)
         self.categories = Categories((), np.empty(0, dtype=np.int64), ())
+        self._titles: Hashes = np.empty(0, dtype=np.int64)
         if not len(self._products):
             self._table = IdTable(np.empty(0, dtype=np.uint64))
             return
@@ -80,9 +82,15 @@ class ProductSnapshot:
         """Whether category and metadata are what they were."""
         return bool(self._rest[position] == hash(tuple(row[name] for name in _REST)))
 
+    @cached_property
+    def titled(self) -> Mask:
+        """(n,) bool: which products had a title."""
+        mask: Mask = self._titles != hash("")
+        return mask
+
     def has_title(self, position: int) -> bool:
         """Whether the product had a title."""
-        return bool(self._titles[position] != hash(""))
+        return bool(self.titled[position])
 
     def has_photo(self, position: int) -> bool:
         """Whether the product had a photo that could be read."""

@@ -10,16 +10,16 @@ import numpy as np
 import pyarrow.compute as pc
 
 from vitrina.data.catalogue import Catalogue
+from vitrina.data.product import Product
 from vitrina.errors import UnusualChangeError
 from vitrina.ids import id_keys
 from vitrina.pipelines.snapshot import ProductSnapshot
 from vitrina.store.sources import Source, Sources
 from vitrina.store.store import Store
-from vitrina.types import ProductId
 
 ALIKE = 0.5
 """Share of a new source's products that stand in the store under another source's name, with the
-same id and the same text, from which both are taken for one."""
+same id and the same title, from which both are taken for one."""
 
 
 def source_of(catalogue: Catalogue, store: Store, asked: str | None) -> Source:
@@ -53,14 +53,16 @@ class SourceTwins:
             return None
         return cls(tuple(sources), source, snapshot)
 
-    def add(self, ids: Sequence[ProductId], text_hashes: Sequence[str | None]) -> None:
+    def add(self, products: Sequence[Product]) -> None:
         """Look some products up, by the ids that their catalogue gives them."""
+        ids = [product.product_id for product in products]
         for one in self.sources:
             theirs = [f"{one.prefix}{product_id}" for product_id in ids] if one.prefix else ids
             positions = self.snapshot.positions(id_keys(theirs))
             for at in np.flatnonzero(positions >= 0).tolist():
-                row = {"text_hash": text_hashes[at]}
-                self.alike[one.name] += self.snapshot.same_text(int(positions[at]), row)
+                # The whole text would not do: it holds the shop's name.
+                same = self.snapshot.same_title(int(positions[at]), products[at].title)
+                self.alike[one.name] += same
 
     def check(self, products: int, catalogue: object) -> None:
         """Raise UnusualChangeError where most of them stand there."""
@@ -69,7 +71,7 @@ class SourceTwins:
                 raise UnusualChangeError(
                     f"{catalogue} calls its source {self.source.name!r}, which is new, but "
                     f"{self.alike[one.name]} of its {products} products stand in the store as "
-                    f"those of {one.title}, with the same ids and texts. Nothing was committed. "
+                    f"those of {one.title}, with the same ids and titles. Nothing was committed. "
                     f"Say --source {one.name!r} to bring these up to date, or --source "
                     f"{self.source.name!r} to keep both"
                 )

@@ -127,9 +127,9 @@ class Sources:
                     f"--source {asked!r}: a source's name can't hold {SEPARATOR!r}, which parts it "
                     "from its ids"
                 )
-            known = self.named(name)
-            alias = named if named != name else None
-            return known or Source(name, home=not self.all, asked=True, alias=alias)
+            source = self.named(name) or Source(name, home=not self.all, asked=True)
+            # The feed is known by its own name from then on.
+            return source if named in (None, name) else replace(source, alias=named)
         if named is not None:
             name = " ".join(named.replace(SEPARATOR, " ").split())
             by_alias = next((one for one in self.all if one.alias == named), None)
