@@ -136,15 +136,18 @@ class CategoryTally:
     moves: Counter[tuple[CategoryId, CategoryId | None]] = field(default_factory=Counter)
     mentioned: Counter[CategoryId] = field(default_factory=Counter)
 
-    def add(self, category: CategoryId, name: str) -> None:
-        """Count a product of a category."""
-        self.products[category] += 1
-        known = self.names.setdefault(category, name)
-        if name and known != name:
-            if known:
-                self.others.setdefault(category, set()).add(name)
-            else:
-                self.names[category] = name
+    def add(self, rows: Iterable[tuple[CategoryId | None, str]]) -> None:
+        """Count the category and its name of some products."""
+        for (category, name), count in Counter(rows).items():
+            if category is None:
+                continue
+            self.products[category] += count
+            known = self.names.setdefault(category, name)
+            if name and known != name:
+                if known:
+                    self.others.setdefault(category, set()).add(name)
+                else:
+                    self.names[category] = name
 
 
 def compare_categories(

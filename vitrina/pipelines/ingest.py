@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,9 +34,12 @@ from vitrina.store.shards import array_keys
 from vitrina.store.sources import Source, with_retired
 from vitrina.store.store import Store
 from vitrina.store.writer import Writer
-from vitrina.types import Codes, Mask, ProductId
+from vitrina.types import Codes, Mask, Modality, ProductId
 
 _VALUE = re.compile(r"'[^']*'|\"[^\"]*\"|[0-9]+")
+
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -209,7 +212,6 @@ class _Reading:
             titles=int((own & snapshot.titled).sum()),
             labels=int((own & (snapshot.categories.codes >= 0)).sum()),
         )
-        self._codes = snapshot.categories.codes.tolist() if len(snapshot) else []
         self._labels = [
             forms.category(key) if forms.category is str else key for key in snapshot.categories.ids
         ]
@@ -220,22 +222,23 @@ class _Reading:
         if options.photos and catalogue.images is not None:
             self._hasher = PhotoHasher(catalogue.images, anew=options.rehash)
 
-    def rows(self, batch: Batch) -> Iterator[dict[str, Any]]:
+    def rows(self, batch: Batch) -> list[dict[str, Any]]:
         """One row of the table for each product of a batch, in order."""
         self._note_rejected(batch.rejected)
         products = batch.products
+        if not products:
+            return []
         ids = self._forms.product_ids([product.product_id for product in products])
         keys = id_keys(ids)
         self.seen.add(keys)
         self.result.fresh += len(products)
         positions = self._snapshot.positions(keys)
         self._refuse_others(ids, positions)
-        hashes = [content_hash(text.encode()) if (text := one.text) else None for one in products]
         if self._twins is not None:
             self._twins.add(products)
-        photos = self._photos(products, positions)
-        for product_id, product, text_hash, photo, position in zip(
-            ids, products, hashes, photos, positions.tolist(), strict=True
+        rows = []
+        for product_id, product, photo in zip(
+            ids, products, self._photos(products, positions), strict=True
         ):
             if photo.reason:
                 self.result.unreadable.append(Unreadable(product_id, photo.reason, photo.tried))
@@ -246,24 +249,27 @@ class _Reading:
             metadata = None
             if product.metadata:
                 metadata = json.dumps(dict(product.metadata), ensure_ascii=False)
-            row = {
-                "product_id": product_id,
-                "source": self._source or None,
-                "title": product.title,
-                "description": product.description,
-                "attributes": product.attributes,
-                "characteristics": product.characteristics,
-                "shop": product.shop,
-                "category_id": self._forms.category_id(product.category_id),
-                "category_name": product.category_name,
-                "metadata": metadata,
-                "images": photo.references,
-                "text_hash": text_hash,
-                "image_hash": photo.hash,
-                "image_stamp": photo.stamp,
-            }
-            self._count(row, position)
-            yield row
+            text = product.text
+            rows.append(
+                {
+                    "product_id": product_id,
+                    "source": self._source or None,
+                    "title": product.title,
+                    "description": product.description,
+                    "attributes": product.attributes,
+                    "characteristics": product.characteristics,
+                    "shop": product.shop,
+                    "category_id": self._forms.category_id(product.category_id),
+                    "category_name": product.category_name,
+                    "metadata": metadata,
+                    "images": photo.references,
+                    "text_hash": content_hash(text.encode()) if text else None,
+                    "image_hash": photo.hash,
+                    "image_stamp": photo.stamp,
+                }
+            )
+        self._count(rows, positions)
+        return rows
 
     def own(self, codes: Codes) -> Mask:
         """(n,) bool: which products of the store, by their sources' codes, are of this source."""
@@ -309,43 +315,52 @@ class _Reading:
             known = self._snapshot.stamped(positions, retry_failed=self._options.retry_failed)
         return self._hasher.hash(products, known)
 
-    def _count(self, row: dict[str, Any], position: int) -> None:
+    def _count(self, rows: Sequence[Row], positions: Codes) -> None:
+        """Count what became of the products of a batch, and what its categories are."""
         result, snapshot = self.result, self._snapshot
-        category = row["category_id"]
-        if category is not None:
-            self.tally.add(category, row["category_name"] or "")
-        if position < 0:
-            result.new += 1
+        self.tally.add((row["category_id"], row["category_name"] or "") for row in rows)
+        there = np.flatnonzero(positions >= 0)
+        result.new += len(rows) - len(there)
+        if not len(there):
             return
-        same_text = snapshot.same_text(position, row)
-        if not (same_text and snapshot.same_photo(position, row)):
-            result.changed += 1
-        elif not snapshot.same_rest(position, row):
-            result.relabelled += 1
-        else:
-            result.unchanged += 1
-        self._compare(row, position, same_text)
+        known, at = [rows[place] for place in there.tolist()], positions[there]
+        same_text = snapshot.same_hashes(Modality.TEXT, at, known)
+        same = same_text & snapshot.same_hashes(Modality.IMAGE, at, known)
+        same_rest = snapshot.same_rest(at, known)
+        result.changed += int((~same).sum())
+        result.relabelled += int((same & ~same_rest).sum())
+        result.unchanged += int((same & same_rest).sum())
+        self._compare_titles(known, at, same_text)
+        if self._hasher is not None:
+            had = snapshot.has_photo(at)
+            self.counts.photographed += int(had.sum())
+            lost = [row["image_hash"] is None for row in known]
+            self.counts.photos_lost += int((had & np.array(lost, dtype=bool)).sum())
+        self._compare_labels(known, at, same_text)
 
-    def _compare(self, row: dict[str, Any], position: int, same_text: bool) -> None:
-        """Count what the product of a row lost or got instead."""
-        counts, snapshot = self.counts, self._snapshot
-        if snapshot.has_title(position):
-            counts.titled += 1
-            counts.titles_lost += not row["title"]
-            if row["title"] and not (same_text or snapshot.same_title(position, row["title"])):
-                counts.titles_changed += 1
-        if self._hasher is not None and snapshot.has_photo(position):
-            counts.photographed += 1
-            counts.photos_lost += row["image_hash"] is None
-        code = self._codes[position]
-        if code >= 0:
-            before, category = self._labels[code], row["category_id"]
-            counts.labelled += 1
-            counts.labels_lost += category is None
-            counts.labels_changed += category is not None and category != before
-            self.tally.mentioned[before] += 1
-            if same_text:
-                self.tally.moves[before, category] += 1
+    def _compare_titles(self, rows: Sequence[Row], at: Codes, same_text: Mask) -> None:
+        counts, had = self.counts, self._snapshot.titled[at]
+        counts.titled += int(had.sum())
+        for place in np.flatnonzero(had & ~same_text).tolist():
+            title = rows[place]["title"]
+            counts.titles_lost += not title
+            counts.titles_changed += bool(title) and not self._snapshot.same_title(
+                int(at[place]), title
+            )
+
+    def _compare_labels(self, rows: Sequence[Row], at: Codes, same_text: Mask) -> None:
+        codes = self._snapshot.categories.codes[at]
+        labelled = np.flatnonzero(codes >= 0).tolist()
+        moves = Counter(
+            (self._labels[codes[place]], rows[place]["category_id"], bool(same_text[place]))
+            for place in labelled
+        )
+        for (before, now, is_same_text), count in moves.items():
+            self.counts.labelled += count
+            self.counts.labels_lost += count * (now is None)
+            self.counts.labels_changed += count * (now is not None and now != before)
+            self.tally.mentioned[before] += count
+            self.tally.moves[before, now] += count * is_same_text
 
 
 def _keys_of_any(ids: Sequence[ProductId]) -> Keys:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -13,14 +13,13 @@ import pyarrow as pa
 
 from vitrina.ids import IdTable, Keys
 from vitrina.pipelines.photos import NO_PHOTO, Photographed
-from vitrina.store.products import Categories, hash_bytes
+from vitrina.store.products import HASH_COLUMNS, Categories, hash_bytes
 from vitrina.store.space import read_errors
 from vitrina.store.store import Store
 from vitrina.types import Codes, IdType, Mask, Modality
 
 _REST = ("category_id", "category_name", "metadata")
 _PHOTO = ("images", "image_hash", "image_stamp")
-_NOTHING = bytes(16)
 
 Hashes = npt.NDArray[np.int64]
 """(n,) int64: Python's hash of some fields of each product, which tells changes in one run."""
@@ -47,8 +46,7 @@ class ProductSnapshot:
             self._table = IdTable(np.empty(0, dtype=np.uint64))
             return
         self._table = self._products.table
-        self._text = self._products.hashes(Modality.TEXT)
-        self._image = self._products.hashes(Modality.IMAGE)
+        self._hashes = {modality: self._products.hashes(modality) for modality in Modality}
         self._stamp = self._products.stamps()
         self.source_names, self.source_codes = self._products.sources()
         self.categories = store.categories()
@@ -66,21 +64,24 @@ class ProductSnapshot:
         """(n,) int64: where each product stands in the table, -1 for a new one."""
         return self._table.positions(keys)
 
-    def same_text(self, position: int, row: dict[str, Any]) -> bool:
-        """Whether the text is what it was."""
-        return bool(self._text[position].tobytes() == hash_bytes(row["text_hash"]))
+    def same_hashes(
+        self, modality: Modality, positions: Codes, rows: Sequence[Mapping[str, Any]]
+    ) -> Mask:
+        """(n,) bool: whether the content of some products is what it was."""
+        column, kept = HASH_COLUMNS[modality], self._hashes[modality]
+        now = b"".join([hash_bytes(row[column]) for row in rows])
+        mask: Mask = kept[positions] == np.frombuffer(now, dtype="V16")
+        return mask
 
-    def same_photo(self, position: int, row: dict[str, Any]) -> bool:
-        """Whether the photos are what they were."""
-        return bool(self._image[position].tobytes() == hash_bytes(row["image_hash"]))
+    def same_rest(self, positions: Codes, rows: Sequence[Mapping[str, Any]]) -> Mask:
+        """(n,) bool: whether category and metadata are what they were."""
+        now = [hash((row["category_id"], row["category_name"], row["metadata"])) for row in rows]
+        mask: Mask = self._rest[positions] == np.array(now, dtype=np.int64)
+        return mask
 
     def same_title(self, position: int, title: str) -> bool:
         """Whether the title is what it was."""
         return bool(self._titles[position] == hash(title))
-
-    def same_rest(self, position: int, row: dict[str, Any]) -> bool:
-        """Whether category and metadata are what they were."""
-        return bool(self._rest[position] == hash(tuple(row[name] for name in _REST)))
 
     @cached_property
     def titled(self) -> Mask:
@@ -88,13 +89,11 @@ class ProductSnapshot:
         mask: Mask = self._titles != hash("")
         return mask
 
-    def has_title(self, position: int) -> bool:
-        """Whether the product had a title."""
-        return bool(self.titled[position])
-
-    def has_photo(self, position: int) -> bool:
-        """Whether the product had a photo that could be read."""
-        return bool(self._image[position].tobytes() != _NOTHING)
+    def has_photo(self, positions: Codes) -> Mask:
+        """(n,) bool: which products had a photo that could be read."""
+        halves = self._hashes[Modality.IMAGE][positions].view(np.uint64).reshape(-1, 2)
+        mask: Mask = (halves != 0).any(axis=1)
+        return mask
 
     def stamped(self, positions: Codes, *, retry_failed: bool) -> list[Photographed]:
         """What was known of each product's photos, where a stamp tells whether it still holds.
@@ -106,7 +105,7 @@ class ProductSnapshot:
             stamp = self._stamp[position].tobytes() if position >= 0 else b""
             if not any(stamp):
                 continue
-            image = self._image[position].tobytes()
+            image = self._hashes[Modality.IMAGE][position].tobytes()
             if any(image):
                 known[at] = Photographed((), image.hex(), stamp.hex())
             elif not retry_failed and self._reasons:
