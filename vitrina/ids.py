@@ -6,6 +6,7 @@ apart inside one run, and is never stored.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from hashlib import blake2b
 
@@ -13,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vitrina.types import Codes, Mask, ProductId
+
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
 Keys = npt.NDArray[np.uint64]
 """(n,) uint64, one key per id."""
@@ -42,6 +45,20 @@ def id_keys(ids: Sequence[ProductId]) -> Keys:
         )
         return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
     return np.concatenate([id_keys([product_id]) for product_id in ids])
+
+
+def ids_as(kind: type[int] | type[str], ids: Sequence[ProductId]) -> list[ProductId | None]:
+    """The ids as integers, or as text; None for text that is no integer as it would be written."""
+    if kind is str:
+        return [str(one) for one in ids]
+    return [one if isinstance(one, int) else _integer(one) for one in ids]
+
+
+def _integer(text: str) -> int | None:
+    if not _INTEGER.fullmatch(text):
+        return None
+    number = int(text)
+    return number if -(2**63) <= number < 2**63 else None
 
 
 class IdSet:

@@ -73,7 +73,7 @@ class ClassifyReport:
     """What was predicted. accepted: products whose category may go straight in. backed_off: further
     ones of which an ancestor may. failed: photos that could not be used. rejected: rows. unknown:
     categories that products of the store or of the batch have and the head does not know, with how
-    many of them."""
+    many of them. notes: what the batch lacks, and what was done without it."""
 
     model: str
     out: str | None = None
@@ -87,6 +87,7 @@ class ClassifyReport:
     voted: bool = False
     unknown: dict[CategoryId, int] = field(default_factory=dict)
     seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list, repr=False)
 
     @property
@@ -164,7 +165,8 @@ class Classifier:
                 f"has no {features} index; run `vitrina index {store.place} --features {features}`"
             )
         self._voting = _Voting.of(self.model, self.index)
-        self._known = frozenset(self.model.categories)
+        # As text: a batch may hold as text what are integers in the store.
+        self._known = frozenset(map(str, self.model.categories))
         ids = store.products.schema
         self._product_type = ids.field("product_id").type
         self._category_type = ids.field("category_id").type
@@ -192,7 +194,7 @@ class Classifier:
         has = dict(zip(self.model.modalities, encoded.present, strict=True))
         report.products += len(products)
         for product in products:
-            if product.category_id is not None and product.category_id not in self._known:
+            if product.category_id is not None and str(product.category_id) not in self._known:
                 report.unknown[product.category_id] = report.unknown.get(product.category_id, 0) + 1
         report.accepted += int(accepted.sum())
         report.backed_off += int((steps > 0).sum())
