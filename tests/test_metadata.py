@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitrina.data.catalogue import Catalogue, Reading
+from vitrina.data.options import ReadingOptions
 from vitrina.data.product import Product
-from vitrina.data.readers import Columns
+from vitrina.data.readers import ALL_NEEDED, LABELS_OPTIONAL, Columns
 from vitrina.data.readers.metadata import metadata_of
 from vitrina.errors import CatalogueError
 
@@ -86,13 +87,13 @@ def test_columns_to_keep_do_not_stand_in_for_a_title(tmp_path):
         Catalogue.read(path, columns=Columns(keep=("price",)))
 
 
-@pytest.mark.parametrize("labels_needed", [True, False])
-def test_a_column_to_keep_that_is_not_there(tmp_path, labels_needed):
+@pytest.mark.parametrize("needs", [ALL_NEEDED, LABELS_OPTIONAL])
+def test_a_column_to_keep_that_is_not_there(tmp_path, needs):
     path = text(tmp_path / "a.csv", "product_id,title,price\n1,a,5\n")
     reading = Reading(Columns(keep=("price", "nope")))
     expected = r"a\.csv: no column 'nope'; there are product_id, title, price; .* --keep-columns$"
     with pytest.raises(CatalogueError, match=expected):
-        Catalogue.open(path, reading, labels_needed=labels_needed)
+        Catalogue.open(path, reading, needs)
 
 
 def test_a_column_that_is_there_twice(tmp_path):
@@ -219,11 +220,11 @@ def test_settings_remember_what_to_keep():
     stored = json.loads(json.dumps(reading.to_json()))
     assert stored["columns"]["keep"] == ["price", "url"]
     assert Reading.from_json(stored) == reading
-    assert reading.with_options(photos=2).columns.keep == ("price", "url")
-    assert reading.with_options(columns=Columns(title="name")).columns == Columns(
-        title="name", keep=("price", "url")
-    )
-    assert reading.with_options(columns=Columns(keep=("url",))).columns.keep == ("url",)
+    assert reading.with_options(ReadingOptions(photos=2)).columns.keep == ("price", "url")
+    named = reading.with_options(ReadingOptions(columns=Columns(title="name")))
+    assert named.columns == Columns(title="name", keep=("price", "url"))
+    fewer = reading.with_options(ReadingOptions(columns=Columns(keep=("url",))))
+    assert fewer.columns.keep == ("url",)
 
 
 def test_settings_stored_before_there_was_anything_to_keep():

@@ -205,6 +205,7 @@ def test_a_file_of_ids_gives_what_single_searches_give(store, plain, tmp_path, m
         "failed": 0,
         "neighbours": 3 * len(ids),
         "seconds": report.seconds,
+        "notes": [],
     }
     assert pq.read_schema(out) == pa.schema(
         {
@@ -281,13 +282,38 @@ def test_a_frame_of_pandas_with_gaps_in_its_index(store, plain, tmp_path):
     assert found == [plain.ids[at] for at in (3, 5, 8)]
 
 
-def test_ids_of_another_type_are_refused(store, small, tmp_path):
-    numbers = parquet(tmp_path / "numbers.parquet", product_id=[1])
-    texts = parquet(tmp_path / "texts.parquet", product_id=["1"])
-    with pytest.raises(CatalogueError, match=r"product ids are int64, but those in .* string"):
-        vt.neighbours_to(small, numbers, tmp_path / "near.parquet")
-    with pytest.raises(CatalogueError, match=r"product ids are string, but those in .* int64"):
-        vt.neighbours_to(store, texts, tmp_path / "near.parquet")
+def test_ids_may_be_text_here_and_integers_there(store, plain, tmp_path):
+    ids, out = plain.ids[:3], tmp_path / "near.parquet"
+    asked = [str(ids[0]), f"0{ids[1]}", str(ids[2]), "none", str(2**63)]
+    report = vt.neighbours_to(store, parquet(tmp_path / "ids.parquet", product_id=asked), out, k=2)
+    assert (report.found, report.missing) == (2, 3)
+    rows = pq.read_table(out).to_pylist()
+    index = vt.open_index(store)
+    # A query is named as in the file, a neighbour as in the store.
+    assert [(row["query"], row["product_id"]) for row in rows] == [
+        (str(one), near.product_id)
+        for one in (ids[0], ids[2])
+        for near in index.search(product=one, k=2)
+    ]
+    errors = pq.read_table(tmp_path / "near.errors.parquet").to_pylist()
+    assert [one["product_id"] for one in errors] == asked[1:2] + asked[3:]
+    assert {one["error"] for one in errors} == {"the store has no such id"}
+
+
+def test_integers_are_found_where_ids_are_text(tmp_path):
+    rows = [{"product_id": f"{n}", "title": f"чай {n}"} for n in range(9)]
+    catalogue = vt.Catalogue.read(jsonl(tmp_path / "goods.jsonl", *rows))
+    store = embedded(tmp_path / "store", catalogue, image="none")
+    numbers, out = parquet(tmp_path / "ids.parquet", product_id=[5, 10]), tmp_path / "near.parquet"
+    report = vt.neighbours_to(store, numbers, out, k=8)
+    assert (report.found, report.missing, report.neighbours) == (1, 1, 8)
+    table = pq.read_table(out)
+    assert table.column("query").to_pylist() == [5] * 8
+    assert sorted(table.column("product_id").to_pylist()) == list("01234678")
+    # A new version of a product is told by its id, whatever the type.
+    batch = parquet(tmp_path / "batch.parquet", product_id=[5], title=["чай 5"])
+    vt.neighbours_to(store, batch, out, k=9)
+    assert sorted(pq.read_table(out).column("product_id").to_pylist()) == list("01234678")
 
 
 @pytest.mark.parametrize(

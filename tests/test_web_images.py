@@ -19,6 +19,7 @@ from catalogue_files import all_rows, jsonl, text
 from web_server import Site, hang_up, photo, raw, slow, status
 
 from vitrina.data.catalogue import Catalogue, Reading
+from vitrina.data.options import ReadingOptions
 from vitrina.data.product import Product
 from vitrina.data.readers import Columns
 from vitrina.data.sources import Fetching, ImageSource, gate, open_images, web
@@ -626,10 +627,13 @@ def test_settings_from_before_there_was_a_web():
 
 def test_options_change_how_to_fetch():
     reading = Reading(images="/photos", image_template="{product_id}.jpg")
-    quick = Fetching(workers=2)
-    changed = reading.with_options(images="web", fetching=quick)
+    quick = Fetching(workers=2, allow_private=True)
+    given = ReadingOptions(images="web", fetchers=2, allow_private=True)
+    changed = reading.with_options(given)
     assert (changed.images, changed.image_template, changed.fetching) == ("web", None, quick)
-    assert changed.with_options(photos=3).fetching == quick
+    assert changed.with_options(ReadingOptions(photos=3)).fetching == quick
+    private = changed.with_options(ReadingOptions(allow_private=False))
+    assert private.fetching == Fetching(workers=2)
 
 
 @pytest.mark.parametrize(

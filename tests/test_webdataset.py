@@ -14,8 +14,9 @@ from catalogue_files import all_rows, fields, products_of, rejected_of
 from tar_files import tarred, tarred_in_order
 
 from vitrina.data.catalogue import Catalogue, Reading
+from vitrina.data.options import ReadingOptions
 from vitrina.data.product import Product, Rejection
-from vitrina.data.readers import Columns
+from vitrina.data.readers import ALL_NEEDED, Columns
 from vitrina.data.sources import Fetching, TarImages
 from vitrina.errors import CatalogueError, ImageError
 
@@ -285,7 +286,7 @@ def test_archives_that_are_no_catalogue(tmp_path):
 def test_photos_elsewhere_are_a_contradiction(shelf, tmp_path):
     with pytest.raises(CatalogueError, match="the archives hold the photos themselves"):
         Catalogue.read(shelf, images=tmp_path)
-    remembered = Reading(images=str(tmp_path)).with_options(images="none")
+    remembered = Reading(images=str(tmp_path)).with_options(ReadingOptions(images="none"))
     assert Catalogue.open(shelf, remembered).images.read("10.jpg") == b"ten"
 
 
@@ -318,14 +319,14 @@ def test_samples_that_name_urls(tmp_path):
 
 def test_a_batch_without_categories(shelf, tmp_path):
     reading = Reading.from_json(Catalogue.read(shelf).reading.to_json())
-    named = reading.with_options(columns=Columns(category_id="category_id"))
+    named = reading.with_options(ReadingOptions(columns=Columns(category_id="category_id")))
     batch = tarred(tmp_path / "batch.tar", {"20.txt": "x", "20.jpg": b"x"})
     catalogue = Catalogue.open(batch, named)
     products, _ = all_rows(catalogue)
     assert [(one.product_id, one.category_id) for one in products] == [(20, None)]
     assert not catalogue.has_categories
     with pytest.raises(CatalogueError, match="no column 'category_id'"):
-        Catalogue.open(batch, named, labels_needed=True)
+        Catalogue.open(batch, named, ALL_NEEDED)
 
 
 def test_photos_are_not_held(tmp_path):

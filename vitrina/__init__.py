@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         verify,
     )
     from vitrina.data.catalogue import Catalogue
-    from vitrina.data.readers import Columns
+    from vitrina.data.options import Columns, ReadingOptions
     from vitrina.errors import VitrinaError
     from vitrina.pipelines.estimator import FusionClassifier
     from vitrina.store.store import Store
@@ -41,8 +41,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Catalogue": "vitrina.data.catalogue",
-    "Columns": "vitrina.data.readers",
+    "Columns": "vitrina.data.options",
     "FusionClassifier": "vitrina.pipelines.estimator",
+    "ReadingOptions": "vitrina.data.options",
     "Store": "vitrina.store.store",
     "VitrinaError": "vitrina.errors",
     "audit": "vitrina.api",
@@ -71,6 +72,7 @@ __all__ = [
     "Catalogue",
     "Columns",
     "FusionClassifier",
+    "ReadingOptions",
     "Store",
     "VitrinaError",
     "audit",

@@ -75,6 +75,13 @@ def _string_key(text: str) -> bytes:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
+def ids_as(kind: IdType, ids: Sequence[ProductId]) -> list[ProductId | None]:
+    """The ids as integers, or as text; None for text that is no integer as it would be written."""
+    if kind is str:
+        return [str(one) for one in ids]
+    return [int(one) if isinstance(one, int) or is_canonical_integer(one) else None for one in ids]
+
+
 class IdSet:
     """The keys seen so far, at about 8 bytes each (twice that for a moment as runs merge).
 

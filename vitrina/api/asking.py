@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitrina.api.members import member
-from vitrina.data.catalogue import Catalogue, Reading
-from vitrina.data.readers import DEFAULT_COLUMNS, Columns
+from vitrina.data.catalogue import Catalogue
+from vitrina.data.options import DEFAULT_COLUMNS, DEFAULT_OPTIONS, Columns, ReadingOptions
+from vitrina.pipelines.reading import open_as_remembered
 from vitrina.store.store import Store
 from vitrina.types import Features, OutputFormat
 
@@ -34,6 +35,7 @@ def neighbours_to(
     no_duplicates: bool = False,
     other_shops: bool = False,
     images: str | Path | None = None,
+    reading: ReadingOptions = DEFAULT_OPTIONS,
     quiet: bool = True,
 ) -> QueriesReport:
     """Find the neighbours of many products, into a Parquet file.
@@ -43,13 +45,14 @@ def neighbours_to(
 
     Args:
         store: with the index.
-        queries: a Parquet file with the one column `product_id` asks about products of the
+        queries: a Parquet file with the ids alone, in one column, asks about products of the
             store; any other file is a batch of new products, in the catalogue's form.
         out: the file to write.
         features: "text", "image" or "fused"; None for the fused index, or the only one there is.
         k: how many neighbours of each.
         category, where, no_duplicates, other_shops: as in `Index.search`.
         images: where the photos of new products are; None for what the store remembers.
+        reading: how the file of queries is read, where it differs from what the store remembers.
         quiet: print no progress.
 
     Raises CatalogueError, ImageSourceError, StoreError.
@@ -57,7 +60,7 @@ def neighbours_to(
     from vitrina.pipelines.neighbours import Only
     from vitrina.pipelines.queries import (
         QueryOptions,
-        asks_by_id,
+        id_column,
         neighbours_of_batch,
         neighbours_of_ids,
     )
@@ -69,9 +72,9 @@ def neighbours_to(
         only=Only(category, tuple(map(Condition.parse, where)), no_duplicates, other_shops),
         quiet=quiet,
     )
-    if asks_by_id(Path(queries)):
-        return neighbours_of_ids(store, Path(queries), Path(out), options)
-    with closing(open_batch(queries, store, images=images)) as batch:
+    if column := id_column(store, Path(queries), reading.columns):
+        return neighbours_of_ids(store, Path(queries), Path(out), options, column)
+    with closing(open_batch(queries, store, reading, images=images)) as batch:
         return neighbours_of_batch(store, batch, Path(out), options)
 
 
@@ -116,6 +119,7 @@ def classify_to(
 def open_batch(
     path: str | Path,
     store: Store,
+    reading: ReadingOptions = DEFAULT_OPTIONS,
     *,
     images: str | Path | None = None,
     image_template: str | None = None,
@@ -126,30 +130,36 @@ def open_batch(
     fetchers: int | None = None,
     allow_private: bool | None = None,
     source: str | None = None,
+    complete: bool = False,
 ) -> Catalogue:
     """Open a file of products as the store remembers its catalogue, except for what is given.
 
-    images: where the photos are; None for where the catalogue's were, "none" for nowhere, "web"
-    for the URLs that the catalogue gives: `fetchers` at once, and from private addresses only if
-    `allow_private`. source: whose catalogue to read it like; None for the one that was read last.
+    What is given must be there; what the store remembers may be absent, and `classify` and
+    `neighbours_to` do without it where they can.
+
+    Args:
+        path: the file.
+        store: that remembers how its catalogue was read.
+        reading: what is given, as a whole.
+        images: where the photos are; None for where the catalogue's were, "none" for nowhere,
+            "web" for the URLs that the catalogue gives.
+        image_template, photos, columns, delimiter, encoding, fetchers, allow_private, source:
+            single fields of `reading`; see `ReadingOptions`.
+        complete: refuse a file that lacks what the store remembers, but for categories, as
+            `embed` does.
 
     Raises CatalogueError, ImageSourceError.
     """
-    remembered = store.manifest.reading.get("catalogue")
-    if source is not None and (known := store.sources.named(source)):
-        remembered = known.reading
-    reading = Reading.from_json(remembered) if remembered else Reading()
-    asked = {"workers": fetchers, "allow_private": allow_private}
-    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
-    reading = reading.with_options(
-        columns=columns,
-        delimiter=delimiter,
-        encoding=encoding,
-        images=images,
-        image_template=image_template,
-        photos=photos,
-        fetching=replace(reading.fetching, **given),
-    )
-    # A column that was remembered may be absent from a new batch; one that is asked for may not.
-    labels = columns.category_id is not None or columns.category_name is not None
-    return Catalogue.open(path, reading, labels_needed=labels)
+    given = {
+        "images": None if images is None else str(images),
+        "image_template": image_template,
+        "photos": photos,
+        "columns": columns if columns.given else None,
+        "delimiter": delimiter,
+        "encoding": encoding,
+        "fetchers": fetchers,
+        "allow_private": allow_private,
+        "source": source,
+    }
+    named: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return open_as_remembered(store, Path(path), replace(reading, **named), complete=complete)

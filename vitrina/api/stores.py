@@ -47,7 +47,7 @@ def embed(
     """Bring a store up to date with a catalogue; only what is new or changed is embedded.
 
     Args:
-        catalogue: from `Catalogue.read`.
+        catalogue: from `Catalogue.read`, or from `open_batch` with all that the store remembers.
         store: from `Store.open(path)`.
         text: the text model; "none" for none; None for the store's, else rubert-tiny2.
         image: the image model, likewise; else CLIP ViT-B/32.
@@ -68,13 +68,14 @@ def embed(
         seed: for fitting.
         quiet: print no progress.
 
-    Raises EncoderError, StoreError, TooManyFailuresError, UnusualChangeError.
+    Raises CatalogueError, EncoderError, StoreError, TooManyFailuresError, UnusualChangeError.
     """
     from vitrina.pipelines.embed import embed as run
     from vitrina.pipelines.options import EmbedOptions
 
     if dtype not in (None, "float16", "float32"):
         raise CatalogueError(f"vectors are kept as float16 or float32, not {dtype!r}")
+    catalogue.check_complete()
     options = EmbedOptions(
         text=text,
         image=image,

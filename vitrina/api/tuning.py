@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vitrina.api.asking import open_batch
 from vitrina.api.members import member
+from vitrina.data.catalogue import Catalogue, Reading
+from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
+from vitrina.data.readers import ALL_NEEDED, LABELS_OPTIONAL
 from vitrina.errors import ImageSourceError
+from vitrina.pipelines.reading import TRAINING, check_batch, opened_texts
 from vitrina.store.store import Store
 from vitrina.types import Balance, Modality, Pooling, SplitKind
 
 if TYPE_CHECKING:
-    from vitrina.data.catalogue import Catalogue
     from vitrina.pipelines.benchmark.job import Benchmark
     from vitrina.pipelines.finetune import FinetuneReport
     from vitrina.pipelines.pretrain import PretrainReport
@@ -32,6 +36,7 @@ def finetune(
     pooling: str | None = None,
     catalogue: str | Path | None = None,
     images: str | Path | None = None,
+    reading: ReadingOptions = DEFAULT_OPTIONS,
     image_size: int | None = None,
     augment: bool = True,
     epochs: int | None = None,
@@ -68,6 +73,8 @@ def finetune(
             vectors are twice as long; None for the model's own way.
         catalogue, images: the file of products and where their photos are, if the store does not
             remember a folder or archive of photos, or they lie elsewhere by now.
+        reading: how `catalogue` and `unlabelled` are read, where that differs from what the store
+            remembers.
         image_size: pixels of an image model's input, from then on; None for its own.
         augment: show photos cropped, mirrored and in another light in every pass.
         epochs, batch_rows, rate: None for what suits the model.
@@ -111,17 +118,20 @@ def finetune(
         balance=member(Balance, balance) or Balance.NONE,
         word_dropout=word_dropout,
         unlabelled=tuple(str(path) for path in unlabelled),
+        reading=reading,
         average=average,
         patience=patience,
         split=member(SplitKind, split) or SplitKind.GROUPED,
         seed=seed,
         quiet=quiet,
     )
-    if options.modality is Modality.TEXT or (catalogue is None and images is None):
+    where = reading.images if images is None else images
+    if options.modality is Modality.TEXT or (catalogue is None and where is None):
         return run(store, options)
     if catalogue is None:
         raise ImageSourceError("give the file of products with --catalogue beside --images")
-    with closing(open_batch(catalogue, store, images=images)) as opened:
+    with closing(open_batch(catalogue, store, reading, images=where)) as opened:
+        check_batch(opened, {Modality.IMAGE}, TRAINING)
         return run(store, options, opened.images)
 
 
@@ -131,6 +141,7 @@ def pretrain(
     model: str | None = None,
     name: str = "text-pretrained",
     also: Sequence[str | Path] = (),
+    reading: ReadingOptions = DEFAULT_OPTIONS,
     from_scratch: bool = False,
     lower_case: bool | None = None,
     max_length: int | None = 128,
@@ -155,6 +166,7 @@ def pretrain(
         name: what to call the encoder.
         also: files of further products, read as the store's catalogue was, of which the text alone
             matters.
+        reading: how they are read, where that differs from what the store remembers.
         epochs, batch_rows, rate: None for what suits the model.
         average: the decay per step of the average of weights that is kept; 0 for the last ones.
         split: "grouped" or "stratified"; its validation products' texts are left out, and what the
@@ -182,18 +194,16 @@ def pretrain(
         seed=seed,
         quiet=quiet,
     )
-    with ExitStack() as stack:
-        further = [
-            stack.enter_context(closing(open_batch(path, store, images="none"))) for path in also
-        ]
+    with opened_texts(store, also, reading, quiet=quiet) as further:
         return run(store, options, further)
 
 
 def benchmark(
     out: str | Path,
-    catalogues: Sequence[Catalogue] = (),
+    catalogues: Sequence[Catalogue | str | Path] = (),
     *,
     store: Store | None = None,
+    reading: ReadingOptions = DEFAULT_OPTIONS,
     rows: Sequence[str] = (),
     text: str | None = None,
     image: str | None = None,
@@ -217,8 +227,10 @@ def benchmark(
 
     Args:
         out: the folder for all that.
-        catalogues: of products to learn from, and to predict; they go into a store in `out`.
+        catalogues: of products to learn from, and to predict, or their files, of which the first
+            alone needs categories; they go into a store in `out`.
         store: a store that has them already, instead.
+        reading: how files are read: these, and those of `unlabelled`.
         rows: names of the methods to run; none for all.
         text, image: models, as `embed` takes them; "none" to leave a modality out.
         from_scratch, lower_case, max_length, pooling, unlabelled, image_size: of fine-tuning, as
@@ -243,6 +255,8 @@ def benchmark(
         max_length=max_length,
         pooling=member(Pooling, pooling),
         unlabelled=tuple(str(path) for path in unlabelled),
+        # Answers are kept for as long as all that they depend on stays the same.
+        reading=replace(reading, images=None) if unlabelled else DEFAULT_OPTIONS,
         image_size=image_size,
         text_epochs=text_epochs,
         image_epochs=image_epochs,
@@ -251,4 +265,13 @@ def benchmark(
         again=again,
         quiet=quiet,
     )
-    return run(Path(out), options, catalogues=tuple(catalogues), store=store)
+    with ExitStack() as stack:
+        opened: list[Catalogue] = []
+        for one in catalogues:
+            if not isinstance(one, Catalogue):
+                first = not opened
+                settings = Reading().with_options(reading) if first else opened[0].reading
+                one = Catalogue.open(one, settings, ALL_NEEDED if first else LABELS_OPTIONAL)
+                stack.enter_context(closing(one))
+            opened.append(one)
+        return run(Path(out), options, catalogues=tuple(opened), store=store)

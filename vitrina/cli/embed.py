@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitrina.cli.common import AsJson, ImagesOption, Seed, show
+from vitrina.cli.common import AsJson, Seed, show
+from vitrina.cli.reading import reads_products
+from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
 
 if TYPE_CHECKING:
     from vitrina.pipelines.embed import EmbedReport
     from vitrina.pipelines.space import SpaceReport
 
 
+@reads_products
 def embed(
     catalogue: Annotated[
         Path,
@@ -22,7 +25,6 @@ def embed(
         ),
     ],
     store: Annotated[str, typer.Option(help="The store; made if it is not there.")],
-    images: ImagesOption = None,
     text_model: Annotated[
         str | None, typer.Option(help="hf:REPO, a directory, lexical, or none.")
     ] = None,
@@ -30,40 +32,7 @@ def embed(
         str | None,
         typer.Option(help="open_clip:ARCH/TAG, timm:NAME, a directory, thumbnail, or none."),
     ] = None,
-    image_template: Annotated[
-        str | None, typer.Option(help="A photo's name, such as images/{product_id}.jpg.")
-    ] = None,
-    photos: Annotated[
-        int | None, typer.Option(min=1, help="Photos of a product to use; default: 1.")
-    ] = None,
-    id_column: Annotated[str | None, typer.Option(help="Default: product_id.")] = None,
-    title_column: Annotated[str | None, typer.Option(help="Default: title.")] = None,
-    description_column: Annotated[str | None, typer.Option(help="Default: description.")] = None,
-    attribute_columns: Annotated[
-        str | None, typer.Option(help="Further columns to add to the text, with commas between.")
-    ] = None,
-    shop_column: Annotated[str | None, typer.Option(help="Default: shop_title.")] = None,
-    category_column: Annotated[str | None, typer.Option(help="Default: category_id.")] = None,
-    category_name_column: Annotated[
-        str | None, typer.Option(help="Default: category_name.")
-    ] = None,
-    image_column: Annotated[
-        str | None,
-        typer.Option(help="A column of photo names or URLs, or of the photos themselves."),
-    ] = None,
-    keep_columns: Annotated[
-        str | None, typer.Option(help="Columns to keep beside the text, such as price,stock.")
-    ] = None,
-    fetchers: Annotated[
-        int | None, typer.Option(min=1, help="With --images web: photos fetched at once.")
-    ] = None,
-    allow_private: Annotated[
-        bool, typer.Option("--allow-private", help="Fetch photos from private addresses too.")
-    ] = False,
-    delimiter: Annotated[str | None, typer.Option(help="Of a CSV; found out by default.")] = None,
-    encoding: Annotated[
-        str | None, typer.Option(help="Of a CSV or JSONL, such as cp1251; default: utf-8.")
-    ] = None,
+    reading: ReadingOptions = DEFAULT_OPTIONS,
     dtype: Annotated[
         str | None,
         typer.Option(help="float16 or float32, as vectors are kept; default: as the store has it."),
@@ -73,13 +42,6 @@ def embed(
         typer.Option(
             help="float32, bfloat16 or int8, the numbers that models are run in; "
             "default: as the store has it, else the fastest here that keep the vectors."
-        ),
-    ] = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            help="Name of the shop or feed that the products come from; default: the feed's own, "
-            "else the store's only one."
         ),
     ] = None,
     max_failures: Annotated[
@@ -109,33 +71,9 @@ def embed(
 ) -> None:
     """Read a catalogue, embed what is new or changed, commit."""
     from vitrina import api
-    from vitrina.data.readers import Columns
 
-    columns = Columns(
-        product_id=id_column,
-        title=title_column,
-        description=description_column,
-        attributes=_names(attribute_columns),
-        keep=_names(keep_columns),
-        shop=shop_column,
-        category_id=category_column,
-        category_name=category_name_column,
-        image=image_column,
-    )
     made = api.Store.open(store)
-    opened = api.open_batch(
-        catalogue,
-        made,
-        images=images,
-        image_template=image_template,
-        photos=photos,
-        columns=columns,
-        delimiter=delimiter,
-        encoding=encoding,
-        fetchers=fetchers,
-        allow_private=allow_private or None,
-        source=source,
-    )
+    opened = api.open_batch(catalogue, made, reading, complete=True)
     report = api.embed(
         opened,
         made,
@@ -143,7 +81,7 @@ def embed(
         image=image_model,
         dtype=dtype,
         compute=compute,
-        source=source,
+        source=reading.source,
         max_failures=max_failures,
         accept_changes=accept_changes,
         prune=prune,
@@ -204,7 +142,3 @@ def _where_the_time_went(space: SpaceReport) -> str:
     shares = ", ".join(f"{stage} {share:.0%}" for stage, share in space.stages.items())
     run_in = f" in {space.compute}" if space.compute else ""
     return f"{space.space}{run_in}: {shares} of the time; the bottleneck is {space.bottleneck}"
-
-
-def _names(given: str | None) -> tuple[str, ...]:
-    return tuple(given.split(",")) if given else ()

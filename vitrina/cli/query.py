@@ -10,25 +10,27 @@ import typer
 from vitrina.cli.common import (
     AsJson,
     FeaturesOption,
-    ImagesOption,
     StoreArgument,
     StoreOption,
     open_store,
     show,
 )
+from vitrina.cli.reading import reads_products, refuse_unused
+from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
 
 
+@reads_products
 def classify(
     catalogue: Annotated[Path, typer.Argument(help="The new batch, in the catalogue's form.")],
     store: Annotated[str, typer.Option(help="The store with the head.")],
     out: Annotated[Path, typer.Option(help="The predictions file to write.")],
-    images: ImagesOption = None,
     model: Annotated[
         str | None, typer.Option(help="A head's name; default: the one trained last.")
     ] = None,
     format: Annotated[str, typer.Option(help="full or submission.")] = "full",
     top_k: Annotated[int, typer.Option(min=1, help="Categories to list for each product.")] = 5,
     neighbours: Annotated[int, typer.Option(min=1, help="Neighbours to list.")] = 10,
+    reading: ReadingOptions = DEFAULT_OPTIONS,
     as_json: AsJson = False,
 ) -> None:
     """Predict the categories of a new batch, with reasons."""
@@ -36,7 +38,7 @@ def classify(
 
     opened = open_store(store)
     report = api.classify_to(
-        api.open_batch(catalogue, opened, images=images),
+        api.open_batch(catalogue, opened, reading),
         opened,
         out,
         model=model,
@@ -45,7 +47,7 @@ def classify(
         neighbours=neighbours,
         quiet=as_json,
     )
-    lines = []
+    lines = [*report.notes]
     if report.without_image or report.without_text:
         lines.append(f"{report.without_image} without a photo, {report.without_text} without text")
     if report.errors:
@@ -67,6 +69,7 @@ def classify(
     show(as_json, report.to_json(), *lines)
 
 
+@reads_products
 def neighbours(
     store: StoreArgument = None,
     store_option: StoreOption = None,
@@ -75,7 +78,7 @@ def neighbours(
     image: Annotated[Path | None, typer.Option(help="An image file.")] = None,
     queries: Annotated[
         Path | None,
-        typer.Option(help="Many: Parquet with product_id alone, or a batch of new products."),
+        typer.Option(help="Many: Parquet with ids alone, or a batch of new products."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The Parquet file to write, with --queries.")
@@ -94,7 +97,7 @@ def neighbours(
         bool, typer.Option("--other-shops", help="None of the product's own shop.")
     ] = False,
     features: FeaturesOption = None,
-    images: ImagesOption = None,
+    reading: ReadingOptions = DEFAULT_OPTIONS,
     as_json: AsJson = False,
 ) -> None:
     """Find the nearest products of a product, a text, an image, or of many products."""
@@ -105,8 +108,8 @@ def neighbours(
         raise typer.BadParameter("give one of --product, --text and/or --image, and --queries")
     if (queries is None) != (out is None):
         raise typer.BadParameter("--queries and --out go together")
-    if queries is None and images is not None:
-        raise typer.BadParameter("--images serves --queries; one image goes with --image")
+    if queries is None:
+        refuse_unused(reading, "--queries; one image goes with --image")
     if asked[1] and (no_duplicates or other_shops):
         raise typer.BadParameter("--no-duplicates and --other-shops need a product to compare with")
     opened = open_store(store, store_option)
@@ -119,7 +122,7 @@ def neighbours(
     }
     if queries is not None and out is not None:
         report = api.neighbours_to(
-            opened, queries, out, features=features, images=images, quiet=as_json, **only
+            opened, queries, out, features=features, reading=reading, quiet=as_json, **only
         )
         show(as_json, report.to_json(), *report.lines())
         return

@@ -9,13 +9,14 @@ import typer
 
 from vitrina.cli.common import (
     AsJson,
-    ImagesOption,
     Seed,
     StoreArgument,
     StoreOption,
     open_store,
     show,
 )
+from vitrina.cli.reading import reads_products, refuse_unused
+from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
 
 FromScratch = Annotated[
     bool, typer.Option("--from-scratch", help="Begin with random weights of the model's shape.")
@@ -47,6 +48,7 @@ TextModel = Annotated[
 ]
 
 
+@reads_products
 def pretrain(
     store: StoreArgument = None,
     store_option: StoreOption = None,
@@ -73,16 +75,20 @@ def pretrain(
         typer.Option(help="Whose validation products are left out: grouped, stratified, or none."),
     ] = "grouped",
     seed: Seed = 0,
+    reading: ReadingOptions = DEFAULT_OPTIONS,
     as_json: AsJson = False,
 ) -> None:
     """Teach a text encoder the catalogue's language, labelled or not; finetune goes on from it."""
     from vitrina import api
 
+    if not also:
+        refuse_unused(reading, "--also")
     report = api.pretrain(
         open_store(store, store_option),
         model=model,
         name=out,
         also=also or (),
+        reading=reading,
         from_scratch=from_scratch,
         lower_case=lower_case,
         max_length=max_length or None,
@@ -107,6 +113,7 @@ def pretrain(
     )
 
 
+@reads_products
 def finetune(
     store: StoreArgument = None,
     store_option: StoreOption = None,
@@ -124,7 +131,6 @@ def finetune(
     catalogue: Annotated[
         Path | None, typer.Option(help="The products' file, if the store can't find the photos.")
     ] = None,
-    images: ImagesOption = None,
     image_size: Annotated[
         int | None, typer.Option(min=16, help="Pixels of an image model's input; default: its own.")
     ] = None,
@@ -157,11 +163,14 @@ def finetune(
         str, typer.Option(help="Whose validation products never enter: grouped or stratified.")
     ] = "grouped",
     seed: Seed = 0,
+    reading: ReadingOptions = DEFAULT_OPTIONS,
     as_json: AsJson = False,
 ) -> None:
     """Train an encoder on the store's categories; `embed` takes it by its name."""
     from vitrina import api
 
+    if not (catalogue or unlabelled):
+        refuse_unused(reading, "--catalogue and --unlabelled")
     report = api.finetune(
         open_store(store, store_option),
         modality,
@@ -173,7 +182,7 @@ def finetune(
         pooling=pooling,
         unlabelled=unlabelled or (),
         catalogue=catalogue,
-        images=images,
+        reading=reading,
         image_size=image_size,
         augment=augment,
         epochs=epochs,
@@ -208,6 +217,7 @@ def finetune(
     )
 
 
+@reads_products
 def benchmark(
     catalogue: Annotated[
         Path | None, typer.Argument(help="The products; none if --store has them already.")
@@ -220,7 +230,6 @@ def benchmark(
         list[Path] | None,
         typer.Option(help="A file of further products, without categories, to predict."),
     ] = None,
-    images: ImagesOption = None,
     rows: Annotated[
         str | None, typer.Option(help="Methods to run, with commas between; default: all.")
     ] = None,
@@ -238,51 +247,40 @@ def benchmark(
     ] = None,
     text_epochs: Annotated[int | None, typer.Option(min=1, help="Of fine-tuning.")] = None,
     image_epochs: Annotated[int | None, typer.Option(min=1, help="Of fine-tuning.")] = None,
-    attribute_columns: Annotated[
-        str | None, typer.Option(help="Further columns to add to the text, with commas between.")
-    ] = None,
     split: Annotated[str, typer.Option(help="grouped or stratified.")] = "grouped",
     again: Annotated[bool, typer.Option("--again", help="Run what was run before.")] = False,
     seed: Seed = 0,
+    reading: ReadingOptions = DEFAULT_OPTIONS,
     as_json: AsJson = False,
 ) -> None:
     """Run a table of methods on one split, from TF-IDF to fused encoders."""
-    from contextlib import ExitStack, closing
-
     from vitrina import api
-    from vitrina.data.readers import Columns
 
     if (catalogue is None) == (store_option is None):
         raise typer.BadParameter("give either the products' file or a --store that has them")
-    columns = Columns(attributes=_names(attribute_columns))
-    with ExitStack() as stack:
-        read: list[api.Catalogue] = []
-        for path in [catalogue, *(also or ())] if catalogue else ():
-            if read:
-                opened = api.Catalogue.open(path, read[0].reading)
-            else:
-                opened = api.Catalogue.read(path, images=images, columns=columns)
-            read.append(stack.enter_context(closing(opened)))
-        found = api.benchmark(
-            out,
-            read,
-            store=api.Store.open(store_option, create=False) if store_option else None,
-            rows=_names(rows),
-            text=text_model,
-            image=image_model,
-            from_scratch=from_scratch,
-            lower_case=lower_case,
-            max_length=max_length or None,
-            pooling=pooling,
-            unlabelled=unlabelled or (),
-            image_size=image_size,
-            text_epochs=text_epochs,
-            image_epochs=image_epochs,
-            split=split,
-            seed=seed,
-            again=again,
-            quiet=as_json,
-        )
+    if catalogue is None and not unlabelled:
+        refuse_unused(reading, "the products' file and --unlabelled")
+    found = api.benchmark(
+        out,
+        [catalogue, *(also or ())] if catalogue else (),
+        store=api.Store.open(store_option, create=False) if store_option else None,
+        reading=reading,
+        rows=tuple(name.strip() for name in (rows or "").split(",") if name.strip()),
+        text=text_model,
+        image=image_model,
+        from_scratch=from_scratch,
+        lower_case=lower_case,
+        max_length=max_length or None,
+        pooling=pooling,
+        unlabelled=unlabelled or (),
+        image_size=image_size,
+        text_epochs=text_epochs,
+        image_epochs=image_epochs,
+        split=split,
+        seed=seed,
+        again=again,
+        quiet=as_json,
+    )
     wrote = "table.md, table.json, report.html"
     show(
         as_json,
@@ -291,7 +289,3 @@ def benchmark(
         f"done: {len(found.table.rows)} methods; {wrote}"
         f"{' and submission.csv' if found.submission else ''} in {out}",
     )
-
-
-def _names(text: str | None) -> tuple[str, ...]:
-    return tuple(name.strip() for name in (text or "").split(",") if name.strip())

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vitrina.data.options import NO_COLUMN, NONE, UNSET, ReadingOptions
 from vitrina.data.product import Batch, Product, Rejection
-from vitrina.data.readers import DEFAULT_COLUMNS, Columns, IdType, Reader, TableOptions
+from vitrina.data.readers import (
+    ALL_NEEDED,
+    DEFAULT_COLUMNS,
+    LABELS,
+    LABELS_OPTIONAL,
+    Columns,
+    IdType,
+    Missing,
+    Needs,
+    Reader,
+    TableOptions,
+    TableReader,
+)
 from vitrina.data.readers.detect import open_reader
 from vitrina.data.readers.webdataset import WebDatasetReader
 from vitrina.data.sources import (
@@ -23,7 +36,7 @@ from vitrina.data.sources import (
     ImageSource,
     open_images,
 )
-from vitrina.errors import CatalogueError
+from vitrina.errors import CatalogueError, ImageSourceError
 from vitrina.ids import IdSet, id_keys
 
 IMAGE_SAMPLE = 1000
@@ -55,33 +68,24 @@ class Reading:
     photos: int = 1
     fetching: Fetching = DEFAULT_FETCHING
 
-    def with_options(
-        self,
-        *,
-        columns: Columns = DEFAULT_COLUMNS,
-        delimiter: str | None = None,
-        encoding: str | None = None,
-        images: str | Path | None = None,
-        image_template: str | None = None,
-        photos: int | None = None,
-        fetching: Fetching | None = None,
-    ) -> Reading:
-        """The same, with what is given put in its place; `images="none"` takes them away."""
-        named = {name: value for name, value in vars(columns).items() if value not in (None, ())}
-        reading = replace(
-            self,
-            columns=replace(self.columns, **named),
-            delimiter=delimiter or self.delimiter,
-            encoding=encoding or self.encoding,
-            image_template=image_template or self.image_template,
-            photos=self.photos if photos is None else photos,
-            fetching=fetching or self.fetching,
-        )
-        if images is None:
-            return reading
-        where = None if str(images) == "none" else str(_absolute(images))
-        # Photos elsewhere may be named otherwise.
-        return replace(reading, images=where, image_template=image_template)
+    def with_options(self, given: ReadingOptions) -> Reading:
+        """These settings with what is given in its place; see `vitrina.data.options`."""
+        fetching = {"workers": given.fetchers, "allow_private": given.allow_private}
+        asked: dict[str, Any] = {n: value for n, value in fetching.items() if value is not None}
+        changes: dict[str, Any] = {"fetching": replace(self.fetching, **asked)}
+        for setting in fields(self):
+            value = getattr(given, setting.name, None)
+            if value is not None:
+                changes[setting.name] = setting.default if value in UNSET else value
+        changes["columns"] = self.columns.updated(given.columns)
+        if given.images is not None:
+            # Photos elsewhere may be named otherwise.
+            changes.setdefault("image_template", None)
+            nowhere = given.images in (NONE, "")
+            changes["images"] = None if nowhere else str(_absolute(given.images))
+            if nowhere and "image" not in given.columns.given:
+                changes["columns"] = _without_photos(changes["columns"])
+        return replace(self, **changes)
 
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON's types."""
@@ -111,6 +115,7 @@ class Catalogue:
         path: the file, or the directory or range of files.
         reading: how it is read, for a store to remember.
         images: the source of photos; None where there are none.
+        photos_error: why there are none, where they could not be opened and need not be.
     """
 
     def __init__(
@@ -119,6 +124,7 @@ class Catalogue:
         self.path = path
         self.reading = reading
         self.images = images
+        self.photos_error: CatalogueError | ImageSourceError | None = None
         self._reader = reader
         if images is not None:
             # Collected without `close`, a catalogue still lets go of its archive in good order.
@@ -151,33 +157,38 @@ class Catalogue:
             CatalogueError: the file can't be read, or lacks a column.
             ImageSourceError: the photos can't be found.
         """
-        reading = Reading(
+        options = ReadingOptions(
+            images=None if images is None else str(images),
+            image_template=image_template,
+            photos=photos,
             columns=columns,
             delimiter=delimiter,
             encoding=encoding,
-            images=None if images is None else str(_absolute(images)),
-            image_template=image_template,
-            photos=photos,
-            fetching=fetching or DEFAULT_FETCHING,
         )
-        return cls._open(Path(path), reading, labels_needed=True)
+        reading = Reading(fetching=fetching or DEFAULT_FETCHING).with_options(options)
+        return cls.open(path, reading, ALL_NEEDED)
 
     @classmethod
-    def open(cls, path: str | Path, reading: Reading, *, labels_needed: bool = False) -> Catalogue:
+    def open(cls, path: str | Path, reading: Reading, needs: Needs = LABELS_OPTIONAL) -> Catalogue:
         """Open another file as `reading` tells, which came from an earlier catalogue.
 
-        As `read`, but unless `labels_needed` the columns of categories may be absent: a new
-        batch has none yet.
+        As `read`, but what is optional by `needs` may be absent: the columns of categories, which
+        a new batch does not have yet, or all that a store remembers. `missing` and `photos_error`
+        list what is absent.
         """
-        return cls._open(Path(path), reading, labels_needed=labels_needed)
-
-    @classmethod
-    def _open(cls, path: Path, reading: Reading, *, labels_needed: bool) -> Catalogue:
+        path = Path(path)
         if reading.photos < 1:
             raise CatalogueError(f"{path}: --photos must be at least 1, not {reading.photos}")
         options = TableOptions(reading.columns, reading.delimiter, reading.encoding)
-        reader = open_reader(path, options, labels_needed=labels_needed)
-        return cls(path, reading, reader, _open_images(path, reading, reader))
+        reader = open_reader(path, options, needs)
+        try:
+            opened = cls(path, reading, reader, _open_images(path, reading, reader, needs))
+        except (CatalogueError, ImageSourceError) as err:
+            if needs.photos:
+                raise
+            opened = cls(path, reading, reader, None)
+            opened.photos_error = err
+        return opened
 
     @property
     def id_type(self) -> IdType:
@@ -208,6 +219,26 @@ class Catalogue:
     def source(self) -> str | None:
         """The name that the file gives of where its products come from: a feed's shop."""
         return self._reader.source
+
+    @property
+    def has_text(self) -> bool:
+        """Whether the file has a title, description or attributes of its products."""
+        return self._reader.has_text
+
+    @property
+    def missing(self) -> Missing:
+        """The columns that are named in `reading` and are not in the file."""
+        return self._reader.missing
+
+    def check_complete(self) -> None:
+        """Raise the error of a missing column or missing photos that `open` let pass.
+
+        Columns of categories may be missing. Raises CatalogueError, ImageSourceError.
+        """
+        if (missing := self.missing.of(self.missing.fields - LABELS)).columns:
+            raise missing.error()
+        if self.photos_error is not None:
+            raise self.photos_error
 
     @property
     def notes(self) -> Sequence[str]:
@@ -253,12 +284,15 @@ def _batch(rows: Sequence[Product | Rejection], seen: IdSet) -> Batch:
     )
 
 
-def _open_images(path: Path, reading: Reading, reader: Reader) -> ImageSource | None:
+def _open_images(path: Path, reading: Reading, reader: Reader, needs: Needs) -> ImageSource | None:
+    # A place that is only remembered is no contradiction.
+    contradicts = reading.images is not None and needs.photos
     column = reader.image_bytes
     if column is not None:
-        if reading.images is not None:
+        if contradicts:
             raise CatalogueError(
-                f"{path}: column {column!r} holds the photos themselves; leave out --images"
+                f"{path}: column {column!r} holds the photos themselves; leave out --images, or "
+                "say --images none where the store remembers another place"
             )
         if path.is_dir():
             raise CatalogueError(
@@ -266,22 +300,25 @@ def _open_images(path: Path, reading: Reading, reader: Reader) -> ImageSource | 
             )
         return ColumnImages(path, column, reading.photos)
     if isinstance(reader, WebDatasetReader) and reader.holds_photos:
-        if reading.images is not None:
+        if contradicts:
             raise CatalogueError(
                 f"{path}: the archives hold the photos themselves; leave out --images, or say "
                 "--images none where the store remembers another place"
             )
         return reader.images(reading.photos)
+    # A feed names its photos itself, whatever column has them in tables.
+    named = isinstance(reader, TableReader) and "image" not in reader.missing.fields
+    names = (reading.columns.image or None) if named else None
     if reading.images is None:
-        if reading.columns.image is not None:
+        if names is not None:
             raise CatalogueError(
-                f"{path}: column {reading.columns.image!r} holds names of photos; "
+                f"{path}: column {names!r} holds names of photos; "
                 f"say where the photos are with --images (if they are URLs, --images {WEB})"
             )
         return None
     # Where a column names the photos, there is no template to find out.
-    named = reading.columns.image is not None and reading.image_template is None
-    rows = islice(reader.rows(), 0 if named else IMAGE_SAMPLE)
+    found = names is not None and reading.image_template is None
+    rows = islice(reader.rows(), 0 if found else IMAGE_SAMPLE)
     return open_images(
         reading.images,
         template=reading.image_template,
@@ -295,6 +332,11 @@ def _open_images(path: Path, reading: Reading, reader: Reader) -> ImageSource | 
 def _stem(path: Path) -> str:
     """`train` of train.parquet, train.csv.gz and a directory train."""
     return path.name.split(".")[0] or path.name
+
+
+def _without_photos(columns: Columns) -> Columns:
+    """The columns without the one that has photos or their names, which asks where they are."""
+    return columns if columns.image is None else replace(columns, image=NO_COLUMN)
 
 
 def _absolute(location: str | Path) -> str | Path:

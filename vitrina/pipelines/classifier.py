@@ -78,7 +78,8 @@ class ClassifyReport:
     ancestor may. failed: photos that could not be used. rejected: rows. reused: of the head's
     category ids that mean other categories by now, what they meant; outdated: products predicted to
     be of these. unknown: categories that products of the store or of the batch have and the head
-    does not know, with how many of them.
+    does not know, with how many of them. notes: what the batch lacks, and what was done
+    without it.
     """
 
     model: str
@@ -95,6 +96,7 @@ class ClassifyReport:
     outdated: int = 0
     unknown: dict[CategoryId, int] = field(default_factory=dict)
     seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list, repr=False)
 
     @property

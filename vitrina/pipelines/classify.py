@@ -15,6 +15,7 @@ from vitrina.errors import CatalogueError
 from vitrina.pipelines.batch import BATCH_ROWS, check_place, rejections, write_errors
 from vitrina.pipelines.classifier import Classifier, ClassifyOptions, ClassifyReport
 from vitrina.pipelines.progress import Meter
+from vitrina.pipelines.reading import PREDICTIONS, check_batch
 from vitrina.pipelines.since import unknown
 from vitrina.store.files import replacing
 from vitrina.store.store import Store
@@ -70,10 +71,12 @@ def _run(
     start: Callable[[pa.Schema], Callable[[pa.Table], None]],
 ) -> ClassifyReport:
     classifier = Classifier(store, options)
+    notes = check_batch(catalogue, classifier.model.modalities, PREDICTIONS)
     report = ClassifyReport(
         model=classifier.model.name,
         voted=classifier.index is not None,
         reused=classifier.reused,
+        notes=notes,
         unknown=unknown(store.products.category_counts(), classifier.model.categories),
     )
     schema = classifier.schema(pa.int64() if catalogue.id_type is int else pa.string())

@@ -7,7 +7,7 @@ written one by one, so that no number of them is held in memory.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vitrina.data.catalogue import Catalogue
+from vitrina.data.options import NO_COLUMN
 from vitrina.data.product import Batch, Product, Rejection
 from vitrina.data.readers import Columns, IdType, TableReader
 from vitrina.data.readers.parquet import ParquetRecords
 from vitrina.errors import CatalogueError
-from vitrina.ids import id_keys
+from vitrina.ids import id_keys, ids_as
 from vitrina.index.found import Found
 from vitrina.index.fuse import fuse
 from vitrina.pipelines.apart import Bars
@@ -34,6 +35,7 @@ from vitrina.pipelines.batch import (
 )
 from vitrina.pipelines.neighbours import EVERYTHING, Index, Only
 from vitrina.pipelines.progress import Meter
+from vitrina.pipelines.reading import NEIGHBOURS, check_batch, remembered_reading
 from vitrina.store.files import replacing
 from vitrina.store.products import PART_ROWS
 from vitrina.store.space import error_row
@@ -65,7 +67,7 @@ class QueriesReport:
     queries: rows of the input. found: queries with a neighbour. missing: those that could not be
     searched for: an id without a vector in the index, a new product with nothing to embed.
     rejected: rows that can't be read. failed: new products whose photos can't be used.
-    neighbours: rows of the output.
+    neighbours: rows of the output. notes: what the queries lack, and what was done without it.
     """
 
     out: str
@@ -76,6 +78,7 @@ class QueriesReport:
     failed: int = 0
     neighbours: int = 0
     seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """As `--json` prints it."""
@@ -91,7 +94,7 @@ class QueriesReport:
             told = f"see {Path(self.out).with_suffix('.errors.parquet')}"
             counts = f"{self.missing} could not be searched for, {self.rejected} rows were rejected"
             lines.insert(0, f"{counts}, {self.failed} photos could not be used: {told}")
-        return lines
+        return [*self.notes, *lines]
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,40 +109,41 @@ class _Block:
     failures: list[dict[str, Any]]
 
 
-def asks_by_id(path: Path) -> bool:
-    """Whether a file is Parquet with the one column `product_id`, whatever index pandas left there:
-    questions about a store's own products, not new ones.
+def id_column(store: Store, path: Path, given: Columns) -> str | None:
+    """The one column of a Parquet file of ids, whatever index pandas left there: questions about a
+    store's own products. None for any other file, a batch of new products.
 
-    Raises CatalogueError for a Parquet file that can't be read.
+    given: the columns that the user names. Raises CatalogueError for a Parquet file that can't be
+    read.
     """
-    if not path.is_file():
-        return False
+    if not path.is_file() or given.given - {"product_id"}:
+        return None
     with path.open("rb") as file:
         if file.read(4) != b"PAR1":
-            return False
-    names = ParquetRecords(path).names
-    return [name for name in names if not name.startswith(PANDAS_INDEX)] == [ID]
+            return None
+    own = remembered_reading(store).columns.updated(given).product_id
+    names = [name for name in ParquetRecords(path).names if not name.startswith(PANDAS_INDEX)]
+    return names[0] if names in ([ID], [own]) else None
 
 
-def neighbours_of_ids(store: Store, path: Path, out: Path, options: QueryOptions) -> QueriesReport:
-    """Find the neighbours of products of the index, by their ids in a file; see `asks_by_id`.
+def neighbours_of_ids(
+    store: Store, path: Path, out: Path, options: QueryOptions, column: str = ID
+) -> QueriesReport:
+    """Find the neighbours of products of the index, by their ids in a file; see `id_column`.
 
-    A product never is its own neighbour. Raises CatalogueError if the file can't be read or holds
-    ids of another type than the store's, StoreError if there is no index or a filter makes no
-    sense.
+    A product never is its own neighbour. Ids may be text in the file and integers in the store, or
+    the other way round; a query is named as in the file. Raises CatalogueError if the file can't be
+    read, StoreError if there is no index or a filter makes no sense.
     """
     _check(out)
     records = ParquetRecords(path)
-    (given,) = records.id_types([ID])
     index = Index.open(store, options.features)
-    own = index.vectors.product_ids.type
-    if given is not None and _arrow(given) != own:
-        raise CatalogueError(
-            f"{path}: its product ids are {_arrow(given)}, but those in {store.place} are {own}"
-        )
-    # A table must have a title; the ids are all that there is to take for it.
-    blocks = _by_id(index, TableReader(records, Columns(title=ID)), options)
-    return _write(index, own, blocks, out, options, pq.read_metadata(path).num_rows)
+    # Ids are all that is asked of it.
+    reader = TableReader(records, Columns(product_id=column, title=NO_COLUMN))
+    blocks = _by_id(index, reader, options)
+    return _write(
+        index, _arrow(reader.id_type), blocks, out, options, pq.read_metadata(path).num_rows
+    )
 
 
 def neighbours_of_batch(
@@ -154,12 +158,19 @@ def neighbours_of_batch(
     """
     _check(out)
     index = Index.open(store, options.features)
+    notes = check_batch(catalogue, index.vectors.modalities, NEIGHBOURS)
     kind = _arrow(catalogue.id_type)
-    return _write(index, kind, _by_content(index, catalogue, options), out, options)
+    report = _write(index, kind, _by_content(index, catalogue, options), out, options)
+    report.notes = notes
+    return report
 
 
 def _arrow(kind: IdType) -> pa.DataType:
     return pa.int64() if kind is int else pa.string()
+
+
+def _id_type(index: Index) -> IdType:
+    return int if pa.types.is_integer(index.vectors.product_ids.type) else str
 
 
 def _check(out: Path) -> None:
@@ -174,8 +185,12 @@ def _by_id(index: Index, reader: TableReader, options: QueryOptions) -> Iterator
         products = [row for row in chunk if isinstance(row, Product)]
         rejected = [row for row in chunk if isinstance(row, Rejection)]
         ids = [product.product_id for product in products]
-        positions = index.vectors.positions(ids)
-        known = index.store.products.table.positions(id_keys(ids)) >= 0
+        own = ids_as(_id_type(index), ids)
+        positions = index.vectors.positions(own)
+        typed = [at for at, one in enumerate(own) if one is not None]
+        known = np.zeros(len(own), dtype=bool)
+        keys = id_keys([one for one in own if one is not None])
+        known[typed] = index.store.products.table.positions(keys) >= 0
         there = positions >= 0
         missing = []
         for at in np.flatnonzero(~there):
@@ -184,7 +199,7 @@ def _by_id(index: Index, reader: TableReader, options: QueryOptions) -> Iterator
         asked = [ids[at] for at in np.flatnonzero(there)]
         yield _Block(
             Batch(tuple(products), tuple(rejected)),
-            pa.array(asked, index.vectors.product_ids.type),
+            pa.array(asked, _arrow(reader.id_type)),
             index.of_products(positions[there], options.k, options.only),
             missing,
             failures=[],
@@ -210,7 +225,7 @@ def _by_content(index: Index, catalogue: Catalogue, options: QueryOptions) -> It
         found = vectors.search(
             queries,
             options.k,
-            exclude=ids,
+            exclude=ids_as(_id_type(index), ids),
             allowed=allowed,
             barred=bars.of(products, catalogue.images),
         )

@@ -9,19 +9,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
 from dataclasses import replace
 from hashlib import blake2b
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from vitrina.data.catalogue import Catalogue
+from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
 from vitrina.embedder.tuning.text_classes import TextClasses
 from vitrina.embedder.tuning.tokens import TokenLists
-from vitrina.pipelines.trained import remembered_reading, texts
+from vitrina.pipelines.reading import opened_texts
+from vitrina.pipelines.trained import texts
 from vitrina.store.store import Store
 from vitrina.training.checkpoint import Checkpoint
 from vitrina.training.loss import Guesses
@@ -39,13 +38,17 @@ def with_unlabelled(
     codes: Codes,
     paths: Sequence[str],
     tokenize: Callable[[Sequence[str]], Sequence[Sequence[int]]],
+    reading: ReadingOptions = DEFAULT_OPTIONS,
+    *,
+    quiet: bool = True,
 ) -> tuple[TokenLists, Codes]:
     """The tokens of all products of a store and then of those of further files, and which rows of
     these may be guessed: products without a category, each text once, and none that a product
     with a category has, such as one that is kept for validation.
 
-    codes: (n,) int64, the category of each of the store's products, -1 for none. Raises
-    CatalogueError for a file that can't be read.
+    codes: (n,) int64, the category of each of the store's products, -1 for none. reading: how the
+    files are read, where it differs from the store's catalogue. Raises CatalogueError for a file
+    that can't be read.
     """
     known, rows, count = set[bytes](), list[int](), 0
     for batch in texts(store.products):
@@ -63,11 +66,7 @@ def with_unlabelled(
                 at += 1
             yield tokenize(batch)
 
-    reading = remembered_reading(store).with_options(images="none")
-    with ExitStack() as stack:
-        files = [
-            stack.enter_context(closing(Catalogue.open(Path(path), reading))) for path in paths
-        ]
+    with opened_texts(store, paths, reading, quiet=quiet) as files:
         further = (
             [one.text for one in batch.products] for file in files for batch in file.batches()
         )

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from vitrina.data.catalogue import Reading
 from vitrina.data.product import TEXT_FIELDS, encoder_text
 from vitrina.data.sources import ImageSource, open_images
 from vitrina.embedder.base import EncoderCard
@@ -22,6 +21,7 @@ from vitrina.errors import EncoderError, ImageSourceError, TrainingError
 from vitrina.parallel import Progress
 from vitrina.pipelines.embed import DEFAULT_MODELS
 from vitrina.pipelines.encoders import ENCODER_CARD, trained_for
+from vitrina.pipelines.reading import remembered_reading
 from vitrina.store import layout
 from vitrina.store.files import write_json
 from vitrina.store.products import Products
@@ -108,12 +108,6 @@ def opened_images(store: Store, images: str) -> ImageSource:
         splits=(),
         fetching=reading.fetching,
     )
-
-
-def remembered_reading(store: Store) -> Reading:
-    """How the store's catalogue was read."""
-    remembered = store.manifest.reading.get("catalogue")
-    return Reading.from_json(remembered) if remembered else Reading()
 
 
 def references(products: Products, progress: Progress) -> Iterator[list[str]]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from vitrina.classifier.calibrate import softmax
 from vitrina.classifier.metrics import Metrics, evaluate
+from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
 from vitrina.data.sources import ImageSource
 from vitrina.embedder.load import TextFiles
 from vitrina.pipelines.parting import Parted
@@ -50,7 +51,8 @@ class FinetuneOptions:
     patience: see `Recipe`. layer_decay: what a layer learns at, of the rate of the one above.
     smoothing, balance: see `ClassLoss`. word_dropout: the share of tokens hidden in training.
     unlabelled: files of further products, for a second training that learns from what the first
-    makes of these and of the store's products without a category too; of text alone.
+    makes of these and of the store's products without a category too; of text alone. reading: how
+    these files are read, where it differs from the store's catalogue.
     """
 
     modality: Modality
@@ -72,6 +74,7 @@ class FinetuneOptions:
     balance: Balance = Balance.NONE
     word_dropout: float = 0.0
     unlabelled: tuple[str, ...] = ()
+    reading: ReadingOptions = DEFAULT_OPTIONS
     average: float = 0.999
     patience: int = 2
     split: SplitKind = SplitKind.GROUPED
@@ -155,7 +158,14 @@ def tune_text(
     network = begin()
     free = np.empty(0, dtype=np.int64)
     if options.unlabelled:
-        tokens, free = with_unlabelled(store, codes, options.unlabelled, network.tokenize)
+        tokens, free = with_unlabelled(
+            store,
+            codes,
+            options.unlabelled,
+            network.tokenize,
+            options.reading,
+            quiet=options.quiet,
+        )
     else:
         tokens = text_tokens(store.products, network.tokenize)
     there = store.products.has(Modality.TEXT)

@@ -14,12 +14,19 @@ from vitrina.data.readers.base import (
     Records,
     TableOptions,
 )
+from vitrina.data.readers.columns import ALL_NEEDED, LABELS, LABELS_OPTIONAL, TEXTS, Missing, Needs
 from vitrina.data.readers.table import TableReader
 
 __all__ = [
+    "ALL_NEEDED",
     "DEFAULT_COLUMNS",
+    "LABELS",
+    "LABELS_OPTIONAL",
+    "TEXTS",
     "Columns",
     "IdType",
+    "Missing",
+    "Needs",
     "Reader",
     "Records",
     "TableOptions",

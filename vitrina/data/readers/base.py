@@ -5,44 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from vitrina.data.options import DEFAULT_COLUMNS as DEFAULT_COLUMNS
+from vitrina.data.options import Columns as Columns
 from vitrina.data.product import Product, Rejection
 from vitrina.ids import INT64
 from vitrina.types import IdType
 
-__all__ = ["INT64", "IdType"]
+__all__ = ["DEFAULT_COLUMNS", "INT64", "Columns", "IdType"]
 
-
-@dataclass(frozen=True)
-class Columns:
-    """The names of a table's columns; None stands for the default name, if it is there.
-
-    Attributes:
-        product_id: default "product_id".
-        title: default "title".
-        description: default "description".
-        attributes: further columns whose text joins the attributes as "name: value".
-        shop: default "shop_title".
-        category_id: default "category_id".
-        category_name: default "category_name".
-        image: names or paths of photos (a string or a list of them), or the photos' bytes;
-            no default.
-        keep: further columns to keep as metadata, which joins no text.
-    """
-
-    product_id: str | None = None
-    title: str | None = None
-    description: str | None = None
-    attributes: tuple[str, ...] = ()
-    shop: str | None = None
-    category_id: str | None = None
-    category_name: str | None = None
-    image: str | None = None
-    keep: tuple[str, ...] = ()
-
-
-DEFAULT_COLUMNS = Columns()
+if TYPE_CHECKING:
+    from vitrina.data.readers.columns import Missing
 
 
 @dataclass(frozen=True)
@@ -122,6 +96,14 @@ class Reader(Protocol):
     @property
     def repairs(self) -> Mapping[str, int]:
         """What was mended in the file on the way, and how often; whole once `rows` has ended."""
+
+    @property
+    def missing(self) -> Missing:
+        """The columns that are named in the options and are not in the file."""
+
+    @property
+    def has_text(self) -> bool:
+        """Whether there is a title, description or attribute of any product."""
 
     @property
     def image_bytes(self) -> str | None:

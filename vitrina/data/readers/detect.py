@@ -6,6 +6,7 @@ from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 
 from vitrina.data.readers.base import Reader, Records, TableOptions
+from vitrina.data.readers.columns import Needs
 from vitrina.data.readers.parquet import ParquetRecords
 from vitrina.data.readers.table import TableReader
 from vitrina.data.readers.text_tables import (
@@ -31,19 +32,19 @@ _STRANGERS = {
 _YML = ("<?xml", "<!DOCTYPE yml_catalog", "<yml_catalog")
 
 
-def open_reader(path: Path, options: TableOptions, *, labels_needed: bool) -> Reader:
+def open_reader(path: Path, options: TableOptions, needs: Needs) -> Reader:
     """Find out the form of the file, or directory, by its content, and open it.
 
-    `options` and `labels_needed` matter to tables only; a feed says all that by itself.
+    `options` and `needs` matter to tables only; a feed says all that by itself.
 
     Raises:
         CatalogueError: the file can't be read, is of no known form, or lacks a column.
     """
     if shards := webdataset_shards(path):
-        return WebDatasetReader(path, shards, options.columns, labels_needed=labels_needed)
+        return WebDatasetReader(path, shards, options.columns, needs)
     if not path.is_dir() and _is_yml(path):
         return YmlReader(path)
-    return TableReader(_open_records(path, options), options.columns, labels_needed=labels_needed)
+    return TableReader(_open_records(path, options), options.columns, needs)
 
 
 def _is_yml(path: Path) -> bool:

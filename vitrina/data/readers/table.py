@@ -11,33 +11,13 @@ from typing import Any
 
 from vitrina.data.product import Product, Rejection
 from vitrina.data.readers.base import INT64, Columns, Fault, IdType, Records
+from vitrina.data.readers.columns import ALL_NEEDED, Needs, find_columns
 from vitrina.data.readers.marketplace import METADATA, TEXT_FIELDS, parse_text_fields, text_of
 from vitrina.data.readers.metadata import metadata_of
 from vitrina.data.text import clean
-from vitrina.errors import CatalogueError
 from vitrina.types import ProductId
 
 _EXACT_FLOAT = 2**53
-_SHOWN_NAMES = 30
-
-_DEFAULTS = {
-    "product_id": "product_id",
-    "title": "title",
-    "description": "description",
-    "shop": "shop_title",
-    "category_id": "category_id",
-    "category_name": "category_name",
-}
-_OPTIONS = {
-    "product_id": "--id-column",
-    "title": "--title-column",
-    "description": "--description-column",
-    "shop": "--shop-column",
-    "category_id": "--category-column",
-    "category_name": "--category-name-column",
-    "image": "--image-column",
-}
-_LABELS = ("category_id", "category_name")
 
 
 class TableReader:
@@ -47,14 +27,12 @@ class TableReader:
     there unless columns for them are named. See `Reader` for the properties.
     """
 
-    def __init__(self, records: Records, columns: Columns, *, labels_needed: bool = True) -> None:
-        """Find the columns. Raises CatalogueError for one that isn't there.
-
-        With `labels_needed` false, category columns may be absent though they are named: the
-        settings of a labelled file serve a new batch.
-        """
+    def __init__(self, records: Records, columns: Columns, needs: Needs = ALL_NEEDED) -> None:
+        """Find the columns. Raises CatalogueError for those that must be there and are not."""
         self._records = records
-        found = _find_columns(records, columns, labels_needed)
+        located = find_columns(records, columns, needs)
+        found, columns, self.missing = located.fields, located.columns, located.missing
+        self.has_text = located.has_text
         image = found.get("image")
         self.image_bytes = found.pop("image") if image and records.holds_bytes(image) else None
         self.has_categories = "category_id" in found
@@ -127,50 +105,11 @@ class TableReader:
             return Rejection(row, "lists nested too deep", product_id)
 
 
-def _find_columns(records: Records, columns: Columns, labels_needed: bool) -> dict[str, str]:
-    """The column of each field that has one. Raises CatalogueError for one that is missing."""
-    found: dict[str, str] = {}
-    for name in _OPTIONS:
-        named: str | None = getattr(columns, name)
-        if named is not None and (labels_needed or name not in _LABELS or named in records.names):
-            found[name] = _require(records, named, _OPTIONS[name])
-        elif named is None and _DEFAULTS.get(name) in records.names:
-            found[name] = _require(records, _DEFAULTS[name], _OPTIONS[name])
-    for column in columns.attributes:
-        _require(records, column, "--attribute-columns")
-    for column in columns.keep:
-        _require(records, column, "--keep-columns")
-    if "product_id" not in found:
-        _require(records, _DEFAULTS["product_id"], _OPTIONS["product_id"])
-    if TEXT_FIELDS in records.names:
-        found["text_fields"] = TEXT_FIELDS
-        for name in ("title", "description"):
-            if getattr(columns, name) is None:
-                found.pop(name, None)
-    elif "title" not in found and not (columns.description or columns.attributes or columns.image):
-        _require(records, _DEFAULTS["title"], _OPTIONS["title"])
-    return found
-
-
 def _always_kept(records: Records) -> tuple[str, ...]:
     """Columns of the marketplace form that are metadata without being asked for."""
     if TEXT_FIELDS not in records.names:
         return ()
     return tuple(name for name in METADATA if records.names.count(name) == 1)
-
-
-def _require(records: Records, column: str, option: str) -> str:
-    """Return `column`, or raise CatalogueError where the table doesn't have it just once."""
-    count = records.names.count(column)
-    if count == 1:
-        return column
-    names = ", ".join(records.names[:_SHOWN_NAMES])
-    more = len(records.names) - _SHOWN_NAMES
-    raise CatalogueError(
-        f"{records.path}: {'no' if not count else 'more than one'} column {column!r}; "
-        f"there are {names}{f' and {more} more' if more > 0 else ''}; "
-        f"say which one to take with {option}"
-    )
 
 
 def _read_id(label: str, value: Any, kind: IdType) -> ProductId | None:

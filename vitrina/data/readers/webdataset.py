@@ -17,7 +17,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from vitrina.data.options import NO_COLUMN
 from vitrina.data.readers.base import INT64, Columns, Fault, IdType
+from vitrina.data.readers.columns import ALL_NEEDED, Needs
 from vitrina.data.readers.table import TableReader
 from vitrina.data.readers.text_tables import SAMPLE_ROWS, first_id_types
 from vitrina.data.sources.tarred import TarImages, TarIndex
@@ -50,7 +52,7 @@ class WebDatasetReader(TableReader):
     """Makes products of samples, as of a table's rows. See `Reader` for the properties."""
 
     def __init__(
-        self, path: Path, shards: Sequence[Path], columns: Columns, *, labels_needed: bool = True
+        self, path: Path, shards: Sequence[Path], columns: Columns, needs: Needs = ALL_NEEDED
     ) -> None:
         """Go through all headers once. Raises CatalogueError for no tar archive, no sample, or a
         column that isn't there.
@@ -58,10 +60,13 @@ class WebDatasetReader(TableReader):
         path: what the user calls it. shards: the archives, from `webdataset_shards`.
         """
         records = WebDatasetRecords(path, shards)
-        self.holds_photos = len(records.photos) > 0 and columns.image is None
+        named = columns.image is not None
+        if "image" in needs.optional and columns.image not in (NO_COLUMN, *records.names):
+            named = False
+        self.holds_photos = len(records.photos) > 0 and not named
         if self.holds_photos:
             columns = replace(columns, image=PHOTOS)
-        super().__init__(records, columns, labels_needed=labels_needed)
+        super().__init__(records, columns, needs)
         self._photos = records.photos
         self._path = path
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from vitrina.data.product import Product, Rejection
 from vitrina.data.readers.base import INT64, IdType
+from vitrina.data.readers.columns import Missing
 from vitrina.data.readers.metadata import metadata_of
 from vitrina.data.readers.xml_stream import BrokenXmlError, elements
 from vitrina.data.text import clean
@@ -36,6 +37,7 @@ class YmlReader:
     """Reads a YML feed, XML in any encoding, perhaps gzipped. See `Reader` for the properties."""
 
     image_bytes: str | None = None
+    has_text = True
 
     def __init__(self, path: Path) -> None:
         """Go through the feed once.
@@ -46,6 +48,7 @@ class YmlReader:
             CatalogueError: the file is no YML feed, or broken before anything is said in it.
         """
         self._path = path
+        self.missing = Missing(path, ())
         self._shop = ""
         # Of each category, its name and its parent's id.
         self._categories: dict[str, tuple[str, str]] = {}

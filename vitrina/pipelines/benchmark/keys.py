@@ -20,6 +20,7 @@ TUNING = {
         "max_length",
         "pooling",
         "unlabelled",
+        "reading",
         "text_epochs",
     ),
     Modality.IMAGE: ("image", "image_size", "image_epochs"),
@@ -56,4 +57,4 @@ def _vectors(modality: Modality, ground: Ground, options: BenchmarkOptions) -> s
 
 
 def _digest(told: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=repr).encode()).hexdigest()[:16]

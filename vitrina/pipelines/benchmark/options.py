@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
 from vitrina.types import Pooling, SplitKind
 
 
@@ -13,8 +14,8 @@ class BenchmarkOptions:
 
     rows: names of the methods to run, empty for all. text, image: model names, "none" to leave a
     modality out, None for the store's or the defaults. from_scratch: fine-tune the text encoder
-    from random weights. lower_case, max_length, pooling, unlabelled, image_size: of
-    fine-tuning. text_epochs, image_epochs: None for what suits. split, seed: of the rows. again:
+    from random weights. lower_case, max_length, pooling, unlabelled, reading, image_size:
+    of fine-tuning. text_epochs, image_epochs: None for what suits. split, seed: of the rows. again:
     run methods anew that have answered before.
     """
 
@@ -26,6 +27,7 @@ class BenchmarkOptions:
     max_length: int | None = 128
     pooling: Pooling | None = None
     unlabelled: tuple[str, ...] = ()
+    reading: ReadingOptions = DEFAULT_OPTIONS
     image_size: int | None = None
     text_epochs: int | None = None
     image_epochs: int | None = None

@@ -124,6 +124,7 @@ class Encoders:
                 max_length=options.max_length,
                 pooling=options.pooling,
                 unlabelled=options.unlabelled,
+                reading=options.reading,
                 epochs=options.text_epochs,
                 split=options.split,
                 seed=options.seed,

@@ -1,0 +1,169 @@
+"""The options by which a file of products is read: fields with their help, defaults and limits.
+
+The command line's options are made from these fields, and error messages name the options by
+them. A further option is one more field. One convention holds for all of them: None, or an empty
+tuple, is an option that is not given, so that what a store remembers stands; "none" unsets what it
+remembers, as "" does of columns and photos, and "auto" where the alternative is to find it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import Any
+
+NONE = "none"
+UNSET = (NONE, "auto")
+"""Values of an option that bring back its default."""
+NO_COLUMN = ""
+"""No column at all, though the file has one of the default name."""
+NO_COLUMNS = (NO_COLUMN,)
+"""The same of an option that takes several names."""
+
+
+def option(text: str, *, default: Any = None, name: str | None = None, least: int = 0) -> Any:
+    """A field that is an option. name: the option's, where it is not the field's. least: the
+    smallest number that it takes."""
+    return field(default=default, metadata={"help": text, "name": name, "min": least})
+
+
+def option_name(of: Field[Any]) -> str:
+    """The name of a field's option as a Python name: `id_column`."""
+    return of.metadata.get("name") or of.name
+
+
+def flag(of: Field[Any]) -> str:
+    """The same as on the command line: `--id-column`."""
+    return f"--{option_name(of).replace('_', '-')}"
+
+
+def _names(value: str | Iterable[str]) -> tuple[str, ...]:
+    if isinstance(value, str):
+        names = tuple(name.strip() for name in value.split(",") if name.strip()) or NO_COLUMNS
+    else:
+        names = tuple(value)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"names of columns are text, not {names!r}")
+    return NO_COLUMNS if names in ((NONE,), NO_COLUMNS) else names
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The names of a table's columns; None stands for the default name, if it is there.
+
+    "none" or "" stands for no column at all, and of the id for the default name again. Several
+    names are a tuple, or a string with commas between.
+
+    Attributes:
+        product_id: default "product_id".
+        title: default "title".
+        description: default "description".
+        attributes: further columns whose text joins the attributes as "name: value".
+        shop: default "shop_title".
+        category_id: default "category_id".
+        category_name: default "category_name".
+        image: names or paths of photos (a string or a list of them), or the photos' bytes;
+            no default.
+        keep: further columns to keep as metadata, which joins no text.
+    """
+
+    product_id: str | None = option("Default: product_id.", name="id_column")
+    title: str | None = option("Default: title; none: no title.", name="title_column")
+    description: str | None = option(
+        "Default: description; none: leave it out.", name="description_column"
+    )
+    attributes: tuple[str, ...] = option(
+        "Further columns to add to the text, with commas between; none: no longer.",
+        default=(),
+        name="attribute_columns",
+    )
+    shop: str | None = option("Default: shop_title; none: leave it out.", name="shop_column")
+    category_id: str | None = option(
+        "Default: category_id; none: leave it out.", name="category_column"
+    )
+    category_name: str | None = option(
+        "Default: category_name; none: leave it out.", name="category_name_column"
+    )
+    image: str | None = option(
+        "A column of photo names or URLs, or of the photos themselves; none: no longer.",
+        name="image_column",
+    )
+    keep: tuple[str, ...] = option(
+        "Columns to keep beside the text, such as price,stock; none: no longer.",
+        default=(),
+        name="keep_columns",
+    )
+
+    def __post_init__(self) -> None:
+        """Write what is unset in one way. Raises TypeError for what is no text."""
+        for one in fields(self):
+            value: Any = getattr(self, one.name)
+            if one.default == ():
+                object.__setattr__(self, one.name, _names(value))
+            elif value is not None:
+                (name,) = _names((value,))
+                object.__setattr__(self, one.name, name)
+
+    @property
+    def given(self) -> frozenset[str]:
+        """The fields that say anything."""
+        return frozenset(name for name, value in vars(self).items() if value not in (None, ()))
+
+    def updated(self, other: Columns) -> Columns:
+        """These columns with what is given of others in their place."""
+        named = {name: getattr(other, name) for name in other.given}
+        changes: dict[str, Any] = {n: () if v == NO_COLUMNS else v for n, v in named.items()}
+        if changes.get("product_id") == NO_COLUMN:
+            changes["product_id"] = None
+        return replace(self, **changes)
+
+
+DEFAULT_COLUMNS = Columns()
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How to read a file of products, as far as it is given; the store remembers the rest.
+
+    Attributes:
+        images: where the photos are: a folder, an archive or "web"; "none" for nowhere.
+        image_template: how photos are named; "none" to find it out.
+        photos: of a product to use at most.
+        columns: the table's columns.
+        delimiter: of a CSV file; "auto" to find it out.
+        encoding: of a CSV or JSONL file; "auto" for the default.
+        fetchers: photos fetched from the web at once.
+        allow_private: whether private addresses may be asked for photos.
+        source: whose catalogue the file is read like, where the store holds several sources'.
+    """
+
+    images: str | None = option("Folder, zip or tar of photos, web, or none; default: remembered.")
+    image_template: str | None = option(
+        "A photo's name, such as images/{product_id}.jpg; none: found out."
+    )
+    photos: int | None = option("Photos of a product to use; default: 1.", least=1)
+    columns: Columns = DEFAULT_COLUMNS
+    delimiter: str | None = option("Of a CSV; auto, the default: found out.")
+    encoding: str | None = option("Of a CSV or JSONL, such as cp1251; auto: the default, utf-8.")
+    fetchers: int | None = option("With --images web: photos fetched at once.", least=1)
+    allow_private: bool | None = option("Whether to fetch photos from private addresses too.")
+    source: str | None = option(
+        "Name of the shop or feed that the products come from; default: the feed's own name, else "
+        "the store's only source."
+    )
+
+    def __post_init__(self) -> None:
+        """Take a path as text."""
+        if self.images is not None:
+            object.__setattr__(self, "images", str(self.images))
+
+    @property
+    def flags(self) -> list[str]:
+        """The command line's options that are given."""
+        own = [one for one in fields(self) if one.name != "columns"]
+        given = [flag(one) for one in own if getattr(self, one.name) is not None]
+        named = self.columns.given
+        return given + [flag(one) for one in fields(Columns) if one.name in named]
+
+
+DEFAULT_OPTIONS = ReadingOptions()
