@@ -14,7 +14,6 @@ from vitrina.classifier.tree import CategoryTree
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import Product
 from vitrina.errors import StoreError
-from vitrina.ids import typed_id
 from vitrina.index.vote import VoteRule, vote_shares
 from vitrina.pipelines.batch import BatchEncoder, EncodedBatch
 from vitrina.pipelines.neighbours import Index
@@ -179,9 +178,9 @@ class Classifier:
                 f"has no {features} index; run `vitrina index {store.place} --features {features}`"
             )
         self._voting = _Voting.of(self.model, self.index)
-        self._known = frozenset(self.model.categories)
+        # As text: a batch may hold as text what are integers in the store.
+        self._known = frozenset(map(str, self.model.categories))
         self._tell_meanings(store)
-        self._category_kind = store.id_types[1]
         ids = store.products.schema
         self._product_type = ids.field("product_id").type
         self._category_type = ids.field("category_id").type
@@ -226,8 +225,8 @@ class Classifier:
         has = dict(zip(self.model.modalities, encoded.present, strict=True))
         report.products += len(products)
         for product in products:
-            category = typed_id(product.category_id, self._category_kind)
-            if category is not None and category not in self._known:
+            category = product.category_id
+            if category is not None and str(category) not in self._known:
                 report.unknown[category] = report.unknown.get(category, 0) + 1
         report.accepted += int(accepted.sum())
         report.backed_off += int((steps > 0).sum())
