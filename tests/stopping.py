@@ -29,16 +29,23 @@ def stopping_at(number: int, *, after: bool) -> Iterator[Stop]:
 
     Like a killed process it cleans nothing up: no later change takes place.
     """
-    left, stop = number, Stop()
+    left, stop, inside = number, Stop(), False
 
     def counted(method):
         def change(self, *arguments):
-            nonlocal left
+            nonlocal left, inside
+            if inside:
+                # Part of a change that is counted already.
+                return method(self, *arguments)
             if left == 0 and not after:
                 left -= 1
                 raise Killed
             if left >= 0:
-                method(self, *arguments)
+                inside = True
+                try:
+                    method(self, *arguments)
+                finally:
+                    inside = False
                 left -= 1
             if left == -1 and after:
                 left -= 1

@@ -681,22 +681,24 @@ def test_a_run_stopped_at_a_shard_and_resumed_gives_the_same_bytes(tmp_path, mon
 
 @pytest.mark.usefixtures("stubs")
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("prune", [False, True], ids=["kept", "pruned"])
 def test_an_update_stopped_at_any_change_and_resumed_gives_the_same_bytes(
-    tmp_path, monkeypatch, after
+    tmp_path, monkeypatch, after, prune
 ):
+    options = replace(STUBS, prune=prune)
     first, second = catalogue_of(tmp_path / "a", FIRST), catalogue_of(tmp_path / "b", SECOND)
     # Syncing makes it slow, and no test can see whether it was done.
     monkeypatch.setattr("os.fsync", lambda _: None)
     run(tmp_path / "whole", first)
-    run(tmp_path / "whole", second)
+    run(tmp_path / "whole", second, options)
     expected, data = all_files(tmp_path / "whole"), data_files(tmp_path / "whole")
     changes = 0
     while True:
         path = tmp_path / f"shelf{changes}"
         run(path, first)
         with stopping_at(changes, after=after) as stop:
-            run(path, second)
-        run(path, second)
+            run(path, second, options)
+        run(path, second, options)
         assert data_files(path) == data, f"stopped at change {changes}"
         assert all_files(path) == expected, f"stopped at change {changes}"
         if not stop.happened:

@@ -11,11 +11,13 @@ from test_embed import STUBS, TEXT, use_stubs, vectors_of
 from vitrina import api
 from vitrina.data.catalogue import Catalogue
 from vitrina.errors import CatalogueError, StoreError, TooManyFailuresError, UnusualChangeError
+from vitrina.pipelines import ingest as ingest_module
 from vitrina.pipelines.category_changes import ChangeKind
 from vitrina.pipelines.embed import embed
 from vitrina.pipelines.neighbours import Index
 from vitrina.pipelines.options import EmbedOptions
 from vitrina.store.decisions import Decision, add_decisions
+from vitrina.store.sources import Sources
 from vitrina.store.store import Store
 from vitrina.types import Action
 
@@ -320,6 +322,25 @@ def test_a_feed_that_its_owner_named_is_known_by_its_own_name(tmp_path):
     run(shelf, feed(tmp_path, "Лампа", "Лампы", "торшер"), source="lamps")
     assert run(shelf, feed(tmp_path, "Лампа", "Лампы", "торшер")).source == "lamps"
     assert run(shelf, feed(tmp_path, "Диван", "Диваны", "диван")).source == "Диван"
+
+
+def test_a_store_of_before_there_were_sources_goes_on(tmp_path, monkeypatch):
+    shelf = tmp_path / "shelf"
+    lamps = feed(tmp_path, "Лампа", "Лампы", "торшер")
+    with monkeypatch.context() as patch:
+        old = ingest_module.schema
+        patch.setattr(ingest_module, "schema", lambda *ids: old(*ids).remove(1))
+        patch.setattr(Sources, "to_json", lambda _: {})
+        patch.setattr("vitrina.store.layout.FORMAT_VERSION", 2)
+        run(shelf, lamps)
+    assert "source" not in pq.read_schema(next((shelf / "products").iterdir())).names
+    assert run(shelf, lamps).unchanged == 12
+    assert json.loads((shelf / "store.json").read_text())["format"] == 3
+    assert run(shelf, feed(tmp_path, "Диван", "Диваны", "диван")).new == 12
+    report = run(shelf, feed(tmp_path, "Лампа", "Лампы", "торшер"))
+    assert (report.unchanged, report.kept) == (12, 12)
+    listed = api.describe(Store.open(shelf))["sources"]
+    assert [(one["name"], one["products"]) for one in listed] == [("Лампа", 12), ("Диван", 12)]
 
 
 def test_a_name_with_the_separator_is_refused(tmp_path):

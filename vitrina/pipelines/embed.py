@@ -184,7 +184,7 @@ def _models(catalogue: Catalogue, store: Store, options: EmbedOptions) -> dict[M
 
 def _prune(store: Store, writer: Writer, done: Ingested) -> None:
     """Drop the products that the catalogue no longer mentions, now that the run has succeeded."""
-    manifest = replace(store.manifest, products=done.products[: done.lasting])
+    manifest = replace(store.manifest, products=done.products[: done.lasting], step=False)
     there = Products(store.files, manifest).table
     for name, space in manifest.spaces.items():
         errors = read_errors(store.files, space.errors)
@@ -192,7 +192,7 @@ def _prune(store: Store, writer: Writer, done: Ingested) -> None:
         if not kept.all():
             written = writer.write_errors(layout.space(name), errors.filter(pa.array(kept)))
             manifest = manifest.with_space(name, replace(space, errors=written))
-    writer.commit(manifest, squash=True)
+    writer.commit(manifest)
 
 
 def _commit_products(
@@ -220,6 +220,7 @@ def _commit_products(
         products=done.products,
         rejected=writer.write_errors("", errors),
         reading=reading,
+        step=done.removed > 0,
     )
     if done.retyped:
         manifest = with_string_ids(store, writer, manifest)

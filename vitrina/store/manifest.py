@@ -96,7 +96,7 @@ class Manifest:
     """One commit. `active` names the space that serves each modality; `reading` how the
     catalogue was read; `indexes` and `models` the live folder of each name; `model` the head
     that was trained last; `encoders` those that were trained here; `audit` what the last audit
-    found."""
+    found; `step` whether a run that goes on is to commit what it leads to."""
 
     sequence: int = 0
     products: tuple[FileEntry, ...] = ()
@@ -109,6 +109,7 @@ class Manifest:
     model: str | None = None
     encoders: Mapping[str, FolderEntry] = field(default_factory=_empty)
     audit: FolderEntry | None = None
+    step: bool = False
 
     def with_space(self, name: str, entry: SpaceEntry) -> Manifest:
         """The same, with one space put in or replaced."""
@@ -198,6 +199,7 @@ class Manifest:
             "model": self.model,
             "encoders": {name: asdict(folder) for name, folder in self.encoders.items()},
             "audit": asdict(self.audit) if self.audit else None,
+            **({"step": True} if self.step else {}),
         }
 
     @classmethod
@@ -220,6 +222,7 @@ class Manifest:
             model=value["model"],
             encoders={name: FolderEntry.from_json(entry) for name, entry in encoders.items()},
             audit=FolderEntry.from_json(audit) if audit else None,
+            step=value.get("step", False),
         )
 
 

@@ -41,7 +41,6 @@ class Writer:
         self._files = store.files
         self._claim = claim
         self._history: list[Manifest] = []
-        self._began = 0
 
     @property
     def scratch(self) -> Path:
@@ -60,7 +59,6 @@ class Writer:
             self._fence()
         self._history = read_history(self._files)
         self.tidy(KEPT)
-        self._began = self._store.manifest.sequence
 
     def go_back(self) -> None:
         """Delete the manifests that are newer than the newest whole one."""
@@ -107,11 +105,11 @@ class Writer:
             path, lambda digest: layout.errors_of_commit(folder, digest), errors.num_rows
         )
 
-    def commit(self, manifest: Manifest, *, squash: bool = False) -> None:
+    def commit(self, manifest: Manifest) -> None:
         """Make `manifest` the newest; everything it names must have been published.
 
-        squash: put it in the place of this writer's other commits, which were steps on the way to
-        it, so that they do not count among those that stay readable.
+        It takes the place of commits before it that were but steps on the way to it: these do not
+        count among those that stay readable.
 
         A manifest that says what the newest says already is no commit. Raises StoreLockedError
         if another writer has committed meanwhile.
@@ -121,9 +119,6 @@ class Writer:
             return
         self._put(manifest)
         self._settle(before, self._store.manifest)
-        # There is always one to go back to.
-        while squash and len(self._history) > 2 and self._history[-2].sequence > self._began:
-            self._forget(self._history.pop(-2))
 
     def tidy(self, keep: int) -> int:
         """Keep the newest `keep` commits readable; delete what only older ones name, and what
@@ -223,8 +218,10 @@ class Writer:
             self._files.delete(name)
 
     def _thin(self) -> None:
-        """Delete manifests whose files the next one has too; the last two stay in any case, so
-        that there is one to go back to."""
+        """Delete manifests that were steps on the way to the newest, and those whose files the
+        next one has too; the last two stay in any case, so that there is one to go back to."""
+        while len(self._history) > 2 and self._history[-2].step > self._history[-1].step:
+            self._forget(self._history.pop(-2))
         for at in range(len(self._history) - 3, -1, -1):
             if self._history[at].names <= self._history[at + 1].names:
                 self._files.delete(layout.manifest(self._history.pop(at).sequence))
