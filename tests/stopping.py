@@ -36,7 +36,8 @@ def stopping_at(number: int, *, after: bool) -> Iterator[Stop]:
             nonlocal left, inside
             if inside:
                 # Part of a change that is counted already.
-                return method(self, *arguments)
+                method(self, *arguments)
+                return
             if left == 0 and not after:
                 left -= 1
                 raise Killed

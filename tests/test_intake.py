@@ -176,6 +176,21 @@ def test_a_catalogue_that_lost_or_changed_much_is_refused(tmp_path, rows, option
     assert report.products == len(rows)
 
 
+def test_another_shops_products_under_the_same_ids_are_refused(tmp_path):
+    shelf = tmp_path / "shelf"
+    run(shelf, day(tmp_path, goods(12)))
+    other = [{"product_id": at, "title": f"диван угловой {at * 31}"} for at in range(9, 22)]
+    with pytest.raises(
+        UnusualChangeError, match=r"3 of the 3 that both have are other products.*--source"
+    ):
+        run(shelf, day(tmp_path, other))
+    assert table(shelf)[9]["title"] == "чашка 9"
+    assert run(shelf, day(tmp_path, other), source="Диван").new == 13
+    # Reworded titles of the same products are no reason to stop.
+    reworded = [{**row, "title": f"чайная {row['title']}"} for row in goods(5)]
+    assert run(shelf, day(tmp_path, reworded), source="").changed == 5
+
+
 def test_a_usual_day_is_not_refused(tmp_path):
     shelf = tmp_path / "shelf"
     run(shelf, day(tmp_path, goods()))

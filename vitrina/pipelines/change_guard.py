@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from vitrina.data.text import normalise_title
 from vitrina.errors import TooManyFailuresError, UnusualChangeError
 
 VANISHED = 0.3
@@ -17,6 +18,10 @@ CHANGED = 0.5
 """Share of titles or categories that may change in one run."""
 SLACK = 3
 """What may vanish, change or fail whatever the share: a small catalogue bears a few accidents."""
+
+
+SHORTEST_WORD = 3
+"""Letters of a word that tells what a product is."""
 
 
 @dataclass
@@ -32,6 +37,7 @@ class ChangeCounts:
         titles_lost, photos_lost, labels_lost: how many of these have none any more.
         titles_changed, labels_changed: how many have another one. A catalogue may consist of
             nothing else, so this is counted against all that the store held.
+        replaced: titles that share no word with what they were: other products under the same ids.
     """
 
     products: int = 0
@@ -41,6 +47,7 @@ class ChangeCounts:
     titled: int = 0
     titles_lost: int = 0
     titles_changed: int = 0
+    replaced: int = 0
     photographed: int = 0
     photos_lost: int = 0
     labelled: int = 0
@@ -59,11 +66,24 @@ class ChangeCounts:
         ):
             if exceeds(count, known, limit):
                 yield f"{count} of {known} {what}"
+        if self.replaced >= SLACK and self.replaced > CHANGED * self.titled:
+            yield f"{self.replaced} of the {self.titled} that both have are other products"
 
 
 def exceeds(count: int, of: int, share: float) -> bool:
     """Whether a count passes a share, with `SLACK` more; a share of 0 leaves none."""
     return count > share * of + (SLACK if share else 0)
+
+
+def share_words(one: str, other: str) -> bool:
+    """Whether two titles have a word in common, or one of them has no word at all."""
+    mine, theirs = _words(one), _words(other)
+    return not mine or not theirs or not mine.isdisjoint(theirs)
+
+
+def _words(title: str) -> set[str]:
+    words = normalise_title(title).split()
+    return {word for word in words if len(word) >= SHORTEST_WORD and not word.isdecimal()}
 
 
 def check_changes(counts: ChangeCounts, catalogue: object, source: str) -> None:

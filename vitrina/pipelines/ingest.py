@@ -22,7 +22,12 @@ from vitrina.pipelines.category_changes import (
     compare_categories,
     reused_names,
 )
-from vitrina.pipelines.change_guard import ChangeCounts, check_changes, check_rejections
+from vitrina.pipelines.change_guard import (
+    ChangeCounts,
+    check_changes,
+    check_rejections,
+    share_words,
+)
 from vitrina.pipelines.id_forms import IdForms
 from vitrina.pipelines.photos import NO_PHOTO, Photographed, PhotoHasher
 from vitrina.pipelines.progress import Meter
@@ -341,12 +346,19 @@ class _Reading:
     def _compare_titles(self, rows: Sequence[Row], at: Codes, same_text: Mask) -> None:
         counts, had = self.counts, self._snapshot.titled[at]
         counts.titled += int(had.sum())
+        changed = []
         for place in np.flatnonzero(had & ~same_text).tolist():
             title = rows[place]["title"]
-            counts.titles_lost += not title
-            counts.titles_changed += bool(title) and not self._snapshot.same_title(
-                int(at[place]), title
-            )
+            if not title:
+                counts.titles_lost += 1
+            elif not self._snapshot.same_title(int(at[place]), title):
+                changed.append(place)
+        counts.titles_changed += len(changed)
+        before = self._snapshot.titles(at[changed])
+        counts.replaced += sum(
+            not share_words(old, rows[place]["title"])
+            for old, place in zip(before, changed, strict=True)
+        )
 
     def _compare_labels(self, rows: Sequence[Row], at: Codes, same_text: Mask) -> None:
         codes = self._snapshot.categories.codes[at]

@@ -83,6 +83,13 @@ class ProductSnapshot:
         """Whether the title is what it was."""
         return bool(self._titles[position] == hash(title))
 
+    def titles(self, positions: Codes) -> list[str]:
+        """The titles of some products."""
+        if not len(positions):
+            return []
+        column = self._products.take(positions, ["title"]).column("title")
+        return [title or "" for title in column.to_pylist()]
+
     @cached_property
     def titled(self) -> Mask:
         """(n,) bool: which products had a title."""
