@@ -125,6 +125,7 @@ def open_batch(
     encoding: str | None = None,
     fetchers: int | None = None,
     allow_private: bool | None = None,
+    category_separator: str | None = None,
 ) -> Catalogue:
     """Open a file of products as the store remembers its catalogue, except for what is given.
 
@@ -146,6 +147,7 @@ def open_batch(
         image_template=image_template,
         photos=photos,
         fetching=replace(reading.fetching, **given),
+        category_separator=category_separator,
     )
     # A column that was remembered may be absent from a new batch; one that is asked for may not.
     labels = columns.category_id is not None or columns.category_name is not None

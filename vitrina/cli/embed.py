@@ -46,6 +46,10 @@ def embed(
     category_name_column: Annotated[
         str | None, typer.Option(help="Default: category_name.")
     ] = None,
+    category_separator: Annotated[
+        str | None,
+        typer.Option(help="Between a category path's names; found out by default; none: no path."),
+    ] = None,
     image_column: Annotated[
         str | None,
         typer.Option(help="A column of photo names or URLs, or of the photos themselves."),
@@ -117,6 +121,7 @@ def embed(
         encoding=encoding,
         fetchers=fetchers,
         allow_private=allow_private or None,
+        category_separator=category_separator,
     )
     report = api.embed(
         opened,

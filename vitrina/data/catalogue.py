@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 
 from vitrina.data.product import Batch, Product, Rejection
-from vitrina.data.readers import DEFAULT_COLUMNS, Columns, IdType, Reader, TableOptions
+from vitrina.data.readers import (
+    DEFAULT_COLUMNS,
+    Columns,
+    IdType,
+    Reader,
+    TableOptions,
+    TableReader,
+)
 from vitrina.data.readers.detect import open_reader
 from vitrina.data.readers.webdataset import WebDatasetReader
 from vitrina.data.sources import (
@@ -45,6 +52,8 @@ class Reading:
             that training and test products find their own folders.
         photos: how many photos of a product to use at most.
         fetching: how photos are fetched from the web.
+        category_separator: between the names of a category's path; None until one is found or
+            given, `none` for names that are no paths.
     """
 
     columns: Columns = DEFAULT_COLUMNS
@@ -54,6 +63,7 @@ class Reading:
     image_template: str | None = None
     photos: int = 1
     fetching: Fetching = DEFAULT_FETCHING
+    category_separator: str | None = None
 
     def with_options(
         self,
@@ -65,6 +75,7 @@ class Reading:
         image_template: str | None = None,
         photos: int | None = None,
         fetching: Fetching | None = None,
+        category_separator: str | None = None,
     ) -> Reading:
         """The same, with what is given put in its place; `images="none"` takes them away."""
         named = {name: value for name, value in vars(columns).items() if value not in (None, ())}
@@ -76,6 +87,7 @@ class Reading:
             image_template=image_template or self.image_template,
             photos=self.photos if photos is None else photos,
             fetching=fetching or self.fetching,
+            category_separator=category_separator or self.category_separator,
         )
         if images is None:
             return reading
@@ -136,6 +148,7 @@ class Catalogue:
         delimiter: str | None = None,
         encoding: str = "utf-8",
         fetching: Fetching | None = None,
+        category_separator: str | None = None,
     ) -> Catalogue:
         """Open a catalogue: a marketplace's Parquet, a table, a YML feed or a WebDataset.
 
@@ -159,6 +172,7 @@ class Catalogue:
             image_template=image_template,
             photos=photos,
             fetching=fetching or DEFAULT_FETCHING,
+            category_separator=category_separator,
         )
         return cls._open(Path(path), reading, labels_needed=True)
 
@@ -175,8 +189,13 @@ class Catalogue:
     def _open(cls, path: Path, reading: Reading, *, labels_needed: bool) -> Catalogue:
         if reading.photos < 1:
             raise CatalogueError(f"{path}: --photos must be at least 1, not {reading.photos}")
-        options = TableOptions(reading.columns, reading.delimiter, reading.encoding)
+        options = TableOptions(
+            reading.columns, reading.delimiter, reading.encoding, reading.category_separator
+        )
         reader = open_reader(path, options, labels_needed=labels_needed)
+        if isinstance(reader, TableReader):
+            # Later files are split alike, however few paths they hold.
+            reading = replace(reading, category_separator=reader.category_separator)
         return cls(path, reading, reader, _open_images(path, reading, reader))
 
     @property
@@ -208,6 +227,11 @@ class Catalogue:
     def notes(self) -> Sequence[str]:
         """How the file was read, where its owner may want to know; one sentence each."""
         return self._reader.notes
+
+    @property
+    def label_hint(self) -> str:
+        """Which option names the column of categories, where a table has none; else ""."""
+        return self._reader.label_hint if isinstance(self._reader, TableReader) else ""
 
     @property
     def repairs(self) -> Mapping[str, int]:

@@ -129,16 +129,16 @@ def neighbours_of_ids(store: Store, path: Path, out: Path, options: QueryOptions
     sense.
     """
     _check(out)
-    records = ParquetRecords(path)
-    (given,) = records.id_types([ID])
+    # A table must have a title; the ids are all that there is to take for it.
+    reader = TableReader(ParquetRecords(path), Columns(title=ID))
     index = Index.open(store, options.features)
     own = index.vectors.product_ids.type
-    if given is not None and _arrow(given) != own:
+    given = _arrow(reader.id_type)
+    if given != own:
         raise CatalogueError(
-            f"{path}: its product ids are {_arrow(given)}, but those in {store.place} are {own}"
+            f"{path}: its product ids are {given}, but those in {store.place} are {own}"
         )
-    # A table must have a title; the ids are all that there is to take for it.
-    blocks = _by_id(index, TableReader(records, Columns(title=ID)), options)
+    blocks = _by_id(index, reader, options)
     return _write(index, own, blocks, out, options, pq.read_metadata(path).num_rows)
 
 

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator
+import re
+import shlex
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
-from vitrina.data.product import Product, Rejection
-from vitrina.data.readers.base import INT64, Columns, Fault, IdType, Records
+from vitrina.data.product import Metadata, Product, Rejection
+from vitrina.data.readers.base import Columns, Fault, IdType, Records, Unreadable
+from vitrina.data.readers.ids import read_id
+from vitrina.data.readers.labels import NO_LABEL, Labels
 from vitrina.data.readers.marketplace import METADATA, TEXT_FIELDS, parse_text_fields, text_of
 from vitrina.data.readers.metadata import metadata_of
+from vitrina.data.readers.survey import Survey
 from vitrina.data.text import clean
 from vitrina.errors import CatalogueError
 from vitrina.types import ProductId
 
-_EXACT_FLOAT = 2**53
+DEFAULT_ID = "product_id"
+
 _SHOWN_NAMES = 30
+_LIKE_CATEGORY = re.compile(
+    r"categ|катег|раздел|рубрик|каталог|product.?type|taxonomy|^cat(?:$|[_ ])|^груп", re.IGNORECASE
+)
 
 _DEFAULTS = {
-    "product_id": "product_id",
+    "product_id": DEFAULT_ID,
     "title": "title",
     "description": "description",
     "shop": "shop_title",
@@ -45,47 +54,145 @@ class TableReader:
 
     A column `text_fields` makes a table a marketplace one: title and description are taken from
     there unless columns for them are named. See `Reader` for the properties.
+
+    Attributes:
+        category_separator: between the names of a category's path, given or found; None where
+            there is none, or paths have the stored form already.
     """
 
-    def __init__(self, records: Records, columns: Columns, *, labels_needed: bool = True) -> None:
-        """Find the columns. Raises CatalogueError for one that isn't there.
+    def __init__(
+        self,
+        records: Records,
+        columns: Columns,
+        *,
+        labels_needed: bool = True,
+        separator: str | None = None,
+    ) -> None:
+        """Find the columns, and read what must be known of them before the first product.
 
         With `labels_needed` false, category columns may be absent though they are named: the
-        settings of a labelled file serve a new batch.
+        settings of a labelled file serve a new batch. separator: of category paths; None to
+        find it out, `none` for names that are no paths.
+
+        Raises CatalogueError for a column that isn't there, or can't hold what it should.
         """
         self._records = records
-        found = _find_columns(records, columns, labels_needed)
+        self.source: str | None = None
+        self.notes: list[str] = [*records.notes]
+        self.repairs: dict[str, int] = {}
+        found = self._find(columns, labels_needed)
+        self._survey = self._read_ahead(found, columns, separator)
+        if records.names_grow and (more := self._find(columns, labels_needed)) != found:
+            # Keys that the first rows lack are known by now.
+            found = more
+            self._survey = self._read_ahead(found, columns, separator)
         image = found.get("image")
         self.image_bytes = found.pop("image") if image and records.holds_bytes(image) else None
-        self.has_categories = "category_id" in found
-        id_columns = [found[name] for name in ("product_id", "category_id") if name in found]
-        id_type, *category_types = records.id_types(id_columns)
-        self.id_type: IdType = id_type or str
-        self.category_type = category_types[0] if category_types else None
-        self.integer_ids = self.id_type is int
-        self.integer_categories = self.category_type is int
-        self.source: str | None = None
-        self.notes: list[str] = []
-        self.repairs: dict[str, int] = {}
-        kept = tuple(dict.fromkeys((*_always_kept(records), *columns.keep)))
+        self._id_column = found["product_id"]
+        self.id_type: IdType = self._survey.id_type(self._id_column) or str
+        self._set_up_labels(found, separator)
+        kept = _kept(records, columns)
         self._columns = tuple(dict.fromkeys((*found.values(), *columns.attributes, *kept)))
         self._at = {name: self._columns.index(column) for name, column in found.items()}
         self._attributes = [(clean(name), self._columns.index(name)) for name in columns.attributes]
         self._kept = [(name, self._columns.index(name)) for name in kept]
+        self._forms = [(name, form) for name in kept if (form := self._survey.number_form(name))]
+        for name, form in self._forms:
+            unit = f", of {form.unit}" if form.unit else ""
+            self.notes.append(f"column {name!r} is kept as numbers{unit}")
+
+    @cached_property
+    def integer_ids(self) -> bool:
+        """Whether every product id can be read as a 64-bit integer without loss."""
+        return self._survey.integers(self._id_column)
+
+    @cached_property
+    def integer_categories(self) -> bool:
+        """The same of category ids."""
+        return self._label_column is not None and self._survey.integers(self._label_column)
+
+    @property
+    def label_hint(self) -> str:
+        """Which option names the column of categories, where none was found; else ""."""
+        if self.has_categories:
+            return ""
+        names = self._records.names
+        like = next((name for name in names if _LIKE_CATEGORY.search(name)), None)
+        example = f", such as --category-column {shlex.quote(like)}" if like else ""
+        return (
+            "no category column: products get no label, and `train` needs them; name it with "
+            f"--category-column{example}; there are {_listed(names)}"
+        )
 
     def rows(self) -> Iterator[Product | Rejection]:
         """Every row, in order, as a product or as the reason why it isn't one."""
-        for row, values in enumerate(self._records.rows(self._columns), 1):
+        self.repairs.clear()
+        rows = self._records.rows(self._columns, self._id_column)
+        for row, values in enumerate(rows, self._records.first_row):
             if isinstance(values, Fault):
-                yield Rejection(row, values.reason)
-            else:
+                yield Rejection(row, values.reason, self._faulty_id(values.product_id))
+            elif values is not None:
                 yield self._product(row, values)
+
+    def _find(self, columns: Columns, labels_needed: bool) -> dict[str, str]:
+        """The column of each field; those of labels are left out where they can't be."""
+        records = self._records
+        try:
+            found = _find_columns(records, columns, labels_needed)
+        except CatalogueError:
+            if not records.names_grow:
+                raise
+            deque(records.rows(()), maxlen=0)
+            found = _find_columns(records, columns, labels_needed)
+        label = found.get("category_id") or found.get("category_name")
+        if label is not None:
+            try:
+                records.id_type(label, lists=True)
+            except CatalogueError as err:
+                if labels_needed:
+                    raise
+                self.notes.append(f"{err}; products get no label")
+                for name in _LABELS:
+                    found.pop(name, None)
+        return found
+
+    def _read_ahead(self, found: dict[str, str], columns: Columns, separator: str | None) -> Survey:
+        label = found.get("category_id") or found.get("category_name")
+        path = found.get("category_name") or label
+        survey = Survey(
+            self._records,
+            product=found["product_id"],
+            category=label,
+            path=path if separator is None else None,
+        )
+        survey.find_numbers(_kept(self._records, columns))
+        survey.read()
+        return survey
+
+    def _set_up_labels(self, found: dict[str, str], separator: str | None) -> None:
+        ids, names = found.get("category_id"), found.get("category_name")
+        self._labels = Labels(self._survey, ids, names, separator)
+        self.notes += self._labels.notes
+        self._label_column = ids or names
+        self.has_categories = self._label_column is not None
+        self.category_type = self._labels.kind
+        self.category_separator = self._labels.separator
+        if self._label_column is not None:
+            # One column may be both.
+            found["category_id"] = self._label_column
+            found.setdefault("category_name", self._label_column)
+
+    def _faulty_id(self, value: Any) -> ProductId | None:
+        """The id that a row has that can't be read otherwise, if it is one."""
+        with suppress(ValueError):
+            return read_id("product_id", value, self.id_type)
+        return None
 
     def _product(self, row: int, values: tuple[Any, ...]) -> Product | Rejection:
         at = self._at
         product_id = None
         try:
-            product_id = _read_id("product_id", values[at["product_id"]], self.id_type)
+            product_id = read_id("product_id", values[at["product_id"]], self.id_type)
             if product_id is None:
                 return Rejection(row, "no product_id")
             title = text_of(values[at["title"]]) if "title" in at else ""
@@ -100,12 +207,9 @@ class TableReader:
             for name, place in self._attributes:
                 if value := text_of(values[place]):
                     attributes = (*attributes, f"{name}: {value}")
-            category_id = None
-            if "category_id" in at and self.category_type is not None:
-                value = values[at["category_id"]]
-                category_id = _read_id("category_id", value, self.category_type)
-            name_at = at.get("category_name")
-            category_name = None if name_at is None else text_of(values[name_at])
+            label = NO_LABEL
+            if "category_id" in at:
+                label = self._labels.read(values[at["category_id"]], values[at["category_name"]])
             return Product(
                 row=row,
                 product_id=product_id,
@@ -114,10 +218,11 @@ class TableReader:
                 attributes=attributes,
                 characteristics=characteristics,
                 shop=text_of(values[at["shop"]]) if "shop" in at else "",
-                category_id=category_id,
-                category_name=category_name or None,
+                category_id=label.category_id,
+                category_name=label.name,
                 images=_references(values[at["image"]]) if "image" in at else (),
-                metadata=metadata_of((name, values[place]) for name, place in self._kept),
+                metadata=self._metadata(values) if self._kept else (),
+                label_fault=label.fault,
             )
         except UnicodeDecodeError as err:
             return Rejection(row, f"a text is not valid {err.encoding}", product_id)
@@ -126,86 +231,75 @@ class TableReader:
         except RecursionError:
             return Rejection(row, "lists nested too deep", product_id)
 
+    def _metadata(self, values: tuple[Any, ...]) -> Metadata:
+        """The kept values. One that can't be read is left out and counted."""
+        kept = {name: values[place] for name, place in self._kept}
+        for name, value in kept.items():
+            if isinstance(value, Unreadable):
+                lost = f"values of column {name!r} left out that can't be read"
+                self.repairs[lost] = self.repairs.get(lost, 0) + 1
+        for name, form in self._forms:
+            kept[name] = form.read(kept[name])
+        return metadata_of(kept.items())
+
 
 def _find_columns(records: Records, columns: Columns, labels_needed: bool) -> dict[str, str]:
-    """The column of each field that has one. Raises CatalogueError for one that is missing."""
+    """The column of each field that has one. Raises CatalogueError for all that are missing."""
     found: dict[str, str] = {}
+    wanted: list[tuple[str, str]] = []
     for name in _OPTIONS:
         named: str | None = getattr(columns, name)
         if named is not None and (labels_needed or name not in _LABELS or named in records.names):
-            found[name] = _require(records, named, _OPTIONS[name])
+            found[name] = named
         elif named is None and _DEFAULTS.get(name) in records.names:
-            found[name] = _require(records, _DEFAULTS[name], _OPTIONS[name])
-    for column in columns.attributes:
-        _require(records, column, "--attribute-columns")
-    for column in columns.keep:
-        _require(records, column, "--keep-columns")
-    if "product_id" not in found:
-        _require(records, _DEFAULTS["product_id"], _OPTIONS["product_id"])
+            found[name] = _DEFAULTS[name]
+        elif name == "product_id":
+            found[name] = DEFAULT_ID
     if TEXT_FIELDS in records.names:
         found["text_fields"] = TEXT_FIELDS
         for name in ("title", "description"):
             if getattr(columns, name) is None:
                 found.pop(name, None)
     elif "title" not in found and not (columns.description or columns.attributes or columns.image):
-        _require(records, _DEFAULTS["title"], _OPTIONS["title"])
+        found["title"] = _DEFAULTS["title"]
+    wanted += [(column, _OPTIONS[name]) for name, column in found.items() if name in _OPTIONS]
+    wanted += [(column, "--attribute-columns") for column in columns.attributes]
+    wanted += [(column, "--keep-columns") for column in columns.keep]
+    _require(records, wanted)
     return found
 
 
-def _always_kept(records: Records) -> tuple[str, ...]:
-    """Columns of the marketplace form that are metadata without being asked for."""
-    if TEXT_FIELDS not in records.names:
-        return ()
-    return tuple(name for name in METADATA if records.names.count(name) == 1)
+def _kept(records: Records, columns: Columns) -> tuple[str, ...]:
+    """Columns that are metadata; those of the marketplace form are without being asked for."""
+    own: tuple[str, ...] = ()
+    if TEXT_FIELDS in records.names:
+        own = tuple(name for name in METADATA if records.names.count(name) == 1)
+    return tuple(dict.fromkeys((*own, *columns.keep)))
 
 
-def _require(records: Records, column: str, option: str) -> str:
-    """Return `column`, or raise CatalogueError where the table doesn't have it just once."""
-    count = records.names.count(column)
-    if count == 1:
-        return column
-    names = ", ".join(records.names[:_SHOWN_NAMES])
-    more = len(records.names) - _SHOWN_NAMES
+def _require(records: Records, wanted: list[tuple[str, str]]) -> None:
+    """Raise CatalogueError where the table doesn't have each of these columns just once.
+
+    wanted: names of columns, and the options that would name other ones.
+    """
+    faults = {
+        column: (f"{'no' if not count else 'more than one'} column {column!r}", option)
+        for column, option in wanted
+        if (count := records.names.count(column)) != 1
+    }
+    if not faults:
+        return
+    options = dict.fromkeys(option for _, option in faults.values())
     raise CatalogueError(
-        f"{records.path}: {'no' if not count else 'more than one'} column {column!r}; "
-        f"there are {names}{f' and {more} more' if more > 0 else ''}; "
-        f"say which one to take with {option}"
+        f"{records.path}: {', '.join(fault for fault, _ in faults.values())}; "
+        f"there are {_listed(records.names)}; "
+        f"say which {'one' if len(faults) == 1 else 'ones'} to take with {', '.join(options)}"
     )
 
 
-def _read_id(label: str, value: Any, kind: IdType) -> ProductId | None:
-    """An id of the file's type; None for a missing one. Raises ValueError with the reason."""
-    if isinstance(value, bytes):
-        value = value.decode()
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return None
-    if isinstance(value, float | Decimal):
-        if math.isnan(value):
-            return None
-        if not math.isfinite(value) or value != int(value):
-            raise ValueError(f"{label} {value} is not a whole number")
-        if isinstance(value, float) and abs(value) > _EXACT_FLOAT:
-            # Past this, neighbouring integers are the same float.
-            raise ValueError(f"{label} {value} is a float too large to tell ids apart")
-        value = int(value)
-    if not isinstance(value, int | str) or isinstance(value, bool):
-        raise ValueError(f"{label} {_shown(value)} is neither an integer nor text")
-    if not isinstance(value, kind):
-        other, own = ("text", "an integer") if kind is int else ("an integer", "text")
-        raise ValueError(f"{label} {_shown(value)} is {other}, but the file's first is {own}")
-    if isinstance(value, int):
-        if value not in INT64:
-            raise ValueError(f"{label} {_shown(value)} does not fit into 64 bits")
-    elif not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ValueError(f"{label} is not valid text") from None
-    return value
-
-
-def _shown(value: Any) -> str:
-    return repr(value)[:80].encode("utf-8", "backslashreplace").decode()
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN_NAMES
+    return ", ".join(names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _references(value: Any) -> tuple[str, ...]:
