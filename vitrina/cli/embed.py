@@ -138,7 +138,9 @@ def embed(
         seed=seed,
         quiet=as_json,
     )
-    lines = [
+    lines = [*opened.notes, *filter(None, [opened.label_hint])]
+    lines += [f"{what}: {count}" for what, count in opened.repairs.items()]
+    lines += [
         f"catalogue: {report.new} new, {report.changed} changed, {report.relabelled} with another "
         f"category or metadata, {report.unchanged} unchanged; {report.removed} removed, "
         f"{report.kept} kept that it does not mention"

@@ -289,12 +289,13 @@ def _require(records: Records, wanted: list[tuple[str, str]]) -> None:
     }
     if not faults:
         return
-    options = dict.fromkeys(option for _, option in faults.values())
-    raise CatalogueError(
-        f"{records.path}: {', '.join(fault for fault, _ in faults.values())}; "
-        f"there are {_listed(records.names)}; "
-        f"say which {'one' if len(faults) == 1 else 'ones'} to take with {', '.join(options)}"
-    )
+    if len(faults) == 1:
+        ((said, option),) = faults.values()
+        ask = f"say which one to take with {option}"
+    else:
+        said = ", ".join(f"{fault} ({option})" for fault, option in faults.values())
+        ask = "say which ones to take with these options"
+    raise CatalogueError(f"{records.path}: {said}; there are {_listed(records.names)}; {ask}")
 
 
 def _listed(names: Sequence[str]) -> str:
