@@ -36,6 +36,8 @@ from vitrina.ids import IdSet, id_keys
 IMAGE_SAMPLE = 1000
 """Rows looked at to find out how photos are named."""
 
+# In characters: descriptions of megabytes must not pile up by the thousand.
+_BATCH_TEXT = 1 << 26
 _SPLITS = ("train", "test", "val")
 
 
@@ -249,13 +251,26 @@ class Catalogue:
         """
         rows = self._reader.rows()
         seen = IdSet()
-        while chunk := list(islice(rows, size)):
+        while chunk := _chunk(rows, size):
             yield _batch(chunk, seen)
 
     def close(self) -> None:
         """Close the source of photos, if there is one."""
         if self.images is not None:
             self.images.close()
+
+
+def _chunk(rows: Iterator[Product | Rejection], size: int) -> list[Product | Rejection]:
+    """The next rows, at most `size`, and fewer where their text is long."""
+    chunk: list[Product | Rejection] = []
+    length = 0
+    for row in islice(rows, size):
+        chunk.append(row)
+        if isinstance(row, Product):
+            length += len(row.title) + len(row.description)
+            if length > _BATCH_TEXT:
+                break
+    return chunk
 
 
 def _batch(rows: Sequence[Product | Rejection], seen: IdSet) -> Batch:

@@ -85,6 +85,8 @@ def read_id(label: str, value: Any, kind: IdType) -> ProductId | None:
 
     Raises ValueError, with the reason after `label`, for what can't be an id of this type.
     """
+    if kind is int and type(value) is int and value in INT64:
+        return value
     if isinstance(value, Unreadable):
         raise ValueError(f"{label}: {value.reason}")
     if isinstance(value, bytes):

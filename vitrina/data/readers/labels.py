@@ -59,7 +59,7 @@ class Labels:
 
         name_value: the same as `id_value` where one column is both.
         """
-        category_id, name, fault = None, "", ""
+        category_id, name, fault = None, None, ""
         try:
             if self.kind is str and isinstance(id_value, list | tuple):
                 id_value = self._paths.path(id_value)
@@ -68,10 +68,10 @@ class Labels:
             fault = _reason("category_id", err)
         if self._named and not (self._names_are_ids and category_id is None):
             try:
-                name = self._paths.path(name_value)
+                name = self._paths.path(name_value) or None
             except (ValueError, RecursionError) as err:
                 fault = fault or _reason("category_name", err)
-        return Label(category_id, name or None, fault)
+        return Label(category_id, name, fault)
 
 
 def _reason(label: str, err: Exception) -> str:

@@ -20,8 +20,10 @@ from vitrina.errors import CatalogueError
 
 BATCH_ROWS = 4096
 
-# What one batch may take in Arrow, where the file allows to tell.
-_BATCH_BYTES = 1 << 30
+# What one batch may take in Arrow at worst, if all rows had the largest value there is.
+_BATCH_BYTES = 1 << 28
+# Writers end a dictionary at a megabyte. Among so many values, few rows have the largest one.
+_USUAL_DICTIONARIES = 1 << 22
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -129,7 +131,11 @@ def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
         for number in range(file.num_row_groups):
             group = file.metadata.row_group(number)
             size = group_size(raw, group, columns)
-            row = size.dictionaries + size.pages // max(group.num_rows, 1)
+            row = size.pages // max(group.num_rows, 1)
+            if size.dictionaries > _USUAL_DICTIONARIES:
+                row += size.dictionaries
+            else:
+                row += size.dictionaries // 8
             rows = min(max(_BATCH_BYTES // max(row, 1), 1), BATCH_ROWS)
             for batch in file.iter_batches(rows, row_groups=[number], columns=columns):
                 read += batch.num_rows
