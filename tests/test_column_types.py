@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from vitrina.data.catalogue import Catalogue, Reading
 from vitrina.data.product import Rejection
 from vitrina.data.readers import Columns
+from vitrina.data.readers.csv_table import _Feed
 from vitrina.errors import CatalogueError
 
 
@@ -309,3 +310,34 @@ def test_a_file_of_one_json_array(tmp_path):
     path.write_text(f"[{', '.join(lines[:1])}", encoding="utf-8")
     with pytest.raises(CatalogueError, match="cut short: the JSON array has no end"):
         Catalogue.read(path)
+
+
+def test_the_last_object_of_an_array_may_be_broken(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('[{"product_id": 1, "title": "a"}, {"product_id": 2, "title": }]\n')
+    products, rejected = all_rows(Catalogue.read(path))
+    assert [one.product_id for one in products] == [1]
+    assert [(one.row, one.product_id) for one in rejected] == [(2, 2)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
+def test_a_byte_order_mark_tells_the_encoding(tmp_path, encoding):
+    mark = "\ufeff" if encoding in ("utf-16-le", "utf-16-be") else ""
+    path = text(tmp_path / "a.csv", f"{mark}product_id,title\n1,Ёлка\n", encoding)
+    assert [one.title for one in products_of(path)] == ["Ёлка"]
+    path = text(tmp_path / "a.jsonl", f'{mark}{{"product_id": 1, "title": "Ёлка"}}\n', encoding)
+    assert [one.title for one in products_of(path)] == ["Ёлка"]
+
+
+STRAY = ['a","c\n', 'a"b,"c\n', '1,"a\n', 'a,"""\n', '"a""\n', '"",""\n']
+
+
+@pytest.mark.parametrize("line", STRAY)
+def test_stray_quotes_on_every_line_take_time_in_proportion(tmp_path, line, monkeypatch):
+    """Counts the lines that the parser is given, which is what its time goes by."""
+    given = []
+    check = _Feed._check
+    monkeypatch.setattr(_Feed, "_check", lambda feed, one: given.append(1) or check(feed, one))
+    path = text(tmp_path / "a.csv", "product_id,title\n" + "0,good\n" * 20 + line * 3000)
+    all_rows(Catalogue.read(path))
+    assert len(given) < 60_000

@@ -119,7 +119,8 @@ class JsonRecords(TextRecords):
                     raise CatalogueError(f"{self.path}: cut short: the JSON array has no end")
                 else:
                     found = _NEXT_OBJECT.search(held, broken_at)
-                    end = found.start() + 1 if found else len(held)
+                    # The last one ends before the array does, if that has an end.
+                    end = found.start() + 1 if found else len(held.rstrip().removesuffix("]"))
                     yield held[at:end]
                     at = end
 

@@ -17,6 +17,8 @@ _LONGEST_HEADER = 1 << 24
 # One page holds a megabyte as most programs write them, and a whole row group at worst.
 _LARGEST_PAGE = 1 << 30
 _DICTIONARY = 2
+# Old files leave a page's header out of their column's size.
+_MISCOUNTED = 100
 
 
 class DamagedPagesError(Exception):
@@ -46,6 +48,9 @@ def group_size(file: BinaryIO, group: pq.RowGroupMetaData, columns: Collection[s
 
 
 def _chunk_size(file: BinaryIO, chunk: pq.ColumnChunkMetaData) -> tuple[int, int]:
+    if chunk.num_values == 0:
+        # There may be no page.
+        return 0, 0
     at = chunk.data_page_offset
     if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < at:
         at = chunk.dictionary_page_offset
@@ -56,7 +61,7 @@ def _chunk_size(file: BinaryIO, chunk: pq.ColumnChunkMetaData) -> tuple[int, int
         unpacked, packed = header.get(2, -1), header.get(3, -1)
         if not isinstance(unpacked, int) or not isinstance(packed, int):
             raise DamagedPagesError(f"column {chunk.path_in_schema}: no page header at byte {at}")
-        if not 0 <= packed <= end - at - length or not 0 <= unpacked <= _LARGEST_PAGE:
+        if not 0 <= packed <= end - at - length + _MISCOUNTED or not 0 <= unpacked <= _LARGEST_PAGE:
             raise DamagedPagesError(
                 f"column {chunk.path_in_schema}: the page at byte {at} is said to hold {packed} "
                 f"bytes, {unpacked} unpacked, in a column of {chunk.total_compressed_size} bytes"

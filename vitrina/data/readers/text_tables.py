@@ -92,14 +92,14 @@ def open_bytes(path: Path) -> Bytes:
 def open_text(path: Path, encoding: str | None) -> TextIO:
     """Open a text file, gzipped or not; undecodable bytes become lone surrogates.
 
-    encoding: None for UTF-16 if the file has its byte order mark, else UTF-8.
+    encoding: None for UTF-8. That is taken for UTF-16 where a byte order mark says so.
     """
     stream = open_bytes(path)
-    if encoding is None:
-        utf16 = stream.peek(2)[:2] in (BOM_UTF16_LE, BOM_UTF16_BE)
-        encoding = "utf-16" if utf16 else UTF8
-    # A byte order mark is no part of the first column's name.
-    codec = "utf-8-sig" if encoding.lower().replace("_", "-") in (UTF8, "utf8") else encoding
+    codec = encoding or UTF8
+    if codec.lower().replace("_", "-") in (UTF8, "utf8"):
+        # A byte order mark is no part of the first column's name.
+        marked = stream.peek(2)[:2] in (BOM_UTF16_LE, BOM_UTF16_BE)
+        codec = "utf-16" if marked else "utf-8-sig"
     try:
         return io.TextIOWrapper(stream, codec, errors="surrogateescape", newline="")
     except LookupError as err:
