@@ -341,3 +341,16 @@ def test_stray_quotes_on_every_line_take_time_in_proportion(tmp_path, line, monk
     path = text(tmp_path / "a.csv", "product_id,title\n" + "0,good\n" * 20 + line * 3000)
     all_rows(Catalogue.read(path))
     assert len(given) < 60_000
+
+
+def test_one_list_among_labels_costs_its_own(tmp_path):
+    rows = [{"product_id": n, "title": "t", "category_id": c} for n, c in enumerate((3, [1, 2], 5))]
+    products = products_of(jsonl(tmp_path / "a.jsonl", *rows))
+    assert [one.category_id for one in products] == [3, None, 5]
+    assert products[1].label_fault == "category_id [1, 2] is neither an integer nor text"
+
+
+def test_a_category_column_without_a_category_says_so(tmp_path):
+    path = text(tmp_path / "a.csv", "product_id,title,category_id\n1,t,\n2,t,NULL\n")
+    catalogue = Catalogue.read(path)
+    assert catalogue.label_hint.startswith("no category in column 'category_id': products get no")

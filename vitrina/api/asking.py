@@ -131,7 +131,8 @@ def open_batch(
 
     images: where the photos are; None for where the catalogue's were, "none" for nowhere, "web"
     for the URLs that the catalogue gives: `fetchers` at once, and from private addresses only if
-    `allow_private`.
+    `allow_private`. category_separator: between the names of a category's path; None for the
+    catalogue's, or to find it out; "none" for names that are no paths.
 
     Raises CatalogueError, ImageSourceError.
     """

@@ -17,7 +17,8 @@ def embed(
     catalogue: Annotated[
         Path,
         typer.Argument(
-            help="Marketplace Parquet; a Parquet, CSV or JSONL table; a YML feed; WebDataset tars."
+            help="Marketplace Parquet; a Parquet, CSV, JSON or Excel table; a YML feed; "
+            "WebDataset tars."
         ),
     ],
     store: Annotated[str, typer.Option(help="The store; made if it is not there.")],

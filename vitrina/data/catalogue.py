@@ -154,12 +154,13 @@ class Catalogue:
     ) -> Catalogue:
         """Open a catalogue: a marketplace's Parquet, a table, a YML feed or a WebDataset.
 
-        A table is Parquet, CSV or JSONL; a WebDataset is tar archives (one, a directory of
-        them, or a range such as `part-{000..012}.tar`) that hold the photos too.
+        A table is Parquet, CSV, JSON or a spreadsheet. A WebDataset is tar archives (one, a
+        directory of them, or a range such as `part-{000..012}.tar`) that hold the photos too.
 
-        Cheap, except that a CSV file or a feed is gone through once to learn whether its ids
-        are integers, and tar archives to learn where their files stand. A feed names its parts
-        and its encoding itself, so `columns`, `delimiter` and `encoding` say nothing of it. The
+        Cheap for Parquet, of which only columns of category names and of kept texts are read
+        here. Any other file is gone through once to learn the type of its ids and the form of
+        its category paths, and tar archives to learn where their files stand. A feed names its
+        parts and its encoding itself, so `columns`, `delimiter` and `encoding` say nothing of it. The
         location of `images` is remembered as an absolute path.
 
         Raises:
@@ -232,7 +233,7 @@ class Catalogue:
 
     @property
     def label_hint(self) -> str:
-        """Which option names the column of categories, where a table has none; else ""."""
+        """Why no product of a table can have a label, and the way out; "" where some can."""
         return self._reader.label_hint if isinstance(self._reader, TableReader) else ""
 
     @property

@@ -35,16 +35,16 @@ class IdScan:
     """
 
     def __init__(self, *, typed: bool, lists: bool = False) -> None:
-        """lists: whether a list counts as text."""
+        """lists: whether lists are text, in a column that holds nothing else."""
         self._typed, self._lists = typed, lists
-        self._numbers = self._texts = False
+        self._numbers = self._texts = self._listed = False
         self._integers = self._whole_floats = True
 
     @property
     def kind(self) -> IdType | None:
         """The type; None if there was no id."""
         if not self._numbers and not self._texts:
-            return None
+            return str if self._listed else None
         if self._integers and (self._numbers or not self._typed):
             return int
         whole_floats = not self._typed and self._whole_floats and not self._numbers
@@ -53,7 +53,7 @@ class IdScan:
     @property
     def integers(self) -> bool:
         """Whether all ids can be read as 64-bit integers without loss."""
-        return self._integers or self.kind is int
+        return self.kind is int or (self._integers and not self._listed)
 
     def add(self, values: Iterable[Any]) -> None:
         """Take note of some values of the column."""
@@ -67,7 +67,7 @@ class IdScan:
                 self._numbers = True
                 self._integers = self._integers and int(value) in INT64
             elif self._lists and value and isinstance(value, list | tuple):
-                self._texts, self._integers = True, False
+                self._listed = True
 
     def _add_text(self, text: str) -> None:
         if is_missing(text):

@@ -52,21 +52,26 @@ class SpreadsheetRecords:
 
     def __init__(self, path: Path, id_column: str) -> None:
         """Read the sheet. Raises CatalogueError for what can't be read, is too large or empty."""
-        from python_calamine import CalamineError, CalamineWorkbook
+        from python_calamine import CalamineError, CalamineWorkbook, SheetTypeEnum
 
         self.path = path
         _check_size(path)
+        table: _Sheet | None = None
         try:
             with CalamineWorkbook.from_path(path) as book:
-                sheets = book.sheet_names
-                found = (_Sheet.of(book.get_sheet_by_name(name), id_column) for name in sheets)
-                tables = [table for table in found if table is not None]
+                sheets = [one for one in book.sheets_metadata if one.typ == SheetTypeEnum.WorkSheet]
+                for one in sheets:
+                    found = _Sheet.of(book.get_sheet_by_name(one.name), id_column)
+                    if table is None or (found is not None and found.has_id):
+                        table = found
+                    if table is not None and table.has_id:
+                        break
         except (CalamineError, OSError, ValueError) as err:
             reason = str(err).splitlines()[0] if str(err) else type(err).__name__
             raise CatalogueError(f"{path}: can't be read as a spreadsheet: {reason}") from err
-        if not tables:
+        if table is None:
             raise CatalogueError(f"{path}: no sheet of it holds a table")
-        self._table = next((table for table in tables if table.has_id), tables[0])
+        self._table = table
         self.names = self._table.names
         self.first_row = self._table.header + 2
         self.notes: list[str] = []

@@ -113,9 +113,14 @@ class TableReader:
 
     @property
     def label_hint(self) -> str:
-        """Which option names the column of categories, where none was found; else ""."""
-        if self.has_categories:
+        """Why no product can have a label, and the way out; "" where some can."""
+        if self.category_type is not None:
             return ""
+        if self._label_column is not None:
+            return (
+                f"no category in column {self._label_column!r}: products get no label, and "
+                "`train` needs them; name another one with --category-column"
+            )
         names = self._records.names
         like = next((name for name in names if _LIKE_CATEGORY.search(name)), None)
         example = f", such as --category-column {shlex.quote(like)}" if like else ""
