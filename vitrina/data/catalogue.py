@@ -160,8 +160,8 @@ class Catalogue:
         Cheap for Parquet, of which only columns of category names and of kept texts are read
         here. Any other file is gone through once to learn the type of its ids and the form of
         its category paths, and tar archives to learn where their files stand. A feed names its
-        parts and its encoding itself, so `columns`, `delimiter` and `encoding` say nothing of it. The
-        location of `images` is remembered as an absolute path.
+        parts and its encoding itself, so `columns`, `delimiter` and `encoding` say nothing of it.
+        The location of `images` is remembered as an absolute path.
 
         Raises:
             CatalogueError: the file can't be read, or lacks a column.
