@@ -48,14 +48,11 @@ def test_a_rejected_row_does_not_claim_its_id(tmp_path):
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ([1, "2"], "product_id '2' is text, but the file's first is an integer"),
-        (["1", 2], "product_id 2 is an integer, but the file's first is text"),
         ([1, True], "product_id True is neither an integer nor text"),
         ([1, [2]], "product_id [2] is neither an integer nor text"),
         ([1, 1.5], "product_id 1.5 is not a whole number"),
         ([1, math.inf], "product_id inf is not a whole number"),
         ([1, 2.0**60], "product_id 1.152921504606847e+18 is a float too large to tell ids apart"),
-        ([1, 2**63], "product_id 9223372036854775808 does not fit into 64 bits"),
         (["a", "\ud800"], "product_id is not valid text"),
     ],
 )
@@ -66,12 +63,6 @@ def test_ids_of_the_wrong_kind(tmp_path, values, reason):
     assert rejected_of(path) == [Rejection(2, reason)]
 
 
-def test_a_category_of_the_wrong_kind(tmp_path):
-    rows = [{"product_id": n, "title": "", "category_id": c} for n, c in enumerate((None, 3, "x"))]
-    reason = "category_id 'x' is text, but the file's first is an integer"
-    assert rejected_of(jsonl(tmp_path / "a.jsonl", *rows)) == [Rejection(3, reason, 2)]
-
-
 def test_nan_does_not_decide_what_the_others_are(tmp_path):
     rows = (
         '{"product_id": 1, "title": "", "category_id": NaN}',
@@ -79,13 +70,6 @@ def test_nan_does_not_decide_what_the_others_are(tmp_path):
     )
     products = products_of(jsonl(tmp_path / "a.jsonl", *rows))
     assert [product.category_id for product in products] == [None, "x"]
-
-
-def test_an_unsigned_id_outside_int64(tmp_path):
-    ids = pa.array([1, 2**63], pa.uint64())
-    path = parquet(tmp_path / "a.parquet", product_id=ids, title=["a", "b"])
-    reason = "product_id 9223372036854775808 does not fit into 64 bits"
-    assert rejected_of(path) == [Rejection(2, reason)]
 
 
 def test_broken_lines_of_jsonl(tmp_path):
@@ -103,8 +87,8 @@ def test_csv_lines_with_the_wrong_number_of_fields(tmp_path):
     products, rejected = all_rows(Catalogue.read(path))
     assert [(p.row, p.product_id) for p in products] == [(1, 1), (4, 4)]
     assert rejected == [
-        Rejection(2, "1 fields, but the header has 2"),
-        Rejection(3, "3 fields, but the header has 2"),
+        Rejection(2, "1 fields, but the header has 2", 2),
+        Rejection(3, "3 fields, but the header has 2", 3),
     ]
 
 
@@ -112,14 +96,14 @@ def test_a_quote_that_is_never_closed_costs_one_row(tmp_path):
     path = text(tmp_path / "a.csv", 'product_id,title\n1,"a\n2,b\n3,c\n')
     products, rejected = all_rows(Catalogue.read(path))
     assert [(p.row, p.product_id, p.title) for p in products] == [(2, 2, "b"), (3, 3, "c")]
-    assert rejected == [Rejection(1, "a quote is opened and never closed")]
+    assert rejected == [Rejection(1, "a quote is opened and never closed", 1)]
 
 
 def test_two_stray_quotes_lines_apart_cost_their_own_rows(tmp_path):
     path = text(tmp_path / "a.csv", 'product_id,title\n1,"a\n2,b\n3,"c"d\n4,e\n')
     products, rejected = all_rows(Catalogue.read(path))
     assert [p.product_id for p in products] == [2, 3, 4]
-    assert rejected == [Rejection(1, "',' expected after '\"'")]
+    assert rejected == [Rejection(1, "',' expected after '\"'", 1)]
 
 
 def test_a_quote_left_open_for_long(tmp_path):
@@ -130,11 +114,9 @@ def test_a_quote_left_open_for_long(tmp_path):
     assert [rejection.row for rejection in rejected] == [1]
 
 
-def test_a_field_too_long_for_csv(tmp_path):
+def test_a_title_of_any_length(tmp_path):
     path = text(tmp_path / "a.csv", f"product_id,title\n1,{'x' * 200_000}\n2,b\n")
-    products, rejected = all_rows(Catalogue.read(path))
-    assert [p.product_id for p in products] == [2]
-    assert rejected == [Rejection(1, "field larger than field limit (131072)")]
+    assert [(p.product_id, len(p.title)) for p in products_of(path)] == [(1, 200_000), (2, 1)]
 
 
 PIECES = st.sampled_from(
@@ -166,14 +148,14 @@ def test_undecodable_lines(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes("product_id,title\n1,ж\n2,\n3,ы\n".encode().replace(b"2,", b"2,\xff\xfe"))
     reason = "not valid utf-8: its bytes can't be decoded"
-    assert rejected_of(path) == [Rejection(2, reason)]
+    assert rejected_of(path) == [Rejection(2, reason, 2)]
     path.write_bytes(b'product_id,title\n1,a\n2,"\xff\n3,b"\n4,d\n')
     products, rejected = all_rows(Catalogue.read(path))
     assert [(p.row, p.product_id) for p in products] == [(1, 1), (3, 4)]
-    assert rejected == [Rejection(2, reason)]
+    assert rejected == [Rejection(2, reason, 2)]
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"product_id": 1, "title": ""}\n{"product_id": 2, "title": "\xff"}\n')
-    assert rejected_of(path) == [Rejection(2, reason)]
+    assert rejected_of(path) == [Rejection(2, reason, 2)]
 
 
 def test_undecodable_bytes_in_parquet(tmp_path):
@@ -181,7 +163,8 @@ def test_undecodable_bytes_in_parquet(tmp_path):
     path = parquet(tmp_path / "a.parquet", product_id=[1, 2, 3], title=titles)
     products, rejected = all_rows(Catalogue.read(path))
     assert [product.title for product in products] == ["a", "ж"]
-    assert rejected == [Rejection(2, "a text is not valid utf-8", 2)]
+    reason = "column 'title' can't be read: it is not valid utf-8"
+    assert rejected == [Rejection(2, reason, 2)]
 
 
 def test_a_row_with_no_text_is_kept(tmp_path):
@@ -252,9 +235,11 @@ def test_other_text_may_stand_in_for_the_title(tmp_path):
         ("a.csv.gz", gzip.compress(b""), "the file is empty"),
         ("a.parquet", b"PAR1" + b"x" * 100, "can't be read as Parquet: "),
         ("a.parquet", b"product_id,title\n", "can't be read as Parquet: "),
-        ("a.xlsx", b"PK\x03\x04....", "this is a zip archive or an Excel file"),
+        ("a.xlsx", b"PK\x03\x04....", "this is a zip archive and no spreadsheet"),
         ("a.arrow", b"ARROW1\0\0", "this is an Arrow IPC file"),
-        ("a.json", b' [{"product_id": 1}]', "this is one JSON array; write one object"),
+        ("a.json", b' [{"product_id": 1, "title": "a"}', "cut short: the JSON array has no end"),
+        ("a.json", b"[]", "no JSON object in the array"),
+        ("a.json", b"[1, 2]", "no JSON object in the array"),
         ("a.html", b"<html></html>", "this is XML or HTML"),
         ("a.parquet.gz", gzip.compress(b"PAR1...."), "this is a gzipped Parquet file"),
         ("a.jsonl", b"{1\n{2\n", "no JSON object on any of the first 2 lines"),

@@ -641,7 +641,7 @@ def test_a_catalogue_that_does_not_fit_changes_nothing(tmp_path):
     options = EmbedOptions(text="hf:team/words")
     run(shelf, catalogue_of(tmp_path / "a", FIRST))
     before = data_files(shelf)
-    useless = jsonl(tmp_path / "useless.jsonl", {"product_id": 2**70, "title": "чай"})
+    useless = jsonl(tmp_path / "useless.jsonl", {"product_id": 1, "text_fields": "{broken"})
     with pytest.raises(CatalogueError, match="no row can be used"):
         run(shelf, Catalogue.read(useless), options)
     with pytest.raises(EncoderError, match="say where the photos are with --images"):

@@ -129,6 +129,7 @@ def open_batch(
     encoding: str | None = None,
     fetchers: int | None = None,
     allow_private: bool | None = None,
+    category_separator: str | None = None,
     source: str | None = None,
     complete: bool = False,
 ) -> Catalogue:
@@ -143,8 +144,8 @@ def open_batch(
         reading: what is given, as a whole.
         images: where the photos are; None for where the catalogue's were, "none" for nowhere,
             "web" for the URLs that the catalogue gives.
-        image_template, photos, columns, delimiter, encoding, fetchers, allow_private, source:
-            single fields of `reading`; see `ReadingOptions`.
+        image_template, photos, columns, delimiter, encoding, fetchers, allow_private,
+            category_separator, source: single fields of `reading`; see `ReadingOptions`.
         complete: refuse a file that lacks what the store remembers, but for categories, as
             `embed` does.
 
@@ -159,6 +160,7 @@ def open_batch(
         "encoding": encoding,
         "fetchers": fetchers,
         "allow_private": allow_private,
+        "category_separator": category_separator,
         "source": source,
     }
     named: dict[str, Any] = {name: value for name, value in given.items() if value is not None}

@@ -21,7 +21,8 @@ def embed(
     catalogue: Annotated[
         Path,
         typer.Argument(
-            help="Marketplace Parquet; a Parquet, CSV or JSONL table; a YML feed; WebDataset tars."
+            help="Marketplace Parquet; a Parquet, CSV, JSON or Excel table; a YML feed; "
+            "WebDataset tars."
         ),
     ],
     store: Annotated[str, typer.Option(help="The store; made if it is not there.")],
@@ -96,6 +97,7 @@ def embed(
         others = f"{report.kept} kept, {report.spared} of them because their rows can't be used"
     lines = [
         *report.notes,
+        *filter(None, [opened.label_hint]),
         f"catalogue: {report.new} new, {report.changed} changed, {report.relabelled} with another "
         f"category or metadata, {report.unchanged} unchanged; {report.removed} removed, {others}",
     ]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vitrina.data.options import NO_COLUMN, NONE, UNSET, ReadingOptions
+from vitrina.data.options import NO_COLUMN, NONE, ReadingOptions
 from vitrina.data.product import Batch, Product, Rejection
 from vitrina.data.readers import (
     ALL_NEEDED,
@@ -42,6 +42,8 @@ from vitrina.ids import IdSet, id_keys
 IMAGE_SAMPLE = 1000
 """Rows looked at to find out how photos are named."""
 
+# In characters: descriptions of megabytes must not pile up by the thousand.
+_BATCH_TEXT = 1 << 26
 _SPLITS = ("train", "test", "val")
 
 
@@ -58,6 +60,8 @@ class Reading:
             that training and test products find their own folders.
         photos: how many photos of a product to use at most.
         fetching: how photos are fetched from the web.
+        category_separator: between the names of a category's path; None until one is found or
+            given, `none` for names that are no paths.
     """
 
     columns: Columns = DEFAULT_COLUMNS
@@ -67,16 +71,19 @@ class Reading:
     image_template: str | None = None
     photos: int = 1
     fetching: Fetching = DEFAULT_FETCHING
+    category_separator: str | None = None
 
     def with_options(self, given: ReadingOptions) -> Reading:
         """These settings with what is given in its place; see `vitrina.data.options`."""
         fetching = {"workers": given.fetchers, "allow_private": given.allow_private}
         asked: dict[str, Any] = {n: value for n, value in fetching.items() if value is not None}
         changes: dict[str, Any] = {"fetching": replace(self.fetching, **asked)}
+        unset = {one.name: one.metadata.get("unset", ()) for one in fields(given)}
         for setting in fields(self):
             value = getattr(given, setting.name, None)
             if value is not None:
-                changes[setting.name] = setting.default if value in UNSET else value
+                back = value in unset[setting.name]
+                changes[setting.name] = setting.default if back else value
         changes["columns"] = self.columns.updated(given.columns)
         if given.images is not None:
             # Photos elsewhere may be named otherwise.
@@ -142,16 +149,18 @@ class Catalogue:
         delimiter: str | None = None,
         encoding: str = "utf-8",
         fetching: Fetching | None = None,
+        category_separator: str | None = None,
     ) -> Catalogue:
         """Open a catalogue: a marketplace's Parquet, a table, a YML feed or a WebDataset.
 
-        A table is Parquet, CSV or JSONL; a WebDataset is tar archives (one, a directory of
-        them, or a range such as `part-{000..012}.tar`) that hold the photos too.
+        A table is Parquet, CSV, JSON or a spreadsheet. A WebDataset is tar archives (one, a
+        directory of them, or a range such as `part-{000..012}.tar`) that hold the photos too.
 
-        Cheap, except that a CSV file or a feed is gone through once to learn whether its ids
-        are integers, and tar archives to learn where their files stand. A feed names its parts
-        and its encoding itself, so `columns`, `delimiter` and `encoding` say nothing of it. The
-        location of `images` is remembered as an absolute path.
+        Cheap for Parquet, of which only columns of category names and of kept texts are read
+        here. Any other file is gone through once to learn the type of its ids and the form of
+        its category paths, and tar archives to learn where their files stand. A feed names its
+        parts and its encoding itself, so `columns`, `delimiter` and `encoding` say nothing of it.
+        The location of `images` is remembered as an absolute path.
 
         Raises:
             CatalogueError: the file can't be read, or lacks a column.
@@ -164,6 +173,7 @@ class Catalogue:
             columns=columns,
             delimiter=delimiter,
             encoding=encoding,
+            category_separator=category_separator,
         )
         reading = Reading(fetching=fetching or DEFAULT_FETCHING).with_options(options)
         return cls.open(path, reading, ALL_NEEDED)
@@ -179,8 +189,13 @@ class Catalogue:
         path = Path(path)
         if reading.photos < 1:
             raise CatalogueError(f"{path}: --photos must be at least 1, not {reading.photos}")
-        options = TableOptions(reading.columns, reading.delimiter, reading.encoding)
+        options = TableOptions(
+            reading.columns, reading.delimiter, reading.encoding, reading.category_separator
+        )
         reader = open_reader(path, options, needs)
+        if isinstance(reader, TableReader):
+            # Later files are split alike, however few paths they hold.
+            reading = replace(reading, category_separator=reader.category_separator)
         try:
             opened = cls(path, reading, reader, _open_images(path, reading, reader, needs))
         except (CatalogueError, ImageSourceError) as err:
@@ -246,6 +261,11 @@ class Catalogue:
         return self._reader.notes
 
     @property
+    def label_hint(self) -> str:
+        """Why no product of a table can have a label, and the way out; "" where some can."""
+        return self._reader.label_hint if isinstance(self._reader, TableReader) else ""
+
+    @property
     def repairs(self) -> Mapping[str, int]:
         """What was mended in the file, and how often; whole once `batches` has ended."""
         return self._reader.repairs
@@ -261,13 +281,26 @@ class Catalogue:
         """
         rows = self._reader.rows()
         seen = IdSet()
-        while chunk := list(islice(rows, size)):
+        while chunk := _chunk(rows, size):
             yield _batch(chunk, seen)
 
     def close(self) -> None:
         """Close the source of photos, if there is one."""
         if self.images is not None:
             self.images.close()
+
+
+def _chunk(rows: Iterator[Product | Rejection], size: int) -> list[Product | Rejection]:
+    """The next rows, at most `size`, and fewer where their text is long."""
+    chunk: list[Product | Rejection] = []
+    length = 0
+    for row in islice(rows, size):
+        chunk.append(row)
+        if isinstance(row, Product):
+            length += len(row.title) + len(row.description)
+            if length > _BATCH_TEXT:
+                break
+    return chunk
 
 
 def _batch(rows: Sequence[Product | Rejection], seen: IdSet) -> Batch:

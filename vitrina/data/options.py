@@ -14,17 +14,25 @@ from typing import Any
 
 NONE = "none"
 UNSET = (NONE, "auto")
-"""Values of an option that bring back its default."""
+"""Values that bring back the default of most options."""
 NO_COLUMN = ""
 """No column at all, though the file has one of the default name."""
 NO_COLUMNS = (NO_COLUMN,)
 """The same of an option that takes several names."""
 
 
-def option(text: str, *, default: Any = None, name: str | None = None, least: int = 0) -> Any:
+def option(
+    text: str,
+    *,
+    default: Any = None,
+    name: str | None = None,
+    least: int = 0,
+    unset: tuple[str, ...] = UNSET,
+) -> Any:
     """A field that is an option. name: the option's, where it is not the field's. least: the
-    smallest number that it takes."""
-    return field(default=default, metadata={"help": text, "name": name, "min": least})
+    smallest number that it takes. unset: the values that bring back its default."""
+    metadata = {"help": text, "name": name, "min": least, "unset": unset}
+    return field(default=default, metadata=metadata)
 
 
 def option_name(of: Field[Any]) -> str:
@@ -132,6 +140,8 @@ class ReadingOptions:
         columns: the table's columns.
         delimiter: of a CSV file; "auto" to find it out.
         encoding: of a CSV or JSONL file; "auto" for the default.
+        category_separator: between the names of a category's path; "none" for names that are no
+            paths, "auto" to find it out.
         fetchers: photos fetched from the web at once.
         allow_private: whether private addresses may be asked for photos.
         source: whose catalogue the file is read like, where the store holds several sources'.
@@ -145,6 +155,10 @@ class ReadingOptions:
     columns: Columns = DEFAULT_COLUMNS
     delimiter: str | None = option("Of a CSV; auto, the default: found out.")
     encoding: str | None = option("Of a CSV or JSONL, such as cp1251; auto: the default, utf-8.")
+    category_separator: str | None = option(
+        "Between the names of a category's path; auto, the default: found out; none: no path.",
+        unset=("auto",),
+    )
     fetchers: int | None = option("With --images web: photos fetched at once.", least=1)
     allow_private: bool | None = option("Whether to fetch photos from private addresses too.")
     source: str | None = option(

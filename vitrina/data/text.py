@@ -42,6 +42,9 @@ _CDATA = re.compile(r"<!\[CDATA\[|\]\]>", re.IGNORECASE)
 # Lexbor's time grows with the square of the depth: a megabyte of nested <div> takes minutes.
 _LONGEST_HTML = 100_000
 
+# How programs write that there is no value. "Nan" and "NAN" are names of people and brands.
+_MISSING = frozenset({"NaN", "nan", "NULL", "null", "None", "#N/A", "<NA>"})
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]")
@@ -65,6 +68,11 @@ def clean(text: str) -> str:
         return text
     text = _SURROGATE.sub("\ufffd", _INVISIBLE.sub("", _CONTROL.sub(" ", text)))
     return " ".join(text.split())
+
+
+def is_missing(text: str) -> bool:
+    """Whether a whole field says nothing: it is blank, or the word that a program writes there."""
+    return text in _MISSING or not text or text.isspace()
 
 
 def normalise_title(title: str) -> str:

@@ -29,6 +29,8 @@ METADATA = "metadata"
 
 _SHOWN_NAMES = 20
 _NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_WHOLE_NUMBER = f"^(?:{_NUMBER})$"
+_SHOWN_TEXT = 40
 _CONDITION = re.compile(r"(?!!=)([^=<>~]+?)\s*(!=|<=|>=|[=<>~])(.*)", re.DOTALL)
 
 
@@ -131,8 +133,8 @@ def matching(
     no product's category id. A product without a category name goes by its id's usual one.
 
     Raises StoreError for a column, key or category that no product has, for a value that is no
-    number where a column or key holds only numbers, for the order of lists, and for a store
-    without products.
+    number where a column or key holds only numbers, for the order of a number among texts none
+    of which is one, for the order of lists, and for a store without products.
     """
     schema = products.schema
     own = [one for one in conditions if one.column in schema.names]
@@ -150,6 +152,9 @@ def matching(
             for test in tests:
                 mask[start : start + batch.num_rows] &= test.holds(batch)
     metadata.check(products)
+    for test in tests:
+        if isinstance(test, _Column):
+            test.check()
     return mask
 
 
@@ -168,9 +173,18 @@ class _Column:
             _check_number(condition)
         else:
             self._found = _in_texts
+        self._texts = _TextsOnly(condition) if self._found is _in_texts else None
 
     def holds(self, batch: pa.RecordBatch) -> Mask:
-        return _asked(self._found, batch.column(self.columns[0]), self._condition)
+        cells = batch.column(self.columns[0])
+        if self._texts is not None:
+            self._texts.add(cells)
+        return _asked(self._found, cells, self._condition)
+
+    def check(self) -> None:
+        """Raise StoreError for a number that is compared with texts alone."""
+        if self._texts is not None:
+            self._texts.check()
 
 
 class _Metadata:
@@ -181,19 +195,27 @@ class _Metadata:
     def __init__(self, conditions: Sequence[Condition]) -> None:
         self._conditions = [(one.column.removeprefix(f"{METADATA}."), one) for one in conditions]
         self._kinds: list[set[type]] = [set() for _ in conditions]
+        self._texts = [_TextsOnly(one) for one in conditions]
 
     def holds(self, batch: pa.RecordBatch) -> Mask:
         rows = _objects(batch)
         mask = np.ones(len(rows), dtype=np.bool_)
-        for (key, condition), kinds in zip(self._conditions, self._kinds, strict=True):
+        for (key, condition), kinds, texts in zip(
+            self._conditions, self._kinds, self._texts, strict=True
+        ):
             cells = [row.get(key) for row in rows]
             kinds.update(map(type, cells))
+            texts.add([one for one in cells if type(one) is str])
             mask &= _asked(_in_values, cells, condition)
         return mask
 
     def check(self, products: Products) -> None:
         """Raise StoreError for a condition that the values seen show to be a mistake."""
-        for (key, condition), kinds in zip(self._conditions, self._kinds, strict=True):
+        for (key, condition), kinds, texts in zip(
+            self._conditions, self._kinds, self._texts, strict=True
+        ):
+            if kinds <= {NoneType, str}:
+                texts.check()
             if kinds <= {NoneType}:
                 known = {
                     name
@@ -207,6 +229,35 @@ class _Metadata:
                 )
             if kinds <= {NoneType, int, float} and condition.operator is not Operator.CONTAINS:
                 _check_number(condition)
+
+
+class _TextsOnly:
+    """Finds out whether an order by a number is asked of texts none of which is a number."""
+
+    def __init__(self, condition: Condition) -> None:
+        self._condition = condition
+        self._open = condition.operator in _ORDERS and condition.number is not None
+        self._example = ""
+
+    def add(self, cells: Any) -> None:
+        """Take note of some texts, an Arrow column or a list; they may be null."""
+        if not self._open:
+            return
+        texts = pa.array(cells, pa.string()) if isinstance(cells, list) else cells
+        texts = texts.filter(pc.not_equal(texts, ""))
+        if pc.any(pc.match_substring_regex(texts, _WHOLE_NUMBER)).as_py():
+            self._open = False
+        elif len(texts) and not self._example:
+            self._example = texts[0].as_py()[:_SHOWN_TEXT]
+
+    def check(self) -> None:
+        """Raise StoreError if so."""
+        if self._open and self._example:
+            column, example = self._condition.column, self._example
+            raise StoreError(
+                f"{column} holds only text, such as {example!r}, which is neither above nor below "
+                f"the number {self._condition.value}"
+            )
 
 
 def _asked(found: Callable[[Any, Condition], Mask], cells: Any, condition: Condition) -> Mask:
@@ -224,7 +275,7 @@ def _in_texts(cells: pa.Array, condition: Condition) -> Mask:
     compare = _COMPARE[condition.operator][1]
     if condition.operator is Operator.EQUAL or number is None:
         return _mask(compare(cells, condition.value))
-    numeric = pc.match_substring_regex(cells, f"^(?:{_NUMBER})$")
+    numeric = pc.match_substring_regex(cells, _WHOLE_NUMBER)
     numbers = pc.if_else(numeric, cells, None).cast(pa.float64())
     return _mask(compare(numbers, float(number)))
 

@@ -18,22 +18,46 @@ __all__ = ["DEFAULT_COLUMNS", "INT64", "Columns", "IdType"]
 if TYPE_CHECKING:
     from vitrina.data.readers.columns import Missing
 
+UTF8 = "utf-8"
+"""The encoding of a text file for which none is given and which has no byte order mark."""
+
 
 @dataclass(frozen=True)
 class TableOptions:
-    """How to read a table. `delimiter` None: find it out; both matter to text files only."""
+    """How to read a table.
+
+    Attributes:
+        columns: the names of its columns.
+        delimiter: of a CSV file; None to find it out.
+        encoding: of a text file; None for the one its byte order mark gives, else UTF-8.
+        category_separator: between the names in a category's path; None to find it out, `none`
+            for names that are no paths.
+    """
 
     columns: Columns = DEFAULT_COLUMNS
     delimiter: str | None = None
-    encoding: str = "utf-8"
+    encoding: str | None = None
+    category_separator: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A row whose values can't be had, and why; `undecodable`: for its bytes' encoding."""
+    """A row whose values can't be had, and why.
+
+    undecodable: its bytes don't fit the encoding. product_id: the value of the id column, as the
+    file has it, where it could be had all the same; None if not.
+    """
 
     reason: str
     undecodable: bool = False
+    product_id: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The place of one value that can't be had in a row whose other values can, and why."""
+
+    reason: str
 
 
 class Records(Protocol):
@@ -45,19 +69,45 @@ class Records(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns that are there."""
+        """The columns known so far; all of them once `rows` has come to its end."""
 
-    def id_types(self, columns: Sequence[str]) -> tuple[IdType | None, ...]:
-        """The type of the ids in each of `columns`; None where there is no id at all.
+    @property
+    def first_row(self) -> int:
+        """The number of the first row that `rows` gives: 1, but for spreadsheets."""
 
-        Raises CatalogueError for a column that can't hold ids.
+    @property
+    def names_grow(self) -> bool:
+        """Whether `names` may not be complete yet."""
+
+    @property
+    def typed(self) -> bool:
+        """Whether the file tells numbers from text; CSV doesn't."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """As of a `Reader`."""
+
+    def id_type(self, column: str, *, lists: bool = False) -> IdType | None:
+        """The type of a column's ids where the file declares one; None where its values tell.
+
+        lists: whether a list of texts may be an id. Raises CatalogueError for a column whose
+        declared type can't be an id's.
         """
+
+    def holds_text(self, column: str) -> bool:
+        """Whether a column may hold text or lists; false where the file declares another type."""
 
     def holds_bytes(self, column: str) -> bool:
         """Whether a column holds binary data, or lists of it."""
 
-    def rows(self, columns: Sequence[str]) -> Iterator[tuple[Any, ...] | Fault]:
-        """Every row from the first, its values in the order of `columns`."""
+    def rows(
+        self, columns: Sequence[str], id_column: str | None = None
+    ) -> Iterator[tuple[Any, ...] | Fault | None]:
+        """Every row from the first, its values in the order of `columns`; None for a blank row
+        that counts. A value that can't be had is an `Unreadable`.
+
+        id_column: the one whose value a `Fault` carries along where it can be had.
+        """
 
 
 class Reader(Protocol):

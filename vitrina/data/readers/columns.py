@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,9 +17,11 @@ LABELS = frozenset({"category_id", "category_name"})
 TEXTS = frozenset({"title", "description", "attributes", "shop"})
 """Fields of `Columns` that the encoder's text is made of."""
 
+DEFAULT_ID = "product_id"
+
 _SHOWN_NAMES = 30
 _DEFAULTS = {
-    "product_id": "product_id",
+    "product_id": DEFAULT_ID,
     "title": "title",
     "description": "description",
     "shop": "shop_title",
@@ -88,8 +90,6 @@ class Missing:
 
     def error(self) -> CatalogueError:
         """All of them as one error, with the nearest names that exist and the ways on."""
-        names = ", ".join(self.names[:_SHOWN_NAMES])
-        more = len(self.names) - _SHOWN_NAMES
         flags = [_FLAGS[name] for name in _FLAGS if name in self.fields]
         unset = [self._unset(name) for name in _FLAGS if name in self.fields & self.remembered]
         which = "which one" if len(self.columns) == 1 else "which ones"
@@ -98,7 +98,7 @@ class Missing:
             ways += f", or go on without by {enumerated(unset)}"
         return CatalogueError(
             f"{self.path}: {', '.join(map(self._told, self.columns))}; "
-            f"there are {names}{f' and {more} more' if more > 0 else ''}; {ways}"
+            f"there are {listed_names(self.names)}; {ways}"
         )
 
     def _told(self, one: MissingColumn) -> str:
@@ -176,6 +176,12 @@ def find_columns(records: Records, columns: Columns, needs: Needs) -> FoundColum
     if required.columns:
         raise required.error()
     return FoundColumns(found, replace(columns, **listed), all_missing)
+
+
+def listed_names(names: Sequence[str]) -> str:
+    """The names of a table's columns, for a message."""
+    more = len(names) - _SHOWN_NAMES
+    return ", ".join(names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _nearest(name: str, names: Collection[str]) -> list[str]:

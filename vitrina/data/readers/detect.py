@@ -6,16 +6,13 @@ from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 
 from vitrina.data.readers.base import Reader, Records, TableOptions
-from vitrina.data.readers.columns import Needs
+from vitrina.data.readers.columns import DEFAULT_ID, Needs
+from vitrina.data.readers.csv_table import CsvRecords
+from vitrina.data.readers.json_table import JsonRecords
 from vitrina.data.readers.parquet import ParquetRecords
+from vitrina.data.readers.spreadsheets import OLE, SpreadsheetRecords, is_spreadsheet
 from vitrina.data.readers.table import TableReader
-from vitrina.data.readers.text_tables import (
-    CsvRecords,
-    JsonlRecords,
-    open_bytes,
-    open_text,
-    read_errors,
-)
+from vitrina.data.readers.text_tables import open_bytes, open_text, read_errors
 from vitrina.data.readers.webdataset import WebDatasetReader, webdataset_shards
 from vitrina.data.readers.yml import YmlReader
 from vitrina.errors import CatalogueError
@@ -23,10 +20,9 @@ from vitrina.errors import CatalogueError
 _HEAD = 4096
 # What people hand over that is no catalogue, by its first characters.
 _STRANGERS = {
-    "PK\x03\x04": "a zip archive or an Excel file; save the table as CSV",
+    "PK\x03\x04": "a zip archive and no spreadsheet; unpack it, or give photos with --images",
     "ARROW1": "an Arrow IPC file; save it as Parquet",
     "PAR1": "a gzipped Parquet file; unzip it first",
-    "[": "one JSON array; write one object on each line (JSONL)",
     "<": "XML or HTML, neither a table nor a YML feed",
 }
 _YML = ("<?xml", "<!DOCTYPE yml_catalog", "<yml_catalog")
@@ -41,10 +37,11 @@ def open_reader(path: Path, options: TableOptions, needs: Needs) -> Reader:
         CatalogueError: the file can't be read, is of no known form, or lacks a column.
     """
     if shards := webdataset_shards(path):
-        return WebDatasetReader(path, shards, options.columns, needs)
+        return WebDatasetReader(path, shards, options.columns, needs, options.category_separator)
     if not path.is_dir() and _is_yml(path):
         return YmlReader(path)
-    return TableReader(_open_records(path, options), options.columns, needs)
+    records = _open_records(path, options)
+    return TableReader(records, options.columns, needs, options.category_separator)
 
 
 def _is_yml(path: Path) -> bool:
@@ -63,11 +60,13 @@ def _open_records(path: Path, options: TableOptions) -> Records:
         return ParquetRecords(path)
     with read_errors(path):
         with path.open("rb") as file:
-            start = file.read(4)
+            start = file.read(8)
         if not start:
             raise CatalogueError(f"{path}: the file is empty")
-        if start == b"PAR1" or path.suffix == ".parquet":
+        if start[:4] == b"PAR1" or path.suffix == ".parquet":
             return ParquetRecords(path)
+        if start == OLE or (start[:4] == b"PK\x03\x04" and is_spreadsheet(path)):
+            return SpreadsheetRecords(path, options.columns.product_id or DEFAULT_ID)
         with open_text(path, options.encoding) as text:
             head = text.read(_HEAD).lstrip()
     if not head:
@@ -75,6 +74,6 @@ def _open_records(path: Path, options: TableOptions) -> Records:
     for magic, what in _STRANGERS.items():
         if head.startswith(magic):
             raise CatalogueError(f"{path}: this is {what}")
-    if head.startswith("{"):
-        return JsonlRecords(path, options.encoding)
+    if head.startswith(("{", "[")):
+        return JsonRecords(path, options.encoding, array=head.startswith("["))
     return CsvRecords(path, options.delimiter, options.encoding)

@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from vitrina.data.text import clean
+from vitrina.data.readers.base import Unreadable
+from vitrina.data.text import clean, is_missing
 
 TEXT_FIELDS = "text_fields"
 METADATA = ("sale", "shop_id", "rating")
@@ -37,9 +38,12 @@ def parse_text_fields(value: Any) -> TextFields:
     """
     if isinstance(value, str | bytes):
         try:
-            value = json.loads(value) if value.strip() else None
+            missing = is_missing(value) if isinstance(value, str) else not value.strip()
+            value = None if missing else json.loads(value)
         except (ValueError, RecursionError) as err:
             raise ValueError(f"broken JSON in text_fields: {err}") from err
+    if isinstance(value, Unreadable):
+        raise ValueError(value.reason)
     if value is None:
         return TextFields()
     if not isinstance(value, dict):
@@ -58,16 +62,24 @@ def parse_text_fields(value: Any) -> TextFields:
 
 
 def text_of(value: Any) -> str:
-    """All text in a value of any type, cleaned, on one line. Raises UnicodeDecodeError."""
-    return clean(value) if isinstance(value, str) else ", ".join(texts(value))
+    """All text in a value of any type, cleaned, on one line.
+
+    A whole field that is `NaN`, `null` or the like is as good as none. Raises ValueError, with
+    the reason, for what can't be read; UnicodeDecodeError for bytes that are no text.
+    """
+    if isinstance(value, str):
+        return "" if is_missing(value) else clean(value)
+    return ", ".join(texts(value))
 
 
 def texts(value: Any) -> list[str]:
     """Each text in a value of any type, cleaned: of an object "name: v1, v2" each.
 
     Null, NaN and empty text give nothing; whole floats are shown as integers, since that is
-    what they were before their column got a gap. Raises UnicodeDecodeError.
+    what they were before their column got a gap. Raises as `text_of`.
     """
+    if isinstance(value, Unreadable):
+        raise ValueError(value.reason)
     if value is None or value != value:
         return []
     if isinstance(value, list | tuple):

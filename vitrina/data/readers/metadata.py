@@ -8,22 +8,26 @@ from decimal import Decimal
 from typing import Any
 
 from vitrina.data.product import Metadata
+from vitrina.data.readers.base import Unreadable
 from vitrina.data.readers.marketplace import text_of
+from vitrina.data.text import is_missing
 
 
 def metadata_of(named: Iterable[tuple[str, Any]]) -> Metadata:
     """Pairs of names and values, in their order, without those that say nothing. Never raises.
 
-    Left out are null, NaN, infinity, empty text, and bytes that are no text: metadata is never
-    worth a product. Text stays as it is but for spaces around it; decimals become floats, lists
-    and objects the text they hold, dates and whatever else their usual text.
+    Left out are null, NaN, infinity, empty text, the words for them, and bytes that are no text:
+    metadata is never worth a product. Text stays as it is but for spaces around it; decimals
+    become floats, lists and objects the text they hold, dates and whatever else their usual text.
     """
     kept = ((name, _kept(value)) for name, value in named)
     return tuple((name, value) for name, value in kept if value is not None)
 
 
 def _kept(value: Any) -> str | int | float | bool | None:
-    if value is None or isinstance(value, bool):
+    if value is None or isinstance(value, Unreadable):
+        return None
+    if isinstance(value, bool):
         return value
     try:
         if isinstance(value, float | Decimal):
@@ -38,4 +42,4 @@ def _kept(value: Any) -> str | int | float | bool | None:
     except (ValueError, ArithmeticError, RecursionError):
         return None
     # A lone surrogate, which JSON can name, has no place in UTF-8.
-    return text.strip().encode("utf-8", "replace").decode() or None
+    return None if is_missing(text) else text.strip().encode("utf-8", "replace").decode()

@@ -4,43 +4,86 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vitrina.data.readers.arrow_values import rows_of
 from vitrina.data.readers.base import Fault, IdType
+from vitrina.data.readers.ids import is_integer
+from vitrina.data.readers.parquet_pages import DamagedPagesError, group_size
 from vitrina.errors import CatalogueError
-
-if TYPE_CHECKING:
-    import pyarrow.dataset as ds
 
 BATCH_ROWS = 4096
 
+# What one batch may take in Arrow at worst, if all rows had the largest value there is.
+_BATCH_BYTES = 1 << 28
+# Writers end a dictionary at a megabyte. Among so many values, few rows have the largest one.
+_USUAL_DICTIONARIES = 1 << 22
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One file, its columns' types, and the values that its folders' names give (`key=value`)."""
+
+    path: Path
+    fields: dict[str, pa.DataType]
+    folders: dict[str, int | str | None]
+
 
 class ParquetRecords:
-    """One Parquet file, or a directory of them as an Arrow dataset, hive partitions included."""
+    """One Parquet file, or a directory of them, hive partitions included.
+
+    The files of a directory may differ in their columns and in the columns' types.
+    """
+
+    first_row = 1
+    typed = True
+    names_grow = False
+    notes: Sequence[str] = ()
 
     def __init__(self, path: Path) -> None:
-        """Read the schema. Raises CatalogueError for what isn't Parquet or is damaged."""
+        """Read the schemas. Raises CatalogueError for what isn't Parquet or is damaged."""
         self.path = path
-        self._dataset: ds.Dataset | None = None
-        with _parquet_errors(path):
-            if path.is_dir():
-                self._dataset = _open_dataset(path)
-                self._schema = self._dataset.schema
-            else:
-                self._schema = pq.read_schema(path)
-        self.names = tuple(self._schema.names)
+        self._parts: list[_Part] = []
+        names: list[str] = []
+        for file in _files_in(path) if path.is_dir() else [path]:
+            with _parquet_errors(file):
+                schema = pq.read_schema(file)
+            names += schema.names if not names else (n for n in schema.names if n not in names)
+            fields = dict(zip(schema.names, schema.types, strict=True))
+            self._parts.append(_Part(file, fields, {}))
+        if path.is_dir():
+            self._parts = _with_folders(path, self._parts)
+            folders = (name for part in self._parts for name in part.folders)
+            names += dict.fromkeys(name for name in folders if name not in names)
+        self.names = tuple(names)
 
-    def id_types(self, columns: Sequence[str]) -> tuple[IdType | None, ...]:
-        """By the schema; floats and decimals count as integers. See `Records`."""
-        return tuple(self._id_type(column) for column in columns)
+    def id_type(self, column: str, *, lists: bool = False) -> IdType | None:
+        """By the schema; None where its files differ, and for integers that may be too long."""
+        kinds = self._types(column)
+        if lists and any(map(_is_list, kinds)):
+            return None
+        found = {_id_type(self.path, column, kind) for kind in kinds}
+        return found.pop() if len(found) == 1 and not self._in_folders(column) else None
+
+    def holds_text(self, column: str) -> bool:
+        """By the schema."""
+        declared = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+        other = (pa.types.is_boolean, pa.types.is_temporal, pa.types.is_null)
+        return self._in_folders(column) or any(
+            not any(is_kind(kind) for is_kind in (*declared, *other))
+            for kind in self._types(column)
+        )
 
     def holds_bytes(self, column: str) -> bool:
         """Whether it holds binary data, records of {bytes, path}, or lists of these."""
-        kind = self._schema.field(column).type
+        kind = next(iter(self._types(column)), pa.null())
         if pa.types.is_list(kind) or pa.types.is_large_list(kind):
             kind = kind.value_type
         if pa.types.is_struct(kind):
@@ -48,82 +91,123 @@ class ParquetRecords:
         binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
         return any(is_kind(kind) for is_kind in binary)
 
-    def rows(self, columns: Sequence[str]) -> Iterator[tuple[Any, ...] | Fault]:
+    def rows(
+        self,
+        columns: Sequence[str],
+        id_column: str | None = None,  # noqa: ARG002
+    ) -> Iterator[tuple[Any, ...] | Fault]:
         """Every row, a batch in memory at a time. Raises CatalogueError for damaged data."""
-        with _parquet_errors(self.path):
-            for batch in self._batches(list(columns)):
-                yield from zip(*(_values(batch.column(name)) for name in columns), strict=True)
+        for part in self._parts:
+            with _parquet_errors(part.path):
+                yield from self._rows_of(part, columns)
 
-    def _batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        if self._dataset is not None:
-            yield from self._dataset.to_batches(
-                columns=columns, batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=1
-            )
-            return
-        # A buffered stream, or Arrow would fetch the whole of a row group first.
-        with pq.ParquetFile(self.path, buffer_size=1 << 20, pre_buffer=False) as file:
-            yield from file.iter_batches(BATCH_ROWS, columns=columns)
+    def _in_folders(self, column: str) -> bool:
+        return any(column in part.folders for part in self._parts)
 
-    def _id_type(self, column: str) -> IdType | None:
-        kind = self._schema.field(column).type
-        if pa.types.is_dictionary(kind):
+    def _types(self, column: str) -> list[pa.DataType]:
+        """The types that a column has in the files, but for columns of nulls."""
+        kinds = dict.fromkeys(part.fields.get(column, pa.null()) for part in self._parts)
+        return [kind for kind in kinds if not pa.types.is_null(kind)]
+
+    def _rows_of(self, part: _Part, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        there = [name for name in dict.fromkeys(columns) if name in part.fields]
+        whole = len(there) == len(columns)
+        for batch in _batches(part.path, there):
+            if whole:
+                yield from rows_of(batch, columns)
+                continue
+            for row in rows_of(batch, there) if there else [()] * batch.num_rows:
+                values = dict(zip(there, row, strict=True))
+                yield tuple(values.get(name, part.folders.get(name)) for name in columns)
+
+
+def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    # A buffered stream, or Arrow would fetch the whole of a row group first.
+    with (
+        path.open("rb") as raw,
+        pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file,
+    ):
+        read = 0
+        for number in range(file.num_row_groups):
+            group = file.metadata.row_group(number)
+            size = group_size(raw, group, columns)
+            row = size.pages // max(group.num_rows, 1)
+            if size.dictionaries > _USUAL_DICTIONARIES:
+                row += size.dictionaries
+            else:
+                row += size.dictionaries // 8
+            rows = min(max(_BATCH_BYTES // max(row, 1), 1), BATCH_ROWS)
+            for batch in file.iter_batches(rows, row_groups=[number], columns=columns):
+                read += batch.num_rows
+                yield batch
+        if read != file.metadata.num_rows:
+            raise DamagedPagesError(f"{read} rows are there, {file.metadata.num_rows} are declared")
+
+
+def _id_type(path: Path, column: str, kind: pa.DataType) -> IdType | None:
+    """Raises CatalogueError for a type that can't be an id's."""
+    while True:
+        if isinstance(kind, pa.BaseExtensionType):
+            if kind.extension_name == "arrow.uuid":
+                return str
+            kind = kind.storage_type
+        elif pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
             kind = kind.value_type
-        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-            return int
-        texts = (pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary())
-        if kind in texts:
-            return str
-        if pa.types.is_null(kind):
-            return None
-        raise CatalogueError(f"{self.path}: column {column!r} holds {kind}, which can't be an id")
+        else:
+            break
+    if pa.types.is_uint64(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return None
+    if pa.types.is_integer(kind):
+        return int
+    texts = (pa.string(), pa.large_string(), pa.string_view())
+    binary = (pa.binary(), pa.large_binary(), pa.binary_view())
+    if kind in texts or kind in binary or pa.types.is_fixed_size_binary(kind):
+        return str
+    raise CatalogueError(f"{path}: column {column!r} holds {kind}, which can't be an id")
 
 
-def _open_dataset(path: Path) -> ds.Dataset:
-    # Not above: it imports pandas where there is one, which takes longer than all the rest.
-    import pyarrow.dataset as ds
-    import pyarrow.fs as pafs
+def _is_list(kind: pa.DataType) -> bool:
+    views = pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind)
+    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return bool(lists or views or pa.types.is_fixed_size_list(kind))
 
-    root = path.absolute()
+
+def _files_in(path: Path) -> list[Path]:
     files = sorted(
-        file.as_posix()
-        for file in root.rglob("*.parquet")
-        if not any(part[0] in "._" for part in file.relative_to(root).parts)
+        file
+        for file in path.rglob("*.parquet")
+        if not any(part[0] in "._" for part in file.relative_to(path).parts)
     )
     if not files:
         raise CatalogueError(f"{path}: no .parquet file in this directory; name a file")
-    streamed = ds.ParquetFragmentScanOptions(use_buffered_stream=True, pre_buffer=False)
-    factory = ds.FileSystemDatasetFactory(
-        pafs.LocalFileSystem(),
-        files,
-        ds.ParquetFileFormat(default_fragment_scan_options=streamed),
-        ds.FileSystemFactoryOptions(
-            partition_base_dir=root.as_posix(),
-            partitioning=ds.HivePartitioning.discover(),
-        ),
-    )
-    # Over all files: in the first one, a column may be all null and thus of no type.
-    return factory.finish(factory.inspect(promote_options="permissive", fragments=None))
+    return files
+
+
+def _with_folders(root: Path, parts: list[_Part]) -> list[_Part]:
+    """Give files the values that their folders name: integers if all of a key's are."""
+    found: list[dict[str, str | None]] = []
+    for part in parts:
+        folders = part.path.relative_to(root).parts[:-1]
+        pairs = [folder.split("=", 1) for folder in folders if "=" in folder]
+        found.append({key: None if text == _NO_VALUE else unquote(text) for key, text in pairs})
+    values = [(key, text) for folders in found for key, text in folders.items() if text is not None]
+    texts = {key for key, text in values if not is_integer(text)}
+
+    def value(key: str, text: str | None) -> int | str | None:
+        return text if text is None or key in texts else int(text)
+
+    return [
+        replace(part, folders={key: value(key, text) for key, text in folders.items()})
+        for part, folders in zip(parts, found, strict=True)
+    ]
 
 
 @contextmanager
 def _parquet_errors(path: Path) -> Iterator[None]:
     try:
         yield
+    except DamagedPagesError as err:
+        raise CatalogueError(f"{path}: can't be read as Parquet: it is damaged: {err}") from err
     except (OSError, pa.ArrowException) as err:
         reason = str(err).splitlines()[0] if str(err) else type(err).__name__
         raise CatalogueError(f"{path}: can't be read as Parquet: {reason}") from err
-
-
-def _values(column: pa.Array) -> list[Any]:
-    """Python values; bytes where a text in the column is not valid UTF-8."""
-    if pa.types.is_timestamp(column.type):
-        # Nanoseconds have no Python value.
-        column = column.cast(pa.string())
-    try:
-        return list(column.to_pylist())
-    except UnicodeDecodeError:
-        if pa.types.is_dictionary(column.type):
-            column = column.dictionary_decode()
-        nested = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
-        raw = pa.large_list(pa.large_binary()) if nested else pa.large_binary()
-        return list(column.cast(raw).to_pylist())

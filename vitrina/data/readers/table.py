@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import json
-import math
+import re
+import shlex
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
-from vitrina.data.product import Product, Rejection
-from vitrina.data.readers.base import INT64, Columns, Fault, IdType, Records
-from vitrina.data.readers.columns import ALL_NEEDED, Needs, find_columns
+from vitrina.data.product import Metadata, Product, Rejection
+from vitrina.data.readers.base import Columns, Fault, IdType, Records, Unreadable
+from vitrina.data.readers.columns import (
+    ALL_NEEDED,
+    LABELS,
+    FoundColumns,
+    Needs,
+    find_columns,
+    listed_names,
+)
+from vitrina.data.readers.ids import read_id
+from vitrina.data.readers.labels import NO_LABEL, Labels
 from vitrina.data.readers.marketplace import METADATA, TEXT_FIELDS, parse_text_fields, text_of
 from vitrina.data.readers.metadata import metadata_of
+from vitrina.data.readers.survey import Survey
 from vitrina.data.text import clean
+from vitrina.errors import CatalogueError
 from vitrina.types import ProductId
 
-_EXACT_FLOAT = 2**53
+_LIKE_CATEGORY = re.compile(
+    r"categ|катег|раздел|рубрик|каталог|product.?type|taxonomy|^cat(?:$|[_ ])|^груп", re.IGNORECASE
+)
 
 
 class TableReader:
@@ -25,45 +40,151 @@ class TableReader:
 
     A column `text_fields` makes a table a marketplace one: title and description are taken from
     there unless columns for them are named. See `Reader` for the properties.
+
+    Attributes:
+        category_separator: between the names of a category's path, given or found; None where
+            there is none, or paths have the stored form already.
     """
 
-    def __init__(self, records: Records, columns: Columns, needs: Needs = ALL_NEEDED) -> None:
-        """Find the columns. Raises CatalogueError for those that must be there and are not."""
+    def __init__(
+        self,
+        records: Records,
+        columns: Columns,
+        needs: Needs = ALL_NEEDED,
+        separator: str | None = None,
+    ) -> None:
+        """Find the columns, and read what must be known of them before the first product.
+
+        separator: of category paths; None to find it out, `none` for names that are no paths.
+
+        Raises CatalogueError for columns that must be there and are not, or can't hold what they
+        should.
+        """
         self._records = records
-        located = find_columns(records, columns, needs)
+        self.source: str | None = None
+        self.notes: list[str] = [*records.notes]
+        self.repairs: dict[str, int] = {}
+        located = self._locate(columns, needs)
+        self._survey = self._read_ahead(located, separator)
+        if records.names_grow and (more := self._locate(columns, needs)) != located:
+            # Keys that the first rows lack are known by now.
+            located = more
+            self._survey = self._read_ahead(located, separator)
         found, columns, self.missing = located.fields, located.columns, located.missing
         self.has_text = located.has_text
         image = found.get("image")
         self.image_bytes = found.pop("image") if image and records.holds_bytes(image) else None
-        self.has_categories = "category_id" in found
-        id_columns = [found[name] for name in ("product_id", "category_id") if name in found]
-        id_type, *category_types = records.id_types(id_columns)
-        self.id_type: IdType = id_type or str
-        self.category_type = category_types[0] if category_types else None
-        self.integer_ids = self.id_type is int
-        self.integer_categories = self.category_type is int
-        self.source: str | None = None
-        self.notes: list[str] = []
-        self.repairs: dict[str, int] = {}
-        kept = tuple(dict.fromkeys((*_always_kept(records), *columns.keep)))
+        self._id_column = found["product_id"]
+        self.id_type: IdType = self._survey.id_type(self._id_column) or str
+        self._set_up_labels(found, separator)
+        kept = _kept(records, columns)
         self._columns = tuple(dict.fromkeys((*found.values(), *columns.attributes, *kept)))
         self._at = {name: self._columns.index(column) for name, column in found.items()}
         self._attributes = [(clean(name), self._columns.index(name)) for name in columns.attributes]
         self._kept = [(name, self._columns.index(name)) for name in kept]
+        self._forms = [(name, form) for name in kept if (form := self._survey.number_form(name))]
+        for name, form in self._forms:
+            unit = f", of {form.unit}" if form.unit else ""
+            self.notes.append(f"column {name!r} is kept as numbers{unit}")
+
+    @cached_property
+    def integer_ids(self) -> bool:
+        """Whether every product id can be read as a 64-bit integer without loss."""
+        return self._survey.integers(self._id_column)
+
+    @cached_property
+    def integer_categories(self) -> bool:
+        """The same of category ids."""
+        return self._label_column is not None and self._survey.integers(self._label_column)
+
+    @property
+    def label_hint(self) -> str:
+        """Why no product can have a label, and the way out; "" where some can."""
+        if self.category_type is not None:
+            return ""
+        if self._label_column is not None:
+            return (
+                f"no category in column {self._label_column!r}: products get no label, and "
+                "`train` needs them; name another one with --category-column"
+            )
+        names = self._records.names
+        like = next((name for name in names if _LIKE_CATEGORY.search(name)), None)
+        example = f", such as --category-column {shlex.quote(like)}" if like else ""
+        return (
+            "no category column: products get no label, and `train` needs them; name it with "
+            f"--category-column{example}; there are {listed_names(names)}"
+        )
 
     def rows(self) -> Iterator[Product | Rejection]:
         """Every row, in order, as a product or as the reason why it isn't one."""
-        for row, values in enumerate(self._records.rows(self._columns), 1):
+        self.repairs.clear()
+        rows = self._records.rows(self._columns, self._id_column)
+        for row, values in enumerate(rows, self._records.first_row):
             if isinstance(values, Fault):
-                yield Rejection(row, values.reason)
-            else:
+                yield Rejection(row, values.reason, self._faulty_id(values.product_id))
+            elif values is not None:
                 yield self._product(row, values)
+
+    def _locate(self, columns: Columns, needs: Needs) -> FoundColumns:
+        """The column of each field; those of labels are left out where they can't be."""
+        records = self._records
+        try:
+            found = find_columns(records, columns, needs)
+        except CatalogueError:
+            if not records.names_grow:
+                raise
+            deque(records.rows(()), maxlen=0)
+            found = find_columns(records, columns, needs)
+        label = found.fields.get("category_id") or found.fields.get("category_name")
+        if label is not None:
+            try:
+                records.id_type(label, lists=True)
+            except CatalogueError as err:
+                if not needs.optional >= LABELS:
+                    raise
+                self.notes.append(f"{err}; products get no label")
+                for name in LABELS:
+                    found.fields.pop(name, None)
+        return found
+
+    def _read_ahead(self, located: FoundColumns, separator: str | None) -> Survey:
+        found = located.fields
+        label = found.get("category_id") or found.get("category_name")
+        path = found.get("category_name") or label
+        survey = Survey(
+            self._records,
+            product=found["product_id"],
+            category=label,
+            path=path if separator is None else None,
+        )
+        survey.find_numbers(_kept(self._records, located.columns))
+        survey.read()
+        return survey
+
+    def _set_up_labels(self, found: dict[str, str], separator: str | None) -> None:
+        ids, names = found.get("category_id"), found.get("category_name")
+        self._labels = Labels(self._survey, ids, names, separator)
+        self.notes += self._labels.notes
+        self._label_column = ids or names
+        self.has_categories = self._label_column is not None
+        self.category_type = self._labels.kind
+        self.category_separator = self._labels.separator
+        if self._label_column is not None:
+            # One column may be both.
+            found["category_id"] = self._label_column
+            found.setdefault("category_name", self._label_column)
+
+    def _faulty_id(self, value: Any) -> ProductId | None:
+        """The id that a row has that can't be read otherwise, if it is one."""
+        with suppress(ValueError):
+            return read_id("product_id", value, self.id_type)
+        return None
 
     def _product(self, row: int, values: tuple[Any, ...]) -> Product | Rejection:
         at = self._at
         product_id = None
         try:
-            product_id = _read_id("product_id", values[at["product_id"]], self.id_type)
+            product_id = read_id("product_id", values[at["product_id"]], self.id_type)
             if product_id is None:
                 return Rejection(row, "no product_id")
             title = text_of(values[at["title"]]) if "title" in at else ""
@@ -78,12 +199,9 @@ class TableReader:
             for name, place in self._attributes:
                 if value := text_of(values[place]):
                     attributes = (*attributes, f"{name}: {value}")
-            category_id = None
-            if "category_id" in at and self.category_type is not None:
-                value = values[at["category_id"]]
-                category_id = _read_id("category_id", value, self.category_type)
-            name_at = at.get("category_name")
-            category_name = None if name_at is None else text_of(values[name_at])
+            label = NO_LABEL
+            if "category_id" in at:
+                label = self._labels.read(values[at["category_id"]], values[at["category_name"]])
             return Product(
                 row=row,
                 product_id=product_id,
@@ -92,10 +210,11 @@ class TableReader:
                 attributes=attributes,
                 characteristics=characteristics,
                 shop=text_of(values[at["shop"]]) if "shop" in at else "",
-                category_id=category_id,
-                category_name=category_name or None,
+                category_id=label.category_id,
+                category_name=label.name,
                 images=_references(values[at["image"]]) if "image" in at else (),
-                metadata=metadata_of((name, values[place]) for name, place in self._kept),
+                metadata=self._metadata(values) if self._kept else (),
+                label_fault=label.fault,
             )
         except UnicodeDecodeError as err:
             return Rejection(row, f"a text is not valid {err.encoding}", product_id)
@@ -104,47 +223,24 @@ class TableReader:
         except RecursionError:
             return Rejection(row, "lists nested too deep", product_id)
 
-
-def _always_kept(records: Records) -> tuple[str, ...]:
-    """Columns of the marketplace form that are metadata without being asked for."""
-    if TEXT_FIELDS not in records.names:
-        return ()
-    return tuple(name for name in METADATA if records.names.count(name) == 1)
-
-
-def _read_id(label: str, value: Any, kind: IdType) -> ProductId | None:
-    """An id of the file's type; None for a missing one. Raises ValueError with the reason."""
-    if isinstance(value, bytes):
-        value = value.decode()
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return None
-    if isinstance(value, float | Decimal):
-        if math.isnan(value):
-            return None
-        if not math.isfinite(value) or value != int(value):
-            raise ValueError(f"{label} {value} is not a whole number")
-        if isinstance(value, float) and abs(value) > _EXACT_FLOAT:
-            # Past this, neighbouring integers are the same float.
-            raise ValueError(f"{label} {value} is a float too large to tell ids apart")
-        value = int(value)
-    if not isinstance(value, int | str) or isinstance(value, bool):
-        raise ValueError(f"{label} {_shown(value)} is neither an integer nor text")
-    if not isinstance(value, kind):
-        other, own = ("text", "an integer") if kind is int else ("an integer", "text")
-        raise ValueError(f"{label} {_shown(value)} is {other}, but the file's first is {own}")
-    if isinstance(value, int):
-        if value not in INT64:
-            raise ValueError(f"{label} {_shown(value)} does not fit into 64 bits")
-    elif not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ValueError(f"{label} is not valid text") from None
-    return value
+    def _metadata(self, values: tuple[Any, ...]) -> Metadata:
+        """The kept values. One that can't be read is left out and counted."""
+        kept = {name: values[place] for name, place in self._kept}
+        for name, value in kept.items():
+            if isinstance(value, Unreadable):
+                lost = f"values of column {name!r} left out that can't be read"
+                self.repairs[lost] = self.repairs.get(lost, 0) + 1
+        for name, form in self._forms:
+            kept[name] = form.read(kept[name])
+        return metadata_of(kept.items())
 
 
-def _shown(value: Any) -> str:
-    return repr(value)[:80].encode("utf-8", "backslashreplace").decode()
+def _kept(records: Records, columns: Columns) -> tuple[str, ...]:
+    """Columns that are metadata; those of the marketplace form are without being asked for."""
+    own: tuple[str, ...] = ()
+    if TEXT_FIELDS in records.names:
+        own = tuple(name for name in METADATA if records.names.count(name) == 1)
+    return tuple(dict.fromkeys((*own, *columns.keep)))
 
 
 def _references(value: Any) -> tuple[str, ...]:

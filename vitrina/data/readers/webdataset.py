@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from vitrina.data.options import NO_COLUMN
-from vitrina.data.readers.base import INT64, Columns, Fault, IdType
+from vitrina.data.readers.base import Columns, Fault, IdType
 from vitrina.data.readers.columns import ALL_NEEDED, Needs
+from vitrina.data.readers.ids import is_integer
+from vitrina.data.readers.json_table import id_in
 from vitrina.data.readers.table import TableReader
-from vitrina.data.readers.text_tables import SAMPLE_ROWS, first_id_types
+from vitrina.data.readers.text_tables import SAMPLE_ROWS
 from vitrina.data.sources.tarred import TarImages, TarIndex
 from vitrina.data.tar import Cut, Member, TarError, find_shards, members
 from vitrina.errors import CatalogueError
@@ -30,7 +32,6 @@ PHOTOS = "(photos)"
 """The column of a sample's photos; no key of a JSON object is likely to be named so."""
 
 _KEY = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)", re.DOTALL)
-_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _PHOTO_KINDS = ("jpg", "jpeg", "png", "webp")
 _FIELDS = frozenset({"json", "txt", "cls"})
 _LONGEST_FIELD = 1 << 24
@@ -52,7 +53,12 @@ class WebDatasetReader(TableReader):
     """Makes products of samples, as of a table's rows. See `Reader` for the properties."""
 
     def __init__(
-        self, path: Path, shards: Sequence[Path], columns: Columns, needs: Needs = ALL_NEEDED
+        self,
+        path: Path,
+        shards: Sequence[Path],
+        columns: Columns,
+        needs: Needs = ALL_NEEDED,
+        separator: str | None = None,
     ) -> None:
         """Go through all headers once. Raises CatalogueError for no tar archive, no sample, or a
         column that isn't there.
@@ -66,7 +72,7 @@ class WebDatasetReader(TableReader):
         self.holds_photos = len(records.photos) > 0 and not named
         if self.holds_photos:
             columns = replace(columns, image=PHOTOS)
-        super().__init__(records, columns, needs)
+        super().__init__(records, columns, needs, separator)
         self._photos = records.photos
         self._path = path
 
@@ -77,6 +83,11 @@ class WebDatasetReader(TableReader):
 
 class WebDatasetRecords:
     """Samples as the rows of a table, whose columns are the keys of their JSON: a `Records`."""
+
+    first_row = 1
+    typed = True
+    names_grow = True
+    notes: Sequence[str] = ()
 
     def __init__(self, path: Path, shards: Sequence[Path]) -> None:
         """Go through all headers, and read the fields of some samples."""
@@ -92,35 +103,53 @@ class WebDatasetRecords:
             raise CatalogueError(
                 f"{path}: no sample in it: no file is named like KEY.json, KEY.txt or KEY.jpg"
             )
-        objects = (row for row in islice(self._samples(), SAMPLE_ROWS) if isinstance(row, _Row))
+        sample = islice(self._samples(None), SAMPLE_ROWS)
+        objects = (row for row in sample if isinstance(row, _Row))
         stand_ins = ["product_id"]
         stand_ins += ["title"] * ("txt" in self._kinds) + ["category_id"] * ("cls" in self._kinds)
         stand_ins += [PHOTOS] * (len(self.photos) > 0)
         names = chain(chain.from_iterable(row.fields for row in objects), stand_ins)
-        self.names = tuple(dict.fromkeys(names))
+        self._names = dict.fromkeys(names)
 
-    def id_types(self, columns: Sequence[str]) -> tuple[IdType | None, ...]:
-        """By the first id of each column, for the sake of which the archives are read that far."""
-        return first_id_types(self.rows(columns), columns)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The keys seen so far, in their order."""
+        return tuple(self._names)
+
+    def id_type(self, column: str, *, lists: bool = False) -> IdType | None:  # noqa: ARG002
+        """None: only the values tell."""
+        return None
+
+    def holds_text(self, column: str) -> bool:  # noqa: ARG002
+        """Perhaps."""
+        return True
 
     def holds_bytes(self, column: str) -> bool:  # noqa: ARG002
         """Never: photos are files of their own."""
         return False
 
-    def rows(self, columns: Sequence[str]) -> Iterator[tuple[Any, ...] | Fault]:
+    def rows(
+        self, columns: Sequence[str], id_column: str | None = None
+    ) -> Iterator[tuple[Any, ...] | Fault]:
         """Every sample; None for what neither its JSON nor another of its files tells."""
-        for row in self._samples():
-            yield row if isinstance(row, Fault) else tuple(map(row.value, columns))
+        names = self._names
+        for row in self._samples(id_column):
+            if isinstance(row, Fault):
+                yield row
+                continue
+            if not row.fields.keys() <= names.keys():
+                names.update(dict.fromkeys(row.fields))
+            yield tuple(map(row.value, columns))
 
     def _survey(self, member: Member) -> bool:
         """Learn from a member's name; keep it if it is a photo."""
         key, kind = _parts(member.name)
         if kind:
             self._kinds.add(kind)
-            self._keys_are_integers = self._keys_are_integers and _is_integer(key)
+            self._keys_are_integers = self._keys_are_integers and is_integer(key)
         return kind == "photo"
 
-    def _samples(self) -> Iterator[_Row | Fault]:
+    def _samples(self, id_column: str | None) -> Iterator[_Row | Fault]:
         for shard in self._shards:
             try:
                 with shard.open("rb", buffering=0) as file:
@@ -128,34 +157,38 @@ class WebDatasetRecords:
                         if isinstance(sample, Fault):
                             yield sample
                         else:
-                            yield self._row(sample, file)
+                            yield self._row(sample, file, id_column)
             except TarError as err:
                 raise CatalogueError(str(err)) from err
             except OSError as err:
                 raise CatalogueError(f"{shard}: can't be read: {err.strerror or err}") from err
 
-    def _row(self, sample: _Sample, file: BinaryIO) -> _Row | Fault:
+    def _row(self, sample: _Sample, file: BinaryIO, id_column: str | None) -> _Row | Fault:
+        key = int(sample.key) if self._keys_are_integers else sample.key
+        # The key is the id of samples whose JSON names none.
+        known = key if id_column == "product_id" else None
         parts: dict[str, bytes] = {}
         for kind, member in sample.files.items():
             if member.size > _LONGEST_FIELD:
-                return Fault(f"too large: .{kind} of {member.size} bytes")
+                return Fault(f"too large: .{kind} of {member.size} bytes", product_id=known)
             parts[kind] = os.pread(file.fileno(), member.size, member.offset)
         fields: Any = {}
         if "json" in parts:
             try:
                 fields = json.loads(parts["json"])
             except (ValueError, RecursionError) as err:
-                return Fault(f"broken JSON: {err}")
+                text = parts["json"].decode("utf-8", "replace")
+                named = None if id_column is None else id_in(text, id_column)
+                return Fault(f"broken JSON: {err}", product_id=known if named is None else named)
             if not isinstance(fields, dict):
-                return Fault("not a JSON object")
-        row = _Row(fields, {PHOTOS: sample.photos})
-        row.others["product_id"] = int(sample.key) if self._keys_are_integers else sample.key
+                return Fault("not a JSON object", product_id=known)
+        row = _Row(fields, {PHOTOS: sample.photos, "product_id": key})
         if "txt" in parts:
             row.others["title"] = parts["txt"]
         if "cls" in parts:
             label = parts["cls"].strip()
             text = label.decode("ascii", "replace")
-            row.others["category_id"] = int(text) if _is_integer(text) else label
+            row.others["category_id"] = int(text) if is_integer(text) else label
         return row
 
 
@@ -215,8 +248,3 @@ def _parts(name: str) -> tuple[str, str]:
     if ending.rpartition(".")[2] in _PHOTO_KINDS:
         return match[1], "photo"
     return match[1], ending if ending in _FIELDS else ""
-
-
-def _is_integer(text: str) -> bool:
-    """Whether it is an integer, written as it would be written anew."""
-    return _INTEGER.fullmatch(text) is not None and int(text) in INT64

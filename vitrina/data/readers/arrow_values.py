@@ -1,0 +1,118 @@
+"""Arrow columns as Python values, one bad value at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from uuid import UUID
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vitrina.data.readers.base import Unreadable
+
+LONGEST_VALUE = 1 << 24
+"""Bytes; a longer value is none that a product can use."""
+
+_LARGE_BATCH = 1 << 25
+_UUID_BYTES = 16
+# Years that have four digits, in seconds since 1970.
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
+_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_NOT_UTF8 = "it is not valid utf-8"
+_OUT_OF_RANGE = "it is outside the range of dates"
+
+
+def rows_of(batch: pa.RecordBatch, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """The rows of a batch; an `Unreadable` stands for what has no Python value."""
+    arrays = [batch.column(name) for name in columns]
+    if batch.nbytes <= _LARGE_BATCH:
+        yield from zip(*map(values_of, columns, arrays), strict=True)
+    else:
+        yield from zip(*map(_values_apart, columns, arrays), strict=True)
+
+
+def _values_apart(name: str, column: pa.Array) -> Iterator[Any]:
+    """Values one by one, so that not all of the large ones are in memory twice."""
+    if pa.types.is_dictionary(column.type):
+        yield from _dictionary(name, column)
+        return
+    too_long = Unreadable(f"column {name!r} is longer than {LONGEST_VALUE} bytes")
+    for row in range(len(column)):
+        piece = column.slice(row, 1)
+        yield too_long if piece.nbytes > LONGEST_VALUE else values_of(name, piece)[0]
+
+
+def values_of(name: str, column: pa.Array) -> list[Any]:
+    """Python values of a column of any type.
+
+    Timestamps come as text, UUIDs (or what is as long) as `UUID`, maps as objects.
+    """
+    kind = column.type
+    if pa.types.is_timestamp(kind):
+        return _timestamps(name, column)
+    if pa.types.is_dictionary(kind):
+        return _dictionary(name, column)
+    try:
+        values = list(_plain(column).to_pylist())
+    except (ValueError, OverflowError, ArithmeticError, pa.ArrowException):
+        values = [_value(name, column.slice(row, 1)) for row in range(len(column))]
+    if pa.types.is_fixed_size_binary(kind) and kind.byte_width == _UUID_BYTES:
+        return [UUID(bytes=value) if type(value) is bytes else value for value in values]
+    if pa.types.is_map(kind):
+        return [dict(value) if type(value) is list else value for value in values]
+    return values
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """The column in a type whose values are Python's own."""
+    kind = column.type
+    if pa.types.is_duration(kind) and kind.unit == "ns":
+        # Nanoseconds have no Python value but in pandas.
+        return pc.cast(column, pa.duration("us"), safe=False)
+    if pa.types.is_float16(kind):
+        return column.cast(pa.float32())
+    if pa.types.is_run_end_encoded(kind):
+        return pc.run_end_decode(column)
+    return column
+
+
+def _value(name: str, one: pa.Array) -> Any:
+    try:
+        return _plain(one).to_pylist()[0]
+    except UnicodeDecodeError:
+        return Unreadable(f"column {name!r} can't be read: {_NOT_UTF8}")
+    except OverflowError:
+        return Unreadable(f"column {name!r} can't be read: {_OUT_OF_RANGE}")
+    except (ValueError, ArithmeticError, pa.ArrowException) as err:
+        reason = str(err).splitlines()[0] if str(err) else type(err).__name__
+        return Unreadable(f"column {name!r} can't be read: {reason}")
+
+
+def _dictionary(name: str, column: pa.DictionaryArray) -> list[Any]:
+    known = list(_values_apart(name, column.dictionary))
+    return [None if place is None else known[place] for place in column.indices.to_pylist()]
+
+
+def _timestamps(name: str, column: pa.Array) -> list[Any]:
+    """As text, since nanoseconds have no Python value."""
+    kind = column.type
+    ticks = column.cast(pa.int64())
+    unit = _UNITS[kind.unit]
+    if unit < _UNITS["ns"]:
+        first, last = _FIRST_SECOND * unit, (_LAST_SECOND + 1) * unit - 1
+        inside = pc.and_(pc.greater_equal(ticks, first), pc.less_equal(ticks, last))
+        column = pc.if_else(inside, column, pa.scalar(None, kind))
+    try:
+        texts = column.cast(pa.string()).to_pylist()
+    except pa.ArrowException:
+        # A time zone that is unknown here: the same moment in UTC.
+        texts = column.cast(pa.timestamp(kind.unit, "UTC")).cast(pa.string()).to_pylist()
+    if column.null_count == ticks.null_count:
+        return list(texts)
+    out_of_range = Unreadable(f"column {name!r} can't be read: {_OUT_OF_RANGE}")
+    valid = ticks.is_valid().to_pylist()
+    return [
+        out_of_range if text is None and there else text
+        for text, there in zip(texts, valid, strict=True)
+    ]

@@ -1,0 +1,196 @@
+"""CSV files, perhaps gzipped, as rows of bare values: a `Records`."""
+
+from __future__ import annotations
+
+import csv
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from vitrina.data.readers.base import Fault
+from vitrina.data.readers.text_tables import LONGEST_LINE, SAMPLE_ROWS, TextRecords
+from vitrina.errors import CatalogueError
+
+_DELIMITERS = ",;\t|"
+# A quote that is never closed would otherwise swallow the rest of the file.
+_LONGEST_RECORD = 1 << 20
+
+# The standard library's limit, 131,072, is shorter than descriptions are; it holds for the whole
+# process. Lines are cut at this length anyhow.
+csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
+
+
+class CsvRecords(TextRecords):
+    """A CSV file with a header. All values are text."""
+
+    typed = False
+
+    def __init__(self, path: Path, delimiter: str | None, encoding: str | None) -> None:
+        """Read the header and a sample. Raises CatalogueError where they make no sense."""
+        super().__init__(path, encoding)
+        self.names: tuple[str, ...] = ()
+        head = next((line for line in self._lines() if line.strip()), "")
+        self._refuse_wrong_encoding([self._fault(head)])
+        self._delimiter = _delimiter_of(head) if delimiter is None else delimiter
+        if len(self._delimiter) != 1 or self._delimiter in '"\r\n':
+            raise CatalogueError(f"{path}: --delimiter must be one character, not {delimiter!r}")
+        header = next(self._records(None), None)
+        if not isinstance(header, list):
+            reason = header.reason if header else "there is none"
+            raise CatalogueError(f"{path}: the header can't be read: {reason}")
+        self.names = tuple(name.strip() for name in header)
+        self._refuse_wrong_encoding(list(islice(self.rows(()), SAMPLE_ROWS)))
+
+    def rows(
+        self, columns: Sequence[str], id_column: str | None = None
+    ) -> Iterator[tuple[Any, ...] | Fault]:
+        """Every row after the header; blank lines are none."""
+        places = [self.names.index(name) for name in columns]
+        id_place = None if id_column is None else self.names.index(id_column)
+        for record in islice(self._records(id_place), 1, None):
+            if isinstance(record, Fault):
+                yield record
+            else:
+                yield tuple([record[place] for place in places])
+
+    def _records(self, id_place: int | None) -> Iterator[list[str] | Fault]:
+        feed = _Feed(self._lines(), self._delimiter, len(self.names))
+        reader = csv.reader(feed, delimiter=self._delimiter)
+        while True:
+            try:
+                record = next(reader, None)
+                fault = None if record is None else self._check(record, id_place)
+            except (csv.Error, _QuoteError) as err:
+                record, fault = [], Fault(str(err), product_id=self._id_before(feed, id_place))
+            if record is None:
+                return
+            if fault is not None:
+                # Bad bytes leave the record's extent beyond doubt; anything else doesn't.
+                if not fault.undecodable:
+                    feed.take_back()
+                yield fault
+            elif record:
+                yield record
+            feed.clear()
+
+    def _check(self, record: list[str], id_place: int | None) -> Fault | None:
+        if record and self.names and len(record) != len(self.names):
+            reason = f"{len(record)} fields, but the header has {len(self.names)}"
+            return Fault(reason, product_id=self._id_in(record, id_place))
+        if (fault := self._fault("".join(record))) is None:
+            return None
+        found = "" if id_place is None else record[id_place]
+        return Fault(
+            fault.reason, undecodable=True, product_id=None if self._fault(found) else found
+        )
+
+    def _id_in(self, record: list[str], place: int | None) -> str | None:
+        """The id in a record of the wrong length, if its place is beyond doubt: one end of the
+        record, or the same value by counting from either end."""
+        if place is None:
+            return None
+        from_end = place - len(self.names)
+        first = record[place] if place < len(record) else None
+        last = record[from_end] if -from_end <= len(record) else None
+        if place == 0:
+            return first
+        if from_end == -1:
+            return last
+        # Elsewhere, a stray delimiter may stand before it or after it.
+        return first if first == last else None
+
+    def _id_before(self, feed: _Feed, place: int | None) -> str | None:
+        """The id of a record whose quotes don't match, if it stands before the first open one."""
+        if place is None or not feed.taken:
+            return None
+        try:
+            whole = next(csv.reader(feed.taken[:1], delimiter=self._delimiter), [])[:-1]
+        except csv.Error:
+            return None
+        return whole[place] if place < len(whole) and '"' not in "".join(whole) else None
+
+
+class _QuoteError(Exception):
+    """A record of several lines is none: its quotes don't match."""
+
+
+class _Feed:
+    """Lines for `csv.reader`; all but a bad record's first line can be given again.
+
+    Of a record that goes on past its first line, the quotes are checked line by line: two stray
+    quotes, lines apart, make one record of many. So is its number of fields, or a file full of
+    stray quotes would be read to its end from each of them.
+    """
+
+    def __init__(self, lines: Iterator[str], delimiter: str, fields: int) -> None:
+        self._lines = lines
+        self._delimiter = delimiter
+        self._most = fields
+        self._again: deque[str] = deque()
+        self._size = self._fields = 0
+        self._inside = False
+        self.taken: list[str] = []
+
+    def __iter__(self) -> _Feed:
+        return self
+
+    def __next__(self) -> str:
+        line = self._again.popleft() if self._again else next(self._lines, None)
+        if line is None:
+            if self.taken:
+                raise _QuoteError("a quote is opened and never closed")
+            raise StopIteration
+        self.taken.append(line)
+        self._size += len(line)
+        if len(self.taken) > 1:
+            if self._size > _LONGEST_RECORD:
+                raise _QuoteError("a quote is opened and not closed for a million characters")
+            for unchecked in self.taken if len(self.taken) == 2 else (line,):
+                self._check(unchecked)
+        return line
+
+    def take_back(self) -> None:
+        self._again.extendleft(reversed(self.taken[1:]))
+
+    def clear(self) -> None:
+        self.taken.clear()
+        self._size = self._fields = 0
+        self._inside = False
+
+    def _check(self, line: str) -> None:
+        """Follow the quotes of one more line. Raises _QuoteError where they don't match."""
+        at = 0
+        while True:
+            if not self._inside:
+                if line[at : at + 1] != '"':
+                    at = line.find(self._delimiter, at) + 1
+                    if not at:
+                        return
+                    self._fields += 1
+                    continue
+                self._inside = True
+                at += 1
+            end = line.find('"', at)
+            while end >= 0 and line[end + 1 : end + 2] == '"':
+                end = line.find('"', end + 2)
+            if end < 0:
+                if self._most and self._fields >= self._most:
+                    raise _QuoteError("a quote is opened and never closed")
+                return
+            self._inside = False
+            after = line[end + 1 : end + 2]
+            if after in ("", "\r", "\n"):
+                return
+            if after != self._delimiter:
+                raise _QuoteError(f"{self._delimiter!r} expected after '\"'")
+            self._fields += 1
+            at = end + 2
+
+
+def _delimiter_of(header: str) -> str:
+    def fields(mark: str) -> int:
+        return len(next(csv.reader([header[: 1 << 16]], delimiter=mark), []))
+
+    return max(_DELIMITERS, key=fields)
