@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitrina.data.catalogue import Catalogue, Reading
+from vitrina.data.options import ReadingOptions
 from vitrina.data.readers import Columns
 from vitrina.data.readers.categories import CategoryPaths, find_separator
 
@@ -228,6 +229,9 @@ def test_a_later_file_is_split_alike(tmp_path):
     assert [one.category_name for one in all_rows(catalogue)[0]] == ["Дом->Свет"]
     assert list(catalogue.notes) == []
     assert [one.category_name for one in products_of(later)] == ["Дом/Свет"]
-    assert reading.with_options(category_separator="none").category_separator == "none"
+    kept = {"none": "none", "auto": None, ">": ">"}
+    for given, separator in kept.items():
+        options = ReadingOptions(category_separator=given)
+        assert reading.with_options(options).category_separator == separator
     del stored["category_separator"]
     assert Reading.from_json(stored).category_separator is None

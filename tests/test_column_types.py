@@ -290,9 +290,9 @@ def test_all_missing_columns_are_named_at_once(tmp_path):
     with pytest.raises(CatalogueError) as caught:
         Catalogue.read(path, columns=columns)
     assert str(caught.value) == (
-        f"{path}: no column 'product_id' (--id-column), no column 'about' (--description-column), "
-        "no column 'brand' (--attribute-columns), no column 'price' (--keep-columns); "
-        "there are sku, name; say which ones to take with these options"
+        f"{path}: no column 'product_id', no column 'about', no column 'brand', "
+        "no column 'price', no column 'title'; there are sku, name; say which ones to take with "
+        "--id-column, --title-column, --description-column, --attribute-columns and --keep-columns"
     )
 
 
