@@ -23,7 +23,7 @@ from vitrina.data.sources import (
     ImageSource,
     open_images,
 )
-from vitrina.errors import CatalogueError
+from vitrina.errors import CatalogueError, PhotosNotFoundError
 from vitrina.ids import IdSet, id_keys
 
 IMAGE_SAMPLE = 1000
@@ -114,11 +114,17 @@ class Catalogue:
     """
 
     def __init__(
-        self, path: Path, reading: Reading, reader: Reader, images: ImageSource | None
+        self,
+        path: Path,
+        reading: Reading,
+        reader: Reader,
+        images: ImageSource | None,
+        photos_fault: str = "",
     ) -> None:
         self.path = path
         self.reading = reading
         self.images = images
+        self._photos_fault = photos_fault
         self._reader = reader
         if images is not None:
             # Collected without `close`, a catalogue still lets go of its archive in good order.
@@ -160,24 +166,32 @@ class Catalogue:
             photos=photos,
             fetching=fetching or DEFAULT_FETCHING,
         )
-        return cls._open(Path(path), reading, labels_needed=True)
+        return cls._open(Path(path), reading, labels_needed=True, photos_needed=True)
 
     @classmethod
     def open(cls, path: str | Path, reading: Reading, *, labels_needed: bool = False) -> Catalogue:
         """Open another file as `reading` tells, which came from an earlier catalogue.
 
         As `read`, but unless `labels_needed` the columns of categories may be absent: a new
-        batch has none yet.
+        batch has none yet. Nor need there be photos of its products; see `check_photos`.
         """
-        return cls._open(Path(path), reading, labels_needed=labels_needed)
+        return cls._open(Path(path), reading, labels_needed=labels_needed, photos_needed=False)
 
     @classmethod
-    def _open(cls, path: Path, reading: Reading, *, labels_needed: bool) -> Catalogue:
+    def _open(
+        cls, path: Path, reading: Reading, *, labels_needed: bool, photos_needed: bool
+    ) -> Catalogue:
         if reading.photos < 1:
             raise CatalogueError(f"{path}: --photos must be at least 1, not {reading.photos}")
         options = TableOptions(reading.columns, reading.delimiter, reading.encoding)
         reader = open_reader(path, options, labels_needed=labels_needed)
-        return cls(path, reading, reader, _open_images(path, reading, reader))
+        images, fault = _open_images(path, reading, reader, needed=photos_needed)
+        return cls(path, reading, reader, images, fault)
+
+    def check_photos(self) -> None:
+        """Raise PhotosNotFoundError if there are photos, but not one of its first products'."""
+        if self._photos_fault:
+            raise PhotosNotFoundError(self._photos_fault)
 
     @property
     def id_type(self) -> IdType:
@@ -248,42 +262,92 @@ def _batch(rows: Sequence[Product | Rejection], seen: IdSet) -> Batch:
     )
 
 
-def _open_images(path: Path, reading: Reading, reader: Reader) -> ImageSource | None:
+def _open_images(
+    path: Path, reading: Reading, reader: Reader, *, needed: bool
+) -> tuple[ImageSource | None, str]:
+    """The source of photos, and why no photo is found in it, "" if one is.
+
+    Raises PhotosNotFoundError for that reason if photos are `needed`.
+    """
     column = reader.image_bytes
     if column is not None:
-        if reading.images is not None:
-            raise CatalogueError(
-                f"{path}: column {column!r} holds the photos themselves; leave out --images"
-            )
-        if path.is_dir():
-            raise CatalogueError(
-                f"{path}: photos in a column are read from one Parquet file, not from a directory"
-            )
-        return ColumnImages(path, column, reading.photos)
+        images, fault = _open_column(path, column, reading, reader)
+        if fault and needed:
+            images.close()
+            raise PhotosNotFoundError(fault)
+        return images, fault
     if isinstance(reader, WebDatasetReader) and reader.holds_photos:
         if reading.images is not None:
             raise CatalogueError(
                 f"{path}: the archives hold the photos themselves; leave out --images, or say "
                 "--images none where the store remembers another place"
             )
-        return reader.images(reading.photos)
+        return reader.images(reading.photos), ""
     if reading.images is None:
         if reading.columns.image is not None:
             raise CatalogueError(
                 f"{path}: column {reading.columns.image!r} holds names of photos; "
                 f"say where the photos are with --images (if they are URLs, --images {WEB})"
             )
-        return None
-    # Where a column names the photos, there is no template to find out.
-    named = reading.columns.image is not None and reading.image_template is None
-    rows = islice(reader.rows(), 0 if named else IMAGE_SAMPLE)
+        return None, ""
+    rows = islice(reader.rows(), IMAGE_SAMPLE)
+    sample = [row for row in rows if isinstance(row, Product)]
+    try:
+        return _open_named(path, reading, reading.images, sample), ""
+    except PhotosNotFoundError as err:
+        # A folder that is empty yet may be filled before it is read.
+        if needed and not err.empty:
+            raise
+        return _open_named(path, reading, reading.images, ()), str(err)
+
+
+def _open_named(
+    path: Path, reading: Reading, location: str, sample: Sequence[Product]
+) -> ImageSource:
     return open_images(
-        reading.images,
+        location,
         template=reading.image_template,
         photos=reading.photos,
-        sample=[row for row in rows if isinstance(row, Product)],
+        sample=sample,
         splits=tuple(dict.fromkeys((_stem(path), *_SPLITS))),
         fetching=reading.fetching,
+        # Where a column names the photos, there is no template to find out.
+        detect=reading.columns.image is None,
+    )
+
+
+def _open_column(
+    path: Path, column: str, reading: Reading, reader: Reader
+) -> tuple[ImageSource, str]:
+    """The photos in a column, with `--images` for those that it only names; see `_open_images`."""
+    if path.is_dir():
+        raise CatalogueError(
+            f"{path}: photos in a column are read from one Parquet file, not from a directory"
+        )
+    images = ColumnImages(path, column, reading.photos)
+    name = images.some_name(IMAGE_SAMPLE)
+    if reading.images is None:
+        if name is not None:
+            images.close()
+            raise CatalogueError(
+                f"{path}: column {column!r} only names the photos ({name!r}) and doesn't hold "
+                "them; say where they are with --images"
+            )
+        return images, ""
+    if not images.names_photos:
+        images.close()
+        raise CatalogueError(
+            f"{path}: column {column!r} holds the photos themselves; leave out --images, or say "
+            "--images none where the store remembers another place"
+        )
+    images.named = _open_named(path, reading, reading.images, ())
+    sample = [row for row in islice(reader.rows(), IMAGE_SAMPLE) if isinstance(row, Product)]
+    if name is None or any(images.references(product) for product in sample):
+        return images, ""
+    reason = next(filter(None, map(images.not_found, sample)), "")
+    return images, (
+        f"{reading.images}: none of the photos that the first rows of {path} name is there "
+        f"({reason}); say where they are with --images"
     )
 
 

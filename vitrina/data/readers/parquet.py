@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vitrina.data.arrow_types import holds_photos
 from vitrina.data.readers.base import Fault, IdType
 from vitrina.errors import CatalogueError
 
@@ -40,13 +41,7 @@ class ParquetRecords:
 
     def holds_bytes(self, column: str) -> bool:
         """Whether it holds binary data, records of {bytes, path}, or lists of these."""
-        kind = self._schema.field(column).type
-        if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-            kind = kind.value_type
-        if pa.types.is_struct(kind):
-            return bool(kind.get_field_index("bytes") >= 0)
-        binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
-        return any(is_kind(kind) for is_kind in binary)
+        return holds_photos(self._schema.field(column).type)
 
     def rows(self, columns: Sequence[str]) -> Iterator[tuple[Any, ...] | Fault]:
         """Every row, a batch in memory at a time. Raises CatalogueError for damaged data."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
-from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
+from vitrina.data.photo_names import parse_references
 from vitrina.data.product import Product, Rejection
 from vitrina.data.readers.base import INT64, Columns, Fault, IdType, Records
 from vitrina.data.readers.marketplace import METADATA, TEXT_FIELDS, parse_text_fields, text_of
@@ -116,7 +115,7 @@ class TableReader:
                 shop=text_of(values[at["shop"]]) if "shop" in at else "",
                 category_id=category_id,
                 category_name=category_name or None,
-                images=_references(values[at["image"]]) if "image" in at else (),
+                images=parse_references(values[at["image"]]) if "image" in at else (),
                 metadata=metadata_of((name, values[place]) for name, place in self._kept),
             )
         except UnicodeDecodeError as err:
@@ -206,16 +205,3 @@ def _read_id(label: str, value: Any, kind: IdType) -> ProductId | None:
 
 def _shown(value: Any) -> str:
     return repr(value)[:80].encode("utf-8", "backslashreplace").decode()
-
-
-def _references(value: Any) -> tuple[str, ...]:
-    """Names of photos: a string, a list of them, or such a list in JSON (all CSV can hold)."""
-    if isinstance(value, str) and value.startswith("["):
-        with suppress(ValueError, RecursionError):
-            value = json.loads(value)
-    if isinstance(value, list):
-        return tuple(name for part in value for name in _references(part))
-    if isinstance(value, bytes):
-        value = value.decode()
-    name = value.strip() if isinstance(value, str) else text_of(value)
-    return (name.encode("utf-8", "replace").decode(),) if name else ()
