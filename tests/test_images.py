@@ -111,7 +111,9 @@ def test_a_template_serves_where_no_named_photo_is(place: Place) -> None:
     assert source.template == "images/{product_id}.jpg"
     assert source.references(sample[0]) == ("images/1.jpg",)
     source.close()
-    with pytest.raises(PhotosNotFoundError, match=r"no photo 'https://shop.example/x\.jpg': ") as err:
+    with pytest.raises(
+        PhotosNotFoundError, match=r"no photo 'https://shop.example/x\.jpg': "
+    ) as err:
         opened(location, [product(5, "https://shop.example/x.jpg")])
     assert "--images none" in str(err.value)
     # One that is there is enough: the rest is for every product to say.

@@ -95,7 +95,9 @@ class NameIndex:
             if same_extension:
                 names = _those(names, [ending == extension for ending in endings])
             else:
-                alike = [any({ending, extension} <= one for one in _SAME_FORM) for ending in endings]
+                alike = [
+                    any({ending, extension} <= one for one in _SAME_FORM) for ending in endings
+                ]
                 names = _those(names, alike) or names
             for form in (str, _composed):
                 same = [f"/{form(name)}".endswith(f"/{form(path)}") for name in names]

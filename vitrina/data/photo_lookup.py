@@ -64,7 +64,7 @@ class PhotoLookup:
         return self._why(names[0], more)
 
     def _files(self, field: str) -> list[str]:
-        """The files that one field names; asks the index only if one of them isn't there exactly."""
+        """The files that one field names; the index is asked only if one isn't there exactly."""
         there = self._resolve(field, self._exactly)
         if None in there:
             there = self._resolve(field, self._anyhow)

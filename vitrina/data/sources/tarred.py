@@ -176,7 +176,9 @@ class TarImages:
         return self.index.some_names
 
     def _lookup(self) -> PhotoLookup:
-        return PhotoLookup(self.exists, lambda: self._spellings.get(self.index.names), self.location)
+        return PhotoLookup(
+            self.exists, lambda: self._spellings.get(self.index.names), self.location
+        )
 
 
 def _shard(path: Path) -> Shard:
