@@ -111,7 +111,7 @@ def _pixels(form: Form, data: bytes, at_least: int | None) -> tuple[Image.Image,
     image.load()
     # JPEG XL turns its pixels itself, unless it is a JPEG packed anew.
     turned = form is JXL and not getattr(image, "jpeg", False)
-    turn = 1 if turned else orientation(image.info.get("exif", b""))
+    turn = 1 if turned else orientation(image.info.get("exif") or b"")
     return _to_rgb(image), turn
 
 

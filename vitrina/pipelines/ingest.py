@@ -51,6 +51,14 @@ class Unreadable:
     tried: bool
 
 
+@dataclass(frozen=True)
+class NotFound:
+    """A product of which the catalogue names photos, and none of them is there."""
+
+    product_id: ProductId
+    reason: str
+
+
 @dataclass
 class Ingested:
     """What reading the catalogue gave, in products.
@@ -58,7 +66,7 @@ class Ingested:
     products: parts of the new table. fresh: rows of this catalogue, which come first in it:
     `new` ones, `changed` in text or photo, `relabelled` in category or metadata alone, and
     `unchanged`. kept: rows of earlier catalogues that stand after them; removed: those pruned.
-    unreadable: photos that are there and can't be read.
+    unreadable: photos that are there and can't be read. not_found: those that aren't there.
     """
 
     products: tuple[FileEntry, ...] = ()
@@ -71,6 +79,7 @@ class Ingested:
     removed: int = 0
     rejected: list[Rejection] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
+    not_found: list[NotFound] = field(default_factory=list)
 
     def rejections(self) -> str:
         """The reasons and how often each came up, for the summary."""
@@ -159,6 +168,8 @@ class _Reading:
                 self._result.unreadable.append(
                     Unreadable(product.product_id, photo.reason, photo.tried)
                 )
+            if photo.missing:
+                self._result.not_found.append(NotFound(product.product_id, photo.missing))
             metadata = None
             if product.metadata:
                 metadata = json.dumps(dict(product.metadata), ensure_ascii=False)
