@@ -115,11 +115,11 @@ class _Block:
                 if isinstance(data, Failure):
                     failures.setdefault(at, data)
                     continue
-                decoded = decode_photo(data, OVERSAMPLING * encoder.edge)
-                self.ready.append(encoder.prepare(decoded.picture))
+                photo = prepare_photo(encoder, data)
+                self.ready.append(photo.ready)
                 self.owners.append(at)
-                if decoded.mended:
-                    self.mended.setdefault(at, decoded.mended)
+                if photo.mended:
+                    self.mended.setdefault(at, photo.mended)
             except ImageError as err:
                 failures.setdefault(at, Failure("decode", str(err)))
         self.photos = []
@@ -154,12 +154,21 @@ def _fetched(reference: str, read: Read) -> bytes | Failure:
         return Failure("read", str(err))
 
 
-def prepare_photo(encoder: ImageEncoder, data: bytes) -> Prepared:
+@dataclass(frozen=True)
+class PreparedPhoto:
+    """ready: what the encoder takes. mended: what is wrong with the file, "" for a sound one."""
+
+    ready: Prepared
+    mended: str
+
+
+def prepare_photo(encoder: ImageEncoder, data: bytes) -> PreparedPhoto:
     """Decode a photo, no larger than the encoder has use for, and prepare it; thread-safe.
 
     Raises ImageError with the reason if it can't be used.
     """
-    return encoder.prepare(decode(data, OVERSAMPLING * encoder.edge))
+    decoded = decode_photo(data, OVERSAMPLING * encoder.edge)
+    return PreparedPhoto(encoder.prepare(decoded.picture), decoded.mended)
 
 
 def decode_photos(

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import Batch, Product
-from vitrina.data.sources import ImageSource
+from vitrina.data.sources import ColumnImages, ImageSource
 from vitrina.embedder.base import ImageEncoder, TextEncoder
 from vitrina.embedder.photos import encode_photos
 from vitrina.errors import CatalogueError
@@ -102,7 +102,8 @@ def _not_found(
 ) -> list[dict[str, Any]]:
     """A row for each product whose photos are named and not there."""
     without = [product for product, found in zip(products, photos, strict=True) if not found]
-    reasons = ((product, source.not_found(product)) for product in without if product.images)
+    named = [one for one in without if one.images or isinstance(source, ColumnImages)]
+    reasons = ((product, source.not_found(product)) for product in named)
     return [
         error_row(product.product_id, stage=FIND, error=reason, row=product.row)
         for product, reason in reasons

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from vitrina.data.product import Product
-from vitrina.data.sources import ImageSource
+from vitrina.data.sources import ColumnImages, ImageSource
 from vitrina.errors import ImageError
 from vitrina.parallel import map_ahead
 from vitrina.store.products import content_hash
@@ -59,7 +59,9 @@ class PhotoHasher:
     def _find(self, product: Product, known: Photographed) -> Photographed:
         references = self._source.references(product)
         if not references:
-            missing = self._source.not_found(product)
+            # A column of bytes has names that the product doesn't.
+            named = product.images or isinstance(self._source, ColumnImages)
+            missing = self._source.not_found(product) if named else ""
             return replace(NO_PHOTO, missing=missing) if missing else NO_PHOTO
         stamps = [self._source.stamp(reference) for reference in references]
         stamp = None
