@@ -144,6 +144,9 @@ def _share(form: Form, repair: Repair, picture: Image.Image, at_least: int | Non
     where the file is completed in another way."""
     if repair.other is None:
         return repair.share
+    if repair.fine and at_least is not None:
+        at_least = None
+        picture = _pixels(form, repair.data, None)[0]
     one = np.asarray(picture)
     other = np.asarray(_pixels(form, repair.other, at_least)[0])
     differs = (one != other).any(axis=2)

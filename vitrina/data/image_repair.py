@@ -42,12 +42,14 @@ class Repair:
         share: how much of its pixels it has, if that is known.
         other: the same with other pixels in place of those that are missing, so that the two
             differ from there on; None where nothing is missing, or `share` tells it.
+        fine: whether they differ in fine detail alone, which a reduced picture doesn't show.
     """
 
     data: bytes
     what: str
     share: float = 1.0
     other: bytes | None = None
+    fine: bool = False
 
 
 def repair_jpeg(data: bytes, reason: str) -> Iterator[Repair]:
@@ -67,8 +69,10 @@ def repair_jpeg(data: bytes, reason: str) -> Iterator[Repair]:
     data = data.removesuffix(b"\xff")
     if not _has_all_scans(data, segments):
         return
+    scans = sum(marker == _SOS for marker, *_ in segments)
     for part in (data, _without_metadata(data, segments)):
-        yield Repair(part + b"\xff\xd9", CUT, other=part + _FILLER + b"\xff\xd9")
+        other = part + _FILLER + b"\xff\xd9"
+        yield Repair(part + b"\xff\xd9", CUT, other=other, fine=scans > 1)
 
 
 def repair_png(data: bytes, reason: str) -> Iterator[Repair]:

@@ -52,6 +52,8 @@ class PhotoLookup:
 
     def find(self, fields: Sequence[str], photos: int) -> tuple[str, ...]:
         """The files that some fields of a catalogue name, at most so many, in order."""
+        if len(fields) == 1 and ".." not in fields[0] and self.exists(fields[0]):
+            return (fields[0],)
         found = (file for field in fields for file in self._files(field))
         return tuple(islice(dict.fromkeys(found) if photos > 1 else found, photos))
 
