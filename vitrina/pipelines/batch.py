@@ -111,6 +111,11 @@ def _not_found(
     ]
 
 
+def unusable(failures: Sequence[dict[str, Any]]) -> int:
+    """How many of the `failures` of a batch are not of photos that were mended."""
+    return sum(row["stage"] != REPAIR for row in failures)
+
+
 def rejections(batch: Batch) -> list[dict[str, Any]]:
     """The rows of a batch that can't be used, as rows of `ERRORS_SCHEMA`."""
     return [
