@@ -39,7 +39,7 @@ def jxl_size(data: bytes) -> tuple[int, int]:
     """The width and height of a JPEG XL picture. Raises ImageError if they can't be found."""
     try:
         return _jxl_size(_jxl_codestream(data))
-    except (StopIteration, struct.error):
+    except (StopIteration, RuntimeError, struct.error):
         raise ImageError("unreadable JPEG XL: its header gives no size") from None
 
 
