@@ -230,8 +230,8 @@ def test_a_later_file_is_split_alike(tmp_path):
     assert list(catalogue.notes) == []
     assert [one.category_name for one in products_of(later)] == ["Дом/Свет"]
     kept = {"none": "none", "auto": None, ">": ">"}
-    for given, separator in kept.items():
-        options = ReadingOptions(category_separator=given)
+    for asked, separator in kept.items():
+        options = ReadingOptions(category_separator=asked)
         assert reading.with_options(options).category_separator == separator
     del stored["category_separator"]
     assert Reading.from_json(stored).category_separator is None

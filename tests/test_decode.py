@@ -466,7 +466,13 @@ def test_extreme_aspect() -> None:
         (b'<?xml version="1.0"?><svg/>', "not an image: an SVG or XML document"),
         (b"%PDF-1.7", "not an image: a PDF document"),
         (b"%!PS-Adobe-3.0 EPSF-3.0", "not an image"),
-        (b"\0\0\0\x18ftypheic" + bytes(40), "not an image: HEIC or video"),
+        (b"\0\0\0\x18ftypisom" + bytes(40), "not an image: a video"),
+        (b"RIFF\0\0\0\0AVI " + bytes(9) + b"\xff\xd8\xff", "not an image: a video"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "not an image: JPEG 2000; save it as JPEG or PNG"),
+        (b"\0\0\1\0\1\0" + bytes(40), "not an image: an icon (ICO)"),
+        (b"8BPS\0\1", "not an image: a Photoshop document (PSD)"),
+        (b"PK\3\4a.jpg\xff\xd8\xff", "not an image: an archive"),
+        (b"\x01\x02\x03" + saved(quarters(), "JPEG"), "not an image"),
         (b"\x89PNG\r\n\x1a\n", "truncated: PNG, 8 bytes"),
         (b"\xff\xd8\xff", "truncated: JPEG, 3 bytes"),
         (png_header(0, 10), "unreadable PNG: its header gives no size"),
@@ -480,28 +486,32 @@ def test_reasons(data: bytes, reason: str) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=["baseline", "progressive"])
-def test_every_truncated_jpeg_is_refused(options: dict[str, Any]) -> None:
+def test_every_truncated_jpeg_is_refused_or_nearly_whole(options: dict[str, Any]) -> None:
     data = saved(noise((50, 40)), "JPEG", **options)
+    whole = np.asarray(decode(data))
     for end in range(3, len(data) - 2, 5):
         for at_least in (None, 10):
-            with pytest.raises(ImageError, match=rf"^truncated: JPEG, {end} bytes$"):
-                decode(data[:end], at_least)
-
-
-def test_every_truncated_png_is_refused_or_whole() -> None:
-    data = saved(noise((30, 20)), "PNG")
-    whole = decode(data).tobytes()
-    end_of_pixels = data.index(b"IEND") - 8
-    for end in range(8, len(data), 3):
-        if end < end_of_pixels - 4:
-            with pytest.raises(ImageError, match=rf"^truncated: PNG, {end} bytes$"):
-                decode(data[:end])
-        else:
-            result = picture_or_reason(data[:end])
+            result = picture_or_reason(data[:end], at_least)
             if isinstance(result, str):
-                assert result.startswith("truncated")
-            else:
-                assert result.tobytes() == whole
+                assert result == f"truncated: JPEG, {end} bytes"
+            elif at_least is None:
+                assert (np.asarray(result) == whole).all(axis=2).mean() >= 0.85
+    assert isinstance(picture_or_reason(data[: len(data) * 3 // 4]), str)
+
+
+def test_every_truncated_png_is_refused_or_nearly_whole() -> None:
+    data = saved(noise((30, 20)), "PNG")
+    whole = np.asarray(decode(data))
+    refused = 0
+    for end in range(8, len(data), 3):
+        result = picture_or_reason(data[:end])
+        if isinstance(result, str):
+            assert result == f"truncated: PNG, {end} bytes"
+            refused = end
+        else:
+            lines = (np.asarray(result) == whole).all(axis=(1, 2))
+            assert lines[:18].all()
+    assert 0.8 < refused / len(data) < 0.95
 
 
 @pytest.mark.parametrize("form", ["WEBP", "GIF", "TIFF", "BMP", "AVIF"])

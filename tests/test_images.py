@@ -29,7 +29,7 @@ from vitrina.data.sources import (
     base,
     open_images,
 )
-from vitrina.errors import ImageError, ImageSourceError
+from vitrina.errors import ImageError, ImageSourceError, PhotosNotFoundError
 
 FASHION = Path("/work/shared/data/fashion")
 
@@ -111,10 +111,17 @@ def test_a_template_serves_where_no_named_photo_is(place: Place) -> None:
     assert source.template == "images/{product_id}.jpg"
     assert source.references(sample[0]) == ("images/1.jpg",)
     source.close()
-    # Named, but not there: that is for every product to say, not for the whole source.
-    source = opened(location, [product(5, "https://shop.example/x.jpg")])
+    with pytest.raises(
+        PhotosNotFoundError, match=r"no photo 'https://shop.example/x\.jpg': "
+    ) as err:
+        opened(location, [product(5, "https://shop.example/x.jpg")])
+    assert "--images none" in str(err.value)
+    # One that is there is enough: the rest is for every product to say.
+    named = [product(5, "https://shop.example/x.jpg"), product(6, "http://shop.example/1.jpg")]
+    source = opened(location, named)
     assert source.template is None
-    assert source.references(sample[0]) == ()
+    assert source.references(named[0]) == ()
+    assert source.references(named[1]) == ("images/1.jpg",)
     source.close()
 
 
@@ -572,7 +579,7 @@ def test_column_of_hugging_face_records(tmp_path: Path) -> None:
     expected = [("1",), (), (), ("4",)]
     assert [source.references(product("x", row=n)) for n in range(1, 5)] == expected
     assert decode(source.read("1")).size == (16, 16)
-    with pytest.raises(ImageError, match=r"^not in the file, which only names it: elsewhere\.jpg$"):
+    with pytest.raises(ImageError, match=r"^not in the file, which only names it: elsewhere\.jpg;"):
         source.read("4")
     source.close()
 

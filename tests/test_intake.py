@@ -1,6 +1,7 @@
 """A catalogue's bad days: what the store holds afterwards, and what the report says of it."""
 
 import json
+from itertools import chain
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -218,7 +219,7 @@ def test_a_store_of_integers_takes_ids_that_are_text(tmp_path):
     assert table(shelf).keys() == {*map(str, range(60)), "A-13"}
     shards = sorted((shelf / "spaces/text-words").glob("part-*"))
     ids = [pq.read_table(one).column("product_id").to_pylist() for one in shards]
-    assert sorted(sum(ids, [])) == sorted(table(shelf))
+    assert sorted(chain.from_iterable(ids)) == sorted(table(shelf))
     after = vectors_of(shelf, TEXT)
     assert all(np.array_equal(after[str(key)], vectors[key]) for key in range(60))
     store = Store.open(shelf)

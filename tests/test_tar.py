@@ -107,7 +107,7 @@ def test_names_that_are_not_utf8(tmp_path):
     with tarfile.open(path, "w", format=tarfile.GNU_FORMAT, encoding="cp1251") as archive:
         for name in ("фото.jpg", "1.jpg"):
             archive.addfile(tarfile.TarInfo(name))
-    assert list(contents(path)) == ["\ufffd" * 4 + ".jpg", "1.jpg"]
+    assert list(contents(path)) == ["фото.jpg", "1.jpg"]
 
 
 def test_links_devices_and_folders_are_not_files(tmp_path):

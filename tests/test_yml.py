@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vitrina.data.catalogue import Catalogue, Reading
+from vitrina.data.photo_index import NameIndex
+from vitrina.data.photo_lookup import PhotoLookup
 from vitrina.data.photo_names import existing
 from vitrina.data.product import Product, Rejection
 from vitrina.data.readers import Columns, xml_stream
@@ -698,12 +700,16 @@ def test_a_feed_is_read_in_bounded_memory(tmp_path):
 # Photos of a feed that have been fetched into a folder.
 
 
+def lookup(files):
+    return PhotoLookup(files.__contains__, lambda: NameIndex(sorted(files)))
+
+
 @pytest.mark.parametrize(
     ("images", "files", "expected"),
     [
         (("https://cdn.ru/x/a.jpg?w=9#z",), {"a.jpg"}, ("a.jpg",)),
         (("https://cdn.ru/x/a%20b.jpg",), {"a b.jpg"}, ("a b.jpg",)),
-        (("https://cdn.ru/x/a%20b.jpg",), {"a%20b.jpg"}, ()),
+        (("https://cdn.ru/x/a%20b.jpg",), {"a%20b.jpg"}, ("a%20b.jpg",)),
         (("//cdn.ru/x/a.jpg",), {"a.jpg"}, ("a.jpg",)),
         (("https://cdn.ru/a.jpg", "https://cdn.ru/b.jpg"), {"b.jpg"}, ("b.jpg",)),
         (
@@ -713,21 +719,22 @@ def test_a_feed_is_read_in_bounded_memory(tmp_path):
         ),
         (("https://cdn.ru/a.jpg",), {"https://cdn.ru/a.jpg", "a.jpg"}, ("https://cdn.ru/a.jpg",)),
         (("https://cdn.ru/x/..%2f..%2fa.jpg",), {"a.jpg", "../../a.jpg"}, ("a.jpg",)),
-        (("x/a.jpg",), {"a.jpg"}, ()),
+        (("x/a.jpg",), {"a.jpg"}, ("a.jpg",)),
+        (("x/a.jpg",), {"y/a.jpg"}, ()),
         (("https://cdn.ru/", "https://[x/a.jpg", "http://"), {"", "a.jpg"}, ()),
     ],
 )
 def test_a_web_address_stands_for_the_file_it_ends_in(images, files, expected):
     product = Product(row=1, product_id=1, title="", images=images)
-    assert existing(product, None, 2, files.__contains__) == expected
+    assert existing(product, None, 2, lookup(files)) == expected
 
 
 def test_a_template_serves_where_no_named_photo_exists():
     product = Product(row=1, product_id=5, title="", images=("https://cdn.ru/a.jpg",))
     template = "p/{product_id}.jpg"
-    assert existing(product, template, 1, {"p/5.jpg"}.__contains__) == ("p/5.jpg",)
-    assert existing(product, template, 1, {"p/5.jpg", "a.jpg"}.__contains__) == ("a.jpg",)
-    assert existing(product, template, 1, set().__contains__) == ()
+    assert existing(product, template, 1, lookup({"p/5.jpg"})) == ("p/5.jpg",)
+    assert existing(product, template, 1, lookup({"p/5.jpg", "a.jpg"})) == ("a.jpg",)
+    assert existing(product, template, 1, lookup(set())) == ()
 
 
 def test_a_feed_with_a_folder_of_photos(tmp_path):

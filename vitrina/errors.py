@@ -16,6 +16,17 @@ class ImageSourceError(VitrinaError):
     """The folder, archive or column of images can't be opened, or holds no product's image."""
 
 
+class PhotosNotFoundError(ImageSourceError):
+    """No product's photo is where photos should be; text alone can be used without them.
+
+    `empty`: whether there is no file at all, where the catalogue names some.
+    """
+
+    def __init__(self, message: str, *, empty: bool = False) -> None:
+        super().__init__(message)
+        self.empty = empty
+
+
 class ImageError(VitrinaError):
     """One image can't be used; the message is the reason that lands in `errors.parquet`."""
 

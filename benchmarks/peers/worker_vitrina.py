@@ -32,7 +32,7 @@ def load(options: dict) -> Loaded:
 
     def prepare(paths: list[str]) -> list:
         chosen = paths[: options["alone"]]
-        return [prepare_photo(encoder, Path(path).read_bytes()) for path in chosen]
+        return [prepare_photo(encoder, Path(path).read_bytes()).ready for path in chosen]
 
     if options["alone"]:
         return Loaded(encoder.encode, compute, prepare)

@@ -36,7 +36,7 @@ from vitrina.data.sources import (
     ImageSource,
     open_images,
 )
-from vitrina.errors import CatalogueError, ImageSourceError
+from vitrina.errors import CatalogueError, ImageSourceError, PhotosNotFoundError
 from vitrina.ids import IdSet, id_keys
 
 IMAGE_SAMPLE = 1000
@@ -126,7 +126,11 @@ class Catalogue:
     """
 
     def __init__(
-        self, path: Path, reading: Reading, reader: Reader, images: ImageSource | None
+        self,
+        path: Path,
+        reading: Reading,
+        reader: Reader,
+        images: ImageSource | None,
     ) -> None:
         self.path = path
         self.reading = reading
@@ -196,14 +200,25 @@ class Catalogue:
         if isinstance(reader, TableReader):
             # Later files are split alike, however few paths they hold.
             reading = replace(reading, category_separator=reader.category_separator)
+        images, fault = None, None
         try:
-            opened = cls(path, reading, reader, _open_images(path, reading, reader, needs))
+            images = _open_images(path, reading, reader, needs)
         except (CatalogueError, ImageSourceError) as err:
-            if needs.photos:
+            # A folder that is empty yet may be filled before it is read.
+            filled = not (isinstance(err, PhotosNotFoundError) and err.empty)
+            if needs.photos and filled:
                 raise
-            opened = cls(path, reading, reader, None)
-            opened.photos_error = err
+            if needs.photos and reading.images is not None:
+                images = _open_named(path, reading, reading.images, ())
+            fault = err
+        opened = cls(path, reading, reader, images)
+        opened.photos_error = fault
         return opened
+
+    def check_photos(self) -> None:
+        """Raise PhotosNotFoundError if there is a place for photos, but none in it."""
+        if isinstance(self.photos_error, PhotosNotFoundError):
+            raise self.photos_error
 
     @property
     def id_type(self) -> IdType:
@@ -320,18 +335,8 @@ def _batch(rows: Sequence[Product | Rejection], seen: IdSet) -> Batch:
 def _open_images(path: Path, reading: Reading, reader: Reader, needs: Needs) -> ImageSource | None:
     # A place that is only remembered is no contradiction.
     contradicts = reading.images is not None and needs.photos
-    column = reader.image_bytes
-    if column is not None:
-        if contradicts:
-            raise CatalogueError(
-                f"{path}: column {column!r} holds the photos themselves; leave out --images, or "
-                "say --images none where the store remembers another place"
-            )
-        if path.is_dir():
-            raise CatalogueError(
-                f"{path}: photos in a column are read from one Parquet file, not from a directory"
-            )
-        return ColumnImages(path, column, reading.photos)
+    if reader.image_bytes is not None:
+        return _open_column(path, reader.image_bytes, reading, reader, contradicts=contradicts)
     if isinstance(reader, WebDatasetReader) and reader.holds_photos:
         if contradicts:
             raise CatalogueError(
@@ -349,17 +354,69 @@ def _open_images(path: Path, reading: Reading, reader: Reader, needs: Needs) -> 
                 f"say where the photos are with --images (if they are URLs, --images {WEB})"
             )
         return None
-    # Where a column names the photos, there is no template to find out.
-    found = names is not None and reading.image_template is None
-    rows = islice(reader.rows(), 0 if found else IMAGE_SAMPLE)
+    rows = islice(reader.rows(), IMAGE_SAMPLE)
+    sample = [row for row in rows if isinstance(row, Product)]
+    return _open_named(path, reading, reading.images, sample, detect=names is None)
+
+
+def _open_named(
+    path: Path,
+    reading: Reading,
+    location: str,
+    sample: Sequence[Product],
+    *,
+    detect: bool = True,
+) -> ImageSource:
     return open_images(
-        reading.images,
+        location,
         template=reading.image_template,
         photos=reading.photos,
-        sample=[row for row in rows if isinstance(row, Product)],
+        sample=sample,
         splits=tuple(dict.fromkeys((_stem(path), *_SPLITS))),
         fetching=reading.fetching,
+        # Where a column names the photos, there is no template to find out.
+        detect=detect,
     )
+
+
+def _open_column(
+    path: Path, column: str, reading: Reading, reader: Reader, *, contradicts: bool
+) -> ImageSource:
+    """The photos in a column, with `--images` for those that it only names.
+
+    contradicts: whether a place for photos is given, which a column of bytes leaves no need for.
+    """
+    if path.is_dir():
+        raise CatalogueError(
+            f"{path}: photos in a column are read from one Parquet file, not from a directory"
+        )
+    images = ColumnImages(path, column, reading.photos)
+    try:
+        name = images.some_name(IMAGE_SAMPLE)
+        if reading.images is None or (name is None and not contradicts):
+            if name is not None:
+                raise CatalogueError(
+                    f"{path}: column {column!r} only names the photos ({name!r}) and doesn't hold "
+                    "them; say where they are with --images"
+                )
+            return images
+        if not images.names_photos:
+            raise CatalogueError(
+                f"{path}: column {column!r} holds the photos themselves; leave out --images, or "
+                "say --images none where the store remembers another place"
+            )
+        images.named = _open_named(path, reading, reading.images, ())
+        sample = [row for row in islice(reader.rows(), IMAGE_SAMPLE) if isinstance(row, Product)]
+        if name is not None and not any(images.references(product) for product in sample):
+            reason = next(filter(None, map(images.not_found, sample)), "")
+            raise PhotosNotFoundError(
+                f"{reading.images}: none of the photos that the first rows of {path} name is "
+                f"there ({reason}); say where they are with --images"
+            )
+    except (CatalogueError, ImageSourceError):
+        images.close()
+        raise
+    return images
 
 
 def _stem(path: Path) -> str:

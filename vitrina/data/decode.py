@@ -1,81 +1,45 @@
 """Bytes of one photo to an RGB picture, or to the reason why that can't be done.
 
-Sellers upload whatever they have, so hostile and broken bytes are the normal case here. Each
-form's reader is called directly instead of through `PIL.Image.open`: that keeps out the forms
-no shop publishes (some of which start other programs), and it leaves the size check to us.
-Pillow's own check answers a large photo with a Python warning, and warnings can't be silenced
-for one thread alone.
+Sellers upload whatever they have, so hostile and broken bytes are the normal case here. Which
+library reads them, `image_forms.py` says; what is wrong beside the pixels, as a missing end or
+broken metadata, `image_repair.py` mends.
 """
 
 from __future__ import annotations
 
 import io
-import re
-import struct
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from PIL.AvifImagePlugin import AvifImageFile
-from PIL.BmpImagePlugin import BmpImageFile
-from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
-from PIL.WebPImagePlugin import WebPImageFile
 
+from vitrina.data.image_forms import GIF, JXL, WEBP, Form, recognise
+from vitrina.data.image_headers import gif_canvas, jxl_size, orientation
+from vitrina.data.image_repair import Repair
 from vitrina.errors import ImageError
 
 MAX_PIXELS = 178_000_000
 """A picture larger than this is refused; decoded, it would take about 0.7 GB."""
 
 MAX_GIF_PIXELS = 89_000_000
-"""Lower for GIF, whose reader warns above it while it is still looking at the header."""
+"""Lower for GIF and JPEG XL, whose readers warn above it while they are still at the header."""
 
 MAX_ASPECT = 100
 """Long edge over short edge. Encoders scale the short edge up to their input, so a 1x50000
 strip would become 224x11200000 before it is cropped."""
 
+MAX_SCANS = 500
+"""A JPEG of more scans is refused: every one of them goes over the whole picture."""
 
-class _Jpeg(JpegImageFile):
-    """A JPEG whose resolution is not looked up in EXIF.
+NEARLY_WHOLE = 0.9
+"""The share of its pixels that a truncated picture must have to be used."""
 
-    Nobody here needs it, and that lookup warns about each damaged EXIF block, which cheap
-    photo editors leave behind in photos that are otherwise fine. A multi-picture file (MPO)
-    reads as its first picture.
-    """
-
-    def _read_dpi_from_exif(self) -> None:
-        pass
-
-
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """A kind of image file: how it begins, what reads it, how a whole one ends ("" if unclear)."""
-
-    name: str
-    begins: re.Pattern[bytes]
-    reader: type[ImageFile]
-    ends: bytes = b""
-
-
-_FORMS = (
-    _Form("JPEG", re.compile(rb"\xff\xd8\xff"), _Jpeg, b"\xff\xd9"),
-    _Form("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile, b"IEND\xaeB`\x82"),
-    _Form("WebP", re.compile(rb"RIFF.{4}WEBPVP8", re.DOTALL), WebPImageFile),
-    _Form("GIF", re.compile(rb"GIF8[79]a"), GifImageFile),
-    _Form("AVIF", re.compile(rb".{4}ftyp.{0,40}?avi[fs]", re.DOTALL), AvifImageFile),
-    _Form("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImageFile),
-    _Form("BMP", re.compile(rb"BM"), BmpImageFile),
-)
-
-_STRANGERS = (
-    (re.compile(rb"\s*(<\?xml|<!--|<svg)", re.IGNORECASE), "an SVG or XML document"),
-    (re.compile(rb"\s*<(!doctype|html|head|body)", re.IGNORECASE), "an HTML page"),
-    (re.compile(rb".{4}ftyp", re.DOTALL), "HEIC or video"),
-    (re.compile(rb"%PDF"), "a PDF document"),
-)
+_BAND = 16
+"""Lines that the blocks of a lossy picture have, which appear or are missing together."""
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -88,65 +52,133 @@ _TURNS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """picture: of mode RGB, upright. mended: what is wrong with its file, "" for a sound one."""
+
+    picture: Image.Image
+    mended: str = ""
+
+
 def decode(data: bytes, at_least: int | None = None) -> Image.Image:
+    """Turn an image file into an RGB picture; see `decode_photo`."""
+    return decode_photo(data, at_least).picture
+
+
+def decode_photo(data: bytes, at_least: int | None = None) -> Decoded:
     """Turn an image file into an RGB picture, upright, the first frame of an animation.
 
-    Transparent parts become white, as on a shop's page; colour profiles are not applied.
+    Transparent parts become white, as on a shop's page; colour profiles are not applied. As in a
+    browser, a file may be faulty beside its pixels, or lack up to a tenth of them at its end.
 
     Parameters
     ----------
-    data : the whole file: JPEG, PNG, WebP, GIF, AVIF, TIFF or BMP.
+    data : the whole file: JPEG, PNG, WebP, GIF, AVIF, TIFF or BMP; HEIC and JPEG XL where the
+        packages for them are installed.
     at_least : the encoder's input edge in pixels. A larger JPEG is decoded at 1/2, 1/4 or 1/8
         of its size, the smallest whose both edges are still this long; None decodes all of it.
 
     Returns
     -------
-    A picture of mode RGB that keeps no hold on `data`. Safe to call from many threads.
+    A picture of mode RGB that keeps no hold on `data`, and what was mended. Safe to call from many
+    threads.
 
     Raises
     ------
     ImageError
         With a short reason, whatever the bytes; no other exception comes from bad data.
     """
-    form = _recognise(data)
+    form, start = recognise(data)
+    mended = ""
+    if start:
+        data, mended = data[start:], f"{start} bytes stand before the {form.name}"
     try:
-        image = _open(form, data, at_least)
-        image.load()
-        turn = _TURNS.get(_orientation(image.info.get("exif", b"")))
-        picture = _to_rgb(image)
-        return picture if turn is None else picture.transpose(turn)
+        picture, turn = _pixels(form, data, at_least)
     except ImageError:
         raise
     # Pillow's readers let almost anything through on broken bytes: OSError, SyntaxError,
     # ValueError, struct.error, zlib.error, OverflowError, MemoryError and more.
     except Exception as err:
-        raise ImageError(_reason(form, data, err)) from err
+        picture, turn, what = _repaired(form, data, at_least, err)
+        mended = f"{mended}; {what}" if mended else what
+    way = _TURNS.get(turn)
+    return Decoded(picture if way is None else picture.transpose(way), mended)
 
 
-def _recognise(data: bytes) -> _Form:
-    if not data:
-        raise ImageError("empty file")
-    for form in _FORMS:
-        if form.begins.match(data):
-            return form
-    for pattern, what in _STRANGERS:
-        if pattern.match(data):
-            raise ImageError(f"not an image: {what}")
-    raise ImageError("not an image")
+def _pixels(form: Form, data: bytes, at_least: int | None) -> tuple[Image.Image, int]:
+    """The picture as it is stored, and its orientation."""
+    image = _open(form, data, at_least)
+    image.load()
+    # JPEG XL turns its pixels itself, unless it is a JPEG packed anew.
+    turned = form is JXL and not getattr(image, "jpeg", False)
+    turn = 1 if turned else orientation(image.info.get("exif") or b"")
+    return _to_rgb(image), turn
 
 
-def _open(form: _Form, data: bytes, at_least: int | None) -> ImageFile:
+def _repaired(
+    form: Form, data: bytes, at_least: int | None, err: Exception
+) -> tuple[Image.Image, int, str]:
+    """The picture of a file that can't be read as it is. Raises ImageError if none can be had."""
+    reason = _reason(form, data, err)
+    repairs = form.repair(data, _words(err)) if form.repair else iter(())
+    while True:
+        try:
+            repair = next(repairs, None)
+            if repair is None:
+                break
+            picture, turn = _pixels(form, repair.data, at_least)
+            share = _share(form, repair, picture, at_least)
+        except ImageError:
+            raise
+        except Exception:
+            continue
+        if share >= NEARLY_WHOLE:
+            part = f" with {math.ceil(100 * (1 - share))}% of its pixels" if share < 1 else ""
+            return picture, turn, f"{form.name}, {repair.what}{part}"
+        break
+    raise ImageError(reason) from err
+
+
+def _share(form: Form, repair: Repair, picture: Image.Image, at_least: int | None) -> float:
+    """How much of a repaired picture was in its file: all before the first pixel that differs
+    where the file is completed in another way."""
+    if repair.other is None:
+        return repair.share
+    if repair.fine and at_least is not None:
+        at_least = None
+        picture = _pixels(form, repair.data, None)[0]
+    one = np.asarray(picture)
+    other = np.asarray(_pixels(form, repair.other, at_least)[0])
+    differs = (one != other).any(axis=2)
+    lines = np.flatnonzero(differs.any(axis=1))
+    if not len(lines):
+        return 1.0
+    height, width = differs.shape
+    first = int(lines[0])
+    stored = form.open()(io.BytesIO(repair.data)).size[1]
+    band = differs[first : first + max(1, _BAND * height // stored)]
+    column = int(np.flatnonzero(band.any(axis=0))[0])
+    return float((first * width + len(band) * column) / (height * width))
+
+
+def _open(form: Form, data: bytes, at_least: int | None) -> ImageFile:
     """Read the header, refuse what is too large, and set the size to decode at."""
-    if form.reader is GifImageFile:
-        _refuse_large(_gif_canvas(data), MAX_GIF_PIXELS)
+    if form is GIF:
+        _refuse_large(gif_canvas(data), MAX_GIF_PIXELS)
+    reader = form.open()
+    if form is JXL:
+        # Its reader decodes at once.
+        _refuse_narrow(*jxl_size(data))
+        _refuse_large(jxl_size(data), MAX_GIF_PIXELS)
     file = io.BytesIO(data)
-    image = form.reader(file)
+    image = reader(file)
     width, height = image.size
-    if max(width, height) > MAX_ASPECT * min(width, height):
-        raise ImageError(f"too narrow: {width}x{height} pixels")
+    _refuse_narrow(width, height)
     decoded = (width, height)
     if isinstance(image, JpegImageFile):
         whole = not _in_one_pass(image, data, file.tell())
+        if whole and (scans := data.count(b"\xff\xda")) > MAX_SCANS:
+            raise ImageError(f"too many scans: {scans}")
         if at_least:
             # `draft` divides by the largest of 1, 2, 4, 8 that is at most edge // at_least for
             # both edges and rounds up, so neither edge ends below `at_least`.
@@ -158,6 +190,11 @@ def _open(form: _Form, data: bytes, at_least: int | None) -> ImageFile:
         stored = (image.tag_v2[256], image.tag_v2[257])
         image.im = Image.new(image.mode, stored).im
     return image
+
+
+def _refuse_narrow(width: int, height: int) -> None:
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise ImageError(f"too narrow: {width}x{height} pixels")
 
 
 def _refuse_large(size: tuple[int, int], limit: int, shown: tuple[int, int] | None = None) -> None:
@@ -177,48 +214,6 @@ def _in_one_pass(image: JpegImageFile, data: bytes, after_scan_header: int) -> b
     return "progressive" not in image.info and data[start : start + 5] == header
 
 
-def _gif_canvas(data: bytes) -> tuple[int, int]:
-    """The screen stretched to hold the first frame, (0, 0) where the file ends before it."""
-    try:
-        width, height, flags = struct.unpack_from("<HHB", data, 6)
-        at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
-        while data[at] != 0x2C:
-            if data[at] == 0x3B:
-                return (0, 0)
-            if data[at] == 0x21:
-                at += 2
-                while data[at]:
-                    at += data[at] + 1
-            at += 1
-        left, top, across, down = struct.unpack_from("<HHHH", data, at + 1)
-    except (IndexError, struct.error):
-        return (0, 0)
-    return (max(width, left + across), max(height, top + down))
-
-
-def _orientation(exif: bytes) -> int:
-    """The orientation 1 to 8 of an EXIF block; 1 where it is absent or damaged.
-
-    Pillow's parser reads every tag and warns about each broken one; this reads the one we need.
-    TIFF files keep it elsewhere, and their reader applies it.
-    """
-    block = exif.removeprefix(b"Exif\0\0")
-    order = {b"II": "<", b"MM": ">"}.get(block[:2])
-    if order is None:
-        return 1
-    try:
-        (directory,) = struct.unpack_from(f"{order}I", block, 4)
-        (count,) = struct.unpack_from(f"{order}H", block, directory)
-        for entry in range(count):
-            at = directory + 2 + 12 * entry
-            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", block, at)
-            if tag == 0x0112 and kind == 3:
-                return int(value)
-    except struct.error:
-        pass
-    return 1
-
-
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         image = _to_8_bits(image)
@@ -226,7 +221,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("LA" if image.mode == "La" else "RGBA")
     if not image.has_transparency_data:
         return image.convert("RGB")
-    layer = image.convert("RGBA")
+    layer = image if image.mode == "RGBA" else image.convert("RGBA")
     picture = Image.new("RGB", layer.size, "white")
     picture.paste(layer, mask=layer)
     return picture
@@ -258,8 +253,8 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(grey)
 
 
-def _reason(form: _Form, data: bytes, err: Exception) -> str:
-    text = str(err) or type(err).__name__
+def _reason(form: Form, data: bytes, err: Exception) -> str:
+    text = _words(err)
     if isinstance(err, Image.DecompressionBombError):
         return "too large: more pixels than Pillow's own limit"
     if "truncated" in text.lower() or _is_cut(form, data):
@@ -269,7 +264,11 @@ def _reason(form: _Form, data: bytes, err: Exception) -> str:
     return f"unreadable {form.name}: {text}"
 
 
-def _is_cut(form: _Form, data: bytes) -> bool:
-    if form.reader is WebPImageFile:
+def _words(err: Exception) -> str:
+    return (str(err) or type(err).__name__).splitlines()[0][:120]
+
+
+def _is_cut(form: Form, data: bytes) -> bool:
+    if form is WEBP:
         return len(data) < int.from_bytes(data[4:8], "little")
     return form.ends not in data[-1024:]

@@ -1,24 +1,27 @@
-"""How photos are named: templates with {product_id}, {split} and {n}, found out or checked.
+"""How photos are named: by the catalogue, or by templates with {product_id}, {split} and {n}.
 
 Nothing here opens a file; whether a name exists is asked of the source that is handed in.
 """
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import count, islice, takewhile
 from string import Formatter
-from urllib.parse import unquote, urlsplit
+from typing import Any
 
+from vitrina.data.photo_lookup import PhotoLookup
 from vitrina.data.product import Product
-from vitrina.errors import ImageError, ImageSourceError
+from vitrina.errors import ImageSourceError
 from vitrina.types import ProductId
 
 SAMPLE_IDS = 100
 """How many products are looked up to find out how photos are named."""
 _EXTENSIONS = ("jpg", "jpeg", "png", "webp")
+_NAME_KEYS = ("path", "url", "src", "file_name", "name")
+_NOTHING = frozenset({"", "nan", "null", "none", "n/a", "#n/a", "nil", "-", "—"})
 
 
 def detect_template(
@@ -64,37 +67,43 @@ def choose_split(
     return _best(candidates, exists, ids) or candidates[0]
 
 
-def existing(
-    product: Product, template: str | None, photos: int, exists: Callable[[str], bool]
-) -> tuple[str, ...]:
-    """The product's photos that exist: under the catalogue's names or else the template's.
+def parse_references(value: Any) -> tuple[str, ...]:
+    """Names of photos in a table's value: a text, a list of them, or such a list in JSON.
 
-    Where the catalogue gives an address on the web, the file it ends in counts too: a feed
-    names its photos by address, and they may have been fetched into a folder since.
+    A record of {bytes, path} or a JSON object gives its path or URL. A text that lists several
+    names stays one, since only the source of photos can tell it from a name with a comma.
+    Raises UnicodeDecodeError.
     """
-    named = (next(filter(exists, _file_names(image)), None) for image in product.images)
-    found = tuple(islice((name for name in named if name is not None), photos))
+    if isinstance(value, bytes):
+        value = value.decode()
+    if isinstance(value, str):
+        value = value.strip()
+        if value[:1] in ("[", "{"):
+            with suppress(ValueError, RecursionError):
+                value = json.loads(value)
+    if isinstance(value, list | tuple):
+        return tuple(name for part in value for name in parse_references(part))
+    if isinstance(value, dict):
+        named = (parse_references(value.get(key)) for key in _NAME_KEYS)
+        return next(filter(None, named), ())
+    if isinstance(value, float) and value.is_integer():
+        # A number that got a point when its column got a gap.
+        value = int(value)
+    name = "" if value is None else str(value)
+    return () if name.lower() in _NOTHING else (name.encode("utf-8", "replace").decode(),)
+
+
+def existing(
+    product: Product,
+    template: str | None,
+    photos: int,
+    lookup: PhotoLookup,
+) -> tuple[str, ...]:
+    """The product's photos that exist: under the catalogue's names or else the template's."""
+    found = lookup.find(product.images, photos) if product.images else ()
     if found or template is None:
         return found
-    return _templated(product.product_id, template, photos, exists)
-
-
-def inside(reference: str) -> str:
-    """The reference as a plain relative path. Raises ImageError if it leads out of the source."""
-    name = posixpath.normpath(reference.lstrip("/"))
-    if name == ".." or name.startswith("../"):
-        raise ImageError(f"leads outside of the photos' place: {reference!r}")
-    return name
-
-
-def _file_names(reference: str) -> Iterator[str]:
-    """The reference as it is, and of a web address the last part of its path, unquoted."""
-    yield reference
-    if "://" in reference or reference.startswith("//"):
-        with suppress(ValueError):
-            path = unquote(urlsplit(reference).path)
-            if name := posixpath.basename(path):
-                yield name
+    return _templated(product.product_id, template, photos, lookup.exists)
 
 
 def _best(

@@ -14,7 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from vitrina.data.photo_names import inside
+from vitrina.data.legacy_names import decode_name
+from vitrina.data.photo_lookup import inside
 from vitrina.errors import ImageError
 
 BLOCK = 512
@@ -190,8 +191,8 @@ def _number(field: bytes) -> int | None:
 
 
 def _text(field: bytes) -> str:
-    """A name up to its first zero. What is not UTF-8 is replaced: references must be text."""
-    return field.partition(b"\0")[0].decode("utf-8", "replace")
+    """A name up to its first zero, text whatever its encoding: references must be text."""
+    return decode_name(field.partition(b"\0")[0])
 
 
 def _padded(size: int) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL.Image import Image
 
-from vitrina.data.decode import decode
+from vitrina.data.decode import decode, decode_photo
 from vitrina.embedder.base import ImageEncoder, Prepared, normalise
 from vitrina.errors import ImageError
 from vitrina.parallel import map_ahead
@@ -36,11 +36,13 @@ class Failure:
 
 @dataclass(frozen=True)
 class Encoded:
-    """vectors: (n, dim) float32, zero where it failed. ok: (n,) bool. errors: by position."""
+    """vectors: (n, dim) float32, zero where it failed. ok: (n,) bool. errors: by position.
+    mended: what was wrong with a photo that was used all the same, by position."""
 
     vectors: Vectors
     ok: Mask
     errors: dict[int, Failure]
+    mended: dict[int, str] = field(default_factory=dict)
 
 
 def encode_photos(
@@ -61,6 +63,7 @@ def encode_photos(
     vectors = np.zeros((len(products), encoder.card.dim), dtype=np.float32)
     ok = np.zeros(len(products), dtype=bool)
     errors: dict[int, Failure] = {}
+    mended: dict[int, str] = {}
     decoders = os.cpu_count() or 1
     with encoder.together() as encoders:
         side_by_side = encoders > 1
@@ -82,9 +85,10 @@ def encode_photos(
                 np.add.at(vectors, block.owners, block.vectors)
                 ok[block.owners] = True
             errors |= block.errors
+            mended |= block.mended
             if report:
                 report(block.products)
-    return Encoded(normalise(vectors), ok, errors)
+    return Encoded(normalise(vectors), ok, errors, mended)
 
 
 @dataclass
@@ -92,7 +96,8 @@ class _Block:
     """Some neighbouring products on their way: from bytes to prepared photos to vectors.
 
     photos: of each photo, the product's position and what was read. ready, then vectors: of the
-    photos that can be used, whose products are `owners`. errors: of products without any.
+    photos that can be used, whose products are `owners`. errors: of products without any. mended:
+    what was wrong with photos of others.
     """
 
     products: int
@@ -101,6 +106,7 @@ class _Block:
     ready: list[Prepared] = field(default_factory=list)
     vectors: Vectors | None = None
     errors: dict[int, Failure] = field(default_factory=dict)
+    mended: dict[int, str] = field(default_factory=dict)
 
     def prepare(self, encoder: ImageEncoder) -> None:
         failures: dict[int, Failure] = {}
@@ -109,8 +115,11 @@ class _Block:
                 if isinstance(data, Failure):
                     failures.setdefault(at, data)
                     continue
-                self.ready.append(prepare_photo(encoder, data))
+                photo = prepare_photo(encoder, data)
+                self.ready.append(photo.ready)
                 self.owners.append(at)
+                if photo.mended:
+                    self.mended.setdefault(at, photo.mended)
             except ImageError as err:
                 failures.setdefault(at, Failure("decode", str(err)))
         self.photos = []
@@ -145,12 +154,21 @@ def _fetched(reference: str, read: Read) -> bytes | Failure:
         return Failure("read", str(err))
 
 
-def prepare_photo(encoder: ImageEncoder, data: bytes) -> Prepared:
+@dataclass(frozen=True)
+class PreparedPhoto:
+    """ready: what the encoder takes. mended: what is wrong with the file, "" for a sound one."""
+
+    ready: Prepared
+    mended: str
+
+
+def prepare_photo(encoder: ImageEncoder, data: bytes) -> PreparedPhoto:
     """Decode a photo, no larger than the encoder has use for, and prepare it; thread-safe.
 
     Raises ImageError with the reason if it can't be used.
     """
-    return encoder.prepare(decode(data, OVERSAMPLING * encoder.edge))
+    decoded = decode_photo(data, OVERSAMPLING * encoder.edge)
+    return PreparedPhoto(encoder.prepare(decoded.picture), decoded.mended)
 
 
 def decode_photos(

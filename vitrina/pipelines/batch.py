@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import Batch, Product
+from vitrina.data.sources import ColumnImages, ImageSource
 from vitrina.embedder.base import ImageEncoder, TextEncoder
 from vitrina.embedder.photos import encode_photos
 from vitrina.errors import CatalogueError
 from vitrina.pipelines.encoders import Encoder, encoder_of
 from vitrina.store.files import replacing
-from vitrina.store.space import ERRORS_SCHEMA, Space, error_row
+from vitrina.store.space import ERRORS_SCHEMA, FIND, REPAIR, Space, error_row
 from vitrina.store.store import Store
 from vitrina.types import Floats, Mask, Modality
 
@@ -33,7 +34,8 @@ class EncodedBatch:
     Attributes:
         vectors: (n, dim) float32 each, zero where there is nothing to embed.
         present: (n,) bool each, whether there was.
-        failures: a row of `ERRORS_SCHEMA` for each product whose photos can't be used.
+        failures: a row of `ERRORS_SCHEMA` for each product whose photos can't be used, aren't
+            there, or were mended.
     """
 
     vectors: list[Floats]
@@ -74,6 +76,7 @@ class BatchEncoder:
                     block[mask] = cast("TextEncoder", encoder).encode(texts)
             elif catalogue.images is not None:
                 photos = [catalogue.images.references(product) for product in products]
+                failures += _not_found(products, photos, catalogue.images)
                 at = np.array([row for row, one in enumerate(photos) if one], dtype=np.int64)
                 encoded = encode_photos(
                     cast("ImageEncoder", encoder),
@@ -85,9 +88,32 @@ class BatchEncoder:
                     error_row(products[at[row]].product_id, stage=one.stage, error=one.reason)
                     for row, one in encoded.errors.items()
                 ]
+                failures += [
+                    error_row(products[at[row]].product_id, stage=REPAIR, error=what)
+                    for row, what in encoded.mended.items()
+                ]
             vectors.append(block)
             present.append(mask)
         return EncodedBatch(vectors, present, failures)
+
+
+def _not_found(
+    products: Sequence[Product], photos: Sequence[Sequence[str]], source: ImageSource
+) -> list[dict[str, Any]]:
+    """A row for each product whose photos are named and not there."""
+    without = [product for product, found in zip(products, photos, strict=True) if not found]
+    named = [one for one in without if one.images or isinstance(source, ColumnImages)]
+    reasons = ((product, source.not_found(product)) for product in named)
+    return [
+        error_row(product.product_id, stage=FIND, error=reason, row=product.row)
+        for product, reason in reasons
+        if reason
+    ]
+
+
+def unusable(failures: Sequence[dict[str, Any]]) -> int:
+    """How many of the `failures` of a batch are not of photos that were mended."""
+    return sum(row["stage"] != REPAIR for row in failures)
 
 
 def rejections(batch: Batch) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import Product
 from vitrina.errors import StoreError
 from vitrina.index.vote import VoteRule, vote_shares
-from vitrina.pipelines.batch import BatchEncoder, EncodedBatch
+from vitrina.pipelines.batch import BatchEncoder, EncodedBatch, unusable
 from vitrina.pipelines.neighbours import Index
 from vitrina.pipelines.since import reused, reused_line, unknown_line
 from vitrina.store.store import Store
@@ -230,7 +230,7 @@ class Classifier:
                 report.unknown[category] = report.unknown.get(category, 0) + 1
         report.accepted += int(accepted.sum())
         report.backed_off += int((steps > 0).sum())
-        report.failed += len(encoded.failures)
+        report.failed += unusable(encoded.failures)
         report.errors += encoded.failures
         report.without_text += int((~has[Modality.TEXT]).sum()) if Modality.TEXT in has else 0
         report.without_image += int((~has[Modality.IMAGE]).sum()) if Modality.IMAGE in has else 0

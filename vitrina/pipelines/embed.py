@@ -105,12 +105,15 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
     """Bring a store up to date with a catalogue.
 
     Raises StoreLockedError if another process writes to the store, EncoderError if a model
-    can't be had, TooManyFailuresError past `max_failures`; all commits up to then stand.
+    can't be had, PhotosNotFoundError if no photo that the catalogue names is where photos are said
+    to be, TooManyFailuresError past `max_failures`; all commits up to then stand.
     """
     started = time.monotonic()
     with store.writer("embed") as writer:
         models = _models(catalogue, store, options)
         used = {modality: name for modality, name in models.items() if name != NONE}
+        if Modality.IMAGE in used:
+            catalogue.check_photos()
         # A model that can't be had must be known before hours are spent on reading; but one
         # that may find nothing to do is not loaded for it.
         loaded, before = {}, {}

@@ -75,6 +75,14 @@ class Unreadable:
     tried: bool
 
 
+@dataclass(frozen=True)
+class NotFound:
+    """A product of which the catalogue names photos, and none of them is there."""
+
+    product_id: ProductId
+    reason: str
+
+
 @dataclass
 class Ingested:
     """The outcome of reading a catalogue, in products.
@@ -91,7 +99,7 @@ class Ingested:
         removed: rows to be pruned, which stand last. unpruned: rows that would be pruned, were all
             rows readable.
         rejected: rows that can't be used. faulty_labels: rows whose category can't be used.
-        unreadable: photos that are there and can't be read.
+        unreadable: photos that are there and can't be read. not_found: those that aren't there.
         categories: what happened to the category tree.
     """
 
@@ -111,6 +119,7 @@ class Ingested:
     rejected: list[Rejection] = field(default_factory=list)
     faulty_labels: list[Rejection] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
+    not_found: list[NotFound] = field(default_factory=list)
     categories: CategoryChanges = field(default_factory=CategoryChanges)
 
     @property
@@ -251,6 +260,8 @@ class _Reading:
                 self.result.faulty_labels.append(
                     Rejection(product.row, product.label_fault, product_id)
                 )
+            if photo.missing:
+                self.result.not_found.append(NotFound(product_id, photo.missing))
             metadata = None
             if product.metadata:
                 metadata = json.dumps(dict(product.metadata), ensure_ascii=False)

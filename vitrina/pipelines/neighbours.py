@@ -279,7 +279,7 @@ def _encode_one(encoder: Any, modality: Modality, value: str | Path) -> Vectors:
         return cast("TextEncoder", encoder).encode([str(value)])
     images = cast("ImageEncoder", encoder)
     try:
-        ready = prepare_photo(images, Path(value).read_bytes())
+        ready = prepare_photo(images, Path(value).read_bytes()).ready
     except (OSError, ImageError) as err:
         raise ImageSourceError(f"{value} can't be used as an image: {err}") from err
     return images.encode([ready])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from vitrina.data.product import Product
-from vitrina.data.sources import ImageSource
+from vitrina.data.sources import ColumnImages, ImageSource
 from vitrina.errors import ImageError
 from vitrina.parallel import map_ahead
 from vitrina.store.products import content_hash
@@ -17,13 +17,15 @@ class Photographed:
     """A product's photos. references: what the source calls them. hash: of their contents, None
     where there is none that can be read. stamp: a hash of what their files look like from
     outside, None where that is not known. reason: why none can be read, "" if one can. tried:
-    whether that was found out just now."""
+    whether that was found out just now. missing: why none was found, "" if one was or the
+    catalogue names none."""
 
     references: tuple[str, ...] = ()
     hash: str | None = None
     stamp: str | None = None
     reason: str = ""
     tried: bool = False
+    missing: str = ""
 
     @property
     def unread(self) -> bool:
@@ -57,7 +59,10 @@ class PhotoHasher:
     def _find(self, product: Product, known: Photographed) -> Photographed:
         references = self._source.references(product)
         if not references:
-            return NO_PHOTO
+            # A column of bytes has names that the product doesn't.
+            named = product.images or isinstance(self._source, ColumnImages)
+            missing = self._source.not_found(product) if named else ""
+            return replace(NO_PHOTO, missing=missing) if missing else NO_PHOTO
         stamps = [self._source.stamp(reference) for reference in references]
         stamp = None
         if None not in stamps:

@@ -31,6 +31,7 @@ from vitrina.pipelines.batch import (
     BatchEncoder,
     check_place,
     rejections,
+    unusable,
     write_errors,
 )
 from vitrina.pipelines.neighbours import EVERYTHING, Index, Only
@@ -304,7 +305,7 @@ def _write(
             report.found += int((block.found.positions[:, 0] >= 0).sum())
             report.missing += len(block.missing)
             report.rejected += len(batch.rejected)
-            report.failed += len(block.failures)
+            report.failed += unusable(block.failures)
             errors += [*rejections(batch), *block.failures, *block.missing]
             meter.advance(len(batch.products) + len(batch.rejected))
         report.seconds = round(meter.seconds, 2)

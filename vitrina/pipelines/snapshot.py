@@ -54,7 +54,7 @@ class ProductSnapshot:
         for name, entry in store.manifest.spaces.items():
             if store.open_space(name).modality is Modality.IMAGE:
                 for row in read_errors(store.files, entry.errors).to_pylist():
-                    if row["content_hash"] is None:
+                    if row["content_hash"] is None and row["stage"] == "read":
                         self._reasons[row["product_id"]] = row["error"]
 
     def __len__(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -10,7 +9,6 @@ from typing import cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import TEXT_FIELDS, encoder_text
@@ -28,12 +26,13 @@ from vitrina.pipelines.encoders import (
 from vitrina.pipelines.ingest import Ingested, Unreadable
 from vitrina.pipelines.options import DTYPE, EmbedOptions
 from vitrina.pipelines.progress import Meter
+from vitrina.pipelines.space_errors import SpaceErrors, commonest
 from vitrina.stages import Stages
 from vitrina.store import layout
 from vitrina.store.manifest import FileEntry, Manifest
 from vitrina.store.plan import first_positions, plan_shards
 from vitrina.store.shards import array_to_hashes, write_shard
-from vitrina.store.space import ERRORS_SCHEMA, Space, error_row, failed, read_errors
+from vitrina.store.space import FIND, REPAIR, Space, read_errors
 from vitrina.store.store import Store
 from vitrina.store.writer import Writer
 from vitrina.types import Codes, Mask, Modality, Vectors
@@ -42,7 +41,10 @@ from vitrina.types import Codes, Mask, Modality, Vectors
 @dataclass
 class SpaceReport:
     """What was done to one space, in products; `reused` share content that was embedded once,
-    `missing` have none of this modality. `compute`: the numbers that the encoder ran in, None
+    `missing` have none of this modality: of photos, none is named. `not_found`: whose photos are
+    named and not there. `mended`: whose photo is faulty and was embedded all the same. `sought`:
+    products of this catalogue that name a photo, or should have one by the template; `found`:
+    those that have one there. `compute`: the numbers that the encoder ran in, None
     where it had nothing to do. `stages`: the share of the threads' time that reading, decoding,
     encoding and writing took. `bottleneck`: the one that the others waited for."""
 
@@ -54,6 +56,10 @@ class SpaceReport:
     reused: int = 0
     failed: int = 0
     missing: int = 0
+    not_found: int = 0
+    mended: int = 0
+    sought: int = 0
+    found: int = 0
     seconds: float = 0.0
     compute: str | None = None
     stages: dict[str, float] = field(default_factory=dict)
@@ -140,7 +146,7 @@ class SpaceJob:
             raise TooManyFailuresError(
                 f"{len(failed)} of {self._embeddable} products' photos can't be read, more than "
                 f"--max-failures {self._options.max_failures:g} allows (most often: "
-                f"{_commonest(failed)}); {self._model} is not fitted on the rest"
+                f"{commonest(failed)}); {self._model} is not fitted on the rest"
             )
         if (self._first < 0).all():
             raise EncoderError(
@@ -153,7 +159,13 @@ class SpaceJob:
         self._space = space
         self._located = space.locate(self._products)
         self._recorded = read_errors(self._store.files, space.entry.errors)
-        self._errors = self._standing_errors()
+        self._errors = SpaceErrors(
+            self._products,
+            self._modality,
+            self._recorded,
+            self._ingested,
+            retry_failed=self._options.retry_failed,
+        )
         # Of each content, by its first product, a row that can lend its vector; -1 for none.
         self._lender = np.full(len(self._products), -1, dtype=np.int64)
         self._lend(np.flatnonzero(self._located.done))
@@ -165,8 +177,15 @@ class SpaceJob:
             self._model,
             space.dim,
             unchanged=int(self._located.done.sum()),
-            missing=int((self._first < 0).sum()) - len(self._unreadable),
+            not_found=self._errors.count(FIND),
         )
+        without = int((self._first < 0).sum())
+        self.report.missing = without - len(self._unreadable) - self.report.not_found
+        if self._modality is Modality.IMAGE:
+            self.report.found = self._embeddable
+            by_template = getattr(self._catalogue.images, "template", None) is not None
+            named = self._embeddable + len(self._ingested.not_found)
+            self.report.sought = self._ingested.fresh if by_template else named
 
     def run(self) -> SpaceReport:
         """Plan and embed what the space lacks, then let it serve its modality.
@@ -192,7 +211,8 @@ class SpaceJob:
             self.report.compute = self._encoder.card.details.get("compute")
         self.report.stages = self._stages.shares()
         self.report.bottleneck = self._stages.bottleneck
-        self.report.failed = self._errors.num_rows
+        self.report.failed = len(self._errors.reasons)
+        self.report.mended = self._errors.count(REPAIR)
         active = self._store.manifest.with_active(self._modality, self._space.name)
         self._writer.commit(self._with_entry(active, self._space.entry.shards))
         return self.report
@@ -205,7 +225,7 @@ class SpaceJob:
         raise TooManyFailuresError(
             f"{self.report.failed} of {self._embeddable} products failed, more than "
             f"--max-failures {self._options.max_failures:g} allows (most often: "
-            f"{_commonest(self._errors.column('error').to_pylist())}); what is done is kept, and "
+            f"{commonest(self._errors.reasons)}); what is done is kept, and "
             f"{self._store.files.where(layout.errors(self._folder))} says why"
         )
 
@@ -242,7 +262,7 @@ class SpaceJob:
         return layout.space(self._space.name)
 
     def _idle(self) -> Mask:
-        idle = self._located.done | failed(self._products, self._modality, self._errors)
+        idle = self._located.done | self._errors.failed
         if self._modality is Modality.IMAGE:
             # Photos of products from earlier catalogues may lie where this one can't reach.
             idle[self._ingested.fresh :] = True
@@ -274,10 +294,14 @@ class SpaceJob:
             vectors[shard.new] = shard.encoded.vectors
             broken = shard.encoded.errors.items()
             self._broken |= {int(place[shard.new[at]]): failure for at, failure in broken}
+            for at, what in shard.encoded.mended.items():
+                self._errors.learn_repair(int(place[shard.new[at]]), what)
         whose = place[shard.inverse]
         good = ~np.isin(whose, list(self._broken))
-        for at in np.flatnonzero(~good):
-            self._fail(int(shard.positions[at]), self._broken[int(whose[at])])
+        for bad in np.flatnonzero(~good):
+            self._errors.fail(int(shard.positions[bad]), self._broken[int(whose[bad])])
+            self.report.failed += 1
+        self._errors.add_repairs(shard.positions[good])
         self._commit(shard.positions[good], vectors[shard.inverse[good]])
         embedded = 0 if shard.encoded is None else int(shard.encoded.ok.sum())
         self.report.embedded += embedded
@@ -324,44 +348,12 @@ class SpaceJob:
 
     def _with_entry(self, manifest: Manifest, shards: tuple[FileEntry, ...]) -> Manifest:
         before = self._space.entry
-        errors = before.errors
-        if errors is None or not self._errors.equals(self._recorded):
-            errors = self._writer.write_errors(self._folder, self._errors)
-            self._recorded = self._errors
+        errors, table = before.errors, self._errors.table
+        if errors is None or not table.equals(self._recorded):
+            errors = self._writer.write_errors(self._folder, table)
+            self._recorded = table
         entry = replace(before, shards=shards, errors=errors)
         return manifest.with_space(self._space.name, entry)
 
     def _lend(self, positions: Codes) -> None:
         self._lender[self._first[positions]] = positions
-
-    def _fail(self, position: int, failure: Failure) -> None:
-        row = error_row(
-            self._products.ids[position].as_py(),
-            stage=failure.stage,
-            error=failure.reason,
-            content_hash=self._hashes[position].tobytes().hex(),
-        )
-        self._errors = pa.concat_tables(
-            [self._errors, pa.Table.from_pylist([row], schema=ERRORS_SCHEMA)]
-        )
-        self.report.failed += 1
-
-    def _standing_errors(self) -> pa.Table:
-        """Failures that still hold: of content that is unchanged, and photos unreadable now."""
-        still = failed(self._products, self._modality, self._recorded)
-        if self._options.retry_failed:
-            still[: self._ingested.fresh] = False
-        # What could not be read has no hash; this catalogue's photos were read again just now.
-        fresh = self._ingested.fresh
-        still[:fresh] &= self._first[:fresh] >= 0
-        ids = self._products.ids.filter(pa.array(still)).cast(pa.string())
-        kept = self._recorded.filter(pc.is_in(self._recorded.column("product_id"), value_set=ids))
-        rows = [
-            error_row(photo.product_id, stage="read", error=photo.reason)
-            for photo in self._unreadable
-        ]
-        return pa.concat_tables([kept, pa.Table.from_pylist(rows, schema=ERRORS_SCHEMA)])
-
-
-def _commonest(reasons: list[str]) -> str:
-    return Counter(reasons).most_common(1)[0][0]

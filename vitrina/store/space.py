@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vitrina.ids import id_keys
 from vitrina.store.files import Files
@@ -34,6 +35,11 @@ ERRORS_SCHEMA = pa.schema(
     ]
 )
 """Ids are written as strings here, since a rejected row may lack one of the catalogue's type."""
+
+FIND = "find"
+"""The stage of a photo that the catalogue names and that isn't there."""
+REPAIR = "repair"
+"""The stage of a photo that was mended and embedded."""
 
 
 def error_row(
@@ -151,14 +157,27 @@ class Space:
 def failed(products: Products, modality: Modality, errors: pa.Table) -> Mask:
     """Which products failed with the content they still have: (n,) bool."""
     mask = np.zeros(len(products), dtype=bool)
-    if errors.num_rows:
-        ids = errors.column("product_id").cast(products.ids.type).to_pylist()
-        positions = products.table.positions(id_keys(ids))
-        # A photo that could not even be read has no hash, then and now.
-        then = hashes_to_array(errors.column("content_hash"))
-        now = products.hashes(modality)[positions]
-        mask[positions[(positions >= 0) & (now == then)]] = True
+    mask[standing(products, modality, errors.filter(failures(errors)))[1]] = True
     return mask
+
+
+def failures(errors: pa.Table) -> pa.ChunkedArray:
+    """Which rows of a table of errors are failures: not photos that aren't there, or mended."""
+    return pc.invert(pc.is_in(errors.column("stage"), value_set=pa.array([FIND, REPAIR])))
+
+
+def standing(products: Products, modality: Modality, errors: pa.Table) -> tuple[Codes, Codes]:
+    """Which rows of errors are of products with the content they still have, and whose: (m,) each,
+    the rows and the products' positions."""
+    if not errors.num_rows:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    ids = errors.column("product_id").cast(products.ids.type).to_pylist()
+    positions = products.table.positions(id_keys(ids))
+    # A photo that could not even be read has no hash, then and now.
+    then = hashes_to_array(errors.column("content_hash"))
+    now = products.hashes(modality)[positions]
+    rows = np.flatnonzero((positions >= 0) & (now == then))
+    return rows, positions[rows]
 
 
 def _live(

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vitrina.data.arrow_types import holds_photos
 from vitrina.data.readers.arrow_values import rows_of
 from vitrina.data.readers.base import Fault, IdType
 from vitrina.data.readers.ids import is_integer
@@ -83,13 +84,7 @@ class ParquetRecords:
 
     def holds_bytes(self, column: str) -> bool:
         """Whether it holds binary data, records of {bytes, path}, or lists of these."""
-        kind = next(iter(self._types(column)), pa.null())
-        if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-            kind = kind.value_type
-        if pa.types.is_struct(kind):
-            return bool(kind.get_field_index("bytes") >= 0)
-        binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
-        return any(is_kind(kind) for is_kind in binary)
+        return holds_photos(next(iter(self._types(column)), pa.null()))
 
     def rows(
         self,

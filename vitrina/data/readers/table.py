@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections import deque
@@ -11,6 +10,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
+from vitrina.data.photo_names import parse_references
 from vitrina.data.product import Metadata, Product, Rejection
 from vitrina.data.readers.base import Columns, Fault, IdType, Records, Unreadable
 from vitrina.data.readers.columns import (
@@ -212,7 +212,7 @@ class TableReader:
                 shop=text_of(values[at["shop"]]) if "shop" in at else "",
                 category_id=label.category_id,
                 category_name=label.name,
-                images=_references(values[at["image"]]) if "image" in at else (),
+                images=parse_references(values[at["image"]]) if "image" in at else (),
                 metadata=self._metadata(values) if self._kept else (),
                 label_fault=label.fault,
             )
@@ -241,16 +241,3 @@ def _kept(records: Records, columns: Columns) -> tuple[str, ...]:
     if TEXT_FIELDS in records.names:
         own = tuple(name for name in METADATA if records.names.count(name) == 1)
     return tuple(dict.fromkeys((*own, *columns.keep)))
-
-
-def _references(value: Any) -> tuple[str, ...]:
-    """Names of photos: a string, a list of them, or such a list in JSON (all CSV can hold)."""
-    if isinstance(value, str) and value.startswith("["):
-        with suppress(ValueError, RecursionError):
-            value = json.loads(value)
-    if isinstance(value, list):
-        return tuple(name for part in value for name in _references(part))
-    if isinstance(value, bytes):
-        value = value.decode()
-    name = value.strip() if isinstance(value, str) else text_of(value)
-    return (name.encode("utf-8", "replace").decode(),) if name else ()

@@ -1,8 +1,9 @@
 """What every source of photos can do.
 
 A source answers two questions apart, since their answers differ in kind. `references` says
-which photos a product has, and none is an answer like any other. `read` fetches one of them,
-and there any failure is a fault that belongs in `errors.parquet`.
+which photos a product has, and none is an answer like any other; where the catalogue names some,
+`not_found` says why none of them is there. `read` fetches one of them, and there any failure is a
+fault that belongs in `errors.parquet`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ class ImageSource(Protocol):
 
     def references(self, product: Product) -> tuple[str, ...]:
         """The photos that the product has, at most as many as are wanted; () for none."""
+
+    def not_found(self, product: Product) -> str:
+        """Why a product without references has none, though the catalogue names photos of it:
+        the name and the nearest one there is. "" if it names none."""
 
     def stamp(self, reference: str) -> str | None:
         """A short text that changes when the photo does, had without reading it.

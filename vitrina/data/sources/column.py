@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,31 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vitrina.data.arrow_types import holds_photos, innermost, is_list
+from vitrina.data.photo_names import parse_references
 from vitrina.data.product import Product
+from vitrina.data.sources.base import ImageSource
 from vitrina.errors import ImageError, ImageSourceError
 
 BATCH_ROWS = 16
 """How many rows of a bytes column are held at once; a photo may take megabytes."""
 
+_NAMED = "named:"
+
 
 class ColumnImages:
     """Photos in a Parquet column of bytes, found by the product's row.
 
-    Lists of bytes serve too, and the {bytes, path} records of Hugging Face `datasets`. A
-    reference is the row's number from 1, or "ROW/N", N from 1, in a list. Held are a few rows
-    and the Parquet page they come from. To go on is cheap; to step back beyond those rows is to
-    read the row group again, so ask for references and read them in one pass over the rows.
+    Lists of bytes serve too, and the {bytes, path} records of Hugging Face `datasets`, where a
+    record without bytes only names its photo. A reference is the row's number from 1, or "ROW/N",
+    N from 1, in a list; a photo that is only named has the reference that it has in `named`, after
+    "named:". Held are a few rows and the Parquet page they come from. To go on is cheap; to step
+    back beyond those rows is to read the row group again, so ask for references and read them in
+    one pass over the rows.
+
+    Attributes:
+        named: where the photos are that are only named, to be set; closed with this source.
+        names_photos: whether records have a field for a name.
     """
 
     # The rows come one after the other out of one file; a second thread would only wait.
@@ -34,6 +46,7 @@ class ColumnImages:
     def __init__(self, path: str | Path, column: str, photos: int = 1) -> None:
         """Open the file. Raises ImageSourceError if it can't be, or has no such bytes."""
         self.location = f"{path}, column {column!r}"
+        self.named: ImageSource | None = None
         self._column, self._photos = column, photos
         self._lock = threading.Lock()
         try:
@@ -43,8 +56,10 @@ class ColumnImages:
             raise ImageSourceError(f"{path}: can't be read as Parquet: {err}") from err
         schema, metadata = self._file.schema_arrow, self._file.metadata
         kind = schema.field(column).type if column in schema.names else pa.null()
-        self._is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-        if not _holds_bytes(kind.value_type if self._is_list else kind):
+        self._is_list = is_list(kind)
+        record = innermost(kind)
+        self.names_photos = pa.types.is_struct(record) and record.get_field_index("path") >= 0
+        if not holds_photos(kind):
             self.close()
             known = column in schema.names
             found = f"holds {kind}" if known else f"is not among {', '.join(schema.names)}"
@@ -57,17 +72,25 @@ class ColumnImages:
 
     def references(self, product: Product) -> tuple[str, ...]:
         """The row's number if it holds a photo, or a reference to each photo in its list."""
-        row = product.row
-        present = [n for n, item in enumerate(self._items(row), 1) if _is_photo(item)]
-        names = (f"{row}/{n}" if self._is_list else str(row) for n in present)
-        return tuple(islice(names, self._photos))
+        return tuple(islice(self._references(product), self._photos))
 
-    def stamp(self, reference: str) -> str | None:  # noqa: ARG002
-        """None: only the bytes themselves tell."""
+    def not_found(self, product: Product) -> str:
+        """Why none of the photos that are only named is there; "" if none is named."""
+        if self.named is None:
+            return ""
+        names = (name for item in self._items(product.row) for name in parse_references(item))
+        return self.named.not_found(replace(product, images=tuple(names)))
+
+    def stamp(self, reference: str) -> str | None:
+        """That of a photo that is only named; of others None: only the bytes themselves tell."""
+        if self.named is not None and reference.startswith(_NAMED):
+            return self.named.stamp(reference.removeprefix(_NAMED))
         return None
 
     def read(self, reference: str) -> bytes:
         """Take the bytes. Raises ImageError if the reference names none."""
+        if self.named is not None and reference.startswith(_NAMED):
+            return self.named.read(reference.removeprefix(_NAMED))
         row, _, place = reference.partition("/") if self._is_list else (reference, "", "1")
         try:
             item = dict(enumerate(self._items(int(row)), 1)).get(int(place))
@@ -75,18 +98,44 @@ class ColumnImages:
             item = None
         if isinstance(item, dict):
             if item["bytes"] is None and item.get("path"):
-                raise ImageError(f"not in the file, which only names it: {item['path']}")
+                raise ImageError(
+                    f"not in the file, which only names it: {item['path']}; say where it is with "
+                    "--images"
+                )
             item = item["bytes"]
         if item is None:
             raise ImageError(f"no photo at row {reference}")
         return bytes(item)
 
     def forget(self, reference: str) -> None:
-        """Do nothing: no copy is kept."""
+        """Drop what `named` keeps of a photo; of others no copy is kept."""
+        if self.named is not None and reference.startswith(_NAMED):
+            self.named.forget(reference.removeprefix(_NAMED))
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+        if self.named is not None:
+            self.named.close()
+
+    def some_name(self, rows: int) -> str | None:
+        """A photo's name in the first rows, if they name photos and hold not one; else None."""
+        name = None
+        for row in range(1, min(rows, self._starts[-1] - 1) + 1):
+            for item in self._items(row):
+                if not isinstance(item, dict) or item["bytes"] is not None:
+                    return None
+                name = name or item.get("path")
+        return name
+
+    def _references(self, product: Product) -> Iterator[str]:
+        row = product.row
+        for n, item in enumerate(self._items(row), 1):
+            if self.named is not None and isinstance(item, dict) and item["bytes"] is None:
+                photo = replace(product, images=parse_references(item))
+                yield from (_NAMED + name for name in self.named.references(photo))
+            elif _is_photo(item):
+                yield f"{row}/{n}" if self._is_list else str(row)
 
     def _items(self, row: int) -> list[Any]:
         """What the column holds in a row counted from 1; nothing beyond the last row."""
@@ -110,14 +159,6 @@ class ColumnImages:
         while row >= self._first + len(self._rows):
             self._first += len(self._rows)
             self._rows = next(self._batches).column(0)
-
-
-def _holds_bytes(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        place = kind.get_field_index("bytes")
-        kind = kind.field(place).type if place >= 0 else pa.null()
-    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
-    return any(test(kind) for test in tests)
 
 
 def _is_photo(item: Any) -> bool:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from vitrina.data.photo_names import existing, inside
+from vitrina.data.photo_index import LazyIndex
+from vitrina.data.photo_lookup import PhotoLookup, inside
+from vitrina.data.photo_names import existing
 from vitrina.data.product import Product
 from vitrina.data.sources import base
 from vitrina.errors import ImageError
@@ -19,6 +23,7 @@ class FolderImages:
     location: str
     template: str | None = None
     photos: int = 1
+    _index: LazyIndex = field(default_factory=LazyIndex, repr=False, compare=False)
 
     @property
     def workers(self) -> int:
@@ -29,12 +34,19 @@ class FolderImages:
         """Whether there is such a file. What may not be looked at counts: `read` says why."""
         try:
             return Path(self.location, inside(reference)).is_file()
-        except (ImageError, OSError):
+        except ImageError:
             return True
+        except OSError as err:
+            # A name too long for any file is a list of them.
+            return err.errno != errno.ENAMETOOLONG
 
     def references(self, product: Product) -> tuple[str, ...]:
         """Paths below the folder."""
-        return existing(product, self.template, self.photos, self.exists)
+        return existing(product, self.template, self.photos, self._lookup())
+
+    def not_found(self, product: Product) -> str:
+        """Why none of the photos that the catalogue names is there; "" if it names none."""
+        return self._lookup().explain(product.images)
 
     def stamp(self, reference: str) -> str | None:
         """The file's time of change and size."""
@@ -63,5 +75,25 @@ class FolderImages:
 
     def some_names(self) -> Iterable[str]:
         """Names of photos, to show in a message."""
-        files = (path for path in Path(self.location).rglob("*") if path.is_file())
-        return (path.relative_to(self.location).as_posix() for path in files)
+        return (name for name in self._names() if name.isprintable())
+
+    def _lookup(self) -> PhotoLookup:
+        return PhotoLookup(self.exists, lambda: self._index.get(self._names), self.location)
+
+    def _names(self) -> Iterator[str]:
+        """The paths of all files, in order; folders that are links are entered once."""
+        seen = set()
+        for folder, folders, files in os.walk(self.location, followlinks=True):
+            try:
+                status = Path(folder).stat()
+            except OSError:
+                folders.clear()
+                continue
+            if (status.st_dev, status.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            folders.sort()
+            place = Path(folder).relative_to(self.location).as_posix()
+            prefix = "" if place == "." else f"{place}/"
+            yield from (prefix + name for name in sorted(files))

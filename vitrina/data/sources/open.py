@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from vitrina.data.legacy_names import renamed_members
 from vitrina.data.photo_names import choose_split, detect_template
 from vitrina.data.product import Product
 from vitrina.data.sources.fetching import DEFAULT_FETCHING, WEB, Fetching
@@ -17,7 +18,7 @@ from vitrina.data.sources.folder import FolderImages
 from vitrina.data.sources.tarred import TarImages, TarIndex
 from vitrina.data.sources.zipped import ZipImages
 from vitrina.data.tar import PHOTO_SUFFIXES, TarError, find_shards
-from vitrina.errors import ImageSourceError
+from vitrina.errors import ImageSourceError, PhotosNotFoundError
 
 if TYPE_CHECKING:
     from vitrina.data.sources.web import WebImages
@@ -36,6 +37,7 @@ def open_images(
     sample: Sequence[Product],
     splits: Sequence[str],
     fetching: Fetching = DEFAULT_FETCHING,
+    detect: bool = True,
 ) -> NamedImages | WebImages:
     """Open a folder, a zip archive, tar archives or the web.
 
@@ -49,9 +51,11 @@ def open_images(
     sample : some products of the catalogue, to choose the template and the split by.
     splits : what {split} may stand for, the catalogue's own first.
     fetching : how to fetch from the web.
+    detect : whether to try templates where no photo has a name that the catalogue gives.
 
-    Raises ImageSourceError if there is nothing to read there, or the template is malformed, or
-    none can be found; not if a template that was given finds no photo, as some batches have none.
+    Raises ImageSourceError if there is nothing to read there, or the template is malformed;
+    PhotosNotFoundError if no product of the sample has a photo there, but not if a template was
+    given, as some batches have none.
     """
     if str(location) == WEB:
         return _open_web(template, photos, sample, fetching)
@@ -60,34 +64,51 @@ def open_images(
     try:
         if template is not None:
             return replace(source, template=choose_split(template, source.exists, ids, splits))
-        if not ids or any(source.references(product) for product in sample):
+        named = [product for product in sample if product.images]
+        if not ids or any(source.references(product) for product in named):
             return source
-        found = detect_template(source.exists, ids, splits)
+        found = detect_template(source.exists, ids, splits) if detect else None
         if found is None:
-            if any(product.images for product in sample):
+            if not detect and not named:
                 return source
-            names = ", ".join(islice(source.some_names(), 3)) or "no files"
-            raise ImageSourceError(
-                f"{location}: no photo found of product {ids[0]}; it holds {names}; say how "
-                "photos are named, for example --image-template 'images/{product_id}.jpg'"
-            )
+            raise _nothing_found(source, sample, named)
         return replace(source, template=found)
     except ImageSourceError:
         source.close()
         raise
 
 
+def _nothing_found(
+    source: NamedImages, sample: Sequence[Product], named: Sequence[Product]
+) -> PhotosNotFoundError:
+    """What to say where no product of a sample has a photo. named: those that name some."""
+    names = list(islice(source.some_names(), 3))
+    if not named:
+        return PhotosNotFoundError(
+            f"{source.location}: no photo found of product {sample[0].product_id}; it holds "
+            f"{', '.join(names) or 'no files'}; say how photos are named, for example "
+            "--image-template 'images/{product_id}.jpg'"
+        )
+    reason = source.not_found(named[0]) if names else "it holds no files"
+    return PhotosNotFoundError(
+        f"{source.location}: none of the photos that the first {len(sample)} products name is "
+        f"there ({reason}); say where they are with --images or how they are named with "
+        "--image-template, or go without by --images none",
+        empty=not names,
+    )
+
+
 def _open_web(
     template: str | None, photos: int, sample: Sequence[Product], fetching: Fetching
 ) -> WebImages:
     # Here, for urllib3 is slow to import and seldom needed.
-    from vitrina.data.sources.web import WebImages, is_url
+    from vitrina.data.sources.web import WebImages, urls_of
 
     if template is not None:
         raise ImageSourceError(
             f"--images {WEB}: photos have the catalogue's own URLs; leave out --image-template"
         )
-    if sample and not any(is_url(name) for product in sample for name in product.images):
+    if sample and not any(urls_of(name) for product in sample for name in product.images):
         raise ImageSourceError(
             f"--images {WEB}: no http(s) URL in the first {len(sample)} products; "
             "say which column has them with --image-column, or go without by --images none"
@@ -106,7 +127,8 @@ def _open(path: Path, photos: int) -> NamedImages:
     try:
         with path.open("rb") as file:
             is_zip = file.read(2) == b"PK"
-        return ZipImages(zipfile.ZipFile(path), photos=photos)
+        archive = zipfile.ZipFile(path)
+        return ZipImages(archive, photos=photos, renamed=renamed_members(archive))
     except OSError as err:
         raise ImageSourceError(f"{path}: {err.strerror}; {_WAY_OUT}") from err
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as err:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from vitrina.data.photo_names import existing, inside
+from vitrina.data.photo_index import LazyIndex
+from vitrina.data.photo_lookup import PhotoLookup, inside
+from vitrina.data.photo_names import existing
 from vitrina.data.product import Product
 from vitrina.data.sources import base
 from vitrina.data.tar import Cut, Member, TarError, members
@@ -77,6 +80,13 @@ class TarIndex:
     def __len__(self) -> int:
         return len(self._keys)
 
+    def names(self) -> Iterator[str]:
+        """The names of all files, for which the headers are read again."""
+        for shard in self.shards:
+            # An archive that changed meanwhile is noticed when a photo is read from it.
+            with suppress(TarError):
+                yield from (item.name for item in members(shard.path) if isinstance(item, Member))
+
     def find(self, name: str) -> tuple[Shard, int, int] | None:
         """The archive, offset and size of a file; None if there is none of that name.
 
@@ -103,6 +113,7 @@ class TarImages:
     location: str
     template: str | None = None
     photos: int = 1
+    _spellings: LazyIndex = field(default_factory=LazyIndex, repr=False, compare=False)
 
     @property
     def workers(self) -> int:
@@ -118,7 +129,11 @@ class TarImages:
 
     def references(self, product: Product) -> tuple[str, ...]:
         """Names of files in the archives."""
-        return existing(product, self.template, self.photos, self.exists)
+        return existing(product, self.template, self.photos, self._lookup())
+
+    def not_found(self, product: Product) -> str:
+        """Why none of the photos that the catalogue names is there; "" if it names none."""
+        return self._lookup().explain(product.images)
 
     def stamp(self, reference: str) -> str | None:
         """The archive's time of change and size, and the name: a tar has no checksums."""
@@ -159,6 +174,11 @@ class TarImages:
     def some_names(self) -> Iterable[str]:
         """Names of photos, to show in a message."""
         return self.index.some_names
+
+    def _lookup(self) -> PhotoLookup:
+        return PhotoLookup(
+            self.exists, lambda: self._spellings.get(self.index.names), self.location
+        )
 
 
 def _shard(path: Path) -> Shard:

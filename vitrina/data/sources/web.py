@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import random
+import re
 import socket
 import threading
 import time
@@ -47,6 +49,8 @@ _HEADERS = {
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _CHUNK = 1 << 16
 _NO_URL = "not an http(s) URL"
+_NEXT_URL = re.compile(r"[\s,;|'\"]+(?=(?:https?:)?//)", re.IGNORECASE)
+_AROUND = " \t\r\n\ufeff,;|'\""
 
 
 class WebImages:
@@ -66,7 +70,12 @@ class WebImages:
 
     def references(self, product: Product) -> tuple[str, ...]:
         """The first of the product's http(s) URLs; whether they lead anywhere is not asked."""
-        return tuple(islice(filter(is_url, product.images), self._photos))
+        urls = (url for field in product.images for url in urls_of(field))
+        return tuple(islice(dict.fromkeys(urls), self._photos))
+
+    def not_found(self, product: Product) -> str:
+        """Which name of a photo is no URL; "" if the catalogue names none."""
+        return f"{product.images[0]!r} is {_NO_URL}" if product.images else ""
 
     def stamp(self, reference: str) -> str | None:
         """The URL itself: what was seen under it once is taken to be there still."""
@@ -217,6 +226,18 @@ class _Turns:
             if not self._busy[host]:
                 del self._busy[host]
             self._change.notify_all()
+
+
+def urls_of(field: str) -> list[str]:
+    """The http(s) URLs in a catalogue's field, which may list several or lack the scheme."""
+    if "//" not in field:
+        return []
+    if "&amp;" in field:
+        field = html.unescape(field)
+    around = _AROUND + "[]{}" if field[0] in "[{" else _AROUND
+    parts = (part.strip(around) for part in _NEXT_URL.split(field))
+    urls = (f"https:{part}" if part.startswith("//") else part for part in parts)
+    return [url for url in urls if is_url(url)]
 
 
 def is_url(reference: str) -> bool:

@@ -6,10 +6,12 @@ import struct
 import threading
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from vitrina.data.photo_names import existing, inside
+from vitrina.data.photo_index import LazyIndex
+from vitrina.data.photo_lookup import PhotoLookup, inside
+from vitrina.data.photo_names import existing
 from vitrina.data.product import Product
 from vitrina.data.sources import base
 from vitrina.errors import ImageError
@@ -20,12 +22,15 @@ class ZipImages:
     """Photos in a zip archive, read in place from any number of threads.
 
     The lock is there because `ZipFile` counts its open members without one, and closes the
-    file under the others when the count goes wrong.
+    file under the others when the count goes wrong. renamed: members whose names `zipfile` did not
+    read as they are meant.
     """
 
     archive: zipfile.ZipFile
     template: str | None = None
     photos: int = 1
+    renamed: Mapping[str, zipfile.ZipInfo] = field(default_factory=dict, repr=False)
+    _index: LazyIndex = field(default_factory=LazyIndex, repr=False, compare=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
@@ -41,25 +46,29 @@ class ZipImages:
     def exists(self, reference: str) -> bool:
         """Whether there is such a member. What may not be looked at counts: `read` says why."""
         try:
-            return inside(reference) in self.archive.NameToInfo
+            return self._member(reference) is not None
         except ImageError:
             return True
 
     def references(self, product: Product) -> tuple[str, ...]:
         """Names of members."""
-        return existing(product, self.template, self.photos, self.exists)
+        return existing(product, self.template, self.photos, self._lookup())
+
+    def not_found(self, product: Product) -> str:
+        """Why none of the photos that the catalogue names is there; "" if it names none."""
+        return self._lookup().explain(product.images)
 
     def stamp(self, reference: str) -> str | None:
         """The member's checksum and size, as the archive's directory gives them."""
         try:
-            info = self.archive.NameToInfo.get(inside(reference))
+            info = self._member(reference)
         except ImageError:
             return None
         return None if info is None else f"{info.CRC:08x}-{info.file_size}"
 
     def read(self, reference: str) -> bytes:
         """Read a member. Raises ImageError if it is missing, damaged, locked or too large."""
-        info = self.archive.NameToInfo.get(inside(reference))
+        info = self._member(reference)
         if info is None:
             raise ImageError(f"no such member: {reference!r}")
         if info.file_size > base.MAX_BYTES:
@@ -91,4 +100,18 @@ class ZipImages:
 
     def some_names(self) -> Iterable[str]:
         """Names of photos, to show in a message."""
-        return (name for name in self.archive.NameToInfo if not name.endswith("/"))
+        return (name for name in self._names() if name.isprintable())
+
+    def _member(self, reference: str) -> zipfile.ZipInfo | None:
+        name = inside(reference)
+        return self.archive.NameToInfo.get(name) or self.renamed.get(name)
+
+    def _lookup(self) -> PhotoLookup:
+        return PhotoLookup(self.exists, lambda: self._index.get(self._names), self.location)
+
+    def _names(self) -> Iterator[str]:
+        """The names of all members but folders, as they are meant."""
+        renamed = {id(info): name for name, info in self.renamed.items()}
+        for name, info in self.archive.NameToInfo.items():
+            if not name.endswith("/"):
+                yield renamed.get(id(info), name)

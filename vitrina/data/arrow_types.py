@@ -1,0 +1,56 @@
+"""Arrow types by what their values are, whatever layers of lists and encodings are around them."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+_LISTS = (
+    pa.types.is_list,
+    pa.types.is_large_list,
+    pa.types.is_fixed_size_list,
+    pa.types.is_list_view,
+    pa.types.is_large_list_view,
+)
+_BINARY = (
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_binary_view,
+    pa.types.is_fixed_size_binary,
+)
+
+
+def plain(kind: pa.DataType) -> pa.DataType:
+    """The type of the values themselves, without a dictionary, runs or an extension type."""
+    while True:
+        if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+            kind = kind.value_type
+        elif isinstance(kind, pa.BaseExtensionType):
+            kind = kind.storage_type
+        else:
+            return kind
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether the values are lists of any form."""
+    return any(test(plain(kind)) for test in _LISTS)
+
+
+def innermost(kind: pa.DataType) -> pa.DataType:
+    """The type of what is in a list, in lists of lists, or in no list at all."""
+    while is_list(kind):
+        kind = plain(kind).value_type
+    return plain(kind)
+
+
+def is_binary(kind: pa.DataType) -> bool:
+    """Whether the values are bytes."""
+    return any(test(plain(kind)) for test in _BINARY)
+
+
+def holds_photos(kind: pa.DataType) -> bool:
+    """Whether it holds bytes, records with a field `bytes` of them, or lists of either."""
+    kind = innermost(kind)
+    if pa.types.is_struct(kind):
+        place = kind.get_field_index("bytes")
+        return place >= 0 and is_binary(kind.field(place).type)
+    return is_binary(kind)

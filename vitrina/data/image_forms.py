@@ -1,0 +1,146 @@
+"""Forms of image files: how each begins, what reads it, and what else is taken for a photo.
+
+Readers are called directly instead of through `PIL.Image.open`: that keeps out the forms no shop
+publishes (some of which start other programs), and it leaves the size check to us. Pillow's own
+check answers a large photo with a Python warning, and warnings can't be silenced for one thread.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from vitrina.data.image_repair import Repair, repair_gif, repair_jpeg, repair_png, repair_webp
+from vitrina.errors import ImageError
+
+_MOST_JUNK = 8192
+_JUNK = re.compile(
+    rb"[\t-\r\x20-\x7e\x00\xef\xbb\xbf\xff\xfe]{1,%d}?"
+    rb"(?=\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF.{4}WEBPVP8)" % _MOST_JUNK,
+    re.DOTALL,
+)
+"""What may stand before a photo: blanks, byte order marks, lines of text such as HTTP headers."""
+
+
+class _Jpeg(JpegImageFile):
+    """A JPEG whose resolution is not looked up in EXIF.
+
+    Nobody here needs it, and that lookup warns about each damaged EXIF block, which cheap
+    photo editors leave behind in photos that are otherwise fine. A multi-picture file (MPO)
+    reads as its first picture.
+    """
+
+    def _read_dpi_from_exif(self) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A kind of image file.
+
+    Attributes:
+        name: what to call it.
+        begins: how it begins.
+        reader: Pillow's class that reads it, or module, class and extra of a package that has it.
+        ends: how a whole one ends, "" if that is not clear.
+        repair: gives repaired forms of one that can't be read, the likeliest first.
+    """
+
+    name: str
+    begins: re.Pattern[bytes]
+    reader: type[ImageFile] | tuple[str, str, str]
+    ends: bytes = b""
+    repair: Callable[[bytes, str], Iterator[Repair]] | None = None
+
+    def open(self) -> type[ImageFile]:
+        """The class that reads it. Raises ImageError if its package is not installed."""
+        if not isinstance(self.reader, tuple):
+            return self.reader
+        module, name, extra = self.reader
+        try:
+            reader: type[ImageFile] = getattr(import_module(module), name)
+        except ImportError as err:
+            raise ImageError(f"{self.name}; pip install 'vitrina[{extra}]' reads it") from err
+        return reader
+
+
+JPEG = Form("JPEG", re.compile(rb"\xff\xd8\xff"), _Jpeg, b"\xff\xd9", repair_jpeg)
+GIF = Form("GIF", re.compile(rb"GIF8[79]a"), GifImageFile, repair=repair_gif)
+WEBP = Form("WebP", re.compile(rb"RIFF.{4}WEBPVP8", re.DOTALL), WebPImageFile, repair=repair_webp)
+JXL = Form(
+    "JPEG XL",
+    re.compile(rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n"),
+    ("pillow_jxl.JpegXLImagePlugin", "JXLImageFile", "jxl"),
+)
+FORMS = (
+    JPEG,
+    Form(
+        "PNG",
+        re.compile(rb"\x89PNG\r\n\x1a\n"),
+        PngImageFile,
+        b"IEND\xaeB`\x82",
+        repair_png,
+    ),
+    WEBP,
+    GIF,
+    Form("AVIF", re.compile(rb".{4}ftyp.{0,40}?avi[fs]", re.DOTALL), AvifImageFile),
+    Form(
+        "HEIC",
+        re.compile(rb".{4}ftyp(?:he[iv][cfmsx]|mif[12]|msf1)", re.DOTALL),
+        ("pillow_heif", "HeifImageFile", "heic"),
+    ),
+    JXL,
+    Form("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImageFile),
+    Form("BMP", re.compile(rb"BM"), BmpImageFile),
+)
+
+_STRANGERS = (
+    (rb"\s*(<\?xml|<!--|<svg)", "an SVG or XML document"),
+    (rb"\s*<(!doctype|html|head|body)", "an HTML page"),
+    (rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51", "JPEG 2000; save it as JPEG or PNG"),
+    (rb"\0\0[\x01\x02]\0[^\0]\0", "an icon (ICO)"),
+    (rb"8BPS", "a Photoshop document (PSD)"),
+    (rb"II\xbc\x01", "JPEG XR; save it as JPEG or PNG"),
+    (rb".{4}ftyp(?:crx )", "a camera's raw file"),
+    (rb".{4}ftyp|.{4}moov|\x1a\x45\xdf\xa3|\0\0\x01[\xb3\xba]|FLV\x01|OggS", "a video"),
+    (rb"RIFF.{4}AVI ", "a video"),
+    (rb"ID3|RIFF.{4}WAVE", "a sound"),
+    (rb"PK\x03\x04|Rar!|7z\xbc\xaf|\x1f\x8b", "an archive"),
+    (rb"%PDF", "a PDF document"),
+    (rb"\xd0\xcf\x11\xe0", "an Office document"),
+)
+_STRANGER_PATTERNS = tuple(
+    (re.compile(pattern, re.DOTALL | re.IGNORECASE), what) for pattern, what in _STRANGERS
+)
+
+
+def recognise(data: bytes) -> tuple[Form, int]:
+    """The form of a file, and where in the data it starts. Raises ImageError for none."""
+    if not data:
+        raise ImageError("empty file")
+    form = _form_at(data, 0)
+    if form is not None:
+        return form, 0
+    for pattern, what in _STRANGER_PATTERNS:
+        if pattern.match(data):
+            raise ImageError(f"not an image: {what}")
+    junk = _JUNK.match(data)
+    form = None if junk is None else _form_at(data, junk.end())
+    if junk is None or form is None:
+        raise ImageError("not an image")
+    return form, junk.end()
+
+
+def _form_at(data: bytes, start: int) -> Form | None:
+    return next((form for form in FORMS if form.begins.match(data, start)), None)
