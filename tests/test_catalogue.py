@@ -230,8 +230,10 @@ TABLES = st.sampled_from([st.integers(-(2**63), 2**63 - 1), NAMES]).flatmap(
 )
 @given(rows=TABLES, delimiter=st.sampled_from(",;\t|"), size=st.integers(1, 9))
 def test_the_same_table_in_every_form_gives_the_same_products(tmp_path, rows, delimiter, size):
+    nowhere = tmp_path / "photos"
+    nowhere.mkdir(exist_ok=True)
     reading = Reading(
-        Columns(attributes=("brand",), image="photos"), images=str(tmp_path), encoding="utf-8"
+        Columns(attributes=("brand",), image="photos"), images=str(nowhere), encoding="utf-8"
     )
     kind = type(rows[0]["product_id"])
     with (tmp_path / "a.csv").open("w", newline="", encoding="utf-8") as file:

@@ -63,6 +63,7 @@ def test_values_that_are_no_ids_do_not_decide(tmp_path):
     assert [one.row for one in rejected] == [2, 3, 4, 5, 6]
 
 
+MISSING = {"", "NaN", "nan", "NULL", "null", "None", "#N/A", "<NA>"}
 TEXT_IDS = st.text(min_size=1, max_size=4).filter(lambda one: not one.isspace())
 ID_LISTS = st.lists(
     st.one_of(
@@ -83,9 +84,8 @@ def test_no_id_is_lost_or_changed_whatever_the_mixture(tmp_path, values):
     path = jsonl(tmp_path / "a.jsonl", *({"product_id": one, "title": "t"} for one in values))
     catalogue = Catalogue.read(path)
     products, rejected = all_rows(catalogue)
-    missing = {"", "nan"}
     written = [str(int(one)) if isinstance(one, float) else str(one) for one in values]
-    wanted = [one for one in written if one.strip() and one not in missing]
+    wanted = [one for one in written if one.strip() and one not in MISSING]
     assert [str(one.product_id) for one in products] == list(dict.fromkeys(wanted))
     assert len(products) + len(rejected) == len(values)
     if catalogue.integer_ids:

@@ -15,6 +15,7 @@ from PIL import Image
 from test_embed import IMAGE, STUBS, run, use_stubs, vectors_of
 
 from vitrina.data.catalogue import Catalogue
+from vitrina.data.options import ReadingOptions
 from vitrina.data.readers import Columns
 from vitrina.errors import CatalogueError, PhotosNotFoundError, TooManyFailuresError
 from vitrina.pipelines.batch import BatchEncoder
@@ -149,14 +150,10 @@ def test_a_wrong_folder_is_refused_before_anything_is_lost(tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     for folder in (wrong, empty):
-        opened = Catalogue.open(
-            tmp_path / "goods.jsonl",
-            catalogue(tmp_path, {1: "1.png", 2: "2.png"}, images).reading.with_options(
-                images=folder
-            ),
-        )
+        known = catalogue(tmp_path, {1: "1.png", 2: "2.png"}, images).reading
+        elsewhere = known.with_options(ReadingOptions(images=str(folder)))
         with pytest.raises(PhotosNotFoundError, match="none of the photos"):
-            run(shelf, opened)
+            run(shelf, Catalogue.open(tmp_path / "goods.jsonl", elsewhere))
     assert Store.open(shelf).manifest.reading == reading
     assert len(vectors_of(shelf, IMAGE)) == 2
 

@@ -22,7 +22,7 @@ from vitrina.data.photo_index import LazyIndex, NameIndex
 from vitrina.data.photo_lookup import PhotoLookup, list_of
 from vitrina.data.photo_names import parse_references
 from vitrina.data.product import Product
-from vitrina.data.readers import Columns
+from vitrina.data.readers import Columns, Needs
 from vitrina.data.sources import NamedImages, open_images
 from vitrina.errors import PhotosNotFoundError
 
@@ -461,11 +461,10 @@ def test_a_batch_without_photos_opens_and_says_why(tmp_path: Path) -> None:
     path_there = tmp_path / "there.jsonl"
     path_there.write_text(json.dumps({"product_id": 1, "title": "чашка", "photo": "a.jpg"}))
     reading = Catalogue.read(path_there, images=place, columns=columns).reading
-    batch = Catalogue.open(path, reading)
-    assert batch.images is not None
-    (one,) = next(batch.batches()).products
-    assert batch.images.references(one) == ()
-    assert "'zzzz.jpg'" in batch.images.not_found(one)
+    with pytest.raises(PhotosNotFoundError, match=r"'zzzz\.jpg'"):
+        Catalogue.open(path, reading)
+    batch = Catalogue.open(path, reading, Needs(photos=False))
+    assert batch.images is None
     with pytest.raises(PhotosNotFoundError, match=r"'zzzz\.jpg'"):
         batch.check_photos()
     Catalogue.open(path_there, reading).check_photos()

@@ -267,7 +267,8 @@ class Catalogue:
         """
         if (missing := self.missing.of(self.missing.fields - LABELS)).columns:
             raise missing.error()
-        if self.photos_error is not None:
+        # What photos are there matters only where they are looked at; see `check_photos`.
+        if self.photos_error and not isinstance(self.photos_error, PhotosNotFoundError):
             raise self.photos_error
 
     @property
