@@ -109,9 +109,23 @@ def embed(
         f"{space.failed} failed"
         for space in report.spaces
     ]
+    lines += [line for space in report.spaces for line in _photos(space)]
     lines += [_where_the_time_went(space) for space in report.spaces if space.bottleneck]
     lines.append(f"done: {report.products} products in {store}, {report.seconds:.1f} s")
     show(as_json, report.to_json(), *lines)
+
+
+def _photos(space: SpaceReport) -> list[str]:
+    if not space.sought:
+        return []
+    lines = [f"photos found for {space.found} of {space.sought} products"]
+    if space.not_found:
+        lines[0] += f"; {space.not_found} name photos that are not there"
+    if space.mended:
+        lines.append(f"{space.mended} photos are faulty and were mended")
+    if space.not_found or space.mended:
+        lines[-1] += f", see spaces/{space.space}/errors.parquet"
+    return lines
 
 
 def _what_was_faulty(report: EmbedReport) -> list[str]:
