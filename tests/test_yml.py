@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from vitrina.data.catalogue import Catalogue, Reading
 from vitrina.data.photo_names import existing
 from vitrina.data.product import Product, Rejection
-from vitrina.data.readers import Columns, xml_stream
+from vitrina.data.readers import Columns
+from vitrina.data.readers.feed import parts
 from vitrina.data.readers.yml import YmlReader
 from vitrina.errors import CatalogueError
 
@@ -636,7 +637,7 @@ def test_no_other_file_is_opened(tmp_path):
     ],
 )
 def test_nothing_without_an_end_is_held_whole(tmp_path, start, filler, reason, monkeypatch):
-    monkeypatch.setattr(xml_stream, "LONGEST_ELEMENT", 1 << 20)
+    monkeypatch.setattr(parts, "LONGEST_ELEMENT", 1 << 20)
     good = "<yml_catalog>\n<offer id='1'></offer>\n" + start
     rows, message = broken(tmp_path, good + filler * (1_200_000 // len(filler)))
     assert [row.product_id for row in rows] == [1]
@@ -652,7 +653,7 @@ def test_a_prologue_without_an_end(tmp_path):
 
 
 def test_the_parsers_own_limit_on_text(tmp_path, monkeypatch):
-    monkeypatch.setattr(xml_stream, "LONGEST_ELEMENT", 1 << 25)
+    monkeypatch.setattr(parts, "LONGEST_ELEMENT", 1 << 25)
     for start in ("", "<![CDATA["):
         content = "<yml_catalog><offer id='1'/>\n<offer id='2'><name>" + start + "x" * 11_000_000
         rows, message = broken(tmp_path, content)

@@ -39,7 +39,7 @@ class Reading:
     Attributes:
         columns: the table's columns.
         delimiter: of a CSV file; None to find it out.
-        encoding: of a CSV or JSONL file.
+        encoding: of a CSV, JSONL or YML file; None to find it out, which is UTF-8 for a table.
         images: the folder or archive of photos, or `web`; None for none.
         image_template: how photos are named; None to find it out for each catalogue file, so
             that training and test products find their own folders.
@@ -49,7 +49,7 @@ class Reading:
 
     columns: Columns = DEFAULT_COLUMNS
     delimiter: str | None = None
-    encoding: str = "utf-8"
+    encoding: str | None = None
     images: str | None = None
     image_template: str | None = None
     photos: int = 1
@@ -99,7 +99,10 @@ class Reading:
             # Settings stored by version 0.1 have none.
             columns["keep"] = tuple(columns.get("keep", ()))
             fetching = Fetching(**settings.get("fetching", {}))
-            return cls(**{**settings, "columns": Columns(**columns), "fetching": fetching})
+            # Version 0.1 had no way to say that none was given.
+            encoding = None if settings.get("encoding") == "utf-8" else settings.get("encoding")
+            made = {"columns": Columns(**columns), "fetching": fetching, "encoding": encoding}
+            return cls(**{**settings, **made})
         except (KeyError, TypeError, ValueError) as err:
             raise CatalogueError(f"these are no settings of a catalogue: {err}") from err
 
@@ -134,7 +137,7 @@ class Catalogue:
         photos: int = 1,
         columns: Columns = DEFAULT_COLUMNS,
         delimiter: str | None = None,
-        encoding: str = "utf-8",
+        encoding: str | None = None,
         fetching: Fetching | None = None,
     ) -> Catalogue:
         """Open a catalogue: a marketplace's Parquet, a table, a YML feed or a WebDataset.
@@ -144,8 +147,9 @@ class Catalogue:
 
         Cheap, except that a CSV file or a feed is gone through once to learn whether its ids
         are integers, and tar archives to learn where their files stand. A feed names its parts
-        and its encoding itself, so `columns`, `delimiter` and `encoding` say nothing of it. The
-        location of `images` is remembered as an absolute path.
+        itself, so `columns` and `delimiter` say nothing of it; its encoding is found out by its
+        bytes unless `encoding` names it. The location of `images` is remembered as an absolute
+        path.
 
         Raises:
             CatalogueError: the file can't be read, or lacks a column.

@@ -47,11 +47,17 @@ DEFAULT_COLUMNS = Columns()
 
 @dataclass(frozen=True)
 class TableOptions:
-    """How to read a table. `delimiter` None: find it out; both matter to text files only."""
+    """How to read a table or a feed; what is None is found out.
+
+    Attributes:
+        columns: a table's columns.
+        delimiter: of a CSV file.
+        encoding: of a CSV or JSONL file, which is UTF-8 by default, or of a feed.
+    """
 
     columns: Columns = DEFAULT_COLUMNS
     delimiter: str | None = None
-    encoding: str = "utf-8"
+    encoding: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 
 from vitrina.data.readers.base import Reader, Records, TableOptions
+from vitrina.data.readers.feed.encoding import read_head
+from vitrina.data.readers.feed.prologue import is_feed
 from vitrina.data.readers.parquet import ParquetRecords
 from vitrina.data.readers.table import TableReader
 from vitrina.data.readers.text_tables import (
@@ -28,13 +29,13 @@ _STRANGERS = {
     "[": "one JSON array; write one object on each line (JSONL)",
     "<": "XML or HTML, neither a table nor a YML feed",
 }
-_YML = ("<?xml", "<!DOCTYPE yml_catalog", "<yml_catalog")
+_UTF8 = "utf-8"
 
 
 def open_reader(path: Path, options: TableOptions, *, labels_needed: bool) -> Reader:
     """Find out the form of the file, or directory, by its content, and open it.
 
-    `options` and `labels_needed` matter to tables only; a feed says all that by itself.
+    `options` and `labels_needed` matter to tables only, but for the encoding.
 
     Raises:
         CatalogueError: the file can't be read, is of no known form, or lacks a column.
@@ -42,24 +43,19 @@ def open_reader(path: Path, options: TableOptions, *, labels_needed: bool) -> Re
     if shards := webdataset_shards(path):
         return WebDatasetReader(path, shards, options.columns, labels_needed=labels_needed)
     if not path.is_dir() and _is_yml(path):
-        return YmlReader(path)
+        return YmlReader(path, options.encoding)
     return TableReader(_open_records(path, options), options.columns, labels_needed=labels_needed)
 
 
 def _is_yml(path: Path) -> bool:
     with read_errors(path), open_bytes(path) as stream:
-        head = stream.read(_HEAD)
-    if head.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
-        text = head.decode("utf-16", "replace")
-    else:
-        # Up to the first tag, every other encoding that XML is written in agrees with ASCII.
-        text = head.removeprefix(BOM_UTF8).decode("ascii", "replace")
-    return text.lstrip().startswith(_YML)
+        return is_feed(read_head(stream))
 
 
 def _open_records(path: Path, options: TableOptions) -> Records:
     if path.is_dir():
         return ParquetRecords(path)
+    encoding = options.encoding or _UTF8
     with read_errors(path):
         with path.open("rb") as file:
             start = file.read(4)
@@ -67,7 +63,7 @@ def _open_records(path: Path, options: TableOptions) -> Records:
             raise CatalogueError(f"{path}: the file is empty")
         if start == b"PAR1" or path.suffix == ".parquet":
             return ParquetRecords(path)
-        with open_text(path, options.encoding) as text:
+        with open_text(path, encoding) as text:
             head = text.read(_HEAD).lstrip()
     if not head:
         raise CatalogueError(f"{path}: the file is empty")
@@ -75,5 +71,5 @@ def _open_records(path: Path, options: TableOptions) -> Records:
         if head.startswith(magic):
             raise CatalogueError(f"{path}: this is {what}")
     if head.startswith("{"):
-        return JsonlRecords(path, options.encoding)
-    return CsvRecords(path, options.delimiter, options.encoding)
+        return JsonlRecords(path, encoding)
+    return CsvRecords(path, options.delimiter, encoding)
