@@ -19,7 +19,7 @@ from vitrina.data.product import Product, Rejection
 from vitrina.data.readers.base import INT64, IdType
 from vitrina.data.readers.feed.encoding import find_encoding
 from vitrina.data.readers.feed.markup import UnreadableError
-from vitrina.data.readers.feed.offers import OfferParser, glance
+from vitrina.data.readers.feed.offers import OfferParser, glance, id_of
 from vitrina.data.readers.feed.parts import BrokenFeedError, Feed, Leaf, OfferText
 from vitrina.data.readers.feed.repairs import Repairs
 from vitrina.data.readers.metadata import metadata_of
@@ -131,8 +131,15 @@ class YmlReader:
                 raise UnreadableError(offer.fault)
             element = parser.parse(offer.text)
         except UnreadableError as err:
-            return Rejection(row, f"the offer at line {offer.line} can't be read: {err}")
+            reason = f"the offer at line {offer.line} can't be read: {err}"
+            return Rejection(row, reason, self._damaged_id(offer))
         return self._product(row, offer.line, element)
+
+    def _damaged_id(self, offer: OfferText) -> ProductId | None:
+        try:
+            return _read_id("the offer's id", id_of(offer.text), self.id_type)
+        except ValueError:
+            return None
 
     def _learn_category(self, leaf: Leaf) -> frozenset[IdType]:
         category_id = leaf.attributes.get("id", "").strip()

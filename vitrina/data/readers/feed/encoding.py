@@ -36,6 +36,7 @@ _SPOKEN = {"cp1251": "windows-1251", "cp1252": "windows-1252", "iso8859-5": "ISO
 _DECLARED = re.compile(
     r"\?xml\b[^<>]{0,200}?\bencoding\s*=\s*\\?[\"']\s*([A-Za-z][\w.:-]*)", re.IGNORECASE
 )
+_WINDOWS = re.compile(r"^(?:win|windows|cp)[-_ ]?(125[0-9])$", re.IGNORECASE)
 _ROOT = re.compile(r"<(?:yml_catalog|shop)\b", re.IGNORECASE)
 # Letters of other languages stand alone among ASCII ones; Cyrillic words consist of such bytes.
 _WORD = re.compile(rb"[\x80-\xff]{3,}")
@@ -211,7 +212,8 @@ def _weight(character: str) -> float:
 
 
 def _codec(name: str) -> str | None:
-    """Python's name of a text encoding; None for what it doesn't know."""
+    """Python's name of a text encoding; None for what is none."""
+    name = _WINDOWS.sub(r"cp\1", name)
     try:
         b"".decode(name)
         return codecs.lookup(name).name
@@ -220,9 +222,12 @@ def _codec(name: str) -> str | None:
 
 
 def _note(name: str | None, codec: str) -> str:
-    said = f"declares {name} but its bytes are" if name else "declares no encoding; its bytes are"
     spoken = _SPOKEN.get(codec, codec.upper())
-    return f"the feed {said} {spoken}; read as {spoken}"
+    if codec in _CYRILLIC:
+        said = f"the feed declares {name or 'no encoding'}, but its letters are {spoken}"
+    else:
+        said = f"the feed declares {name}, but its bytes are {spoken}"
+    return f"{said}; read as {spoken}"
 
 
 def _warning(given: str, tally: _Tally) -> str:

@@ -22,6 +22,13 @@ _NAME = r"[^\W\d][\w:.-]*+"
 # A quoted value may hold ">". Where quotes are odd, the tag ends at the first one.
 TAG = re.compile(rf"<(/?)({_NAME})((?:[^<>\"']++|\"[^\"<]*+\"|'[^'<]*+')*+)>")
 _LOOSE_TAG = re.compile(rf"<(/?)({_NAME})([^<>]*+)>")
+# One that lacks its ">", before the next tag, and one with "<" in its values.
+_OPEN_TAG = re.compile(
+    rf"<(/?)({_NAME})((?:\s+[\w:.-]++\s*+=\s*+(?:\"[^\"<>]*+\"|'[^'<>]*+'))*+\s*+)(?=<|\Z)"
+)
+_WIDE_TAG = re.compile(
+    rf"<(/?)({_NAME})((?:\s+[\w:.-]++\s*+=\s*+(?:\"[^\"]{{0,500}}+\"|'[^']{{0,500}}+'))++\s*+/?)>"
+)
 # A value whose closing quote is missing ends before the next attribute.
 _NEXT = r"(?<!\s)\s++[\w:.-]++\s*+=\s*+[\"']"
 _ATTRIBUTE = re.compile(
@@ -43,7 +50,10 @@ class UnreadableError(ValueError):
 
 def tag_at(text: str, at: int) -> re.Match[str] | None:
     """The tag that begins at `at`: groups are "/" of an end tag, the name, and what follows it."""
-    return TAG.match(text, at) or _LOOSE_TAG.match(text, at)
+    for form in (TAG, _LOOSE_TAG, _OPEN_TAG, _WIDE_TAG):
+        if (tag := form.match(text, at)) is not None:
+            return tag
+    return None
 
 
 def attributes_of(inside: str) -> dict[str, str]:
@@ -101,17 +111,18 @@ def plain(text: str, entities: Mapping[str, str], repairs: Repairs) -> str:
 
 
 class Finder:
-    """Finds the next place of a mark in a text from ascending positions, each place once."""
+    """Finds a mark in a text from ascending positions, in time linear in the text for all."""
 
     def __init__(self, text: str, mark: str) -> None:
         self._text = text
         self._mark = mark
-        self._found = -2
+        self._from = self._found = len(text) + 1
 
     def find(self, at: int) -> int:
         """The first place of the mark from `at` on, -1 if there is none."""
-        if self._found != -1 and self._found < at:
+        if at < self._from or 0 <= self._found < at:
             self._found = self._text.find(self._mark, at)
+            self._from = at
         return self._found
 
 
@@ -130,7 +141,8 @@ def _cdata_end(text: str, section: re.Match[str], ends: Finder) -> tuple[int, in
         return end, end + len(CDATA_END)
     end = text.find(closing, inner)
     if end < 0:
-        end = max(text.rfind("</"), inner)
+        last = text.rfind("</")
+        end = last if last >= inner else len(text)
     return end, end
 
 

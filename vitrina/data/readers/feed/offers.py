@@ -38,11 +38,12 @@ _NO_FIELDS_WORDS = "br hr img p b i u a ul li ol div span strong font table tr t
 _NO_FIELDS = frozenset(_NO_FIELDS_WORDS.split())
 _TITLES = frozenset(("name", "model", "title", "typeprefix"))
 # A name with a prefix is none of YML's.
+_NAMESPACE_ERRORS = range(etree.ErrorTypes.NS_ERR_XML_NAMESPACE, etree.ErrorTypes.NS_ERR_COLON + 1)
 _PLAIN_NAME = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 
 
 # An offer as most are written. What looks like a tag in a CDATA section is none.
-_ID = re.compile(r"<offer\s+id=\"([^\"<>&]*+)\"")
+_ID = re.compile(r"<offer\s+id=\"([^\"<>&]*+)\"(?=[\s/>])")
 _CATEGORY = re.compile(r"<categoryId(?:\s[^<>]*+)?>\s*+([^<>&]++)</categoryId>")
 _SECTION = re.compile(r"<!\[CDATA\[.*?\]\]>", re.DOTALL)
 _LONGEST_GLANCE = 1 << 16
@@ -63,6 +64,12 @@ def glance(text: str) -> tuple[str, str] | None:
     return product[1], category[1].strip() if category else ""
 
 
+def id_of(text: str) -> str:
+    """The id of an offer that can't be parsed; empty if none can be read."""
+    tag = tag_at(text, 0)
+    return attributes_of(tag[3]).get("id", "") if tag else ""
+
+
 class OfferParser:
     """Parses offers, counting what it mends."""
 
@@ -70,17 +77,12 @@ class OfferParser:
         """`entities`: text of those that the feed's DOCTYPE declares."""
         self._entities = entities
         self._repairs = repairs
-        # Nothing is fetched or expanded. With `recover`, an error is an entry in a log.
-        self._parser = etree.XMLParser(
-            recover=True,
-            resolve_entities=False,
-            no_network=True,
-            load_dtd=False,
-            huge_tree=False,
-            remove_comments=True,
-            remove_pis=True,
-            collect_ids=False,
-        )
+        # Nothing is fetched or expanded.
+        options = {"resolve_entities": False, "no_network": True, "load_dtd": False}
+        options |= {"huge_tree": False, "collect_ids": False}
+        options |= {"remove_comments": True, "remove_pis": True}
+        self._parser = etree.XMLParser(**options)
+        self._namespace_parser = etree.XMLParser(recover=True, **options)
 
     def parse(self, text: str) -> Any:
         """The element of one offer.
@@ -96,15 +98,13 @@ class OfferParser:
 
     def _well_formed(self, text: str) -> Any:
         """The element; None where the text is not well-formed."""
+        data = text.encode()
         try:
-            element = etree.fromstring(text.encode(), self._parser)
-        except etree.XMLSyntaxError:
-            return None
-        for entry in self._parser.error_log:
-            # An undeclared namespace does no harm to what is read.
-            if entry.domain != etree.ErrorDomains.NAMESPACE:
-                return None
-        return element
+            return etree.fromstring(data, self._parser)
+        except etree.XMLSyntaxError as err:
+            # An undeclared namespace does no harm to what is read, and is reported last.
+            well_formed = err.code in _NAMESPACE_ERRORS
+        return etree.fromstring(data, self._namespace_parser) if well_formed else None
 
 
 def _mended(text: str, repairs: Repairs) -> Any:

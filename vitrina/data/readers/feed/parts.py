@@ -17,7 +17,6 @@ from vitrina.data.readers.feed.markup import (
     COMMENT,
     COMMENT_END,
     TAG,
-    Finder,
     UnreadableError,
     attributes_of,
     plain,
@@ -40,14 +39,15 @@ _LONGEST_EDGE = 64
 _DEEPEST = 256
 _OFFER = "offer"
 _TREES = frozenset(("categories", SHOP))
+_ENDS = {COMMENT: COMMENT_END, CDATA: CDATA_END}
 # HTML that needs no end tag.
 _VOID = frozenset(("br", "hr", "img", "p", "b", "input", "meta", "link"))
 
 _MARKUP = re.compile(r"<(?:!--|!\[CDATA\[|/?(?=[^\W\d]))")
-_ENDS = r"(?P<own></offer\s*>)|<offer(?=[\s/>])|</(?:offers|shop|yml_catalog)\s*>"
+_EDGES = r"(?P<own></offer\s*>)|<offer(?=[\s/>])|</(?:offers|shop|yml_catalog)\s*>"
 # Where an offer ends, and what may hide such a place.
-_OFFER_EDGE = re.compile(rf"<!--|<!\[CDATA\[|{_ENDS}", re.IGNORECASE)
-_SKIPPED_EDGE = re.compile(_ENDS, re.IGNORECASE)
+_OFFER_EDGE = re.compile(rf"<!--|<!\[CDATA\[|{_EDGES}", re.IGNORECASE)
+_SKIPPED_EDGE = re.compile(_EDGES, re.IGNORECASE)
 # The same for an element of text outside of offers.
 _LEAF_EDGE = re.compile(
     r"<!--|<!\[CDATA\[|</?(?:name|category|categories|shop|offers?|company|url|platform"
@@ -62,10 +62,18 @@ class BrokenFeedError(CatalogueError):
 
 @dataclass(frozen=True, slots=True)
 class OfferText:
-    """The text of one offer without template code; `fault`: why it is not the whole of it."""
+    """One offer.
+
+    Attributes:
+        line: where it begins.
+        text: its markup without template code.
+        cut: whether it has no end tag of its own.
+        fault: why the text is not the whole of it.
+    """
 
     line: int
     text: str
+    cut: bool = False
     fault: str = ""
 
 
@@ -106,7 +114,8 @@ class Feed:
             root = self._begin()
             around: list[str] = []
             closed = root.empty
-            whole = False
+            whole = was_cut = False
+            spare = 0
             while (tag := self._next_tag()) is not None:
                 name = tag[2].lower()
                 if closed:
@@ -118,9 +127,17 @@ class Feed:
                     closed = name == root.name.lower()
                     while name in around and around.pop() != name:
                         pass
+                    line = feed.line
                     feed.advance(tag.end())
+                    if name == _OFFER and not spare:
+                        yield OfferText(line, "", fault="its first tag is missing")
+                    spare = max(spare - (name == _OFFER), 0)
                 elif name == _OFFER:
-                    yield self._offer(tag)
+                    offer = self._offer(tag)
+                    # The end tag of one that is cut where another begins may follow that one.
+                    spare = spare + 1 if offer.cut else spare * was_cut
+                    was_cut = offer.cut
+                    yield offer
                 elif _is_leaf(name, around):
                     yield self._leaf(tag, name)
                 else:
@@ -163,9 +180,9 @@ class Feed:
                 continue
             feed.advance(markup.start())
             if markup[0] == COMMENT:
-                self._skip(COMMENT_END)
+                self._skip_comment()
             elif markup[0] == CDATA:
-                self._skip(CDATA_END)
+                self._skip_section()
             elif (tag := self._tag()) is not None:
                 return tag
             else:
@@ -175,30 +192,39 @@ class Feed:
         """The tag that begins here, read to its end; None if it is none."""
         feed = self._feed
         while (tag := TAG.match(feed.text, feed.at)) is None:
-            # A tag ends before the next one begins.
-            is_there = feed.text.find("<", feed.at + 1) >= 0
-            if is_there or len(feed.text) - feed.at > _LONGEST_TAG or not feed.more():
+            if len(feed.text) - feed.at > _LONGEST_TAG or not feed.more():
                 return tag_at(feed.text, feed.at)
         return tag
 
-    def _skip(self, mark: str) -> None:
-        """Go past the next place of a mark, or to the end."""
+    def _skip_comment(self) -> None:
+        """Go past the end of a comment, or to the end of the feed."""
         feed = self._feed
-        while (end := feed.text.find(mark, feed.at)) < 0:
-            feed.advance(max(feed.at, len(feed.text) - len(mark)))
+        while (end := feed.find(COMMENT_END, feed.at)) < 0:
+            feed.advance(max(feed.at, len(feed.text) - len(COMMENT_END)))
             if not feed.more():
                 feed.advance(len(feed.text))
                 return
-        feed.advance(end + len(mark))
+        feed.advance(end + len(COMMENT_END))
+
+    def _skip_section(self) -> None:
+        """Go past a CDATA section, or past its first mark if it has no end of its own."""
+        feed = self._feed
+        while (end := feed.find(CDATA_END, feed.at)) < 0:
+            if len(feed.text) - feed.at > _LONGEST_TAG or not feed.more():
+                break
+        inner = feed.at + len(CDATA)
+        again = feed.text.find(CDATA, inner, max(end, 0))
+        closed = end >= 0 and (again < 0 or feed.text.find("</", inner, again) < 0)
+        feed.advance(end + len(CDATA_END) if closed else inner)
 
     def _offer(self, tag: re.Match[str]) -> OfferText:
         """Take the offer that begins here."""
         feed = self._feed
-        line = feed.line
+        line, cut = feed.line, False
         start, end = tag.span()
         if not tag[3].endswith("/"):
             closing = f"</{tag[2]}>"
-            place = feed.text.find(closing, end)
+            place = feed.find(closing, end)
             if place >= 0 and _is_simple(feed.text, end, place, f"<{tag[2]}"):
                 end = place + len(closing)
             else:
@@ -208,11 +234,12 @@ class Feed:
                 if edge is None:
                     self._skip_offer()
                     fault = f"it has no end in {LONGEST_ELEMENT >> 10} KB"
-                    return OfferText(line, tag[0], fault)
+                    return OfferText(line, tag[0], fault=fault)
                 end = edge.end() if edge["own"] else edge.start()
+                cut = edge["own"] is None
         text = feed.text[feed.at : end]
         feed.advance(end)
-        return OfferText(line, text)
+        return OfferText(line, text, cut)
 
     def _skip_offer(self) -> None:
         """Go to where the next offer may begin, holding nothing."""
@@ -256,11 +283,11 @@ class Feed:
         while True:
             text, at = feed.text, feed.at + offset
             is_all = feed.ended or len(text) - feed.at > limit
-            ends = {COMMENT: Finder(text, COMMENT_END), CDATA: Finder(text, CDATA_END)}
             while (edge := edges.search(text, at)) is not None:
-                if edge[0] not in ends:
+                mark = _ENDS.get(edge[0])
+                if mark is None:
                     return edge
-                end = ends[edge[0]].find(edge.end())
+                end = feed.find(mark, edge.end())
                 if end < 0 and not is_all:
                     at = edge.start()
                     break
@@ -297,7 +324,7 @@ def _is_leaf(name: str, around: Sequence[str]) -> bool:
 def _is_simple(text: str, start: int, end: int, opening: str) -> bool:
     """Whether an offer's inside, from `start` to an end tag at `end`, hides no other end of it."""
     return (
-        text.rfind(CDATA, start, end) <= text.rfind(CDATA_END, start, end)
+        text.find(opening, start, end) < 0
+        and text.rfind(CDATA, start, end) <= text.rfind(CDATA_END, start, end)
         and text.rfind(COMMENT, start, end) <= text.rfind(COMMENT_END, start, end)
-        and text.find(opening, start, end) < 0
     )

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from vitrina.data.readers.feed.markup import Finder
+
 LONGEST_BLOCK = 1 << 16
 """Characters that one block may take; a longer one is no block."""
 
@@ -44,6 +46,9 @@ _CODE = re.compile(
 )
 _HEREDOC = re.compile(r"<<<[ \t]*([\"']?)(\w+)\1[ \t]*\r?\n")
 _HAS_TAGS = re.compile(r"</[a-z]|<offer\s", re.IGNORECASE)
+_LONGEST_DECLARATION = 1000
+# Characters of a text that may be looked through in vain: hostile ones must not take long.
+_PATIENCE = 1 << 20
 # As much of an opening as may stand at the end of what is there.
 _LONGEST_OPENING = 100
 
@@ -71,7 +76,7 @@ def strip_code(text: str, *, final: bool) -> Stripped:
     """Remove template code, XML declarations and processing instructions.
 
     PHP ends at the first `?>` outside its strings and block comments; where quotes are odd, at
-    the first one at all. A `<?` without an end is text, but at the end of the file. Linear.
+    the first one at all. A `<?` without an end is text, but at the end of the file.
 
     Args:
         text: a piece of the feed, from where the last one was `held`.
@@ -80,30 +85,30 @@ def strip_code(text: str, *, final: bool) -> Stripped:
     if "<?" not in text and "<%" not in text and "<script" not in text:
         cut = len(text) if final else _last_opening(text, 0)
         return Stripped(text[:cut], text[cut:])
+    blocks = _Blocks(text, final=final)
     kept: list[str] = []
     gaps: list[tuple[int, int]] = []
-    at = length = blocks = 0
+    at = length = removed = 0
     closes_root = False
     while (opening := _OPENING.search(text, at)) is not None:
         start = opening.start()
-        end = _end(text, start, final=final)
+        end = blocks.end(start)
         if end is None:
             break
-        kept.append(text[at:start] if end != start else text[at : start + 1])
+        kept.append(text[at : start + (end == start)])
         length += len(kept[-1])
+        at = max(end, start + 1)
         if end == start:
-            at = start + 1
             continue
         block = text[start:end]
         if not _is_xml(block):
-            blocks += 1
+            removed += 1
             closes_root |= "</yml_catalog" in block
         if lines := block.count("\n"):
             gaps.append((length, lines))
-        at = end
     cut = opening.start() if opening else len(text) if final else _last_opening(text, at)
     kept.append(text[at:cut])
-    return Stripped("".join(kept), text[cut:], blocks, tuple(gaps), closes_root)
+    return Stripped("".join(kept), text[cut:], removed, tuple(gaps), closes_root)
 
 
 def _last_opening(text: str, start: int) -> int:
@@ -112,56 +117,75 @@ def _last_opening(text: str, start: int) -> int:
     return at if at >= 0 and ">" not in text[at:] else len(text)
 
 
-def _end(text: str, start: int, *, final: bool) -> int | None:
-    """Where the block that begins at `start` ends; `start` if it is none, None if unknown yet."""
-    # What is longer than any block is judged by what there is of it.
-    final = final or len(text) - start > LONGEST_BLOCK
-    if text.startswith("<?", start):
+class _Blocks:
+    """The blocks of code in one text: where each ends."""
+
+    def __init__(self, text: str, *, final: bool) -> None:
+        self._text = text
+        self._final = final
+        self._ends = Finder(text, "?>")
+        self._script_ends = Finder(text, "</script>")
+        self._patience = _PATIENCE
+
+    def end(self, start: int) -> int | None:
+        """Where what opens at `start` ends; `start` if it is no code, None if unknown yet."""
+        text = self._text
         if _DECLARATION.match(text, start):
             # Some lack their second question mark.
-            end = text.find(">", start) + 1
-            return end or (start if final else None)
-        return _php_end(text, start, final=final)
-    if text.startswith("<%", start):
-        end, tag = text.find("%>", start), text.find("<", start + 1)
-        if 0 <= end < (tag if tag >= 0 else len(text)):
-            return end + 2
-        return start if final or tag >= 0 else None
-    end = text.find("</script>", start, start + LONGEST_BLOCK)
-    return end + len("</script>") if end >= 0 else start if final else None
+            end = text.find(">", start, start + _LONGEST_DECLARATION) + 1
+            return end or (start if self._is_final(start, _LONGEST_DECLARATION) else None)
+        if text.startswith("<?", start):
+            return self._end_of_php(start)
+        final = self._is_final(start, LONGEST_BLOCK)
+        if text.startswith("<%", start):
+            tag = text.find("<", start + 1)
+            end = text.find("%>", start, tag if tag >= 0 else start + LONGEST_BLOCK)
+            return end + 2 if end >= 0 else start if final or tag >= 0 else None
+        end = self._script_ends.find(start)
+        if 0 <= end < start + LONGEST_BLOCK:
+            return end + len("</script>")
+        return start if final else None
 
+    def _is_final(self, start: int, longest: int) -> bool:
+        """Whether no more text could change what is found from `start` on."""
+        return self._final or len(self._text) - start > longest
 
-def _php_end(text: str, start: int, *, final: bool) -> int | None:
-    limit = start + LONGEST_BLOCK
-    at = _code_end(text, start + 2, limit)
-    if text.startswith("?>", at):
-        return at + 2
-    first = text.find("?>", start + 2, limit)
-    at_tag = text[at : at + 1] == "<" and not text.startswith("<<<", at)
-    if at_tag:
-        return first + 2 if 0 <= first < at else start
-    # A string, a comment or the block itself has no end so far.
-    if not final:
-        return None
-    if first >= 0:
-        return first + 2
-    if len(text) > limit or (at < len(text) and _HAS_TAGS.search(text, at)):
-        return start
-    return len(text)
+    def _end_of_php(self, start: int) -> int | None:
+        text, limit = self._text, start + LONGEST_BLOCK
+        at = self._end_of_code(start + 2, limit)
+        if text.startswith("?>", at):
+            return at + 2
+        first = self._ends.find(start + 2)
+        if text.startswith("<", at) and not text.startswith("<<<", at):
+            return first + 2 if 0 <= first < at else start
+        # A string, a comment or the block itself has no end so far.
+        if not self._is_final(start, LONGEST_BLOCK):
+            return None
+        if 0 <= first < limit:
+            return first + 2
+        if len(text) > limit or (at < len(text) and _HAS_TAGS.search(text, at)):
+            return start
+        return len(text)
 
-
-def _code_end(text: str, at: int, limit: int) -> int:
-    while True:
-        code = _CODE.match(text, at, limit)
-        at = code.end() if code else at
-        heredoc = _HEREDOC.match(text, at, limit)
-        if heredoc is None:
-            return at
-        closing = re.compile(rf"^[ \t]*{heredoc[2]}\b", re.MULTILINE)
-        end = closing.search(text, heredoc.end(), limit)
-        if end is None:
-            return at
-        at = end.end()
+    def _end_of_code(self, at: int, limit: int) -> int:
+        """Where a "?>" ends the code, or where the text stops to be code."""
+        start = at
+        while self._patience > 0:
+            code = _CODE.match(self._text, at, limit)
+            at = code.end() if code else at
+            heredoc = _HEREDOC.match(self._text, at, limit)
+            end = None
+            if heredoc is not None:
+                closing = re.compile(rf"^[ \t]*{heredoc[2]}\b", re.MULTILINE)
+                end = closing.search(self._text, heredoc.end(), limit)
+            if end is None:
+                break
+            at = end.end()
+        if not self._text.startswith("?>", at):
+            # An unclosed string or comment is looked through to the limit.
+            open_ended = self._text.startswith(("'", '"', "/*", "<<<"), at)
+            self._patience -= LONGEST_BLOCK if open_ended else at - start
+        return at
 
 
 def _is_xml(block: str) -> bool:

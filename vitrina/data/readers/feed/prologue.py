@@ -27,7 +27,7 @@ _OFFER = re.compile(r"<offer[\s>]", re.IGNORECASE)
 _OF_WARNINGS = frozenset(("br", "b", "p", "pre", "font", "i", "strong", "div", "span", "small"))
 # In a table, a field that holds a feed doesn't begin a line.
 _BEGINS_LINE = re.compile(r"(?:\A|[\r\n>])[ \t\ufeff]*\Z")
-_OTHER_FORMS = (b"PAR1", b"PK\x03\x04", b"ARROW1", b"{", b"[")
+_OTHER_FORMS = (b"PAR1", b"PK\x03\x04", b"ARROW1", b"{")
 
 
 @dataclass(frozen=True)

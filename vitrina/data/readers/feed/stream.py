@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import zlib
 
+from vitrina.data.readers.feed.markup import Finder
 from vitrina.data.readers.feed.php import strip_code
 from vitrina.data.readers.feed.repairs import Repair, Repairs
 from vitrina.data.readers.text_tables import Bytes
@@ -35,6 +36,7 @@ class FeedText:
         self._decoder = codecs.getincrementaldecoder(codec)()
         self._repairs = repairs
         self._held = ""
+        self._finders: dict[str, Finder] = {}
         # Places in the window where lines were removed, and how many.
         self._gaps: list[tuple[int, int]] = []
 
@@ -50,11 +52,19 @@ class FeedText:
         self._gaps = [(place - self.at, lines) for place, lines in self._gaps]
         self._gaps += [(len(rest) + place, lines) for place, lines in stripped.gaps]
         self.text, self.at = rest + stripped.text, 0
+        self._finders.clear()
         self.closes_root |= stripped.closes_root
         self.ended = not block
         if stripped.blocks:
             self._repairs[Repair.PHP] += stripped.blocks
         return True
+
+    def find(self, mark: str, at: int) -> int:
+        """The first place of a mark in the window from `at` on, -1 if there is none."""
+        finder = self._finders.get(mark)
+        if finder is None:
+            finder = self._finders[mark] = Finder(self.text, mark)
+        return finder.find(at)
 
     def advance(self, to: int) -> None:
         """Use up the window as far as `to`."""
