@@ -247,8 +247,9 @@ def _characteristics(offer: Any) -> tuple[str, ...]:
     values: dict[str, dict[str, None]] = {}
     for param in offer.iterchildren(*_PARAMS):
         if value := clean(_text(param)):
-            unit = clean(param.get("unit", ""))
-            of_name = values.setdefault(clean(param.get("name", "")), {})
+            unit = clean(param.get("unit") or param.get("UNIT", ""))
+            name = clean(param.get("name") or param.get("NAME", ""))
+            of_name = values.setdefault(name, {})
             of_name[f"{value} {unit}" if unit else value] = None
     joined = ((name, ", ".join(of_name)) for name, of_name in values.items())
     return tuple(f"{name}: {text}" if name else text for name, text in joined)

@@ -126,18 +126,23 @@ class Finder:
         return self._found
 
 
-def _cdata_end(text: str, section: re.Match[str], ends: Finder) -> tuple[int, int]:
-    """Where the content of a CDATA section ends, and where to go on; equal if it isn't closed.
+def is_closed(text: str, start: int, end: int, closing: str) -> bool:
+    """Whether a CDATA section with the content from `start` to `end` has that end for its own.
 
-    It is not if the tag around it is closed, and another section begins, before its end.
+    It has not if the end tag `closing` and then another section stand before it.
     """
+    tag = text.find(closing, start, end)
+    return tag < 0 or text.find(CDATA, tag, end) < 0
+
+
+def _cdata_end(text: str, section: re.Match[str], ends: Finder) -> tuple[int, int]:
+    """Where the content of a CDATA section ends, and where to go on; equal if it isn't closed."""
     start, inner = section.span()
     opened = text.rfind("<", 0, start)
     around = tag_at(text, opened) if opened >= 0 else None
     closing = f"</{around[2]}" if around and not around[1] else "</"
     end = ends.find(inner)
-    again = text.find(CDATA, inner, end if end >= 0 else len(text))
-    if end >= 0 and (again < 0 or text.find(closing, inner, again) < 0):
+    if end >= 0 and is_closed(text, inner, end, closing):
         return end, end + len(CDATA_END)
     end = text.find(closing, inner)
     if end < 0:

@@ -19,6 +19,7 @@ from vitrina.data.readers.feed.markup import (
     TAG,
     UnreadableError,
     attributes_of,
+    is_closed,
     plain,
     tag_at,
 )
@@ -213,8 +214,7 @@ class Feed:
             if len(feed.text) - feed.at > _LONGEST_TAG or not feed.more():
                 break
         inner = feed.at + len(CDATA)
-        again = feed.text.find(CDATA, inner, max(end, 0))
-        closed = end >= 0 and (again < 0 or feed.text.find("</", inner, again) < 0)
+        closed = end >= 0 and is_closed(feed.text, inner, end, "</")
         feed.advance(end + len(CDATA_END) if closed else inner)
 
     def _offer(self, tag: re.Match[str]) -> OfferText:
@@ -276,8 +276,8 @@ class Feed:
     ) -> re.Match[str] | None:
         """The first edge outside of comments and CDATA sections, `offset` from here or later.
 
-        A CDATA section has no end if the end tag `closing` and another section stand before it.
-        None if there is no edge within the limit, or before the end.
+        `closing` is the end tag by which a CDATA section without an end is known. None if there
+        is no edge within the limit, or before the end.
         """
         feed = self._feed
         while True:
@@ -292,8 +292,7 @@ class Feed:
                     at = edge.start()
                     break
                 at = edge.end()
-                again = text.find(CDATA, at, max(end, 0)) if edge[0] == CDATA else -1
-                if end >= 0 and (again < 0 or text.find(closing, at, again) < 0):
+                if end >= 0 and (edge[0] == COMMENT or is_closed(text, at, end, closing)):
                     at = end
             else:
                 at = max(at, len(text) - _LONGEST_EDGE)

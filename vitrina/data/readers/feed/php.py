@@ -45,6 +45,7 @@ _CODE = re.compile(
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
 _HEREDOC = re.compile(r"<<<[ \t]*([\"']?)(\w+)\1[ \t]*\r?\n")
+_ANOTHER = re.compile(r"<\?(?!xml)", re.IGNORECASE)
 _HAS_TAGS = re.compile(r"</[a-z]|<offer\s", re.IGNORECASE)
 _LONGEST_DECLARATION = 1000
 # Characters of a text that may be looked through in vain: hostile ones must not take long.
@@ -153,9 +154,10 @@ class _Blocks:
     def _end_of_php(self, start: int) -> int | None:
         text, limit = self._text, start + LONGEST_BLOCK
         at = self._end_of_code(start + 2, limit)
-        if text.startswith("?>", at):
-            return at + 2
         first = self._ends.find(start + 2)
+        if text.startswith("?>", at):
+            # With an odd quote, what seems a string goes on to one in another block.
+            return (first if _ANOTHER.search(text, first, at) else at) + 2
         if text.startswith("<", at) and not text.startswith("<<<", at):
             return first + 2 if 0 <= first < at else start
         # A string, a comment or the block itself has no end so far.
@@ -193,4 +195,4 @@ def _is_xml(block: str) -> bool:
     if _DECLARATION.match(block) or _STYLESHEET.match(block):
         return True
     instruction = _INSTRUCTION.fullmatch(block)
-    return instruction is not None and instruction[1].lower() not in _KEYWORDS
+    return instruction is not None and instruction[1].lower().rstrip(":") not in _KEYWORDS
