@@ -63,7 +63,7 @@ def test_a_block_in_every_place(tmp_path, block):
             '<? $r = htmlspecialchars($_GET["r"]); ?><?php\n?>',
             3,
         ),
-        ('<?xml version="1.0" encoding="<?=$charset?>"?>\n', 0),
+        ('<?xml version="1.0" encoding="<?=$charset?>"?>\n', 1),
         ("<?php\n$warning = \"it's\";\n/* ' */\n?>\n\n<?\n?>\n\n\n" + DECLARATION, 2),
         ('<!DOCTYPE yml_catalog SYSTEM "<?=$dtd?>">', 1),
     ],

@@ -7,6 +7,7 @@ the frequencies of letters. The declaration decides only where the bytes leave i
 from __future__ import annotations
 
 import codecs
+import io
 import math
 import re
 import zlib
@@ -18,7 +19,7 @@ from vitrina.data.readers.text_tables import Bytes, open_bytes, read_errors
 from vitrina.errors import CatalogueError
 
 _HEAD = 1 << 20
-_BLOCK = 1 << 18
+_BLOCK = 1 << 16
 _SAMPLE = 1 << 18
 # So many invalid sequences leave no doubt.
 _ENOUGH = 20_000
@@ -81,7 +82,7 @@ def find_encoding(path: Path, given: str | None) -> FeedEncoding:
     with read_errors(path), open_bytes(path) as stream:
         head = read_head(stream)
         tally = _Tally()
-        tally.add(head)
+        tally.add_all(io.BytesIO(head))
         tally.add_all(stream)
     if given is not None:
         return FeedEncoding(given, _warning(given, tally))
@@ -139,15 +140,16 @@ class _Tally:
     def __post_init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")()
 
-    def add_all(self, stream: Bytes) -> None:
-        """Add the rest of a file, as far as it can be read: where it breaks is said later."""
+    def add_all(self, stream: Bytes | io.BytesIO) -> None:
+        """Add what follows, as far as it can be read: where it breaks is said later."""
         try:
-            while block := stream.read1(_BLOCK):
+            while not self._is_plain() and (block := stream.read1(_BLOCK)):
                 self.add(block)
-                if self.bad > _ENOUGH and self.bad > 10 * self.valid:
-                    return
         except (OSError, EOFError, zlib.error):
             return
+
+    def _is_plain(self) -> bool:
+        return self.bad > _ENOUGH and self.bad > 10 * self.valid
 
     def add(self, block: bytes) -> None:
         """Add the next bytes."""

@@ -43,8 +43,8 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 
 
 # An offer as most are written. What looks like a tag in a CDATA section is none.
-_ID = re.compile(r"<offer\s+id=\"([^\"<>&]*+)\"(?=[\s/>])")
-_CATEGORY = re.compile(r"<categoryId(?:\s[^<>]*+)?>\s*+([^<>&]++)</categoryId>")
+_ID = re.compile(r"<offer\s+id=\"([^\"<>&\x00-\x1f]*+)\"(?=[\s/>])")
+_CATEGORY = re.compile(r"<categoryId(?:\s[^<>]*+)?>\s*+([^<>&\x00-\x1f]++)</categoryId>")
 _SECTION = re.compile(r"<!\[CDATA\[.*?\]\]>", re.DOTALL)
 _LONGEST_GLANCE = 1 << 16
 
@@ -77,6 +77,8 @@ class OfferParser:
         """`entities`: text of those that the feed's DOCTYPE declares."""
         self._entities = entities
         self._repairs = repairs
+        # As the last offer had some: many feeds have the same ones in each.
+        self._faults_are_likely = False
         # Nothing is fetched or expanded.
         options = {"resolve_entities": False, "no_network": True, "load_dtd": False}
         options |= {"huge_tree": False, "collect_ids": False}
@@ -90,9 +92,11 @@ class OfferParser:
         Raises:
             UnreadableError: the offer is damaged beyond repair; the message is the reason.
         """
-        element = self._well_formed(text)
+        element = None if self._faults_are_likely else self._well_formed(text)
         if element is None:
+            before = self._repairs.total()
             text = plain(text, self._entities, self._repairs)
+            self._faults_are_likely = self._repairs.total() > before
             element = self._well_formed(text)
         return _mended(text, self._repairs) if element is None else element
 

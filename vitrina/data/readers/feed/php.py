@@ -17,6 +17,10 @@ LONGEST_BLOCK = 1 << 16
 # `<script language="php">` is PHP's oldest form.
 _OPENING = re.compile(r"<(?:\?|%|script\s[^<>]{0,60}\bphp\b[^<>]{0,20}>)", re.IGNORECASE)
 _DECLARATION = re.compile(r"<\?xml(?![\w.:-])", re.IGNORECASE)
+# Some lack their second question mark, and some hold code.
+_WHOLE_DECLARATION = re.compile(
+    r"<\?xml(?:[^<>?]++|\?(?!>)|<\?(?:[^?]++|\?(?!>))*+\?>)*+\??>", re.IGNORECASE
+)
 _STYLESHEET = re.compile(r"<\?xml-[^<>]*>", re.IGNORECASE)
 _INSTRUCTION = re.compile(
     r"<\?(?!php\b)([a-z_][\w.:-]*+)"
@@ -102,9 +106,8 @@ def strip_code(text: str, *, final: bool) -> Stripped:
         if end == start:
             continue
         block = text[start:end]
-        if not _is_xml(block):
-            removed += 1
-            closes_root |= "</yml_catalog" in block
+        removed += block.count("<?", 2) if _is_xml(block) else 1
+        closes_root |= "</yml_catalog" in block
         if lines := block.count("\n"):
             gaps.append((length, lines))
     cut = opening.start() if opening else len(text) if final else _last_opening(text, at)
@@ -132,9 +135,9 @@ class _Blocks:
         """Where what opens at `start` ends; `start` if it is no code, None if unknown yet."""
         text = self._text
         if _DECLARATION.match(text, start):
-            # Some lack their second question mark.
-            end = text.find(">", start, start + _LONGEST_DECLARATION) + 1
-            return end or (start if self._is_final(start, _LONGEST_DECLARATION) else None)
+            whole = _WHOLE_DECLARATION.match(text, start, start + _LONGEST_DECLARATION)
+            final = self._is_final(start, _LONGEST_DECLARATION)
+            return whole.end() if whole else start if final else None
         if text.startswith("<?", start):
             return self._end_of_php(start)
         final = self._is_final(start, LONGEST_BLOCK)
