@@ -192,6 +192,21 @@ def test_another_shops_products_under_the_same_ids_are_refused(tmp_path):
     assert run(shelf, day(tmp_path, reworded), source="").changed == 5
 
 
+def test_products_keep_their_category_where_a_file_has_none(tmp_path):
+    shelf = tmp_path / "shelf"
+    run(shelf, day(tmp_path, goods()))
+    before = table(shelf)
+    bare = [{"product_id": at, "title": f"чашка {at}"} for at in range(55, 65)]
+    report = run(shelf, day(tmp_path, bare))
+    assert (report.unchanged, report.new) == (5, 5)
+    assert {key: row for key, row in table(shelf).items() if key < 60} == before
+    bare = [{"product_id": at, "title": f"чашка {at}"} for at in range(60)]
+    with pytest.raises(UnusualChangeError, match="no categories, and 60 of its products had one"):
+        run(shelf, day(tmp_path, bare))
+    assert run(shelf, day(tmp_path, bare), accept_changes=True).unchanged == 60
+    assert table(shelf)[7] == before[7]
+
+
 def test_a_usual_day_is_not_refused(tmp_path):
     shelf = tmp_path / "shelf"
     run(shelf, day(tmp_path, goods()))

@@ -54,7 +54,7 @@ class Reading:
     Attributes:
         columns: the table's columns.
         delimiter: of a CSV file; None to find it out.
-        encoding: of a CSV or JSONL file.
+        encoding: of a CSV, JSONL or YML file; None to find it out, which is UTF-8 for a table.
         images: the folder or archive of photos, or `web`; None for none.
         image_template: how photos are named; None to find it out for each catalogue file, so
             that training and test products find their own folders.
@@ -66,7 +66,7 @@ class Reading:
 
     columns: Columns = DEFAULT_COLUMNS
     delimiter: str | None = None
-    encoding: str = "utf-8"
+    encoding: str | None = None
     images: str | None = None
     image_template: str | None = None
     photos: int = 1
@@ -110,7 +110,10 @@ class Reading:
             # Settings stored by version 0.1 have none.
             columns["keep"] = tuple(columns.get("keep", ()))
             fetching = Fetching(**settings.get("fetching", {}))
-            return cls(**{**settings, "columns": Columns(**columns), "fetching": fetching})
+            # Version 0.1 had no way to say that none was given.
+            encoding = None if settings.get("encoding") == "utf-8" else settings.get("encoding")
+            made = {"columns": Columns(**columns), "fetching": fetching, "encoding": encoding}
+            return cls(**{**settings, **made})
         except (KeyError, TypeError, ValueError) as err:
             raise CatalogueError(f"these are no settings of a catalogue: {err}") from err
 
@@ -151,7 +154,7 @@ class Catalogue:
         photos: int = 1,
         columns: Columns = DEFAULT_COLUMNS,
         delimiter: str | None = None,
-        encoding: str = "utf-8",
+        encoding: str | None = None,
         fetching: Fetching | None = None,
         category_separator: str | None = None,
     ) -> Catalogue:
@@ -163,8 +166,9 @@ class Catalogue:
         Cheap for Parquet, of which only columns of category names and of kept texts are read
         here. Any other file is gone through once to learn the type of its ids and the form of
         its category paths, and tar archives to learn where their files stand. A feed names its
-        parts and its encoding itself, so `columns`, `delimiter` and `encoding` say nothing of it.
-        The location of `images` is remembered as an absolute path.
+        parts itself, so `columns` and `delimiter` say nothing of it; its encoding is found out by
+        its bytes unless `encoding` names it. The location of `images` is remembered as an
+        absolute path.
 
         Raises:
             CatalogueError: the file can't be read, or lacks a column.

@@ -154,7 +154,9 @@ class ReadingOptions:
     photos: int | None = option("Photos of a product to use; default: 1.", least=1)
     columns: Columns = DEFAULT_COLUMNS
     delimiter: str | None = option("Of a CSV; auto, the default: found out.")
-    encoding: str | None = option("Of a CSV or JSONL, such as cp1251; auto: the default, utf-8.")
+    encoding: str | None = option(
+        "Of a CSV, JSON or YML, such as cp1251; auto, the default: found out of a feed, else utf-8."
+    )
     category_separator: str | None = option(
         "Between the names of a category's path; auto, the default: found out; none: no path.",
         unset=("auto",),

@@ -37,6 +37,8 @@ class ChangeCounts:
         titles_lost, photos_lost, labels_lost: how many of these have none any more.
         titles_changed, labels_changed: how many have another one. A catalogue may consist of
             nothing else, so this is counted against all that the store held.
+        unsaid: how many have a category, which a catalogue without categories says nothing of: they
+            keep it.
         replaced: titles that share no word with what they were: other products under the same ids.
     """
 
@@ -47,6 +49,7 @@ class ChangeCounts:
     titled: int = 0
     titles_lost: int = 0
     titles_changed: int = 0
+    unsaid: int = 0
     replaced: int = 0
     photographed: int = 0
     photos_lost: int = 0
@@ -66,6 +69,8 @@ class ChangeCounts:
         ):
             if exceeds(count, known, limit):
                 yield f"{count} of {known} {what}"
+        if exceeds(self.unsaid, self.labels, VANISHED):
+            yield f"it has no categories, and {self.unsaid} of its products had one (they keep it)"
         if self.replaced >= SLACK and self.replaced > CHANGED * self.titled:
             yield f"{self.replaced} of the {self.titled} that both have are other products"
 

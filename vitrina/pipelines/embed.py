@@ -92,7 +92,7 @@ class EmbedReport:
             label_faults=commonest(done.faulty_labels),
             categories=done.categories,
             retyped=done.retyped,
-            repairs=dict(catalogue.repairs),
+            repairs={str(what): count for what, count in catalogue.repairs.items()},
             notes=list(catalogue.notes),
         )
 

@@ -284,8 +284,19 @@ class _Reading:
                     "image_stamp": photo.stamp,
                 }
             )
+        if not self._catalogue.has_categories:
+            self._keep_labels(rows, positions)
         self._count(rows, positions)
         return rows
+
+    def _keep_labels(self, rows: Sequence[Row], positions: Codes) -> None:
+        """Give products the categories that they have: a catalogue without a column of categories
+        says nothing of them."""
+        there = np.flatnonzero(positions >= 0)
+        kept = self._snapshot.labels(positions[there])
+        self.counts.unsaid += sum(category is not None for category, _ in kept)
+        for place, (category, name) in zip(there.tolist(), kept, strict=True):
+            rows[place] |= {"category_id": category, "category_name": name}
 
     def own(self, codes: Codes) -> Mask:
         """(n,) bool: which products of the store, by their sources' codes, are of this source."""

@@ -11,14 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vitrina.ids import IdTable, Keys
+from vitrina.ids import IdTable, Keys, typed_id
 from vitrina.pipelines.photos import NO_PHOTO, Photographed
 from vitrina.store.products import HASH_COLUMNS, Categories, hash_bytes
 from vitrina.store.space import read_errors
 from vitrina.store.store import Store
-from vitrina.types import Codes, IdType, Mask, Modality
+from vitrina.types import CategoryId, Codes, IdType, Mask, Modality
 
-_REST = ("category_id", "category_name", "metadata")
+_LABEL = ("category_id", "category_name")
+_REST = (*_LABEL, "metadata")
 _PHOTO = ("images", "image_hash", "image_stamp")
 
 Hashes = npt.NDArray[np.int64]
@@ -82,6 +83,16 @@ class ProductSnapshot:
     def same_title(self, position: int, title: str) -> bool:
         """Whether the title is what it was."""
         return bool(self._titles[position] == hash(title))
+
+    def labels(self, positions: Codes) -> list[tuple[CategoryId | None, str | None]]:
+        """The category id and name of some products, as their rows have them."""
+        if not len(positions):
+            return []
+        taken = self._products.take(positions, _LABEL)
+        ids, names = (taken.column(name).to_pylist() for name in _LABEL)
+        return [
+            (typed_id(key, self.category_id), name) for key, name in zip(ids, names, strict=True)
+        ]
 
     def titles(self, positions: Codes) -> list[str]:
         """The titles of some products."""

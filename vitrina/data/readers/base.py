@@ -24,14 +24,15 @@ UTF8 = "utf-8"
 
 @dataclass(frozen=True)
 class TableOptions:
-    """How to read a table.
+    """How to read a table or a feed; what is None is found out.
 
     Attributes:
-        columns: the names of its columns.
-        delimiter: of a CSV file; None to find it out.
-        encoding: of a text file; None for the one its byte order mark gives, else UTF-8.
-        category_separator: between the names in a category's path; None to find it out, `none`
-            for names that are no paths.
+        columns: a table's columns.
+        delimiter: of a CSV file.
+        encoding: of a text file, which is the one its byte order mark gives, else UTF-8, by
+            default; or of a feed.
+        category_separator: between the names in a category's path; `none` for names that are no
+            paths.
     """
 
     columns: Columns = DEFAULT_COLUMNS

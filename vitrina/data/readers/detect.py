@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 
 from vitrina.data.readers.base import Reader, Records, TableOptions
 from vitrina.data.readers.columns import DEFAULT_ID, Needs
 from vitrina.data.readers.csv_table import CsvRecords
+from vitrina.data.readers.feed.encoding import read_head
+from vitrina.data.readers.feed.prologue import is_feed
 from vitrina.data.readers.json_table import JsonRecords
 from vitrina.data.readers.parquet import ParquetRecords
 from vitrina.data.readers.spreadsheets import OLE, SpreadsheetRecords, is_spreadsheet
@@ -25,13 +26,12 @@ _STRANGERS = {
     "PAR1": "a gzipped Parquet file; unzip it first",
     "<": "XML or HTML, neither a table nor a YML feed",
 }
-_YML = ("<?xml", "<!DOCTYPE yml_catalog", "<yml_catalog")
 
 
 def open_reader(path: Path, options: TableOptions, needs: Needs) -> Reader:
     """Find out the form of the file, or directory, by its content, and open it.
 
-    `options` and `needs` matter to tables only; a feed says all that by itself.
+    `options` and `needs` matter to tables only, but for the encoding.
 
     Raises:
         CatalogueError: the file can't be read, is of no known form, or lacks a column.
@@ -39,20 +39,14 @@ def open_reader(path: Path, options: TableOptions, needs: Needs) -> Reader:
     if shards := webdataset_shards(path):
         return WebDatasetReader(path, shards, options.columns, needs, options.category_separator)
     if not path.is_dir() and _is_yml(path):
-        return YmlReader(path)
+        return YmlReader(path, options.encoding)
     records = _open_records(path, options)
     return TableReader(records, options.columns, needs, options.category_separator)
 
 
 def _is_yml(path: Path) -> bool:
     with read_errors(path), open_bytes(path) as stream:
-        head = stream.read(_HEAD)
-    if head.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
-        text = head.decode("utf-16", "replace")
-    else:
-        # Up to the first tag, every other encoding that XML is written in agrees with ASCII.
-        text = head.removeprefix(BOM_UTF8).decode("ascii", "replace")
-    return text.lstrip().startswith(_YML)
+        return is_feed(read_head(stream))
 
 
 def _open_records(path: Path, options: TableOptions) -> Records:

@@ -1,0 +1,210 @@
+"""Tags, attributes and references of XML that may be faulty: how they are found and mended.
+
+Every function takes time linear in the text, whatever it holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from html import escape, unescape
+from html.entities import html5
+
+from vitrina.data.readers.feed.repairs import Repair, Repairs
+
+LONGEST_EXPANSION = 1 << 16
+"""Characters by which declared entities may lengthen one offer."""
+
+CDATA, CDATA_END = "<![CDATA[", "]]>"
+COMMENT, COMMENT_END = "<!--", "-->"
+
+_NAME = r"[^\W\d][\w:.-]*+"
+# A quoted value may hold ">". Where quotes are odd, the tag ends at the first one.
+TAG = re.compile(rf"<(/?)({_NAME})((?:[^<>\"']++|\"[^\"<]*+\"|'[^'<]*+')*+)>")
+_LOOSE_TAG = re.compile(rf"<(/?)({_NAME})([^<>]*+)>")
+# One that lacks its ">", before the next tag, and one with "<" in its values.
+_OPEN_TAG = re.compile(
+    rf"<(/?)({_NAME})((?:\s+[\w:.-]++\s*+=\s*+(?:\"[^\"<>]*+\"|'[^'<>]*+'))*+\s*+)(?=<|\Z)"
+)
+_WIDE_TAG = re.compile(
+    rf"<(/?)({_NAME})((?:\s+[\w:.-]++\s*+=\s*+(?:\"[^\"]{{0,500}}+\"|'[^']{{0,500}}+'))++\s*+/?)>"
+)
+# A value whose closing quote is missing ends before the next attribute.
+_NEXT = r"(?<!\s)\s++[\w:.-]++\s*+=\s*+[\"']"
+_ATTRIBUTE = re.compile(
+    rf"(?<![\w:.-])({_NAME})\s*+=\s*+"
+    rf"(?:\"((?:(?!{_NEXT})[^\"])*+)\"?|'((?:(?!{_NEXT})[^'])*+)'?|([^\s\"'<>]++))"
+)
+_GOOD_ATTRIBUTES = re.compile(rf"(?:\s+{_NAME}\s*+=\s*+(?:\"[^\"<]*+\"|'[^'<]*+'))*+\s*+/?")
+_INVALID = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_REFERENCE = re.compile(
+    r"&(?:#(?:([0-9]{1,12})|[xX]([0-9A-Fa-f]{1,12}))(;?)|([^\W\d][\w.-]{0,63});)?"
+)
+_OF_XML = frozenset(("amp", "lt", "gt", "quot", "apos"))
+_SECTION = re.compile(r"<!--|<!\[CDATA\[")
+
+
+class UnreadableError(ValueError):
+    """A part of a feed that can't be mended; the message is the reason."""
+
+
+def tag_at(text: str, at: int) -> re.Match[str] | None:
+    """The tag that begins at `at`: groups are "/" of an end tag, the name, and what follows it."""
+    for form in (TAG, _LOOSE_TAG, _OPEN_TAG, _WIDE_TAG):
+        if (tag := form.match(text, at)) is not None:
+            return tag
+    return None
+
+
+def attributes_of(inside: str) -> dict[str, str]:
+    """The attributes in a tag; of two with the same name, the first."""
+    found: dict[str, str] = {}
+    for match in _ATTRIBUTE.finditer(inside.removesuffix("/")):
+        value = match[2] or match[3] or match[4] or ""
+        found.setdefault(match[1], unescape(value) if "&" in value else value)
+    return found
+
+
+def are_faulty(inside: str) -> bool:
+    """Whether the attributes in a tag are not as XML has them: unquoted, or two of one name."""
+    names = [match[1] for match in _ATTRIBUTE.finditer(inside)]
+    return len(set(names)) < len(names) or _GOOD_ATTRIBUTES.fullmatch(inside) is None
+
+
+def plain(text: str, entities: Mapping[str, str], repairs: Repairs) -> str:
+    """The same markup with no CDATA sections or comments, and with valid characters only.
+
+    CDATA sections become escaped text. Character references and entities are valid afterwards:
+    those of HTML are replaced, unknown ones and bare ampersands escaped.
+
+    Args:
+        text: the markup.
+        entities: text of the entities that the feed declares itself.
+        repairs: where each repair is counted.
+
+    Raises:
+        UnreadableError: the entities that the feed declares make the text much longer.
+    """
+    text, invalid = _INVALID.subn(" ", text)
+    if invalid:
+        repairs[Repair.CONTROL] += invalid
+    references = _References(entities, repairs)
+    ends = Finder(text, CDATA_END), Finder(text, COMMENT_END)
+    out: list[str] = []
+    at = 0
+    while (section := _SECTION.search(text, at)) is not None:
+        out.append(references.mend(text[at : section.start()]))
+        at = section.end()
+        if section[0] == CDATA:
+            end, after = _cdata_end(text, section, ends[0])
+            if after == end:
+                repairs[Repair.CDATA] += 1
+            out.append(escape(text[at:end]))
+            at = after
+        elif (end := ends[1].find(at)) >= 0:
+            at = end + len(COMMENT_END)
+        else:
+            repairs[Repair.LESS_THAN] += 1
+            out.append("&lt;!--")
+    out.append(references.mend(text[at:]))
+    return "".join(out)
+
+
+class Finder:
+    """Finds a mark in a text from ascending positions, in time linear in the text for all."""
+
+    def __init__(self, text: str, mark: str) -> None:
+        self._text = text
+        self._mark = mark
+        self._from = self._found = len(text) + 1
+
+    def find(self, at: int) -> int:
+        """The first place of the mark from `at` on, -1 if there is none."""
+        if at < self._from or 0 <= self._found < at:
+            self._found = self._text.find(self._mark, at)
+            self._from = at
+        return self._found
+
+
+def is_closed(text: str, start: int, end: int, closing: str) -> bool:
+    """Whether a CDATA section with the content from `start` to `end` has that end for its own.
+
+    It has not if the end tag `closing` and then another section stand before it.
+    """
+    tag = text.find(closing, start, end)
+    return tag < 0 or text.find(CDATA, tag, end) < 0
+
+
+def _cdata_end(text: str, section: re.Match[str], ends: Finder) -> tuple[int, int]:
+    """Where the content of a CDATA section ends, and where to go on; equal if it isn't closed."""
+    start, inner = section.span()
+    opened = text.rfind("<", 0, start)
+    around = tag_at(text, opened) if opened >= 0 else None
+    closing = f"</{around[2]}" if around and not around[1] else "</"
+    end = ends.find(inner)
+    if end >= 0 and is_closed(text, inner, end, closing):
+        return end, end + len(CDATA_END)
+    end = text.find(closing, inner)
+    if end < 0:
+        last = text.rfind("</")
+        end = last if last >= inner else len(text)
+    return end, end
+
+
+class _References:
+    """Mends the references in the pieces of one text."""
+
+    def __init__(self, entities: Mapping[str, str], repairs: Repairs) -> None:
+        self._entities = entities
+        self._repairs = repairs
+        self._expanded = 0
+        self._surrogates = False
+
+    def mend(self, text: str) -> str:
+        if CDATA_END in text:
+            self._repairs[Repair.CDATA] += text.count(CDATA_END)
+            text = text.replace(CDATA_END, " ")
+        if "&" not in text:
+            return text
+        self._surrogates = False
+        text = _REFERENCE.sub(self._mended, text)
+        if self._surrogates:
+            # Characters past U+FFFF, each written as two references.
+            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return text
+
+    def _mended(self, reference: re.Match[str]) -> str:
+        decimal, hexadecimal, semicolon, name = reference.groups()
+        if name is not None:
+            return self._entity(name)
+        if decimal is None and hexadecimal is None:
+            self._repairs[Repair.AMPERSAND] += 1
+            return "&amp;"
+        code = int(decimal) if decimal else int(hexadecimal, 16)
+        if 0xD800 <= code < 0xE000:
+            self._repairs[Repair.CHARACTER] += 1
+            self._surrogates = True
+            return chr(code)
+        if code > 0x10FFFF or _INVALID.match(chr(code)):
+            self._repairs[Repair.CHARACTER] += 1
+            return " "
+        if not semicolon:
+            self._repairs[Repair.CHARACTER] += 1
+        return f"&#{code};"
+
+    def _entity(self, name: str) -> str:
+        if name in _OF_XML:
+            return f"&{name};"
+        if (declared := self._entities.get(name)) is not None:
+            self._expanded += len(declared)
+            if self._expanded > LONGEST_EXPANSION:
+                raise UnreadableError(
+                    f"entities of the DOCTYPE make it more than {LONGEST_EXPANSION >> 10} KB longer"
+                )
+            return escape(declared)
+        known = html5.get(f"{name};") or html5.get(f"{name.lower()};")
+        if known is None:
+            self._repairs[Repair.UNKNOWN_ENTITY] += 1
+            return f"&amp;{name};"
+        self._repairs[Repair.ENTITY] += 1
+        return escape(known)

@@ -1,0 +1,26 @@
+"""Kinds of repairs made while a feed is read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import StrEnum
+from typing import TypeAlias
+
+
+class Repair(StrEnum):
+    """A kind of fault that is mended; the value is its name in reports."""
+
+    PHP = "PHP blocks removed"
+    BYTES = "undecodable bytes replaced"
+    CONTROL = "control characters replaced"
+    AMPERSAND = "bare ampersands escaped"
+    ENTITY = "HTML entities replaced"
+    UNKNOWN_ENTITY = "unknown entities kept as text"
+    CHARACTER = "invalid character references replaced"
+    LESS_THAN = "bare < signs escaped"
+    CDATA = "CDATA sections mended"
+    ATTRIBUTE = "tags with faulty attributes mended"
+    TAG = "unclosed or mismatched tags mended"
+
+
+Repairs: TypeAlias = "Counter[str]"

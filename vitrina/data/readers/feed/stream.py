@@ -1,0 +1,91 @@
+"""The text of a feed, read as a stream: decoded, without template code, its lines counted."""
+
+from __future__ import annotations
+
+import codecs
+import zlib
+
+from vitrina.data.readers.feed.markup import Finder
+from vitrina.data.readers.feed.php import strip_code
+from vitrina.data.readers.feed.repairs import Repair, Repairs
+from vitrina.data.readers.text_tables import Bytes
+
+_BLOCK = 1 << 17
+
+
+class FeedText:
+    """A window on a feed's text: what has been read and isn't used up yet.
+
+    Attributes:
+        text: the window; `at` is the place in it up to which it is used up.
+        line: the line of the file at which `at` stands, from 1.
+        ended: whether the window reaches to the end of the feed.
+        fault: why the file can't be read any further, if it can't.
+        closes_root: whether template code printed the feed's last end tag.
+    """
+
+    def __init__(self, stream: Bytes, codec: str, repairs: Repairs) -> None:
+        """Nothing is read yet. Repairs are counted in `repairs`."""
+        self.text = ""
+        self.at = 0
+        self.line = 1
+        self.ended = False
+        self.fault: str | None = None
+        self.closes_root = False
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder(codec)()
+        self._repairs = repairs
+        self._held = ""
+        self._finders: dict[str, Finder] = {}
+        # Places in the window where lines were removed, and how many.
+        self._gaps: list[tuple[int, int]] = []
+
+    def more(self) -> bool:
+        """Read on; False at the end. What is used up leaves the window."""
+        if self.ended:
+            return False
+        rest = self.text[self.at :]
+        # In growing steps, so that what is long is copied a few times only.
+        block = self._read(max(_BLOCK, len(rest)))
+        stripped = strip_code(self._held + self._decode(block), final=not block)
+        self._held = stripped.held
+        self._gaps = [(place - self.at, lines) for place, lines in self._gaps]
+        self._gaps += [(len(rest) + place, lines) for place, lines in stripped.gaps]
+        self.text, self.at = rest + stripped.text, 0
+        self._finders.clear()
+        self.closes_root |= stripped.closes_root
+        self.ended = not block
+        if stripped.blocks:
+            self._repairs[Repair.PHP] += stripped.blocks
+        return True
+
+    def find(self, mark: str, at: int) -> int:
+        """The first place of a mark in the window from `at` on, -1 if there is none."""
+        finder = self._finders.get(mark)
+        if finder is None:
+            finder = self._finders[mark] = Finder(self.text, mark)
+        return finder.find(at)
+
+    def advance(self, to: int) -> None:
+        """Use up the window as far as `to`."""
+        self.line += self.text.count("\n", self.at, to)
+        self.at = to
+        while self._gaps and self._gaps[0][0] <= to:
+            self.line += self._gaps.pop(0)[1]
+
+    def _read(self, size: int) -> bytes:
+        try:
+            return self._stream.read1(size)
+        except (OSError, EOFError, zlib.error) as err:
+            self.fault = str(err)
+            return b""
+
+    def _decode(self, block: bytes) -> str:
+        try:
+            return self._decoder.decode(block, not block)
+        except UnicodeDecodeError:
+            self._decoder.errors = "replace"
+            text = self._decoder.decode(block, not block)
+            self._decoder.errors = "strict"
+            self._repairs[Repair.BYTES] += text.count("\ufffd")
+            return text
