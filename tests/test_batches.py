@@ -377,7 +377,8 @@ def test_every_column_can_be_unset(tmp_path, unset):
     first = products_of(store)[0]
     # Unset is no column at all, not the one of the default name.
     assert (first["title"], first["description"], first["shop"]) == ("", "", "")
-    assert (first["category_id"], first["category_name"]) == (None, None)
+    # A catalogue without categories says nothing of those that its products have.
+    assert (first["category_id"], first["category_name"]) == (2, "y")
     assert run("embed", catalogue, "--store", store, "--title-column", "title") == 0
     assert columns_of(store) == {
         "product_id": None,
