@@ -11,6 +11,7 @@ from test_embed import STUBS, TEXT, use_stubs, vectors_of
 
 from vitrina import api
 from vitrina.data.catalogue import Catalogue
+from vitrina.data.options import Columns
 from vitrina.errors import CatalogueError, StoreError, TooManyFailuresError, UnusualChangeError
 from vitrina.pipelines import ingest as ingest_module
 from vitrina.pipelines.category_changes import ChangeKind
@@ -373,6 +374,23 @@ def test_a_store_of_before_there_were_sources_goes_on(tmp_path, monkeypatch):
     assert (report.unchanged, report.kept) == (12, 12)
     listed = api.describe(Store.open(shelf))["sources"]
     assert [(one["name"], one["products"]) for one in listed] == [("Лампа", 12), ("Диван", 12)]
+
+
+def test_each_source_is_read_as_it_was_read_last(tmp_path):
+    shelf = tmp_path / "shelf"
+    lamps = text(tmp_path / "lamps.csv", "id;name\n1;торшер\n2;бра\n")
+    api.embed(
+        api.open_batch(lamps, Store.open(shelf), columns=Columns(product_id="id", title="name")),
+        Store.open(shelf),
+        text=STUBS.text,
+        image="none",
+        source="lamps",
+    )
+    run(shelf, feed(tmp_path, "Диван", "Диваны", "диван"))
+    # Read last was a feed, whose settings would not do.
+    again = api.open_batch(lamps, Store.open(shelf), source="lamps")
+    assert run(shelf, again, source="lamps").unchanged == 2
+    assert api.open_batch(tmp_path / "feed.yml", Store.open(shelf)).reading.columns.title is None
 
 
 def test_a_name_with_the_separator_is_refused(tmp_path):

@@ -141,7 +141,7 @@ def _what_was_faulty(report: EmbedReport) -> list[str]:
             f"({report.label_faults}), see errors.parquet"
         )
     if report.repairs:
-        mended = ", ".join(f"{count} {what}" for what, count in report.repairs.items())
+        mended = "; ".join(f"{what}: {count}" for what, count in report.repairs.items())
         lines.append(f"mended in the file: {mended}")
     if report.unpruned:
         lines.append(

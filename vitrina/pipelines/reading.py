@@ -11,6 +11,7 @@ from vitrina.data.catalogue import Catalogue, Reading
 from vitrina.data.options import DEFAULT_OPTIONS, NONE, Columns, ReadingOptions
 from vitrina.data.readers import LABELS, TEXTS, Needs
 from vitrina.data.readers.columns import MissingColumn, enumerated
+from vitrina.data.readers.detect import source_of
 from vitrina.errors import CatalogueError
 from vitrina.pipelines.progress import Meter
 from vitrina.store.store import Store
@@ -32,10 +33,23 @@ NEIGHBOURS = Purpose("neighbours", "found")
 TRAINING = Purpose("training texts", "read")
 
 
-def remembered_reading(store: Store, source: str | None = None) -> Reading:
-    """The settings that a source's catalogue was read with; None for the one read last."""
+def remembered_reading(
+    store: Store, path: Path | None = None, given: ReadingOptions = DEFAULT_OPTIONS
+) -> Reading:
+    """The settings that a source's catalogue was read with.
+
+    The source is the one that is given, or else the one that the file names by itself; without
+    either, the settings are those of the catalogue that was read last.
+    """
     remembered = store.manifest.reading.get("catalogue")
-    if source is not None and (known := store.sources.named(source)):
+    sources = store.sources
+    known = None
+    if given.source is not None:
+        known = sources.named(given.source)
+    elif path is not None and len(sources) > 1:
+        named = source_of(path, given.encoding)
+        known = None if named is None else sources.known(named)
+    if known is not None:
         remembered = known.reading
     return Reading.from_json(remembered) if remembered else Reading()
 
@@ -59,7 +73,7 @@ def open_as_remembered(
 
     Raises CatalogueError, ImageSourceError.
     """
-    remembered = remembered_reading(store, given.source)
+    remembered = remembered_reading(store, path, given)
     columns = given.columns.given if labelled else given.columns.given - LABELS
     photos = given.images is not None or given.image_template is not None or "image" in columns
     needs = Needs(

@@ -106,6 +106,11 @@ class Sources:
         """The source of a name; None if there is none."""
         return next((one for one in self.all if one.name == name), None)
 
+    def known(self, name: str) -> Source | None:
+        """The source that a feed means by a name of its own; None for a new one."""
+        by_alias = next((one for one in self.all if one.alias == name), None)
+        return self.named(_plain(name)) or by_alias
+
     def with_source(self, source: Source) -> Sources:
         """The same with one source put in, or in the place of the one with its name."""
         if self.named(source.name) is None:
@@ -131,9 +136,7 @@ class Sources:
             # The feed is known by its own name from then on.
             return source if named in (None, name) else replace(source, alias=named)
         if named is not None:
-            name = " ".join(named.replace(SEPARATOR, " ").split())
-            by_alias = next((one for one in self.all if one.alias == named), None)
-            return self.named(name) or by_alias or Source(name, home=not self.all)
+            return self.known(named) or Source(_plain(named), home=not self.all)
         if not self.all:
             return Source()
         if len(self.all) == 1 and (self.all[0].asked or not self.all[0].name):
@@ -157,6 +160,11 @@ class Sources:
     def retired(self) -> dict[str, tuple[str, ...]]:
         """Of category ids that came to mean another category, what they meant before."""
         return {key: names for one in self.all for key, names in one.retired.items()}
+
+
+def _plain(name: str) -> str:
+    """A feed's name for itself as a source's name."""
+    return " ".join(name.replace(SEPARATOR, " ").split())
 
 
 def with_retired(source: Source, reused: Mapping[str, tuple[frozenset[str], str]]) -> Source:

@@ -15,7 +15,7 @@ from vitrina.data.readers.spreadsheets import OLE, SpreadsheetRecords, is_spread
 from vitrina.data.readers.table import TableReader
 from vitrina.data.readers.text_tables import open_bytes, open_text, read_errors
 from vitrina.data.readers.webdataset import WebDatasetReader, webdataset_shards
-from vitrina.data.readers.yml import YmlReader
+from vitrina.data.readers.yml import YmlReader, shop_of
 from vitrina.errors import CatalogueError
 
 _HEAD = 4096
@@ -42,6 +42,11 @@ def open_reader(path: Path, options: TableOptions, needs: Needs) -> Reader:
         return YmlReader(path, options.encoding)
     records = _open_records(path, options)
     return TableReader(records, options.columns, needs, options.category_separator)
+
+
+def source_of(path: Path, encoding: str | None) -> str | None:
+    """The source that a file names by itself, looked up without reading it; see `Reader.source`."""
+    return shop_of(path, encoding) if path.is_file() and _is_yml(path) else None
 
 
 def _is_yml(path: Path) -> bool:

@@ -50,6 +50,23 @@ _PARAMS = _spellings("param")
 _CATEGORIES = _spellings("categoryId")
 
 
+def shop_of(path: Path, encoding: str | None = None) -> str | None:
+    """The name of a feed's shop, where it stands before the offers; None if it does not.
+
+    Raises CatalogueError if the file can't be read.
+    """
+    feed = Feed(path, find_encoding(path, encoding).codec, Counter())
+    try:
+        for part in feed.parts():
+            if not isinstance(part, Leaf):
+                return None
+            if part.tag != "category" and (name := clean(part.text)):
+                return name
+    except BrokenFeedError:
+        pass
+    return None
+
+
 class YmlReader:
     """Reads a YML feed in any encoding, perhaps gzipped. See `Reader` for the properties."""
 
