@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 import uuid
@@ -13,6 +12,7 @@ from pathlib import Path
 from vitrina.audit.finding import Audit
 from vitrina.audit.report import write_report
 from vitrina.data.sources import ImageSource
+from vitrina.limits import available_cpus
 from vitrina.pipelines.audit.card import card_of
 from vitrina.pipelines.audit.explain import explain
 from vitrina.pipelines.audit.find import AuditOptions, find
@@ -47,7 +47,7 @@ def audit(
         "reasons": dict(Counter(reason.value for one in suspects for reason in one.reasons)),
         "folds": options.folds,
         "seed": options.seed,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{platform.machine()}, {available_cpus()} cores",
         "took": round(time.perf_counter() - started, 1),
     }
     names = dict(zip(labels.ids, labels.names, strict=True))

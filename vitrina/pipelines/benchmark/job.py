@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from vitrina.data.catalogue import Catalogue
 from vitrina.data.sources import ImageSource
 from vitrina.embedder.load import NONE
 from vitrina.errors import EncoderError, ImageSourceError, StoreError, VitrinaError
+from vitrina.limits import available_cpus
 from vitrina.pipelines.benchmark import text
 from vitrina.pipelines.benchmark.ground import Answers, Ground
 from vitrina.pipelines.benchmark.methods import METHODS, Method, Methods, Outcome, choices
@@ -211,6 +211,6 @@ def _about(ground: Ground, options: BenchmarkOptions) -> dict[str, Any]:
         "held_rows": len(ground.held),
         "validation_rows": len(ground.validation),
         "predicted_rows": len(ground.further),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{platform.machine()}, {available_cpus()} cores",
         "versions": versions,
     }
