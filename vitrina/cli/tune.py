@@ -202,6 +202,7 @@ def finetune(
         f"{report.validation.macro_f1:.4f}     {report.validation.coverage_at_95:.3f}",
         f"split: {report.split}, {report.rows} rows to train on{also}, {report.held} to stop by, "
         f"{report.validation.rows} to validate; 95% interval of validation {low:.4f} to {high:.4f}",
+        f"not judged, for want of products to spare: {report.unjudged}",
         f"done: encoder {report.name} from {report.base}, {report.classes} categories, "
         f"{report.seconds:.0f} s, {report.per_second:.0f} products/s; embed with "
         f"--{report.modality}-model {report.name}",

@@ -9,14 +9,22 @@ import numpy as np
 
 from vitrina.classifier.metrics import Metrics
 from vitrina.data.sources import ImageSource
+from vitrina.data.split import Unjudged
 from vitrina.errors import TrainingError
 from vitrina.pipelines.encoders import load_encoder
-from vitrina.pipelines.parting import part
-from vitrina.pipelines.trained import base_text, check_name, remembered_images, write_encoder
+from vitrina.pipelines.parting import Parted, part
+from vitrina.pipelines.trained import (
+    base_text,
+    check_name,
+    chosen_base,
+    remembered_images,
+    seen_by_base,
+    write_encoder,
+)
 from vitrina.pipelines.tuned import FinetuneOptions, Tuned, tune_image, tune_text
 from vitrina.store.products import Categories
 from vitrina.store.store import Store
-from vitrina.types import Codes, Modality, SplitKind
+from vitrina.types import Codes, Mask, Modality, SplitKind
 
 TRAIN_SAMPLE = 20_000
 """Training rows that the training metrics are of."""
@@ -26,10 +34,10 @@ TRAIN_SAMPLE = 20_000
 class FinetuneReport:
     """What an encoder reached as a model on its own, by its classification head.
 
-    train is of a sample of the rows that it learnt from. validation is of rows that it never saw
-    and that decided nothing. guessed: texts without a category that it learnt from too. history:
-    see `vitrina.training.loop.History`. seconds: of all training, with that of what guessed.
-    per_second: rows learnt from in a second of the last.
+    unjudged: categories that no figure tells of. train is of a sample of the rows that it learnt
+    from. validation is of rows that it never saw and that decided nothing. guessed: texts without a
+    category that it learnt from too. history: see `vitrina.training.loop.History`. seconds: of all
+    training, with that of what guessed. per_second: rows learnt from in a second of the last.
     """
 
     store: str
@@ -42,6 +50,7 @@ class FinetuneReport:
     held: int
     guessed: int
     classes: int
+    unjudged: Unjudged
     train: Metrics
     validation: Metrics
     recipe: dict[str, Any]
@@ -79,17 +88,27 @@ def finetune(
         )
     if options.modality is Modality.TEXT:
         base = base_text(store, options.model)
-        parted = part(store.products, labels.codes, options.split, options.seed)
+        parted = _parted(store, labels, options)
         tuned = tune_text(store, base, labels.codes, parted, options)
     else:
         source = images or remembered_images(store)
-        parted = part(store.products, labels.codes, options.split, options.seed)
         try:
+            parted = _parted(store, labels, options)
             tuned = tune_image(store, source, labels.codes, parted, options)
         finally:
             if images is None:
                 source.close()
     return keep(store, name, tuned, labels, options)
+
+
+def _parted(store: Store, labels: Categories, options: FinetuneOptions) -> Parted:
+    """The split, where nothing judges that the base has learnt from already."""
+    parted = part(store.products, labels.codes, options.split, options.seed)
+    return parted if options.from_scratch else parted.unseen(_seen_before(store, options))
+
+
+def _seen_before(store: Store, options: FinetuneOptions) -> Mask:
+    return seen_by_base(store, chosen_base(store, options.modality, options.model))
 
 
 def keep(
@@ -113,6 +132,7 @@ def keep(
             held=len(examples.held),
             guessed=tuned.guessed,
             classes=len(examples.classes),
+            unjudged=Unjudged.of(codes, examples.validation),
             train=tuned.metrics(sample_of(examples.rows, options.seed), codes, classes),
             validation=tuned.metrics(examples.validation, codes, classes),
             recipe=tuned.recipe.to_json(),
@@ -120,7 +140,11 @@ def keep(
             seconds=round(tuned.seconds, 2),
             per_second=round(tuned.history.rows / max(tuned.history.seconds, 1e-9), 1),
         )
-        trained_on = np.sort(np.concatenate([examples.rows, examples.held]))
+        # What its base has learnt from, it has.
+        trained_on = np.concatenate([examples.rows, examples.held])
+        if not options.from_scratch:
+            trained_on = np.union1d(trained_on, np.flatnonzero(_seen_before(store, options)))
+        trained_on = np.sort(trained_on)
         write_encoder(store, writer, folder, encoder.card, report.to_json(), trained_on)
     return report
 

@@ -16,7 +16,7 @@ from vitrina.embedder.tuning.text_network import TextShape, TrainableText
 from vitrina.embedder.tuning.tokens import TokenLists
 from vitrina.errors import EncoderError, TrainingError
 from vitrina.pipelines.parting import part
-from vitrina.pipelines.trained import base_text, check_name, texts, write_encoder
+from vitrina.pipelines.trained import base_text, check_name, seen_by_base, texts, write_encoder
 from vitrina.pipelines.watching import watching
 from vitrina.store.store import Store
 from vitrina.training.checkpoint import Checkpoint
@@ -128,8 +128,8 @@ def pretrain(
     }
     network.begin_as_is()
     before = task.score()
-    title = f"pre-training {base.model}"
-    with watching(title, recipe.epochs * len(rows), SCORE, "texts", quiet=options.quiet) as watch:
+    title, total = f"pre-training {base.model}", recipe.epochs * len(rows)
+    with watching(title, total, len(rows), SCORE, "texts", quiet=options.quiet) as watch:
         history = fit(task, recipe, checkpoint=Checkpoint(told), watch=watch)
     scores = [round(epoch.score, 5) for epoch in history.epochs]
     network.finish()
@@ -155,9 +155,11 @@ def pretrain(
             seconds=history.seconds,
             per_second=round(history.rows / max(history.seconds, 1e-9), 1),
         )
-        # Nothing of labels was seen, and no validation product's text.
-        nothing = np.empty(0, dtype=np.int64)
-        write_encoder(store, writer, folder, encoder.card, report.to_json(), nothing)
+        # Nothing of labels was seen, and no validation product's text, but by its base.
+        seen = np.empty(0, dtype=np.int64)
+        if not options.from_scratch:
+            seen = np.flatnonzero(seen_by_base(store, base.model))
+        write_encoder(store, writer, folder, encoder.card, report.to_json(), seen)
     return report
 
 

@@ -258,9 +258,10 @@ class _Fitted:
 
     def of(self, task: TextClasses | ImageClasses, recipe: Recipe, seen: list[str]) -> Tuned:
         """Train. seen: what the outcome depends on beside products and options."""
-        total = recipe.epochs * len(task.rows)
+        rows = len(task.rows)
         told, quiet = self.told("finetune", recipe, seen), self.options.quiet
-        with watching(f"fine-tuning {self.model}", total, KEPT_APART, quiet=quiet) as watch:
+        title, total = f"fine-tuning {self.model}", recipe.epochs * rows
+        with watching(title, total, rows, KEPT_APART, quiet=quiet) as watch:
             history = fit(task, recipe, checkpoint=Checkpoint(told), watch=watch)
         task.network.finish()
         return Tuned(

@@ -133,7 +133,8 @@ def find(
         seed=options.seed,
         shares=_whole(len(codes), classes, scratch) if options.cleanlab else None,
     )
-    with Meter("auditing", hearing.planned(), "rows", quiet) as meter:
+    total = hearing.planned()
+    with Meter("auditing", total, quiet=quiet, per_pass=len(rows)) as meter:
         heard = hearing.hear(meter.advance)
     sizes = np.bincount(codes[rows], minlength=classes)
     score = np.where(heard.checked, heard.pooled.score(sizes[codes] - 1), 0).astype(np.float32)

@@ -14,6 +14,7 @@ import pyarrow.csv as pa_csv
 
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.sources import ImageSource
+from vitrina.data.split import Unjudged
 from vitrina.embedder.load import NONE
 from vitrina.errors import EncoderError, ImageSourceError, StoreError, VitrinaError
 from vitrina.limits import available_cpus
@@ -26,9 +27,15 @@ from vitrina.pipelines.benchmark.rows import Row, Table, read_row, write_row
 from vitrina.pipelines.embed import embed
 from vitrina.pipelines.options import EmbedOptions
 from vitrina.pipelines.progress import Meter
-from vitrina.pipelines.trained import remembered_images
+from vitrina.pipelines.trained import (
+    chosen_base,
+    remembered_images,
+    seen_by_base,
+    seen_by_spaces,
+)
 from vitrina.store.files import replacing, write_json
 from vitrina.store.store import Store
+from vitrina.types import Mask, Modality
 
 PACKAGES = ("vitrina", "torch", "transformers", "timm", "open_clip_torch", "scikit-learn", "numpy")
 
@@ -76,7 +83,7 @@ def benchmark(
         store = Store.open(out / "store")
         for catalogue in catalogues:
             _embed(catalogue, store, options)
-    ground = Ground.of(store, options.split, options.seed)
+    ground = Ground.of(store, options.split, options.seed, _seen(store, options))
     images: ImageSource | None = None
     with suppress(ImageSourceError):
         images = remembered_images(store) if options.image != NONE else None
@@ -101,6 +108,16 @@ def benchmark(
             temporary.write_text(content, encoding="utf-8")
     write_json(out / "table.json", text.to_json(table))
     return Benchmark(table, out, _submit(ground, table, answers, out))
+
+
+def _seen(store: Store, options: BenchmarkOptions) -> Mask:
+    """(n,) bool: products that an encoder has learnt from before the benchmark."""
+    seen = seen_by_spaces(
+        store, (store.open_space(name) for name in store.manifest.active.values())
+    )
+    for modality in Modality:
+        seen |= seen_by_base(store, chosen_base(store, modality, getattr(options, modality.value)))
+    return seen
 
 
 def _embed(catalogue: Catalogue, store: Store, options: BenchmarkOptions) -> None:
@@ -210,6 +227,7 @@ def _about(ground: Ground, options: BenchmarkOptions) -> dict[str, Any]:
         "train_rows": len(ground.rows),
         "held_rows": len(ground.held),
         "validation_rows": len(ground.validation),
+        "not judged": str(Unjudged.of(ground.codes, ground.validation)),
         "predicted_rows": len(ground.further),
         "machine": f"{platform.machine()}, {available_cpus()} cores",
         "versions": versions,
