@@ -122,6 +122,7 @@ def test_a_user_says_how_many_threads(groups, monkeypatch, given, threads):
 def test_libraries_that_are_loaded_later_keep_to_it(groups, monkeypatch):
     put(groups, "0::/\n", {"cpu.max": "200000 100000\n"})
     monkeypatch.setattr(os, "environ", {"MKL_NUM_THREADS": "7"})
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
     limits.limit_thread_pools()
     found = [os.environ[f"{name}_NUM_THREADS"] for name in ("OMP", "OPENBLAS", "MKL")]
     assert found == ["2", "2", "7"]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
 
-from vitrina.stages import OTHER, Stages, stage, timed_run, told
+from vitrina.stages import OTHER, Stages, stage, timed_each, timed_run, told
 
 
 def test_shares_sum_to_one_and_the_largest_comes_first() -> None:
@@ -123,3 +123,31 @@ def test_where_nothing_is_timed_and_on_other_threads_a_stage_does_nothing(
         pool.submit(work).result()
     assert run.seconds() == {"waiting": 7, OTHER: 0}
     assert told({}) == told({OTHER: 0.0}) == ""
+
+
+def test_making_items_is_told_from_using_them(clock: Callable[[float], None]) -> None:
+    def made() -> Iterator[int]:
+        for at in range(3):
+            clock(10)
+            yield at
+        clock(5)
+
+    with timed_run() as run, stage("reading"):
+        for _ in timed_each("hashing", made()):
+            clock(1)
+    assert run.seconds() == {"reading": 3, "hashing": 35, OTHER: 0}
+    assert [*timed_each("hashing", made())] == [0, 1, 2]
+
+
+def test_an_item_that_fails_gives_its_stage_back(clock: Callable[[float], None]) -> None:
+    def failing() -> Iterator[int]:
+        yield 1
+        clock(2)
+        raise KeyError
+
+    with timed_run() as run:
+        with suppress(KeyError):
+            for _ in timed_each("hashing", failing()):
+                clock(1)
+        clock(4)
+    assert run.seconds() == {"hashing": 2, OTHER: 5}

@@ -40,10 +40,13 @@ def computing_threads() -> int:
 
 
 def limit_thread_pools() -> None:
-    """Have the libraries that are loaded from here on (OpenMP, BLAS) compute with no more threads
-    than there are CPUs for this process, unless the environment says how many."""
-    for name in _THREAD_POOLS:
-        os.environ.setdefault(name, str(computing_threads()))
+    """Where this process may use fewer CPUs than the machine has, have the libraries that are
+    loaded from here on (OpenMP, BLAS) compute with no more threads than that, unless the
+    environment says how many."""
+    threads = computing_threads()
+    if threads < (os.cpu_count() or 1):
+        for name in _THREAD_POOLS:
+            os.environ.setdefault(name, str(threads))
 
 
 def _cpu_quotas() -> Iterator[float]:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 OTHER = "other"
 """What of a run belongs to no stage."""
@@ -68,15 +71,23 @@ class RunTimer:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Count what is done inside to a stage, but for what inner stages take of it."""
+        self.enter(name)
+        try:
+            yield
+        finally:
+            self.leave()
+
+    def enter(self, name: str) -> None:
+        """Begin a stage, which is left by `leave`."""
         self._charge()
         self._stack.append(name)
         # In the order in which they begin.
         self._seconds.setdefault(name, 0.0)
-        try:
-            yield
-        finally:
-            self._charge()
-            self._stack.pop()
+
+    def leave(self) -> None:
+        """Leave the stage that was entered last."""
+        self._charge()
+        self._stack.pop()
 
     @property
     def total(self) -> float:
@@ -129,6 +140,23 @@ def stage(name: str) -> Iterator[None]:
         return
     with timer.stage(name):
         yield
+
+
+def timed_each(name: str, items: Iterable[Item]) -> Iterator[Item]:
+    """The same items, where making each of them counts to a stage, and using them does not."""
+    timer, waiting = _RUN.get(), iter(items)
+    if timer is None:
+        yield from waiting
+        return
+    while True:
+        timer.enter(name)
+        try:
+            item = next(waiting)
+        except StopIteration:
+            return
+        finally:
+            timer.leave()
+        yield item
 
 
 def told(seconds: Mapping[str, float]) -> str:

@@ -15,6 +15,7 @@ from vitrina.cli.common import (
     StoreOption,
     open_store,
     show,
+    typed,
 )
 
 
@@ -110,8 +111,8 @@ def neighbours(
     opened = open_store(store, store_option)
     only: dict[str, Any] = {
         "k": k,
-        "category": category,
-        "where": where or (),
+        "category": typed(category),
+        "where": [typed(one) for one in where or ()],
         "no_duplicates": no_duplicates,
         "other_shops": other_shops,
     }
@@ -121,7 +122,9 @@ def neighbours(
         )
         show(as_json, report.to_json(), *report.lines())
         return
-    found = api.open_index(opened, features).search(product=product, text=text, image=image, **only)
+    found = api.open_index(opened, features).search(
+        product=typed(product), text=typed(text), image=image, **only
+    )
     lines = [
         f"{near.score:.3f}  {near.product_id}  {near.title}  [{near.category_name or '-'}]"
         for near in found

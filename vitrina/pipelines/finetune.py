@@ -80,6 +80,7 @@ def finetune(
     """
     name = options.name or f"{options.modality}-tuned"
     check_name(name)
+    store.check_rights()
     labels = store.labels()
     if (labels.codes < 0).all():
         raise TrainingError(

@@ -96,6 +96,7 @@ def pretrain(
     if there is no text, StoreLockedError if another process writes when the encoder is to be kept.
     """
     check_name(options.name)
+    store.check_rights()
     base = base_text(store, options.model)
     shape = TextShape(options.from_scratch, options.lower_case, options.max_length)
     network = TrainableText(base.folder, base.model, shape, seed=options.seed)

@@ -12,13 +12,17 @@ from pathlib import Path
 from vitrina.audit.finding import Audit
 from vitrina.audit.report import write_report
 from vitrina.data.sources import ImageSource
+from vitrina.errors import StoreError
 from vitrina.limits import available_cpus
 from vitrina.pipelines.audit.card import card_of
 from vitrina.pipelines.audit.explain import explain
 from vitrina.pipelines.audit.find import AuditOptions, find
+from vitrina.pipelines.audit.near import current_index
 from vitrina.pipelines.audit.shown import Shown
 from vitrina.pipelines.audit.table import write_table
+from vitrina.pipelines.build import default_features
 from vitrina.pipelines.progress import Meter
+from vitrina.store.files import check_file
 from vitrina.store.store import Store
 
 
@@ -31,10 +35,15 @@ def audit(
     """Find suspect labels, explain them, keep what was found in the store, and report.
 
     images: where the photos are, to see which of them are the same, and to show them; None for
-    none. out: the report to write, with a Parquet of everything beside it. Raises what `find`
-    raises.
+    none. out: the report to write, with a Parquet of everything beside it. A store that may only be
+    read is audited for the sake of the report: then `recorded` of the card is false. Raises
+    CatalogueError if the report can't be written, and what `find` raises.
     """
     started = time.perf_counter()
+    if out is not None:
+        for path in (out, out.with_suffix(".parquet")):
+            check_file(path)
+    recorded = _may_record(store, options, out)
     found = find(store, options)
     shown = found.suspects[: options.most]
     suspects = explain(store, found, shown, images, options.quiet)
@@ -49,15 +58,42 @@ def audit(
         "seed": options.seed,
         "machine": f"{platform.machine()}, {available_cpus()} cores",
         "took": round(time.perf_counter() - started, 1),
+        "recorded": recorded,
     }
     names = dict(zip(labels.ids, labels.names, strict=True))
     kept = Audit(card, names, suspects)
-    with store.writer("audit") as writer:
-        kept.keep(store, writer)
+    # The report first: whatever becomes of the store meanwhile, it is there.
     if out is not None:
         write_table(out.with_suffix(".parquet"), store, found, kept)
         report(store, kept, out, images, options)
+    if recorded:
+        with store.writer("audit") as writer:
+            kept.keep(store, writer)
     return kept
+
+
+def _may_record(store: Store, options: AuditOptions, out: Path | None) -> bool:
+    """Whether the audit will be kept in the store; where not, the report has to do.
+
+    Raises StoreError if there is nothing to write it to, or the index that an audit needs would
+    have to be built in a store that may only be read.
+    """
+    try:
+        store.check_rights()
+    except StoreError:
+        if out is None:
+            raise
+        features = options.features or default_features(store)
+        if current_index(store, features) is None:
+            raise StoreError(
+                f"{store.place} may only be read, and it has no {features} index that is up to "
+                "date: have `vitrina index` run by who may write to it, or audit a copy"
+            ) from None
+        Meter("audit", quiet=options.quiet).say(
+            f"{store.place} may only be read: the audit goes to {out}, and is not recorded there"
+        )
+        return False
+    return True
 
 
 def report(

@@ -14,7 +14,7 @@ from vitrina.errors import CatalogueError
 from vitrina.ids import id_keys
 from vitrina.pipelines.audit.corrections import category_names
 from vitrina.store.decisions import Decision, add_decisions
-from vitrina.store.files import replacing
+from vitrina.store.files import check_file, replacing
 from vitrina.store.store import Store
 from vitrina.types import Action, CategoryId, ProductId
 
@@ -30,6 +30,7 @@ def export_tasks(store: Store, out: Path) -> int:
     out: `.json`; the configuration lies beside it as `.xml`. Returns the number of tasks.
     Raises StoreError if the store was not audited.
     """
+    check_file(out)
     audit, settled = Audit.of(store), store.decisions().settled
     names = {**category_names(store), **audit.names}
     tasks = []

@@ -33,7 +33,7 @@ from vitrina.pipelines.trained import (
     seen_by_base,
     seen_by_spaces,
 )
-from vitrina.store.files import replacing, write_json
+from vitrina.store.files import check_folder, replacing, write_json
 from vitrina.store.store import Store
 from vitrina.types import Mask, Modality
 
@@ -78,6 +78,7 @@ def benchmark(
     if unknown:
         known = ", ".join(method.name for method in METHODS)
         raise StoreError(f"there is no method {unknown[0]!r}; there are {known}")
+    check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     if store is None:
         store = Store.open(out / "store")
