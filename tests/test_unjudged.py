@@ -116,3 +116,21 @@ def test_no_words_no_baseline(tmp_path):
     store = store_of(tmp_path, [(["", "!!!", "?"][at % 3], at % 3) for at in range(60)])
     report = vt.train(store, "logistic")
     assert report.baseline.skipped == "the texts to learn from hold no words, or none that recurs"
+
+
+def test_every_second_of_a_run_belongs_to_a_stage(tmp_path):
+    rows = [(title(at // 30, at % 30), at // 30) for at in range(150)]
+    store = store_of(tmp_path, rows)
+    report = vt.embed(vt.Catalogue.read(tmp_path / "catalogue.jsonl"), store, refit=True)
+    assert sum(report.stages.values()) == pytest.approx(report.seconds, abs=0.1)
+    assert {"reading the catalogue", "fitting lexical", "encoding texts"} <= report.stages.keys()
+    assert report.stages["fitting lexical"] > 0
+    head = vt.train(store, "logistic")
+    assert sum(head.stages.values()) == pytest.approx(head.seconds, abs=0.1)
+    assert {"training heads", "measuring", "baseline", "saving"} <= head.stages.keys()
+    assert any(line.startswith("time: ") for line in head.lines())
+    card = vt.audit(store).card
+    assert sum(card["stages"].values()) == pytest.approx(card["took"], abs=0.2)
+    assert {"finding neighbours", "judging labels", "recording"} <= card["stages"].keys()
+    for stages in (report.stages, head.stages, card["stages"]):
+        assert stages["other"] < 0.1 * sum(stages.values()) + 0.3

@@ -142,6 +142,12 @@ def stage(name: str) -> Iterator[None]:
         yield
 
 
+def so_far() -> dict[str, float]:
+    """Seconds by stage of the run that is timed on this thread; none where none is."""
+    timer = _RUN.get()
+    return {} if timer is None else timer.seconds()
+
+
 def timed_each(name: str, items: Iterable[Item]) -> Iterator[Item]:
     """The same items, where making each of them counts to a stage, and using them does not."""
     timer, waiting = _RUN.get(), iter(items)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vitrina.cli.common import AsJson, ImagesOption, Seed, show
+from vitrina.stages import told
 
 if TYPE_CHECKING:
     from vitrina.pipelines.space import SpaceReport
@@ -147,6 +148,7 @@ def embed(
     lines += [_where_the_time_went(space) for space in report.spaces if space.bottleneck]
     if report.rejected:
         lines.append(f"rejected {report.rejected} rows ({report.rejections}), see errors.parquet")
+    lines.append(f"time: {told(report.stages)}")
     lines.append(f"done: {report.products} products in {store}, {report.seconds:.1f} s")
     show(as_json, report.to_json(), *lines)
 
@@ -154,7 +156,10 @@ def embed(
 def _where_the_time_went(space: SpaceReport) -> str:
     shares = ", ".join(f"{stage} {share:.0%}" for stage, share in space.stages.items())
     run_in = f" in {space.compute}" if space.compute else ""
-    return f"{space.space}{run_in}: {shares} of the time; the bottleneck is {space.bottleneck}"
+    return (
+        f"{space.space}{run_in}: of encoding, {shares} of the threads' time; the bottleneck is "
+        f"{space.bottleneck}"
+    )
 
 
 def _names(given: str | None) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -16,6 +15,7 @@ from vitrina.pipelines.encoders import Encoder, known_space, load_if_named
 from vitrina.pipelines.ingest import Ingested, IngestOptions, ingest
 from vitrina.pipelines.options import EmbedOptions
 from vitrina.pipelines.space import SpaceJob, SpaceReport, check_asked
+from vitrina.stages import stage, timed_run
 from vitrina.store.space import ERRORS_SCHEMA, error_row
 from vitrina.store.store import Store
 from vitrina.store.writer import Writer
@@ -31,7 +31,8 @@ DEFAULT_MODELS = {
 class EmbedReport:
     """What the job did. Of the catalogue's rows: `new` products, `changed` in text or photo,
     `relabelled` in category or metadata alone, `unchanged`, and `rejected` rows. Of the store's
-    other products: `kept`, or `removed` by pruning."""
+    other products: `kept`, or `removed` by pruning. stages: the run's seconds, each
+    of which belongs to one of them."""
 
     store: str
     products: int
@@ -44,6 +45,7 @@ class EmbedReport:
     rejected: int
     rejections: str
     spaces: list[SpaceReport] = field(default_factory=list)
+    stages: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
@@ -57,8 +59,7 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
     Raises StoreLockedError if another process writes to the store, EncoderError if a model
     can't be had, TooManyFailuresError past `max_failures`; all commits up to then stand.
     """
-    started = time.monotonic()
-    with store.writer("embed") as writer:
+    with timed_run() as run, store.writer("embed") as writer:
         models = _models(catalogue, store, options)
         used = {modality: name for modality, name in models.items() if name != NONE}
         # A model that can't be had must be known before hours are spent on reading; but one
@@ -79,8 +80,10 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
             rehash=options.rehash,
             quiet=options.quiet,
         )
-        done = ingest(catalogue, store, writer, reading)
-        _commit_products(catalogue, store, writer, done, models)
+        with stage("reading the catalogue"):
+            done = ingest(catalogue, store, writer, reading)
+        with stage("committing"):
+            _commit_products(catalogue, store, writer, done, models)
         report = EmbedReport(
             store.place,
             len(store.products),
@@ -103,20 +106,21 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
                     there = load_if_named(name, modality, options.compute, before=kept, store=store)
                 return there
 
-            job = SpaceJob(
-                store,
-                writer,
-                catalogue,
-                done,
-                options,
-                modality=modality,
-                model=name,
-                load=load,
-            )
-            report.spaces.append(job.run())
+            with stage("planning"):
+                job = SpaceJob(
+                    store,
+                    writer,
+                    catalogue,
+                    done,
+                    options,
+                    modality=modality,
+                    model=name,
+                    load=load,
+                )
+                report.spaces.append(job.run())
             del job
             give_back()
-        report.seconds = round(time.monotonic() - started, 2)
+        report.stages, report.seconds = run.seconds(), round(run.total, 2)
         return report
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from vitrina.pipelines.trained import (
     write_encoder,
 )
 from vitrina.pipelines.tuned import FinetuneOptions, Tuned, tune_image, tune_text
+from vitrina.stages import so_far, stage, timed_run
 from vitrina.store.products import Categories
 from vitrina.store.store import Store
 from vitrina.types import Codes, Mask, Modality, SplitKind
@@ -38,6 +39,7 @@ class FinetuneReport:
     from. validation is of rows that it never saw and that decided nothing. guessed: texts without a
     category that it learnt from too. history: see `vitrina.training.loop.History`. seconds: of all
     training, with that of what guessed. per_second: rows learnt from in a second of the last.
+    stages: the run's seconds, each of which belongs to one of them.
     """
 
     store: str
@@ -57,6 +59,7 @@ class FinetuneReport:
     history: dict[str, Any]
     seconds: float
     per_second: float
+    stages: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
         """As `encoder.json` and `--json` hold it."""
@@ -78,6 +81,12 @@ def finetune(
     ImageSourceError if the photos can't be read, TrainingError if there is too little to learn
     from, StoreLockedError if another process writes when the encoder is to be kept.
     """
+    with timed_run() as run:
+        report = _finetune(store, options, images)
+    return replace(report, stages=run.seconds())
+
+
+def _finetune(store: Store, options: FinetuneOptions, images: ImageSource | None) -> FinetuneReport:
     name = options.name or f"{options.modality}-tuned"
     check_name(name)
     store.check_rights()
@@ -88,13 +97,16 @@ def finetune(
             "category_id column"
         )
     if options.modality is Modality.TEXT:
-        base = base_text(store, options.model)
-        parted = _parted(store, labels, options)
+        with stage("loading models"):
+            base = base_text(store, options.model)
+        with stage("splitting"):
+            parted = _parted(store, labels, options)
         tuned = tune_text(store, base, labels.codes, parted, options)
     else:
         source = images or remembered_images(store)
         try:
-            parted = _parted(store, labels, options)
+            with stage("splitting"):
+                parted = _parted(store, labels, options)
             tuned = tune_image(store, source, labels.codes, parted, options)
         finally:
             if images is None:
@@ -117,7 +129,10 @@ def keep(
 ) -> FinetuneReport:
     """Measure a trained encoder, and commit it to the store under a name."""
     examples, codes, classes = tuned.examples, labels.codes, len(labels.ids)
-    with store.writer("finetune") as writer:
+    train, validation = sample_of(examples.rows, options.seed), examples.validation
+    with stage("measuring"):
+        metrics = [tuned.metrics(rows, codes, classes) for rows in (train, validation)]
+    with stage("saving"), store.writer("finetune") as writer:
         folder = writer.scratch / "encoder"
         folder.mkdir()
         tuned.save(folder)
@@ -134,12 +149,13 @@ def keep(
             guessed=tuned.guessed,
             classes=len(examples.classes),
             unjudged=Unjudged.of(codes, examples.validation),
-            train=tuned.metrics(sample_of(examples.rows, options.seed), codes, classes),
-            validation=tuned.metrics(examples.validation, codes, classes),
+            train=metrics[0],
+            validation=metrics[1],
             recipe=tuned.recipe.to_json(),
             history=tuned.history.to_json(),
             seconds=round(tuned.seconds, 2),
             per_second=round(tuned.history.rows / max(tuned.history.seconds, 1e-9), 1),
+            stages=so_far(),
         )
         # What its base has learnt from, it has.
         trained_on = np.concatenate([examples.rows, examples.held])

@@ -18,6 +18,7 @@ from vitrina.ids import IdSet, id_keys
 from vitrina.pipelines.before import Before
 from vitrina.pipelines.photos import NO_PHOTO, Photographed, PhotoHasher
 from vitrina.pipelines.progress import Meter
+from vitrina.stages import timed_each
 from vitrina.store.manifest import FileEntry
 from vitrina.store.products import ProductWriter, content_hash, schema
 from vitrina.store.shards import array_keys
@@ -187,7 +188,7 @@ class _Reading:
         known = [NO_PHOTO] * len(products)
         if not self._options.rehash:
             known = self._before.stamped(positions, retry_failed=self._options.retry_failed)
-        return self._hasher.hash(products, known)
+        return timed_each("hashing photos", self._hasher.hash(products, known))
 
     def _count(self, row: dict[str, Any], position: int) -> None:
         result = self._result

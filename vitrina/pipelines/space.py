@@ -28,7 +28,7 @@ from vitrina.pipelines.encoders import (
 from vitrina.pipelines.ingest import Ingested, Unreadable
 from vitrina.pipelines.options import DTYPE, EmbedOptions
 from vitrina.pipelines.progress import Meter
-from vitrina.stages import Stages
+from vitrina.stages import Stages, stage, timed_each
 from vitrina.store import layout
 from vitrina.store.manifest import FileEntry, Manifest
 from vitrina.store.plan import first_positions, plan_shards
@@ -43,8 +43,9 @@ from vitrina.types import Codes, Mask, Modality, Vectors
 class SpaceReport:
     """What was done to one space, in products; `reused` share content that was embedded once,
     `missing` have none of this modality. `compute`: the numbers that the encoder ran in, None
-    where it had nothing to do. `stages`: the share of the threads' time that reading, decoding,
-    encoding and writing took. `bottleneck`: the one that the others waited for."""
+    where it had nothing to do. `seconds`: of encoding alone; `stages`: the share of its threads'
+    time that reading, decoding, encoding and writing took. `bottleneck`: the one that the others
+    waited for."""
 
     space: str
     model: str
@@ -184,9 +185,11 @@ class SpaceJob:
         title = f"embedding {self._modality}s"
         with Meter(title, planned, quiet=self._options.quiet) as meter:
             # Written while the next one is encoded.
-            for encoded in one_ahead(self._encode_shard, shards, meter.advance):
-                self._finish(encoded)
-                self._check()
+            made = one_ahead(self._encode_shard, shards, meter.advance)
+            for encoded in timed_each(f"encoding {self._modality}s", made):
+                with stage("committing"):
+                    self._finish(encoded)
+                    self._check()
             self.report.seconds = round(meter.seconds, 2)
         if self._encoder is not None:
             self.report.compute = self._encoder.card.details.get("compute")

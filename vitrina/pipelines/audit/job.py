@@ -6,6 +6,7 @@ import platform
 import time
 import uuid
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from vitrina.pipelines.audit.shown import Shown
 from vitrina.pipelines.audit.table import write_table
 from vitrina.pipelines.build import default_features
 from vitrina.pipelines.progress import Meter
+from vitrina.stages import so_far, stage, timed_run
 from vitrina.store.files import check_file
 from vitrina.store.store import Store
 
@@ -39,6 +41,15 @@ def audit(
     read is audited for the sake of the report: then `recorded` of the card is false. Raises
     CatalogueError if the report can't be written, and what `find` raises.
     """
+    with timed_run() as run:
+        kept = _audit(store, options, images, out)
+    # What has been written says how long it took up to then.
+    return replace(kept, card={**kept.card, "stages": run.seconds(), "took": round(run.total, 1)})
+
+
+def _audit(
+    store: Store, options: AuditOptions, images: ImageSource | None, out: Path | None
+) -> Audit:
     started = time.perf_counter()
     if out is not None:
         for path in (out, out.with_suffix(".parquet")):
@@ -46,7 +57,8 @@ def audit(
     recorded = _may_record(store, options, out)
     found = find(store, options)
     shown = found.suspects[: options.most]
-    suspects = explain(store, found, shown, images, options.quiet)
+    with stage("explaining"):
+        suspects = explain(store, found, shown, images, options.quiet)
     labels = found.labels
     card = {
         "key": uuid.uuid4().hex[:12],
@@ -59,15 +71,17 @@ def audit(
         "machine": f"{platform.machine()}, {available_cpus()} cores",
         "took": round(time.perf_counter() - started, 1),
         "recorded": recorded,
+        "stages": so_far(),
     }
     names = dict(zip(labels.ids, labels.names, strict=True))
     kept = Audit(card, names, suspects)
     # The report first: whatever becomes of the store meanwhile, it is there.
     if out is not None:
-        write_table(out.with_suffix(".parquet"), store, found, kept)
-        report(store, kept, out, images, options)
+        with stage("writing the report"):
+            write_table(out.with_suffix(".parquet"), store, found, kept)
+            report(store, kept, out, images, options)
     if recorded:
-        with store.writer("audit") as writer:
+        with stage("recording"), store.writer("audit") as writer:
             kept.keep(store, writer)
     return kept
 

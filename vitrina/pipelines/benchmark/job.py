@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -33,6 +34,7 @@ from vitrina.pipelines.trained import (
     seen_by_base,
     seen_by_spaces,
 )
+from vitrina.stages import stage, timed_run, told
 from vitrina.store.files import check_folder, replacing, write_json
 from vitrina.store.store import Store
 from vitrina.types import Mask, Modality
@@ -43,19 +45,21 @@ PACKAGES = ("vitrina", "torch", "transformers", "timm", "open_clip_torch", "scik
 @dataclass(frozen=True, eq=False)
 class Benchmark:
     """What came of it. folder: where it all lies. submission: the file of predictions, where
-    there were products to predict."""
+    there were products to predict. stages: the run's seconds, each of which belongs to one of
+    them; a method's are those of its training and of its answers."""
 
     table: Table
     folder: Path
     submission: Path | None
+    stages: Mapping[str, float]
 
     def to_json(self) -> dict[str, Any]:
         """As `--json` prints it."""
-        return text.to_json(self.table)
+        return {**text.to_json(self.table), "stages": dict(self.stages)}
 
     def lines(self) -> list[str]:
         """The table for a terminal."""
-        return text.lines(self.table)
+        return [*text.lines(self.table), f"time: {told(self.stages)}"]
 
 
 def benchmark(
@@ -79,11 +83,20 @@ def benchmark(
         known = ", ".join(method.name for method in METHODS)
         raise StoreError(f"there is no method {unknown[0]!r}; there are {known}")
     check_folder(out)
+    with timed_run() as run:
+        found = _benchmark(out, options, catalogues, store)
+    return replace(found, stages=run.seconds())
+
+
+def _benchmark(
+    out: Path, options: BenchmarkOptions, catalogues: tuple[Catalogue, ...], store: Store | None
+) -> Benchmark:
     out.mkdir(parents=True, exist_ok=True)
     if store is None:
         store = Store.open(out / "store")
         for catalogue in catalogues:
-            _embed(catalogue, store, options)
+            with stage("embedding"):
+                _embed(catalogue, store, options)
     ground = Ground.of(store, options.split, options.seed, _seen(store, options))
     images: ImageSource | None = None
     with suppress(ImageSourceError):
@@ -108,7 +121,7 @@ def benchmark(
         with replacing(out / name) as temporary:
             temporary.write_text(content, encoding="utf-8")
     write_json(out / "table.json", text.to_json(table))
-    return Benchmark(table, out, _submit(ground, table, answers, out))
+    return Benchmark(table, out, _submit(ground, table, answers, out), {})
 
 
 def _seen(store: Store, options: BenchmarkOptions) -> Mask:
@@ -158,7 +171,8 @@ def _run(methods: Methods) -> tuple[Row, ...]:
             rows.append(row)
         elif method in wanted:
             say(f"{wanted.index(method) + 1} of {len(wanted)}: {method.title}")
-            row = _row(method, methods)
+            with stage(method.title):
+                row = _row(method, methods)
             write_row(kept, row, of=key)
             rows.append(row)
             say(f"   {_said(row)}")
