@@ -45,6 +45,8 @@ def demo(
 def _demo_summary(report: DemoReport) -> list[str]:
     f1 = {head.features.value: head.validation.weighted_f1 for head in report.heads}
     best = "fused beats both" if f1["fused"] > max(f1["text"], f1["image"]) else "fused is not best"
+    plain = report.heads[-1].baseline.metrics
+    beside = "" if plain is None else f", TF-IDF {plain.weighted_f1:.3f}"
     return [
         "",
         f"broken photos of the catalogue found: {report.broken_found}, listed in "
@@ -54,5 +56,5 @@ def _demo_summary(report: DemoReport) -> list[str]:
         f"try: vitrina neighbours {report.out}/store --text 'красная кружка', or "
         f"vitrina review {report.out}/store",
         f"done: validation weighted F1 text {f1['text']:.3f}, image {f1['image']:.3f}, "
-        f"fused {f1['fused']:.3f}: {best}",
+        f"fused {f1['fused']:.3f}: {best}{beside}",
     ]
