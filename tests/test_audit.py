@@ -298,6 +298,21 @@ def test_label_studio_and_back(store, found, tmp_path):
     assert standing[found.suspects[0].product_id].category == found.suspects[0].suggested
     # What is settled is no task any more; what was skipped is.
     assert api.export_decisions(store, path) == len(found.suspects) - 2
+    # What is imported later stands over what was decided before, whatever its clock says ...
+    first = standing[found.suspects[0].product_id]
+    kept = Decision(first.product_id, Action.KEEP, first.given, first.given, reviewer="Анна")
+    add_decisions(store.files, store.products, [kept])
+    note = tasks[0]["annotations"][0]
+    note["created_at"] = "2026-01-02T03:05:00Z"
+    path.write_text(json.dumps(tasks))
+    assert api.import_decisions(store, path) == 1
+    standing = store.decisions().standing
+    assert standing[first.product_id].action is Action.MOVE
+    assert standing[first.product_id].time > kept.time
+    # ... but not an older annotation of the same task, which comes in late.
+    note["created_at"], note["result"] = "2026-01-02T03:04:30Z", []
+    path.write_text(json.dumps(tasks))
+    assert api.import_decisions(store, path) == 0
 
 
 @pytest.mark.parametrize(

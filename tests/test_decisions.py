@@ -1,13 +1,19 @@
 """What reviewers say lands in the store at once, is never overwritten, and is what is learnt."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from audited import audited, embedded, undecided
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vitrina import api
 from vitrina.audit.finding import Audit
 from vitrina.errors import StoreError
 from vitrina.store.decisions import (
     Decision,
+    _later,
     add_decisions,
     decision_files,
     merge_decisions,
@@ -32,9 +38,9 @@ def store(made):
 
 def said(store, row, action, category=None, **more):
     labels = store.products.categories()
-    given = labels.ids[labels.codes[row]]
-    category = given if action is Action.KEEP else category
-    decision = Decision(store.products.ids[row].as_py(), action, given, category, **more)
+    had = labels.ids[labels.codes[row]]
+    category = had if action is Action.KEEP else category
+    decision = Decision(store.products.ids[row].as_py(), action, had, category, **more)
     add_decisions(store.files, store.products, [decision])
     return decision
 
@@ -75,6 +81,59 @@ def test_the_last_word_counts_and_may_be_taken_back(store):
         Action.UNDO,
         Action.UNDO,
     ]
+
+
+def test_a_later_decision_stands_whatever_its_clock_says(store):
+    one, two = other(store, 3), store.products.categories().ids[-1]
+    now = datetime.now(UTC)
+    said(store, 3, Action.MOVE, one, reviewer="A", time=now)
+    later = said(store, 3, Action.MOVE, two, reviewer="B", time=now - timedelta(minutes=10))
+    # Another product's clock is its own.
+    elsewhere = said(store, 5, Action.KEEP, time=now - timedelta(hours=1))
+    standing = store.decisions().standing
+    assert standing[later.product_id].reviewer == "B"
+    assert standing[later.product_id].time == now + timedelta(microseconds=1)
+    assert standing[elsewhere.product_id].time == elsewhere.time
+    # Taking it back counts as later too, and brings the earlier one back.
+    undone = replace(later.undone("B"), time=now - timedelta(days=1))
+    add_decisions(store.files, store.products, [undone])
+    assert store.decisions().standing[later.product_id].reviewer == "A"
+    assert store.decisions().all[-1].action is Action.UNDO
+    # And a clock that is far ahead does not keep the last word.
+    said(store, 3, Action.MOVE, one, reviewer="C", time=now + timedelta(days=400))
+    said(store, 3, Action.KEEP, reviewer="D")
+    assert store.decisions().standing[later.product_id].reviewer == "D"
+    # Made one file, they say the same.
+    before = store.decisions()
+    merge_decisions(store.files)
+    assert store.decisions() == before
+
+
+@given(
+    moments=st.lists(st.tuples(st.integers(0, 2), st.integers(-5, 5)), min_size=1, max_size=12),
+    at_once=st.integers(1, 4),
+)
+def test_the_order_of_adding_is_the_order_of_times(moments, at_once):
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    made = [
+        Decision(product, Action.SKIP, 0, time=start + timedelta(seconds=seconds))
+        for product, seconds in moments
+    ]
+    there: list[Decision] = []
+    for at in range(0, len(made), at_once):
+        new = made[at : at + at_once]
+        recorded = _later(new, there)
+        assert [one.key for one in recorded] == [
+            one.key for one in sorted(new, key=lambda one: one.time)
+        ]
+        there += recorded
+    for product in range(3):
+        times = [one.time for one in there if one.product_id == product]
+        assert times == sorted(set(times))
+    # A decision keeps its own time unless an earlier one is in the way.
+    for one in there:
+        (given_as,) = [first for first in made if first.key == one.key]
+        assert one.time >= given_as.time
 
 
 def test_a_decision_is_read_back_as_it_was(store):

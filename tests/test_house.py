@@ -14,7 +14,7 @@ PACKAGE = Path(vitrina.__file__).parent
 # A room may import what stands in a lower tier, and itself; never a sibling.
 TIERS = [
     {"errors"},
-    {"types"},
+    {"types", "limits"},
     {"ids", "parallel", "cache", "compiled", "device", "memory", "page", "stages", "threads"},
     {"store", "data", "training"},
     {"embedder", "index", "classifier", "audit"},

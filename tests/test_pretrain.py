@@ -51,11 +51,11 @@ def test_it_learns_which_words_go_together_and_finetune_goes_on(store, model):
     assert report.likelihood[-1] > -3.0
     assert len(report.likelihood) == 25
     card = json.loads((store.encoder_folder("talk") / "encoder.json").read_text())
-    assert card == {
-        **json.loads(json.dumps(report.to_json())),
-        "dim": 24,
-        "details": card["details"],
-    }
+    # How long it took to write it, it can't tell.
+    stages = card.pop("stages")
+    told = json.loads(json.dumps(report.to_json()))
+    assert stages.keys() <= told.pop("stages").keys()
+    assert card == {**told, "dim": 24, "details": card["details"]}
     options = {"epochs": 1, "rate": 2e-3, "average": 0.0, "batch_rows": 32}
     plain = vt.finetune(store, "text", model=str(model), name="plain", **options)
     after = vt.finetune(store, "text", model="talk", name="after", **options)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitrina.data.split import group_rows, split_rows, title_keys
+from vitrina.data.split import Unjudged, group_rows, split_rows, title_keys
 from vitrina.errors import TrainingError
 from vitrina.types import SplitKind
 
@@ -26,19 +26,29 @@ def test_each_class_gives_its_share():
     split = split_rows(codes, None, STRATIFIED, share=0.2, seed=3)
     assert np.bincount(codes[split.validation]).tolist() == [20, 10, 1]
     assert np.bincount(codes[split.train]).tolist() == [80, 40, 6]
-    assert (split.kind, split.seed, split.share, split.duplicated) == (STRATIFIED, 3, 0.2, 0)
+    assert (split.kind, split.seed, split.share) == (STRATIFIED, 3, 0.2)
 
 
-def test_the_only_row_of_a_class_stands_on_both_sides():
-    split = split_rows(array(5, 0, 5, 0, 9, 0, 0, 0, 7), None, STRATIFIED)
-    assert split.duplicated == 2
-    assert np.intersect1d(split.train, split.validation).tolist() == [4, 8]
+@pytest.mark.parametrize("kind", SplitKind)
+def test_the_only_row_of_a_class_is_trained_on_and_judges_nothing(kind):
+    codes = array(5, 0, 5, 0, 9, 0, 0, 0, 7, -1)
+    split = split_rows(codes, np.arange(10), kind)
+    assert {4, 8} <= {*split.train}
+    assert not {*split.train} & {*split.validation}
+    found = Unjudged.of(codes, split.validation)
+    assert found == Unjudged(categories=2, of_categories=4, rows=2, of_rows=9)
+    assert str(found) == "2 of 4 categories, with 2 of 9 labelled products (22.2%)"
 
 
-def test_nothing_but_lone_rows():
-    split = split_rows(array(2, -1, 1), None, STRATIFIED)
-    assert split.train.tolist() == split.validation.tolist() == [0, 2]
-    assert split.duplicated == 2
+@pytest.mark.parametrize("kind", SplitKind)
+def test_nothing_but_lone_rows(kind):
+    with pytest.raises(TrainingError) as caught:
+        split_rows(array(2, -1, 1, 7), np.arange(4), kind)
+    assert str(caught.value) == (
+        "no product is left to validate on: each of the 3 categories has one labelled product, "
+        "which is needed to train on; merge rare categories into larger ones, or embed more "
+        "products of each"
+    )
 
 
 def test_the_seed_decides():
@@ -89,7 +99,8 @@ def test_a_class_of_one_group_is_only_trained_on():
     split = split_rows(codes, array(4, 4, 4, 5, 6, 7), GROUPED)
     assert sorted(codes[split.train]) == [0, 0, 0, 1, 2]
     assert codes[split.validation].tolist() == [1]
-    assert split.duplicated == 0
+    found = Unjudged.of(codes, split.validation)
+    assert found == Unjudged(categories=2, of_categories=3, rows=4, of_rows=6)
 
 
 def test_a_huge_group_stays_in_training():
@@ -139,21 +150,26 @@ def test_what_every_split_holds_to(rows, seed, share, kind):
         split = split_rows(codes, groups, kind, share=share, seed=seed)
     except TrainingError:
         # Only where it is due: one class, or every class within one group.
-        assert len(of_class) < 2 or kind is GROUPED
+        assert len(of_class) < 2 or kind is GROUPED or max(map(len, of_class.values())) == 1
         return
     train, validation = split.train, split.validation
     assert sorted({*train, *validation}) == np.flatnonzero(codes >= 0).tolist()
     assert (np.diff(train) > 0).all()
     assert (np.diff(validation) > 0).all()
-    shared = np.intersect1d(train, validation)
-    assert len(shared) == split.duplicated
+    # What is trained on judges nothing, whatever the split.
+    assert not len(np.intersect1d(train, validation))
+    unjudged = Unjudged.of(codes, validation)
+    judged = {*codes[validation].tolist()}
+    assert unjudged.categories == len(of_class.keys() - judged)
+    assert unjudged.rows == sum(code >= 0 and code not in judged for code in codes.tolist())
+    assert (unjudged.of_categories, unjudged.of_rows) == (len(of_class), (codes >= 0).sum())
     if kind is GROUPED:
         assert not {*groups[train]} & {*groups[validation]}
     else:
         counts = np.bincount(codes[codes >= 0])
-        assert (counts[codes[shared]] == 1).all()
-        assert set(codes[train]) == set(codes[validation]) == set(of_class)
-        for code in of_class:
+        assert set(codes[train]) == set(of_class)
+        assert judged == {code for code in of_class if counts[code] > 1}
+        for code in judged:
             wanted = share * counts[code]
             got = (codes[validation] == code).sum()
             assert abs(got - wanted) <= 1 or got in (1, counts[code] - 1)
@@ -194,9 +210,29 @@ def test_too_few_classes(codes, kind):
         split_rows(codes, np.arange(len(codes)), kind)
 
 
-def test_nothing_to_validate_on():
-    with pytest.raises(TrainingError, match=r"choose a stratified split$"):
-        split_rows(array(0, 0, 1), array(0, 0, 1), GROUPED)
+def test_nothing_but_copies():
+    with pytest.raises(
+        TrainingError, match=r"of 2 categories, 0 with one labelled.* and 2 with only"
+    ):
+        split_rows(array(0, 0, 1, 1), array(0, 0, 1, 1), GROUPED)
+    # Copies that stand in several categories, and a category without any.
+    with pytest.raises(
+        TrainingError, match=r"of 3 categories, 1 with one labelled product and 2 with"
+    ):
+        split_rows(array(0, 0, 1, 1, 2), array(0, 0, 1, 1, 2), GROUPED)
+    with pytest.raises(TrainingError, match=r"merge rare categories.*`--split stratified` deals"):
+        split_rows(array(0, 0, 1, 1), array(3, 3, 3, 3), GROUPED)
+
+
+def test_nothing_to_validate_on_among_some():
+    codes = np.repeat(array(0, 1), 10)
+    split = split_rows(codes, None, STRATIFIED)
+    there = np.ones(20, dtype=bool)
+    there[split.validation] = False
+    with pytest.raises(TrainingError, match=r"of the 4 that are kept for it none has the text or"):
+        split.among(there, codes)
+    there[split.validation[0]] = True
+    assert split.among(there, codes).validation.tolist() == split.validation[:1].tolist()
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.5, float("nan")])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from vitrina.data.split import split_rows
+from vitrina.errors import TrainingError
 from vitrina.pipelines.parting import Parted
 from vitrina.pipelines.turns import PARTS, Turn, turns_of
 from vitrina.types import SplitKind
@@ -66,10 +67,26 @@ def test_what_an_encoder_has_learnt_from_never_judges(some):
     assert len(everything) == 1
 
 
-def test_a_row_on_both_sides_is_judged_once(some):
+@pytest.mark.parametrize("kind", SplitKind)
+def test_the_only_row_of_a_category_is_never_judged(some, kind):
     codes, _ = some
     codes[0] = 9
-    _, found = turns(codes, np.arange(500), kind=SplitKind.STRATIFIED)
+    _, found = turns(codes, np.arange(500), kind=kind)
     asked = np.concatenate([one.asked for one in found])
-    assert (asked == 0).sum() == 1
-    assert len(np.unique(asked)) == len(asked)
+    assert 0 not in asked
+    assert len(np.unique(asked)) == len(asked) == (codes >= 0).sum() - 1
+
+
+def test_what_was_learnt_from_already_never_judges(some):
+    codes, groups = some
+    parted = parted_of(codes, groups)
+    seen = np.zeros(500, dtype=bool)
+    assert parted.unseen(seen) is parted
+    seen[parted.split.validation[0]] = True
+    judges = parted.unseen(seen).split.validation
+    # Nor do its copies.
+    barred = groups[parted.split.validation[0]]
+    expected = parted.split.validation[groups[parted.split.validation] != barred]
+    assert judges.tolist() == expected.tolist()
+    with pytest.raises(TrainingError, match=r"use the --split and --seed that it was fine-tuned"):
+        parted.unseen(np.ones(500, dtype=bool))

@@ -9,7 +9,8 @@ class VitrinaError(Exception):
 
 
 class CatalogueError(VitrinaError):
-    """The catalogue can't be read: no such file, an unknown form, a missing column."""
+    """The catalogue can't be read: no such file, an unknown form, a missing column. Or a file that
+    was asked for can't be written where it should go."""
 
 
 class ImageSourceError(VitrinaError):

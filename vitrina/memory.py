@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 from functools import cache
-from pathlib import Path
+
+from vitrina.limits import available_memory
 
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 AT_HAND = 1 << 30
@@ -41,10 +42,5 @@ def give_back() -> None:
 
 
 def total_memory() -> int:
-    """Bytes of this machine's memory, or of what the process's group may take of it (Linux)."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
-    except OSError:
-        return total
-    return min(total, int(limit)) if limit.isdigit() else total
+    """Bytes of this machine's memory, or of what this process may take of it."""
+    return available_memory(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

@@ -1,4 +1,5 @@
-"""Torch on a CPU: batches side by side, each on one core, instead of every layer on all of them."""
+"""Torch on a CPU: as many threads as there are CPUs for this process, and batches side by side,
+each on one core, instead of every layer on all of them."""
 
 from __future__ import annotations
 
@@ -7,7 +8,18 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
+from vitrina.limits import computing_threads
+
 GPU_CALLERS = 4
+
+
+def limit_torch() -> int:
+    """Have torch compute with no more threads than there are CPUs for this process (which, in a
+    container with a quota, it does not see by itself), and say with how many it does."""
+    wanted = computing_threads()
+    if torch.get_num_threads() > wanted:
+        torch.set_num_threads(wanted)
+    return torch.get_num_threads()
 
 
 def workers(device: torch.device) -> int:
@@ -17,7 +29,7 @@ def workers(device: torch.device) -> int:
     several threads after every layer. On a GPU one's batch is put together and moved there while
     another's is computed.
     """
-    return torch.get_num_threads() if device.type == "cpu" else GPU_CALLERS
+    return limit_torch() if device.type == "cpu" else GPU_CALLERS
 
 
 @contextmanager

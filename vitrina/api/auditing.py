@@ -31,7 +31,8 @@ def audit(
     seed: int = 0,
     quiet: bool = True,
 ) -> Audit:
-    """Rank the labels that are probably wrong, explain them, and keep the list in the store.
+    """Rank the labels that are probably wrong, explain them, and keep the list in the store, unless
+    that may only be read.
 
     Decisions are applied first, and what a reviewer has judged already is no suspect again.
 
@@ -48,7 +49,8 @@ def audit(
         seed: of all draws.
         quiet: print no progress.
 
-    Raises ImageSourceError, StoreError, StoreLockedError if another process writes, TrainingError.
+    Raises CatalogueError if `out` can't be written, ImageSourceError, StoreError, StoreLockedError
+    if another process writes, TrainingError.
     """
     from vitrina.pipelines.audit.find import AuditOptions
     from vitrina.pipelines.audit.job import audit as run
@@ -109,6 +111,7 @@ def review(
         )
     except ValueError as err:
         raise StoreError(str(err)) from err
+    store.check_rights()
     with _photos(store, images) as source:
         app = create_app(store, Audit.of(store), Shown(store, source).photo, options)
         say(f"open {options.url} and judge; Ctrl+C ends it")

@@ -12,6 +12,7 @@ from vitrina.classifier.heads import Head, HeadShape
 from vitrina.classifier.minibatch import fit_by_batches, score_of
 from vitrina.parallel import Progress, unwatched
 from vitrina.store.gather import Gathered
+from vitrina.threads import limit_torch
 from vitrina.training.loss import ClassLoss
 from vitrina.training.recipe import Recipe
 from vitrina.types import Balance, Codes, HeadKind
@@ -71,6 +72,7 @@ def fit_head(
     gone through. held: some of `rows`, which are then kept to stop by. Without rows to learn from,
     the head says nothing.
     """
+    limit_torch()
     if options.patience:
         rows = np.setdiff1d(rows, held)
     scales = (1.0,) * len(gathered.modalities)

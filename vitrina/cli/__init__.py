@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from vitrina import __version__
-from vitrina.cli import audit, demo, embed, learn, query, tune, upkeep
+from vitrina.cli import audit, demo, embed, learn, query, streams, tune, upkeep
 from vitrina.errors import VitrinaError
+from vitrina.limits import limit_thread_pools
 
 app = typer.Typer(
     help="Embed a marketplace's products, classify new ones, audit the labels it has.",
@@ -23,7 +24,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(__version__)
+        streams.echo(__version__)
         raise typer.Exit
 
 
@@ -57,11 +58,23 @@ def main() -> None:
     """Run the command line; what Vitrina raises on purpose becomes one line and exit code 1."""
     # Of a photo's flaws errors.parquet tells; Pillow's warnings would break the progress bar.
     warnings.filterwarnings("ignore", module="PIL")
+    limit_thread_pools()
+    streams.prepare()
     try:
-        app()
+        try:
+            app()
+        finally:
+            streams.finish()
     except VitrinaError as err:
-        typer.echo(f"vitrina: {' '.join(str(err).split())}", err=True)
-        sys.exit(1)
+        _fail(str(err))
+    except OSError as err:
+        # A disk that is full or gone, a folder without rights: of the machine, not of the code.
+        _fail(f"{err.filename}: {err.strerror}" if err.filename else err.strerror or str(err))
     except KeyboardInterrupt:
-        typer.echo("vitrina: interrupted; what was committed stays", err=True)
+        streams.echo("vitrina: interrupted; what was committed stays", err=True)
         sys.exit(130)
+
+
+def _fail(message: str) -> NoReturn:
+    streams.echo(f"vitrina: {' '.join(message.split())}", err=True)
+    sys.exit(1)

@@ -17,6 +17,8 @@ from vitrina.cli.common import (
     open_store,
     show,
 )
+from vitrina.cli.streams import echo
+from vitrina.stages import told
 
 SHOWN = 5
 """Suspects that a terminal shows."""
@@ -68,11 +70,14 @@ def audit(
             f"cleanlab finds {card['cleanlab']['issues']}, among them "
             f"{card['cleanlab']['suspects_among_them']} of these"
         )
+    lines.append(f"time: {told(card['stages'])}")
+    way = "judge them with `vitrina review`"
+    if not card["recorded"]:
+        way = "not recorded in the store, which may only be read; `vitrina review` needs a copy"
     lines.append(
         f"done: {card['suspects']} of {card['checked']} labels are suspect, "
         f"{card['wrong_by_confident_learning']} are wrong by confident learning's count; {out} and "
-        f"{out.with_suffix('.parquet').name} in {card['took']:.0f} s; judge them with "
-        "`vitrina review`"
+        f"{out.with_suffix('.parquet').name} in {card['took']:.0f} s; {way}"
     )
     show(as_json, dict(card), *lines)
 
@@ -100,9 +105,9 @@ def review(
         reviewer=reviewer,
         language=language,
         images=images,
-        say=typer.echo,
+        say=echo,
     )
-    typer.echo("done: all decisions are in the store; `vitrina train` applies them")
+    echo("done: all decisions are in the store; `vitrina train` applies them")
 
 
 def decisions(

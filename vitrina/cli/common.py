@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, overload
 
 import typer
+
+from vitrina.cli.streams import as_json as json_text
+from vitrina.cli.streams import echo
 
 if TYPE_CHECKING:
     from vitrina.api import Store
@@ -45,13 +47,23 @@ def place_of(argument: str | None, option: str | None = None) -> str:
     return place
 
 
+@overload
+def typed(text: str) -> str: ...
+@overload
+def typed(text: None) -> None: ...
+def typed(text: str | None) -> str | None:
+    """Text as it was typed. Under a locale that is no UTF-8, such as C, Python keeps the bytes that
+    it can't read as halves of surrogate pairs, which are no characters."""
+    return text and text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def show(as_json: bool, value: Any, *lines: str) -> None:
     """Print a command's result: the value as JSON, or else the lines."""
     if as_json:
-        typer.echo(json.dumps(value, ensure_ascii=False, indent=1, default=str))
+        echo(json_text(value))
     else:
         for line in lines:
-            typer.echo(line)
+            echo(line)
 
 
 def size_of(text: str) -> int:

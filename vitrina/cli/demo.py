@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vitrina.cli.common import AsJson, Seed, show
+from vitrina.cli.streams import echo
 
 if TYPE_CHECKING:
     from vitrina.pipelines.demo import DemoReport
@@ -30,21 +30,23 @@ def demo(
         sample = job.write_catalogue(out, products, seed)
         show(as_json, {"out": str(out), "products": sample.products}, f"wrote {out}")
         return
-    say = (lambda _: None) if as_json else typer.echo
+    say = (lambda _: None) if as_json else echo
     report = job.demo(out, products=products, seed=seed, say=say, quiet=as_json)
     if as_json:
-        typer.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=1))
+        show(as_json, report.to_json())
         return
-    typer.echo("")
+    echo("")
     for line in job.showcase(report):
-        typer.echo(line)
+        echo(line)
     for line in _demo_summary(report):
-        typer.echo(line)
+        echo(line)
 
 
 def _demo_summary(report: DemoReport) -> list[str]:
     f1 = {head.features.value: head.validation.weighted_f1 for head in report.heads}
     best = "fused beats both" if f1["fused"] > max(f1["text"], f1["image"]) else "fused is not best"
+    plain = report.heads[-1].baseline.metrics
+    beside = "" if plain is None else f", TF-IDF {plain.weighted_f1:.3f}"
     return [
         "",
         f"broken photos of the catalogue found: {report.broken_found}, listed in "
@@ -54,5 +56,5 @@ def _demo_summary(report: DemoReport) -> list[str]:
         f"try: vitrina neighbours {report.out}/store --text 'красная кружка', or "
         f"vitrina review {report.out}/store",
         f"done: validation weighted F1 text {f1['text']:.3f}, image {f1['image']:.3f}, "
-        f"fused {f1['fused']:.3f}: {best}",
+        f"fused {f1['fused']:.3f}: {best}{beside}",
     ]

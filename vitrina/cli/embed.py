@@ -10,6 +10,7 @@ import typer
 from vitrina.cli.common import AsJson, Seed, show
 from vitrina.cli.reading import reads_products
 from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
+from vitrina.stages import told
 
 if TYPE_CHECKING:
     from vitrina.pipelines.embed import EmbedReport
@@ -111,6 +112,7 @@ def embed(
     ]
     lines += [line for space in report.spaces for line in _photos(space)]
     lines += [_where_the_time_went(space) for space in report.spaces if space.bottleneck]
+    lines.append(f"time: {told(report.stages)}")
     lines.append(f"done: {report.products} products in {store}, {report.seconds:.1f} s")
     show(as_json, report.to_json(), *lines)
 
@@ -157,4 +159,7 @@ def _what_was_faulty(report: EmbedReport) -> list[str]:
 def _where_the_time_went(space: SpaceReport) -> str:
     shares = ", ".join(f"{stage} {share:.0%}" for stage, share in space.stages.items())
     run_in = f" in {space.compute}" if space.compute else ""
-    return f"{space.space}{run_in}: {shares} of the time; the bottleneck is {space.bottleneck}"
+    return (
+        f"{space.space}{run_in}: of encoding, {shares} of the threads' time; the bottleneck is "
+        f"{space.bottleneck}"
+    )

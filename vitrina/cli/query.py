@@ -14,6 +14,7 @@ from vitrina.cli.common import (
     StoreOption,
     open_store,
     show,
+    typed,
 )
 from vitrina.cli.reading import reads_products, refuse_unused
 from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
@@ -115,8 +116,8 @@ def neighbours(
     opened = open_store(store, store_option)
     only: dict[str, Any] = {
         "k": k,
-        "category": category,
-        "where": where or (),
+        "category": typed(category),
+        "where": [typed(one) for one in where or ()],
         "no_duplicates": no_duplicates,
         "other_shops": other_shops,
     }
@@ -126,7 +127,9 @@ def neighbours(
         )
         show(as_json, report.to_json(), *report.lines())
         return
-    found = api.open_index(opened, features).search(product=product, text=text, image=image, **only)
+    found = api.open_index(opened, features).search(
+        product=typed(product), text=typed(text), image=image, **only
+    )
     lines = [
         f"{near.score:.3f}  {near.product_id}  {near.title}  [{near.category_name or '-'}]"
         for near in found

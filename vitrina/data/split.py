@@ -1,8 +1,10 @@
 """Which labelled rows are trained on and which are validated on.
 
 A stratified split is a grouped one in which every row is a group of its own, so one rule deals
-both. Duplicates across the border would flatter a head that has only learnt them by heart;
-`group_rows` finds what must stay together.
+both. No row is ever on both sides: what a head has learnt by heart says nothing of how good it is,
+so a category of one product is only trained on, and reports count such categories (`Unjudged`).
+Duplicates across the border would flatter in the same way; `group_rows` finds what must stay
+together.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ _KEY_BYTES = 8
 
 @dataclass(frozen=True)
 class Split:
-    """Rows for training and for validation.
+    """Rows for training and for validation. No row is among both.
 
     Attributes:
         kind: how it was made.
@@ -36,8 +38,6 @@ class Split:
         share: the share of rows that was wanted for validation.
         train: positions to train on, ascending.
         validation: positions to validate on, ascending.
-        duplicated: how many rows stand on both sides, each the only one of its class; always 0
-            in a grouped split. Metrics are flattered by so many rows, and reports say so.
     """
 
     kind: SplitKind
@@ -45,15 +45,53 @@ class Split:
     share: float
     train: Codes
     validation: Codes
-    duplicated: int
 
     def among(self, there: Mask, codes: Codes) -> Split:
         """The same without some rows, on either side. there: (n,) bool, those that stay. codes:
         as `split_rows` got them. Raises TrainingError if too little is left."""
         train, validation = (rows[there[rows]] for rows in (self.train, self.validation))
-        _check(codes, train, validation)
-        duplicated = len(np.intersect1d(train, validation)) if self.duplicated else 0
-        return replace(self, train=train, validation=validation, duplicated=duplicated)
+        _check_train(codes, train)
+        if not len(validation):
+            raise TrainingError(
+                f"no product is left to validate on: of the {len(self.validation)} that are kept "
+                "for it none has the text or photo that this model looks at; embed the missing "
+                "ones, or train on other features"
+            )
+        return replace(self, train=train, validation=validation)
+
+
+@dataclass(frozen=True)
+class Unjudged:
+    """Categories that no figure covers, since none of their products was judged.
+
+    categories, of_categories: how many there are, of all that have a labelled product. rows,
+    of_rows: their labelled products, of all labelled products.
+    """
+
+    categories: int
+    of_categories: int
+    rows: int
+    of_rows: int
+
+    @classmethod
+    def of(cls, codes: Codes, judged: Codes) -> Unjudged:
+        """codes: (n,) int64 classes, negative for unlabelled rows. judged: positions of the rows
+        that figures are measured on."""
+        labelled = codes[codes >= 0]
+        alone = np.setdiff1d(labelled, codes[judged])
+        return cls(
+            categories=len(alone),
+            of_categories=len(np.unique(labelled)),
+            rows=int(np.isin(labelled, alone).sum()),
+            of_rows=len(labelled),
+        )
+
+    def __str__(self) -> str:
+        share = self.rows / max(1, self.of_rows)
+        return (
+            f"{self.categories} of {self.of_categories} categories, with {self.rows} of "
+            f"{self.of_rows} labelled products ({share:.1%})"
+        )
 
 
 def split_rows(
@@ -71,9 +109,9 @@ def split_rows(
     ----------
     codes : (n,) int64, each row's class; negative for unlabelled rows, which are on neither side.
     groups : (n,) int64, each row's group; only a grouped split looks at it.
-    kind : stratified: rows are dealt one by one, and a class of one row has it on both sides.
-        grouped: a group never crosses the border and is dealt with the class that most of its
-        rows have; a class of one group is only trained on.
+    kind : stratified: rows are dealt one by one. grouped: a group never crosses the border and is
+        dealt with the class that most of its rows have. A class of one row, or of one group, is
+        only trained on.
     share : the part of each class's rows that goes to validation, between 0 and 1.
     seed : what the choice is drawn with; nothing else, and no numbering, changes it.
     keys : (n,) uint64, one for each product, all different; by default its position. Chosen by
@@ -101,13 +139,10 @@ def split_rows(
     held_out = _deal(classes, members, draw_groups(members, own[rows], seed), share)[members]
 
     train, validation = rows[~held_out], rows[held_out]
-    duplicated = 0
-    if kind is SplitKind.STRATIFIED:
-        alone = rows[(np.bincount(classes) == 1)[classes]]
-        validation = np.union1d(validation, alone)
-        duplicated = len(alone)
-    _check(codes, train, validation)
-    return Split(kind, seed, share, train, validation, duplicated)
+    _check_train(codes, train)
+    if not len(validation):
+        raise TrainingError(_nothing_left(classes))
+    return Split(kind, seed, share, train, validation)
 
 
 def draw_groups(members: Codes, keys: Keys, *seed: int) -> Keys:
@@ -221,15 +256,28 @@ def _majority(classes: Codes, members: Codes) -> Codes:
     return majority
 
 
-def _check(codes: Codes, train: Codes, validation: Codes) -> None:
+def _check_train(codes: Codes, train: Codes) -> None:
     trained = len(np.unique(codes[train]))
     if trained < 2:
         raise TrainingError(
             f"a head needs products of at least two categories to train on, not of {trained}; "
             "read a catalogue with more labelled products"
         )
-    if len(validation) == 0:
-        raise TrainingError(
-            "no product is left to validate on, since the products of every category are "
-            "duplicates of each other; choose a stratified split"
+
+
+def _nothing_left(classes: Codes) -> str:
+    """Why no row can be validated on. classes: (n,) int64, the class of each labelled row, of
+    which each has rows of one group alone."""
+    sizes = np.bincount(classes)
+    count, alone = len(sizes), int((sizes == 1).sum())
+    way_out = "merge rare categories into larger ones, or embed more products of each"
+    if alone == count:
+        return (
+            f"no product is left to validate on: each of the {count} categories has one labelled "
+            f"product, which is needed to train on; {way_out}"
         )
+    return (
+        f"no product is left to validate on: of {count} categories, {alone} with one labelled "
+        f"product and {count - alone} with only copies (the same title or photo); {way_out}. Where "
+        "a stock photo alone makes them look alike, `--split stratified` deals them one by one"
+    )

@@ -28,6 +28,7 @@ from vitrina.embedder.transformer.int8 import Int8Runner, has_int8
 from vitrina.embedder.transformer.plain import PlainRunner
 from vitrina.embedder.transformer.vit import PatchedVit, read_vit
 from vitrina.memory import keep_at_hand
+from vitrina.stages import stage
 from vitrina.threads import one_thread_each, workers
 from vitrina.types import Compute, Modality, Vectors
 
@@ -91,6 +92,7 @@ class TorchImage:
             },
         )
 
+    @stage("compiling and choosing numbers")
     def _choose(
         self,
         module: torch.nn.Module,

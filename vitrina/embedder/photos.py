@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +11,7 @@ from PIL.Image import Image
 from vitrina.data.decode import decode, decode_photo
 from vitrina.embedder.base import ImageEncoder, Prepared, normalise
 from vitrina.errors import ImageError
+from vitrina.limits import available_cpus
 from vitrina.parallel import map_ahead
 from vitrina.stages import Stages
 from vitrina.types import Mask, Vectors
@@ -64,7 +64,7 @@ def encode_photos(
     ok = np.zeros(len(products), dtype=bool)
     errors: dict[int, Failure] = {}
     mended: dict[int, str] = {}
-    decoders = os.cpu_count() or 1
+    decoders = available_cpus()
     with encoder.together() as encoders:
         side_by_side = encoders > 1
         threads = max(decoders, encoders)

@@ -14,7 +14,7 @@ import torch
 
 from vitrina.cache import cache_folder
 from vitrina.errors import EncoderError
-from vitrina.threads import one_thread_each
+from vitrina.threads import limit_torch, one_thread_each
 from vitrina.types import Compute, Vectors
 
 AGREEMENT = {Compute.FLOAT32: 0.9999, Compute.BFLOAT16: 0.9995, Compute.INT8: 0.99}
@@ -140,7 +140,7 @@ def _memo(fingerprint: str, makers: Iterable[Compute]) -> Path:
     """Where the choice for a model is kept: one for each kind of machine and version of torch."""
     machine = [torch.__version__, platform.machine(), torch.backends.cpu.get_cpu_capability()]
     machine += [str(torch.cpu._is_avx512_bf16_supported()), str(torch.cpu._is_amx_tile_supported())]
-    machine += [str(torch.get_num_threads()), *makers]
+    machine += [str(limit_torch()), *makers]
     if torch.cuda.is_available():
         machine.append(torch.cuda.get_device_name())
     digest = hashlib.blake2b(" ".join([fingerprint, *machine]).encode(), digest_size=16)

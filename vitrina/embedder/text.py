@@ -31,6 +31,7 @@ from vitrina.embedder.transformer.plain import PlainRunner
 from vitrina.errors import EncoderError
 from vitrina.memory import keep_at_hand
 from vitrina.parallel import map_ahead
+from vitrina.stages import stage
 from vitrina.threads import one_thread_each, workers
 from vitrina.types import Compute, Modality, Pooling, Vectors
 
@@ -124,6 +125,7 @@ class HuggingFaceText:
             },
         )
 
+    @stage("compiling and choosing numbers")
     def _choose(
         self, model: Any, pad: int, form: TextForm, asked: Compute | None, taken: str
     ) -> tuple[Compute, Network]:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from vitrina.index import learn
 from vitrina.index.choose import kind_of
+from vitrina.limits import computing_threads
 from vitrina.types import Codes, Floats, IndexKind, Mask, Vectors
 
 # Its stubs know neither its search parameters nor how its arrays are passed.
@@ -43,6 +44,8 @@ class Engine:
     """A FAISS index behind what Vitrina needs of it."""
 
     def __init__(self, index: Any, factory: str) -> None:
+        # In a container with a quota FAISS sees all of the host's CPUs.
+        faiss.omp_set_num_threads(min(faiss.omp_get_max_threads(), computing_threads()))
         self._index = index
         self.factory = factory
         self.kind = kind_of(factory)

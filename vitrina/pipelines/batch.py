@@ -18,7 +18,7 @@ from vitrina.embedder.base import ImageEncoder, TextEncoder
 from vitrina.embedder.photos import encode_photos
 from vitrina.errors import CatalogueError
 from vitrina.pipelines.encoders import Encoder, encoder_of
-from vitrina.store.files import replacing
+from vitrina.store.files import check_file, replacing
 from vitrina.store.space import ERRORS_SCHEMA, FIND, REPAIR, Space, error_row
 from vitrina.store.store import Store
 from vitrina.types import Floats, Mask, Modality
@@ -125,9 +125,10 @@ def rejections(batch: Batch) -> list[dict[str, Any]]:
 
 
 def check_place(out: Path) -> None:
-    """Raise CatalogueError if no file can be written there for want of a directory."""
+    """Raise CatalogueError if no file can be written there, before any work is done for it."""
     if not out.parent.is_dir():
         raise CatalogueError(f"{out}: there is no directory {out.parent}")
+    check_file(out)
 
 
 def write_errors(out: Path, errors: Sequence[dict[str, Any]]) -> None:

@@ -141,7 +141,7 @@ class _Job:
         entries = self.now.take(np.flatnonzero(self.there))
         rows = self._map(entries)
         title = f"indexing {self.features} vectors"
-        with Meter(title, len(rows), unit="rows", quiet=options.quiet) as meter:
+        with Meter(title, len(rows), unit="vectors", quiet=options.quiet) as meter:
             try:
                 built = build(
                     rows,

@@ -111,6 +111,12 @@ def demo(out: Path, *, products: int, seed: int, say: Say, quiet: bool = True) -
             f"({low:.3f} to {high:.3f}), macro F1 {report.validation.macro_f1:.3f}; "
             f"vote of neighbours {report.vote.weighted_f1:.3f}"
         )
+    plain = heads[-1].baseline
+    if plain.metrics is not None:
+        say(
+            f"   beside it    TF-IDF weighted F1 {plain.metrics.weighted_f1:.3f} (naive Bayes over "
+            "words, on the same products)"
+        )
     batch = Catalogue.read(sample.test, images=sample.images)
     predictions = out / "predictions.parquet"
     classified = classify_to(batch, store, predictions, ClassifyOptions(quiet=quiet))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -19,6 +18,7 @@ from vitrina.pipelines.ingest import Ingested, IngestOptions, commonest, ingest
 from vitrina.pipelines.options import EmbedOptions
 from vitrina.pipelines.source_choice import source_of
 from vitrina.pipelines.space import SpaceJob, SpaceReport, check_asked
+from vitrina.stages import stage, timed_run
 from vitrina.store import layout
 from vitrina.store.products import Products
 from vitrina.store.retype import with_string_ids
@@ -44,7 +44,8 @@ class EmbedReport:
 
     source: of the catalogue. faulty_labels: products whose category can't be used. repairs: what
     was mended in the file. notes: how it was read. categories: what happened to the category tree.
-    retyped: whether the store's product ids became strings.
+    retyped: whether the store's product ids became strings. stages: the run's seconds, each of
+    which belongs to one of them.
     """
 
     store: str
@@ -68,6 +69,7 @@ class EmbedReport:
     repairs: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     spaces: list[SpaceReport] = field(default_factory=list)
+    stages: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
 
     @classmethod
@@ -108,8 +110,7 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
     can't be had, PhotosNotFoundError if no photo that the catalogue names is where photos are said
     to be, TooManyFailuresError past `max_failures`; all commits up to then stand.
     """
-    started = time.monotonic()
-    with store.writer("embed") as writer:
+    with timed_run() as run, store.writer("embed") as writer:
         models = _models(catalogue, store, options)
         used = {modality: name for modality, name in models.items() if name != NONE}
         if Modality.IMAGE in used:
@@ -134,8 +135,10 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
             quiet=options.quiet,
         )
         source = source_of(catalogue, store, options.source)
-        done = ingest(catalogue, store, writer, source, reading)
-        _commit_products(catalogue, store, writer, done, models)
+        with stage("reading the catalogue"):
+            done = ingest(catalogue, store, writer, source, reading)
+        with stage("committing"):
+            _commit_products(catalogue, store, writer, done, models)
         report = EmbedReport.of(store, catalogue, done)
         for modality, name in used.items():
 
@@ -147,22 +150,24 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
                     there = load_if_named(name, modality, options.compute, before=kept, store=store)
                 return there
 
-            job = SpaceJob(
-                store,
-                writer,
-                catalogue,
-                done,
-                options,
-                modality=modality,
-                model=name,
-                load=load,
-            )
-            report.spaces.append(job.run())
+            with stage("planning"):
+                job = SpaceJob(
+                    store,
+                    writer,
+                    catalogue,
+                    done,
+                    options,
+                    modality=modality,
+                    model=name,
+                    load=load,
+                )
+                report.spaces.append(job.run())
             del job
             give_back()
         if done.removed:
-            _prune(store, writer, done)
-        report.seconds = round(time.monotonic() - started, 2)
+            with stage("committing"):
+                _prune(store, writer, done)
+        report.stages, report.seconds = run.seconds(), round(run.total, 2)
         return report
 
 

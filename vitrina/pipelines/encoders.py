@@ -20,6 +20,7 @@ from vitrina.embedder.load import (
 )
 from vitrina.embedder.photos import decode_photos
 from vitrina.errors import EncoderError, HubUnreachableError
+from vitrina.stages import stage
 from vitrina.store import layout
 from vitrina.store.files import read_json
 from vitrina.store.manifest import FolderEntry, SpaceEntry
@@ -40,6 +41,7 @@ ENCODER_CARD = "encoder.json"
 Encoder = TextEncoder | ImageEncoder
 
 
+@stage("loading models")
 def load_encoder(
     name: str,
     modality: Modality,
@@ -153,7 +155,8 @@ def encoder_for(
 
     loaded: from `load_if_named`; None for an encoder that is to be fitted on the catalogue.
     """
-    encoder = loaded or _fit(store.products, catalogue, modality, seed)
+    with stage(f"fitting {model}"):
+        encoder = loaded or _fit(store.products, catalogue, modality, seed)
     kept = store.manifest.encoders.get(model)
     name = _space_name(store, encoder.card, model if kept else _plain_name(model, modality))
     if name not in store.manifest.spaces:

@@ -33,6 +33,7 @@ from vitrina.pipelines.photos import NO_PHOTO, Photographed, PhotoHasher
 from vitrina.pipelines.progress import Meter
 from vitrina.pipelines.snapshot import ProductSnapshot
 from vitrina.pipelines.source_choice import SourceTwins
+from vitrina.stages import timed_each
 from vitrina.store.manifest import FileEntry
 from vitrina.store.products import ProductWriter, content_hash, schema
 from vitrina.store.shards import array_keys
@@ -340,7 +341,7 @@ class _Reading:
         known = [NO_PHOTO] * len(products)
         if not self._options.rehash:
             known = self._snapshot.stamped(positions, retry_failed=self._options.retry_failed)
-        return self._hasher.hash(products, known)
+        return timed_each("hashing photos", self._hasher.hash(products, known))
 
     def _count(self, rows: Sequence[Row], positions: Codes) -> None:
         """Count what became of the products of a batch, and what its categories are."""

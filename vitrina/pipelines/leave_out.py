@@ -178,7 +178,7 @@ def _ask(index: Index, asked: Codes, quiet: bool) -> tuple[_Heard, _Heard, int]:
     labels, duplicates = index.labels, index.duplicates
     everybody, others = _Heard.nobody(len(asked)), _Heard.nobody(len(asked))
     duplicated = 0
-    with Meter("asking neighbours", len(asked), unit="rows", quiet=quiet) as meter:
+    with Meter("asking neighbours", len(asked), quiet=quiet) as meter:
         for start in range(0, len(asked), BLOCK_ROWS):
             block = asked[start : start + BLOCK_ROWS]
             here = np.arange(start, start + len(block))

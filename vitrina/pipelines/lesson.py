@@ -22,6 +22,7 @@ from vitrina.pipelines.parting import Parted
 from vitrina.pipelines.progress import Meter
 from vitrina.pipelines.train_report import Alone, Compared
 from vitrina.pipelines.turns import SCARCE, Heard, Turn, near_of, scores_of, turns_of
+from vitrina.stages import stage
 from vitrina.store.gather import Gathered
 from vitrina.store.products import Categories
 from vitrina.types import (
@@ -88,13 +89,15 @@ class Lesson:
         parted, split: who is learnt from, who judges.
         features: what is looked at.
         options: how.
-        seen: (n,) bool, products that an encoder has learnt from.
+        seen: (n,) bool, products that an encoder has learnt from: they, and their copies, never
+            judge.
         judged: what is said of the judged rows by the way of fusion that was taken.
-        compared, alone: the other ways; modalities by themselves, where asked for.
+        compared, alone: the other ways, where asked for; modalities by themselves, of several.
         served: the heads that are to serve.
         rule: of the neighbours' vote, where that is a member.
         scales: of the fused head's blocks.
-        turns: in which rows were judged, each by heads that had not learnt from them.
+        turns: in which rows were judged, each by heads that had not learnt from them; what was
+            judged, in the order of `judged`, is what they ask about, turn by turn.
         train, vote: what the heads reach on training rows; the vote by the default rule on judged
             ones.
         seconds: all in all.
@@ -115,7 +118,7 @@ class Lesson:
     rule: VoteRule | None = None
     train: Metrics = field(init=False)
     vote: Metrics = field(init=False)
-    turns: int = 1
+    turns: list[Turn] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -135,8 +138,9 @@ class Lesson:
         members = self._everybody(kinds)
         turns = [Turn(self.split.train, self._judges())]
         if len(turns[0].asked) == len(self.split.validation) < SCARCE:
-            turns = turns_of(turns[0], self.codes, self.parted, ~self.seen, self.options.seed)
-        self.turns = len(turns)
+            free = ~np.isin(self.parted.groups, self.parted.groups[self.seen])
+            turns = turns_of(turns[0], self.codes, self.parted, free, self.options.seed)
+        self.turns = turns
         final = np.flatnonzero(self.codes >= 0)
         fit = FitOptions(
             kind=self.options.head,
@@ -153,20 +157,24 @@ class Lesson:
             simplest = self._everybody(kinds[:1])
             total += planned(self.gathered, final, self.classes, simplest, fit)
         title = f"training the {self.features} {self.options.head} head"
-        with Meter(title, total, "rows", self.options.quiet) as meter:
-            heard = [
-                Heard(
-                    self._fit(turn.learnt, members, fit, meter),
-                    Voters(self.gathered, self.codes, np.sort(turn.learnt), self.classes),
-                    turn.asked,
-                )
-                for turn in turns
-            ]
-            self._judge(kinds, heard)
+        rows, quiet = len(self.split.train), self.options.quiet
+        with Meter(title, total, quiet=quiet, per_pass=rows) as meter:
+            with stage("training heads"):
+                heard = [
+                    Heard(
+                        self._fit(turn.learnt, members, fit, meter),
+                        Voters(self.gathered, self.codes, np.sort(turn.learnt), self.classes),
+                        turn.asked,
+                    )
+                    for turn in turns
+                ]
+            with stage("measuring"):
+                self._judge(kinds, heard)
             wanted = [name for name in self.judged.blend.members if name != VOTE]
             self.served = {name: heard[0].heads[name] for name in wanted}
             if self.options.refit:
-                self.served = self._fit(final, wanted, fit, meter)
+                with stage("training on all"):
+                    self.served = self._fit(final, wanted, fit, meter)
             self.seconds = meter.seconds
 
     def _fit(
@@ -198,7 +206,7 @@ class Lesson:
                 *near,
                 self.classes,
                 seed=self.options.seed,
-                counts=heard[0].voters.counts,
+                counts=_counts(heard),
             )
         scores = {self.features: scores_of(heard, self.rule)}
         if len(self.features.modalities) > 1:
@@ -217,7 +225,7 @@ class Lesson:
         )
         found = {kind: bench.judge(kind) for kind in kinds}
         self.judged = self._choose(found)
-        if self.options.compare:
+        if len(self.features.modalities) > 1:
             self.alone = tuple(
                 self._alone(bench, one) for one in self.features.modalities if one in heard[0].heads
             )
@@ -292,6 +300,13 @@ class Lesson:
     def _vote(self, rows: Codes, near: tuple[Codes, Floats]) -> Metrics:
         cast = vote(*near, classes=self.classes, rule=DEFAULT_RULE)
         return evaluate(self.codes[rows], cast.codes, cast.shares, classes=self.classes)
+
+
+def _counts(heard: list[Heard]) -> Codes:
+    """(classes,) int64: how many of each class vote in the first turn; of a class that has no vote
+    in it, the most that it has in another."""
+    first, *others = (one.voters.counts for one in heard)
+    return np.where(first > 0, first, np.max([first, *others], axis=0))
 
 
 def heard_of(judged: Judged, features: Features) -> dict[str, float]:

@@ -7,7 +7,7 @@ from math import isnan
 
 from vitrina.classifier.calibrate import Bin
 from vitrina.classifier.metrics import Difference, Metrics
-from vitrina.pipelines.train_report import TrainReport, listed
+from vitrina.pipelines.train_report import FEW, TrainReport, listed
 from vitrina.types import Modality
 
 BAR = 20
@@ -46,15 +46,20 @@ def _title(report: TrainReport, spaces: Mapping[Modality, str]) -> list[str]:
 
 
 def _judged_by(report: TrainReport) -> str:
-    if report.turns == 1:
-        return "which no head learnt from"
-    return f"in {report.turns} turns, each by heads that had not learnt from them"
+    by = "which no head learnt from"
+    if report.turns > 1:
+        by = f"in {report.turns} turns, each by heads that had not learnt from them"
+    if report.copied:
+        by += f" (but, of {report.copied}, from a copy)"
+    return by
 
 
 def _metrics(report: TrainReport) -> list[str]:
     rows = [("training rows", report.train), ("validation", report.validation)]
     rows.append(("vote of neighbours alone", report.vote))
     rows += [(f"{one.modality} alone", one.metrics) for one in report.alone]
+    if report.baseline.metrics is not None:
+        rows.append(("TF-IDF baseline", report.baseline.metrics))
     lines = ["## How good it is", ""]
     lines += _table(
         ("", "weighted F1", "95% interval", "macro F1", "rows"),
@@ -63,8 +68,9 @@ def _metrics(report: TrainReport) -> list[str]:
             for name, one in rows
         ),
     )
-    for one in report.alone:
-        lines += ["", f"Ahead of {one.modality} alone by {_difference(one.ahead)}."]
+    told = [*(one.line() for one in report.alone), report.baseline.line(report.judged)]
+    for line in told:
+        lines += ["", f"{line[0].upper()}{line[1:]}."]
     return lines
 
 
@@ -166,19 +172,21 @@ def _limits(report: TrainReport) -> list[str]:
         "",
         "- It knows the categories that it was trained on and no others: what belongs to a new one "
         "gets another until it is trained again.",
-        f"- {report.lone} of its categories have one labelled product, so nothing here says how "
-        "good it is at these.",
+        f"- {report.lone} of its categories have one labelled product, which it learnt from.",
+        f"- Not judged, so that nothing here says how good it is at these: {report.unjudged}.",
         "- Figures hold for products like those of this store.",
     ]
-    if report.duplicated:
+    if report.judged < FEW:
+        lines.append(f"- Only {report.judged} products were judged: figures of so few say little.")
+    if report.copied:
         lines.append(
-            f"- {report.duplicated} categories have one product, which stands on both sides of the "
-            "split and flatters the figures."
+            f"- {report.copied} of the {report.judged} judged products have a copy (the same title "
+            "or photo) that heads learnt from, which flatters the figures."
         )
     if report.seen:
         lines.append(
-            f"- {report.seen} validation products were learnt from by an encoder, which flatters "
-            "the figures."
+            f"- {report.seen} validation products were learnt from by an encoder, and are not "
+            "judged."
         )
     return lines
 

@@ -8,16 +8,17 @@ it has not seen.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from vitrina.data.split import Split, draw_groups, group_rows, split_rows
+from vitrina.errors import TrainingError
 from vitrina.ids import Keys
 from vitrina.pipelines.apart import duplicate_keys
 from vitrina.store.products import Products
 from vitrina.store.shards import array_keys
-from vitrina.types import Codes, SplitKind
+from vitrina.types import Codes, Mask, SplitKind
 
 HELD_SHARE = 0.03
 MOST_HELD = 4000
@@ -32,6 +33,24 @@ class Parted:
     split: Split
     groups: Codes
     keys: Keys
+
+    def unseen(self, seen: Mask) -> Parted:
+        """The same, where no product judges that something has learnt from already, or from a copy
+        of it. seen: (n,) bool, such products, whose groups are barred with them.
+
+        Raises TrainingError if no product is left to validate on.
+        """
+        if not seen.any():
+            return self
+        rows = self.split.validation
+        kept = rows[~np.isin(self.groups[rows], self.groups[seen])]
+        if not len(kept):
+            raise TrainingError(
+                f"an encoder has learnt from all {len(rows)} products that are kept to validate "
+                "on, so nothing could be measured; use the --split and --seed that it was "
+                "fine-tuned with"
+            )
+        return replace(self, split=replace(self.split, validation=kept))
 
     def hold(self, rows: Codes, seed: int) -> tuple[Codes, Codes]:
         """Part some training rows again: to learn from, and to tell by when to stop."""

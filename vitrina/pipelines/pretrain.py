@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b, sha256
 from typing import Any
 
@@ -16,8 +16,9 @@ from vitrina.embedder.tuning.text_network import TextShape, TrainableText
 from vitrina.embedder.tuning.tokens import TokenLists
 from vitrina.errors import EncoderError, TrainingError
 from vitrina.pipelines.parting import part
-from vitrina.pipelines.trained import base_text, check_name, texts, write_encoder
+from vitrina.pipelines.trained import base_text, check_name, seen_by_base, texts, write_encoder
 from vitrina.pipelines.watching import watching
+from vitrina.stages import so_far, stage, timed_run
 from vitrina.store.store import Store
 from vitrina.training.checkpoint import Checkpoint
 from vitrina.training.loop import fit
@@ -62,7 +63,8 @@ class PretrainOptions:
 class PretrainReport:
     """What came of it. texts: different ones, learnt from; tokens: theirs. likelihood: the
     mean natural logarithm of the probability that the model gives each hidden token of held-out
-    texts, after each epoch; before: as it began. It is compared between runs of one tokenizer."""
+    texts, after each epoch; before: as it began. It is compared between runs of one tokenizer.
+    stages: the run's seconds, each of which belongs to one of them."""
 
     store: str
     name: str
@@ -78,6 +80,7 @@ class PretrainReport:
     history: dict[str, Any]
     seconds: float
     per_second: float
+    stages: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
         """As `encoder.json` and `--json` hold it."""
@@ -95,12 +98,22 @@ def pretrain(
     Raises EncoderError or HubUnreachableError if the model can't be had or trained, TrainingError
     if there is no text, StoreLockedError if another process writes when the encoder is to be kept.
     """
+    with timed_run() as run:
+        report = _pretrain(store, options, also)
+    return replace(report, stages=run.seconds())
+
+
+def _pretrain(store: Store, options: PretrainOptions, also: Sequence[Catalogue]) -> PretrainReport:
     check_name(options.name)
-    base = base_text(store, options.model)
-    shape = TextShape(options.from_scratch, options.lower_case, options.max_length)
-    network = TrainableText(base.folder, base.model, shape, seed=options.seed)
-    held_out = _held_out(store, options)
-    tokens, rows, held = _different(_all_texts(store, also), held_out, network.tokenize)
+    store.check_rights()
+    with stage("loading models"):
+        base = base_text(store, options.model)
+        shape = TextShape(options.from_scratch, options.lower_case, options.max_length)
+        network = TrainableText(base.folder, base.model, shape, seed=options.seed)
+    with stage("splitting"):
+        held_out = _held_out(store, options)
+    with stage("tokenizing"):
+        tokens, rows, held = _different(_all_texts(store, also), held_out, network.tokenize)
     if not len(rows):
         raise TrainingError(f"{store.place} holds no text to learn from; run `vitrina embed` first")
     held = np.random.default_rng(options.seed).permutation(held)[:HELD_TEXTS]
@@ -126,14 +139,18 @@ def pretrain(
         "tokens": sha256(tokens.starts.tobytes()).hexdigest(),
         "rows": sha256(rows.tobytes()).hexdigest(),
     }
-    network.begin_as_is()
-    before = task.score()
-    title = f"pre-training {base.model}"
-    with watching(title, recipe.epochs * len(rows), SCORE, "texts", quiet=options.quiet) as watch:
+    with stage("measuring"):
+        network.begin_as_is()
+        before = task.score()
+    title, total = f"pre-training {base.model}", recipe.epochs * len(rows)
+    with (
+        stage("training"),
+        watching(title, total, len(rows), SCORE, "texts", quiet=options.quiet) as watch,
+    ):
         history = fit(task, recipe, checkpoint=Checkpoint(told), watch=watch)
     scores = [round(epoch.score, 5) for epoch in history.epochs]
     network.finish()
-    with store.writer("pretrain") as writer:
+    with stage("saving"), store.writer("pretrain") as writer:
         folder = writer.scratch / "encoder"
         folder.mkdir()
         network.save(folder)
@@ -154,10 +171,13 @@ def pretrain(
             history=history.to_json(),
             seconds=history.seconds,
             per_second=round(history.rows / max(history.seconds, 1e-9), 1),
+            stages=so_far(),
         )
-        # Nothing of labels was seen, and no validation product's text.
-        nothing = np.empty(0, dtype=np.int64)
-        write_encoder(store, writer, folder, encoder.card, report.to_json(), nothing)
+        # Nothing of labels was seen, and no validation product's text, but by its base.
+        seen = np.empty(0, dtype=np.int64)
+        if not options.from_scratch:
+            seen = np.flatnonzero(seen_by_base(store, base.model))
+        write_encoder(store, writer, folder, encoder.card, report.to_json(), seen)
     return report
 
 

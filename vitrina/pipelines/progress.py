@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from vitrina.page.words import duration
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -13,6 +16,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 SECONDS_BETWEEN_LINES = 10.0
+RECENT_SECONDS = 30.0
+"""The rate is that of so many last seconds: work that grows slower is not called quick."""
+LEAST_SECONDS = 3.0
+"""Of measured work before which no time left is told."""
 
 
 @dataclass
@@ -20,33 +27,36 @@ class Meter:
     """Counts work towards a total. Use as a context manager; silent when `quiet`.
 
     title: what is done. total: how many units, None where that is not known. unit: of what.
+    per_pass: units in one pass over the data, for work that goes through it many times; progress is
+    then told in passes, each a `pass_name`.
     """
 
     title: str
     total: int | None = None
     unit: str = "products"
     quiet: bool = True
+    per_pass: int | None = None
+    pass_name: str = "pass"
     done: int = 0
-    _before: int = 0
     _started: float = field(default_factory=time.monotonic)
     _printed: float = field(default_factory=time.monotonic)
+    _marks: deque[tuple[float, int]] = field(default_factory=deque)
     _bar: Progress | None = None
     _task: TaskID | None = None
 
     def __enter__(self) -> Meter:
         if not self.quiet and sys.stderr.isatty():
             from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, Progress, TextColumn
 
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
-                TextColumn("{task.completed}/{task.total} {task.fields[rate]}"),
-                TimeRemainingColumn(),
+                TextColumn("{task.fields[status]}"),
                 console=Console(stderr=True),
                 transient=True,
             )
-            self._task = self._bar.add_task(self.title, total=self.total, rate="")
+            self._task = self._bar.add_task(self.title, total=self.total, status="")
             self._bar.start()
         return self
 
@@ -64,16 +74,17 @@ class Meter:
         self.done += count
         if self.quiet:
             return
+        self._mark()
         if self._bar and self._task is not None:
-            self._bar.update(self._task, advance=count, rate=f"{self.rate:.0f}/s")
+            self._bar.update(self._task, advance=count, status=self.status())
         elif time.monotonic() - self._printed > SECONDS_BETWEEN_LINES:
             self._printed = time.monotonic()
-            print(f"{self.title}: {self._status()}", file=sys.stderr, flush=True)
+            print(f"{self.title}: {self.status()}", file=sys.stderr, flush=True)
 
     def resume(self, count: int) -> None:
         """Count units that an earlier run has done; they say nothing of this one's speed."""
         self.done += count
-        self._before += count
+        self._marks.clear()
         if self._bar and self._task is not None:
             self._bar.reset(self._task, completed=self.done)
 
@@ -91,13 +102,36 @@ class Meter:
         """Since it began."""
         return time.monotonic() - self._started
 
-    @property
-    def rate(self) -> float:
-        """Units per second so far."""
-        return (self.done - self._before) / max(self.seconds, 1e-9)
+    def status(self) -> str:
+        """How far it is, how quick, and, once that can be told, how long the rest takes."""
+        rate = self._rate()
+        speed = "" if rate is None else f", {rate:,.{0 if rate >= 9.95 else 1}f} {self.unit}/s"
+        left = ""
+        if rate and self.total is not None:
+            left = f", {duration(max(0, self.total - self.done) / rate)} left"
+        return f"{self._place()}{speed}{left}"
 
-    def _status(self) -> str:
+    def _place(self) -> str:
         if self.total is None:
-            return f"{self.done} {self.unit}, {self.rate:.0f}/s"
-        left = (self.total - self.done) / max(self.rate, 1e-9)
-        return f"{self.done}/{self.total} {self.unit}, {self.rate:.0f}/s, {left:.0f} s left"
+            return f"{self.done:,} {self.unit}"
+        if self.per_pass:
+            passes = max(1, -(-self.total // self.per_pass))
+            return f"{self.pass_name} {min(self.done // self.per_pass + 1, passes)}/{passes}"
+        return f"{self.done:,}/{self.total:,} {self.unit}"
+
+    def _mark(self) -> None:
+        """Remember how much was done by now. The first unit, before which models are compiled and
+        caches filled, begins what is measured and is no part of it."""
+        now = time.monotonic()
+        self._marks.append((now, self.done))
+        while len(self._marks) > 2 and now - self._marks[1][0] > RECENT_SECONDS:
+            self._marks.popleft()
+
+    def _rate(self) -> float | None:
+        """Units per second of late; None while too little is measured."""
+        if len(self._marks) < 2:
+            return None
+        (since, before), (now, done) = self._marks[0], self._marks[-1]
+        if now - since < LEAST_SECONDS:
+            return None
+        return (done - before) / (now - since)

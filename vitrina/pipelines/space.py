@@ -27,7 +27,7 @@ from vitrina.pipelines.ingest import Ingested, Unreadable
 from vitrina.pipelines.options import DTYPE, EmbedOptions
 from vitrina.pipelines.progress import Meter
 from vitrina.pipelines.space_errors import SpaceErrors, commonest
-from vitrina.stages import Stages
+from vitrina.stages import Stages, stage, timed_each
 from vitrina.store import layout
 from vitrina.store.manifest import FileEntry, Manifest
 from vitrina.store.plan import first_positions, plan_shards
@@ -44,9 +44,10 @@ class SpaceReport:
     `missing` have none of this modality: of photos, none is named. `not_found`: whose photos are
     named and not there. `mended`: whose photo is faulty and was embedded all the same. `sought`:
     products of this catalogue that name a photo, or should have one by the template; `found`:
-    those that have one there. `compute`: the numbers that the encoder ran in, None
-    where it had nothing to do. `stages`: the share of the threads' time that reading, decoding,
-    encoding and writing took. `bottleneck`: the one that the others waited for."""
+    those that have one there. `compute`: the numbers that the encoder ran in, None where it had
+    nothing to do. `seconds`: of encoding alone; `stages`: the share of its threads' time that
+    reading, decoding, encoding and writing took. `bottleneck`: the one that the others waited for.
+    """
 
     space: str
     model: str
@@ -203,9 +204,11 @@ class SpaceJob:
         title = f"embedding {self._modality}s"
         with Meter(title, planned, quiet=self._options.quiet) as meter:
             # Written while the next one is encoded.
-            for encoded in one_ahead(self._encode_shard, shards, meter.advance):
-                self._finish(encoded)
-                self._check()
+            made = one_ahead(self._encode_shard, shards, meter.advance)
+            for encoded in timed_each(f"encoding {self._modality}s", made):
+                with stage("committing"):
+                    self._finish(encoded)
+                    self._check()
             self.report.seconds = round(meter.seconds, 2)
         if self._encoder is not None:
             self.report.compute = self._encoder.card.details.get("compute")

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from vitrina.classifier.model import Model
+from vitrina.data.split import Unjudged, group_rows
 from vitrina.errors import TrainingError
+from vitrina.pipelines.apart import duplicate_keys
+from vitrina.pipelines.baseline import text_baseline
 from vitrina.pipelines.build import default_features
 from vitrina.pipelines.lesson import Lesson, TrainOptions, heard_of
 from vitrina.pipelines.model_card import model_card
 from vitrina.pipelines.parting import part
 from vitrina.pipelines.since import since
-from vitrina.pipelines.train_report import Promised, TrainReport
-from vitrina.pipelines.trained import TRAINED_ON, rows_seen
+from vitrina.pipelines.train_report import Baseline, Promised, TrainReport
+from vitrina.pipelines.trained import seen_by_spaces
+from vitrina.stages import RunTimer, stage, timed_run
 from vitrina.store import layout
 from vitrina.store.gather import gather
-from vitrina.store.space import Space
 from vitrina.store.store import Store
-from vitrina.types import Mask
+from vitrina.types import SplitKind
 
 
 def train(store: Store, options: TrainOptions) -> TrainReport:
@@ -28,10 +31,11 @@ def train(store: Store, options: TrainOptions) -> TrainReport:
     Raises StoreError if a space is missing, TrainingError if there is too little to learn from,
     StoreLockedError if another process writes.
     """
-    with store.writer("train") as writer:
+    with timed_run() as run, store.writer("train") as writer:
         features = options.features or default_features(store)
         spaces = store.spaces(features)
-        gathered = gather(store.products, spaces)
+        with stage("reading vectors"):
+            gathered = gather(store.products, spaces)
         labels = store.labels()
         codes = np.where(gathered.any_present(), labels.codes, -1)
         if (codes < 0).all():
@@ -39,13 +43,18 @@ def train(store: Store, options: TrainOptions) -> TrainReport:
                 f"{store.place} holds no product with a category and a {features} vector; "
                 "embed a catalogue that has a category_id column"
             )
-        parted = part(store.products, labels.codes, options.split, options.seed)
+        with stage("splitting"):
+            whole = part(store.products, labels.codes, options.split, options.seed)
+        seen = seen_by_spaces(store, spaces)
+        parted = whole.unseen(seen)
         split = parted.split.among(gathered.any_present(), codes)
-        seen = _seen(store, spaces)
+        left_out = len(whole.split.validation) - len(parted.split.validation)
         lesson = Lesson(gathered, codes, labels, parted, split, features, options, seen)
         lesson.learn()
+        with stage("baseline"):
+            baseline = text_baseline(store.products, lesson)
         name = options.name or f"{features}-{options.head}"
-        report = _report(store, name, lesson)
+        report = _report(store, name, lesson, left_out, baseline, run)
         model = Model(
             name=name,
             features=features,
@@ -60,14 +69,17 @@ def train(store: Store, options: TrainOptions) -> TrainReport:
             fingerprints={space.modality: space.entry.fingerprint for space in spaces},
             report=report.to_json(),
         )
-        folder = writer.scratch / "head"
-        model.save(folder, model_card(report, model.spaces))
-        kept = writer.publish_folder(folder, lambda digest: layout.model(name, digest))
-        writer.commit(store.manifest.with_model(name, kept))
-    return report
+        with stage("saving"):
+            folder = writer.scratch / "head"
+            model.save(folder, model_card(report, model.spaces))
+            kept = writer.publish_folder(folder, lambda digest: layout.model(name, digest))
+            writer.commit(store.manifest.with_model(name, kept))
+    return replace(report, stages=run.seconds(), seconds=round(run.total, 2))
 
 
-def _report(store: Store, name: str, lesson: Lesson) -> TrainReport:
+def _report(
+    store: Store, name: str, lesson: Lesson, seen: int, baseline: Baseline, run: RunTimer
+) -> TrainReport:
     judged, options = lesson.judged, lesson.options
     fused = lesson.served.get(lesson.features.value)
     coverage, reached = judged.let_through(0)
@@ -79,10 +91,11 @@ def _report(store: Store, name: str, lesson: Lesson) -> TrainReport:
         features=lesson.features,
         head=options.head,
         split=options.split,
-        duplicated=lesson.split.duplicated,
-        seen=int(lesson.seen[lesson.split.validation].sum()),
+        unjudged=Unjudged.of(lesson.codes, np.concatenate([one.asked for one in lesson.turns])),
+        copied=_copied(store, lesson),
+        seen=seen,
         judged=len(judged.true),
-        turns=lesson.turns,
+        turns=len(lesson.turns),
         classes=lesson.classes,
         fusion=judged.kind,
         weights=heard_of(judged, lesson.features),
@@ -100,18 +113,17 @@ def _report(store: Store, name: str, lesson: Lesson) -> TrainReport:
         promised=Promised(options.precision, coverage, reached, with_ancestors, reached_with),
         compared=lesson.compared,
         alone=lesson.alone,
+        baseline=baseline,
         lone=int((rows == 1).sum()),
         since=since(store, name, lesson.labels, rows),
-        seconds=round(lesson.seconds, 2),
+        stages=run.seconds(),
+        seconds=round(run.total, 2),
     )
 
 
-def _seen(store: Store, spaces: Sequence[Space]) -> Mask:
-    """(n,) bool: products that an encoder has learnt from."""
-    seen = np.zeros(len(store.products), dtype=bool)
-    for space in spaces:
-        kept = space.entry.encoder
-        if kept is not None and TRAINED_ON in {file.name for file in kept.files}:
-            folder = store.folder(kept, "run `vitrina finetune` again")
-            seen[rows_seen(store, folder)] = True
-    return seen
+def _copied(store: Store, lesson: Lesson) -> int:
+    """How many judged rows have a copy among those that heads learnt from in their turn."""
+    if lesson.options.split is SplitKind.GROUPED:
+        return 0
+    groups = group_rows(*duplicate_keys(store.products))
+    return sum(int(np.isin(groups[turn.asked], groups[turn.learnt]).sum()) for turn in lesson.turns)

@@ -10,10 +10,14 @@ from typing import Any
 from vitrina.classifier.calibrate import Bin
 from vitrina.classifier.levels import LevelMetrics
 from vitrina.classifier.metrics import Difference, Metrics
+from vitrina.data.split import Unjudged
+from vitrina.stages import told
 from vitrina.types import CategoryId, Features, FusionKind, HeadKind, Modality, SplitKind
 
 LISTED = 5
 """Categories that are named."""
+FEW = 50
+"""Judged products below which figures say little."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,58 @@ class Alone:
     modality: Modality
     metrics: Metrics
     ahead: Difference
+
+    def line(self) -> str:
+        """How far the model is ahead, for a terminal, and what to do where it is not surely."""
+        other = "photos" if self.modality is Modality.TEXT else "text"
+        return _ahead(
+            f"{self.modality} alone",
+            self.ahead,
+            f"`--features {self.modality}` does as well without {other}",
+        )
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A plain text classifier beside the model: what it has to beat, learnt in moments.
+
+    learnt, judged: the rows that it learnt from at once, at most, and those that it was measured
+    on: of many, samples. metrics, ahead: None where it is left out, and skipped says why; ahead is
+    how far the model is ahead of it on the same rows.
+    """
+
+    learnt: int
+    judged: int
+    metrics: Metrics | None
+    ahead: Difference | None
+    seconds: float
+    skipped: str = ""
+
+    @classmethod
+    def left_out(cls, why: str) -> Baseline:
+        """Where there is none."""
+        return cls(0, 0, None, None, 0.0, why)
+
+    def line(self, judged: int) -> str:
+        """What it is, and how far the model is ahead of it. judged: all rows that were."""
+        if self.metrics is None or self.ahead is None:
+            return f"no TF-IDF baseline: {self.skipped}"
+        sample = "" if self.judged == judged else f", on a sample of {self.judged} of the rows"
+        return _ahead(
+            f"TF-IDF (naive Bayes over words, from {self.learnt} texts{sample})",
+            self.ahead,
+            "a plain text model does as well",
+        )
+
+
+def _ahead(of: str, gap: Difference, way_out: str) -> str:
+    """How far the model is ahead of something simpler, and what that means where it is not."""
+    spread = f"{gap.value:.4f} ({gap.low:.4f} to {gap.high:.4f})"
+    if gap.low > 0:
+        return f"ahead of {of} by {spread}"
+    if gap.high < 0:
+        return f"surely worse than {of}: ahead by {spread}; {way_out}"
+    return f"not surely better than {of}: ahead by {spread}, no more than chance; {way_out}"
 
 
 @dataclass(frozen=True)
@@ -119,9 +175,11 @@ class TrainReport:
     chose; `vote` is the neighbours' among training rows alone, by the default rule.
 
     Attributes:
-        duplicated: categories of one product, which stands on both sides of a stratified split.
-        seen: validation rows that an encoder learnt from, by which all of this is flattered; 0
-            where it was fine-tuned with the same split and seed.
+        unjudged: categories that none of this tells of.
+        copied: judged rows of which heads learnt from a copy, by which all of this is flattered; 0
+            in a grouped split.
+        seen: validation rows that an encoder learnt from, which are not judged; 0 where it was
+            fine-tuned with the same split and seed.
         judged: rows that all this was measured on: of very many validation rows, a sample; where
             these are few, the other labelled rows too.
         turns: in which they were judged, each by heads that had not learnt from them.
@@ -133,9 +191,12 @@ class TrainReport:
         bins, bins_before: the reliability diagrams of both.
         levels, hierarchical_f1: in the tree of categories.
         promised: what may be let through.
-        compared, alone: other ways of fusion, and modalities by themselves, where asked for.
-        lone: categories with one labelled product: no validation row tells of them.
+        compared: other ways of fusion, where asked for.
+        alone: modalities by themselves, of several.
+        baseline: a plain text classifier beside them.
+        lone: categories with one labelled product.
         since: None where no head of this name was there.
+        stages: seconds of the run by stage, all in all `seconds`.
     """
 
     store: str
@@ -143,7 +204,8 @@ class TrainReport:
     features: Features
     head: HeadKind
     split: SplitKind
-    duplicated: int
+    unjudged: Unjudged
+    copied: int
     seen: int
     judged: int
     turns: int
@@ -164,8 +226,10 @@ class TrainReport:
     promised: Promised
     compared: tuple[Compared, ...]
     alone: tuple[Alone, ...]
+    baseline: Baseline
     lone: int
     since: Since | None
+    stages: Mapping[str, float]
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -183,7 +247,10 @@ class TrainReport:
         """The report for a terminal."""
         lines = ["              weighted F1   macro F1   coverage at 95% precision"]
         named = [("train", self.train), ("validation", self.validation), ("vote", self.vote)]
-        for name, one in [*named, *((f"{one.modality} alone", one.metrics) for one in self.alone)]:
+        named += [(f"{one.modality} alone", one.metrics) for one in self.alone]
+        if self.baseline.metrics is not None:
+            named.append(("TF-IDF", self.baseline.metrics))
+        for name, one in named:
             covered = f"     {one.coverage_at_95:.3f}" if one.coverage_at_95 else ""
             lines.append(f"{name:<14}{one.weighted_f1:.4f}        {one.macro_f1:.4f}{covered}")
         low, high = self.validation.weighted_f1_interval
@@ -195,20 +262,22 @@ class TrainReport:
             lines += ["", "fusion  weighted F1   calibration   behind the best (95% interval)"]
             lines += [one.line(one.fusion is self.fusion) for one in self.compared]
             lines.append("")
-        lines += [
-            f"ahead of {one.modality} alone by {one.ahead.value:.4f} ({one.ahead.low:.4f} to "
-            f"{one.ahead.high:.4f})"
-            for one in self.alone
-        ]
-        if self.duplicated:
+        lines += [one.line() for one in self.alone]
+        lines.append(self.baseline.line(self.judged))
+        if self.unjudged.categories:
+            lines.append(f"not judged, for want of products to spare: {self.unjudged}")
+        if self.judged < FEW:
+            lines.append(f"only {self.judged} products were judged: figures of so few say little")
+        if self.copied:
             lines.append(
-                f"{self.duplicated} categories have one product, which stands on both sides of the "
-                "split"
+                f"{self.copied} of the {self.judged} judged products have a copy (the same title "
+                "or photo) that heads learnt from, which flatters all of this; `--split grouped` "
+                "keeps copies together"
             )
         if self.seen:
             lines.append(
-                f"{self.seen} validation products were learnt from by an encoder, which flatters "
-                "all of this; use the --split and --seed that it was fine-tuned with"
+                f"{self.seen} validation products were learnt from by an encoder and are not "
+                "judged; with the --split and --seed that it was fine-tuned with, all are"
             )
         lines.append(
             f"calibration: expected error {self.calibration_error_before:.3f} before, "
@@ -218,6 +287,7 @@ class TrainReport:
         lines += self.promised.lines()
         if self.since is not None:
             lines += self.since.lines()
+        lines.append(f"time: {told(self.stages)}")
         lines.append(
             f"done: head {self.model}, {self.fusion} fusion, {self.classes} categories, "
             f"{self.seconds:.0f} s"

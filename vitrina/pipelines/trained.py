@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,13 @@ from vitrina.pipelines.encoders import ENCODER_CARD, trained_for
 from vitrina.pipelines.reading import remembered_reading
 from vitrina.store import layout
 from vitrina.store.files import write_json
+from vitrina.store.manifest import FolderEntry
 from vitrina.store.products import Products
 from vitrina.store.shards import array_keys
+from vitrina.store.space import Space
 from vitrina.store.store import Store
 from vitrina.store.writer import Writer
-from vitrina.types import Codes, Modality
+from vitrina.types import Codes, Mask, Modality
 
 TRAINED_ON = "trained-on.parquet"
 """The products that an encoder learnt from: none of them may judge what is built on it."""
@@ -51,7 +53,7 @@ def base_text(store: Store, name: str | None) -> TextFiles:
 
     Raises EncoderError, HubUnreachableError, StoreError.
     """
-    chosen = _chosen(store, Modality.TEXT, name)
+    chosen = chosen_base(store, Modality.TEXT, name)
     if chosen in store.manifest.encoders:
         trained_for(store, chosen, Modality.TEXT)
         return TextFiles(store.encoder_folder(chosen), chosen, None)
@@ -66,7 +68,7 @@ def base_image(
 
     Raises EncoderError, HubUnreachableError, StoreError.
     """
-    chosen = _chosen(store, Modality.IMAGE, name)
+    chosen = chosen_base(store, Modality.IMAGE, name)
     kept = None
     if chosen in store.manifest.encoders:
         trained_for(store, chosen, Modality.IMAGE)
@@ -76,7 +78,8 @@ def base_image(
         return find_image(chosen, kept, size=size, from_scratch=from_scratch)
 
 
-def _chosen(store: Store, modality: Modality, name: str | None) -> str:
+def chosen_base(store: Store, modality: Modality, name: str | None) -> str:
+    """The name of the model to begin with. name: None for what the store embeds with."""
     remembered = store.manifest.reading.get("models", {}).get(modality)
     if remembered in _TAKEN:
         remembered = None
@@ -148,6 +151,25 @@ def write_encoder(
     # By its whole content: trained again to the same weights, it has another card.
     entry = writer.publish_folder(folder, lambda digest: layout.encoder(name, digest))
     writer.commit(store.manifest.with_encoder(name, entry))
+
+
+def seen_by_spaces(store: Store, spaces: Iterable[Space]) -> Mask:
+    """(n,) bool: products that the encoder of a space has learnt from."""
+    return _seen(store, (space.entry.encoder for space in spaces))
+
+
+def seen_by_base(store: Store, model: str) -> Mask:
+    """(n,) bool: products that an encoder which was trained here has learnt from; none for a model
+    from elsewhere."""
+    return _seen(store, [store.manifest.encoders.get(model)])
+
+
+def _seen(store: Store, encoders: Iterable[FolderEntry | None]) -> Mask:
+    seen = np.zeros(len(store.products), dtype=bool)
+    for kept in encoders:
+        if kept is not None and TRAINED_ON in {file.name for file in kept.files}:
+            seen[rows_seen(store, store.folder(kept, "run `vitrina finetune` again"))] = True
+    return seen
 
 
 def rows_seen(store: Store, folder: Path) -> Codes:

@@ -20,6 +20,7 @@ from vitrina.pipelines.parting import Parted
 from vitrina.pipelines.progress import Meter
 from vitrina.pipelines.trained import base_image, references, text_tokens
 from vitrina.pipelines.watching import KEPT_APART, watching
+from vitrina.stages import stage
 from vitrina.store.store import Store
 from vitrina.training.checkpoint import Checkpoint
 from vitrina.training.loop import History, fit
@@ -155,19 +156,21 @@ def tune_text(
     def begin() -> TrainableText:
         return TrainableText(base.folder, base.model, shape, seed=options.seed)
 
-    network = begin()
+    with stage("loading models"):
+        network = begin()
     free = np.empty(0, dtype=np.int64)
-    if options.unlabelled:
-        tokens, free = with_unlabelled(
-            store,
-            codes,
-            options.unlabelled,
-            network.tokenize,
-            options.reading,
-            quiet=options.quiet,
-        )
-    else:
-        tokens = text_tokens(store.products, network.tokenize)
+    with stage("tokenizing"):
+        if options.unlabelled:
+            tokens, free = with_unlabelled(
+                store,
+                codes,
+                options.unlabelled,
+                network.tokenize,
+                options.reading,
+                quiet=options.quiet,
+            )
+        else:
+            tokens = text_tokens(store.products, network.tokenize)
     there = store.products.has(Modality.TEXT)
     examples = Examples.of(codes, parted, there, options.seed)
     taught = _taught(examples, options)
@@ -187,7 +190,9 @@ def tune_text(
     found = guessed_before(len(tokens), free, kept)
     if found is None:
         first = TextClasses(network=network, **taught)
-        found = guessed(first, free, fitted.of(first, recipe, seen).seconds, kept)
+        taken = fitted.of(first, recipe, seen).seconds
+        with stage("guessing"):
+            found = guessed(first, free, taken, kept)
     guesses, seconds = found
     longer, repeats = second(recipe, len(examples.rows), len(free))
     rows = np.concatenate([np.tile(examples.rows, repeats), free])
@@ -209,16 +214,17 @@ def tune_image(
     from vitrina.embedder.tuning.image_network import TrainableImage
     from vitrina.embedder.tuning.photo_bytes import PhotoBytes
 
-    files = base_image(
-        store,
-        options.model,
-        size=options.image_size,
-        from_scratch=options.from_scratch,
-        seed=options.seed,
-    )
-    network = TrainableImage(files, from_scratch=options.from_scratch)
+    with stage("loading models"):
+        files = base_image(
+            store,
+            options.model,
+            size=options.image_size,
+            from_scratch=options.from_scratch,
+            seed=options.seed,
+        )
+        network = TrainableImage(files, from_scratch=options.from_scratch)
     title = "reading photos"
-    with Meter(title, len(store.products), quiet=options.quiet) as meter:
+    with stage(title), Meter(title, len(store.products), quiet=options.quiet) as meter:
         photos = PhotoBytes.write(
             references(store.products, meter.advance), source.read, 2 * network.size
         )
@@ -268,9 +274,10 @@ class _Fitted:
 
     def of(self, task: TextClasses | ImageClasses, recipe: Recipe, seen: list[str]) -> Tuned:
         """Train. seen: what the outcome depends on beside products and options."""
-        total = recipe.epochs * len(task.rows)
+        rows = len(task.rows)
         told, quiet = self.told("finetune", recipe, seen), self.options.quiet
-        with watching(f"fine-tuning {self.model}", total, KEPT_APART, quiet=quiet) as watch:
+        title, total = f"fine-tuning {self.model}", recipe.epochs * rows
+        with stage("training"), watching(title, total, rows, KEPT_APART, quiet=quiet) as watch:
             history = fit(task, recipe, checkpoint=Checkpoint(told), watch=watch)
         task.network.finish()
         return Tuned(

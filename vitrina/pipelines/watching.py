@@ -13,11 +13,11 @@ KEPT_APART = "weighted F1 of rows kept to stop by"
 
 @contextmanager
 def watching(
-    title: str, total: int, score: str, unit: str = "products", *, quiet: bool
+    title: str, total: int, rows: int, score: str, unit: str = "products", *, quiet: bool
 ) -> Iterator[Watch]:
     """What `fit` tells, shown while it lasts. title: what is done. total: rows of all epochs.
-    score: what an epoch's score is."""
-    with Meter(title, total, unit, quiet) as meter:
+    rows: of one. score: what an epoch's score is."""
+    with Meter(title, total, unit, quiet, per_pass=rows, pass_name="epoch") as meter:
 
         def epoch_done(epoch: Epoch) -> None:
             meter.say(

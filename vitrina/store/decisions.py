@@ -3,6 +3,11 @@
 No commit names them, so a reviewer never waits for a writer, and two reviewers never overwrite one
 another: each of them puts files of his own, and whoever reads takes all there are. A decision that
 was taken back stays in them, and so does the decision to take it back.
+
+Decisions of one product are ordered by what was there when they were made, not by clocks alone: one
+that is added later is recorded as later, however slow the clock of its machine (a hybrid logical
+clock: Kulkarni et al., "Logical Physical Clocks", 2014). Of two that were made without sight of one
+another, the clocks decide.
 """
 
 from __future__ import annotations
@@ -12,7 +17,7 @@ import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -32,6 +37,8 @@ if TYPE_CHECKING:
     from vitrina.store.products import Products
 
 _TRIES = 5
+_TICK = timedelta(microseconds=1)
+"""What times in the store can tell apart."""
 
 
 def _id() -> str:
@@ -57,7 +64,7 @@ class Decision:
         category: the right one, where that was said: `given` if it is to be kept.
         suggested: what the audit had suggested.
         reviewer: who.
-        time: when, in UTC.
+        time: when, in UTC; once it is in the store, later than all that were there of its product.
         shown: what was shown of it, as JSON's types: the audit, its score and reasons.
         undoes: the `key` of the decision that this one takes back.
         key: its own, unlike all others.
@@ -195,14 +202,41 @@ def in_order(decisions: Iterable[Decision]) -> tuple[Decision, ...]:
     return tuple(sorted(once.values(), key=lambda one: (one.time, one.key)))
 
 
-def add_decisions(files: Files, products: Products, decisions: Sequence[Decision]) -> None:
-    """Put decisions into the store at once, in one file of their own.
+def add_decisions(
+    files: Files,
+    products: Products,
+    decisions: Sequence[Decision],
+    known: Iterable[Decision] | None = None,
+) -> tuple[Decision, ...]:
+    """Put decisions into the store at once, in one file of their own, and return them as they are
+    recorded there: by time, each later than those that its product has already.
 
-    Any process may do so at any time, beside a writer too. Raises StoreError if the disk fails.
+    known: all that are in the store, where that is at hand; None to read them. Any process may do
+    so at any time, beside a writer too. Raises StoreError if the disk fails, or a file of decisions
+    is damaged.
     """
+    if not decisions:
+        return ()
+    recorded = _later(decisions, read_decisions(files) if known is None else known)
     schema = products.schema
     kinds = (schema.field(name).type for name in ("product_id", "category_id"))
-    put_decisions(files, to_table(decisions, *kinds), min(one.time for one in decisions))
+    put_decisions(files, to_table(recorded, *kinds), min(one.time for one in recorded))
+    return recorded
+
+
+def _later(decisions: Iterable[Decision], known: Iterable[Decision]) -> tuple[Decision, ...]:
+    """Decisions whose times are past the newest of their products, and past one another's."""
+    newest: dict[ProductId, datetime] = {}
+    for one in known:
+        newest[one.product_id] = max(one.time, newest.get(one.product_id, one.time))
+    recorded = []
+    for one in sorted(decisions, key=lambda one: one.time):
+        last = newest.get(one.product_id)
+        if last is not None and one.time <= last:
+            one = replace(one, time=last + _TICK)
+        newest[one.product_id] = one.time
+        recorded.append(one)
+    return tuple(recorded)
 
 
 def put_decisions(files: Files, table: pa.Table, moment: datetime) -> str:

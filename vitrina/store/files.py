@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from vitrina.errors import StoreError
+from vitrina.errors import CatalogueError, StoreError
 from vitrina.store.layout import TEMPORARY
 
 
@@ -95,8 +96,41 @@ class Files(Protocol):
     def forget(self, live: set[str]) -> None:
         """Delete local copies of all files but these, where `local` makes copies."""
 
+    def check_rights(self) -> None:
+        """Raise OSError or StoreError if this process may not write here."""
+
     def claim(self, job: str) -> AbstractContextManager[Claim]:
         """Be the one writer for the length of a `with` block. Raises StoreLockedError."""
+
+
+def check_file(out: Path) -> None:
+    """Raise CatalogueError if no file can be written there, before any work is done for it.
+
+    A folder that is missing will be made.
+    """
+    if out.exists() and not out.is_file():
+        raise CatalogueError(f"{out} is no file that could be replaced; give another name")
+    check_folder(out.parent)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise CatalogueError if no files can be put into a folder, which may yet have to be made."""
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    try:
+        probe(there)
+    except OSError as err:
+        raise CatalogueError(
+            f"{folder}: nothing can be written there ({err.strerror or err}); give another place, "
+            "or get the right to write"
+        ) from err
+
+
+def probe(folder: Path) -> None:
+    """Make a file without a name in a folder, which is gone at once. Raises OSError."""
+    with tempfile.TemporaryFile(dir=folder):
+        return
 
 
 @contextmanager

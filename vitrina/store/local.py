@@ -15,7 +15,7 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from vitrina.errors import StoreLockedError
-from vitrina.store.files import Claim, sync
+from vitrina.store.files import Claim, probe, sync
 from vitrina.store.layout import LOCK, OWNER, SCRATCH, TEMPORARY
 from vitrina.store.owner import Owner
 
@@ -133,6 +133,18 @@ class LocalFiles:
 
     def forget(self, live: set[str]) -> None:
         """Nothing to delete: there are no copies."""
+
+    def check_rights(self) -> None:
+        """Try; of the folders that are there already, and of the lock, the rights will do."""
+        there = self.root
+        while not there.exists() and there != there.parent:
+            there = there.parent
+        probe(there)
+        if there == self.root:
+            for path in there.iterdir():
+                needed = os.W_OK | os.X_OK if path.is_dir() else os.W_OK
+                if (path.is_dir() or path.name == LOCK) and not os.access(path, needed):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
     @contextmanager
     def claim(self, job: str) -> Iterator[Claim]:

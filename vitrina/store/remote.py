@@ -189,6 +189,12 @@ class RemoteFiles:
             except FileNotFoundError:
                 return
 
+    def check_rights(self) -> None:
+        """Put an object and delete it."""
+        name = f"{TEMPORARY}rights-{secrets.token_hex(8)}"
+        self.write(name, b"")
+        self.delete(name)
+
     def claim(self, job: str) -> AbstractContextManager[Claim]:
         """Hold a lease, once the store has shown that it refuses to overwrite."""
         return self._claim(job)

@@ -25,6 +25,7 @@ from vitrina.store.writer import Writer
 from vitrina.types import Features, IdType, Modality
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Store:
@@ -219,6 +220,28 @@ class Store:
             paths.append(path)
         return paths
 
+    def check_rights(self) -> None:
+        """Raise StoreError if this process may not write to the store: for a job that writes only
+        after hours of work."""
+        try:
+            self.files.check_rights()
+        except OSError as err:
+            raise StoreError(self._unwritten(err)) from err
+
+    def _unwritten(self, err: OSError) -> str:
+        """Why the store could not be written."""
+        reason = err.strerror or str(err) or type(err).__name__
+        if err.errno in _FORBIDDEN:
+            return (
+                f"{self.place}: this process may not write to the store ({reason}); get the right "
+                "to, or work on a copy of it"
+            )
+        way = "free some space" if err.errno in _FULL else "see to the disk"
+        return (
+            f"{self.place}: {reason}; what is committed is kept: {way} and run it again, "
+            "it goes on from there"
+        )
+
     @contextmanager
     def writer(self, job: str, *, damaged_too: bool = False) -> Iterator[Writer]:
         """Become the store's one writer for the length of a `with` block.
@@ -236,12 +259,7 @@ class Store:
                 writer.begin()
                 yield writer
         except OSError as err:
-            way = "free some space" if err.errno in _FULL else "see to the disk"
-            reason = err.strerror or str(err) or type(err).__name__
-            raise StoreError(
-                f"{self.place}: {reason}; what is committed is kept: {way} and run it again, "
-                "it goes on from there"
-            ) from err
+            raise StoreError(self._unwritten(err)) from err
 
 
 def open_files(path: str | Path, options: dict[str, Any] | None = None) -> Files:

@@ -90,7 +90,7 @@ class Log:
         if decisions:
             with self.lock:
                 try:
-                    add_decisions(self._files, self._products, decisions)
+                    decisions = add_decisions(self._files, self._products, decisions, self.all)
                 except OSError as err:
                     raise StoreError(f"{self._files.place}: {err.strerror or err}") from err
                 self._learn(decisions)

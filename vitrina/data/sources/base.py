@@ -8,14 +8,14 @@ fault that belongs in `errors.parquet`.
 
 from __future__ import annotations
 
-import os
 from typing import Protocol
 
 from vitrina.data.product import Product
+from vitrina.limits import available_cpus
 
 MAX_BYTES = 256 * 1024 * 1024
 """A file or archive member larger than this is no photo and is not read."""
-DISK_WORKERS = min(4, os.cpu_count() or 1)
+DISK_WORKERS = min(4, available_cpus())
 """Threads that may usefully read from one disk; more only wait for each other."""
 
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from vitrina.errors import CatalogueError
 from vitrina.ids import id_keys
-from vitrina.store.files import replacing
+from vitrina.store.files import check_file, replacing
 from vitrina.store.store import Store
 from vitrina.types import Action, CategoryId, Codes, ProductId
 
@@ -36,6 +36,9 @@ def export_decisions(store: Store, out: Path, *, changed_only: bool = False) -> 
     out: `.parquet` or `.csv`, one row per product with `COLUMNS`. changed_only: leave out those
     whose label was confirmed. Returns the number of rows. Raises CatalogueError for another form.
     """
+    if out.suffix not in (".parquet", ".csv"):
+        raise CatalogueError(f"{out}: decisions are written as .parquet or .csv")
+    check_file(out)
     names = category_names(store)
     settled = [
         one
@@ -65,13 +68,11 @@ def export_decisions(store: Store, out: Path, *, changed_only: bool = False) -> 
             kinds["time"] = pa.timestamp("us", tz="UTC")
             fields = [(key, kinds.get(key, pa.string())) for key in COLUMNS]
             pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(fields)), temporary)
-        elif out.suffix == ".csv":
+        else:
             with temporary.open("w", newline="", encoding="utf-8") as file:
                 sheet = csv.DictWriter(file, COLUMNS)
                 sheet.writeheader()
                 sheet.writerows({**row, "time": row["time"].isoformat()} for row in rows)
-        else:
-            raise CatalogueError(f"{out}: decisions are written as .parquet or .csv")
     return len(rows)
 
 

@@ -20,6 +20,7 @@ from vitrina.pipelines.audit.heard import Heard, Hearing
 from vitrina.pipelines.audit.near import find_neighbours
 from vitrina.pipelines.build import default_features
 from vitrina.pipelines.progress import Meter
+from vitrina.stages import stage
 from vitrina.store.decisions import Decisions
 from vitrina.store.gather import Gathered, gather
 from vitrina.store.products import Categories
@@ -103,7 +104,8 @@ def find(
         cleanlab()
     features = options.features or default_features(store)
     labels, decisions = labels or store.labels(), store.decisions()
-    gathered = gather(store.products, store.spaces(features), scratch)
+    with stage("reading vectors"):
+        gathered = gather(store.products, store.spaces(features), scratch)
     codes = np.where(gathered.any_present(), labels.codes, -1)
     if (codes < 0).all():
         raise TrainingError(
@@ -112,8 +114,11 @@ def find(
         )
     rows, classes = np.flatnonzero(codes >= 0), len(labels.ids)
     quiet = options.quiet
-    near = find_neighbours(store, features, rows, seed=options.seed, quiet=quiet, scratch=scratch)
-    keys = duplicate_keys(store.products)
+    with stage("finding neighbours"):
+        near = find_neighbours(
+            store, features, rows, seed=options.seed, quiet=quiet, scratch=scratch
+        )
+        keys = duplicate_keys(store.products)
     some = rows[:: max(1, len(rows) // SAMPLED_PAIRS)]
     beside, cosines = near.of(some)
     beside, cosines = beside[:, :NEAREST], cosines[:, :NEAREST]
@@ -133,7 +138,9 @@ def find(
         seed=options.seed,
         shares=_whole(len(codes), classes, scratch) if options.cleanlab else None,
     )
-    with Meter("auditing", hearing.planned(), "rows", quiet) as meter:
+    total = hearing.planned()
+    title = "judging labels"
+    with stage(title), Meter(title, total, quiet=quiet, per_pass=len(rows)) as meter:
         heard = hearing.hear(meter.advance)
     sizes = np.bincount(codes[rows], minlength=classes)
     score = np.where(heard.checked, heard.pooled.score(sizes[codes] - 1), 0).astype(np.float32)

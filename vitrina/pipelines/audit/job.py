@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 import uuid
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from vitrina.audit.finding import Audit
 from vitrina.audit.report import write_report
 from vitrina.data.sources import ImageSource
+from vitrina.errors import StoreError
+from vitrina.limits import available_cpus
 from vitrina.pipelines.audit.card import card_of
 from vitrina.pipelines.audit.explain import explain
 from vitrina.pipelines.audit.find import AuditOptions, find
+from vitrina.pipelines.audit.near import current_index
 from vitrina.pipelines.audit.shown import Shown
 from vitrina.pipelines.audit.table import write_table
+from vitrina.pipelines.build import default_features
 from vitrina.pipelines.progress import Meter
+from vitrina.stages import so_far, stage, timed_run
+from vitrina.store.files import check_file
 from vitrina.store.store import Store
 
 
@@ -31,13 +37,28 @@ def audit(
     """Find suspect labels, explain them, keep what was found in the store, and report.
 
     images: where the photos are, to see which of them are the same, and to show them; None for
-    none. out: the report to write, with a Parquet of everything beside it. Raises what `find`
-    raises.
+    none. out: the report to write, with a Parquet of everything beside it. A store that may only be
+    read is audited for the sake of the report: then `recorded` of the card is false. Raises
+    CatalogueError if the report can't be written, and what `find` raises.
     """
+    with timed_run() as run:
+        kept = _audit(store, options, images, out)
+    # What has been written says how long it took up to then.
+    return replace(kept, card={**kept.card, "stages": run.seconds(), "took": round(run.total, 1)})
+
+
+def _audit(
+    store: Store, options: AuditOptions, images: ImageSource | None, out: Path | None
+) -> Audit:
     started = time.perf_counter()
+    if out is not None:
+        for path in (out, out.with_suffix(".parquet")):
+            check_file(path)
+    recorded = _may_record(store, options, out)
     found = find(store, options)
     shown = found.suspects[: options.most]
-    suspects = explain(store, found, shown, images, options.quiet)
+    with stage("explaining"):
+        suspects = explain(store, found, shown, images, options.quiet)
     labels = found.labels
     card = {
         "key": uuid.uuid4().hex[:12],
@@ -47,17 +68,46 @@ def audit(
         "reasons": dict(Counter(reason.value for one in suspects for reason in one.reasons)),
         "folds": options.folds,
         "seed": options.seed,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{platform.machine()}, {available_cpus()} cores",
         "took": round(time.perf_counter() - started, 1),
+        "recorded": recorded,
+        "stages": so_far(),
     }
     names = dict(zip(labels.ids, labels.names, strict=True))
     kept = Audit(card, names, suspects)
-    with store.writer("audit") as writer:
-        kept.keep(store, writer)
+    # The report first: whatever becomes of the store meanwhile, it is there.
     if out is not None:
-        write_table(out.with_suffix(".parquet"), store, found, kept)
-        report(store, kept, out, images, options)
+        with stage("writing the report"):
+            write_table(out.with_suffix(".parquet"), store, found, kept)
+            report(store, kept, out, images, options)
+    if recorded:
+        with stage("recording"), store.writer("audit") as writer:
+            kept.keep(store, writer)
     return kept
+
+
+def _may_record(store: Store, options: AuditOptions, out: Path | None) -> bool:
+    """Whether the audit will be kept in the store; where not, the report has to do.
+
+    Raises StoreError if there is nothing to write it to, or the index that an audit needs would
+    have to be built in a store that may only be read.
+    """
+    try:
+        store.check_rights()
+    except StoreError:
+        if out is None:
+            raise
+        features = options.features or default_features(store)
+        if current_index(store, features) is None:
+            raise StoreError(
+                f"{store.place} may only be read, and it has no {features} index that is up to "
+                "date: have `vitrina index` run by who may write to it, or audit a copy"
+            ) from None
+        Meter("audit", quiet=options.quiet).say(
+            f"{store.place} may only be read: the audit goes to {out}, and is not recorded there"
+        )
+        return False
+    return True
 
 
 def report(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ from vitrina.errors import CatalogueError
 from vitrina.ids import id_keys
 from vitrina.pipelines.audit.corrections import category_names
 from vitrina.store.decisions import Decision, add_decisions
-from vitrina.store.files import replacing
+from vitrina.store.files import check_file, replacing
 from vitrina.store.store import Store
-from vitrina.types import Action, CategoryId
+from vitrina.types import Action, CategoryId, ProductId
 
+_NEVER = datetime.min.replace(tzinfo=UTC)
 CHOICE = "category"
 """The name of the choice in a Label Studio project."""
 
@@ -29,6 +30,7 @@ def export_tasks(store: Store, out: Path) -> int:
     out: `.json`; the configuration lies beside it as `.xml`. Returns the number of tasks.
     Raises StoreError if the store was not audited.
     """
+    check_file(out)
     audit, settled = Audit.of(store), store.decisions().settled
     names = {**category_names(store), **audit.names}
     tasks = []
@@ -68,7 +70,9 @@ def import_tasks(store: Store, path: Path) -> int:
 
     An annotation whose choice is the given category keeps it; one that was skipped or has no
     choice skips the product; the last one of a task counts. Annotations that are in the store
-    already are left out. Returns the number of new decisions.
+    already, and those older than one of the same task in it, are left out. As what is added last
+    stands, an annotation is recorded as later than what reviewers decided before the import; when
+    it was made is kept with it. Returns the number of new decisions.
 
     Raises CatalogueError naming the file and the task that can't be understood.
     """
@@ -80,11 +84,17 @@ def import_tasks(store: Store, path: Path) -> int:
         raise CatalogueError(f"{path} is no list of tasks; export the project as JSON")
     labels = store.categories()
     by_text = {_shown(key, category_names(store)): key for key in labels.ids}
-    known = {one.key for one in store.decisions().all}
+    decisions = store.decisions().all
+    known, latest = {one.key for one in decisions}, _latest(decisions)
     found = []
     for number, task in enumerate(tasks, start=1):
         try:
-            found += [one for one in _decided(task, by_text) if one.key not in known]
+            found += [
+                one
+                for one in _decided(task, by_text)
+                if one.key not in known
+                and one.time > latest.get((one.product_id, task.get("id")), _NEVER)
+            ]
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as err:
             raise CatalogueError(
                 f"{path}: task {number} can't be understood ({err!r}); nothing was imported: mend "
@@ -109,6 +119,20 @@ def import_tasks(store: Store, path: Path) -> int:
     return len(found)
 
 
+def _latest(decisions: Sequence[Decision]) -> dict[tuple[ProductId, Any], datetime]:
+    """When the last annotation of each task was made that is in the store, by product and task."""
+    latest: dict[tuple[ProductId, Any], datetime] = {}
+    for one in decisions:
+        task = one.shown.get("label_studio")
+        if task is None or one.action is Action.UNDO:
+            continue
+        made = one.shown.get("annotated")
+        time = datetime.fromisoformat(made) if made else one.time
+        key = one.product_id, task
+        latest[key] = max(time, latest.get(key, time))
+    return latest
+
+
 def _decided(task: dict[str, Any], by_text: Mapping[str, CategoryId]) -> Iterator[Decision]:
     data = task["data"]
     notes = task.get("annotations", [])
@@ -123,6 +147,7 @@ def _decided(task: dict[str, Any], by_text: Mapping[str, CategoryId]) -> Iterato
     ]
     moment = last.get("updated_at") or last.get("created_at")
     time = datetime.fromisoformat(moment) if moment else datetime.now(UTC)
+    time = time if time.tzinfo else time.replace(tzinfo=UTC)
     who = last.get("completed_by")
     if isinstance(who, dict):
         who = who.get("email")
@@ -140,8 +165,12 @@ def _decided(task: dict[str, Any], by_text: Mapping[str, CategoryId]) -> Iterato
         given=given,
         category=category,
         reviewer=f"Label Studio {who or ''}".strip(),
-        time=time if time.tzinfo else time.replace(tzinfo=UTC),
-        shown={"audit": data.get("audit"), "label_studio": task.get("id")},
+        time=time,
+        shown={
+            "audit": data.get("audit"),
+            "label_studio": task.get("id"),
+            "annotated": time.isoformat(),
+        },
         key=f"label-studio-{task.get('id')}-{last.get('id')}-{moment}",
     )
 

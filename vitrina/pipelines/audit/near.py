@@ -32,6 +32,14 @@ class Neighbours:
         return self.rows[rows].astype(np.int64), np.asarray(self.scores[rows])
 
 
+def current_index(store: Store, features: Features) -> Index | None:
+    """The index of some features; None where it is still to be built, or brought up to date."""
+    if features.value not in store.manifest.indexes:
+        return None
+    index = Index.open(store, features)
+    return None if index.behind else index
+
+
 def find_neighbours(
     store: Store, features: Features, asked: Codes, *, seed: int, quiet: bool, scratch: Path | None
 ) -> Neighbours:
@@ -40,8 +48,8 @@ def find_neighbours(
     The index is built, or brought up to date, where that was not done. Raises StoreError,
     StoreLockedError if another process writes.
     """
-    index = Index.open(store, features) if features.value in store.manifest.indexes else None
-    if index is None or index.behind:
+    index = current_index(store, features)
+    if index is None:
         build_index(store, IndexOptions(features, seed=seed, quiet=quiet))
         index = Index.open(store, features)
     at = index.products_at

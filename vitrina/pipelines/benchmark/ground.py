@@ -16,7 +16,7 @@ from vitrina.pipelines.parting import Parted, part
 from vitrina.pipelines.trained import texts
 from vitrina.store.products import Categories
 from vitrina.store.store import Store
-from vitrina.types import Codes, Floats, SplitKind
+from vitrina.types import Codes, Floats, Mask, SplitKind
 
 BLOCK_ROWS = 4096
 
@@ -47,12 +47,17 @@ class Ground:
     further: Codes
 
     @classmethod
-    def of(cls, store: Store, kind: SplitKind, seed: int) -> Ground:
-        """Raises TrainingError if there is too little to learn from."""
+    def of(cls, store: Store, kind: SplitKind, seed: int, seen: Mask | None = None) -> Ground:
+        """seen: (n,) bool, products that an encoder has learnt from already.
+
+        Raises TrainingError if there is too little to learn from, or to measure on.
+        """
         labels = store.labels()
         if (labels.codes < 0).all():
             raise TrainingError(f"{store.place} holds no product with a category to learn from")
         parted = part(store.products, labels.codes, kind, seed)
+        if seen is not None:
+            parted = parted.unseen(seen)
         rows, held = parted.hold(parted.split.train, seed)
         further = np.flatnonzero(labels.codes < 0)
         return cls(store, labels, parted, rows, held, parted.split.validation, further)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import platform
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -15,8 +15,10 @@ import pyarrow.csv as pa_csv
 
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.sources import ImageSource
+from vitrina.data.split import Unjudged
 from vitrina.embedder.load import NONE
 from vitrina.errors import EncoderError, ImageSourceError, StoreError, VitrinaError
+from vitrina.limits import available_cpus
 from vitrina.pipelines.benchmark import text
 from vitrina.pipelines.benchmark.ground import Answers, Ground
 from vitrina.pipelines.benchmark.methods import METHODS, Method, Methods, Outcome, choices
@@ -26,9 +28,16 @@ from vitrina.pipelines.benchmark.rows import Row, Table, read_row, write_row
 from vitrina.pipelines.embed import embed
 from vitrina.pipelines.options import EmbedOptions
 from vitrina.pipelines.progress import Meter
-from vitrina.pipelines.trained import remembered_images
-from vitrina.store.files import replacing, write_json
+from vitrina.pipelines.trained import (
+    chosen_base,
+    remembered_images,
+    seen_by_base,
+    seen_by_spaces,
+)
+from vitrina.stages import stage, timed_run, told
+from vitrina.store.files import check_folder, replacing, write_json
 from vitrina.store.store import Store
+from vitrina.types import Mask, Modality
 
 PACKAGES = ("vitrina", "torch", "transformers", "timm", "open_clip_torch", "scikit-learn", "numpy")
 
@@ -36,19 +45,21 @@ PACKAGES = ("vitrina", "torch", "transformers", "timm", "open_clip_torch", "scik
 @dataclass(frozen=True, eq=False)
 class Benchmark:
     """What came of it. folder: where it all lies. submission: the file of predictions, where
-    there were products to predict."""
+    there were products to predict. stages: the run's seconds, each of which belongs to one of
+    them; a method's are those of its training and of its answers."""
 
     table: Table
     folder: Path
     submission: Path | None
+    stages: Mapping[str, float]
 
     def to_json(self) -> dict[str, Any]:
         """As `--json` prints it."""
-        return text.to_json(self.table)
+        return {**text.to_json(self.table), "stages": dict(self.stages)}
 
     def lines(self) -> list[str]:
         """The table for a terminal."""
-        return text.lines(self.table)
+        return [*text.lines(self.table), f"time: {told(self.stages)}"]
 
 
 def benchmark(
@@ -71,12 +82,22 @@ def benchmark(
     if unknown:
         known = ", ".join(method.name for method in METHODS)
         raise StoreError(f"there is no method {unknown[0]!r}; there are {known}")
+    check_folder(out)
+    with timed_run() as run:
+        found = _benchmark(out, options, catalogues, store)
+    return replace(found, stages=run.seconds())
+
+
+def _benchmark(
+    out: Path, options: BenchmarkOptions, catalogues: tuple[Catalogue, ...], store: Store | None
+) -> Benchmark:
     out.mkdir(parents=True, exist_ok=True)
     if store is None:
         store = Store.open(out / "store")
         for catalogue in catalogues:
-            _embed(catalogue, store, options)
-    ground = Ground.of(store, options.split, options.seed)
+            with stage("embedding"):
+                _embed(catalogue, store, options)
+    ground = Ground.of(store, options.split, options.seed, _seen(store, options))
     images: ImageSource | None = None
     with suppress(ImageSourceError):
         images = remembered_images(store) if options.image != NONE else None
@@ -100,7 +121,17 @@ def benchmark(
         with replacing(out / name) as temporary:
             temporary.write_text(content, encoding="utf-8")
     write_json(out / "table.json", text.to_json(table))
-    return Benchmark(table, out, _submit(ground, table, answers, out))
+    return Benchmark(table, out, _submit(ground, table, answers, out), {})
+
+
+def _seen(store: Store, options: BenchmarkOptions) -> Mask:
+    """(n,) bool: products that an encoder has learnt from before the benchmark."""
+    seen = seen_by_spaces(
+        store, (store.open_space(name) for name in store.manifest.active.values())
+    )
+    for modality in Modality:
+        seen |= seen_by_base(store, chosen_base(store, modality, getattr(options, modality.value)))
+    return seen
 
 
 def _embed(catalogue: Catalogue, store: Store, options: BenchmarkOptions) -> None:
@@ -140,7 +171,8 @@ def _run(methods: Methods) -> tuple[Row, ...]:
             rows.append(row)
         elif method in wanted:
             say(f"{wanted.index(method) + 1} of {len(wanted)}: {method.title}")
-            row = _row(method, methods)
+            with stage(method.title):
+                row = _row(method, methods)
             write_row(kept, row, of=key)
             rows.append(row)
             say(f"   {_said(row)}")
@@ -210,7 +242,8 @@ def _about(ground: Ground, options: BenchmarkOptions) -> dict[str, Any]:
         "train_rows": len(ground.rows),
         "held_rows": len(ground.held),
         "validation_rows": len(ground.validation),
+        "not judged": str(Unjudged.of(ground.codes, ground.validation)),
         "predicted_rows": len(ground.further),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{platform.machine()}, {available_cpus()} cores",
         "versions": versions,
     }

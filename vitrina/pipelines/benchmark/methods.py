@@ -111,8 +111,9 @@ class Methods:
         told = {"job": "benchmark", "ground": ground.digest, "kind": kind.value}
         seed, quiet = self.options.seed, self.options.quiet
         checkpoint = Checkpoint({**told, "seed": seed})
-        total = planned_rows(kind, len(ground.rows))
-        with watching(f"training {kind}", total, KEPT_APART, quiet=quiet) as watch:
+        rows = len(ground.rows)
+        total = planned_rows(kind, rows)
+        with watching(f"training {kind}", total, rows, KEPT_APART, quiet=quiet) as watch:
             baseline = train_baseline(kind, examples, seed=seed, checkpoint=checkpoint, watch=watch)
         seconds = time.monotonic() - started
 
