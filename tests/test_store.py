@@ -31,6 +31,7 @@ TEXT, IMAGE = Modality.TEXT, Modality.IMAGE
 def row(product_id, title="", category=None, name=None, photo=None):
     return {
         "product_id": product_id,
+        "source": None,
         "title": title,
         "description": "",
         "attributes": [f"a{product_id}"],
