@@ -13,7 +13,7 @@ from audited import embedded
 from vitrina import api
 from vitrina.audit.finding import Audit
 from vitrina.data.sample import write_sample
-from vitrina.errors import CatalogueError, StoreError, TrainingError
+from vitrina.errors import CatalogueError, StoreError, StoreLockedError, TrainingError
 from vitrina.pipelines.audit.find import AuditOptions, find
 from vitrina.pipelines.audit.heard import Hearing
 from vitrina.store.decisions import Decision, add_decisions
@@ -185,6 +185,16 @@ def test_a_decision_after_the_owner_changed_the_label_is_open_again(store, found
 def test_two_audits_are_the_same(store, found):
     api.audit(store)
     assert Audit.of(store).suspects == found.suspects
+
+
+def test_a_writer_at_the_end_costs_no_report(store, tmp_path):
+    with (
+        Store.open(store.place).writer("embed"),
+        pytest.raises(StoreLockedError, match=r"is being written by .* the report is in .*html"),
+    ):
+        api.audit(store, tmp_path / "report.html")
+    assert (tmp_path / "report.html").exists()
+    assert (tmp_path / "report.parquet").exists()
 
 
 def test_copies_never_judge_what_they_were_learnt_with(store):

@@ -100,7 +100,6 @@ class Lesson:
             judged, in the order of `judged`, is what they ask about, turn by turn.
         train, vote: what the heads reach on training rows; the vote by the default rule on judged
             ones.
-        seconds: all in all.
     """
 
     gathered: Gathered
@@ -119,7 +118,6 @@ class Lesson:
     train: Metrics = field(init=False)
     vote: Metrics = field(init=False)
     turns: list[Turn] = field(default_factory=list)
-    seconds: float = 0.0
 
     @property
     def classes(self) -> int:
@@ -175,7 +173,6 @@ class Lesson:
             if self.options.refit:
                 with stage("training on all"):
                     self.served = self._fit(final, wanted, fit, meter)
-            self.seconds = meter.seconds
 
     def _fit(
         self, rows: Codes, members: Iterable[str], fit: FitOptions, meter: Meter

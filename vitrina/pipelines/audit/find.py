@@ -112,6 +112,11 @@ def find(
             f"{store.place} holds no product with a category and a {features} vector; embed a "
             "catalogue that has a category_id column"
         )
+    if len(np.unique(codes[codes >= 0])) < 2:
+        raise TrainingError(
+            f"an audit needs products of two categories at least, and {store.place} has labelled "
+            "ones of one alone; embed a catalogue with more labelled products"
+        )
     rows, classes = np.flatnonzero(codes >= 0), len(labels.ids)
     quiet = options.quiet
     with stage("finding neighbours"):

@@ -81,8 +81,13 @@ def _audit(
             write_table(out.with_suffix(".parquet"), store, found, kept)
             report(store, kept, out, images, options)
     if recorded:
-        with stage("recording"), store.writer("audit") as writer:
-            kept.keep(store, writer)
+        try:
+            with stage("recording"), store.writer("audit") as writer:
+                kept.keep(store, writer)
+        except StoreError as err:
+            if out is None:
+                raise
+            raise type(err)(f"{err}; the report is in {out}, but not in the store") from err
     return kept
 
 
