@@ -1,13 +1,14 @@
 """A catalogue's bad days: what the store holds afterwards, and what the report says of it."""
 
 import json
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from catalogue_files import jsonl, text
-from test_embed import STUBS, TEXT, use_stubs, vectors_of
+from test_embed import IMAGE, STUBS, TEXT, catalogue_of, photo, use_stubs, vectors_of
 
 from vitrina import api
 from vitrina.data.catalogue import Catalogue
@@ -191,6 +192,23 @@ def test_another_shops_products_under_the_same_ids_are_refused(tmp_path):
     # Reworded titles of the same products are no reason to stop.
     reworded = [{**row, "title": f"чайная {row['title']}"} for row in goods(5)]
     assert run(shelf, day(tmp_path, reworded), source="").changed == 5
+
+
+def test_a_folder_that_lacks_most_known_photos_is_refused(tmp_path):
+    shelf = tmp_path / "shelf"
+    rows = [(at, f"чашка {at}", at % 3, photo(at * 9, 0, 0)) for at in range(12)]
+    embed(catalogue_of(tmp_path / "a", rows), Store.open(shelf), STUBS)
+    before, vectors = commits(shelf), vectors_of(shelf, IMAGE)
+    fewer = [(*row[:3], row[3] if row[0] < 5 else None) for row in rows]
+    few = catalogue_of(tmp_path / "b", fewer)
+    with pytest.raises(UnusualChangeError, match="7 of 12 products with a photo lost it"):
+        embed(few, Store.open(shelf), STUBS)
+    assert commits(shelf) == before
+    # Where photos are not looked at, what is known of them stands.
+    assert embed(few, Store.open(shelf), replace(STUBS, image="none")).unchanged == 12
+    assert vectors_of(shelf, IMAGE).keys() == vectors.keys()
+    assert embed(few, Store.open(shelf), replace(STUBS, accept_changes=True)).changed == 7
+    assert vectors_of(shelf, IMAGE).keys() == {*range(5)}
 
 
 def test_products_keep_their_category_where_a_file_has_none(tmp_path):
