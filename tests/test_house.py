@@ -1,6 +1,7 @@
 """The house's own rules: who may import whom, and what a bare import costs."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -79,3 +80,8 @@ def test_public_names_are_all_there():
         assert getattr(vitrina, name).__doc__, name
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = vitrina.no_such_name
+
+
+def test_a_function_is_not_hidden_by_the_subpackage_of_its_name():
+    importlib.import_module("vitrina.audit.finding")
+    assert vitrina.audit is importlib.import_module("vitrina.api").audit

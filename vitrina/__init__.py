@@ -5,7 +5,9 @@ The names below load on first use, so that importing the package costs next to n
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -106,3 +108,19 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*__all__, "__version__"])
+
+
+class _Package(ModuleType):
+    """This package, in which `audit` stays the function when the subpackage of its name is
+    imported: the import system would put that in its place."""
+
+    @property
+    def audit(self) -> Any:
+        return __getattr__("audit")
+
+    @audit.setter
+    def audit(self, subpackage: ModuleType) -> None:
+        pass
+
+
+sys.modules[__name__].__class__ = _Package

@@ -106,7 +106,7 @@ class Model:
             (temporary / "card.md").write_text(card, encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path, category_id: IdType) -> Model:
+    def load(cls, folder: Path, category_id: IdType = int) -> Model:
         """Read a model. category_id: the type of its store's category ids.
 
         Raises StoreError if a part is missing or damaged.
