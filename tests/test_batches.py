@@ -24,8 +24,9 @@ import vitrina as vt
 from vitrina import cli
 from vitrina.cli import reading as cli_reading
 from vitrina.cli.reading import reads_products
-from vitrina.data.catalogue import Catalogue, Reading
+from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import DEFAULT_OPTIONS, Columns, ReadingOptions, flag
+from vitrina.data.reading import Reading
 from vitrina.errors import CatalogueError, ImageSourceError
 from vitrina.pipelines.reading import opened_texts
 

@@ -15,9 +15,10 @@ from catalogue_files import all_rows, fields, jsonl, parquet, products_of, text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vitrina.data.catalogue import Catalogue, Reading
+from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import Product, Rejection
 from vitrina.data.readers import Columns
+from vitrina.data.reading import Reading
 from vitrina.errors import CatalogueError, ImageSourceError
 
 # The marketplace form.

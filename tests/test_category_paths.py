@@ -8,10 +8,11 @@ from catalogue_files import all_rows, jsonl, parquet, products_of, text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vitrina.data.catalogue import Catalogue, Reading
+from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import ReadingOptions
 from vitrina.data.readers import Columns
 from vitrina.data.readers.categories import CategoryPaths, find_separator
+from vitrina.data.reading import Reading
 
 TREE = [
     ("Каталог", "Кружки"),

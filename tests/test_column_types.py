@@ -10,10 +10,11 @@ from catalogue_files import all_rows, fields, jsonl, parquet, products_of, rejec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vitrina.data.catalogue import Catalogue, Reading
+from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import Rejection
 from vitrina.data.readers import Columns
 from vitrina.data.readers.csv_table import _Feed
+from vitrina.data.reading import Reading
 from vitrina.errors import CatalogueError
 
 

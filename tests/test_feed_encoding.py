@@ -5,8 +5,9 @@ import gzip
 import pytest
 from feeds import DECLARATION, feed, offer, read
 
-from vitrina.data.catalogue import Catalogue, Reading
+from vitrina.data.catalogue import Catalogue
 from vitrina.data.readers.feed.repairs import Repair
+from vitrina.data.reading import Reading
 from vitrina.errors import CatalogueError
 
 NAMES = ["Смеситель однорычажный для кухни, хром", "Кружка «Ёлка» № 5 — синяя"]

@@ -10,11 +10,12 @@ from catalogue_files import all_rows, fields, jsonl, parquet, products_of, text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vitrina.data.catalogue import Catalogue, Reading
+from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import ReadingOptions
 from vitrina.data.product import Product
 from vitrina.data.readers import ALL_NEEDED, LABELS_OPTIONAL, Columns
 from vitrina.data.readers.metadata import metadata_of
+from vitrina.data.reading import Reading
 from vitrina.errors import CatalogueError
 
 

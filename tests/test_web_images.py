@@ -18,10 +18,11 @@ import pytest
 from catalogue_files import all_rows, jsonl, text
 from web_server import Site, hang_up, photo, raw, slow, status
 
-from vitrina.data.catalogue import Catalogue, Reading
+from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import ReadingOptions
 from vitrina.data.product import Product
 from vitrina.data.readers import Columns
+from vitrina.data.reading import Reading
 from vitrina.data.sources import Fetching, ImageSource, gate, open_images, web
 from vitrina.data.sources.addresses import is_public
 from vitrina.data.sources.web import WebImages

@@ -13,10 +13,11 @@ import pytest
 from catalogue_files import all_rows, fields, products_of, rejected_of
 from tar_files import tarred, tarred_in_order
 
-from vitrina.data.catalogue import Catalogue, Reading
+from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import ReadingOptions
 from vitrina.data.product import Product, Rejection
 from vitrina.data.readers import ALL_NEEDED, Columns
+from vitrina.data.reading import Reading
 from vitrina.data.sources import Fetching, TarImages
 from vitrina.errors import CatalogueError, ImageError
 

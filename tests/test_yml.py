@@ -12,7 +12,7 @@ from catalogue_files import all_rows, text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vitrina.data.catalogue import Catalogue, Reading
+from vitrina.data.catalogue import Catalogue
 from vitrina.data.photo_index import NameIndex
 from vitrina.data.photo_lookup import PhotoLookup
 from vitrina.data.photo_names import existing
@@ -20,6 +20,7 @@ from vitrina.data.product import Product, Rejection
 from vitrina.data.readers import Columns
 from vitrina.data.readers.feed import parts
 from vitrina.data.readers.yml import YmlReader
+from vitrina.data.reading import Reading
 from vitrina.errors import CatalogueError
 
 FEED = """<?xml version="1.0" encoding="{encoding}"?>

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from vitrina.api.asking import open_batch
 from vitrina.api.members import member
-from vitrina.data.catalogue import Catalogue, Reading
+from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
 from vitrina.data.readers import ALL_NEEDED, LABELS_OPTIONAL
+from vitrina.data.reading import Reading
 from vitrina.errors import ImageSourceError
 from vitrina.pipelines.reading import TRAINING, check_batch, opened_texts
 from vitrina.store.store import Store

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from vitrina.data.options import NO_COLUMN, NONE, ReadingOptions
+from vitrina.data.catalogue_photos import open_named_photos, open_photos
+from vitrina.data.options import ReadingOptions
 from vitrina.data.product import Batch, Product, Rejection
 from vitrina.data.readers import (
     ALL_NEEDED,
@@ -27,95 +27,13 @@ from vitrina.data.readers import (
     TableReader,
 )
 from vitrina.data.readers.detect import open_reader
-from vitrina.data.readers.webdataset import WebDatasetReader
-from vitrina.data.sources import (
-    DEFAULT_FETCHING,
-    WEB,
-    ColumnImages,
-    Fetching,
-    ImageSource,
-    open_images,
-)
+from vitrina.data.reading import Reading
+from vitrina.data.sources import DEFAULT_FETCHING, Fetching, ImageSource
 from vitrina.errors import CatalogueError, ImageSourceError, PhotosNotFoundError
 from vitrina.ids import IdSet, id_keys
 
-IMAGE_SAMPLE = 1000
-"""Rows looked at to find out how photos are named."""
-
 # In characters: descriptions of megabytes must not pile up by the thousand.
 _BATCH_TEXT = 1 << 26
-_SPLITS = ("train", "test", "val")
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How a catalogue is read: all that a later batch of the same kind needs to be told.
-
-    Attributes:
-        columns: the table's columns.
-        delimiter: of a CSV file; None to find it out.
-        encoding: of a CSV, JSONL or YML file; None to find it out, which is UTF-8 for a table.
-        images: the folder or archive of photos, or `web`; None for none.
-        image_template: how photos are named; None to find it out for each catalogue file, so
-            that training and test products find their own folders.
-        photos: how many photos of a product to use at most.
-        fetching: how photos are fetched from the web.
-        category_separator: between the names of a category's path; None until one is found or
-            given, `none` for names that are no paths.
-    """
-
-    columns: Columns = DEFAULT_COLUMNS
-    delimiter: str | None = None
-    encoding: str | None = None
-    images: str | None = None
-    image_template: str | None = None
-    photos: int = 1
-    fetching: Fetching = DEFAULT_FETCHING
-    category_separator: str | None = None
-
-    def with_options(self, given: ReadingOptions) -> Reading:
-        """These settings with what is given in its place; see `vitrina.data.options`."""
-        fetching = {"workers": given.fetchers, "allow_private": given.allow_private}
-        asked: dict[str, Any] = {n: value for n, value in fetching.items() if value is not None}
-        changes: dict[str, Any] = {"fetching": replace(self.fetching, **asked)}
-        unset = {one.name: one.metadata.get("unset", ()) for one in fields(given)}
-        for setting in fields(self):
-            value = getattr(given, setting.name, None)
-            if value is not None:
-                back = value in unset[setting.name]
-                changes[setting.name] = setting.default if back else value
-        changes["columns"] = self.columns.updated(given.columns)
-        if given.images is not None:
-            # Photos elsewhere may be named otherwise.
-            changes.setdefault("image_template", None)
-            nowhere = given.images in (NONE, "")
-            changes["images"] = None if nowhere else str(_absolute(given.images))
-            if nowhere and "image" not in given.columns.given:
-                changes["columns"] = _without_photos(changes["columns"])
-        return replace(self, **changes)
-
-    def to_json(self) -> dict[str, Any]:
-        """The settings as JSON's types."""
-        settings = asdict(self)
-        for name in ("attributes", "keep"):
-            settings["columns"][name] = list(getattr(self.columns, name))
-        return settings
-
-    @classmethod
-    def from_json(cls, settings: dict[str, Any]) -> Reading:
-        """Read what `to_json` gave. Raises CatalogueError for anything else."""
-        try:
-            columns = dict(settings["columns"])
-            columns["attributes"] = tuple(columns["attributes"])
-            # Settings stored by version 0.1 have none.
-            columns["keep"] = tuple(columns.get("keep", ()))
-            fetching = Fetching(**settings.get("fetching", {}))
-            # Version 0.1 had no way to say that none was given.
-            encoding = None if settings.get("encoding") == "utf-8" else settings.get("encoding")
-            made = {"columns": Columns(**columns), "fetching": fetching, "encoding": encoding}
-            return cls(**{**settings, **made})
-        except (KeyError, TypeError, ValueError) as err:
-            raise CatalogueError(f"these are no settings of a catalogue: {err}") from err
 
 
 class Catalogue:
@@ -206,14 +124,14 @@ class Catalogue:
             reading = replace(reading, category_separator=reader.category_separator)
         images, fault = None, None
         try:
-            images = _open_images(path, reading, reader, needs)
+            images = open_photos(path, reading, reader, needs)
         except (CatalogueError, ImageSourceError) as err:
             # A folder that is empty yet may be filled before it is read.
             filled = not (isinstance(err, PhotosNotFoundError) and err.empty)
             if needs.photos and filled:
                 raise
             if needs.photos and reading.images is not None:
-                images = _open_named(path, reading, reading.images, ())
+                images = open_named_photos(path, reading, reading.images, ())
             fault = err
         opened = cls(path, reading, reader, images)
         opened.photos_error = fault
@@ -335,105 +253,3 @@ def _batch(rows: Sequence[Product | Rejection], seen: IdSet) -> Batch:
         products=tuple(product for product, is_new in zip(products, new, strict=True) if is_new),
         rejected=tuple(sorted(rejected, key=lambda rejection: rejection.row)),
     )
-
-
-def _open_images(path: Path, reading: Reading, reader: Reader, needs: Needs) -> ImageSource | None:
-    # A place that is only remembered is no contradiction.
-    contradicts = reading.images is not None and needs.photos
-    if reader.image_bytes is not None:
-        return _open_column(path, reader.image_bytes, reading, reader, contradicts=contradicts)
-    if isinstance(reader, WebDatasetReader) and reader.holds_photos:
-        if contradicts:
-            raise CatalogueError(
-                f"{path}: the archives hold the photos themselves; leave out --images, or say "
-                "--images none where the store remembers another place"
-            )
-        return reader.images(reading.photos)
-    # A feed names its photos itself, whatever column has them in tables.
-    named = isinstance(reader, TableReader) and "image" not in reader.missing.fields
-    names = (reading.columns.image or None) if named else None
-    if reading.images is None:
-        if names is not None:
-            raise CatalogueError(
-                f"{path}: column {names!r} holds names of photos; "
-                f"say where the photos are with --images (if they are URLs, --images {WEB})"
-            )
-        return None
-    rows = islice(reader.rows(), IMAGE_SAMPLE)
-    sample = [row for row in rows if isinstance(row, Product)]
-    return _open_named(path, reading, reading.images, sample, detect=names is None)
-
-
-def _open_named(
-    path: Path,
-    reading: Reading,
-    location: str,
-    sample: Sequence[Product],
-    *,
-    detect: bool = True,
-) -> ImageSource:
-    return open_images(
-        location,
-        template=reading.image_template,
-        photos=reading.photos,
-        sample=sample,
-        splits=tuple(dict.fromkeys((_stem(path), *_SPLITS))),
-        fetching=reading.fetching,
-        # Where a column names the photos, there is no template to find out.
-        detect=detect,
-    )
-
-
-def _open_column(
-    path: Path, column: str, reading: Reading, reader: Reader, *, contradicts: bool
-) -> ImageSource:
-    """The photos in a column, with `--images` for those that it only names.
-
-    contradicts: whether a place for photos is given, which a column of bytes leaves no need for.
-    """
-    if path.is_dir():
-        raise CatalogueError(
-            f"{path}: photos in a column are read from one Parquet file, not from a directory"
-        )
-    images = ColumnImages(path, column, reading.photos)
-    try:
-        name = images.some_name(IMAGE_SAMPLE)
-        if reading.images is None or (name is None and not contradicts):
-            if name is not None:
-                raise CatalogueError(
-                    f"{path}: column {column!r} only names the photos ({name!r}) and doesn't hold "
-                    "them; say where they are with --images"
-                )
-            return images
-        if not images.names_photos:
-            raise CatalogueError(
-                f"{path}: column {column!r} holds the photos themselves; leave out --images, or "
-                "say --images none where the store remembers another place"
-            )
-        images.named = _open_named(path, reading, reading.images, ())
-        sample = [row for row in islice(reader.rows(), IMAGE_SAMPLE) if isinstance(row, Product)]
-        if name is not None and not any(images.references(product) for product in sample):
-            reason = next(filter(None, map(images.not_found, sample)), "")
-            raise PhotosNotFoundError(
-                f"{reading.images}: none of the photos that the first rows of {path} name is "
-                f"there ({reason}); say where they are with --images"
-            )
-    except (CatalogueError, ImageSourceError):
-        images.close()
-        raise
-    return images
-
-
-def _stem(path: Path) -> str:
-    """`train` of train.parquet, train.csv.gz and a directory train."""
-    return path.name.split(".")[0] or path.name
-
-
-def _without_photos(columns: Columns) -> Columns:
-    """The columns without the one that has photos or their names, which asks where they are."""
-    return columns if columns.image is None else replace(columns, image=NO_COLUMN)
-
-
-def _absolute(location: str | Path) -> str | Path:
-    elsewhere = str(location) == WEB or "://" in str(location)
-    return location if elsewhere else Path(location).expanduser().absolute()

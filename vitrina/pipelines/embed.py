@@ -14,7 +14,8 @@ from vitrina.ids import id_keys
 from vitrina.memory import give_back
 from vitrina.pipelines.category_changes import CategoryChanges
 from vitrina.pipelines.encoders import Encoder, known_space, load_if_named
-from vitrina.pipelines.ingest import Ingested, IngestOptions, commonest, ingest
+from vitrina.pipelines.ingest import ingest
+from vitrina.pipelines.ingest_result import Ingested, IngestOptions, commonest
 from vitrina.pipelines.options import EmbedOptions
 from vitrina.pipelines.source_choice import source_of
 from vitrina.pipelines.space import SpaceJob, SpaceReport, check_asked

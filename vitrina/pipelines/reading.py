@@ -7,11 +7,12 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from vitrina.data.catalogue import Catalogue, Reading
+from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import DEFAULT_OPTIONS, NONE, Columns, ReadingOptions
 from vitrina.data.readers import LABELS, TEXTS, Needs
 from vitrina.data.readers.columns import MissingColumn, enumerated
 from vitrina.data.readers.detect import source_of
+from vitrina.data.reading import Reading
 from vitrina.errors import CatalogueError
 from vitrina.pipelines.progress import Meter
 from vitrina.store.store import Store

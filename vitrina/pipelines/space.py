@@ -23,7 +23,7 @@ from vitrina.pipelines.encoders import (
     encoder_of,
     known_space,
 )
-from vitrina.pipelines.ingest import Ingested, Unreadable
+from vitrina.pipelines.ingest_result import Ingested, Unreadable
 from vitrina.pipelines.options import DTYPE, EmbedOptions
 from vitrina.pipelines.progress import Meter
 from vitrina.pipelines.space_errors import SpaceErrors, commonest

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vitrina.embedder.photos import Failure
-from vitrina.pipelines.ingest import Ingested
+from vitrina.pipelines.ingest_result import Ingested
 from vitrina.store.products import Products
 from vitrina.store.space import ERRORS_SCHEMA, FIND, REPAIR, error_row, failed, failures, standing
 from vitrina.types import Codes, Mask, Modality
