@@ -220,10 +220,13 @@ class Products:
             local = encoded.indices.fill_null(len(number)).to_numpy(zero_copy_only=False)
             blocks.append(np.array([*number, -1], dtype=np.int64)[local])
             # The newest catalogue's products come first, and so do its names.
-            named = pa.table(batch).filter(batch.column("category_name").is_valid())
-            grouped = named.group_by("category_id", use_threads=False)
-            for row in grouped.aggregate([("category_name", "first")]).to_pylist():
-                names.setdefault(row["category_id"], row["category_name_first"])
+            column = batch.column("category_name")
+            named = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+            # Arrow's own grouping would import its data sets, which takes a fifth of a second.
+            for code, at in zip(*np.unique(local[named], return_index=True), strict=True):
+                if code < len(number):
+                    key = encoded.dictionary[int(code)].as_py()
+                    names.setdefault(key, column[int(named[at])].as_py())
         ids = sorted(seen)
         rank = np.full(len(ids) + 1, -1, dtype=np.int64)
         for place, key in enumerate(ids):
