@@ -48,8 +48,8 @@ class SourceTwins:
 
     @classmethod
     def of(cls, sources: Sources, source: Source, snapshot: ProductSnapshot) -> SourceTwins | None:
-        """None where the source is not new, or its owner named it."""
-        if source.asked or not len(sources) or source.name in (one.name for one in sources):
+        """None where the source is not new."""
+        if not len(sources) or sources.named(source.name) is not None:
             return None
         return cls(tuple(sources), source, snapshot)
 
@@ -69,9 +69,9 @@ class SourceTwins:
         for one in self.sources:
             if self.alike[one.name] > ALIKE * products:
                 raise UnusualChangeError(
-                    f"{catalogue} calls its source {self.source.name!r}, which is new, but "
+                    f"{catalogue} is of the source {self.source.name!r}, which is new, but "
                     f"{self.alike[one.name]} of its {products} products stand in the store as "
                     f"those of {one.title}, with the same ids and titles. Nothing was committed. "
-                    f"Say --source {one.name!r} to bring these up to date, or --source "
-                    f"{self.source.name!r} to keep both"
+                    f"Say --source {one.name!r} to bring these up to date, or --accept-changes to "
+                    "keep both"
                 )
