@@ -1,4 +1,4 @@
-"""What the operating system lets this process use: CPUs and memory, by affinity and cgroups.
+"""CPUs and memory that the operating system lets this process use, by affinity and cgroups.
 
 A container sees all of its host's CPUs and memory; what it may use of them stands in control
 groups (Linux cgroups, versions 1 and 2). Groups are nested, and each may set a limit of its own, so

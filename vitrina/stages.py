@@ -18,7 +18,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 OTHER = "other"
-"""What of a run belongs to no stage."""
+"""Time of a run that belongs to no stage."""
 
 
 @dataclass
@@ -149,7 +149,7 @@ def so_far() -> dict[str, float]:
 
 
 def timed_each(name: str, items: Iterable[Item]) -> Iterator[Item]:
-    """The same items, where making each of them counts to a stage, and using them does not."""
+    """Give items, so that making each of them counts to a stage, and using them does not."""
     timer, waiting = _RUN.get(), iter(items)
     if timer is None:
         yield from waiting

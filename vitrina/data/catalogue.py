@@ -205,7 +205,7 @@ class Catalogue:
 
     @property
     def repairs(self) -> Mapping[str, int]:
-        """What was mended in the file, and how often; whole once `batches` has ended."""
+        """Counts of what was mended in the file; complete once `batches` has ended."""
         return self._reader.repairs
 
     def batches(self, size: int = 4096) -> Iterator[Batch]:

@@ -30,7 +30,7 @@ _JUNK = re.compile(
     rb"(?=\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF.{4}WEBPVP8)" % _MOST_JUNK,
     re.DOTALL,
 )
-"""What may stand before a photo: blanks, byte order marks, lines of text such as HTTP headers."""
+"""Text allowed before a photo: blanks, byte order marks, lines such as HTTP headers."""
 
 
 class _Jpeg(JpegImageFile):

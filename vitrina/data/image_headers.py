@@ -1,4 +1,4 @@
-"""What the headers of image files say, read before a library decodes anything of them."""
+"""Facts in the headers of image files, read before a library decodes anything of them."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ UNSET = (NONE, "auto")
 NO_COLUMN = ""
 """No column at all, though the file has one of the default name."""
 NO_COLUMNS = (NO_COLUMN,)
-"""The same of an option that takes several names."""
+"""No columns at all, of an option that takes several names."""
 
 
 def option(
@@ -41,7 +41,7 @@ def option_name(of: Field[Any]) -> str:
 
 
 def flag(of: Field[Any]) -> str:
-    """The same as on the command line: `--id-column`."""
+    """A field's option on the command line: `--id-column`."""
     return f"--{option_name(of).replace('_', '-')}"
 
 

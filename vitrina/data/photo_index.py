@@ -169,8 +169,8 @@ def split_extension(path: str) -> tuple[str, str]:
 
 
 def _spellings(name: str) -> list[str]:
-    """What a file is found by: "/PATH" from the root, "~/PATH" from a top folder that says no
-    more than that photos are in it, and each end of its path, all without the extension."""
+    """The keys by which a file is found, all without the extension: "/PATH" from the root, "~/PATH"
+    from a top folder that says no more than that photos are in it, and each end of its path."""
     stem, _ = split_extension(folded(name))
     parts = stem.split("/")
     ends = ["/".join(parts[start:]) for start in range(len(parts))]

@@ -46,7 +46,7 @@ class Entries:
         )
 
     def with_ids_of(self, now: Entries) -> Entries:
-        """The same rows, their ids of the type that the store's have by now."""
+        """These rows with ids of the type that the store's have by now."""
         return replace(self, ids=self.ids.cast(now.ids.type))
 
     def followed_by(self, more: Entries) -> Entries:

@@ -74,7 +74,7 @@ def _drawn(rows: Codes, most: int, seed: int) -> Codes:
 
 
 def _texts(products: Products, rows: Codes) -> list[str]:
-    """What a text encoder reads of some products, as far as the baseline looks at it."""
+    """The encoder's text of some products, as far as the baseline looks at it."""
     order, place = np.unique(rows, return_inverse=True)
     told = products.take(order, TEXT_FIELDS).to_pylist()
     texts = [encoder_text(**row)[:LONGEST] for row in told]

@@ -32,8 +32,8 @@ _WORD = re.compile(r"\w+")
 
 
 class ChangeKind(StrEnum):
-    """What happened to a category: no product had it before, another name, another parent, another
-    meaning, no product has it any more, or several names in one catalogue."""
+    """A kind of change: no product had the category before, it has another name, another parent or
+    another meaning, no product has it any more, or it has several names in one catalogue."""
 
     NEW = "new"
     RENAMED = "renamed"
@@ -119,7 +119,7 @@ class CategoryChanges:
 
 @dataclass
 class CategoryTally:
-    """What a catalogue says of its categories, counted row by row.
+    """A catalogue's categories, counted row by row.
 
     Attributes:
         names: of each category id, the first name it has, "" for none.

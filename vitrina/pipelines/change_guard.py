@@ -17,7 +17,7 @@ VANISHED = 0.3
 CHANGED = 0.5
 """Share of titles or categories that may change in one run."""
 SLACK = 3
-"""What may vanish, change or fail whatever the share: a small catalogue bears a few accidents."""
+"""Rows that may vanish, change or fail whatever the share: a small catalogue bears accidents."""
 
 
 SHORTEST_WORD = 3

@@ -114,7 +114,7 @@ class ProductSnapshot:
         return mask
 
     def stamped(self, positions: Codes, *, retry_failed: bool) -> list[Photographed]:
-        """What was known of each product's photos, where a stamp tells whether it still holds.
+        """The photos known of each product, where a stamp tells whether that still holds.
 
         retry_failed: nothing is known of photos that could not be read.
         """

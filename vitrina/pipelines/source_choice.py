@@ -1,4 +1,4 @@
-"""Which source a catalogue belongs to: the choice, and a check against mistaken ones."""
+"""The source that a catalogue belongs to: the choice, and a check against mistaken ones."""
 
 from __future__ import annotations
 

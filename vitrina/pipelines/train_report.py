@@ -82,7 +82,7 @@ class Baseline:
         return cls(0, 0, None, None, 0.0, why)
 
     def line(self, judged: int) -> str:
-        """What it is, and how far the model is ahead of it. judged: all rows that were."""
+        """A line with its figure, and how far the model is ahead. judged: all rows that were."""
         if self.metrics is None or self.ahead is None:
             return f"no TF-IDF baseline: {self.skipped}"
         sample = "" if self.judged == judged else f", on a sample of {self.judged} of the rows"

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _TRIES = 5
 _TICK = timedelta(microseconds=1)
-"""What times in the store can tell apart."""
+"""Resolution of the times in the store."""
 
 
 def _id() -> str:

@@ -53,7 +53,7 @@ class Source:
 
     @property
     def prefix(self) -> str:
-        """What stands before its ids in the store."""
+        """The text before its ids in the store."""
         return "" if self.home else f"{self.name}{SEPARATOR}"
 
     def to_json(self) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class Sources:
         return self.named(_plain(name)) or by_alias
 
     def with_source(self, source: Source) -> Sources:
-        """The same with one source put in, or in the place of the one with its name."""
+        """These sources with one put in, or in the place of the one with its name."""
         if self.named(source.name) is None:
             return Sources((*self.all, source))
         return Sources(tuple(source if one.name == source.name else one for one in self.all))

@@ -162,7 +162,7 @@ def failed(products: Products, modality: Modality, errors: pa.Table) -> Mask:
 
 
 def failures(errors: pa.Table) -> pa.ChunkedArray:
-    """Which rows of a table of errors are failures: not photos that aren't there, or mended."""
+    """Rows of a table of errors that are failures: not photos that aren't there, or mended."""
     return pc.invert(pc.is_in(errors.column("stage"), value_set=pa.array([FIND, REPAIR])))
 
 

@@ -129,7 +129,7 @@ class Reader(Protocol):
 
     @property
     def integer_categories(self) -> bool:
-        """The same of every category id."""
+        """Whether every category id can be read as a 64-bit integer without loss."""
 
     @property
     def has_categories(self) -> bool:
@@ -146,7 +146,7 @@ class Reader(Protocol):
 
     @property
     def repairs(self) -> Mapping[str, int]:
-        """What was mended in the file on the way, and how often; whole once `rows` has ended."""
+        """Counts of what was mended in the file on the way; complete once `rows` has ended."""
 
     @property
     def missing(self) -> Missing:

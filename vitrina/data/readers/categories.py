@@ -75,7 +75,7 @@ class PathScan:
             self._names[names[0]] = None
 
     def separator(self) -> str | None:
-        """What separates the names of a path; "->" if they are in that form already."""
+        """The separator of a path's names; "->" if they are in that form already."""
         self._names.pop("", None)
         return find_separator(self._names)
 
@@ -128,7 +128,7 @@ def split_path(text: str, separator: str | None) -> list[str]:
 
 
 def find_separator(names: Collection[str]) -> str | None:
-    """What separates the names of a path by the rule above; None where they are no paths."""
+    """The separator of a path's names by the rule above; None where they are no paths."""
     if 2 * sum(ARROW in name for name in names) >= max(len(names), 1):
         return ARROW
     for mark in _STRONG:

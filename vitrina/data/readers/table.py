@@ -94,7 +94,7 @@ class TableReader:
 
     @cached_property
     def integer_categories(self) -> bool:
-        """The same of category ids."""
+        """Whether every category id can be read as a 64-bit integer without loss."""
         return self._label_column is not None and self._survey.integers(self._label_column)
 
     @property

@@ -81,7 +81,7 @@ def open_images(
 def _nothing_found(
     source: NamedImages, sample: Sequence[Product], named: Sequence[Product]
 ) -> PhotosNotFoundError:
-    """What to say where no product of a sample has a photo. named: those that name some."""
+    """The error for a sample of which no product has a photo. named: those that name some."""
     names = list(islice(source.some_names(), 3))
     if not named:
         return PhotosNotFoundError(

@@ -74,7 +74,7 @@ class WebImages:
         return tuple(islice(dict.fromkeys(urls), self._photos))
 
     def not_found(self, product: Product) -> str:
-        """Which name of a photo is no URL; "" if the catalogue names none."""
+        """The reason why a photo has no URL; "" if the catalogue names none."""
         return f"{product.images[0]!r} is {_NO_URL}" if product.images else ""
 
     def stamp(self, reference: str) -> str | None:

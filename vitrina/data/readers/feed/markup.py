@@ -72,7 +72,7 @@ def are_faulty(inside: str) -> bool:
 
 
 def plain(text: str, entities: Mapping[str, str], repairs: Repairs) -> str:
-    """The same markup with no CDATA sections or comments, and with valid characters only.
+    """Markup with no CDATA sections or comments, and with valid characters only.
 
     CDATA sections become escaped text. Character references and entities are valid afterwards:
     those of HTML are replaced, unknown ones and bare ampersands escaped.
