@@ -76,6 +76,10 @@ def embed(
 
     made = api.Store.open(store)
     opened = api.open_batch(catalogue, made, reading, complete=True)
+    if not as_json:
+        # Before hours are spent on a catalogue that was read otherwise than was meant.
+        for note in filter(None, (*opened.notes, opened.label_hint)):
+            typer.echo(note)
     report = api.embed(
         opened,
         made,
@@ -97,8 +101,6 @@ def embed(
     if report.spared:
         others = f"{report.kept} kept, {report.spared} of them because their rows can't be used"
     lines = [
-        *report.notes,
-        *filter(None, [opened.label_hint]),
         f"catalogue: {report.new} new, {report.changed} changed, {report.relabelled} with another "
         f"category or metadata, {report.unchanged} unchanged; {report.removed} removed, {others}",
     ]

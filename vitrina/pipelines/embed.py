@@ -96,7 +96,7 @@ class EmbedReport:
             categories=done.categories,
             retyped=done.retyped,
             repairs={str(what): count for what, count in catalogue.repairs.items()},
-            notes=list(catalogue.notes),
+            notes=[*catalogue.notes, *filter(None, [catalogue.label_hint])],
         )
 
     def to_json(self) -> dict[str, Any]:
