@@ -99,7 +99,7 @@ def test_a_run_in_which_most_rows_fail_commits_nothing(tmp_path):
     before = commits(shelf)
     rows = [*goods(40), *("{" for _ in range(20))]
     with pytest.raises(
-        TooManyFailuresError, match=r"20 of 60 rows .* --max-failures 0.05 .*row 41"
+        TooManyFailuresError, match=r"20 of 60 rows .* --max-failures 0.05 \(and 3 more\) .*row 41"
     ):
         run(shelf, day(tmp_path, rows), prune=True, accept_changes=True)
     assert commits(shelf) == before
@@ -109,8 +109,11 @@ def test_a_run_in_which_most_rows_fail_commits_nothing(tmp_path):
 def test_a_small_catalogue_bears_one_bad_row_and_none_if_told_so(tmp_path):
     rows = [*goods(9), '{"product_id": 9']
     assert run(tmp_path / "shelf", day(tmp_path, rows)).products == 9
-    with pytest.raises(TooManyFailuresError, match="1 of 10 rows"):
-        run(tmp_path / "other", day(tmp_path, rows), max_failures=0.0)
+    # A share that is asked for is kept to the row.
+    for share in (0.0, 0.05):
+        with pytest.raises(TooManyFailuresError, match=f"1 of 10 rows .* {share:g} allows"):
+            run(tmp_path / "other", day(tmp_path, rows), max_failures=share)
+    assert run(tmp_path / "other", day(tmp_path, rows), max_failures=0.1).products == 9
 
 
 def test_a_faulty_label_costs_the_label(tmp_path):

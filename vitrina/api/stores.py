@@ -35,7 +35,7 @@ def embed(
     dtype: str | None = None,
     compute: str | None = None,
     source: str | None = None,
-    max_failures: float = 0.05,
+    max_failures: float | None = None,
     accept_changes: bool = False,
     prune: bool = False,
     retry_failed: bool = False,
@@ -59,7 +59,8 @@ def embed(
             the feed gives itself, or else the store's only source. Products and categories of
             several sources live side by side, and each is pruned by itself.
         max_failures: the share of rows that may be unusable, and of products whose content may
-            fail, before the run ends; 3 more may, so that a small catalogue bears an accident.
+            fail, before the run ends; None for 0.05, and 3 more, so that a small catalogue bears
+            an accident.
         accept_changes: go on however much of the catalogue vanished or changed.
         prune: drop the source's products that the catalogue does not mention; else they are kept.
         retry_failed: try again what failed and has not changed since.

@@ -47,8 +47,13 @@ def embed(
         ),
     ] = None,
     max_failures: Annotated[
-        float, typer.Option(min=0, max=1, help="The share of rows or products that may fail.")
-    ] = 0.05,
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="The share of rows or products that may fail; default: 0.05, and 3 more.",
+        ),
+    ] = None,
     accept_changes: Annotated[
         bool,
         typer.Option(

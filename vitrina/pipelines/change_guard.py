@@ -20,6 +20,8 @@ SLACK = 3
 """Rows that may vanish, change or fail whatever the share: a small catalogue bears accidents."""
 
 
+USUAL_FAILURES = 0.05
+"""Share of rows, and of products of a modality, that may fail by default."""
 SHORTEST_WORD = 3
 """Letters of a word that tells what a product is."""
 
@@ -75,9 +77,34 @@ class ChangeCounts:
             yield f"{self.replaced} of the {self.titled} that both have are other products"
 
 
+@dataclass(frozen=True)
+class FailureLimit:
+    """How many rows or products may fail in one run: a share of all, and `slack` more."""
+
+    share: float
+    slack: int = 0
+
+    @classmethod
+    def of(cls, share: float | None) -> FailureLimit:
+        """The limit that `--max-failures` gives, kept to the row; None for the default, which has
+        `SLACK`, so that a small catalogue bears an accident."""
+        return USUAL_LIMIT if share is None else cls(share)
+
+    def is_passed(self, failed: int, of: int) -> bool:
+        """Whether more of some have failed."""
+        return failed > self.share * of + self.slack
+
+    def __str__(self) -> str:
+        more = f" (and {self.slack} more)" if self.slack else ""
+        return f"--max-failures {self.share:g}{more}"
+
+
+USUAL_LIMIT = FailureLimit(USUAL_FAILURES, SLACK)
+
+
 def exceeds(count: int, of: int, share: float) -> bool:
-    """Whether a count passes a share, with `SLACK` more; a share of 0 leaves none."""
-    return count > share * of + (SLACK if share else 0)
+    """Whether a count passes a share, with `SLACK` more."""
+    return count > share * of + SLACK
 
 
 def share_words(one: str, other: str) -> bool:
@@ -102,12 +129,11 @@ def check_changes(counts: ChangeCounts, catalogue: object, source: str) -> None:
 
 
 def check_rejections(
-    rejected: int, rows: int, share: float, reasons: str, catalogue: object
+    rejected: int, rows: int, limit: FailureLimit, reasons: str, catalogue: object
 ) -> None:
-    """Raise TooManyFailuresError where more rows than a share can't be used."""
-    if exceeds(rejected, rows, share):
+    """Raise TooManyFailuresError where more rows can't be used than may fail."""
+    if limit.is_passed(rejected, rows):
         raise TooManyFailuresError(
-            f"{catalogue}: {rejected} of {rows} rows can't be used, more than --max-failures "
-            f"{share:g} allows ({reasons}); nothing was committed: mend the rows, or raise "
-            "--max-failures"
+            f"{catalogue}: {rejected} of {rows} rows can't be used, more than {limit} allows "
+            f"({reasons}); nothing was committed: mend the rows, or raise --max-failures"
         )

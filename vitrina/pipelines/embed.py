@@ -129,7 +129,7 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
         reading = IngestOptions(
             photos=Modality.IMAGE in used,
             prune=options.prune,
-            max_failures=options.max_failures,
+            failures=options.failures,
             accept_changes=options.accept_changes,
             retry_failed=options.retry_failed,
             rehash=options.rehash,

@@ -50,7 +50,7 @@ def ingest(
         check_rejections(
             len(result.rejected),
             result.rows,
-            options.max_failures,
+            options.failures,
             result.rejections(),
             catalogue.path,
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from vitrina.data.product import Rejection
 from vitrina.pipelines.category_changes import CategoryChanges
+from vitrina.pipelines.change_guard import USUAL_LIMIT, FailureLimit
 from vitrina.store.manifest import FileEntry
 from vitrina.store.sources import Source
 from vitrina.types import ProductId
@@ -21,14 +22,14 @@ class IngestOptions:
     """How to read a catalogue into a store.
 
     photos: whether to look at the photos. prune: drop the source's products that the catalogue
-    does not mention. max_failures: the share of rows that may be unusable. accept_changes: however
+    does not mention. failures: how many rows may be unusable. accept_changes: however
     much vanished or changed. retry_failed: read photos again that could not be read. rehash: read
     all photos again, though their files look unchanged.
     """
 
     photos: bool = True
     prune: bool = False
-    max_failures: float = 0.05
+    failures: FailureLimit = USUAL_LIMIT
     accept_changes: bool = False
     retry_failed: bool = False
     rehash: bool = False

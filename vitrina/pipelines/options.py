@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vitrina.pipelines.change_guard import FailureLimit
 from vitrina.store.plan import SHARD_ROWS
 from vitrina.types import Compute
 
@@ -21,7 +22,8 @@ class EmbedOptions:
     what the space has, the fastest here that keep the vectors for a new one. shard_rows: rows of a
     shard at most. source: the name of the catalogue's source, "" for the unnamed one; None for what
     the catalogue itself says, or the store's only one. max_failures: the share of the catalogue's
-    rows, and of its products of a modality, that may fail in this run. accept_changes: however much
+    rows, and of its products of a modality, that may fail in this run; None for the usual one.
+    accept_changes: however much
     of the catalogue vanished or changed since it was last read. prune: drop the source's products
     that the catalogue does not mention. retry_failed: try again what
     failed. rehash: read photos again whose files look unchanged. refit: fit `lexical` and
@@ -34,7 +36,7 @@ class EmbedOptions:
     compute: Compute | None = None
     shard_rows: int = SHARD_ROWS
     source: str | None = None
-    max_failures: float = 0.05
+    max_failures: float | None = None
     accept_changes: bool = False
     prune: bool = False
     retry_failed: bool = False
@@ -42,3 +44,8 @@ class EmbedOptions:
     refit: bool = False
     seed: int = 0
     quiet: bool = True
+
+    @property
+    def failures(self) -> FailureLimit:
+        """How many rows, and products of a modality, may fail."""
+        return FailureLimit.of(self.max_failures)

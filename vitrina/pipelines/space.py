@@ -146,7 +146,7 @@ class SpaceJob:
         if self._too_many(len(failed)):
             raise TooManyFailuresError(
                 f"{len(failed)} of {self._embeddable} products' photos can't be read, more than "
-                f"--max-failures {self._options.max_failures:g} allows (most often: "
+                f"{self._options.failures} allows (most often: "
                 f"{commonest(failed)}); {self._model} is not fitted on the rest"
             )
         if (self._first < 0).all():
@@ -227,7 +227,7 @@ class SpaceJob:
         self._writer.commit(manifest)
         raise TooManyFailuresError(
             f"{self.report.failed} of {self._embeddable} products failed, more than "
-            f"--max-failures {self._options.max_failures:g} allows (most often: "
+            f"{self._options.failures} allows (most often: "
             f"{commonest(self._errors.reasons)}); what is done is kept, and "
             f"{self._store.files.where(layout.errors(self._folder))} says why"
         )
@@ -239,7 +239,7 @@ class SpaceJob:
         return int(there) + len(self._unreadable)
 
     def _too_many(self, failed: int) -> bool:
-        return failed > self._options.max_failures * self._embeddable
+        return self._options.failures.is_passed(failed, self._embeddable)
 
     def _plan(self) -> list[Codes]:
         return plan_shards(self._first, self._idle(), self._options.shard_rows)
