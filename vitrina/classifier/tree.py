@@ -37,7 +37,7 @@ class CategoryTree:
     def of(cls, names: Sequence[str | None]) -> CategoryTree:
         """names: of every class, its parts joined by `ARROW`; empty or None for none."""
         split = [_parts(name) for name in names]
-        common = _common([parts for parts in split if parts])
+        common = common_root([parts for parts in split if parts])
         known: dict[tuple[str, ...], int] = {}
         parents: list[int] = []
         nodes = []
@@ -127,7 +127,7 @@ def _parts(name: str | None) -> tuple[str, ...]:
     return tuple(part for part in parts if part)
 
 
-def _common(paths: Sequence[tuple[str, ...]]) -> int:
+def common_root(paths: Sequence[tuple[str, ...]]) -> int:
     """How many parts all paths begin with, the last of each not counted."""
     if len(paths) < 2:
         return 0

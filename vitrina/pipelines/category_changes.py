@@ -15,7 +15,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from vitrina.classifier.tree import ARROW
+from vitrina.classifier.tree import ARROW, common_root
 from vitrina.data.text import normalise_title
 from vitrina.types import CategoryId
 
@@ -165,7 +165,7 @@ def compare_categories(
     if not tally.products:
         return CategoryChanges()
     paths = [*tally.names.values(), *(name for names in before.values() for name in names)]
-    comparison = _Comparison(_common_root(paths), tally)
+    comparison = _Comparison(common_root([*filter(None, map(_segments, paths))]), tally)
     found = []
     for key, after in tally.names.items():
         count = tally.products[key]
@@ -236,16 +236,6 @@ class _Comparison:
 def _segments(path: str) -> tuple[str, ...]:
     parts = (normalise_title(part) for part in path.split(ARROW))
     return tuple(part for part in parts if part)
-
-
-def _common_root(paths: Iterable[str]) -> int:
-    """How many segments all paths begin with, the last of each not counted."""
-    split = [parts for path in paths if (parts := _segments(path))]
-    if len(split) < 2:
-        return 0
-    first, last = min(split), max(split)
-    most = min(len(parts) for parts in split) - 1
-    return next((at for at in range(most) if first[at] != last[at]), most)
 
 
 def _related(some: Iterable[str], others: Iterable[str]) -> bool:

@@ -109,9 +109,11 @@ class ProductSnapshot:
 
     def has_photo(self, positions: Codes) -> Mask:
         """(n,) bool: which products had a photo that could be read."""
-        halves = self._hashes[Modality.IMAGE][positions].view(np.uint64).reshape(-1, 2)
-        mask: Mask = (halves != 0).any(axis=1)
-        return mask
+        return self._photographed[positions]
+
+    @cached_property
+    def _photographed(self) -> Mask:
+        return self._products.has(Modality.IMAGE)
 
     def stamped(self, positions: Codes, *, retry_failed: bool) -> list[Photographed]:
         """The photos known of each product, where a stamp tells whether that still holds.

@@ -60,7 +60,7 @@ class SpaceErrors:
 
     @property
     def failed(self) -> Mask:
-        """Which products failed with the content they have: (n,) bool."""
+        """Products that failed with the content they have: (n,) bool."""
         return failed(self._products, self._modality, self.table)
 
     @property

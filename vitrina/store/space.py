@@ -167,8 +167,8 @@ def failures(errors: pa.Table) -> pa.ChunkedArray:
 
 
 def standing(products: Products, modality: Modality, errors: pa.Table) -> tuple[Codes, Codes]:
-    """Which rows of errors are of products with the content they still have, and whose: (m,) each,
-    the rows and the products' positions."""
+    """Rows of errors about products with the content that they still have: (m,) each, the rows and
+    the products' positions."""
     if not errors.num_rows:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     ids = errors.column("product_id").cast(products.ids.type).to_pylist()

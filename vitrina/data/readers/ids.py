@@ -11,16 +11,11 @@ from uuid import UUID
 
 from vitrina.data.readers.base import INT64, IdType, Unreadable
 from vitrina.data.text import is_missing
+from vitrina.ids import is_canonical_integer
 from vitrina.types import ProductId
 
 _EXACT_FLOAT = 2**53
-_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _WHOLE_FLOAT = re.compile(r"(0|-?[1-9][0-9]{0,18})\.0")
-
-
-def is_integer(text: str) -> bool:
-    """Whether it is a 64-bit integer, in the form in which it would be written anew."""
-    return _INTEGER.fullmatch(text) is not None and int(text) in INT64
 
 
 class IdScan:
@@ -74,7 +69,7 @@ class IdScan:
             return
         self._texts = True
         if self._integers:
-            self._integers = is_integer(text)
+            self._integers = is_canonical_integer(text)
         if self._whole_floats and not self._typed:
             found = _WHOLE_FLOAT.fullmatch(text)
             self._whole_floats = found is not None and int(found[1]) in INT64
@@ -110,7 +105,7 @@ def read_id(label: str, value: Any, kind: IdType) -> ProductId | None:
         return _valid(label, str(value))
     if isinstance(value, str):
         value = value.removesuffix(".0")
-        if not is_integer(value):
+        if not is_canonical_integer(value):
             raise ValueError(f"{label} {_shown(value)} is no integer, but the file's ids are")
         return int(value)
     if value not in INT64:

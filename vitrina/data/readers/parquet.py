@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from vitrina.data.arrow_types import holds_photos
 from vitrina.data.readers.arrow_values import rows_of
 from vitrina.data.readers.base import Fault, IdType
-from vitrina.data.readers.ids import is_integer
 from vitrina.data.readers.parquet_pages import DamagedPagesError, group_size
 from vitrina.errors import CatalogueError
+from vitrina.ids import is_canonical_integer
 
 BATCH_ROWS = 4096
 
@@ -186,7 +186,7 @@ def _with_folders(root: Path, parts: list[_Part]) -> list[_Part]:
         pairs = [folder.split("=", 1) for folder in folders if "=" in folder]
         found.append({key: None if text == _NO_VALUE else unquote(text) for key, text in pairs})
     values = [(key, text) for folders in found for key, text in folders.items() if text is not None]
-    texts = {key for key, text in values if not is_integer(text)}
+    texts = {key for key, text in values if not is_canonical_integer(text)}
 
     def value(key: str, text: str | None) -> int | str | None:
         return text if text is None or key in texts else int(text)

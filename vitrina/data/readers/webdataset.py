@@ -20,13 +20,13 @@ from typing import Any, BinaryIO
 from vitrina.data.options import NO_COLUMN
 from vitrina.data.readers.base import Columns, Fault, IdType
 from vitrina.data.readers.columns import ALL_NEEDED, Needs
-from vitrina.data.readers.ids import is_integer
 from vitrina.data.readers.json_table import id_in
 from vitrina.data.readers.table import TableReader
 from vitrina.data.readers.text_tables import SAMPLE_ROWS
 from vitrina.data.sources.tarred import TarImages, TarIndex
 from vitrina.data.tar import Cut, Member, TarError, find_shards, members
 from vitrina.errors import CatalogueError
+from vitrina.ids import is_canonical_integer
 
 PHOTOS = "(photos)"
 """The column of a sample's photos; no key of a JSON object is likely to be named so."""
@@ -146,7 +146,7 @@ class WebDatasetRecords:
         key, kind = _parts(member.name)
         if kind:
             self._kinds.add(kind)
-            self._keys_are_integers = self._keys_are_integers and is_integer(key)
+            self._keys_are_integers = self._keys_are_integers and is_canonical_integer(key)
         return kind == "photo"
 
     def _samples(self, id_column: str | None) -> Iterator[_Row | Fault]:
@@ -188,7 +188,7 @@ class WebDatasetRecords:
         if "cls" in parts:
             label = parts["cls"].strip()
             text = label.decode("ascii", "replace")
-            row.others["category_id"] = int(text) if is_integer(text) else label
+            row.others["category_id"] = int(text) if is_canonical_integer(text) else label
         return row
 
 

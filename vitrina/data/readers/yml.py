@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vitrina.data.product import Product, Rejection
-from vitrina.data.readers.base import INT64, IdType
+from vitrina.data.readers.base import IdType
 from vitrina.data.readers.columns import Missing
 from vitrina.data.readers.feed.encoding import find_encoding
 from vitrina.data.readers.feed.markup import UnreadableError
@@ -25,9 +25,9 @@ from vitrina.data.readers.feed.parts import BrokenFeedError, Feed, Leaf, OfferTe
 from vitrina.data.readers.feed.repairs import Repairs
 from vitrina.data.readers.metadata import metadata_of
 from vitrina.data.text import clean
+from vitrina.ids import is_canonical_integer
 from vitrina.types import ProductId
 
-_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 # Three digits after a comma may be thousands, and stay text.
 _NUMBER = re.compile(r"(?:[0-9]+|[0-9]{1,3}(?:[ \xa0\u202f][0-9]{3})+)(?:\.[0-9]+|,[0-9]{1,2})?")
 _SPACE = re.compile(r"\s")
@@ -316,15 +316,10 @@ _TEXTS: frozenset[IdType] = frozenset((str,))
 _NONE: frozenset[IdType] = frozenset()
 
 
-def _is_integer(text: str) -> bool:
-    """Whether it is an integer of 64 bits, in the form in which it would be written anew."""
-    return _INTEGER.fullmatch(text) is not None and int(text) in INT64
-
-
 def _types(text: str) -> frozenset[IdType]:
     """The type of one id, if there is an id."""
     text = text.strip()
-    return _INTEGERS if _is_integer(text) else _TEXTS if text else _NONE
+    return _INTEGERS if is_canonical_integer(text) else _TEXTS if text else _NONE
 
 
 def _common(types: AbstractSet[IdType]) -> IdType | None:
@@ -337,6 +332,6 @@ def _read_id(label: str, text: str | None, kind: IdType) -> ProductId | None:
     text = (text or "").strip()
     if not text:
         return None
-    if kind is int and not _is_integer(text):
+    if kind is int and not is_canonical_integer(text):
         raise ValueError(f"{label} {text[:80]!r} is text, where all ids were integers before")
     return kind(text)
