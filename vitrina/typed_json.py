@@ -1,0 +1,89 @@
+"""JSON from files that may be damaged or hostile, converted to the types that code relies on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from vitrina.errors import StoreError, VitrinaError
+
+T = TypeVar("T")
+
+
+def load_json(
+    content: bytes, where: str, way_out: str, error: type[VitrinaError] = StoreError
+) -> Any:
+    """Decode JSON of any shape.
+
+    Raises `error`, naming `where` and `way_out`, for broken UTF-8 or JSON, for nesting too deep to
+    be read, and for an integer of thousands of digits.
+    """
+    try:
+        value = json.loads(content)
+        if b"\\u" in content:
+            # Half a surrogate pair is no character: no file's name and no output could hold it.
+            json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as err:
+        reason = "nested too deep" if isinstance(err, RecursionError) else str(err)
+        raise error(f"{where} is not valid JSON ({reason}); {way_out}") from err
+    return value
+
+
+def parse_json(
+    content: bytes,
+    kind: type[T],
+    where: str,
+    way_out: str,
+    error: type[VitrinaError] = StoreError,
+) -> T:
+    """Decode JSON and convert it to a type; see `convert_json`."""
+    return convert_json(load_json(content, where, way_out, error), kind, where, way_out, error)
+
+
+def convert_json(
+    value: Any, kind: type[T], where: str, way_out: str, error: type[VitrinaError] = StoreError
+) -> T:
+    """Convert decoded JSON to a type, strictly: "1" is no number, 1 is no text.
+
+    Parameters
+    ----------
+    value : what `load_json` returned.
+    kind : a dataclass, an enum, or any annotation made of them and of Python's own types. Keys that
+        a dataclass lacks are ignored, since a newer Vitrina may write them.
+    where : the file's name, for the message.
+    way_out : what to do about it, for the message.
+    error : the exception to raise.
+
+    Raises
+    ------
+    error
+        With one line that names the file, the place in it (`$.files[3].rows`) and the way out. A
+        ValueError or TypeError of a dataclass's `__post_init__` becomes one too.
+    """
+    try:
+        return msgspec.convert(value, kind)
+    except (ValueError, TypeError, RecursionError, OverflowError) as err:
+        reason = str(err) or type(err).__name__
+        raise error(f"{where} is not what it should be ({reason}); {way_out}") from err
+
+
+def read_json_as(
+    path: Path, kind: type[T], way_out: str, error: type[VitrinaError] = StoreError
+) -> T:
+    """Read a JSON file and convert it to a type; see `convert_json`.
+
+    Raises `error` also where the file is missing or can't be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as err:
+        reason = (
+            "is missing"
+            if isinstance(err, FileNotFoundError)
+            else f"can't be read ({err.strerror})"
+        )
+        raise error(f"{path} {reason}; {way_out}") from err
+    return parse_json(content, kind, str(path), way_out, error)
