@@ -32,6 +32,10 @@ def main(arguments: list[str] | None = None) -> int:
     with scratch_folder() as scratch:
         for name in names:
             _fuzz(name, options, scratch / name, table)
+    if options.list:
+        for result in table.results:
+            print(f"{result.case.name} {result.outcome} {result.seconds:.3f} {result.kind}")
+            print(f"    {result.how[:200]}\n    {' '.join(result.detail.split())[:300]}")
     print("\n".join(table.lines()))
     _tell_failures(table)
     return 1 if table.failures else 0
@@ -50,6 +54,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=Limits.seconds, help="for one input")
     parser.add_argument("--memory", type=float, default=Limits.memory, help="bytes for one input")
     parser.add_argument("--out", type=Path, default=KEPT, help="where inputs that fail are kept")
+    parser.add_argument("--list", action="store_true", help="print each input's outcome")
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--scratch", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)

@@ -221,5 +221,5 @@ def _compound_file(stream: bytes) -> bytes:
 
 
 def gzipped(data: bytes) -> bytes:
-    packer = zlib.compressobj(9, wbits=31)
+    packer = zlib.compressobj(6, wbits=31)
     return packer.compress(data) + packer.flush()

@@ -62,7 +62,7 @@ _ONCE = _nested(_FLAT)
 _TYPES = _FLAT | _FLAT | _FLAT | _ONCE | _nested(_ONCE)
 # Made once: hypothesis goes through each strategy anew.
 _FEW, _ROWS = st.integers(0, 3), st.integers(0, 12)
-_NAMES = st.lists(st.sampled_from(NAMES), min_size=1, max_size=6)
+_NAMES = st.lists(st.sampled_from(NAMES), max_size=4)
 _IDS = st.sampled_from([pa.int64(), pa.int32()])
 _YES = st.booleans()
 _BLOCK = st.binary(min_size=16, max_size=128)
@@ -72,15 +72,16 @@ _BLOCK = st.binary(min_size=16, max_size=128)
 def _tables(draw: Callable[[Any], Any]) -> pa.Table:
     """A table of a few rows; its first column is mostly one of ids that can be used."""
     rows = draw(_ROWS)
-    names = draw(_NAMES)
+    names = ["product_id", "title", *draw(_NAMES)]
+    if draw(_FEW):
+        names = list(dict.fromkeys(names))
+    names = names[not draw(_ROWS) :]
     columns = []
     for name in names:
         if name == "product_id" and draw(_FEW):
             columns.append(pa.array(range(rows), draw(_IDS)))
         else:
             columns.append(_array(draw, draw(_TYPES), rows))
-    if "product_id" not in names and draw(_YES):
-        names, columns = ["product_id", *names], [pa.array(range(rows)), *columns]
     return pa.Table.from_arrays(columns, names=list(names))
 
 
