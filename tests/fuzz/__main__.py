@@ -12,7 +12,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from fuzz.harness import Limits, Runner, ended, scratch_folder
+from fuzz.harness import Limits, Runner, ended, scratch_folder, silenced
 from fuzz.outcomes import Case, Result, Table
 from fuzz.target import Target, one_thread
 
@@ -124,9 +124,7 @@ def _tell_failures(table: Table) -> None:
     kinds: dict[tuple[str, str, str], list[Result]] = defaultdict(list)
     for result in table.failures:
         kinds[result.case.target, result.outcome.value, result.kind].append(result)
-    for (target, outcome, kind), results in sorted(
-        kinds.items(), key=lambda item: -len(item[1])
-    ):
+    for (target, outcome, kind), results in sorted(kinds.items(), key=lambda item: -len(item[1])):
         first = results[0]
         forms = ", ".join(sorted({result.case.form for result in results}))
         print(f"\n{len(results)} x {target} ({forms}): {outcome}: {kind}")
@@ -146,7 +144,8 @@ def _work(options: argparse.Namespace) -> None:
     target.seeds = options.scratch / "seeds"
     if options.worker < 0:
         os.environ["VITRINA_CACHE"] = str(options.scratch / "cache")
-        target.prepare(target.seeds)
+        with silenced():
+            target.prepare(target.seeds)
         return
     limits = Limits(options.seconds, int(options.memory))
     own = options.scratch / f"worker{options.worker}"

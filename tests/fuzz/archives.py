@@ -28,9 +28,13 @@ def hostile_tar(entries: Entries, draw: Random, outside: str) -> bytes:
                 entry.type = draw.choice(kinds)
                 entry.linkname = draw.choice(PATHS).replace("OUTSIDE", outside).replace("\0", "")
             if draw.random() < 0.1:
-                entry.name = draw.choice(PATHS).replace("OUTSIDE", outside).replace("\0", "") + ".jpg"
+                entry.name = (
+                    draw.choice(PATHS).replace("OUTSIDE", outside).replace("\0", "") + ".jpg"
+                )
             if draw.random() < 0.1:
-                entry.name = draw.choice(("a" * 5000 + ".jpg", name, "\udcff.jpg", name + "/" + name))
+                entry.name = draw.choice(
+                    ("a" * 5000 + ".jpg", name, "\udcff.jpg", name + "/" + name)
+                )
             if form == tarfile.PAX_FORMAT and draw.random() < 0.2:
                 entry.pax_headers = {
                     draw.choice(("size", "path", "linkpath", "GNU.sparse.size", "mtime", "x")): (
@@ -49,7 +53,9 @@ def hostile_tar(entries: Entries, draw: Random, outside: str) -> bytes:
 
 def _odd_header(content: bytearray, draw: Random) -> None:
     """One field of a header changed, and its checksum made right."""
-    starts = [at for at in range(0, len(content) - 511, 512) if content[at + 257 : at + 262] == b"ustar"]
+    starts = [
+        at for at in range(0, len(content) - 511, 512) if content[at + 257 : at + 262] == b"ustar"
+    ]
     if not starts:
         return
     at = draw.choice(starts)
@@ -119,12 +125,15 @@ def changed_zip(data: bytes, draw: Random, others: list[bytes], tokens: tuple[by
     return file.getvalue()
 
 
-def bloated_zip(data: bytes, name: str, before: bytes, unit: bytes, times: int, after: bytes) -> bytes:
+def bloated_zip(
+    data: bytes, name: str, before: bytes, unit: bytes, times: int, after: bytes
+) -> bytes:
     """A zip of which one member is replaced by a very long one of few compressed bytes."""
     file = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(
-        file, "w", zipfile.ZIP_DEFLATED
-    ) as new:
+    with (
+        zipfile.ZipFile(io.BytesIO(data)) as archive,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
         for one in archive.namelist():
             if one != name:
                 new.writestr(one, archive.read(one))

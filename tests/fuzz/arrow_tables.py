@@ -164,8 +164,10 @@ _LEAVES = st.one_of(
 )
 JSON_VALUES = st.recursive(
     _LEAVES,
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=5), inner, max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=5), inner, max_size=5)
+    ),
     max_leaves=8,
 )
 """Values that JSON can hold, and some that it can't."""

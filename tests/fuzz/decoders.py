@@ -46,9 +46,7 @@ class Decoders(Target):
             form: [path.read_bytes() for path in sorted((self.seeds / form).iterdir())]
             for form in (*FORMS, "bombs")
         }
-        self._packed = {
-            size: (self.seeds / f"{size}.zlib").read_bytes() for size in (1, 40, 300)
-        }
+        self._packed = {size: (self.seeds / f"{size}.zlib").read_bytes() for size in (1, 40, 300)}
 
     def warm_up(self) -> None:
         from vitrina.data.decode import decode_photo

@@ -24,7 +24,7 @@ from typing import Any
 
 from fuzz.guard import Guard, put_outside
 from fuzz.outcomes import Case, Outcome, Result, WronglyAcceptedError
-from fuzz.target import Target, import_all
+from fuzz.target import Target
 
 _POLL = 0.02
 _LONGEST = 3000
@@ -55,22 +55,12 @@ class Runner:
         self._answers.write_text("y\n" * 1000)
 
     def warm_up(self) -> None:
-        """Import here what sound inputs need, as a child found it out. (Running them here would
-        start threads, which a fork does not take along.)"""
-        read, write = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            with suppress(BaseException):
-                os.close(read)
-                self._target.warm_up()
-                gathered = "\n".join(list(sys.modules)).encode()
-                with os.fdopen(write, "wb") as pipe:
-                    pipe.write(gathered)
-            os._exit(0)
-        os.close(write)
-        with os.fdopen(read, "rb") as pipe:
-            import_all(pipe.read().decode().split())
-        os.waitpid(pid, 0)
+        """Run sound inputs here, so that children find modules imported and kernels compiled.
+
+        What is computed uses this thread alone. Arrow's threads are started anew after a fork.
+        """
+        with silenced(), suppress(Exception):
+            self._target.warm_up()
         # What is there now stays, and need not be copied when reference counts are gone through.
         gc.collect()
         gc.freeze()
@@ -116,9 +106,7 @@ class Runner:
         told = {**result.to_json(), "command": result.case.command}
         (place / "result.json").write_text(json.dumps(told, ensure_ascii=False, indent=1))
 
-    def _in_child(
-        self, case: Case, folder: Path, *, make: bool, only_make: bool = False
-    ) -> Result:
+    def _in_child(self, case: Case, folder: Path, *, make: bool, only_make: bool = False) -> Result:
         read, write = os.pipe()
         errors = self._scratch / "stderr.txt"
         began = time.monotonic()
@@ -139,9 +127,7 @@ class Runner:
                     told.update(json.loads(line))
         peak = max(peak, used.ru_maxrss * 1024)
         outcome, kind, detail = self._judged(told, stopped, status, peak, errors)
-        return Result(
-            case, outcome, kind, detail[-_LONGEST:], told.get("how", ""), seconds, peak
-        )
+        return Result(case, outcome, kind, detail[-_LONGEST:], told.get("how", ""), seconds, peak)
 
     def _watch(self, pid: int, began: float) -> tuple[Outcome | None, int]:
         """Wait for a child's end, or kill it; the reason it was killed for, and its peak."""
@@ -321,6 +307,26 @@ def _resident(pid: int) -> int:
 def _remove(folder: Path) -> None:
     """Delete an input's folder, whatever was made of its rights."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Send standard output and error nowhere, from native code too."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [(place, os.dup(place)) for place in (1, 2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for place, _ in kept:
+            os.dup2(nowhere, place)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for place, original in kept:
+            os.dup2(original, place)
+            os.close(original)
+        os.close(nowhere)
 
 
 @contextmanager

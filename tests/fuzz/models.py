@@ -14,7 +14,17 @@ from fuzz.stores import odd_safetensors
 from fuzz.target import Target, copy_files, expect, note, noted
 
 TEXTS = ("кружка белая", "ваза синяя слово1", "лампа", "стол чёрная слово2 слово3", "кружка")
-TOKENS = (b"{", b"}", b'"auto_map"', b'"model_type"', b"[UNK]", b"[PAD]", b"null", b"\\ud800", b"../")
+TOKENS = (
+    b"{",
+    b"}",
+    b'"auto_map"',
+    b'"model_type"',
+    b"[UNK]",
+    b"[PAD]",
+    b"null",
+    b"\\ud800",
+    b"../",
+)
 EVIL = """
 open({mark!r}, "w").write("ran")
 from transformers import AutoTokenizer, BertConfig, BertModel, BertTokenizerFast
@@ -66,9 +76,8 @@ class Models(Target):
         DistilBertModel(small).save_pretrained(folder / "distilbert")
         from test_image_encoder import write_clip, write_timm
 
-        for name, write in (("timm", write_timm), ("open-clip", write_clip)):
-            (folder / name).mkdir()
-            write(folder / name)
+        write_timm(folder / "timm")
+        write_clip(folder / "open-clip")
         rng = np.random.default_rng(0)
         for number in range(3):
             pixels = rng.integers(0, 255, (40, 40, 3)).astype("uint8")
@@ -105,7 +114,9 @@ class Models(Target):
                 if draw.random() < 0.7:
                     (place / name).unlink()
                 else:
-                    (place / name).write_bytes(draw.choice((b"", b"{}", b"[]", b"null", b"\0" * 100)))
+                    (place / name).write_bytes(
+                        draw.choice((b"", b"{}", b"[]", b"null", b"\0" * 100))
+                    )
             how = f"gone or empty: {', '.join(gone)}"
         else:
             how = "; ".join(
@@ -250,10 +261,16 @@ def _with_code(kind: str, draw: Random, place: Path, folder: Path) -> str:
     for name in draw.sample(names, min(len(names), draw.choice((1, 2)))):
         value = json.loads((place / name).read_bytes())
         if isinstance(value, list):
-            value[draw.randrange(len(value))]["type"] = draw.choice(("evil.A", "evil.Pooling", "os.system"))
+            value[draw.randrange(len(value))]["type"] = draw.choice(
+                ("evil.A", "evil.Pooling", "os.system")
+            )
         else:
             value["auto_map"] = draw.choice(
-                (CODE, {key: f"../model--{one}" for key, one in CODE.items()}, {"AutoModel": "x/y--evil.M"})
+                (
+                    CODE,
+                    {key: f"../model--{one}" for key, one in CODE.items()},
+                    {"AutoModel": "x/y--evil.M"},
+                )
             )
             if draw.random() < 0.6:
                 value["model_type"] = draw.choice(("evil", "custom", "bert-evil"))
@@ -272,7 +289,7 @@ def _with_code(kind: str, draw: Random, place: Path, folder: Path) -> str:
         told.append(name)
     if draw.random() < 0.3:
         # Weights that are a pickle, of which loading would run code.
-        pickled = b"cbuiltins\nexec\n(S'open(\"" + mark.encode() + b"\",\"w\").write(\"x\")'\ntR."
+        pickled = b"cbuiltins\nexec\n(S'open(\"" + mark.encode() + b'","w").write("x")\'\ntR.'
         for path in place.glob("*.safetensors*"):
             path.unlink()
         for name in ("pytorch_model.bin", "open_clip_pytorch_model.bin", "model.pth"):

@@ -206,7 +206,9 @@ def mutated_value(value: Any, draw: Random, outside: str, times: int | None = No
         elif way == 2 and isinstance(owner, list):
             del owner[key]
         elif way == 3 and isinstance(owner, dict):
-            owner[draw.choice((*PATHS, "x", key + "x")).replace("OUTSIDE", outside)] = owner.pop(key)
+            owner[draw.choice((*PATHS, "x", key + "x")).replace("OUTSIDE", outside)] = owner.pop(
+                key
+            )
         elif way == 4:
             other, place = draw.choice(places)
             owner[key] = json.loads(json.dumps(other[place]))
@@ -227,7 +229,12 @@ def written(value: Any, draw: Random | None = None) -> bytes:
     if draw is not None and draw.random() < 0.1:
         # Twice the same key, a comment, a byte order mark, text after the end.
         text = draw.choice(
-            (text.replace("{", '{"a": 1, "a": 2, ', 1), f"// x\n{text}", f"\ufeff{text}", text + "{}")
+            (
+                text.replace("{", '{"a": 1, "a": 2, ', 1),
+                f"// x\n{text}",
+                f"\ufeff{text}",
+                text + "{}",
+            )
         )
     return text.encode("utf-8")
 

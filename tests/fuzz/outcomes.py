@@ -69,9 +69,7 @@ class Result:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Result:
-        return cls(
-            **{**value, "case": Case(**value["case"]), "outcome": Outcome(value["outcome"])}
-        )
+        return cls(**{**value, "case": Case(**value["case"]), "outcome": Outcome(value["outcome"])})
 
 
 _COLUMNS = [

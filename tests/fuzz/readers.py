@@ -95,14 +95,21 @@ class Readers(Target):
         head = b"product_id,title\n1,"
         (folder / "bombs/csv-gz").write_bytes(gzipped(head + b"x" * 250_000_000))
         (folder / "bombs/csv-gz-2").write_bytes(gzipped(head + b'"' * 3_000_000))
-        (folder / "bombs/json").write_bytes(gzipped(b'[{"product_id": 1, "title": "' + b"x" * 250_000_000))
+        (folder / "bombs/json").write_bytes(
+            gzipped(b'[{"product_id": 1, "title": "' + b"x" * 250_000_000)
+        )
         (folder / "bombs/yml").write_bytes(gzipped(_feed("utf-8")[:-40] + b"<b>" * 30_000_000))
         workbook = _sound()["xlsx"][0]
         cell = b'<row r="9"><c r="A9"><v>1</v></c></row>'
         for name, unit, times in (("xlsx", cell, 4_000_000), ("xlsx-2", b" ", 250_000_000)):
             sheet = b'<?xml version="1.0"?><worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
             content = bloated_zip(
-                workbook, "xl/worksheets/sheet1.xml", sheet, unit, times, b"</sheetData></worksheet>"
+                workbook,
+                "xl/worksheets/sheet1.xml",
+                sheet,
+                unit,
+                times,
+                b"</sheetData></worksheet>",
             )
             (folder / "bombs" / name).write_bytes(content)
         store = folder / "store"
@@ -289,7 +296,9 @@ class Readers(Target):
             (place / "sub=1").mkdir()
             (place / "sub=1/part-0.parquet").write_bytes(draw.choice(own))
         if draw.random() < 0.1:
-            (place / "link.parquet").symlink_to(draw.choice(("../outside/victim.txt", "link.parquet", "nowhere")))
+            (place / "link.parquet").symlink_to(
+                draw.choice(("../outside/victim.txt", "link.parquet", "nowhere"))
+            )
         return "mutated parts"
 
     def _tasks(self, draw: Random, folder: Path, outside: str) -> str:
@@ -332,7 +341,9 @@ class Readers(Target):
         if form.startswith("photos"):
             images = folder / ("photos.tar" if form == "photos-tar" else "photos")
         given = {name: settings[name] for name in ("encoding", "delimiter") if name in settings}
-        _ingest(path, folder / "store", images, settings["failures"], settings.get("keep", ()), given)
+        _ingest(
+            path, folder / "store", images, settings["failures"], settings.get("keep", ()), given
+        )
 
 
 def _ingest(
@@ -455,7 +466,10 @@ def _sound() -> dict[str, list[bytes]]:
         ["product_id", "title", "category_id"],
         *([row["product_id"], row["title"].strip(), row["category_id"]] for row in ROWS),
     ]
-    plain = [[cell.replace("&", "").replace("<", "") if isinstance(cell, str) else cell for cell in row] for row in plain]
+    plain = [
+        [cell.replace("&", "").replace("<", "") if isinstance(cell, str) else cell for cell in row]
+        for row in plain
+    ]
     photos = []
     for shade in ("red", "grey", "blue"):
         file = io.BytesIO()
@@ -463,7 +477,12 @@ def _sound() -> dict[str, list[bytes]]:
         photos.append(file.getvalue())
     tar = hostile_tar([("001.json", written(ROWS[1])), ("001.jpg", photos[0])], _Calm(), "")
     return {
-        "csv": [_csv(",", "utf-8"), _csv(";", "cp1251"), _csv("\t", "utf-16"), _csv(",", "utf-8-sig")],
+        "csv": [
+            _csv(",", "utf-8"),
+            _csv(";", "cp1251"),
+            _csv("\t", "utf-16"),
+            _csv(",", "utf-8-sig"),
+        ],
         "csv-gz": [gzipped(_csv(",", "utf-8")), gzipped(_csv(";", "utf-8"))],
         "json": [written(ROWS), json.dumps(ROWS, ensure_ascii=False).encode()],
         "jsonl": [b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in ROWS)],
@@ -471,7 +490,12 @@ def _sound() -> dict[str, list[bytes]]:
             packed(),
             packed(compression="zstd", use_dictionary=False, row_group_size=2),
             packed(compression="none", data_page_version="2.0"),
-            packed(compression="gzip", write_page_index=True, column_encoding="PLAIN", use_dictionary=False),
+            packed(
+                compression="gzip",
+                write_page_index=True,
+                column_encoding="PLAIN",
+                use_dictionary=False,
+            ),
             marketplace(),
         ],
         "xlsx": [book.getvalue()],
@@ -535,14 +559,20 @@ def _odd_csv(draw: Random, data: bytes, _: str) -> tuple[bytes, str]:
             lambda: (data + b'9,"a\n' * size, "open quotes"),
             lambda: (data + b'9,"a"b"\r\n' * size, "bad quotes"),
             lambda: (data + b"9,x" + b"," * size + b"\n", "commas"),
-            lambda: (b",".join(b"c%d" % at for at in range(size)) + b"\n" + b"1," * size, "columns"),
+            lambda: (
+                b",".join(b"c%d" % at for at in range(size)) + b"\n" + b"1," * size,
+                "columns",
+            ),
             lambda: (b",".join([b"title"] * size) + b"\n", "one name for all columns"),
             lambda: (data + b"\n" * size, "blank lines"),
             lambda: (data + b"\0" * size, "zeros"),
             lambda: (data + b"9," + b"x" * 20 * size + b"\n", "a long line"),
             lambda: (data.replace(b"\n", b"\r"), "carriage returns"),
             lambda: (data + b"9,a\n" * min(size, 30_000), "the same id"),
-            lambda: (data + b"".join(b"%d,a->b->c%d\n" % (at, at) for at in range(min(size, 30_000))), "rows"),
+            lambda: (
+                data + b"".join(b"%d,a->b->c%d\n" % (at, at) for at in range(min(size, 30_000))),
+                "rows",
+            ),
             lambda: (data.replace(b"->", b"->" * min(size, 3000)), "deep paths"),
             lambda: (data.replace(b"<p>", b"<p>" * min(size, 30_000)), "deep markup"),
             lambda: (data.replace(b"<p>", b"<" * size), "angles"),
@@ -559,7 +589,10 @@ def _odd_json(draw: Random, _: bytes, outside: str) -> tuple[bytes, str]:
     if way == 0:
         return b"[" * size, "deep"
     if way == 1:
-        return b'[{"product_id": 1, "title": ' + b'{"a":' * size + b"1" + b"}" * size + b"}]", "deep"
+        return (
+            b'[{"product_id": 1, "title": ' + b'{"a":' * size + b"1" + b"}" * size + b"}]",
+            "deep",
+        )
     if way == 2:
         return b'[{"product_id": ' + b"9" * size + b', "title": "a"}]', "a long number"
     if way == 3:
@@ -572,9 +605,7 @@ def _odd_feed(draw: Random, data: bytes, outside: str) -> tuple[bytes, str]:
     """Feeds with entities, external files, depth and lying declarations."""
     size = draw.choice((10, 10, 1000, 1000, 30_000, 300_000))
     name = f"file://{outside}/victim.txt"
-    laughs = "".join(
-        f'<!ENTITY a{at} "{f"&a{at - 1};" * 10}">' for at in range(1, 10)
-    )
+    laughs = "".join(f'<!ENTITY a{at} "{f"&a{at - 1};" * 10}">' for at in range(1, 10))
     types = (
         f'<!DOCTYPE yml_catalog [<!ENTITY x SYSTEM "{name}">]>',
         f'<!DOCTYPE yml_catalog SYSTEM "{name}">',
@@ -602,13 +633,19 @@ def _odd_feed(draw: Random, data: bytes, outside: str) -> tuple[bytes, str]:
             lambda: (
                 data.replace(
                     b"</categories>",
-                    b"".join(b'<category id="%d" parentId="%d">x</category>' % (at, at - 1) for at in range(4, min(size, 3000)))
+                    b"".join(
+                        b'<category id="%d" parentId="%d">x</category>' % (at, at - 1)
+                        for at in range(4, min(size, 3000))
+                    )
                     + b"</categories>",
                 ),
                 "a deep tree",
             ),
             lambda: (
-                data.replace(b"utf-8", draw.choice(("utf-7", "ebcdic", "x" * 300, "utf-32", "big5", "hz")).encode()),
+                data.replace(
+                    b"utf-8",
+                    draw.choice(("utf-7", "ebcdic", "x" * 300, "utf-32", "big5", "hz")).encode(),
+                ),
                 "a lying declaration",
             ),
         )

@@ -13,8 +13,30 @@ from fuzz.mutate import INTERESTING, mutated
 from fuzz.target import Target, copy_files, expect
 
 HOST = b"127.0.0.1:8765"
-NUMBERS = (*(str(number) for number in INTERESTING), "9" * 5000, "-0", "+1", "1e3", "١", "²", " 1", "0x1", "1_0")
-TEXTS = ("", "a", "'\"><script>", "\0", "\ud800", "🙂" * 3000, "%00", "../../etc/passwd", "{{7*7}}", "x" * 100_000)
+NUMBERS = (
+    *(str(number) for number in INTERESTING),
+    "9" * 5000,
+    "-0",
+    "+1",
+    "1e3",
+    "١",
+    "²",
+    " 1",
+    "0x1",
+    "1_0",
+)
+TEXTS = (
+    "",
+    "a",
+    "'\"><script>",
+    "\0",
+    "\ud800",
+    "🙂" * 3000,
+    "%00",
+    "../../etc/passwd",
+    "{{7*7}}",
+    "x" * 100_000,
+)
 PATHS = ("/", "/batch", "/categories", "/decided", "/photo/1/96", "/photo/0/320", "/static/review.css",
          "/static/../../etc/passwd", "/static/..%2f..%2foutside/victim.txt", "/decide", "/undo",
          "/settings", "/nowhere", "//", "/photo/-1/96", "/photo/1/1")  # fmt: skip
@@ -67,13 +89,19 @@ class Requests(Target):
         told = literal_eval((folder / "requests.txt").read_text(encoding="utf-8"))
         requests = [Request(**one) for one in told]
         store = Store.open(folder / "store", create=False)
-        token = "sixteen-letters-and-more" if any(b"token" in one.query for one in requests) else None
-        app = create_app(store, Audit.of(store), lambda _: None, ReviewOptions(reviewer="A", token=token))
+        token = (
+            "sixteen-letters-and-more" if any(b"token" in one.query for one in requests) else None
+        )
+        app = create_app(
+            store, Audit.of(store), lambda _: None, ReviewOptions(reviewer="A", token=token)
+        )
         first = ask(app, [Request()])[0].body.decode("utf-8", "replace")
         found = re.search(r"X-CSRF-Token\":\"([^\"]+)\"", first.replace("&#34;", '"'))
         csrf = found[1].encode() if found else b"none"
         for request in requests:
-            headers = tuple((key, csrf if value == b"CSRF" else value) for key, value in request.headers)
+            headers = tuple(
+                (key, csrf if value == b"CSRF" else value) for key, value in request.headers
+            )
             answer = ask(app, [Request(**{**vars(request), "headers": headers})])[0]
             if answer.status >= 500:
                 raise RuntimeError(f"HTTP {answer.status}: {answer.body[:300]!r}")
@@ -94,7 +122,10 @@ def _drawn(form: str, draw: Random) -> Request:
         if draw.random() < 0.4:
             path = f"/photo/{draw.choice(NUMBERS)}/{draw.choice(NUMBERS)}".encode()
         if draw.random() < 0.3:
-            path, query = mutated(path, draw, [path], []), mutated(query, draw, [query], [b"%", b"&"])
+            path, query = (
+                mutated(path, draw, [path], []),
+                mutated(query, draw, [query], [b"%", b"&"]),
+            )
     elif form == "headers":
         for _ in range(draw.choice((1, 2, 4))):
             headers.append(_odd_header(draw))
@@ -144,7 +175,12 @@ def _form(draw: Random) -> tuple[bytes, bytes]:
         ("category", draw.choice(("", "n1", "i1", "1", "s2", *TEXTS[:4]))),
     ]
     for _ in range(draw.choice((0, 1, 3))):
-        pairs.append((draw.choice(("one", "key", "reviewer", "language", "change", "x")), draw.choice((*NUMBERS, *TEXTS))))
+        pairs.append(
+            (
+                draw.choice(("one", "key", "reviewer", "language", "change", "x")),
+                draw.choice((*NUMBERS, *TEXTS)),
+            )
+        )
     if draw.random() < 0.1:
         pairs = pairs * 400
     draw.shuffle(pairs)
@@ -165,12 +201,16 @@ def _body(draw: Random) -> tuple[bytes, bytes]:
         (part * 3 + b"--b--\r\n", part * 1500 + b"--b--", file + b"--b--", b"--b\r\n" + b"x: y\r\n" * 3000,
          b"a=" * 3000, b"x" * 300_000, b"\xff" * 100, b"{}", b"%", b"&" * 5000, b"action=skip&one=1:")
     )  # fmt: skip
-    return (mutated(body, draw, [body], [b"\r\n", b"--b", b"%zz"]) if draw.random() < 0.6 else body), kind
+    return (
+        mutated(body, draw, [body], [b"\r\n", b"--b", b"%zz"]) if draw.random() < 0.6 else body
+    ), kind
 
 
 def _quoted(text: str, draw: Random) -> str:
     data = text.encode("utf-8", "surrogatepass")
-    return quote_from_bytes(data) if draw.random() < 0.8 else data.decode("latin-1").replace("&", "")
+    return (
+        quote_from_bytes(data) if draw.random() < 0.8 else data.decode("latin-1").replace("&", "")
+    )
 
 
 TARGET = Requests()

@@ -27,7 +27,18 @@ from fuzz.sealed import (
 )
 from fuzz.target import Target, copy_files, expect, note, noted
 
-TOKENS = (b"PAR1", b"{", b"}", b'"path"', b'"sha256"', b"../", b"null", b"IxFI", b"IwFl", b"\0\0\0\0")
+TOKENS = (
+    b"PAR1",
+    b"{",
+    b"}",
+    b'"path"',
+    b'"sha256"',
+    b"../",
+    b"null",
+    b"IxFI",
+    b"IwFl",
+    b"\0\0\0\0",
+)
 OWNERS = {
     "products/notes.txt": b"mine",
     "products/part-of-mine.parquet": b"mine",
@@ -388,7 +399,9 @@ def _chosen(form: str, how: str, draw: Random) -> list[str]:
     pool = [*own * 3, *operations.READING, *operations.WRITING[:-1]]
     chosen = [draw.choice(pool)]
     if form in ("paths", "links"):
-        chosen = draw.choice((["embed", "compact"], ["embed", "embed", "embed"], ["repair"], ["compact"], chosen))
+        chosen = draw.choice(
+            (["embed", "compact"], ["embed", "embed", "embed"], ["repair"], ["compact"], chosen)
+        )
     elif draw.random() < 0.5:
         chosen.append(draw.choice(pool))
     if draw.random() < 0.01:
@@ -417,12 +430,25 @@ def make_store(folder: Path) -> None:
             for batch in catalogue.batches()
             for one in batch.products
         ]
-    bad = {"product_id": "", "title": "без номера", "description": "", "category_id": "", "category_name": ""}
+    bad = {
+        "product_id": "",
+        "title": "без номера",
+        "description": "",
+        "category_id": "",
+        "category_name": "",
+    }
     _write_csv(folder / "first.csv", [*rows, bad])
-    changed = [{**row, "title": f"{row['title']} новый"} if at % 9 == 0 else row for at, row in enumerate(rows)]
+    changed = [
+        {**row, "title": f"{row['title']} новый"} if at % 9 == 0 else row
+        for at, row in enumerate(rows)
+    ]
     _write_csv(folder / "again.csv", [*changed[2:], bad])
-    _write_csv(folder / "second.csv", [*rows[4:], {**rows[0], "product_id": 9999, "title": "Новая ваза"}])
-    _write_csv(folder / "batch.csv", [{**row, "product_id": f"{row['product_id']}0"} for row in rows[:6]])
+    _write_csv(
+        folder / "second.csv", [*rows[4:], {**rows[0], "product_id": 9999, "title": "Новая ваза"}]
+    )
+    _write_csv(
+        folder / "batch.csv", [{**row, "product_id": f"{row['product_id']}0"} for row in rows[:6]]
+    )
     place = folder / "store"
     template = "images/train/{product_id}.jpg"
     for name in ("first.csv", "again.csv"):
@@ -430,7 +456,14 @@ def make_store(folder: Path) -> None:
         with closing(
             api.Catalogue.read(folder / name, images=sample.images, image_template=template)
         ) as catalogue:
-            api.embed(catalogue, store, text="lexical", image="thumbnail", max_failures=1.0, accept_changes=True)
+            api.embed(
+                catalogue,
+                store,
+                text="lexical",
+                image="thumbnail",
+                max_failures=1.0,
+                accept_changes=True,
+            )
     store = api.Store.open(place)
     api.build_index(store, "fused")
     api.build_index(api.Store.open(place), "text", factory="IVF2,Flat")
@@ -485,10 +518,14 @@ def _odd_table(data: bytes, draw: Random) -> tuple[bytes, str]:
             nothing = pa.nulls(rows, kind)
             table = table.set_column(column, pa.field(name, kind), nothing)
         elif way == 2:
-            table = table.set_column(column, name, pa.array([draw.choice(("", "x", "9" * 400))] * rows))
+            table = table.set_column(
+                column, name, pa.array([draw.choice(("", "x", "9" * 400))] * rows)
+            )
         elif way == 3:
             number = draw.choice((-1, 2**62, -(2**63), 40, 10**9))
-            table = table.set_column(column, name, pa.array([number] * rows, pa.int64()).cast(kind, safe=False))
+            table = table.set_column(
+                column, name, pa.array([number] * rows, pa.int64()).cast(kind, safe=False)
+            )
         elif way == 4:
             table = drawn(TABLES, draw)
         elif way == 5:
@@ -525,18 +562,24 @@ def odd_safetensors(data: bytes, draw: Random, outside: str) -> tuple[bytes, str
         value = draw.choice((b"\xff", b"\0", b"\x7f", b"\x80", draw.randbytes(4)))
         length = draw.choice((stop - start, min(stop - start, 8)))
         odd = (value * length)[:length]
-        return data[: 8 + size + start] + odd + data[8 + size + start + length :], f"numbers of {name}"
+        return data[: 8 + size + start] + odd + data[
+            8 + size + start + length :
+        ], f"numbers of {name}"
     way = draw.randrange(5)
     if way == 0:
         name = draw.choice([name for name in head if name != "__metadata__"])
         shape = head[name]["shape"]
-        head[name]["shape"] = draw.choice((shape[::-1], [1, *shape], [*shape, 1], [0], [2**40, 2**40]))
+        head[name]["shape"] = draw.choice(
+            (shape[::-1], [1, *shape], [*shape, 1], [0], [2**40, 2**40])
+        )
     elif way == 1:
         name = draw.choice([name for name in head if name != "__metadata__"])
         head[f"{name}x"] = head.pop(name)
     elif way == 2:
         name = draw.choice([name for name in head if name != "__metadata__"])
-        head[name]["dtype"] = draw.choice(("F16", "F64", "I64", "U8", "BOOL", "BF16", "F8_E4M3", "X"))
+        head[name]["dtype"] = draw.choice(
+            ("F16", "F64", "I64", "U8", "BOOL", "BF16", "F8_E4M3", "X")
+        )
     else:
         head = mutated_value(head, draw, outside)
     text = written(head)

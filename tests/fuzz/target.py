@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
-from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -41,7 +39,8 @@ class Target:
         """Import what inputs need, and read the sound files."""
 
     def warm_up(self) -> None:
-        """Run some sound inputs in a child, whose imports are then made in its parent."""
+        """Run some sound inputs in the process that forks, so that each child need not import and
+        compile what they use."""
 
     def make(self, form: str, draw: Random, folder: Path) -> str:
         """Write a hostile input into a folder; returns how it was made. The same draw makes the
@@ -75,16 +74,6 @@ def expect(condition: bool, reason: str) -> None:
     """Raise WronglyAcceptedError unless a condition holds."""
     if not condition:
         raise WronglyAcceptedError(reason)
-
-
-def import_all(names: Iterable[str]) -> None:
-    """Import modules by name; those that can't be are left out."""
-    for name in names:
-        if name not in sys.modules and name != "__main__":
-            try:
-                __import__(name)
-            except Exception:
-                continue
 
 
 def one_thread() -> None:
