@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 
 from fuzz.harness import Limits, Runner, ended, scratch_folder, silenced
@@ -25,13 +26,17 @@ def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
     signal.signal(signal.SIGTERM, ended)
     if options.worker is not None:
-        _work(options)
+        with suppress(KeyboardInterrupt):
+            _work(options)
         return 0
     table = Table()
     names = CLASSES if options.target == "all" else (options.target,)
     with scratch_folder() as scratch:
-        for name in names:
-            _fuzz(name, options, scratch / name, table)
+        try:
+            for name in names:
+                _fuzz(name, options, scratch / name, table)
+        except KeyboardInterrupt:
+            print("interrupted; this is what was found by then", flush=True)
     if options.list:
         for result in table.results:
             print(f"{result.case.name} {result.outcome} {result.seconds:.3f} {result.kind}")

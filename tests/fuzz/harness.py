@@ -127,6 +127,8 @@ class Runner:
                     told.update(json.loads(line))
         peak = max(peak, used.ru_maxrss * 1024)
         outcome, kind, detail = self._judged(told, stopped, status, peak, errors)
+        if make and "how" not in told:
+            outcome, kind = Outcome.BROKEN, told.get("kind", kind)
         return Result(case, outcome, kind, detail[-_LONGEST:], told.get("how", ""), seconds, peak)
 
     def _watch(self, pid: int, began: float) -> tuple[Outcome | None, int]:

@@ -61,6 +61,7 @@ FORMS = (
     "indexes",
     "bytes",
     "links",
+    "owners",
     "rights",
 )
 
@@ -83,6 +84,10 @@ class Stores(Target):
         (folder / "answers.json").write_text(json.dumps(answers))
 
     def load(self) -> None:
+        from fuzz.arrow_tables import TABLES, drawn
+
+        # Here, or each child would look through the strategies anew.
+        drawn(TABLES, Random(0))
         store = self.seeds / "store"
         self._answers = json.loads((self.seeds / "answers.json").read_text())
         value = read_manifest(manifests(store)[-1])
@@ -111,6 +116,9 @@ class Stores(Target):
         copy_files(self.seeds / "store", store)
         outside = str(folder / "outside")
         changed: str | None = None
+        if form not in ("owners", "paths"):
+            for name in OWNERS:
+                (store / name).unlink()
         if form == "damaged":
             changed, how = self._damaged(draw, store)
         elif form == "manifest":
@@ -128,6 +136,8 @@ class Stores(Target):
             how = self._paths(draw, store, outside)
         elif form == "links":
             how = self._links(draw, store, outside)
+        elif form == "owners":
+            how = self._owners(draw, store)
         elif form == "rights":
             how = self._rights(draw, store, outside)
         else:
@@ -142,6 +152,10 @@ class Stores(Target):
         refusals = []
         names = told["operations"]
         owners = {name for name in OWNERS if (store / name).is_file()}
+        if form == "owners":
+            # What is still being written when a writer starts is a crash's, whoever wrote it.
+            mine = json.loads((folder / "mine.json").read_text())
+            owners.update(name for name in mine if ".tmp-" not in name)
         live = told["changed"] in self._live
         for name in names:
             try:
@@ -166,8 +180,8 @@ class Stores(Target):
         for name in owners:
             there = store / name
             expect(
-                there.is_file() and there.read_bytes() == OWNERS[name],
-                f"a stranger's file is gone: {name}",
+                there.is_file() and there.read_bytes() == b"mine",
+                f"an owner's file is gone: {name}",
             )
         if form != "links":
             for path in store.rglob("*"):
@@ -337,6 +351,29 @@ class Stores(Target):
                 told.append(f"{name} is a pipe")
         return "; ".join(told)
 
+    def _owners(self, draw: Random, store: Path) -> str:
+        """Files of the owner's beside Vitrina's own, some of them by names like these."""
+        told = []
+        for at in range(draw.choice((1, 3))):
+            name = draw.choice(
+                (
+                    "products/part-00001-{digest}.parquet", "products/{at}.parquet", "products/.hidden",
+                    "retired/products/part-00000-{digest}.parquet", "retired/{at}/{at}.txt",
+                    "spaces/text-lexical/part-000009-{digest}.parquet", "spaces/mine/part-1.parquet",
+                    "models/mine-{digest}/head.safetensors", "indexes/x-{digest}/mine.txt",
+                    "audits/audit-{digest}/mine.txt", "manifests/notes.txt", "manifests/{at}.json",
+                    "decisions/notes.txt", ".errors-{digest}.parquet", "part-00000.parquet", "part-{at}",
+                    ".tmp-mine", "errors-of-mine.parquet", "retired/.tmp-mine", "store.json.bak",
+                )
+            ).format(digest="0123456789ab", at=at)  # fmt: skip
+            path = store / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                path.write_bytes(b"mine")
+                told.append(name)
+        (store.parent / "mine.json").write_text(json.dumps(told))
+        return f"owner's files: {', '.join(told)}"
+
     def _rights(self, draw: Random, store: Path, outside: str) -> str:
         """A remembered reading that grants what only the user may."""
         odd = {
@@ -398,7 +435,7 @@ def _chosen(form: str, how: str, draw: Random) -> list[str]:
     own = [name for start, names in likely.items() if start in how for name in names]
     pool = [*own * 3, *operations.READING, *operations.WRITING[:-1]]
     chosen = [draw.choice(pool)]
-    if form in ("paths", "links"):
+    if form in ("paths", "links", "owners"):
         chosen = draw.choice(
             (["embed", "compact"], ["embed", "embed", "embed"], ["repair"], ["compact"], chosen)
         )
@@ -406,7 +443,7 @@ def _chosen(form: str, how: str, draw: Random) -> list[str]:
         chosen.append(draw.choice(pool))
     if draw.random() < 0.01:
         chosen.append("train")
-    return list(dict.fromkeys(chosen)) if form not in ("paths", "links") else chosen
+    return list(dict.fromkeys(chosen)) if form not in ("paths", "links", "owners") else chosen
 
 
 def make_store(folder: Path) -> None:
