@@ -49,14 +49,14 @@ class Decoders(Target):
         self._packed = {size: (self.seeds / f"{size}.zlib").read_bytes() for size in (1, 40, 300)}
 
     def warm_up(self) -> None:
-        from vitrina.data.decode import decode_photo
+        from vitrina.data.decode import decode
         from vitrina.errors import ImageError
 
         for form in FORMS:
             for data in (self._files[form][0], self._files[form][0][:-40]):
                 for at_least in (None, 224):
                     try:
-                        decode_photo(data, at_least)
+                        decode(data, at_least)
                     except ImageError:
                         continue
 
@@ -104,7 +104,7 @@ class Decoders(Target):
         return data, f"bomb {at}"
 
     def run(self, form: str, folder: Path) -> None:
-        from vitrina.data.decode import MAX_ASPECT, MAX_PIXELS, decode_photo
+        from vitrina.data.decode import decoded_photo
         from vitrina.errors import ImageError
 
         at_least = noted(folder)["at_least"]
@@ -112,19 +112,17 @@ class Decoders(Target):
 
         def one(path: Path) -> None:
             try:
-                decoded = decode_photo(path.read_bytes(), at_least)
+                with decoded_photo(path.read_bytes(), at_least) as decoded:
+                    width, height = decoded.picture.size
+                    expect(decoded.picture.mode == "RGB", f"mode: {decoded.picture.mode}")
+                    expect(0 < width * height <= _MOST_PIXELS, f"size: {decoded.picture.size}")
+                    expect(
+                        max(width, height) <= _MOST_ASPECT * min(width, height),
+                        f"aspect: {decoded.picture.size}",
+                    )
+                    decoded.picture.getpixel((width - 1, height - 1))
             except ImageError as err:
                 refusals.append(err)
-                return
-            picture = decoded.picture
-            width, height = picture.size
-            expect(picture.mode == "RGB", f"mode: {picture.mode}")
-            expect(0 < width * height <= MAX_PIXELS, f"size: {picture.size}")
-            expect(
-                max(width, height) <= MAX_ASPECT * min(width, height) + 2 * MAX_ASPECT,
-                f"aspect: {picture.size}",
-            )
-            picture.getpixel((width - 1, height - 1))
 
         photos = sorted(folder.glob("photo*"))
         if len(photos) == 1:
@@ -134,6 +132,11 @@ class Decoders(Target):
                 list(pool.map(one, photos))
         if len(refusals) == len(photos):
             raise refusals[0]
+
+
+_MOST_PIXELS = 178_000_000
+_MOST_ASPECT = 200
+"""Twice what is allowed of a file, since edges are rounded where it is decoded smaller."""
 
 
 def _sound(form: str) -> list[bytes]:
