@@ -28,7 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.worker is not None:
         with suppress(KeyboardInterrupt):
             _work(options)
-        return 0
+        sys.stdout.flush()
+        # Without the destructors of libraries, which have much to say on standard error.
+        os._exit(0)
     table = Table()
     names = CLASSES if options.target == "all" else (options.target,)
     with scratch_folder() as scratch:

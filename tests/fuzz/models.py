@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
 from pathlib import Path
@@ -109,7 +110,7 @@ class Models(Target):
         if form == "code":
             how = _with_code(kind, draw, place, folder)
         elif form == "missing":
-            gone = draw.sample(self._files[kind], draw.choice((1, 1, 2, 3)))
+            gone = draw.sample(self._files[kind], min(len(self._files[kind]), draw.choice((1, 1, 2, 3))))
             for name in gone:
                 if draw.random() < 0.7:
                     (place / name).unlink()
@@ -136,7 +137,7 @@ class Models(Target):
         if name.endswith(".json") and draw.random() < 0.75:
             try:
                 value = json.loads(data)
-            except ValueError:
+            except (ValueError, RecursionError):
                 return f"{name} left alone"
             how = "values changed"
             if name.endswith("config.json") and draw.random() < 0.4 and isinstance(value, dict):
@@ -156,14 +157,18 @@ class Models(Target):
         if name.endswith(".safetensors") and draw.random() < 0.7:
             try:
                 content, how = odd_safetensors(data, draw, outside)
-            except (ValueError, struct.error, KeyError, TypeError, AttributeError, IndexError):
+            except (ValueError, struct.error, LookupError, TypeError, AttributeError):
                 return f"{name} left alone"
             path.write_bytes(content)
             return f"{name}: {how}"
         if draw.random() < 0.05:
+            # A link may lead anywhere: those of a hub's cache lead out of their folder.
             path.unlink()
-            path.symlink_to(draw.choice((f"{outside}/victim.txt", "../outside/victim.json", name)))
-            return f"{name}: a link"
+            if draw.random() < 0.3:
+                os.mkfifo(path)
+                return f"{name}: a pipe"
+            path.symlink_to(draw.choice(("/dev/zero", "/dev/null", "missing", path.name, ".")))
+            return f"{name}: a link to {path.readlink()}"
         path.write_bytes(mutated(data, draw, [data], TOKENS))
         return f"{name}: bytes mutated"
 
@@ -187,7 +192,7 @@ def _use(place: Path, kind: str, compute: str, seeds: Path) -> None:
 
         encoder: Any = load_image(str(place), compute=Compute(compute))
         photos = [Image.open(seeds / f"{number}.png").convert("RGB") for number in range(3)]
-        vectors = encoder.encode(photos)
+        vectors = encoder.encode([encoder.prepare(photo) for photo in photos])
         count = len(photos)
     else:
         encoder = load_text(str(place), compute=Compute(compute))
