@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fuzz.harness import Limits, Runner, ended, scratch_folder, silenced
 from fuzz.outcomes import Case, Result, Table
-from fuzz.target import Target, one_thread
+from fuzz.target import SOUND, Target, one_thread
 
 CLASSES = ("readers", "decoders", "stores", "models", "requests")
 KEPT = Path("build/fuzz")
@@ -173,6 +173,8 @@ def _work(options: argparse.Namespace) -> None:
 
 def _cases(target: Target, options: argparse.Namespace) -> list[Case]:
     forms = [form for form in target.forms if options.form in (None, form)]
+    if options.form == SOUND:
+        forms = [SOUND]
     if not forms:
         raise SystemExit(f"{target.name} has no form {options.form}: {', '.join(target.forms)}")
     if options.number is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from fuzz.mutate import mutated
 from fuzz.pictures import TAKEN_APART, inflating, many_scans, png_of, rebuilt, resized
-from fuzz.target import Target, expect, note, noted
+from fuzz.target import SOUND, Target, expect, note, noted
 
 FORMS = ("jpeg", "png", "webp", "gif", "avif", "tiff", "bmp", "heic", "jxl")
 TOKENS = (
@@ -37,7 +37,7 @@ class Decoders(Target):
             for at, content in enumerate(contents):
                 (folder / form / f"{at}").write_bytes(content)
         for size in (1, 40, 300):
-            packer = zlib.compressobj(9)
+            packer = zlib.compressobj(6)
             packed = b"".join(packer.compress(bytes(1 << 20)) for _ in range(size))
             (folder / f"{size}.zlib").write_bytes(packed + packer.flush())
 
@@ -61,6 +61,11 @@ class Decoders(Target):
                         continue
 
     def make(self, form: str, draw: Random, folder: Path) -> str:
+        if form == SOUND:
+            kind = draw.choice(FORMS)
+            (folder / "photo0").write_bytes(draw.choice(self._files[kind]))
+            note(folder, at_least=draw.choice((None, 32)))
+            return kind
         if form == "together":
             kinds = [draw.choice(("bombs", "bombs", *FORMS)) for _ in range(draw.choice((2, 4)))]
         else:
@@ -232,7 +237,8 @@ def _interlaced() -> bytes:
     """A PNG in seven passes, which Pillow does not write."""
     rows = []
     for top, left, down, across in (
-        (0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1),
+        (0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1,
+        0, 2, 1),
     ):  # fmt: skip
         for y in range(top, 32, down):
             width = len(range(left, 32, across))
@@ -246,21 +252,20 @@ def _bombs() -> list[bytes]:
     from PIL import Image
 
     found = []
-    for edge, depth, colour, channels in (
-        (4000, 8, 2, 3),
-        (8000, 8, 6, 4),
-        (9400, 8, 0, 1),
-        (13_300, 8, 6, 4),
-        (13_300, 16, 6, 8),
-        (13_300, 1, 0, 1),
-        (30_000, 1, 0, 1),
+    for edge, depth, colour, channels, lines in (
+        (4000, 8, 2, 3, 4000),
+        (8000, 8, 6, 4, 8000),
+        (9400, 8, 0, 1, 9400),
+        (30_000, 1, 0, 1, 30_000),
+        (13_300, 8, 6, 4, 200),
+        (13_300, 16, 6, 8, 200),
     ):
         row = b"\0" + bytes(-(-edge * channels // (8 if depth == 1 else 1)))
-        packer = zlib.compressobj(9)
-        body = b"".join(packer.compress(row) for _ in range(edge)) + packer.flush()
+        packer = zlib.compressobj(6)
+        body = b"".join(packer.compress(row) for _ in range(lines)) + packer.flush()
         head = struct.pack(">IIBBBBB", edge, edge, depth, colour, 0, 0, 0)
         found.append(png_of([(b"IHDR", head), (b"IDAT", body), (b"IEND", b"")]))
-    for edge in (4000, 9000):
+    for edge in (4000, 7000):
         blank = Image.new("L", (edge, edge), 128)
         for kind, options in (
             ("JPEG", {"progressive": True}),
@@ -272,7 +277,7 @@ def _bombs() -> list[bytes]:
             blank.save(file, kind, **options)
             found.append(file.getvalue())
     file = io.BytesIO()
-    Image.new("RGB", (9000, 9000), "grey").save(file, "WEBP", lossless=True, method=0, quality=0)
+    Image.new("RGB", (6000, 6000), "grey").save(file, "WEBP", lossless=True, method=0, quality=0)
     found.append(file.getvalue())
     return found
 

@@ -59,7 +59,7 @@ class Guard:
         """Watch from now on. root: the input's folder. writable: where else may be written."""
         self.violations.clear()
         self._before = _look(root / OUTSIDE)
-        self._writable = tuple(os.path.realpath(path) for path in writable) + ("/dev/null",)
+        self._writable = (*(os.path.realpath(path) for path in writable), "/dev/null")
         self._root = os.path.realpath(root)
 
     def disarm(self) -> None:

@@ -24,7 +24,7 @@ from typing import Any
 
 from fuzz.guard import Guard, put_outside
 from fuzz.outcomes import Case, Outcome, Result, WronglyAcceptedError
-from fuzz.target import Target
+from fuzz.target import Target, copy_files
 
 _POLL = 0.02
 _LONGEST = 3000
@@ -81,7 +81,7 @@ class Runner:
         """Run an input that was kept."""
         folder = self._scratch / case.name
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(source, folder, symlinks=True)
+        copy_files(source, folder)
         (folder / "tmp").mkdir(exist_ok=True)
         shutil.rmtree(folder / "outside", ignore_errors=True)
         put_outside(folder)
@@ -102,7 +102,7 @@ class Runner:
         put_outside(folder)
         self._in_child(result.case, folder, make=True, only_make=True)
         shutil.rmtree(folder / "tmp", ignore_errors=True)
-        shutil.copytree(folder, place, symlinks=True)
+        copy_files(folder, place)
         told = {**result.to_json(), "command": result.case.command}
         (place / "result.json").write_text(json.dumps(told, ensure_ascii=False, indent=1))
 
@@ -300,8 +300,8 @@ def _innermost(printed: str) -> str:
 
 def _resident(pid: int) -> int:
     try:
-        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * resource.getpagesize()
+        words = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
+        return int(words[1]) * resource.getpagesize()
     except (OSError, IndexError):
         return 0
 

@@ -11,8 +11,8 @@ from random import Random
 from typing import Any
 
 from fuzz.mutate import mutated, mutated_value, odd_value, written
-from fuzz.stores import odd_safetensors
-from fuzz.target import Target, copy_files, expect, note, noted
+from fuzz.odd_files import odd_safetensors
+from fuzz.target import SOUND, Target, copy_files, expect, note, noted
 
 TEXTS = ("кружка белая", "ваза синяя слово1", "лампа", "стол чёрная слово2 слово3", "кружка")
 TOKENS = (
@@ -107,10 +107,14 @@ class Models(Target):
         outside = str(folder / "outside")
         place = folder / "model"
         copy_files(self.seeds / kind, place)
-        if form == "code":
+        if form == SOUND:
+            how = "left alone"
+        elif form == "code":
             how = _with_code(kind, draw, place, folder)
         elif form == "missing":
-            gone = draw.sample(self._files[kind], min(len(self._files[kind]), draw.choice((1, 1, 2, 3))))
+            gone = draw.sample(
+                self._files[kind], min(len(self._files[kind]), draw.choice((1, 1, 2, 3)))
+            )
             for name in gone:
                 if draw.random() < 0.7:
                     (place / name).unlink()
@@ -146,7 +150,8 @@ class Models(Target):
                 files = value["weight_map"]
                 key = draw.choice(list(files))
                 files[key] = draw.choice(
-                    ("../outside/victim.txt", f"{outside}/victim.txt", "/etc/passwd", "x.safetensors",
+                    ("../outside/victim.txt", f"{outside}/victim.txt", "/etc/passwd",
+                    "x.safetensors",
                      "pytorch_model.bin", "config.json", "", ".", 7, None)
                 )  # fmt: skip
                 how = f"a part is {files[key]!r}"
@@ -210,11 +215,13 @@ def _oddly_configured(value: dict[str, Any], draw: Random, outside: str) -> str:
     """A configuration that asks for too much, for other code, or for files elsewhere."""
     key = draw.choice(
         (
-            "num_hidden_layers", "n_layers", "hidden_size", "dim", "vocab_size", "num_attention_heads",
+            "num_hidden_layers", "n_layers", "hidden_size", "dim", "vocab_size",
+            "num_attention_heads",
             "intermediate_size", "max_position_embeddings", "type_vocab_size", "hidden_act",
             "model_type", "architectures", "architecture", "_name_or_path", "torch_dtype", "dtype",
             "quantization_config", "attn_implementation", "_attn_implementation", "is_decoder",
-            "add_cross_attention", "tokenizer_class", "tokenizer_file", "pad_token_id", "num_classes",
+            "add_cross_attention", "tokenizer_class", "tokenizer_file", "pad_token_id",
+            "num_classes",
             "model_args", "pretrained_cfg", "pruned_heads", "chunk_size_feed_forward",
             "position_embedding_type", "output_hidden_states", "return_dict", "max_length",
             "model_max_length", "transformers_version", "auto_map", "id2label", "initializer_range",

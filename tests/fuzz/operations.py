@@ -110,7 +110,6 @@ def _audit(place: Path, _: Path) -> Answer:
 
 def _review(place: Path, _: Path) -> Answer:
     from fuzz.asgi import Request, ask
-
     from vitrina.audit.finding import Audit
     from vitrina.audit.review.app import create_app
     from vitrina.audit.review.options import ReviewOptions
@@ -174,7 +173,7 @@ def _repair(place: Path, _: Path) -> Answer:
     from vitrina import api
 
     report = api.verify(place, repair=True)
-    if set(one.file for one in report.problems) <= set(report.repaired):
+    if {one.file for one in report.problems} <= set(report.repaired):
         left = api.verify(place).problems
         expect(not left, f"repaired, and not whole: {left[:1]}")
     return None

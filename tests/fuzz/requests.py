@@ -10,7 +10,7 @@ from urllib.parse import quote_from_bytes
 
 from fuzz.asgi import Request, ask
 from fuzz.mutate import INTERESTING, mutated
-from fuzz.target import Target, copy_files, expect
+from fuzz.target import SOUND, Target, copy_files, expect
 
 HOST = b"127.0.0.1:8765"
 NUMBERS = (
@@ -37,7 +37,8 @@ TEXTS = (
     "{{7*7}}",
     "x" * 100_000,
 )
-PATHS = ("/", "/batch", "/categories", "/decided", "/photo/1/96", "/photo/0/320", "/static/review.css",
+PATHS = ("/", "/batch", "/categories", "/decided", "/photo/1/96", "/photo/0/320",
+"/static/review.css",
          "/static/../../etc/passwd", "/static/..%2f..%2foutside/victim.txt", "/decide", "/undo",
          "/settings", "/nowhere", "//", "/photo/-1/96", "/photo/1/1")  # fmt: skip
 KEYS = ("at", "step", "page", "q", "token", "reason", "category", "reviewer", "order", "one", "x")
@@ -48,11 +49,12 @@ class Requests(Target):
     forms = ("addresses", "headers", "forms", "bodies")
 
     def prepare(self, folder: Path) -> None:
-        from fuzz.readers import _add_audit, _csv, _ingest
+        from fuzz.catalogues import csv_of
+        from fuzz.ingesting import add_audit, ingest_catalogue
 
-        (folder / "goods.csv").write_bytes(_csv(",", "utf-8"))
-        _ingest(folder / "goods.csv", folder / "store", None, 1.0)
-        _add_audit(folder / "store")
+        (folder / "goods.csv").write_bytes(csv_of(",", "utf-8"))
+        ingest_catalogue(folder / "goods.csv", folder / "store", None, 1.0)
+        add_audit(folder / "store")
 
     def load(self) -> None:
         import vitrina.api  # noqa: F401
@@ -73,6 +75,11 @@ class Requests(Target):
     def make(self, form: str, draw: Random, folder: Path) -> str:
         folder.mkdir(exist_ok=True)
         copy_files(self.seeds / "store", folder / "store")
+        if form == SOUND:
+            path = draw.choice((b"/", b"/batch", b"/decided", b"/categories"))
+            requests = [Request(path=path, query=b"at=1")]
+            (folder / "requests.txt").write_text(repr([vars(one) for one in requests]))
+            return repr(requests)
         requests = [_drawn(form, draw) for _ in range(draw.choice((1, 2, 4)))]
         text = repr([vars(request) for request in requests])
         (folder / "requests.txt").write_text(text, encoding="utf-8")
@@ -158,7 +165,8 @@ def _odd_header(draw: Random) -> tuple[bytes, bytes]:
     value = draw.choice(
         (b"http://[", b"http://[::1", b"null", b"", b"http://127.0.0.1:8765", b"http://a:b@c:99999",
          b"a=b; vitrina-8765-session=" + b"x" * 500, b"vitrina-8765-reviewer=%ff%fe; =;;;",
-         b"vitrina-8765-language=xx", b'x="\\', b"bytes=0-1,5-2,-9", b"bytes=9999999999999-", b"chunked",
+         b"vitrina-8765-language=xx", b'x="\\', b"bytes=0-1,5-2,-9", b"bytes=9999999999999-",
+         b"chunked",
          b"ru;q=9" * 500, b"\xff\xfe", b"W/\"x", b"Mon, 99 Foo", b"9" * 5000, b"-1", b"[::1]:8765",
          b"multipart/form-data", b"multipart/form-data; boundary=" + b"-" * 300, b"\xd0\xb0",
          b"http://127.0.0.1:8765/?" + b"at=9&" * 900)
@@ -191,15 +199,18 @@ def _form(draw: Random) -> tuple[bytes, bytes]:
 
 def _body(draw: Random) -> tuple[bytes, bytes]:
     kind = draw.choice(
-        (b"application/x-www-form-urlencoded", b"multipart/form-data; boundary=b", b"application/json",
+        (b"application/x-www-form-urlencoded", b"multipart/form-data; boundary=b",
+        b"application/json",
          b"multipart/form-data", b"text/plain", b"", b"multipart/form-data; boundary=\"",
          b"application/x-www-form-urlencoded; charset=utf-7")
     )  # fmt: skip
     part = b'--b\r\nContent-Disposition: form-data; name="one"\r\n\r\n1:\r\n'
     file = b'--b\r\nContent-Disposition: form-data; name="one"; filename="a"\r\n\r\nx\r\n'
     body = draw.choice(
-        (part * 3 + b"--b--\r\n", part * 1500 + b"--b--", file + b"--b--", b"--b\r\n" + b"x: y\r\n" * 3000,
-         b"a=" * 3000, b"x" * 300_000, b"\xff" * 100, b"{}", b"%", b"&" * 5000, b"action=skip&one=1:")
+        (part * 3 + b"--b--\r\n", part * 1500 + b"--b--", file + b"--b--",
+        b"--b\r\n" + b"x: y\r\n" * 3000,
+         b"a=" * 3000, b"x" * 300_000, b"\xff" * 100, b"{}", b"%", b"&" * 5000,
+         b"action=skip&one=1:")
     )  # fmt: skip
     return (
         mutated(body, draw, [body], [b"\r\n", b"--b", b"%zz"]) if draw.random() < 0.6 else body

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import hashlib
 import json
 import os
 import shutil
-import struct
 from contextlib import closing
 from pathlib import Path
 from random import Random
@@ -15,7 +13,9 @@ from typing import Any
 
 from fuzz import operations
 from fuzz.guard import SECRET
-from fuzz.mutate import PATHS, mutated, mutated_value, odd_value, written
+from fuzz.mutate import mutated, mutated_value, written
+from fuzz.odd_files import odd_safetensors, odd_table
+from fuzz.odd_places import with_links, with_owners_files, with_paths
 from fuzz.outcomes import WronglyAcceptedError
 from fuzz.sealed import (
     changed_manifest,
@@ -25,7 +25,8 @@ from fuzz.sealed import (
     replace_file,
     write_manifest,
 )
-from fuzz.target import Target, copy_files, expect, note, noted
+from fuzz.sound_store import OWNERS, make_store
+from fuzz.target import SOUND, Target, copy_files, expect, note, noted
 
 TOKENS = (
     b"PAR1",
@@ -39,17 +40,6 @@ TOKENS = (
     b"IwFl",
     b"\0\0\0\0",
 )
-OWNERS = {
-    "products/notes.txt": b"mine",
-    "products/part-of-mine.parquet": b"mine",
-    "retired/keep.txt": b"mine",
-    "retired/part-00000-mine.parquet": b"mine",
-    "spaces/part-mine.bin": b"mine",
-    "spaces/text-lexical/part-notes.txt": b"mine",
-    "models/mine/notes.txt": b"mine",
-    "notes.txt": b"mine",
-}
-"""Files that the store's owner put beside Vitrina's own; they are never deleted or changed."""
 FORMS = (
     "damaged",
     "damaged",
@@ -116,6 +106,10 @@ class Stores(Target):
         copy_files(self.seeds / "store", store)
         outside = str(folder / "outside")
         changed: str | None = None
+        if form == SOUND:
+            name = draw.choice(list(self._answers))
+            note(folder, changed=None, operations=[name])
+            return name
         if form not in ("owners", "paths"):
             for name in OWNERS:
                 (store / name).unlink()
@@ -133,11 +127,11 @@ class Stores(Target):
                 path.write_bytes(written(value))
             how = f"manifest {which}"
         elif form == "paths":
-            how = self._paths(draw, store, outside)
+            how = with_paths(draw, store, outside)
         elif form == "links":
-            how = self._links(draw, store, outside)
+            how = with_links(draw, store, outside, self._all)
         elif form == "owners":
-            how = self._owners(draw, store)
+            how = with_owners_files(draw, store)
         elif form == "rights":
             how = self._rights(draw, store, outside)
         else:
@@ -168,6 +162,8 @@ class Stores(Target):
             except Exception as err:
                 err.add_note(f"in {name}")
                 raise
+            if form == SOUND:
+                expect(answer == self._answers[name], f"{name}: another answer than before")
             if form == "damaged" and live and name in self._answers:
                 # Of a damaged file either nothing is used, or the damage is told.
                 if name == "verify":
@@ -217,41 +213,6 @@ class Stores(Target):
             os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
         return (name if new != data else "", f"{name} damaged")
 
-    def _paths(self, draw: Random, store: Path, outside: str) -> str:
-        """Names in a commit that lead out of the store, or to what is not Vitrina's."""
-        which = draw.choice((-1, -1, 0, 0, 1))
-        told: list[str] = []
-
-        def change(value: dict[str, Any]) -> None:
-            for _ in range(draw.choice((1, 1, 2))):
-                entries = live_files(value)
-                name = draw.choice((*PATHS, *OWNERS, "spaces/x/../../../outside/victim.txt"))
-                name = name.replace("OUTSIDE", outside)
-                told.append(name)
-                odd = {"path": name, "rows": 0, "bytes": len(SECRET), "sha256": "0" * 64}
-                way = draw.randrange(6)
-                if way == 0 and entries:
-                    draw.choice(entries)["path"] = name
-                elif way == 1:
-                    value["models"]["old"] = {"path": name.rpartition("/")[0], "files": [odd]}
-                elif way == 2:
-                    value["rejected"] = odd
-                elif way == 3:
-                    value["products"] = [*value["products"], odd]
-                elif way == 4 and value["spaces"]:
-                    space = draw.choice(list(value["spaces"].values()))
-                    space[draw.choice(("shards", "errors"))] = draw.choice(([odd], odd))
-                else:
-                    kind = draw.choice(("spaces", "indexes", "models", "encoders", "active"))
-                    holder = value.get(kind) or {}
-                    for key in list(holder)[:1]:
-                        holder[name] = holder.pop(key)
-                    if kind == "spaces":
-                        value["order"] = list(holder)
-
-        changed_manifest(store, max(which, -len(manifests(store))) % len(manifests(store)), change)
-        return f"paths {told} in manifest {which}"
-
     def _cards(self, draw: Random, store: Path, outside: str) -> str:
         names = [name for name in self._live if name.endswith(".json")]
         others = ["store.json", ".lock-owner.json", "spaces/text-lexical/space.json"]
@@ -269,12 +230,10 @@ class Stores(Target):
         tables = [name for name in self._live if name.endswith(".parquet")]
         tables += [name for name in self._all if name.startswith("decisions/")]
         name = draw.choice(tables)
-        content, how = _odd_table((store / name).read_bytes(), draw)
+        content, how = odd_table((store / name).read_bytes(), draw)
         if name in self._live:
             replace_file(store, name, content)
         else:
-            import hashlib
-
             (store / name).unlink()
             digest = hashlib.sha256(content).hexdigest()[:12]
             (store / f"{name.rpartition('-')[0]}-{digest}.parquet").write_bytes(content)
@@ -307,72 +266,6 @@ class Stores(Target):
         data = (store / name).read_bytes()
         replace_file(store, name, mutated(data, draw, [data], TOKENS))
         return f"{name}: bytes mutated, checksum right"
-
-    def _links(self, draw: Random, store: Path, outside: str) -> str:
-        """Names of Vitrina's that are links, folders or pipes."""
-        told = []
-        for _ in range(draw.choice((1, 1, 2))):
-            name = draw.choice(
-                (
-                    ".lock", ".lock-owner.json", ".tmp-writer", ".tmp-store.json", "retired", "products",
-                    "decisions", "spaces", "models", "indexes", "audits", "manifests", "store.json",
-                    "errors.parquet", "spaces/text-lexical", "spaces/text-lexical/space.json",
-                    "spaces/text-lexical/errors.parquet", "retired/products", "retired/x",
-                    "products/part-00009-000000000000.parquet", draw.choice(self._live),
-                    draw.choice(self._all),
-                )
-            )  # fmt: skip
-            path = store / name
-            target = draw.choice(
-                (
-                    f"{outside}/folder", f"{outside}/victim.txt", f"{outside}/missing", outside,
-                    "../outside/folder", ".", "..", name, "/etc/passwd", "/dev/zero", "/dev/null",
-                )
-            )  # fmt: skip
-            way = draw.random()
-            if path.is_symlink() or not path.parent.is_dir():
-                continue
-            aside = None
-            if path.exists():
-                aside = path.with_name(f"aside-{len(told)}")
-                path.rename(aside)
-            if way < 0.8:
-                if aside is not None and aside.is_dir() and draw.random() < 0.4:
-                    # A link to the real folder, moved out of the store.
-                    target = str(store.parent / "outside" / f"moved-{len(told)}")
-                    aside.rename(target)
-                path.symlink_to(target)
-                told.append(f"{name} -> {target}")
-            elif way < 0.9:
-                path.mkdir()
-                told.append(f"{name} is a folder")
-            else:
-                os.mkfifo(path)
-                told.append(f"{name} is a pipe")
-        return "; ".join(told)
-
-    def _owners(self, draw: Random, store: Path) -> str:
-        """Files of the owner's beside Vitrina's own, some of them by names like these."""
-        told = []
-        for at in range(draw.choice((1, 3))):
-            name = draw.choice(
-                (
-                    "products/part-00001-{digest}.parquet", "products/{at}.parquet", "products/.hidden",
-                    "retired/products/part-00000-{digest}.parquet", "retired/{at}/{at}.txt",
-                    "spaces/text-lexical/part-000009-{digest}.parquet", "spaces/mine/part-1.parquet",
-                    "models/mine-{digest}/head.safetensors", "indexes/x-{digest}/mine.txt",
-                    "audits/audit-{digest}/mine.txt", "manifests/notes.txt", "manifests/{at}.json",
-                    "decisions/notes.txt", ".errors-{digest}.parquet", "part-00000.parquet", "part-{at}",
-                    ".tmp-mine", "errors-of-mine.parquet", "retired/.tmp-mine", "store.json.bak",
-                )
-            ).format(digest="0123456789ab", at=at)  # fmt: skip
-            path = store / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if not path.exists():
-                path.write_bytes(b"mine")
-                told.append(name)
-        (store.parent / "mine.json").write_text(json.dumps(told))
-        return f"owner's files: {', '.join(told)}"
 
     def _rights(self, draw: Random, store: Path, outside: str) -> str:
         """A remembered reading that grants what only the user may."""
@@ -416,9 +309,6 @@ class Stores(Target):
             expect(fetching.cache is None, "rights: a cache folder named by a store")
 
 
-TARGET = Stores()
-
-
 def _chosen(form: str, how: str, draw: Random) -> list[str]:
     """Operations to run: those that read what was changed are likelier."""
     likely = {
@@ -446,179 +336,4 @@ def _chosen(form: str, how: str, draw: Random) -> list[str]:
     return list(dict.fromkeys(chosen)) if form not in ("paths", "links", "owners") else chosen
 
 
-def make_store(folder: Path) -> None:
-    """A small store with all that one may hold: two sources' commits, indexes of three kinds, a
-    head, an audit, decisions, files put aside, errors, and files of its owner's."""
-    from vitrina import api
-    from vitrina.data.sample import write_sample
-    from vitrina.store.decisions import Decision, add_decisions
-    from vitrina.types import Action
-
-    sample = write_sample(folder / "catalogue", products=50, seed=0)
-    with closing(api.Catalogue.read(sample.train)) as catalogue:
-        rows = [
-            {
-                "product_id": one.product_id,
-                "title": one.title,
-                "description": one.description,
-                "category_id": one.category_id,
-                "category_name": one.category_name,
-            }
-            for batch in catalogue.batches()
-            for one in batch.products
-        ]
-    bad = {
-        "product_id": "",
-        "title": "без номера",
-        "description": "",
-        "category_id": "",
-        "category_name": "",
-    }
-    _write_csv(folder / "first.csv", [*rows, bad])
-    changed = [
-        {**row, "title": f"{row['title']} новый"} if at % 9 == 0 else row
-        for at, row in enumerate(rows)
-    ]
-    _write_csv(folder / "again.csv", [*changed[2:], bad])
-    _write_csv(
-        folder / "second.csv", [*rows[4:], {**rows[0], "product_id": 9999, "title": "Новая ваза"}]
-    )
-    _write_csv(
-        folder / "batch.csv", [{**row, "product_id": f"{row['product_id']}0"} for row in rows[:6]]
-    )
-    place = folder / "store"
-    template = "images/train/{product_id}.jpg"
-    for name in ("first.csv", "again.csv"):
-        store = api.Store.open(place)
-        with closing(
-            api.Catalogue.read(folder / name, images=sample.images, image_template=template)
-        ) as catalogue:
-            api.embed(
-                catalogue,
-                store,
-                text="lexical",
-                image="thumbnail",
-                max_failures=1.0,
-                accept_changes=True,
-            )
-    store = api.Store.open(place)
-    api.build_index(store, "fused")
-    api.build_index(api.Store.open(place), "text", factory="IVF2,Flat")
-    api.build_index(api.Store.open(place), "image", factory="HNSW8,Flat")
-    api.train(api.Store.open(place), "logistic", epochs=2)
-    from audited import audited
-
-    store = audited(api.Store.open(place), 8, {"store": "shelf", "time": "2024-05-01T10:00:00"})
-    ids = store.products.ids.to_pylist()
-    for number, action in enumerate((Action.KEEP, Action.SKIP)):
-        one = Decision(
-            product_id=ids[number],
-            action=action,
-            given=rows[0]["category_id"],
-            category=rows[0]["category_id"] if action is Action.KEEP else None,
-            reviewer="A",
-        )
-        add_decisions(store.files, store.products, [one])
-    for name, content in OWNERS.items():
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        (place / name).write_bytes(content)
-    (place / ".lock-owner.json").write_text(json.dumps({"host": "x", "pid": 1, "job": "embed"}))
-    api.verify(place)
-
-
-def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _odd_table(data: bytes, draw: Random) -> tuple[bytes, str]:
-    """A table with a column changed, missing, of another type, or of odd values."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from fuzz.arrow_tables import TABLES, drawn
-
-    table = pq.read_table(io.BytesIO(data))
-    column = draw.randrange(max(1, table.num_columns))
-    name = table.column_names[column]
-    kind, rows = table.schema.field(column).type, len(table)
-    way = draw.randrange(9)
-    how = ("missing", "null", "text", "odd numbers", "another table", "rows repeated", "no rows",
-           "twice", "nan")[way]  # fmt: skip
-    try:
-        if way == 0:
-            table = table.drop_columns([name])
-        elif way == 1:
-            nothing = pa.nulls(rows, kind)
-            table = table.set_column(column, pa.field(name, kind), nothing)
-        elif way == 2:
-            table = table.set_column(
-                column, name, pa.array([draw.choice(("", "x", "9" * 400))] * rows)
-            )
-        elif way == 3:
-            number = draw.choice((-1, 2**62, -(2**63), 40, 10**9))
-            table = table.set_column(
-                column, name, pa.array([number] * rows, pa.int64()).cast(kind, safe=False)
-            )
-        elif way == 4:
-            table = drawn(TABLES, draw)
-        elif way == 5:
-            table = pa.concat_tables([table] * draw.choice((2, 50)))
-        elif way == 6:
-            table = table.slice(0, 0)
-        elif way == 7:
-            table = table.append_column(name, table.column(column))
-        elif pa.types.is_fixed_size_list(kind):
-            size = draw.choice((kind.list_size, 1, kind.list_size + 1))
-            value = draw.choice((np.nan, np.inf, 0.0, 1e4, -1.0))
-            flat = pa.array(np.full(rows * size, value, np.float16))
-            flat = flat.cast(kind.value_type)
-            table = table.set_column(column, name, pa.FixedSizeListArray.from_arrays(flat, size))
-        else:
-            table = table.set_column(column, name, pa.array([odd_value(draw, "x")] * rows))
-    except (pa.ArrowException, TypeError, ValueError, OverflowError, UnicodeError):
-        table, how = table.slice(0, max(0, rows - 1)), "a row less"
-    file = io.BytesIO()
-    try:
-        pq.write_table(table, file, compression="zstd")
-    except (pa.ArrowException, OSError):
-        return data[:-5], "cut"
-    return file.getvalue(), f"{name} {how}"
-
-
-def odd_safetensors(data: bytes, draw: Random, outside: str) -> tuple[bytes, str]:
-    """Tensors with a changed header, or with odd numbers."""
-    (size,) = struct.unpack_from("<Q", data)
-    head, body = json.loads(data[8 : 8 + size]), data[8 + size :]
-    if draw.random() < 0.5:
-        name = draw.choice([name for name in head if name != "__metadata__"])
-        start, stop = head[name]["data_offsets"]
-        value = draw.choice((b"\xff", b"\0", b"\x7f", b"\x80", draw.randbytes(4)))
-        length = draw.choice((stop - start, min(stop - start, 8)))
-        odd = (value * length)[:length]
-        return data[: 8 + size + start] + odd + data[
-            8 + size + start + length :
-        ], f"numbers of {name}"
-    way = draw.randrange(5)
-    if way == 0:
-        name = draw.choice([name for name in head if name != "__metadata__"])
-        shape = head[name]["shape"]
-        head[name]["shape"] = draw.choice(
-            (shape[::-1], [1, *shape], [*shape, 1], [0], [2**40, 2**40])
-        )
-    elif way == 1:
-        name = draw.choice([name for name in head if name != "__metadata__"])
-        head[f"{name}x"] = head.pop(name)
-    elif way == 2:
-        name = draw.choice([name for name in head if name != "__metadata__"])
-        head[name]["dtype"] = draw.choice(
-            ("F16", "F64", "I64", "U8", "BOOL", "BF16", "F8_E4M3", "X")
-        )
-    else:
-        head = mutated_value(head, draw, outside)
-    text = written(head)
-    told = draw.choice((len(text), len(text), len(text), 2**63, len(text) + 8))
-    return struct.pack("<Q", told) + text + body, "header changed"
+TARGET = Stores()

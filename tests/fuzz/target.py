@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from fuzz.outcomes import WronglyAcceptedError
 
+SOUND = "sound"
+"""A form of every class, run only where it is asked for: inputs that must be accepted."""
 NOTE = "input.json"
 """In an input's folder: how to run it."""
 
@@ -66,8 +69,15 @@ def noted(folder: Path) -> dict[str, Any]:
 
 
 def copy_files(source: Path, target: Path) -> None:
-    """Copy a folder of small files, links as links."""
-    shutil.copytree(source, target, symlinks=True, copy_function=shutil.copyfile)
+    """Copy a folder of small files, links as links and pipes as pipes."""
+    shutil.copytree(source, target, symlinks=True, copy_function=_copy_file)
+
+
+def _copy_file(source: str, target: str) -> None:
+    if stat.S_ISFIFO(os.stat(source, follow_symlinks=False).st_mode):
+        os.mkfifo(target)
+    else:
+        shutil.copyfile(source, target)
 
 
 def expect(condition: bool, reason: str) -> None:
