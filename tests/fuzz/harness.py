@@ -27,13 +27,15 @@ from fuzz.outcomes import Case, Outcome, Result, WronglyAcceptedError
 from fuzz.target import Target, copy_files
 
 _POLL = 0.02
+_MOST_WAITING = 6
 _LONGEST = 3000
 """Characters of a message, so that a pipe holds it whole."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """seconds: of wall time for one input. memory: bytes resident at most, imports included; a
+    """seconds: for one input, by the clock, without those in which it waited for a CPU (another
+    process may have taken them). memory: bytes resident at most, imports included; a
     child that has twice as many is killed."""
 
     seconds: float = 20.0
@@ -139,7 +141,11 @@ class Runner:
             while not select.select([handle], [], [], _POLL)[0]:
                 peak = max(peak, _resident(pid))
                 reason = None
-                if time.monotonic() - began > self._limits.seconds:
+                passed = time.monotonic() - began
+                if passed > self._limits.seconds and (
+                    passed - _waited(pid) > self._limits.seconds
+                    or passed > _MOST_WAITING * self._limits.seconds
+                ):
                     reason = Outcome.HUNG
                 elif peak > 2 * self._limits.memory:
                     reason = Outcome.TOO_LARGE
@@ -304,6 +310,15 @@ def _resident(pid: int) -> int:
         return int(words[1]) * resource.getpagesize()
     except (OSError, IndexError):
         return 0
+
+
+def _waited(pid: int) -> float:
+    """Seconds that a process was ready to run and had no CPU."""
+    try:
+        words = Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()
+        return int(words[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def _remove(folder: Path) -> None:
