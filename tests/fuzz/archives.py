@@ -7,6 +7,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Callable
 from random import Random
 
 from fuzz.mutate import INTERESTING, PATHS, mutated
@@ -181,8 +182,11 @@ def ods(rows: list[list[object]]) -> bytes:
     return file.getvalue()
 
 
-def xls(rows: list[list[object]]) -> bytes:
-    """A small Excel 97 workbook (BIFF8 in a compound file) of one sheet."""
+def xls(
+    rows: list[list[object]], change: Callable[[bytes], bytes] = lambda stream: stream
+) -> bytes:
+    """A small Excel 97 workbook (BIFF8 in a compound file) of one sheet. change: what is done to
+    its records before they are put into the file."""
 
     def record(kind: int, body: bytes) -> bytes:
         return struct.pack("<HH", kind, len(body)) + body
@@ -204,7 +208,7 @@ def xls(rows: list[list[object]]) -> bytes:
                 text = str(cell).encode("utf-16-le")
                 head = struct.pack("<HHHHB", y, x, 0, len(text) // 2, 1)
                 cells += record(0x0204, head + text)
-    stream = before + cells + record(0x000A, b"")
+    stream = change(before + cells + record(0x000A, b""))[:60_000]
     stream = stream.ljust(max(4096, -(-len(stream) // 512) * 512), b"\0")
     return _compound_file(stream)
 

@@ -25,6 +25,11 @@ ROWS = [
         ("Чайник белый", "Кружка синяя", "Ваза 'Орион'", 'Стол "Б", дуб', "Лампа; жёлтая", "Нож\n2")
     )
 ]
+PLAIN: list[list[object]] = [
+    ["product_id", "title", "category_id"],
+    *([row["product_id"], str(row["title"]).strip(), row["category_id"]] for row in ROWS),
+]
+"""As rows of a sheet."""
 TOKENS = (
     b'"', b'""', b'","', b"'", b";", b",", b"\t", b"|", b"\r", b"\r\n", b"\n", b"\0",
     b"\xef\xbb\xbf",
@@ -90,14 +95,6 @@ def sound_catalogues() -> dict[str, list[bytes]]:
         sheet.write_row(number, 0, cell_row)
     workbook.add_worksheet("Лист2").write(0, 0, "x")
     workbook.close()
-    plain: list[list[object]] = [
-        ["product_id", "title", "category_id"],
-        *([row["product_id"], row["title"].strip(), row["category_id"]] for row in ROWS),
-    ]
-    plain = [
-        [cell.replace("&", "").replace("<", "") if isinstance(cell, str) else cell for cell in row]
-        for row in plain
-    ]
     photos = []
     for shade in ("red", "grey", "blue"):
         file = io.BytesIO()
@@ -127,8 +124,8 @@ def sound_catalogues() -> dict[str, list[bytes]]:
             marketplace(),
         ],
         "xlsx": [book.getvalue()],
-        "xls": [xls(plain)],
-        "ods": [ods(plain)],
+        "xls": [xls(PLAIN)],
+        "ods": [ods(PLAIN)],
         "yml": [feed_of(encoding) for encoding in ENCODINGS],
         "webdataset": [tar],
         "jpeg": photos,

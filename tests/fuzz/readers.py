@@ -9,9 +9,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from fuzz.archives import bloated_zip, changed_zip, gzipped, hostile_tar, hostile_zip
+from fuzz.archives import bloated_zip, changed_zip, gzipped, hostile_tar, hostile_zip, xls
 from fuzz.catalogues import (
     ENCODINGS,
+    PLAIN,
     ROWS,
     TOKENS,
     csv_of,
@@ -171,6 +172,8 @@ class Readers(Target):
         }.get(form)
         if form == "webdataset" and draw.random() < 0.6:
             return hostile_tar(self._samples(draw), draw, outside), "hostile archive"
+        if form == "xls" and draw.random() < 0.6:
+            return xls(PLAIN, lambda stream: mutated(stream, draw, [stream], TOKENS)), "records"
         data = draw.choice(own)
         if form in ("xlsx", "ods") and draw.random() < 0.7:
             return changed_zip(data, draw, own, TOKENS), "members changed"
