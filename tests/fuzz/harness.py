@@ -121,7 +121,7 @@ class Runner:
         os.close(write)
         stopped, peak = self._watch(pid, began)
         _, status, used = os.wait4(pid, 0)
-        seconds = time.monotonic() - began
+        seconds = used.ru_utime + used.ru_stime
         with os.fdopen(read, "rb") as pipe:
             told: dict[str, Any] = {}
             for line in pipe.read().splitlines():

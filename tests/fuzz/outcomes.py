@@ -54,7 +54,7 @@ class Case:
 @dataclass(frozen=True)
 class Result:
     """The outcome of one case. kind: what results with one cause have in common. detail: for the
-    person who mends it. how: what was done to the input. peak: bytes resident at most."""
+    person who mends it. how: what was done to the input. seconds: of CPU time. peak: bytes resident at most."""
 
     case: Case
     outcome: Outcome
@@ -77,7 +77,7 @@ _COLUMNS = [
     ("form", "left"),
     ("tried", "right"),
     *((outcome.value, "right") for outcome in Outcome if outcome is not Outcome.BROKEN),
-    ("ms each", "right"),
+    ("CPU ms each", "right"),
     ("peak MB", "right"),
 ]
 
