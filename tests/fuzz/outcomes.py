@@ -54,7 +54,8 @@ class Case:
 @dataclass(frozen=True)
 class Result:
     """The outcome of one case. kind: what results with one cause have in common. detail: for the
-    person who mends it. how: what was done to the input. seconds: of CPU time. peak: bytes resident at most."""
+    person who mends it. how: what was done to the input. seconds: of CPU time. peak: bytes resident
+    at most."""
 
     case: Case
     outcome: Outcome
