@@ -172,9 +172,7 @@ def _work(options: argparse.Namespace) -> None:
 
 
 def _cases(target: Target, options: argparse.Namespace) -> list[Case]:
-    forms = [form for form in target.forms if options.form in (None, form)]
-    if options.form == SOUND:
-        forms = [SOUND]
+    forms = [form for form in dict.fromkeys((*target.forms, SOUND)) if options.form in (None, form)]
     if not forms:
         raise SystemExit(f"{target.name} has no form {options.form}: {', '.join(target.forms)}")
     if options.number is not None:

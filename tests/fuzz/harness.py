@@ -74,7 +74,7 @@ class Runner:
         (folder / "tmp").mkdir(parents=True)
         put_outside(folder)
         result = self._in_child(case, folder, make=True)
-        if keep and result.outcome.failed:
+        if keep and result.failed:
             self._keep(result, folder)
         _remove(folder)
         return result

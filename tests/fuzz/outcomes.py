@@ -45,6 +45,10 @@ class Case:
         return f"{self.form}-{self.seed}-{self.number}"
 
     @property
+    def sound(self) -> bool:
+        return self.form == "sound"
+
+    @property
     def command(self) -> str:
         return (
             f"make fuzz CLASS={self.target} FORM={self.form} SEED={self.seed} NUMBER={self.number}"
@@ -64,6 +68,12 @@ class Result:
     how: str
     seconds: float
     peak: int
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is not what the input should have led to."""
+        refused = self.case.sound and self.outcome is Outcome.REFUSED
+        return self.outcome.failed or refused
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -98,7 +108,7 @@ class Table:
 
     @property
     def failures(self) -> list[Result]:
-        return [result for result in self.results if result.outcome.failed]
+        return [result for result in self.results if result.failed]
 
     def count(self, outcome: Outcome) -> int:
         return sum(result.outcome is outcome for result in self.results)
@@ -115,6 +125,9 @@ class Table:
         lines = [f"| {' | '.join(row)} |" for row in rows]
         if broken := self.count(Outcome.BROKEN):
             lines.append(f"\n{broken} inputs could not be made: a fault of the fuzzer")
+        refused = sum(result.case.sound and not result.outcome.failed for result in self.failures)
+        if refused:
+            lines.append(f"\n{refused} sound inputs were refused")
         return lines
 
 

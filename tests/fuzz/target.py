@@ -13,7 +13,7 @@ from typing import Any
 from fuzz.outcomes import WronglyAcceptedError
 
 SOUND = "sound"
-"""A form of every class, run only where it is asked for: inputs that must be accepted."""
+"""A form of every class: inputs as they should be, which must be accepted."""
 NOTE = "input.json"
 """In an input's folder: how to run it."""
 
@@ -27,7 +27,7 @@ class Target:
 
     Attributes:
         name: of the class.
-        forms: names of its forms; one that comes twice gets twice as many inputs.
+        forms: names of its hostile forms.
         seeds: the folder of sound files.
     """
 
