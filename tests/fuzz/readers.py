@@ -178,6 +178,8 @@ class Readers(Target):
         if form in ("xlsx", "ods") and draw.random() < 0.7:
             return changed_zip(data, draw, own, TOKENS), "members changed"
         if crafted is not None and draw.random() < 0.4:
+            if form == "csv-gz":
+                data = draw.choice(self._files["csv"])
             data, how = crafted(draw, data, outside)
             if form == "jsonl":
                 data = data.replace(b"\n", b" ").replace(b"}, {", b"}\n{").strip(b"[]")
