@@ -160,9 +160,7 @@ def _work(options: argparse.Namespace) -> None:
     target.load()
     runner.warm_up()
     if options.kept:
-        told = json.loads((options.kept / "result.json").read_text())
-        case = Case(**told["case"])
-        _print(runner.run_kept(case, options.kept.absolute()))
+        _print(runner.run_kept(options.kept.absolute()))
         return
     end = time.monotonic() + options.time
     for case in _cases(target, options):

@@ -79,17 +79,21 @@ class Runner:
         _remove(folder)
         return result
 
-    def run_kept(self, case: Case, source: Path) -> Result:
-        """Run an input that was kept."""
-        folder = self._scratch / case.name
+    def run_kept(self, source: Path) -> Result:
+        """Run an input that was kept, in the place where it was made: absolute paths in it lead
+        there."""
+        told = json.loads((source / "result.json").read_text(encoding="utf-8"))
+        folder = Path(told["place"])
         shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         copy_files(source, folder)
         (folder / "tmp").mkdir(exist_ok=True)
-        shutil.rmtree(folder / "outside", ignore_errors=True)
-        put_outside(folder)
-        result = self._in_child(case, folder, make=False)
-        _remove(folder)
-        return result
+        try:
+            return self._in_child(Case(**told["case"]), folder, make=False)
+        finally:
+            _remove(folder)
+            with suppress(OSError):
+                os.removedirs(folder.parent)
 
     def _keep(self, result: Result, folder: Path) -> None:
         place = self._kept / result.case.name
@@ -105,7 +109,7 @@ class Runner:
         self._in_child(result.case, folder, make=True, only_make=True)
         shutil.rmtree(folder / "tmp", ignore_errors=True)
         copy_files(folder, place)
-        told = {**result.to_json(), "command": result.case.command}
+        told = {**result.to_json(), "command": result.case.command, "place": str(folder)}
         (place / "result.json").write_text(json.dumps(told, ensure_ascii=False, indent=1))
 
     def _in_child(self, case: Case, folder: Path, *, make: bool, only_make: bool = False) -> Result:

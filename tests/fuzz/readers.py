@@ -284,7 +284,7 @@ class Readers(Target):
             (place / "sub=1/part-0.parquet").write_bytes(draw.choice(own))
         if draw.random() < 0.1:
             (place / "link.parquet").symlink_to(
-                draw.choice(("../outside/victim.txt", "link.parquet", "nowhere"))
+                draw.choice(("link.parquet", "nowhere", "/dev/null"))
             )
         return "mutated parts"
 
