@@ -275,6 +275,9 @@ class Stores(Target):
         }
         if draw.random() < 0.5:
             odd.pop(draw.choice(list(odd)))
+        if draw.random() < 0.3:
+            limit = draw.choice(("workers", "max_bytes", "timeout", "tries"))
+            odd[limit] = draw.choice((10**6, 10**15, 1e300))
 
         def change(value: dict[str, Any]) -> None:
             def grant(inner: Any) -> None:
@@ -295,12 +298,14 @@ class Stores(Target):
 
     def _check_rights(self, store: Path, folder: Path) -> None:
         from vitrina import api
+        from vitrina.data.options import Columns, ReadingOptions
         from vitrina.errors import VitrinaError
 
         path = folder / "tmp" / "web.csv"
         path.write_text("product_id,title,image\n1,x,http://127.0.0.1:9/a.jpg\n")
         try:
-            opened = api.open_batch(path, api.Store.open(store, create=False), images="web")
+            reading = ReadingOptions(images="web", columns=Columns(image="image"))
+            opened = api.open_batch(path, api.Store.open(store, create=False), reading)
         except (VitrinaError, OSError):
             return
         with closing(opened):
