@@ -130,9 +130,12 @@ class Readers(Target):
         if form == SOUND:
             kind = draw.choice([kind for kind in self.forms if kind in self._files])
             name = "catalogue.tar" if kind == "webdataset" else "catalogue"
-            (folder / name).write_bytes(draw.choice(self._files[kind]))
-            note(folder, catalogue=name, failures=None)
-            return kind
+            at = draw.randrange(len(self._files[kind]))
+            (folder / name).write_bytes(self._files[kind][at])
+            # The encoding of a table is found out if it is one of Unicode's.
+            named = {"encoding": "cp1251"} if (kind, at) == ("csv", 1) else {}
+            note(folder, catalogue=name, failures=None, **named)
+            return f"{kind} {at}"
         if form.startswith("photos"):
             how = self._photos(form, draw, folder, outside)
         elif form == "arrow":
