@@ -1,12 +1,16 @@
 """Effects that no input may have, watched by an audit hook of Python's.
 
 Network, subprocesses, unpickling, a question on the terminal, code from the input's folder, a file
-outside of it opened, changed or deleted. Files that native code opens are found by the time of
-their last access, those it changes by their content.
+outside of it opened, changed or deleted. What would change a file of the machine's own is prevented
+as well, not only noted: a fault must do no harm when it is found.
+
+Files that native code opens are found by the time of their last access, those it changes by their
+content.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import sys
@@ -91,12 +95,19 @@ class Guard:
         if writes or (isinstance(mode, str) and any(letter in mode for letter in "wax+")):
             if not self._may_write(real):
                 self._note(f"wrote outside: {self._short(real)}")
+                self._prevent(real)
         elif real in _LURES or real.startswith(f"{self._root}/{OUTSIDE}/"):
             self._note(f"read outside: {self._short(real)}")
 
     def _changed(self, path: Any, *_: Any) -> None:
         if isinstance(path, (str, bytes, os.PathLike)) and not self._may_write(_place(path)):
             self._note(f"changed outside: {self._short(_place(path))}")
+            self._prevent(_place(path))
+
+    def _prevent(self, path: str) -> None:
+        """Raise PermissionError for a file of the machine's own, which must survive the fuzzer."""
+        if not path.startswith(f"{self._root}/"):
+            raise PermissionError(errno.EPERM, "the fuzzer keeps this file from harm", path)
 
     def _renamed(self, source: Any, target: Any, *_: Any) -> None:
         self._changed(source)

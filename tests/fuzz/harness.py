@@ -22,6 +22,7 @@ from random import Random
 from types import FrameType
 from typing import Any
 
+from fuzz.contain import contain
 from fuzz.guard import Guard, put_outside
 from fuzz.outcomes import Case, Outcome, Result, WronglyAcceptedError
 from fuzz.target import Target, copy_files
@@ -229,12 +230,14 @@ class _Child:
         answers = os.open(self._answers, os.O_RDONLY)
         for source, place in ((answers, 0), (out, 1), (errors, 2)):
             os.dup2(source, place)
+        # The scratch folder of this worker, with the cache and the input.
+        contain([folder.parent])
         faulthandler.enable(sys.__stderr__)
         faulthandler.register(signal.SIGUSR1, file=sys.__stderr__, all_threads=True)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         seconds = int(2 * limits.seconds) + 1
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-        os.environ["TMPDIR"] = str(folder / "tmp")
+        os.environ.update(TMPDIR=str(folder / "tmp"), HOME=str(folder / "tmp"))
         import tempfile
 
         tempfile.tempdir = str(folder / "tmp")

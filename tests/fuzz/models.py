@@ -232,7 +232,7 @@ def _oddly_configured(value: dict[str, Any], draw: Random, outside: str) -> str:
     odd = draw.choice(
         (
             10**9, 10**6, 5000, 0, -1, 1, 3, "evil", "gpt2", "t5", "bert", "clip", "vit", "relu",
-            "hf-hub:someone/model", "local-dir:/etc", f"{outside}/victim.json", "someone/model",
+            "hf-hub:someone/model", "local-dir:/nowhere", f"{outside}/victim.json", "someone/model",
             {"file": f"{outside}/victim.txt"}, {"url": "http://127.0.0.1:9/x"},
             {"hf_hub_id": "someone/model"}, {"img_size": 10**6}, {"depth": 10**6},
             {"quant_method": "bitsandbytes", "load_in_4bit": True}, {"quant_method": "awq"},

@@ -70,7 +70,7 @@ def with_links(draw: Random, store: Path, outside: str, names: Sequence[str]) ->
         target = draw.choice(
             (
                 f"{outside}/folder", f"{outside}/victim.txt", f"{outside}/missing", outside,
-                "../outside/folder", ".", "..", name, "/etc/passwd", "/dev/zero", "/dev/null",
+                "../outside/folder", ".", "..", name, "/dev/zero", "/dev/null",
             )
         )  # fmt: skip
         way = draw.random()

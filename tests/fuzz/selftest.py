@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from random import Random
 
+from fuzz.contain import version
 from fuzz.outcomes import Outcome, WronglyAcceptedError
 from fuzz.target import Target
 
@@ -40,13 +41,23 @@ EXPECTED = {
     "deletes": Outcome.WRONGLY_ACCEPTED,
     "deletes-natively": Outcome.WRONGLY_ACCEPTED,
     "moves": Outcome.WRONGLY_ACCEPTED,
+    "machine-writes": Outcome.WRONGLY_ACCEPTED,
+    "machine-deletes": Outcome.WRONGLY_ACCEPTED,
+    # Prevented by the kernel, if that knows how.
+    "machine-natively": Outcome.ACCEPTED if version() else Outcome.WRONGLY_ACCEPTED,
     "unmade": Outcome.BROKEN,
 }
+
+
+# `yes.txt`, which every child's standard input comes from, stands for a file of the machine's own.
 
 
 class SelfTest(Target):
     name = "selftest"
     forms = tuple(EXPECTED)
+
+    def prepare(self, folder: Path) -> None:
+        (folder / "machine.txt").write_text("precious")
 
     def make(self, form: str, draw: Random, folder: Path) -> str:
         if form == "unmade":
@@ -117,6 +128,15 @@ class SelfTest(Target):
                 library.unlink(path)
             case "moves":
                 victim.rename(folder / "mine")
+            case "machine-writes":
+                (folder.parent / "yes.txt").write_bytes(b"")
+            case "machine-natively":
+                path = self.seeds / "machine.txt"
+                library.unlink(str(path).encode())
+                if not path.exists():
+                    raise WronglyAcceptedError("a file of the machine's is gone")
+            case "machine-deletes":
+                (folder.parent / "yes.txt").unlink()
 
 
 TARGET = SelfTest()

@@ -271,7 +271,7 @@ class Stores(Target):
         """A remembered reading that grants what only the user may."""
         odd = {
             "allow_private": draw.choice((True, 1, "yes")),
-            "cache": draw.choice((outside, f"{outside}/folder", "../outside", "/etc")),
+            "cache": draw.choice((outside, f"{outside}/folder", "../outside")),
         }
         if draw.random() < 0.5:
             odd.pop(draw.choice(list(odd)))
