@@ -128,7 +128,7 @@ class Models(Target):
                 self._changed(kind, draw, place, outside) for _ in range(draw.choice((1, 1, 2)))
             )
         compute = draw.choice(("float32", "float32", "float32", "int8"))
-        if kind == "timm":
+        if kind not in ("bert", "bert-parts", "open-clip"):
             compute = "float32"
         note(folder, kind=kind, compute=compute)
         return f"{kind} {compute}: {how}"
