@@ -15,11 +15,10 @@ PACKAGE = Path(vitrina.__file__).parent
 # A room may import what stands in a lower tier, and itself; never a sibling.
 TIERS = [
     {"errors"},
-    {"types", "limits"},
+    {"types", "limits", "cache"},
     {
         "ids",
         "parallel",
-        "cache",
         "compiled",
         "device",
         "memory",
