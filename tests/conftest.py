@@ -1,7 +1,14 @@
+import os
+
 import pytest
 from hypothesis import settings
 
+from vitrina.cache import cache_folder
 from vitrina.data.sample import write_sample
+
+# Tests have caches of their own; compiled kernels are kept in one place for all of them, and for
+# the processes that they start.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder("kernels")))
 
 # A test that fails by the clock tells of the machine; the first call of a kernel compiles it.
 settings.register_profile("untimed", deadline=None)

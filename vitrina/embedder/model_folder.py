@@ -29,6 +29,9 @@ MOST_JSON_BYTES, MOST_TOKENIZER_BYTES = 16 << 20, 256 << 20
 MOST_EDGE = 2048
 """Pixels of a picture's edge, as a model takes it or as it is scaled to before it is cropped."""
 
+MOST_DEPTH, MOST_ARGUMENT = 1000, 65_536
+_DEPTHS = ("depth", "depths", "layers", "num_layers", "num_blocks", "repeats")
+
 TOKENIZER_FILES = (
     "tokenizer.json",
     "vocab.txt",
@@ -275,7 +278,10 @@ def _check_timm_arguments(path: Path, arguments: dict[str, Any]) -> None:
         # These have timm fetch weights, load them without a check, or give lists of features.
         if key.startswith(("pretrained", "checkpoint", "feature", "cache_dir", "out_indices")):
             raise EncoderError(f"{path} gives the model the argument {key}; remove it")
-        sizes = value if isinstance(value, list) else [value]
-        for one in sizes if "img_size" in key or "input_size" in key else ():
-            if type(one) is not int or not 1 <= one <= MOST_EDGE:
-                raise EncoderError(f"{path} has {key} {value!r}, not 1 to {MOST_EDGE} pixels")
+        sizes = value if isinstance(value, list | tuple) else [value]
+        picture = key.endswith(("img_size", "input_size"))
+        most = MOST_EDGE if picture else MOST_DEPTH if key in _DEPTHS else MOST_ARGUMENT
+        for one in sizes:
+            numeric = isinstance(one, int | float) and not isinstance(one, bool)
+            if (numeric and not abs(one) <= most) or (picture and (not numeric or one < 1)):
+                raise EncoderError(f"{path} has {key} of {str(value)[:80]}, beyond 1 to {most}")

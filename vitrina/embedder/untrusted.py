@@ -20,8 +20,8 @@ from vitrina.store.damage import reason_of
 TIMES_NUMBERS, SLACK_NUMBERS = 4, 10_000_000
 """Numbers that may be made beyond those of the weights: a library makes each parameter up to three
 times while it loads it, and there are parts without use."""
-MODULES_PER_TENSOR, SLACK_MODULES = 20, 2_000
-MOST_NUMBERS, MOST_MODULES = 2_000_000_000, 40_000
+PARTS_PER_TENSOR, SLACK_PARTS = 20, 2_000
+MOST_NUMBERS, MOST_PARTS = 2_000_000_000, 40_000
 """Of a model with random weights."""
 
 _FACTORIES = {
@@ -32,16 +32,16 @@ _FACTORIES = {
 
 @dataclass(frozen=True)
 class Budget:
-    """What a library may build: numbers of all parameters, and modules."""
+    """What a library may build: numbers of all parameters; modules and parameters."""
 
     numbers: int = MOST_NUMBERS
-    modules: int = MOST_MODULES
+    parts: int = MOST_PARTS
 
     @classmethod
     def of(cls, numbers: int, tensors: int) -> Budget:
         """For weights of so many numbers in so many tensors."""
         return cls(
-            TIMES_NUMBERS * numbers + SLACK_NUMBERS, MODULES_PER_TENSOR * tensors + SLACK_MODULES
+            TIMES_NUMBERS * numbers + SLACK_NUMBERS, PARTS_PER_TENSOR * tensors + SLACK_PARTS
         )
 
 
@@ -107,18 +107,19 @@ def _offline() -> Iterator[None]:
 @contextmanager
 def _bounded(budget: Budget) -> Iterator[None]:
     thread = threading.get_ident()
-    counted = {"numbers": 0, "modules": 0}
+    counted = {"numbers": 0, "parts": 0}
 
     def on_module(*_: Any) -> None:
         if threading.get_ident() != thread:
             return
-        counted["modules"] += 1
-        if counted["modules"] > budget.modules:
+        counted["parts"] += 1
+        if counted["parts"] > budget.parts:
             raise _TooLargeError("more layers")
 
     def on_parameter(_module: Any, _name: str, parameter: Any) -> None:
         if threading.get_ident() != thread or parameter is None:
             return
+        on_module()
         counted["numbers"] += parameter.numel()
         if counted["numbers"] > budget.numbers:
             raise _TooLargeError("more numbers")
