@@ -413,7 +413,6 @@ def test_preprocessing_that_can_not_be(clip, vit, copied, values):
         {"crop_pct": "1"},
         {"num_classes": 10**12},
         {"interpolation": 3},
-        {"first_conv": "os.system"},
     ],
 )
 def test_settings_of_a_timm_model_that_can_not_be(vit, copied, values):
@@ -471,7 +470,7 @@ def test_more_tokens_than_rows(bert, copied):
     refused(load_text, copied(bert, "tokenizer.json", more), "the model's table has 55 rows")
 
     def added(value):
-        entry = dict(value["added_tokens"][0], id=10**6, content="кружка")
+        entry = dict(value["added_tokens"][0], id=10**6, content="новое")
         value["added_tokens"].append(entry)
 
     refused(load_text, copied(bert, "tokenizer.json", added), "tokenizer")
@@ -678,7 +677,8 @@ def test_weights_that_are_not_numbers(bert, clip, vit, copied, value):
         folder = copied(source)
         (weights,) = folder.glob("*.safetensors")
         tensors = load_file(weights)
-        name = next(one for one in tensors if "mlp" in one or "word_embeddings" in one)
+        parts = ("blocks.0.mlp.fc1", "visual.transformer", "word_embeddings")
+        name = next(one for one in tensors if any(part in one for part in parts))
         # One number of many, of a word that no probe has.
         tensors[name].view(-1)[-1] = value
         save_file(tensors, weights, metadata={"format": "pt"})

@@ -38,6 +38,9 @@ def check_tokenizer(tokenizer: Any, rows: int, texts: tuple[str, ...], what: str
     # large vocabulary takes a tenth of a second.
     highest, known = core.get_vocab_size(with_added_tokens=True) - 1, set[int]()
     skipped = {tokenizer.unk_token_id, *tokenizer.all_special_ids}
+    # The core has an unknown word of its own, by name or by number, that special tokens may lack.
+    unknown = getattr(core.model, "unk_token", None)
+    skipped.add(core.token_to_id(unknown) if unknown else getattr(core.model, "unk_id", None))
     for one in core.encode_batch((*PROBE_WORDS, *texts)):
         highest = max(highest, *one.ids, 0)
         known |= set(one.ids) - skipped
