@@ -3,8 +3,8 @@ import pytest
 
 from vitrina.classifier.calibrate import fit_temperature, softmax
 from vitrina.classifier.fusion import (
-    BlendCard,
     Blend,
+    BlendCard,
     fit_weights,
     heard,
     kinds_of,

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from vitrina.classifier.backoff import BackOff, ThresholdsCard
+from vitrina.classifier.card import HeadShape
 from vitrina.classifier.fit import FitOptions, choose_scale, fit_head, planned_rows
 from vitrina.classifier.fusion import Blend
-from vitrina.classifier.heads import Head, HeadShape
+from vitrina.classifier.heads import Head
 from vitrina.classifier.minibatch import predict
 from vitrina.classifier.model import Model, top
 from vitrina.classifier.tree import CategoryTree

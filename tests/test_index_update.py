@@ -226,15 +226,18 @@ def test_vectors_of_another_encoder(shelf, factory):
     assert shelf.card()["fingerprints"] == {"text": "c3" * 32}
 
 
+CHOSEN = {"rule": {"kind": "uniform", "k": 3, "temperature": 0.1, "prior": 0.5}}
+
+
 def test_a_vote_that_was_chosen_is_kept(shelf):
     index = shelf.index(factory="Flat")
-    told = {**index.card, "vote": {"rule": "as chosen"}}
+    told = {**index.card, "vote": CHOSEN}
     folder = shelf.path / shelf.files()["index.json"]
     folder.write_text(json.dumps(told))
     shelf.put({100: "new"})
-    assert shelf.index().card["vote"] == {"rule": "as chosen"}
-    assert shelf.index(recall=0.5).card["vote"] == {"rule": "as chosen"}
-    assert shelf.index(rebuild=True).card["vote"] == {"rule": "as chosen"}
+    assert shelf.index().card["vote"] == CHOSEN
+    assert shelf.index(recall=0.5).card["vote"] == CHOSEN
+    assert shelf.index(rebuild=True).card["vote"] == CHOSEN
 
 
 # -- recall ---------------------------------------------------------------------------------------

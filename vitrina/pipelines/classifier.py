@@ -15,7 +15,7 @@ from vitrina.classifier.tree import CategoryTree
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import Product
 from vitrina.errors import StoreError
-from vitrina.index.vote import VoteRule, vote_shares
+from vitrina.index.vote import RuleCard, VoteRule, vote_shares
 from vitrina.pipelines.batch import BatchEncoder, EncodedBatch, unusable
 from vitrina.pipelines.neighbours import Index
 from vitrina.pipelines.since import reused, reused_line, unknown_line
@@ -135,8 +135,8 @@ class _Voting:
         classes = np.array([number.get(key, -1) for key in index.categories.ids], dtype=np.int64)
         voting = classes[index.labels[index.labels >= 0]]
         counts = np.bincount(voting[voting >= 0], minlength=len(model.categories))
-        rule = convert_json(model.vote, VoteRule, f"the vote of the head {model.name}", AGAIN)
-        return cls(index, rule, classes, counts)
+        card = convert_json(model.vote, RuleCard, f"the vote of the head {model.name}", AGAIN)
+        return cls(index, card.rule, classes, counts)
 
     def shares(self, vectors: Sequence[Floats], present: Sequence[Mask]) -> Floats:
         found = self.index.find(vectors, present, self.rule.k)

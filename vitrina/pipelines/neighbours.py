@@ -14,6 +14,7 @@ import pyarrow as pa
 from vitrina.embedder.base import ImageEncoder, TextEncoder
 from vitrina.embedder.photos import prepare_photo
 from vitrina.errors import ImageError, ImageSourceError, StoreError
+from vitrina.index.card import IndexCard
 from vitrina.index.exact import Barred
 from vitrina.index.found import Found
 from vitrina.index.fuse import fuse
@@ -21,7 +22,7 @@ from vitrina.index.search import VectorIndex
 from vitrina.index.vote import DEFAULT_RULE, Vote, VoteRule, vote
 from vitrina.pipelines.apart import by_row, duplicate_codes, shop_codes
 from vitrina.pipelines.encoders import encoder_of
-from vitrina.pipelines.survey import Behind, folder_of, open_vectors, warn_if_behind
+from vitrina.pipelines.survey import Behind, card_of, folder_of, open_vectors, warn_if_behind
 from vitrina.store.products import Categories
 from vitrina.store.shards import array_keys
 from vitrina.store.store import Store
@@ -73,10 +74,15 @@ class Index:
     behind: what it lacks of the store, None where it is up to date.
     """
 
-    def __init__(self, store: Store, card: dict[str, Any]) -> None:
-        """Card: what `index.json` holds: factory string, parameters, measured recall."""
+    def __init__(self, store: Store, described: IndexCard) -> None:
+        """described: its card."""
         self.store = store
-        self.card = card
+        self._card = described
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What `index.json` holds: factory string, parameters, measured recall."""
+        return dict(self._card.told)
 
     @classmethod
     def open(cls, store: Store, features: Features | None = None) -> Index:
@@ -95,7 +101,7 @@ class Index:
     @classmethod
     def described(cls, store: Store, features: Features) -> Index:
         """The same, opened no sooner than it is searched."""
-        return cls(store, folder_of(store, features).card())
+        return cls(store, card_of(folder_of(store, features), features))
 
     @property
     def vectors(self) -> VectorIndex:
@@ -109,7 +115,7 @@ class Index:
 
     @cached_property
     def _opened(self) -> tuple[VectorIndex, Behind | None]:
-        vectors, behind = open_vectors(self.store, Features(self.card["features"]))
+        vectors, behind = open_vectors(self.store, self._card.features)
         warn_if_behind(behind)
         return vectors, behind
 
@@ -187,8 +193,8 @@ class Index:
     @cached_property
     def rule(self) -> VoteRule:
         """How neighbours vote: as `vitrina index --evaluate` chose, or by their similarity."""
-        chosen = self.card.get("vote")
-        return VoteRule.from_json(chosen["rule"]) if chosen else DEFAULT_RULE
+        chosen = self._card.vote
+        return chosen.rule.rule if chosen else DEFAULT_RULE
 
     @cached_property
     def products_at(self) -> Codes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from vitrina.errors import EncoderError, ImageSourceError, TrainingError
 from vitrina.parallel import Progress
 from vitrina.pipelines.embed import DEFAULT_MODELS
 from vitrina.pipelines.encoders import ENCODER_CARD, trained_for
-from vitrina.pipelines.reading import remembered_reading
+from vitrina.pipelines.reading import remembered_models, remembered_reading, warn_of_private
 from vitrina.store import layout
 from vitrina.store.files import write_json
 from vitrina.store.manifest import FolderEntry
@@ -80,7 +81,7 @@ def base_image(
 
 def chosen_base(store: Store, modality: Modality, name: str | None) -> str:
     """The name of the model to begin with. name: None for what the store embeds with."""
-    remembered = store.manifest.reading.get("models", {}).get(modality)
+    remembered = remembered_models(store).get(modality)
     if remembered in _TAKEN:
         remembered = None
     return name or remembered or DEFAULT_MODELS[modality]
@@ -102,7 +103,8 @@ def remembered_images(store: Store) -> ImageSource:
 
 def opened_images(store: Store, images: str) -> ImageSource:
     """A folder or archive of photos, read as the store's catalogue was. Raises ImageSourceError."""
-    reading = remembered_reading(store)
+    reading = replace(remembered_reading(store), images=images)
+    warn_of_private(reading)
     return open_images(
         images,
         template=None,
