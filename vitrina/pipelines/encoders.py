@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import TEXT_FIELDS, encoder_text
@@ -22,12 +22,12 @@ from vitrina.embedder.photos import decode_photos
 from vitrina.errors import EncoderError, HubUnreachableError
 from vitrina.stages import stage
 from vitrina.store import layout
-from vitrina.store.files import read_json
 from vitrina.store.manifest import FolderEntry, SpaceEntry
 from vitrina.store.products import Products
 from vitrina.store.space import Space
 from vitrina.store.store import Store
 from vitrina.store.writer import Writer
+from vitrina.typed_json import read_json_as
 from vitrina.types import Compute, Modality
 
 FIT_IMAGES = 20_000
@@ -92,14 +92,23 @@ def load_if_named(
     return encoder
 
 
-def trained_for(store: Store, name: str, modality: Modality) -> dict[str, Any]:
+@dataclass(frozen=True)
+class TrainedCard:
+    """What is read of an `encoder.json`; the rest of it is for people."""
+
+    modality: Modality
+    fingerprint: str
+
+
+def trained_for(store: Store, name: str, modality: Modality) -> TrainedCard:
     """The card of an encoder that was trained here.
 
     Raises EncoderError if it serves the other modality, StoreError if it is damaged.
     """
-    card: dict[str, Any] = read_json(store.encoder_folder(name) / ENCODER_CARD)
-    if card["modality"] != modality:
-        raise EncoderError(f"{name} was trained for {card['modality']}; it can't serve {modality}")
+    way_out = "run `vitrina finetune` again"
+    card = read_json_as(store.encoder_folder(name) / ENCODER_CARD, TrainedCard, way_out)
+    if card.modality is not modality:
+        raise EncoderError(f"{name} was trained for {card.modality}; it can't serve {modality}")
     return card
 
 
@@ -168,7 +177,7 @@ def encoder_for(
 
 def _trained_space(store: Store, modality: Modality, model: str) -> Space | None:
     """The space of the newest encoder of that name; None where it is still to be made."""
-    fingerprint = trained_for(store, model, modality)["fingerprint"]
+    fingerprint = trained_for(store, model, modality).fingerprint
     for name, entry in store.manifest.spaces.items():
         if entry.fingerprint == fingerprint and entry.card["model"] == model:
             return store.open_space(name)

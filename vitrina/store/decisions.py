@@ -31,6 +31,7 @@ from vitrina.ids import id_keys, typed_id
 from vitrina.store import layout
 from vitrina.store.files import Files
 from vitrina.store.products import Categories
+from vitrina.typed_json import parse_json
 from vitrina.types import Action, CategoryId, IdType, ProductId
 
 if TYPE_CHECKING:
@@ -353,7 +354,12 @@ def _from_row(row: Mapping[str, Any]) -> Decision:
         suggested=row["suggested_category_id"],
         reviewer=row["reviewer"] or "",
         time=row["time"],
-        shown=json.loads(row["shown"] or "{}"),
+        shown=parse_json(
+            (row["shown"] or "{}").encode(),
+            dict[str, Any],
+            f"what the decision {row['key']} was made by",
+            "`vitrina verify STORE --repair` puts damaged decisions aside",
+        ),
         undoes=row["undoes"],
         key=row["key"],
     )

@@ -14,6 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from vitrina.cache import cache_folder
+from vitrina.errors import StoreError
+from vitrina.typed_json import Count, parse_json
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,12 @@ def under(arrays: Mapping[str, torch.Tensor], name: str) -> dict[str, torch.Tens
     return {key.removeprefix(start): one for key, one in arrays.items() if key.startswith(start)}
 
 
+@dataclass(frozen=True)
+class _Told:
+    run: dict[str, Any]
+    step: Count
+
+
 class Checkpoint:
     """One training's file, named by all that decides how the training goes: with anything else
     another file is looked for, and a run that nobody goes on with is written over by none."""
@@ -48,10 +56,11 @@ class Checkpoint:
         """What was written last; None for nothing, or nothing that can be read."""
         try:
             with safe_open(self.path, "pt") as file:
-                told = json.loads((file.metadata() or {})["vitrina"])
+                content = (file.metadata() or {})["vitrina"].encode()
+                told = parse_json(content, _Told, str(self.path), "delete it")
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return Found(told["run"], int(told["step"]), arrays)
-        except (OSError, SafetensorError, KeyError, ValueError):
+            return Found(told.run, told.step, arrays)
+        except (OSError, SafetensorError, KeyError, ValueError, StoreError):
             return None
 
     def write(self, run: Mapping[str, Any], step: int, arrays: Mapping[str, torch.Tensor]) -> None:
