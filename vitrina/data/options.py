@@ -162,7 +162,9 @@ class ReadingOptions:
         unset=("auto",),
     )
     fetchers: int | None = option("With --images web: photos fetched at once.", least=1)
-    allow_private: bool | None = option("Whether to fetch photos from private addresses too.")
+    allow_private: bool | None = option(
+        "Whether to fetch photos from private addresses too; never remembered."
+    )
     source: str | None = option(
         "Name of the shop or feed that the products come from; default: the feed's own name, else "
         "the store's only source."

@@ -24,6 +24,7 @@ from vitrina.pipelines.embed import DEFAULT_MODELS
 from vitrina.pipelines.encoders import ENCODER_CARD, trained_for
 from vitrina.pipelines.reading import remembered_models, remembered_reading, warn_of_private
 from vitrina.store import layout
+from vitrina.store.damage import blamed_on
 from vitrina.store.files import write_json
 from vitrina.store.manifest import FolderEntry
 from vitrina.store.products import Products
@@ -177,10 +178,8 @@ def _seen(store: Store, encoders: Iterable[FolderEntry | None]) -> Mask:
 def rows_seen(store: Store, folder: Path) -> Codes:
     """The rows of the product table that an encoder in a folder learnt from, as far as they are
     there still. Raises TrainingError if it does not say."""
-    try:
-        table = pq.read_table(folder / TRAINED_ON)
-    except (OSError, pa.ArrowException) as err:
-        raise TrainingError(f"{folder} does not say what its encoder learnt from: {err}") from err
-    ids = table.column("product_id").combine_chunks().cast(store.products.ids.type)
-    found = store.products.table.positions(array_keys(ids))
+    with blamed_on(str(folder / TRAINED_ON), "run `vitrina finetune` again", TrainingError):
+        column = pq.read_table(folder / TRAINED_ON, columns=["product_id"]).column("product_id")
+        keys = array_keys(column.combine_chunks().drop_null().cast(store.products.ids.type))
+    found = store.products.table.positions(keys)
     return np.unique(found[found >= 0])

@@ -198,14 +198,3 @@ def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON, atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(to_json(value))
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file of the store.
-
-    Raises StoreError if it is missing or damaged.
-    """
-    try:
-        return from_json(path.read_bytes(), str(path))
-    except FileNotFoundError as err:
-        raise StoreError(f"{path} is missing from the store") from err
