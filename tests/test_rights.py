@@ -339,9 +339,3 @@ def test_a_pipe_and_a_device_are_no_photos(tmp_path):
     (tmp_path / "zero.jpg").unlink()
     with pytest.raises(ImageSourceError, match=r"pipe\.tar: no regular file"):
         open_images(tmp_path, template=None, photos=1, sample=(), splits=())
-
-
-def test_a_range_of_too_many_digits_is_none(tmp_path):
-    place = tmp_path / f"part-{{0..{'9' * 100}}}.tar"
-    with pytest.raises(ImageSourceError, match="no range"):
-        open_images(place, template=None, photos=1, sample=(), splits=())
