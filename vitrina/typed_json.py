@@ -17,7 +17,7 @@ DEEPEST = 100
 REASON = 300
 """Characters of a reason that a message keeps: it may quote what stands in the file."""
 
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Finite = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
 """A number that is neither NaN nor infinite."""
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]

@@ -18,7 +18,6 @@ from vitrina.types import Features, IndexKind, Modality
 CARD_FILE = "index.json"
 AGAIN = "run `vitrina index --rebuild` to build it again"
 
-Breadth = Annotated[int, Meta(ge=1, le=1 << 20)]
 Candidates = Annotated[int, Meta(ge=1, le=1 << 14)]
 Weight = Annotated[float, Meta(gt=0, le=1e3)]
 
@@ -41,8 +40,8 @@ class Goal:
 class Parameters:
     """How hard an index is searched, in FAISS's words; see `Effort`."""
 
-    nprobe: Breadth | None = None
-    efSearch: Breadth | None = None  # noqa: N815
+    nprobe: Annotated[int, Meta(ge=1, le=1 << 24)] | None = None
+    efSearch: Annotated[int, Meta(ge=1, le=1 << 16)] | None = None  # noqa: N815
     candidates: Candidates = 1
 
     @property
