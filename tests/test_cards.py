@@ -27,7 +27,7 @@ from vitrina.pipelines.classifier import Classifier, ClassifyOptions
 from vitrina.pipelines.encoders import TrainedCard
 from vitrina.store.sources import Sources
 from vitrina.typed_json import convert_json, load_json, parse_json, read_json_as
-from vitrina.types import Features, HeadKind, Modality, Reason
+from vitrina.types import HeadKind, Modality, Reason
 
 DEEP = "[" * 200 + "]" * 200
 GONE = object()
@@ -335,8 +335,9 @@ def test_every_value_of_an_indexs_card(shelf, tmp_path):
         put(tmp_path / "index.json", told)
         card = folder.card()
         assert card.told.keys() == told.keys()
-        folder.entries(card)
-        folder.engine(card)
+        if any(told[name] != value[name] for name in ("factory", "dim", "base", "rows")):
+            folder.entries(card)
+            folder.engine(card)
         assert card.parameters.effort.breadth <= 1 << 24
         assert card.vote is None or card.vote.rule.rule.k <= 1000
         json.dumps(card.told, indent=1)
@@ -367,7 +368,18 @@ def audited(tmp_path):
     near = (Near(7, 1, 0.5), Near(8, None, 0.25))
     suspects = tuple(
         Suspect(
-            at, at, "чашка", 0, 1, 0.9, 0.1, 0.8, (Reason.MODEL,), {"model": 0.9}, 1, None, near
+            rank=at,
+            product_id=at,
+            title="чашка",
+            given=0,
+            suggested=1,
+            score=0.75,
+            given_probability=0.25,
+            suggested_probability=0.5,
+            reasons=(Reason.MODEL,),
+            evidence={"model": 0.5},
+            text_category=1,
+            neighbours=near,
         )
         for at in (1, 2)
     )
@@ -578,6 +590,13 @@ def test_every_value_of_a_label_studio_task(shelf, tmp_path, monkeypatch):
 
 def test_features_of_a_card_are_of_its_index(shelf, monkeypatch):
     read = Folder.card
-    monkeypatch.setattr(Folder, "card", lambda self: replace(read(self), features=Features.IMAGE))
+
+    def card(self):
+        told = {**read(self).told, "features": "image", "modalities": ["image"]}
+        for name in ("weights", "fingerprints", "shards"):
+            told[name] = {"image": told[name]["text"]}
+        return IndexCard.of(told, "it")
+
+    monkeypatch.setattr(Folder, "card", card)
     with pytest.raises(StoreError, match="is one of image vectors; run `vitrina index --rebuild`"):
         vt.open_index(shelf, "text")
