@@ -19,13 +19,15 @@ from vitrina.classifier.tree import LEVELS, CategoryTree
 from vitrina.data.reading import Reading
 from vitrina.embedder.lexical import Lexical
 from vitrina.embedder.thumbnail import FEATURES, Thumbnail
-from vitrina.errors import CatalogueError, EncoderError, StoreError, VitrinaError
+from vitrina.errors import CatalogueError, EncoderError, StoreError, TrainingError, VitrinaError
 from vitrina.index.card import IndexCard
 from vitrina.index.folder import Folder
 from vitrina.pipelines.audit.label_studio import import_tasks
 from vitrina.pipelines.classifier import Classifier, ClassifyOptions
 from vitrina.pipelines.encoders import TrainedCard
 from vitrina.store.sources import Sources
+from vitrina.training.checkpoint import Checkpoint
+from vitrina.training.loop import _Run
 from vitrina.typed_json import convert_json, load_json, parse_json, read_json_as
 from vitrina.types import HeadKind, Modality, Reason
 
@@ -600,3 +602,28 @@ def test_features_of_a_card_are_of_its_index(shelf, monkeypatch):
     monkeypatch.setattr(Folder, "card", card)
     with pytest.raises(StoreError, match="is one of image vectors; run `vitrina index --rebuild`"):
         vt.open_index(shelf, "text")
+
+
+# -- checkpoints ----------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_that_is_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("VITRINA_CACHE", str(tmp_path))
+    checkpoint = Checkpoint({"what": 1})
+    checkpoint.path.parent.mkdir(parents=True)
+    for told in ("", "[]", DEEP, '{"run": 5, "step": 1}', '{"run": {}, "step": -1}', "{}"):
+        save_file({"best.x": np.zeros(2, np.float32)}, checkpoint.path, {"vitrina": told})
+        assert checkpoint.read() is None
+    save_file({}, checkpoint.path, {"vitrina": '{"run": {"epoch": 3}, "step": 1}'})
+    assert checkpoint.read().step == 1
+    checkpoint.path.write_bytes(b"nothing")
+    assert checkpoint.read() is None
+
+
+@pytest.mark.parametrize(
+    "run",
+    [{"epoch": 1}, {"best": 0}, {"best": -2}, {"epoch": "1"}, {"history": [1]}, {"batch": -1}],
+)
+def test_a_run_that_is_none(run):
+    with pytest.raises(TrainingError, match=r"it is not what it should be .*; delete it"):
+        convert_json(run, _Run, "it", "delete it", TrainingError)

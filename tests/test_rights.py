@@ -339,3 +339,20 @@ def test_a_pipe_and_a_device_are_no_photos(tmp_path):
     (tmp_path / "zero.jpg").unlink()
     with pytest.raises(ImageSourceError, match=r"pipe\.tar: no regular file"):
         open_images(tmp_path, template=None, photos=1, sample=(), splits=())
+
+
+@pytest.mark.parametrize("place", ["a\0b", "x" * 5000, "file/below"])
+def test_what_is_no_path_holds_no_photos(place, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ImageSourceError, match="give --images a folder"):
+        open_images(tmp_path / place, template=None, photos=1, sample=(), splits=())
+
+
+@pytest.mark.parametrize("encoding", ["rot13", "base64", "zip", "a\0b", "klingon"])
+@pytest.mark.parametrize("name", ["a.csv", "a.yml"])
+def test_what_is_no_text_encoding_reads_no_catalogue(name, encoding, tmp_path):
+    path = tmp_path / name
+    feed = "<yml_catalog><shop><name>x</name><offers></offers></shop></yml_catalog>"
+    path.write_text(feed if name == "a.yml" else "product_id,title\n1,a\n")
+    with pytest.raises(CatalogueError, match="unknown --encoding"):
+        vt.Catalogue.read(path, encoding=encoding)

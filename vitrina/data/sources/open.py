@@ -121,9 +121,13 @@ def _refuse_special(path: Path) -> None:
     """Raise ImageSourceError for a pipe, a socket or a device, which could be read for ever."""
     try:
         mode = path.stat().st_mode
-    except (OSError, ValueError):
-        # Whatever it is, it is not there, or a range of archives.
+    except FileNotFoundError:
+        # Perhaps a range of archives.
         return
+    except OSError as err:
+        raise ImageSourceError(f"{path}: {err.strerror}; {_WAY_OUT}") from err
+    except ValueError as err:
+        raise ImageSourceError(f"{str(path)!r} is no path ({err}); {_WAY_OUT}") from err
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise ImageSourceError(f"{path}: no folder, zip or tar archive; {_WAY_OUT}")
 
