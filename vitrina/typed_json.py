@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from vitrina.errors import StoreError, VitrinaError
+from vitrina.errors import StoreError, VitrinaError, printable
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ def load_json(
             json.dumps(value, ensure_ascii=False).encode()
         _check_depth(value)
     except (ValueError, RecursionError) as err:
-        reason = "nested too deep" if isinstance(err, RecursionError) else str(err)
+        reason = "nested too deep" if isinstance(err, RecursionError) else printable(str(err))
         raise error(f"{where} is not valid JSON ({reason}); {way_out}") from err
     return value
 
@@ -95,7 +95,7 @@ def convert_json(
     try:
         return msgspec.convert(value, kind)
     except (ValueError, TypeError, RecursionError, OverflowError) as err:
-        reason = " ".join(str(err).split())[:REASON] or type(err).__name__
+        reason = printable(" ".join(str(err).split())[:REASON]) or type(err).__name__
         raise error(f"{where} is not what it should be ({reason}); {way_out}") from err
 
 
