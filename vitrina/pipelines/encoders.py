@@ -38,6 +38,9 @@ FIT_TEXTS = 200_000
 ENCODER_CARD = "encoder.json"
 """What is known of an encoder that was trained here, beside its files."""
 
+_PLAIN_BYTES = 200
+"""Bytes of a model's name that go into its space's: a folder's name has its limits."""
+
 Encoder = TextEncoder | ImageEncoder
 
 
@@ -228,7 +231,9 @@ def _plain_name(model: str, modality: Modality) -> str:
     if parsed.form is Form.OPEN_CLIP:
         return parsed.place.replace("/", "-")
     parts = [part for part in PurePosixPath(parsed.place).parts if part not in ("/", "model")]
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in parts[-1])
+    last = parts[-1] if parts else "model"
+    plain = "".join(c if c.isalnum() or c in "-_." else "-" for c in last)
+    return plain.encode()[:_PLAIN_BYTES].decode(errors="ignore")
 
 
 def _space_name(store: Store, card: EncoderCard, plain: str) -> str:

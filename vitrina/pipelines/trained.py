@@ -37,7 +37,7 @@ from vitrina.types import Codes, Mask, Modality
 TRAINED_ON = "trained-on.parquet"
 """The products that an encoder learnt from: none of them may judge what is built on it."""
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _TAKEN = ("lexical", "thumbnail", NONE)
 
 
@@ -46,7 +46,7 @@ def check_name(name: str) -> None:
     if not _NAME.fullmatch(name) or name in _TAKEN:
         raise EncoderError(
             f"an encoder can't be named {name!r}; use small letters, digits, '.', '_' and '-', "
-            f"and none of {', '.join(_TAKEN)}"
+            f"100 at most, and none of {', '.join(_TAKEN)}"
         )
 
 

@@ -127,7 +127,8 @@ def _rewrite(
             continue
         sizes = piece_sizes(int(live[group].sum()), rows)
         for ids, hashes, vectors in _batches(space, located, group, sizes):
-            path = scratch / f"{space.name}-{number}.parquet"
+            path = scratch / layout.shard(space.name, number, "merged")
+            path.parent.mkdir(parents=True, exist_ok=True)
             write_shard(path, ids, hashes, vectors, space.card["dtype"])
             after.append(_Piece(path, number, len(ids)))
             number += 1

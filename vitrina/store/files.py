@@ -7,15 +7,27 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
 
-from vitrina.errors import CatalogueError, StoreError
+from vitrina.errors import CatalogueError, StoreError, printable
 from vitrina.store.layout import TEMPORARY
+
+
+class UnsafeFileError(StoreError):
+    """A name in a store leads to something that is not a file or a folder of the store: a link, a
+    pipe, a device; or it is no name that a store can have.
+
+    what, way_out: the parts of the message.
+    """
+
+    def __init__(self, where: str, what: str, way_out: str) -> None:
+        super().__init__(f"{printable(where)} {what}; {way_out}")
+        self.what, self.way_out = what, way_out
 
 
 class Claim(Protocol):
@@ -33,7 +45,9 @@ class Claim(Protocol):
 class Files(Protocol):
     """The files of one store, by name: a directory, or a prefix of an object store.
 
-    Every method may raise StoreError or OSError where the disk or the network fails.
+    No method touches anything outside of the store: a name that leads there, by `..` or by a link,
+    raises UnsafeFileError. Every method may raise StoreError or OSError where the disk or the
+    network fails.
     """
 
     place: str
@@ -138,6 +152,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path; on success flush it to disk and rename it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
+    # Left by a killed run; or a link, through which another file would be written.
+    temporary.unlink(missing_ok=True)
     try:
         yield temporary
         sync(temporary)
@@ -165,6 +181,13 @@ def making_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that is new: what had its name, a link for instance, is not written through."""
+    path.unlink(missing_ok=True)
+    with path.open("xb") as file:
+        file.write(content)
+
+
 def sync(path: Path) -> None:
     """Flush a file or a folder's entries to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -178,6 +201,11 @@ def checksum(path: Path) -> str:
     """The file's SHA-256, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_checksum(sums: Mapping[str, str]) -> str:
+    """The SHA-256 of a folder. sums: of its files, by their paths in it."""
+    return hashlib.sha256(to_json(dict(sums))).hexdigest()
 
 
 def to_json(value: Any) -> bytes:

@@ -14,7 +14,8 @@ import pyarrow as pa
 from vitrina.errors import StoreError
 from vitrina.store import layout
 from vitrina.store.decisions import Decisions, corrected, in_types, read_decisions
-from vitrina.store.files import Files, from_json
+from vitrina.store.files import Files
+from vitrina.store.format import read_card
 from vitrina.store.history import newest
 from vitrina.store.local import LocalFiles
 from vitrina.store.manifest import FolderEntry, Manifest
@@ -55,7 +56,7 @@ class Store:
         """
         files = open_files(path, options)
         try:
-            card = from_json(files.read(layout.CARD), files.where(layout.CARD))
+            read_card(files)
         except (FileNotFoundError, NotADirectoryError):
             if files.names(layout.MANIFESTS):
                 if damaged_too:
@@ -69,13 +70,6 @@ class Store:
             _refuse_others(files)
             # The first writer makes it: a catalogue that can't be read leaves no empty store.
             return cls(files, Manifest())
-        version = card.get("format") if isinstance(card, dict) else None
-        if version not in layout.READABLE_FORMATS:
-            raise StoreError(
-                f"{path} is of format {version}, this Vitrina reads "
-                f"{' and '.join(map(str, layout.READABLE_FORMATS))}; "
-                "use the version of Vitrina that wrote it"
-            )
         return cls(files, newest(files, damaged_too=damaged_too))
 
     def refresh(self) -> None:
