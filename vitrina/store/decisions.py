@@ -30,6 +30,7 @@ from vitrina.errors import StoreError
 from vitrina.ids import id_keys, typed_id
 from vitrina.store import layout
 from vitrina.store.files import Files
+from vitrina.store.names import Role, parse
 from vitrina.store.products import Categories
 from vitrina.typed_json import parse_json
 from vitrina.types import Action, CategoryId, IdType, ProductId
@@ -260,8 +261,9 @@ def put_decisions(files: Files, table: pa.Table, moment: datetime) -> str:
 
 
 def decision_files(files: Files) -> list[str]:
-    """The names of all files of decisions, oldest first."""
-    return [name for name in files.names(layout.DECISIONS) if name.endswith(".parquet")]
+    """The names of all files of decisions, oldest first; others in their folder are the owner's."""
+    names = files.names(layout.DECISIONS)
+    return [name for name in names if (told := parse(name)) and told.role is Role.DECISIONS]
 
 
 def read_decisions(files: Files) -> tuple[Decision, ...]:
