@@ -5,6 +5,7 @@ from __future__ import annotations
 import uvicorn
 from starlette.applications import Starlette
 
+from vitrina.audit.review.connections import KEEP_ALIVE, Connection
 from vitrina.audit.review.options import ReviewOptions
 from vitrina.errors import VitrinaError
 
@@ -34,11 +35,13 @@ def server(app: Starlette, options: ReviewOptions) -> uvicorn.Server:
             app,
             host=options.host,
             port=options.port,
-            log_level="warning",
+            # A stranger's broken request is no line on this terminal.
+            log_level="error",
+            http=Connection,
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            timeout_keep_alive=30,
+            timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=3,
             ws="none",
         )
