@@ -18,6 +18,7 @@ TIERS = [
     {"types", "limits"},
     {
         "ids",
+        "leftovers",
         "parallel",
         "cache",
         "compiled",

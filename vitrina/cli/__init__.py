@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from vitrina import __version__
-from vitrina.cli import audit, demo, embed, learn, query, streams, tune, upkeep
+from vitrina.cli import audit, demo, embed, interrupts, learn, query, streams, tune, upkeep
 from vitrina.errors import VitrinaError
 from vitrina.limits import limit_thread_pools
 
@@ -55,11 +55,25 @@ app.command()(upkeep.compact)
 
 
 def main() -> None:
-    """Run the command line; what Vitrina raises on purpose becomes one line and exit code 1."""
+    """Run the command line; what Vitrina raises on purpose becomes one line and exit code 1, a
+    signal one line and 128 plus its number."""
     # Of a photo's flaws errors.parquet tells; Pillow's warnings would break the progress bar.
     warnings.filterwarnings("ignore", module="PIL")
     limit_thread_pools()
     streams.prepare()
+    with interrupts.taken() as signals:
+        try:
+            _run()
+        except BaseException as err:
+            ended = isinstance(err, SystemExit) and not err.code
+            if signals.first is None or ended:
+                raise
+            # Typer and native code make other exceptions of it.
+            streams.echo(interrupts.LINE, err=True)
+            sys.exit(signals.code)
+
+
+def _run() -> None:
     try:
         try:
             app()
@@ -70,9 +84,6 @@ def main() -> None:
     except OSError as err:
         # A disk that is full or gone, a folder without rights: of the machine, not of the code.
         _fail(f"{err.filename}: {err.strerror}" if err.filename else err.strerror or str(err))
-    except KeyboardInterrupt:
-        streams.echo("vitrina: interrupted; what was committed stays", err=True)
-        sys.exit(130)
 
 
 def _fail(message: str) -> NoReturn:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from vitrina.errors import CatalogueError, StoreError
+from vitrina.leftovers import removing
 from vitrina.store.layout import TEMPORARY
 
 
@@ -138,13 +139,11 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path; on success flush it to disk and rename it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
-    try:
+    with removing(lambda: temporary.unlink(missing_ok=True)):
         yield temporary
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -152,8 +151,8 @@ def making_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder; on success flush its files and rename it to `path`."""
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with removing(lambda: shutil.rmtree(temporary, ignore_errors=True)):
+        temporary.mkdir(parents=True)
         yield temporary
         for file in temporary.iterdir():
             sync(file)
@@ -161,8 +160,6 @@ def making_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(path)
         temporary.rename(path)
         sync(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def sync(path: Path) -> None:

@@ -15,6 +15,7 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from vitrina.errors import StoreLockedError
+from vitrina.leftovers import removing
 from vitrina.store.files import Claim, probe, sync
 from vitrina.store.layout import LOCK, OWNER, SCRATCH, TEMPORARY
 from vitrina.store.owner import Owner
@@ -163,13 +164,16 @@ class LocalFiles:
             # ended; some network disks keep their locks to each machine.
             before = _read(owner)
             me = Owner.me(job)
-            owner.write_text(json.dumps(me.to_json()), encoding="utf-8")
-            self._remove_leftovers()
-            yield _Held(before is not None and not before.on(me))
+            with removing(self._end_claim):
+                owner.write_text(json.dumps(me.to_json()), encoding="utf-8")
+                self._remove_leftovers()
+                yield _Held(before is not None and not before.on(me))
         finally:
-            owner.unlink(missing_ok=True)
-            self._remove_leftovers()
             lock.release()
+
+    def _end_claim(self) -> None:
+        (self.root / OWNER).unlink(missing_ok=True)
+        self._remove_leftovers()
 
     def _remove_leftovers(self) -> None:
         """Delete what a killed writer left half-written."""
