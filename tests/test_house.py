@@ -23,6 +23,7 @@ TIERS = [
         "cache",
         "compiled",
         "device",
+        "disk",
         "memory",
         "page",
         "stages",

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from vitrina import __version__
+from vitrina import __version__, disk
 from vitrina.cli import audit, demo, embed, interrupts, learn, query, streams, tune, upkeep
 from vitrina.errors import VitrinaError
 from vitrina.limits import limit_thread_pools
@@ -63,27 +63,23 @@ def main() -> None:
     streams.prepare()
     with interrupts.taken() as signals:
         try:
-            _run()
+            try:
+                app()
+            finally:
+                streams.finish()
         except BaseException as err:
-            ended = isinstance(err, SystemExit) and not err.code
-            if signals.first is None or ended:
-                raise
-            # Typer and native code make other exceptions of it.
-            streams.echo(interrupts.LINE, err=True)
-            sys.exit(signals.code)
-
-
-def _run() -> None:
-    try:
-        try:
-            app()
-        finally:
-            streams.finish()
-    except VitrinaError as err:
-        _fail(str(err))
-    except OSError as err:
-        # A disk that is full or gone, a folder without rights: of the machine, not of the code.
-        _fail(f"{err.filename}: {err.strerror}" if err.filename else err.strerror or str(err))
+            ended_well = isinstance(err, SystemExit) and not err.code
+            if signals.first is not None and not ended_well:
+                # Typer, native code and our own make other exceptions of it.
+                streams.echo(interrupts.LINE, err=True)
+                sys.exit(signals.code)
+            if isinstance(err, VitrinaError):
+                _fail(str(err))
+            fault = err if isinstance(err, OSError) else disk.full_disk(err)
+            if fault is not None:
+                # A disk that is full or gone, a folder without rights: not of the code.
+                _fail(disk.told(fault))
+            raise
 
 
 def _fail(message: str) -> NoReturn:

@@ -28,6 +28,8 @@ GRACE = 5.0
 """Seconds that a command has to end by itself."""
 LINE = "vitrina: interrupted; what was committed stays: run the same command to go on"
 
+_AGAIN = 0.05
+"""Seconds after which an interrupt that was swallowed is raised once more."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -70,15 +72,20 @@ def taken() -> Iterator[Signals]:
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     hook, main_thread = sys.unraisablehook, threading.get_ident()
 
-    def raise_again(unraisable: sys.UnraisableHookArgs) -> None:
-        # It was raised where exceptions are only printed, such as in a destructor.
-        if isinstance(unraisable.exc_value, Interrupted):
-            thread, error = ctypes.c_ulong(main_thread), ctypes.py_object(Interrupted)
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, error)
-        else:
-            hook(unraisable)
+    def raise_again() -> None:
+        thread, error = ctypes.c_ulong(main_thread), ctypes.py_object(Interrupted)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, error)
 
-    sys.unraisablehook = raise_again
+    def unraisable(told: sys.UnraisableHookArgs) -> None:
+        # It was raised where exceptions are only printed, such as in a destructor.
+        if isinstance(told.exc_value, Interrupted):
+            timer = threading.Timer(_AGAIN, raise_again)
+            timer.daemon = True
+            timer.start()
+        else:
+            hook(told)
+
+    sys.unraisablehook = unraisable
     before = {one: signal.signal(one, signals.handle) for one in heeded}
     threading.Thread(target=_watch, args=(reader,), daemon=True, name="signals").start()
     try:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from vitrina.disk import filling
 from vitrina.errors import CatalogueError, StoreError
 from vitrina.leftovers import removing
 from vitrina.store.layout import TEMPORARY
@@ -139,7 +140,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path; on success flush it to disk and rename it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
-    with removing(lambda: temporary.unlink(missing_ok=True)):
+    with removing(lambda: temporary.unlink(missing_ok=True)), filling(path):
         yield temporary
         sync(temporary)
         temporary.replace(path)
@@ -151,7 +152,7 @@ def making_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder; on success flush its files and rename it to `path`."""
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
     shutil.rmtree(temporary, ignore_errors=True)
-    with removing(lambda: shutil.rmtree(temporary, ignore_errors=True)):
+    with removing(lambda: shutil.rmtree(temporary, ignore_errors=True)), filling(path):
         temporary.mkdir(parents=True)
         yield temporary
         for file in temporary.iterdir():

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vitrina.data.decode import decode
+from vitrina.disk import filling
 from vitrina.embedder.photos import Read
 from vitrina.errors import ImageError
 from vitrina.parallel import map_ahead
@@ -39,7 +40,7 @@ class PhotoBytes:
         edge: the shortest edge, in pixels, that is made use of.
         """
         starts = [0]
-        with tempfile.TemporaryFile() as file:
+        with filling(tempfile.gettempdir()), tempfile.TemporaryFile() as file:
             found = map_ahead(
                 lambda photos: _first_usable(photos, edge), _read(products, read), decoders
             )

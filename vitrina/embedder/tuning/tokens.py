@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from vitrina.disk import filling
 from vitrina.types import Codes
 
 
@@ -25,7 +26,7 @@ class TokenLists:
     def write(cls, batches: Iterable[Sequence[Sequence[int]]]) -> TokenLists:
         """Write lists to a file without a name, which the system drops with the array."""
         lengths: list[npt.NDArray[np.int64]] = []
-        with tempfile.TemporaryFile() as file:
+        with filling(tempfile.gettempdir()), tempfile.TemporaryFile() as file:
             for lists in batches:
                 for line in lists:
                     file.write(np.asarray(line, dtype=np.int32).tobytes())
