@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """No space, a quota, a limit on the size of files."""
@@ -33,7 +35,28 @@ def filling(place: str | Path) -> Iterator[None]:
         full = full_disk(err)
         if full is None or full.filename:
             raise
-        raise OSError(full.errno, full.strerror, str(place)) from err
+        raise OSError(full.errno, os.strerror(full.errno or 0), str(place)) from err
+
+
+@contextmanager
+def nameless_file(folder: Path | None = None, size: int = 0) -> Iterator[IO[bytes]]:
+    """A file that the system drops with its last user, such as an array that is mapped to it.
+
+    folder: None for the system's own. size: bytes to allocate: a full disk must be found out here,
+    since a write to a mapped page that has no room ends the process. Raises OSError with the
+    folder's name.
+    """
+    with filling(folder or tempfile.gettempdir()), tempfile.TemporaryFile(dir=folder) as file:
+        if size:
+            _allocate(file.fileno(), size)
+        yield file
+
+
+def _allocate(descriptor: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+    else:
+        os.truncate(descriptor, size)
 
 
 def told(err: OSError) -> str:
