@@ -106,7 +106,7 @@ def start(arguments: list[str], folder: Path, largest: int | None = None) -> Sta
         os.setsid()
         os.dup2(to_output, 1)
         os.dup2(to_error, 2)
-        sys.stdout, sys.stderr = (open(one, "w", closefd=False) for one in (1, 2))
+        sys.stdout, sys.stderr = (os.fdopen(one, "w", closefd=False) for one in (1, 2))
         os.chdir(folder)
         os.environ["VITRINA_CACHE"] = str(folder / "cache")
         for one in (signal.SIGINT, signal.SIGTERM):

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from vitrina import __version__, disk
+from vitrina import __version__, disk, leftovers
 from vitrina.cli import audit, demo, embed, interrupts, learn, query, streams, tune, upkeep
 from vitrina.errors import VitrinaError
 from vitrina.limits import limit_thread_pools
@@ -70,7 +70,9 @@ def main() -> None:
         except BaseException as err:
             ended_well = isinstance(err, SystemExit) and not err.code
             if signals.first is not None and not ended_well:
-                # Typer, native code and our own make other exceptions of it.
+                # Typer, native code and our own make other exceptions of it. It may have come while
+                # temporary files were being removed.
+                leftovers.remove_all()
                 streams.echo(interrupts.LINE, err=True)
                 sys.exit(signals.code)
             if isinstance(err, VitrinaError):
