@@ -103,8 +103,10 @@ def _watch(reader: int) -> None:
     """Wait for a signal, and end the process at the second one or after `GRACE` seconds."""
     came = os.read(reader, 1)
     if came:
-        select.select([reader], [], [], GRACE)
-        end_now(128 + came[0])
+        again, _, _ = select.select([reader], [], [], GRACE)
+        # Nothing comes where the other end was closed: the command has ended by itself.
+        if not again or os.read(reader, 1):
+            end_now(128 + came[0])
     os.close(reader)
 
 

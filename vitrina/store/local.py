@@ -96,20 +96,20 @@ class LocalFiles:
         """Write the content aside, flush it, and link it to its name if that is free."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.scratch / path.name
-        temporary.write_bytes(content)
-        sync(temporary)
-        try:
-            os.link(temporary, path)
-        except OSError as err:
-            if err.errno not in _NO_LINKS:
-                raise
-            # There the lock alone keeps a second writer away.
-            if path.exists():
-                raise FileExistsError(errno.EEXIST, "it is there already", str(path)) from err
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        # Not in the scratch folder, which is the writer's: decisions are added beside it.
+        temporary = self.root / f"{TEMPORARY}{path.name}"
+        with removing(lambda: temporary.unlink(missing_ok=True)):
+            temporary.write_bytes(content)
+            sync(temporary)
+            try:
+                os.link(temporary, path)
+            except OSError as err:
+                if err.errno not in _NO_LINKS:
+                    raise
+                # There the lock alone keeps a second writer away.
+                if path.exists():
+                    raise FileExistsError(errno.EEXIST, "it is there already", str(path)) from err
+                temporary.replace(path)
         sync(path.parent)
 
     def write(self, name: str, content: bytes) -> None:
