@@ -318,9 +318,7 @@ COMMANDS = {
     ),
     "index": Command(embedded, ["index", "store", "--evaluate"]),
     "index-update": Command(outdated, ["index", "store"]),
-    "train": Command(
-        indexed, ["train", "store", "--head", "mlp", "--epochs", "5", "--fusion", "knn"]
-    ),
+    "train": Command(indexed, ["train", "store", "--head", "logistic", "--fusion", "knn"]),
     "finetune": Command(
         tunable, ["finetune", "store", "--model", "model", "--epochs", "3", "--batch-rows", "16"]
     ),
@@ -340,7 +338,7 @@ COMMANDS = {
             "out.parquet",
         ],
     ),
-    "audit": Command(indexed, ["audit", "store", "--out", "report.html", "--folds", "3"]),
+    "audit": Command(indexed, ["audit", "store", "--out", "report.html", "--folds", "2"]),
     "compact": Command(grown, ["compact", "store"], exact=True),
     "repair": Command(damaged, ["verify", "store", "--repair"]),
     "decisions": Command(annotated, ["decisions", "store", "--import", "export.json"]),
