@@ -44,7 +44,7 @@ SOON = 7.0
 HOWS = ("SIGKILL", "SIGTERM", "SIGINT", "file size")
 VOLATILE = re.compile(r"seconds|second|took|stages|created|time|moment|rate|bottleneck|throughput")
 DIGEST = re.compile(r"-[0-9a-f]{12}(?=[./]|$)")
-STORE_TIMES = ("store.json", ".lock", "manifests/")
+_FULL_DISK = r"vitrina: [^ ]+: .*File too large.*; .*(free some space|see to the disk)"
 
 
 # -- a run -----------------------------------------------------------------------------------------
@@ -493,7 +493,7 @@ def check_stopped(how: str, ended: Ended, folder: Path) -> list[str]:
         told = [one for one in lines if one.startswith("vitrina: ")]
         if len(told) != 1 or lines[-1] != told[0]:
             found.append(f"{len(told)} lines of it")
-        elif not re.match(r"vitrina: [^ ]+: .*File too large.*; .*free some space", told[0]):
+        elif not re.match(_FULL_DISK, told[0]):
             found.append("not the place, the reason and the way out")
     elif how in ("SIGTERM", "SIGINT"):
         number = getattr(signal, how)
