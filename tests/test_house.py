@@ -18,9 +18,11 @@ TIERS = [
     {"types", "limits", "cache"},
     {
         "ids",
+        "temporary_files",
         "parallel",
         "compiled",
         "device",
+        "disk",
         "memory",
         "page",
         "stages",

@@ -14,8 +14,10 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from vitrina.disk import filling
 from vitrina.errors import CatalogueError, StoreError, printable
 from vitrina.store.layout import TEMPORARY
+from vitrina.temporary_files import removing
 
 
 class UnsafeFileError(StoreError):
@@ -154,13 +156,11 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
     # Left by a killed run; or a link, through which another file would be written.
     temporary.unlink(missing_ok=True)
-    try:
+    with removing(lambda: temporary.unlink(missing_ok=True)), filling(path):
         yield temporary
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -168,8 +168,8 @@ def making_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder; on success flush its files and rename it to `path`."""
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with removing(lambda: shutil.rmtree(temporary, ignore_errors=True)), filling(path):
+        temporary.mkdir(parents=True)
         yield temporary
         for file in temporary.iterdir():
             sync(file)
@@ -177,8 +177,6 @@ def making_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(path)
         temporary.rename(path)
         sync(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_new(path: Path, content: bytes) -> None:

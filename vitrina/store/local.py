@@ -17,9 +17,19 @@ from filelock import FileLock, Timeout
 
 from vitrina.errors import StoreError, StoreLockedError
 from vitrina.store.files import Claim, UnsafeFileError, probe, sync, write_new
-from vitrina.store.layout import CARD, FOLDERS, LOCK, OWNER, SCRATCH, TEMPORARY
-from vitrina.store.names import is_plain
+from vitrina.store.layout import (
+    CARD,
+    DECISIONS,
+    FOLDERS,
+    LOCK,
+    MANIFESTS,
+    OWNER,
+    SCRATCH,
+    TEMPORARY,
+)
+from vitrina.store.names import is_plain, parse
 from vitrina.store.owner import Owner
+from vitrina.temporary_files import removing
 
 # What file systems say that know no hard links.
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -123,21 +133,25 @@ class LocalFiles:
         """Write the content aside, flush it, and link it to its name if that is free."""
         path = self._path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.scratch / path.name
-        write_new(temporary, content)
-        sync(temporary)
-        try:
-            os.link(temporary, path)
-        except OSError as err:
-            if err.errno not in _NO_LINKS:
-                raise
-            # There the lock alone keeps a second writer away.
-            if path.exists():
-                raise FileExistsError(errno.EEXIST, "it is there already", str(path)) from err
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        if not _link_unnamed(path, content):
+            self._link_named(path, content)
         sync(path.parent)
+
+    def _link_named(self, path: Path, content: bytes) -> None:
+        # Not in the scratch folder, which is the writer's: decisions are added beside it.
+        temporary = self.root / f"{TEMPORARY}{path.name}"
+        with removing(lambda: temporary.unlink(missing_ok=True)):
+            write_new(temporary, content)
+            sync(temporary)
+            try:
+                os.link(temporary, path)
+            except OSError as err:
+                if err.errno not in _NO_LINKS:
+                    raise
+                # There the lock alone keeps a second writer away.
+                if path.exists():
+                    raise FileExistsError(errno.EEXIST, "it is there already", str(path)) from err
+                temporary.replace(path)
 
     def write(self, name: str, content: bytes) -> None:
         """Write the content aside, flush and rename."""
@@ -233,17 +247,14 @@ class LocalFiles:
             # ended; some network disks keep their locks to each machine.
             before = self._owner()
             me = Owner.me(job)
-            self._remove_leftovers()
-            temporary = self.scratch / OWNER
-            write_new(temporary, json.dumps(me.to_json()).encode())
-            temporary.replace(owner)
-            yield _Held(before is not None and not before.on(me))
-        finally:
-            try:
-                owner.unlink(missing_ok=True)
+            with removing(self._end_claim):
                 self._remove_leftovers()
-            finally:
-                lock.release()
+                temporary = self.scratch / OWNER
+                write_new(temporary, json.dumps(me.to_json()).encode())
+                temporary.replace(owner)
+                yield _Held(before is not None and not before.on(me))
+        finally:
+            lock.release()
 
     def _lock(self) -> FileLock:
         """The lock's file. Some versions of filelock empty it, so it must not be another's file
@@ -262,10 +273,19 @@ class LocalFiles:
         except (OSError, ValueError, RecursionError, StoreError):
             return None
 
+    def _end_claim(self) -> None:
+        (self.root / OWNER).unlink(missing_ok=True)
+        self._remove_leftovers()
+
     def _remove_leftovers(self) -> None:
         """Delete what a killed writer left half-written; older versions wrote the card beside."""
         shutil.rmtree(self._scratch(), ignore_errors=True)
         self.delete(f"{TEMPORARY}{CARD}")
+        for name in self.names(""):
+            aside = name.removeprefix(TEMPORARY)
+            created = any(parse(f"{folder}/{aside}") for folder in (DECISIONS, MANIFESTS))
+            if aside != name and created:
+                self.delete(name)
 
 
 @dataclass
@@ -278,3 +298,32 @@ class _Held:
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
     return entry.is_file(follow_symlinks=False)
+
+
+def _link_unnamed(path: Path, content: bytes) -> bool:
+    """Write the content to a file without a name, of which a killed process leaves nothing, and
+    give it its name. False where the file system knows no such files.
+
+    Raises FileExistsError.
+    """
+    try:
+        descriptor = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
+    except (OSError, AttributeError):
+        return False
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        unnamed = Path(f"/proc/self/fd/{file.fileno()}")
+        if not unnamed.exists():
+            return False
+        sync(unnamed)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.link(unnamed, path.name, dst_dir_fd=folder)
+        except FileExistsError as err:
+            raise FileExistsError(errno.EEXIST, "it is there already", str(path)) from err
+        except OSError:
+            return False
+        finally:
+            os.close(folder)
+    return True

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from safetensors import SafetensorError
 
+from vitrina.disk import FULL, full_disk
 from vitrina.errors import StoreError
 from vitrina.store import layout
 from vitrina.store.decisions import Decisions, corrected, in_types, read_decisions
@@ -25,7 +27,6 @@ from vitrina.store.space import Space
 from vitrina.store.writer import Writer
 from vitrina.types import Features, IdType, Modality
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -230,7 +231,7 @@ class Store:
                 f"{self.place}: this process may not write to the store ({reason}); get the right "
                 "to, or work on a copy of it"
             )
-        way = "free some space" if err.errno in _FULL else "see to the disk"
+        way = "free some space" if err.errno in FULL else "see to the disk"
         return (
             f"{self.place}: {reason}; what is committed is kept: {way} and run it again, "
             "it goes on from there"
@@ -254,6 +255,10 @@ class Store:
                 yield writer
         except OSError as err:
             raise StoreError(self._unwritten(err)) from err
+        except (RuntimeError, SafetensorError) as err:
+            if (full := full_disk(err)) is None:
+                raise
+            raise StoreError(self._unwritten(full)) from err
 
 
 def open_files(path: str | Path, options: dict[str, Any] | None = None) -> Files:

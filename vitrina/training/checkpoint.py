@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from vitrina.cache import cache_folder
+from vitrina.disk import filling
 from vitrina.errors import StoreError
+from vitrina.temporary_files import removing
 from vitrina.typed_json import Count, parse_json
 
 
@@ -66,16 +69,25 @@ class Checkpoint:
     def write(self, run: Mapping[str, Any], step: int, arrays: Mapping[str, torch.Tensor]) -> None:
         """Put a newer state in the place of the last. Raises OSError where the disk is full."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._remove_unfinished()
         unfinished = self.path.with_suffix(f".{os.getpid()}.unfinished")
         told = json.dumps({"run": run, "step": step})
-        try:
+        with removing(lambda: unfinished.unlink(missing_ok=True)), filling(self.path):
             # Arrays that share memory can't be written; none here does but by chance.
             whole = {name: one.detach().cpu().contiguous() for name, one in arrays.items()}
             save_file(whole, unfinished, {"vitrina": told})
             unfinished.replace(self.path)
-        finally:
-            unfinished.unlink(missing_ok=True)
 
     def delete(self) -> None:
-        """Forget it."""
+        """Forget it, and what a killed run left of it."""
+        self._remove_unfinished()
         self.path.unlink(missing_ok=True)
+
+    def _remove_unfinished(self) -> None:
+        """Remove what runs of this training left that were killed."""
+        for left in self.path.parent.glob(f"{self.path.stem}.*.unfinished"):
+            with suppress(PermissionError):
+                try:
+                    os.kill(int(left.name.split(".")[-2]), 0)
+                except ProcessLookupError:
+                    left.unlink(missing_ok=True)

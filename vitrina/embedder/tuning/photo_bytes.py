@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vitrina.data.decode import decode
+from vitrina.disk import nameless_file
 from vitrina.embedder.photos import Read
 from vitrina.errors import ImageError
 from vitrina.parallel import map_ahead
@@ -39,7 +39,7 @@ class PhotoBytes:
         edge: the shortest edge, in pixels, that is made use of.
         """
         starts = [0]
-        with tempfile.TemporaryFile() as file:
+        with nameless_file() as file:
             found = map_ahead(
                 lambda photos: _first_usable(photos, edge), _read(products, read), decoders
             )
