@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from vitrina.data.image_limits import MAX_PIXELS
 from vitrina.data.options import DEFAULT_COLUMNS, NO_COLUMN, NONE, Columns, ReadingOptions
 from vitrina.data.sources import DEFAULT_FETCHING, WEB, Fetching
 from vitrina.errors import CatalogueError
@@ -26,6 +27,7 @@ class Reading:
         fetching: how photos are fetched from the web.
         category_separator: between the names of a category's path; None until one is found or
             given, `none` for names that are no paths.
+        max_pixels: the most that a photo may have. It is given anew each time, and not stored.
     """
 
     columns: Columns = DEFAULT_COLUMNS
@@ -36,6 +38,7 @@ class Reading:
     photos: int = 1
     fetching: Fetching = DEFAULT_FETCHING
     category_separator: str | None = None
+    max_pixels: int = MAX_PIXELS
 
     def with_options(self, given: ReadingOptions) -> Reading:
         """These settings with what is given in its place; see `vitrina.data.options`."""
@@ -56,11 +59,13 @@ class Reading:
             changes["images"] = None if nowhere else str(_absolute(given.images))
             if nowhere and "image" not in given.columns.given:
                 changes["columns"] = _without_photos(changes["columns"])
+        changes["max_pixels"] = given.max_pixels
         return replace(self, **changes)
 
     def to_json(self) -> dict[str, Any]:
-        """The settings as JSON's types."""
+        """The settings as JSON's types, but for what is a right of whoever runs the command."""
         settings = asdict(self)
+        del settings["max_pixels"]
         for name in ("attributes", "keep"):
             settings["columns"][name] = list(getattr(self.columns, name))
         return settings
@@ -69,6 +74,8 @@ class Reading:
     def from_json(cls, settings: dict[str, Any]) -> Reading:
         """Read what `to_json` gave. Raises CatalogueError for anything else."""
         try:
+            if "max_pixels" in settings:
+                raise ValueError("max_pixels is not among them")
             columns = dict(settings["columns"])
             columns["attributes"] = tuple(columns["attributes"])
             # Settings stored by version 0.1 have none.

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from vitrina.data.arrow_types import holds_photos, innermost, is_list
 from vitrina.data.photo_names import parse_references
 from vitrina.data.product import Product
-from vitrina.data.sources.base import ImageSource
+from vitrina.data.sources.base import MAX_BYTES, ImageSource
 from vitrina.errors import ImageError, ImageSourceError
 
 BATCH_ROWS = 16
@@ -105,6 +105,8 @@ class ColumnImages:
             item = item["bytes"]
         if item is None:
             raise ImageError(f"no photo at row {reference}")
+        if len(item) > MAX_BYTES:
+            raise ImageError(f"too large: {len(item)} bytes at row {reference}")
         return bytes(item)
 
     def forget(self, reference: str) -> None:
