@@ -36,7 +36,7 @@ def gif_frame(data: bytes) -> int:
             raise IndexError
         if data[at] == 0x21:
             at += 2
-            while data[at]:
+            while data[at] and blocks <= _MOST_BLOCKS:
                 at += data[at] + 1
                 blocks += 1
         blocks += 1

@@ -49,7 +49,7 @@ class Reading:
         for setting in fields(self):
             value = getattr(given, setting.name, None)
             if value is not None:
-                back = value in unset[setting.name]
+                back = value in unset.get(setting.name, ())
                 changes[setting.name] = setting.default if back else value
         changes["columns"] = self.columns.updated(given.columns)
         if given.images is not None:
@@ -59,7 +59,6 @@ class Reading:
             changes["images"] = None if nowhere else str(_absolute(given.images))
             if nowhere and "image" not in given.columns.given:
                 changes["columns"] = _without_photos(changes["columns"])
-        changes["max_pixels"] = given.max_pixels
         return replace(self, **changes)
 
     def to_json(self) -> dict[str, Any]:
