@@ -235,7 +235,7 @@ def _chunk(rows: Iterator[Product | Rejection], size: int) -> list[Product | Rej
     for row in islice(rows, size):
         chunk.append(row)
         if isinstance(row, Product):
-            length += len(row.title) + len(row.description)
+            length += len(row.title) + len(row.description) + sum(map(len, row.attributes))
             if length > _BATCH_TEXT:
                 break
     return chunk
