@@ -6,11 +6,13 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
-
-from PIL.ImageFile import ImageFile
+from typing import TYPE_CHECKING
 
 from vitrina.data.image_headers import gif_frame, jpeg_markers
 from vitrina.errors import ImageError
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
 
 MEGAPIXEL = 1_000_000
 MAX_PIXELS = 50 * MEGAPIXEL
