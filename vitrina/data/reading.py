@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from vitrina.data.image_limits import MAX_PIXELS
 from vitrina.data.options import DEFAULT_COLUMNS, NO_COLUMN, NONE, Columns, ReadingOptions
 from vitrina.data.sources import DEFAULT_FETCHING, WEB, Fetching
 from vitrina.typed_json import Count, Finite, convert_json
@@ -35,6 +36,7 @@ class Reading:
         fetching: how photos are fetched from the web.
         category_separator: between the names of a category's path; None until one is found or
             given, `none` for names that are no paths.
+        max_pixels: the most that a photo may have. It is given anew each time, and not stored.
         had_private: whether a store of an older version remembers that private addresses may be
             asked, which no longer counts.
     """
@@ -47,6 +49,7 @@ class Reading:
     photos: int = 1
     fetching: Fetching = DEFAULT_FETCHING
     category_separator: str | None = None
+    max_pixels: int = MAX_PIXELS
     had_private: bool = field(default=False, compare=False, repr=False)
 
     def with_options(self, given: ReadingOptions) -> Reading:
@@ -58,7 +61,7 @@ class Reading:
         for setting in fields(self):
             value = getattr(given, setting.name, None)
             if value is not None:
-                back = value in unset[setting.name]
+                back = value in unset.get(setting.name, ())
                 changes[setting.name] = setting.default if back else value
         changes["columns"] = self.columns.updated(given.columns)
         if given.images is not None:
@@ -73,7 +76,7 @@ class Reading:
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON's types, without the rights that a store can't grant."""
         settings = asdict(self)
-        del settings["had_private"]
+        del settings["had_private"], settings["max_pixels"]
         for name in RIGHTS:
             del settings["fetching"][name]
         for name in ("attributes", "keep"):

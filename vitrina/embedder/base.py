@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Texts: TypeAlias = Callable[[], Iterable[Sequence[str]]]
 """Starts a pass over some texts, a batch at a time; may be called again."""
 
-Images: TypeAlias = Callable[[], "Iterable[Sequence[Image]]"]
+Images: TypeAlias = Callable[[], "Iterable[Iterable[Image]]"]
 """Starts a pass over some decoded images, a batch at a time; may be called again."""
 
 

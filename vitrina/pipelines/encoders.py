@@ -206,7 +206,10 @@ def _fit(products: Products, catalogue: Catalogue, modality: Modality, seed: int
     assert source is not None
     with_photo = products.counts()["image"]
     stride = max(1, -(-with_photo // FIT_IMAGES))
-    return fit_thumbnail(lambda: decode_photos(_photos(products, stride), source.read))
+    limit = catalogue.reading.max_pixels
+    return fit_thumbnail(
+        lambda: decode_photos(_photos(products, stride), source.read, max_pixels=limit)
+    )
 
 
 def _texts(products: Products, stride: int) -> Iterator[list[str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,18 +60,7 @@ class FolderImages:
         """Read a file. Raises ImageError if it is missing, too large or outside the folder."""
         path = Path(self.location, inside(reference))
         try:
-            status = path.stat()
-            if not stat.S_ISREG(status.st_mode):
-                # A pipe would never end, and a device neither.
-                raise ImageError(f"no regular file: {reference!r}")
-            if status.st_size > base.MAX_BYTES:
-                raise ImageError(f"too large: {status.st_size} bytes in {reference}")
-            with path.open("rb") as file:
-                # It may have grown, and what the kernel makes up has no size.
-                data = file.read(base.MAX_BYTES + 1)
-            if len(data) > base.MAX_BYTES:
-                raise ImageError(f"too large: over {base.MAX_BYTES} bytes in {reference}")
-            return data
+            return base.read_photo(path, reference)
         except (OSError, ValueError) as err:
             reason = err.strerror if isinstance(err, OSError) else err
             raise ImageError(f"can't be read: {reference!r}: {reason}") from err
