@@ -105,7 +105,7 @@ def open_vectors(store: Store, features: Features) -> tuple[VectorIndex, Behind 
         behind = behind_by(change)
     index = VectorIndex(
         folder.engine(card),
-        Rows.mapped(spaces, [entries.places[space.modality] for space in spaces]),
+        Rows.mapped(spaces, [entries.places[space.modality] for space in spaces], folder.damaged),
         entries.ids,
         dead,
         tuple(float(card["weights"][space.modality]) for space in spaces),

@@ -10,12 +10,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
 from vitrina.errors import CatalogueError, StoreError
 from vitrina.store.layout import TEMPORARY
+
+if TYPE_CHECKING:
+    from vitrina.store.integrity import Checksums
 
 
 class Claim(Protocol):
@@ -40,6 +43,10 @@ class Files(Protocol):
     """The store's root as messages show it."""
     workers: int
     """How many files may usefully be read at once."""
+    copies: bool
+    """Whether `local` makes copies."""
+    checksums: Checksums
+    """Which of the files that `local` gives are known to be what a manifest says."""
 
     def where(self, name: str) -> str:
         """A file's full path, for messages."""

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from vitrina.errors import StoreLockedError
 from vitrina.store.files import Claim, probe, sync
+from vitrina.store.integrity import Checksums
 from vitrina.store.layout import LOCK, OWNER, SCRATCH, TEMPORARY
 from vitrina.store.owner import Owner
 
@@ -27,10 +28,12 @@ class LocalFiles:
     """The files of a store below a directory; see `Files`."""
 
     workers = 2
+    copies = False
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.place = str(root)
+        self.checksums = Checksums.of(root)
 
     def where(self, name: str) -> str:
         """The file's path."""

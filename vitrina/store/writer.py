@@ -78,6 +78,7 @@ class Writer:
     def _place(self, temporary: Path, name: str, digest: str, rows: int = 0) -> FileEntry:
         size = temporary.stat().st_size
         self._files.publish(temporary, name)
+        self._files.checksums.note(name, digest)
         return FileEntry(name, rows, size, digest)
 
     def publish_folder(
