@@ -1,4 +1,4 @@
-"""A store whose files were changed by hand, with a manifest that says so: as a stranger makes it."""
+"""A store whose files were changed by hand, with a manifest that fits: as a stranger makes it."""
 
 import hashlib
 from dataclasses import replace

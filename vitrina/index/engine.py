@@ -7,6 +7,7 @@ vectors of its own, and positions are the order in which rows were added.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
@@ -212,6 +213,8 @@ class Engine:
                 faiss.set_deserialization_vector_byte_limit(size + SPARE_BYTES)
                 faiss.set_deserialization_loop_limit(size)
                 index = faiss.read_index(str(path), flags)
+                if mapped and not _ends_with_its_lists(index, path):
+                    index = faiss.read_index(str(path))
             engine = cls(index, factory, str(path))
             engine._check()
             return engine
@@ -273,6 +276,28 @@ def _transform(step: Any) -> Callable[[Floats], Floats]:
         return out
 
     return apply
+
+
+def _ends_with_its_lists(index: Any, path: Path) -> bool:
+    """Whether an inverted file's last list ends where its file does: FAISS maps the last id of a
+    file that is cut by less than an id, and would read past its end. True for other kinds."""
+    _, inner = _chain(index)
+    if not isinstance(inner, faiss.IndexIVF):
+        return True
+    lists = faiss.downcast_InvertedLists(inner.invlists)
+    if not isinstance(lists, faiss.ArrayInvertedLists):
+        return False
+    # "ilar", lists, bytes of a code, "full" or "sprs", how many numbers follow, the sizes of all
+    # lists, or number and size of those that are not empty; then the lists themselves.
+    start = path.stat().st_size - lists.compute_ntotal() * (lists.code_size + 8)
+    filled = sum(lists.list_size(at) > 0 for at in range(lists.nlist))
+    with path.open("rb") as file:
+        for kind, numbers in ((b"full", lists.nlist), (b"sprs", 2 * filled)):
+            head = struct.pack("<4sQQ4sQ", b"ilar", lists.nlist, lists.code_size, kind, numbers)
+            file.seek(max(0, start - len(head) - 8 * numbers))
+            if file.read(len(head)) == head:
+                return True
+    return False
 
 
 def _parameters(inner: Any, effort: int, selector: Any) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -224,11 +225,11 @@ class Probe:
 
         Raises StoreError, naming the file and `way_out`, if it is damaged.
         """
-        position = {"nulls": False, "least": -1, "most": rows - 1}
+        at = partial(Column, nulls=False, least=-1, most=rows - 1)
         kind = {
             "vector": Column((pa.list_(pa.float32(), dim),), nulls=False),
-            "position": Column((pa.int64(),), **position),
-            "neighbours": Column((pa.list_(pa.int64(), KEPT),), **position),
+            "position": at((pa.int64(),)),
+            "neighbours": at((pa.list_(pa.int64(), KEPT),)),
             "scores": Column((pa.list_(pa.float32(), KEPT),), nulls=False),
             "floor": Column((pa.float32(),), nulls=False),
             "tuning": Column((pa.bool_(),), nulls=False),

@@ -84,7 +84,7 @@ class Checksums:
         `entry`. Raises OSError if it can't be read.
         """
         path = self._root / name
-        stamp = _stamp(os.stat(path))
+        stamp = _stamp(path.stat())
         if stamp[2] != entry.bytes:
             raise StoreError(_size_message(where, stamp[2], entry, way_out))
         with self._lock:
@@ -98,7 +98,7 @@ class Checksums:
     def note(self, name: str, sha256: str) -> None:
         """Take it that a file, which this process just put there, has a checksum."""
         with suppress(OSError):
-            self._remember(name, _stamp(os.stat(self._root / name)), sha256)
+            self._remember(name, _stamp((self._root / name).stat()), sha256)
 
     def _remember(self, name: str, stamp: Stamp, sha256: str) -> None:
         with self._lock:
@@ -152,15 +152,14 @@ class Checksums:
         path = self._file
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = not path.exists()
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+        # Readable by the user alone, and of a name of its own.
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(msgspec.json.encode(saved))
         try:
-            with open(descriptor, "wb") as file:
-                file.write(msgspec.json.encode(saved))
-            os.replace(temporary, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
         if new:
             _bound(path.parent)
 

@@ -173,7 +173,7 @@ def read_vectors(
         return vectors
 
 
-def matrix_of(column: pa.FixedSizeListArray) -> Stored:
+def matrix_of(column: pa.FixedSizeListArray) -> npt.NDArray[Any]:
     """View a fixed-size-list column as (n, dim), without a copy."""
     kind = column.type
     flat = numbers_of(column.flatten(), np.dtype(kind.value_type.to_pandas_dtype()))

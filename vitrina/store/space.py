@@ -16,7 +16,8 @@ from vitrina.ids import id_keys
 from vitrina.store import layout
 from vitrina.store.files import Files
 from vitrina.store.manifest import FileEntry, SpaceEntry
-from vitrina.store.parquet import REPAIR, Access, kind_of_schema, open_parquet, read_table_as
+from vitrina.store.parquet import REPAIR as WAY_OUT
+from vitrina.store.parquet import Access, kind_of_schema, open_parquet, read_table_as
 from vitrina.store.products import Products
 from vitrina.store.shards import (
     ShardBatch,
@@ -110,7 +111,7 @@ class Space:
         if dim < 1 or dtype not in ("float16", "float32"):
             raise StoreError(
                 f"{self.files.where(layout.space_card(self.name))} tells of {dim} numbers of "
-                f"{dtype}; {REPAIR}"
+                f"{dtype}; {WAY_OUT}"
             )
         return vector_type(dim, dtype)
 
