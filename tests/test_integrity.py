@@ -15,30 +15,33 @@ from store_tools import rename_decisions, reseal
 
 from vitrina import api
 from vitrina.audit.finding import Audit
+from vitrina.cache import cache_folder
 from vitrina.classifier.model import Model
 from vitrina.errors import StoreError
 from vitrina.index.score import score_pairs
+from vitrina.pipelines.survey import folder_of
 from vitrina.store import integrity
 from vitrina.store.decisions import Decision, add_decisions
 from vitrina.store.pages import find_numbers
 from vitrina.store.space import read_errors
 from vitrina.store.store import Store
-from vitrina.types import Action, Modality
+from vitrina.types import Action, Features, Modality
 
 FACTORY = "PCA16,IVF4,SQ8"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory):
     """A cache folder of these tests' own."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(integrity, "cache_folder", cache_folder)
         patch.setenv("VITRINA_CACHE", str(folder))
         yield folder
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, sample, cache):
+def made(tmp_path_factory, sample):
     """A store with one of everything."""
     store = embedded(tmp_path_factory.mktemp("made") / "shelf", sample)
     api.build_index(store, features="fused", factory=FACTORY, recall=0.5)
@@ -88,12 +91,17 @@ def read_all_errors(store):
 def read_index(store):
     index = api.open_index(store, "fused").vectors
     found = index.search(index.read(np.flatnonzero(~index.dead)[:9]), 5)
-    job = api.build_index(store, features="fused")
-    return found.positions.tolist(), found.scores.tolist(), len(job)
+    probe = folder_of(store, Features.FUSED).probe(index.dim, len(index.dead))
+    return found.positions.tolist(), found.scores.tolist(), probe.positions.tolist()
 
 
 def read_head(store):
-    return Model.load(store.model_folder()).classes
+    model = Model.load(store.model_folder())
+    return {
+        f"{name}.{key}": value.tolist()
+        for name, head in model.heads.items()
+        for key, value in head.state_dict().items()
+    }
 
 
 def read_audit(store):
@@ -117,7 +125,7 @@ READERS = {
 def reader_of(name):
     if "errors-" in name:
         return read_all_errors
-    if name.startswith("models") and "thumbnail" in name or "lexical" in name:
+    if (name.startswith("models") and "thumbnail" in name) or "lexical" in name:
         return read_space
     return READERS[name.partition("/")[0]]
 
@@ -149,7 +157,7 @@ def test_a_bit_changed_anywhere_is_found_and_the_file_named(shelf):
     store = Store.open(shelf)
     names = sorted(store.manifest.names) + store.files.names("decisions")
     kinds = {name.rpartition(".")[2] for name in names}
-    assert kinds == {"parquet", "faiss", "json", "safetensors"}
+    assert kinds == {"parquet", "faiss", "json", "safetensors", "md"}
     whole = {read: read(store) for read in {*map(reader_of, names)} - {read_products, read_audit}}
     for name in names:
         path, read = shelf / name, reader_of(name)
@@ -172,7 +180,7 @@ def test_a_changed_file_is_found_by_every_reader_after_it_was_whole(shelf):
     assert "run `vitrina train` again" in fail(shelf, read_head, path.name)
 
 
-def test_verify_names_what_was_changed(shelf, made):
+def test_verify_names_what_was_changed(shelf):
     (name, *_) = (one for one in Store.open(shelf).manifest.names if one.endswith("faiss"))
     assert api.verify(shelf).ok
     flip(shelf / name, 77, 1)
@@ -223,7 +231,7 @@ def test_a_file_is_hashed_once(shelf, hashed):
     assert hashed == [part.name]
 
 
-def test_what_was_just_written_is_known(tmp_path, sample, cache, hashed):
+def test_what_was_just_written_is_known(tmp_path, sample, hashed):
     store = embedded(tmp_path / "shelf", sample)
     api.train(store, head="logistic", features="text")
     everything(tmp_path / "shelf")
@@ -272,7 +280,7 @@ def test_where_nothing_can_be_kept_each_process_hashes_once(shelf, hashed, monke
     assert len(hashed) == 2 * count
 
 
-def test_two_processes_keep_what_both_found(tmp_path, cache):
+def test_two_processes_keep_what_both_found(tmp_path):
     for name in "ab":
         (tmp_path / name).write_text(name)
     one, other = integrity.Checksums(tmp_path), integrity.Checksums(tmp_path)
@@ -283,7 +291,7 @@ def test_two_processes_keep_what_both_found(tmp_path, cache):
     assert {*integrity.Checksums(tmp_path)._known} == {"a", "b"}
 
 
-def test_files_that_are_gone_are_forgotten(tmp_path, cache):
+def test_files_that_are_gone_are_forgotten(tmp_path):
     checksums = integrity.Checksums(tmp_path)
     for number in range(integrity.LEAST + 1):
         (tmp_path / f"{number}").touch()
@@ -325,7 +333,8 @@ def remote(made, tmp_path, monkeypatch):
     fs.rm("/shelf", recursive=True)
 
 
-def test_a_local_copy_that_is_damaged_is_fetched_again(remote):
+@pytest.mark.usefixtures("remote")
+def test_a_local_copy_that_is_damaged_is_fetched_again():
     store = Store.open("memory://shelf")
     before = read_head(store)
     flip(store.model_folder() / "head.safetensors", 100, 1)
@@ -345,8 +354,9 @@ def test_an_object_that_is_damaged_is_named(remote, kind):
 # -- tables whose checksums fit ------------------------------------------------------------------
 
 
-def bad_text(count):
+def bad_text(column):
     """Strings that are no UTF-8."""
+    count = len(column)
     offsets = pa.py_buffer(np.arange(count + 1, dtype=np.int32))
     return pa.Array.from_buffers(pa.string(), count, [None, offsets, pa.py_buffer(b"\xff" * count)])
 
@@ -356,7 +366,7 @@ def put(name, make):
 
     def change(table):
         at = table.column_names.index(name)
-        return table.set_column(at, name, make(table.column(name).combine_chunks(), len(table)))
+        return table.set_column(at, name, make(table.column(name).combine_chunks()))
 
     return change
 
@@ -364,14 +374,14 @@ def put(name, make):
 def first(value):
     """The column with another first value."""
 
-    def change(column, count):
+    def change(column):
         return pa.array([value, *column.to_pylist()[1:]], column.type)
 
     return change
 
 
 def whole(values):
-    return lambda column, count: pa.array([values] * count)
+    return lambda column: pa.array([values] * len(column))
 
 
 SHORT, SPACED = "ab" * 15, "ab" * 15 + " a"
@@ -380,7 +390,7 @@ CRAFTED = [
     ("products/part", put("product_id", first(None)), "product_id lacks values"),
     ("products/part", put("product_id", whole(0.5)), "column product_id is double, not int64"),
     ("products/part", put("category_id", whole(b"x")), "column category_id is binary"),
-    ("products/part", put("title", lambda column, count: bad_text(count)), "Invalid UTF8"),
+    ("products/part", put("title", bad_text), "Invalid UTF8"),
     ("products/part", put("title", whole(7)), "its column title is int64, not string"),
     ("products/part", put("text_hash", first(SHORT)), "not 32 hexadecimal digits"),
     ("products/part", put("text_hash", first(SPACED)), "not 32 hexadecimal digits"),
@@ -396,7 +406,7 @@ CRAFTED = [
     ("part-000000", put("embedding", whole(0.5)), "vectors of double instead of"),
     ("part-000000", lambda table: table.slice(1), "rows instead of"),
     ("errors-", put("stage", whole(1)), "its column stage is int64, not string"),
-    ("errors-", put("error", lambda column, count: bad_text(count)), "Invalid UTF8"),
+    ("errors-", put("error", bad_text), "Invalid UTF8"),
     ("errors-", put("content_hash", first(SHORT)), "not 32 hexadecimal digits"),
     ("rows-00000", put("product_id", first(None)), "its column product_id lacks values"),
     ("rows-00000", put("content", whole(b"short")), "content is binary, not fixed_size_binary[16]"),
@@ -414,7 +424,8 @@ CRAFTED = [
 def test_a_table_of_wrong_content_is_named(shelf, kind, change, words):
     names = sorted(Store.open(shelf).manifest.names)
     if kind == "errors-":
-        names = [name for name in names if pq.read_metadata(shelf / name).num_rows]
+        entries = Store.open(shelf).manifest.errors()
+        names = [entry.path for entry in entries if entry.rows]
     name = next(name for name in names if kind in name)
     table = change(pq.read_table(shelf / name))
     pq.write_table(table, shelf / name)
@@ -496,8 +507,8 @@ def test_a_page_before_or_behind_its_file(made, at):
 # -- decisions -----------------------------------------------------------------------------------
 
 
-def far(column, count):
-    return pa.array([2**62], pa.int64()).cast(pa.timestamp("us", tz="UTC"))
+def far(column):
+    return pa.array([2**62] * len(column), pa.int64()).cast(pa.timestamp("us", tz="UTC"))
 
 
 @pytest.mark.parametrize(
