@@ -193,15 +193,15 @@ def test_verify_names_what_was_changed(shelf):
 
 @pytest.fixture
 def hashed(monkeypatch):
-    """The names of the files that are hashed."""
-    names, real = [], integrity.checksum
+    """The paths of the files that are hashed."""
+    paths, real = [], integrity.checksum
 
     def checksum(path):
-        names.append(path.name)
+        paths.append(path)
         return real(path)
 
     monkeypatch.setattr(integrity, "checksum", checksum)
-    return names
+    return paths
 
 
 def another_process():
@@ -228,7 +228,7 @@ def test_a_file_is_hashed_once(shelf, hashed):
     (shelf / part.path).touch()
     another_process()
     everything(shelf)
-    assert hashed == [part.name]
+    assert hashed == [shelf / part.path]
 
 
 def test_what_was_just_written_is_known(tmp_path, sample, hashed):
