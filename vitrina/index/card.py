@@ -10,13 +10,12 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from vitrina.index.choose import kind_of
-from vitrina.index.found import Effort
+from vitrina.index.found import AGAIN, Effort
 from vitrina.index.vote import RuleCard
 from vitrina.typed_json import Count, Finite, Share, convert_json, load_json
 from vitrina.types import Features, IndexKind, Modality
 
 CARD_FILE = "index.json"
-AGAIN = "run `vitrina index --rebuild` to build it again"
 
 Candidates = Annotated[int, Meta(ge=1, le=1 << 14)]
 Weight = Annotated[float, Meta(gt=0, le=1e3)]

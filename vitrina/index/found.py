@@ -12,6 +12,9 @@ import pyarrow as pa
 from vitrina.errors import FingerprintError
 from vitrina.types import Floats, IndexKind, ProductId
 
+AGAIN = "run `vitrina index --rebuild` to build it again"
+"""The way out of a damaged index."""
+
 
 @dataclass(frozen=True)
 class Neighbour:

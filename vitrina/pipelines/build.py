@@ -186,7 +186,7 @@ class _Job:
         # What a dead row was made from may lie nowhere any more.
         index = VectorIndex(
             old.folder.engine(old.card, mapped=not folded),
-            self._map(entries, ~dead),
+            self._map(entries, ~dead, old.folder.damaged),
             entries.ids,
             dead,
             weights,
@@ -196,7 +196,7 @@ class _Job:
         )
         if folded:
             index.engine.extend(blocks(index.rows, np.arange(base, count), weights))
-        probe = old.folder.probe()
+        probe = old.folder.probe(index.dim, first)
         if probe is not None:
             added = np.arange(first, count)
             probe = probe.without_rows(dead).with_rows(index.rows, weights, added)
@@ -252,12 +252,14 @@ class _Job:
             for space in self.spaces
         )
 
-    def _map(self, entries: Entries, live: Mask | None = None) -> Rows:
+    def _map(
+        self, entries: Entries, live: Mask | None = None, damaged: str = "the places of rows"
+    ) -> Rows:
         places = []
         for space in self.spaces:
             shards, rows = entries.places[space.modality]
             places.append((shards if live is None else np.where(live, shards, -1), rows))
-        return Rows.mapped(self.spaces, places)
+        return Rows.mapped(self.spaces, places, damaged)
 
     def _card(self, built: Built, goal: Goal, seed: int) -> dict[str, Any]:
         index = built.index

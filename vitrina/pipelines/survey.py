@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from vitrina.errors import StoreError
-from vitrina.index.card import AGAIN, IndexCard
+from vitrina.index.card import IndexCard
 from vitrina.index.entries import Change, Entries, compare
 from vitrina.index.folder import Folder
-from vitrina.index.found import check_fingerprints
+from vitrina.index.found import AGAIN, check_fingerprints
 from vitrina.index.score import rows_known
 from vitrina.index.search import VectorIndex
 from vitrina.store.files import to_json
@@ -107,7 +107,7 @@ def open_vectors(store: Store, features: Features) -> tuple[VectorIndex, Behind 
         behind = behind_by(change)
     index = VectorIndex(
         folder.engine(card),
-        Rows.mapped(spaces, [entries.places[space.modality] for space in spaces]),
+        Rows.mapped(spaces, [entries.places[space.modality] for space in spaces], folder.damaged),
         entries.ids,
         dead,
         tuple(card.weights[space.modality] for space in spaces),

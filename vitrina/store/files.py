@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
@@ -30,6 +30,10 @@ class UnsafeFileError(StoreError):
     def __init__(self, where: str, what: str, way_out: str) -> None:
         super().__init__(f"{printable(where)} {what}; {way_out}")
         self.what, self.way_out = what, way_out
+
+
+if TYPE_CHECKING:
+    from vitrina.store.integrity import Checksums
 
 
 class Claim(Protocol):
@@ -56,6 +60,10 @@ class Files(Protocol):
     """The store's root as messages show it."""
     workers: int
     """How many files may usefully be read at once."""
+    copies: bool
+    """Whether `local` makes copies."""
+    checksums: Checksums
+    """Which of the files that `local` gives are known to be what a manifest says."""
 
     def where(self, name: str) -> str:
         """A file's full path, for messages."""

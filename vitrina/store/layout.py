@@ -101,6 +101,11 @@ def errors_of_commit(folder: str, digest: str) -> str:
     return below(folder, f".errors-{digest[:DIGEST]}.parquet")
 
 
+def is_errors(name: str) -> bool:
+    """Whether a file is a table of errors that a commit names."""
+    return name.rpartition("/")[2].startswith(".errors-")
+
+
 def index(name: str, digest: str) -> str:
     """The folder of an index; a rebuilt index is a new folder, and the commit switches over."""
     return f"{INDEXES}/{name}-{digest[:DIGEST]}"

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from vitrina.errors import StoreError, StoreLockedError
 from vitrina.store.files import Claim, UnsafeFileError, probe, sync, write_new
+from vitrina.store.integrity import Checksums
 from vitrina.store.layout import (
     CARD,
     DECISIONS,
@@ -54,10 +55,12 @@ class LocalFiles:
     """
 
     workers = 2
+    copies = False
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.place = str(root)
+        self.checksums = Checksums.of(root)
 
     def where(self, name: str) -> str:
         """The file's path."""

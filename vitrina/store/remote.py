@@ -25,6 +25,7 @@ import pyarrow as pa
 from vitrina.cache import cache_folder
 from vitrina.errors import StoreError
 from vitrina.store.files import Claim, UnsafeFileError, replacing
+from vitrina.store.integrity import Checksums
 from vitrina.store.layout import SPACES, TEMPORARY
 from vitrina.store.lease import Lease
 from vitrina.store.names import is_plain, parse
@@ -51,6 +52,7 @@ class RemoteFiles:
     """
 
     workers = 8
+    copies = True
 
     def __init__(self, url: str, options: dict[str, Any] | None = None) -> None:
         """Open the file system. Raises StoreError if it is unknown or needs a package."""
@@ -71,6 +73,7 @@ class RemoteFiles:
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         key = hashlib.blake2b(self.place.encode(), digest_size=8).hexdigest()
         self._cache = cache_folder("stores") / key
+        self.checksums = Checksums.of(self._cache)
 
     def where(self, name: str) -> str:
         """The file's URL."""

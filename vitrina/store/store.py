@@ -14,13 +14,15 @@ from safetensors import SafetensorError
 
 from vitrina.disk import FULL, full_disk
 from vitrina.errors import StoreError
+from vitrina.parallel import map_ahead
 from vitrina.store import layout
 from vitrina.store.decisions import Decisions, corrected, in_types, read_decisions
 from vitrina.store.files import Files
 from vitrina.store.format import read_card
 from vitrina.store.history import newest
+from vitrina.store.integrity import checked_file
 from vitrina.store.local import LocalFiles
-from vitrina.store.manifest import FolderEntry, Manifest
+from vitrina.store.manifest import FileEntry, FolderEntry, Manifest
 from vitrina.store.products import Categories, Products
 from vitrina.store.sources import Sources
 from vitrina.store.space import Space
@@ -198,22 +200,16 @@ class Store:
         return self.folder(entry, "run `vitrina finetune` or `vitrina pretrain` again")
 
     def _local(self, entry: FolderEntry, way_out: str) -> list[Path]:
-        paths = []
-        for file in entry.files:
+        def local(file: FileEntry) -> Path:
             where = self.files.where(file.path)
             try:
-                path = self.files.local(file.path)
-                size = path.stat().st_size
+                return checked_file(self.files, file.path, file, way_out)
             except FileNotFoundError as err:
                 raise StoreError(f"{where} is missing from the store; {way_out}") from err
-            # A file that is mapped must not end sooner than what reads it believes; a card that
-            # ends too soon is no JSON.
-            if size != file.bytes and not file.path.endswith(".json"):
-                raise StoreError(
-                    f"{where} is damaged ({size} bytes instead of {file.bytes}); {way_out}"
-                )
-            paths.append(path)
-        return paths
+            except OSError as err:
+                raise StoreError(f"{where} can't be read ({err.strerror}); {way_out}") from err
+
+        return list(map_ahead(local, entry.files, self.files.workers))
 
     def check_rights(self) -> None:
         """Raise StoreError if this process may not write to the store: for a job that writes only

@@ -13,7 +13,7 @@ from vitrina.ids import IdSet
 from vitrina.parallel import Progress, map_ahead, unwatched
 from vitrina.store import layout
 from vitrina.store.contents import faults_of
-from vitrina.store.decisions import decision_files, read_file
+from vitrina.store.decisions import decision_files, decisions_in
 from vitrina.store.files import Files, UnsafeFileError, to_json
 from vitrina.store.history import numbers, read_manifest
 from vitrina.store.leftovers import Leftovers
@@ -227,7 +227,7 @@ class _Check:
     def _decisions(self) -> None:
         for name in decision_files(self._files):
             try:
-                read_file(self._files, name)
+                decisions_in(self._files, name)
             except StoreError as err:
                 self._problem(
                     name,

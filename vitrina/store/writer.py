@@ -76,6 +76,7 @@ class Writer:
         digest, size = checksum(temporary), temporary.stat().st_size
         name = name_of(digest)
         self._files.publish(temporary, name)
+        self._files.checksums.note(name, digest)
         return FileEntry(name, rows, size, digest)
 
     def publish_folder(
