@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 
 PEERS := .venv-peers/.ready .venv-clip-retrieval/.ready .venv-ann/.ready
 
-.PHONY: help demo test slow fuzz check lint types tests bench bench-embedding bench-index \
+.PHONY: help demo test slow fuzz kills check lint types tests bench bench-embedding bench-index \
 	bench-finetuning bench-heads lock clean
 
 help:  ## list the targets
@@ -44,6 +44,9 @@ TIME ?= 3600
 fuzz: $(READY)  ## hostile inputs of every kind: CLASS=readers COUNT=10000 SEED=1 TIME=3600
 	PYTHONPATH=tests $(BIN)/python -m fuzz $(CLASS) --count $(COUNT) --seed $(SEED) --time $(TIME) \
 		$(if $(FORM),--form $(FORM)) $(if $(NUMBER),--number $(NUMBER)) $(if $(KEPT),--kept $(KEPT))
+
+kills: $(READY)  ## every writing command killed at random moments: KILLS=50 SEED=1
+	cd tests && ../$(BIN)/python kills.py --kills $(or $(KILLS),50) --seed $(or $(SEED),0)
 
 check: lint types tests  ## lint, types and tests
 

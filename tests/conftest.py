@@ -1,11 +1,28 @@
+import os
+
 import pytest
 from hypothesis import settings
 
+from vitrina.cache import cache_folder
 from vitrina.data.sample import write_sample
+from vitrina.store import integrity
+
+# Tests have caches of their own; compiled kernels are kept in one place for all of them, and for
+# the processes that they start.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder("kernels")))
 
 # A test that fails by the clock tells of the machine; the first call of a kernel compiles it.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _checksums_of_the_tests_own(tmp_path_factory):
+    """Known checksums of the tests' stores, kept away from the user's."""
+    folder = tmp_path_factory.mktemp("checksums")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(integrity, "cache_folder", lambda kind: folder / kind)
+        yield
 
 
 @pytest.fixture(scope="session")

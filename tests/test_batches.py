@@ -27,7 +27,7 @@ from vitrina.cli.reading import reads_products
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import DEFAULT_OPTIONS, Columns, ReadingOptions, flag
 from vitrina.data.reading import Reading
-from vitrina.errors import CatalogueError, ImageSourceError
+from vitrina.errors import CatalogueError, ImageSourceError, StoreError
 from vitrina.pipelines.reading import opened_texts
 
 TEXT = ("--text-model", "lexical", "--image-model", "none")
@@ -708,10 +708,10 @@ def test_a_field_becomes_an_option():
 def test_columns_that_are_no_text_are_no_settings():
     settings = Reading().to_json()
     settings["columns"]["title"] = 5
-    with pytest.raises(CatalogueError, match="no settings of a catalogue"):
+    with pytest.raises(StoreError, match="what a store remembers is not what it should be"):
         Reading.from_json(settings)
     settings["columns"] |= {"title": None, "keep": [5]}
-    with pytest.raises(CatalogueError, match="no settings of a catalogue"):
+    with pytest.raises(StoreError, match="what a store remembers is not what it should be"):
         Reading.from_json(settings)
 
 

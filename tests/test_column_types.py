@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import Rejection
 from vitrina.data.readers import Columns
-from vitrina.data.readers.csv_table import _Feed
+from vitrina.data.readers.csv_lines import CsvLines
 from vitrina.data.reading import Reading
 from vitrina.errors import CatalogueError
 
@@ -337,8 +337,12 @@ STRAY = ['a","c\n', 'a"b,"c\n', '1,"a\n', 'a,"""\n', '"a""\n', '"",""\n']
 def test_stray_quotes_on_every_line_take_time_in_proportion(tmp_path, line, monkeypatch):
     """Counts the lines that the parser is given, which is what its time goes by."""
     given = []
-    check = _Feed._check
-    monkeypatch.setattr(_Feed, "_check", lambda feed, one: given.append(1) or check(feed, one))
+    follow = CsvLines._follow
+    monkeypatch.setattr(
+        CsvLines,
+        "_follow",
+        lambda lines, one, inside: given.append(1) or follow(lines, one, inside=inside),
+    )
     path = text(tmp_path / "a.csv", "product_id,title\n" + "0,good\n" * 20 + line * 3000)
     all_rows(Catalogue.read(path))
     assert len(given) < 60_000

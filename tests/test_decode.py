@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 
 from vitrina.data import decode as module
 from vitrina.data.decode import decode
+from vitrina.data.image_limits import MAX_ASPECT
 from vitrina.errors import ImageError
 
 RED, GREEN, BLUE, WHITE, BLACK = (
@@ -298,7 +299,7 @@ def test_damaged_exif_harms_nothing(block: bytes) -> None:
 )
 @settings(deadline=None, max_examples=60)
 def test_reduced_edges_never_end_below_the_target(width: int, height: int, at_least: int) -> None:
-    if max(width, height) > module.MAX_ASPECT * min(width, height):
+    if max(width, height) > MAX_ASPECT * min(width, height):
         return
     result = decode(saved(Image.new("RGB", (width, height), RED), "JPEG"), at_least=at_least)
     for edge, original in zip(result.size, (width, height), strict=True):
@@ -386,32 +387,29 @@ def test_tiff_bomb() -> None:
         decode(data)
 
 
-def test_a_large_jpeg_is_welcome_at_reduced_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_PIXELS", 10_000)
+def test_a_large_jpeg_is_welcome_at_reduced_size() -> None:
     data = saved(quarters((400, 400)), "JPEG", quality=95)
-    assert decode(data, at_least=50).size == (50, 50)
+    assert decode(data, at_least=50, max_pixels=10_000).size == (50, 50)
     for limit in (None, 200):
         with pytest.raises(ImageError, match=r"^too large: 400x400 pixels$"):
-            decode(data, at_least=limit)
+            decode(data, at_least=limit, max_pixels=10_000)
 
 
-def test_a_large_progressive_jpeg_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_progressive_jpeg_is_not() -> None:
     # libjpeg would hold all its coefficients, whatever the size asked for.
-    monkeypatch.setattr(module, "MAX_PIXELS", 10_000)
     data = saved(quarters((400, 400)), "JPEG", progressive=True)
     with pytest.raises(ImageError, match=r"^too large: 400x400 pixels$"):
-        decode(data, at_least=50)
+        decode(data, at_least=50, max_pixels=10_000)
     with pytest.raises(ImageError, match=r"^too large: 65000x65000 pixels$"):
         decode(jpeg_of_claimed_size(65000, 65000, progressive=True), at_least=224)
 
 
-def test_nor_is_one_with_a_scan_per_component(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_PIXELS", 10_000)
+def test_nor_is_one_with_a_scan_per_component() -> None:
     data = bytearray(saved(quarters((400, 400)), "JPEG"))
     scan = data.index(b"\xff\xda")
     data[scan + 2 : scan + 14] = b"\0\x08\x01\x01\0\0\x3f\0"
     with pytest.raises(ImageError, match=r"^too large: 400x400 pixels$"):
-        decode(bytes(data), at_least=50)
+        decode(bytes(data), at_least=50, max_pixels=10_000)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "P", "L", "1", "RGBA", "CMYK", "I;16", "F"])

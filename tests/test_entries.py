@@ -7,7 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from index_tools import IMAGE, TEXT
 
+from vitrina.errors import StoreError
 from vitrina.index.entries import Change, Entries, compare
+
+WAY = "build it again"
 
 
 def contents(numbers):
@@ -45,15 +48,15 @@ def same(ours, theirs):
 def test_what_is_written_is_read(tmp_path, ids):
     made = entries(ids)
     made.write(tmp_path / "rows.parquet")
-    assert same(Entries.read([tmp_path / "rows.parquet"], [TEXT, IMAGE]), made)
-    assert Entries.read([tmp_path / "rows.parquet"], [IMAGE]).modalities == (IMAGE,)
+    assert same(Entries.read([tmp_path / "rows.parquet"], [TEXT, IMAGE], WAY), made)
+    assert Entries.read([tmp_path / "rows.parquet"], [IMAGE], WAY).modalities == (IMAGE,)
 
 
 def test_files_are_read_one_after_another(tmp_path):
     parts = [entries(list("abc")), entries(list("de"), [8, 9]), entries(list("f"), [4])]
     for number, part in enumerate(parts):
         part.write(tmp_path / f"{number}.parquet")
-    read = Entries.read([tmp_path / f"{number}.parquet" for number in range(3)], [TEXT, IMAGE])
+    read = Entries.read([tmp_path / f"{number}.parquet" for number in range(3)], [TEXT, IMAGE], WAY)
     assert same(read, parts[0].followed_by(parts[1]).followed_by(parts[2]))
     assert read.ids.to_pylist() == list("abcdef")
     assert read.contents.tobytes() == contents([0, 1, 2, 8, 9, 4]).tobytes()
@@ -63,7 +66,7 @@ def test_files_are_read_one_after_another(tmp_path):
 def test_none_at_all(tmp_path):
     none = entries([], kind=pa.int64())
     none.write(tmp_path / "rows.parquet")
-    assert same(Entries.read([tmp_path / "rows.parquet"], [TEXT, IMAGE]), none)
+    assert same(Entries.read([tmp_path / "rows.parquet"], [TEXT, IMAGE], WAY), none)
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "a byte", "garbage", "another table"])
@@ -80,8 +83,8 @@ def test_a_damaged_file(tmp_path, damage):
         changed[200] ^= 16
         written = {"cut": content[:-200], "a byte": changed, "garbage": b"\xff" * 500}
         path.write_bytes(written[damage])
-    with pytest.raises((OSError, KeyError, pa.ArrowException)):
-        Entries.read([path], [TEXT, IMAGE])
+    with pytest.raises(StoreError, match=r"rows\.parquet is (damaged|missing).*; build it again"):
+        Entries.read([path], [TEXT, IMAGE], WAY)
 
 
 def test_some_of_them_in_another_order():

@@ -4,6 +4,7 @@ import pytest
 from vitrina.classifier.calibrate import fit_temperature, softmax
 from vitrina.classifier.fusion import (
     Blend,
+    BlendCard,
     fit_weights,
     heard,
     kinds_of,
@@ -15,6 +16,7 @@ from vitrina.classifier.metrics import difference
 from vitrina.classifier.tree import CategoryTree
 from vitrina.errors import TrainingError
 from vitrina.pipelines.judging import Bench
+from vitrina.typed_json import convert_json
 from vitrina.types import Features, FusionKind, Modality
 
 CLASSES = 6
@@ -183,7 +185,7 @@ def test_a_difference_is_measured_on_the_same_rows():
 
 def test_a_blend_is_written_and_read_back():
     one = bench().judge(FusionKind.STACK).blend
-    again = Blend.from_json(one.to_json())
+    again = Blend.of(convert_json(one.to_json(), BlendCard, "it", "mend it"))
     assert again.members == one.members
     assert {name: part.tolist() for name, part in again.weights.items()} == {
         name: part.tolist() for name, part in one.weights.items()

@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from vitrina.classifier.backoff import BackOff
+from vitrina.classifier.backoff import BackOff, ThresholdsCard
+from vitrina.classifier.card import HeadShape
 from vitrina.classifier.fit import FitOptions, choose_scale, fit_head, planned_rows
 from vitrina.classifier.fusion import Blend
-from vitrina.classifier.heads import Head, HeadShape
+from vitrina.classifier.heads import Head
 from vitrina.classifier.minibatch import predict
 from vitrina.classifier.model import Model, top
 from vitrina.classifier.tree import CategoryTree
 from vitrina.errors import FingerprintError, StoreError
 from vitrina.store.gather import Gathered
+from vitrina.typed_json import convert_json
 from vitrina.types import Balance, Features, FusionKind, HeadKind, Modality
 
 CLASSES = 4
@@ -197,7 +199,9 @@ def model_of(head, **more):
             "fusion": FusionKind.EARLY,
             "heads": {"fused": head},
             "blend": Blend(("fused",), weights),
-            "back_off": BackOff.from_json(tree, told),
+            "back_off": BackOff.of(
+                tree, convert_json(told, tuple[ThresholdsCard, ...], "it", "mend it")
+            ),
             "vote": None,
             "categories": (7, 9, 11, 13),
             "names": names,

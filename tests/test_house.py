@@ -15,13 +15,14 @@ PACKAGE = Path(vitrina.__file__).parent
 # A room may import what stands in a lower tier, and itself; never a sibling.
 TIERS = [
     {"errors"},
-    {"types", "limits"},
+    {"types", "limits", "cache"},
     {
         "ids",
+        "temporary_files",
         "parallel",
-        "cache",
         "compiled",
         "device",
+        "disk",
         "memory",
         "page",
         "stages",
@@ -96,3 +97,86 @@ def test_public_names_are_all_there():
 def test_a_function_is_not_hidden_by_the_subpackage_of_its_name():
     importlib.import_module("vitrina.audit.finding")
     assert vitrina.audit is importlib.import_module("vitrina.api").audit
+
+
+# Calls by which transformers, timm, open_clip and the hub's client load a model or a part of it.
+LOADS = {"from_pretrained", "from_config"}
+BENCHMARKS = PACKAGE.parent / "benchmarks"
+
+
+def loads_that_may_run_code(source: str) -> list[int]:
+    """Lines of loading calls that do not say `trust_remote_code=False`, and of whatever could hide
+    one: such a function that is named without being called, other values, `torch.load`."""
+    tree = ast.parse(source)
+    safe: set[int] = set()
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else None
+            told = [one.value for one in node.keywords if one.arg == "trust_remote_code"]
+            refused = (
+                len(told) == 1 and isinstance(told[0], ast.Constant) and told[0].value is False
+            )
+            if name in LOADS and refused:
+                safe.add(id(node.func))
+            elif told and not refused:
+                found.append(node.lineno)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            if node.attr in LOADS and id(node) not in safe:
+                found.append(node.lineno)
+            if (
+                node.attr == "load"
+                and isinstance(node.value, ast.Name)
+                and node.value.id == "torch"
+            ):
+                found.append(node.lineno)
+        elif isinstance(node, ast.Constant) and node.value in LOADS:
+            found.append(node.lineno)
+        elif isinstance(node, ast.ImportFrom) and node.module == "transformers":
+            found += [node.lineno for one in node.names if one.name == "pipeline"]
+    return sorted(found)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*MODULES, *sorted(BENCHMARKS.rglob("*.py"))],
+    ids=lambda path: str(path.relative_to(PACKAGE.parent)),
+)
+def test_no_code_of_a_model_is_run(path):
+    assert loads_that_may_run_code(path.read_text(encoding="utf-8")) == []
+
+
+def test_models_are_loaded_somewhere():
+    whole = (PACKAGE / "embedder/text.py").read_text(encoding="utf-8")
+    assert whole.count(".from_pretrained(") == 3
+    assert loads_that_may_run_code(whole.replace("trust_remote_code=False", "revision=None")) != []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "AutoModel.from_pretrained(folder)",
+        "AutoModel.from_pretrained(\n    folder,\n    local_files_only=True,\n)",
+        "AutoModel.from_pretrained(folder, trust_remote_code=True)",
+        "AutoModel.from_pretrained(folder, trust_remote_code=None)",
+        "AutoModel.from_pretrained(folder, trust_remote_code=flag)",
+        "AutoModel.from_pretrained(folder, **{'trust_remote_code': False})",
+        "AutoModel.from_config(config)",
+        "make = AutoModel.from_config",
+        "partial(AutoModel.from_pretrained, trust_remote_code=False)",
+        "getattr(AutoModel, 'from_pretrained')(folder)",
+        "# trust_remote_code=False\nm.AutoTokenizer.from_pretrained(folder)",
+        "f(AutoTokenizer.from_pretrained(folder), trust_remote_code=False)",
+        "torch.load(path)",
+        "from transformers import pipeline",
+        "open_clip.get_tokenizer(name, trust_remote_code=True)",
+    ],
+)
+def test_the_rule_on_code_of_models_can_fail(source):
+    assert loads_that_may_run_code(source) != []
+
+
+def test_the_rule_on_code_of_models_can_hold():
+    call = "AutoModel.from_pretrained(\n    folder, dtype=kind, trust_remote_code=False\n)"
+    assert loads_that_may_run_code(call) == []

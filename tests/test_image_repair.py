@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from vitrina.data import decode as module
-from vitrina.data.decode import decode, decode_photo
+from vitrina.data.decode import Decoded, decode, decoded_photo
 from vitrina.data.image_headers import jxl_size
+from vitrina.data.image_limits import MAX_PIXELS, MAX_SCANS
 from vitrina.errors import ImageError
 
 HOSTILE = Path(__file__).parents[2] / "shared" / "repro" / "hostile"
@@ -50,10 +51,15 @@ def alike(data: bytes, whole: bytes, share: float = 1.0) -> str:
     return decoded.mended
 
 
-def refused(data: bytes, reason: str) -> None:
+def decode_photo(data: bytes, at_least: int | None = None) -> Decoded:
+    with decoded_photo(data, at_least) as decoded:
+        return decoded
+
+
+def refused(data: bytes, reason: str, max_pixels: int = MAX_PIXELS) -> None:
     for at_least in (None, 30):
         with pytest.raises(ImageError, match=reason):
-            decode(data, at_least)
+            decode(data, at_least, max_pixels)
 
 
 def test_a_sound_file_is_not_mended() -> None:
@@ -178,7 +184,7 @@ def test_ycck(light: int, grey: int) -> None:
 def test_too_many_scans() -> None:
     whole = saved("JPEG", progressive=True)
     last = whole.rindex(b"\xff\xda")
-    many = whole[:-2] + whole[last:-2] * module.MAX_SCANS + b"\xff\xd9"
+    many = whole[:-2] + whole[last:-2] * MAX_SCANS + b"\xff\xd9"
     refused(many, r"^too many scans: 5\d\d$")
     refused(many[:-2], r"^too many scans: 5\d\d$")
 
@@ -353,12 +359,11 @@ def test_a_turned_heic_is_upright() -> None:
     assert decode(file.getvalue()).size == (240, 320)
 
 
-def test_a_large_heic_is_refused_by_its_header(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_heic_is_refused_by_its_header() -> None:
     heif = pytest.importorskip("pillow_heif")
     file = io.BytesIO()
     heif.from_pillow(scene()).save(file)
-    monkeypatch.setattr(module, "MAX_PIXELS", 1000)
-    refused(file.getvalue(), "^too large: 320x240 pixels$")
+    refused(file.getvalue(), "^too large: 320x240 pixels$", max_pixels=1000)
 
 
 @pytest.mark.parametrize("options", [{}, {"lossless": True}, {"use_container": True}])

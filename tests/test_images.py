@@ -267,7 +267,7 @@ def test_what_may_not_be_read_is_a_failure(tmp_path: Path, monkeypatch: pytest.M
 
     (tmp_path / "1.jpg").write_bytes(b"one")
     source = opened(tmp_path, template="{product_id}.jpg")
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(ImageError, match=r"^can't be read: '1\.jpg': Permission denied$"):
         source.read("1.jpg")
     monkeypatch.setattr(Path, "is_file", refuse)

@@ -25,10 +25,12 @@ from index_tools import (
 from vitrina.errors import StoreError
 from vitrina.index import search
 from vitrina.index.build import Goal, build
+from vitrina.index.card import Parameters
 from vitrina.index.engine import Engine
 from vitrina.index.exact import Barred
 from vitrina.index.found import Effort, Neighbour
 from vitrina.index.search import VectorIndex
+from vitrina.typed_json import convert_json
 from vitrina.types import IndexKind
 
 
@@ -292,4 +294,5 @@ def test_another_effort_leaves_the_index_as_it_was():
     assert Effort(8, 50).to_json(IndexKind.IVF_PQ) == {"nprobe": 8, "candidates": 50}
     assert Effort(8, 50).to_json(IndexKind.HNSW) == {"efSearch": 8, "candidates": 50}
     for kind in (IndexKind.IVF_FLAT, IndexKind.HNSW):
-        assert Effort.from_json(Effort(8, 50).to_json(kind)) == Effort(8, 50)
+        told = Effort(8, 50).to_json(kind)
+        assert convert_json(told, Parameters, "it", "mend it").effort == Effort(8, 50)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from index_tools import Shelf, clustered
+from store_tools import reseal
 
 from vitrina import api
 from vitrina.errors import FingerprintError, StoreError
@@ -226,15 +227,19 @@ def test_vectors_of_another_encoder(shelf, factory):
     assert shelf.card()["fingerprints"] == {"text": "c3" * 32}
 
 
+CHOSEN = {"rule": {"kind": "uniform", "k": 3, "temperature": 0.1, "prior": 0.5}}
+
+
 def test_a_vote_that_was_chosen_is_kept(shelf):
     index = shelf.index(factory="Flat")
-    told = {**index.card, "vote": {"rule": "as chosen"}}
+    told = {**index.card, "vote": CHOSEN}
     folder = shelf.path / shelf.files()["index.json"]
     folder.write_text(json.dumps(told))
+    reseal(shelf.path)
     shelf.put({100: "new"})
-    assert shelf.index().card["vote"] == {"rule": "as chosen"}
-    assert shelf.index(recall=0.5).card["vote"] == {"rule": "as chosen"}
-    assert shelf.index(rebuild=True).card["vote"] == {"rule": "as chosen"}
+    assert shelf.index().card["vote"] == CHOSEN
+    assert shelf.index(recall=0.5).card["vote"] == CHOSEN
+    assert shelf.index(rebuild=True).card["vote"] == CHOSEN
 
 
 # -- recall ---------------------------------------------------------------------------------------
@@ -250,7 +255,7 @@ def test_recall_is_measured_anew_and_effort_raised(shelf, monkeypatch):
     shelf.put({at: f"v{at}" for at in range(600, 800)})
     index = shelf.index()
     assert index.card["update"]["kind"] == "added"
-    probe = job.folder_of(shelf.store, job.Features.TEXT).probe()
+    probe = job.folder_of(shelf.store, job.Features.TEXT).probe(16, 10_000)
     assert len(probe) == 30
     base = shelf.vectors([shelf.titles[at] for at in index.vectors.product_ids.to_pylist()])
     ours = probe.half(tuning=False)
@@ -267,6 +272,7 @@ def test_recall_is_measured_anew_and_effort_raised(shelf, monkeypatch):
     told["parameters"] = {"nprobe": 1, "candidates": 10}
     told["goal"]["recall"] = 0.97
     (shelf.path / shelf.files()["index.json"]).write_text(json.dumps(told))
+    reseal(shelf.path)
     shelf.put({at: f"v{at}" for at in range(800, 811)})
     after = shelf.index().card
     assert after["update"]["kind"] == "folded"
@@ -277,7 +283,7 @@ def test_recall_is_measured_anew_and_effort_raised(shelf, monkeypatch):
 def test_where_no_queries_are_left_it_is_built_anew(shelf):
     shelf.put({at: f"v{at}" for at in range(200)})
     shelf.index(factory="IVF4,Flat", recall=0.9)
-    probe = job.folder_of(shelf.store, job.Features.TEXT).probe()
+    probe = job.folder_of(shelf.store, job.Features.TEXT).probe(16, 10_000)
     assert len(probe) == 10
     # All but nine of the neighbours known of each query go.
     near = np.unique(probe.positions[:, :28])

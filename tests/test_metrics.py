@@ -8,6 +8,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from vitrina.classifier.metrics import NEVER, Metrics, evaluate
 from vitrina.errors import StoreError, TrainingError
+from vitrina.typed_json import convert_json
 
 PAIRS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=40)
 
@@ -139,13 +140,14 @@ def test_metrics_survive_json():
     true = rng.integers(0, 3, 50)
     confidence = rng.random(50, np.float32)
     metrics = evaluate(true, rng.integers(0, 3, 50), confidence, classes=3)
-    assert Metrics.from_json(json.loads(json.dumps(metrics.to_json()))) == metrics
+    told = json.loads(json.dumps(metrics.to_json()))
+    assert convert_json(told, Metrics, "it", "mend it") == metrics
 
 
 @pytest.mark.parametrize("metrics", [{}, {"weighted_f1_interval": 3}, 5])
 def test_json_that_is_no_metrics(metrics):
-    with pytest.raises(StoreError, match=r"^these are no metrics"):
-        Metrics.from_json(metrics)
+    with pytest.raises(StoreError, match=r"^it is not what it should be"):
+        convert_json(metrics, Metrics, "it", "mend it")
 
 
 def test_nothing_to_measure():

@@ -194,9 +194,9 @@ def test_a_fault_that_is_not_a_photos_is_not_hidden() -> None:
 
 def test_for_fitting_each_product_gives_its_first_usable_photo() -> None:
     products = [["red"], ["gone", "words", "green", "red"], ["cut"], ["blue"], [], ["blue", "red"]]
-    batches = list(decode_photos(products, shelf().read, batch=2))
+    batches = decode_photos(products, shelf().read, batch=2)
     colours = [[image.getpixel((0, 0)) for image in batch] for batch in batches]
     assert colours == [[RED, GREEN], [BLUE, BLUE]]
-    odd = list(decode_photos(products[:4], shelf().read, batch=2))
-    assert [len(batch) for batch in odd] == [2, 1]
+    odd = decode_photos(products[:4], shelf().read, batch=2)
+    assert [len(list(batch)) for batch in odd] == [2, 1]
     assert list(decode_photos([["gone"]], shelf().read)) == []

@@ -226,7 +226,7 @@ def test_what_is_written_is_read(tmp_path, queries):
     probe = asked(vectors, range(20, 60), range(queries))
     probe = replace(probe, own=np.arange(queries) - 1)
     probe.write(tmp_path / "queries.parquet")
-    again = Probe.read(tmp_path / "queries.parquet")
+    again = Probe.read(tmp_path / "queries.parquet", 9, 100, "build it again")
     for name in ("queries", "own", "positions", "scores", "floor", "tuning"):
         ours, theirs = getattr(probe, name), getattr(again, name)
         assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)

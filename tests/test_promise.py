@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-from vitrina.classifier.backoff import BackOff
+from vitrina.classifier.backoff import BackOff, ThresholdsCard
 from vitrina.classifier.metrics import NEVER
 from vitrina.classifier.promise import promise
 from vitrina.classifier.tree import CategoryTree
+from vitrina.typed_json import convert_json
 
 CATEGORIES = 60
 
@@ -111,7 +112,9 @@ def test_what_was_found_is_written_and_read_back():
     tree = CategoryTree.of(NAMES)
     found = BackOff.fit(tree, *siblings(2000, 0), 0.95)
     probabilities, _ = siblings(500, 1)
-    again = BackOff.from_json(tree, found.to_json())
+    again = BackOff.of(
+        tree, convert_json(found.to_json(), tuple[ThresholdsCard, ...], "it", "mend it")
+    )
     decided, other = found.decide(probabilities), again.decide(probabilities)
     assert (decided.steps == other.steps).mean() > 0.998
     assert [one.precision for one in again.thresholds] == [0.95] * len(found.thresholds)

@@ -1,17 +1,24 @@
-"""Places that may only be read: said before any work is done, and an audit gives its report."""
+"""Rights: a place that may only be read is told before work is done, and a store grants none."""
 
 import json
 import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import vitrina as vt
-from vitrina.errors import CatalogueError, StoreError
+from vitrina.data.options import Columns, ReadingOptions
+from vitrina.data.product import Product
+from vitrina.data.sources import open_images
+from vitrina.data.sources.folder import FolderImages
+from vitrina.errors import CatalogueError, ImageError, ImageSourceError, StoreError
 from vitrina.pipelines.batch import check_place
+from vitrina.pipelines.reading import open_as_remembered, remembered_models
+from vitrina.pipelines.trained import remembered_images
 from vitrina.store.files import check_file, check_folder
 
 SETPRIV = shutil.which("setpriv")
@@ -175,3 +182,177 @@ def test_a_bucket_is_tried(tmp_path):
     files: Files = RemoteFiles(f"memory://rights-{tmp_path.name}")
     files.check_rights()
     assert files.names("") == []
+
+
+# -- a store grants no rights ---------------------------------------------------------------------
+
+
+GRANTING = {
+    "workers": 10**9,
+    "max_bytes": 10**12,
+    "timeout": 1e9,
+    "tries": 10**6,
+    "allow_private": True,
+    "cache": "/tmp/a-strangers-place",
+}
+
+
+@pytest.fixture
+def granting(tmp_path, monkeypatch):
+    """A store whose manifest grants all there is: photos from the web of this machine, kept where
+    a stranger likes; and a file of products to classify by it."""
+    monkeypatch.delenv("VITRINA_ALLOW_PRIVATE", raising=False)
+    monkeypatch.setenv("VITRINA_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "c.jsonl"
+    rows = ({"product_id": at, "title": f"чашка {at}", "pic": "http://x/1.jpg"} for at in range(9))
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    store = vt.Store.open(tmp_path / "store")
+    columns = Columns(image="pic")
+    catalogue = vt.Catalogue.read(path, columns=columns, images="web")
+    vt.embed(catalogue, store, text="lexical", image="none")
+    catalogue.close()
+    with store.writer("embed") as writer:
+        reading = json.loads(json.dumps(store.manifest.reading))
+        reading["catalogue"] |= {"fetching": GRANTING, "photos": 10**9}
+        reading["sources"][0]["reading"] = reading["catalogue"]
+        writer.commit(replace(store.manifest, reading=reading))
+    return vt.Store.open(tmp_path / "store"), path
+
+
+def test_rights_in_a_manifest_count_for_nothing(granting, caplog):
+    store, path = granting
+    for source in (None, ""):
+        catalogue = open_as_remembered(store, path, ReadingOptions(source=source))
+        fetching = catalogue.reading.fetching
+        assert (fetching.private_allowed, fetching.cache) == (False, None)
+        assert (fetching.workers, fetching.tries, catalogue.reading.photos) == (256, 20, 1000)
+        assert (fetching.max_bytes, fetching.timeout) == (1 << 30, 3600.0)
+        with pytest.raises(ImageError, match=r"private address refused: 127\.0\.0\.1"):
+            catalogue.images.read("http://127.0.0.1/1.jpg")
+        catalogue.close()
+    assert not Path(GRANTING["cache"]).exists()
+    said = [one.getMessage() for one in caplog.records]
+    note = (
+        "the store was embedded with --allow-private, which no store remembers any more: give it "
+        "again, or set VITRINA_ALLOW_PRIVATE=1"
+    )
+    assert said == [note, note]
+
+
+def test_rights_come_from_the_command_and_from_the_users_environment(granting, caplog, monkeypatch):
+    store, path = granting
+
+    def allowed(given):
+        catalogue = open_as_remembered(store, path, ReadingOptions(allow_private=given))
+        catalogue.close()
+        return catalogue.reading.fetching.private_allowed
+
+    assert [allowed(given) for given in (True, False)] == [True, False]
+    monkeypatch.setenv("VITRINA_ALLOW_PRIVATE", "1")
+    assert [allowed(given) for given in (None, True, False)] == [True, True, False]
+    assert not caplog.records
+    monkeypatch.setenv("VITRINA_ALLOW_PRIVATE", "0")
+    assert not allowed(None)
+    assert len(caplog.records) == 1
+
+
+def test_no_right_is_written_into_a_store(granting):
+    store, path = granting
+    given = ReadingOptions(allow_private=True)
+    catalogue = open_as_remembered(store, path, given, complete=True)
+    catalogue = replace_fetching(catalogue, cache="/tmp/mine")
+    vt.embed(catalogue, store, text="lexical", image="none")
+    catalogue.close()
+    reading = vt.Store.open(store.place).manifest.reading
+    for stored in (reading["catalogue"], reading["sources"][0]["reading"]):
+        assert set(stored["fetching"]) == {"workers", "max_bytes", "timeout", "tries"}
+    told = json.dumps(json.loads(json.dumps(reading)))
+    assert "allow_private" not in told
+    assert "/tmp/mine" not in told
+
+
+def replace_fetching(catalogue, **changes):
+    fetching = replace(catalogue.reading.fetching, **changes)
+    catalogue.reading = replace(catalogue.reading, fetching=fetching)
+    return catalogue
+
+
+def test_photos_of_a_store_are_fetched_from_no_private_address(granting, caplog):
+    store, _ = granting
+    source = remembered_images(store)
+    with pytest.raises(ImageError, match=r"private address refused: 127\.0\.0\.1"):
+        source.read("http://127.0.0.1/1.jpg")
+    source.close()
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    "models", [[], "text", {"text": 5}, {"smell": "x"}, {"text": ["x"]}, {"text": None}]
+)
+def test_names_of_models_that_are_none(models, granting):
+    store, _ = granting
+    with store.writer("embed") as writer:
+        reading = {**store.manifest.reading, "models": models}
+        writer.commit(replace(store.manifest, reading=reading))
+    with pytest.raises(StoreError, match=r"the list of models that .* remembers is not .*backup"):
+        remembered_models(store)
+
+
+def test_no_name_leads_out_of_the_photos_folder(tmp_path):
+    (tmp_path / "secret.jpg").write_bytes(b"secret")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/1.jpg").write_bytes(b"photo")
+    images = FolderImages(str(tmp_path / "photos"))
+    assert images.read("1.jpg") == b"photo"
+    for name in ("../secret.jpg", "x/../../secret.jpg", "/../secret.jpg", "a/../../secret.jpg"):
+        with pytest.raises(ImageError, match="leads outside"):
+            images.read(name)
+    # An absolute path is one below the folder.
+    with pytest.raises(ImageError, match="No such file"):
+        images.read(str(tmp_path / "secret.jpg"))
+    template = replace(images, template="../{product_id}.jpg")
+    for found in template.references(Product(1, "secret", "")):
+        with pytest.raises(ImageError, match="leads outside"):
+            template.read(found)
+    for stranger in ("../../secret", "/etc/passwd\0", "{0.__class__}"):
+        assert all(
+            ".." in one
+            for one in replace(images, template="{product_id}.jpg").references(
+                Product(1, stranger, "")
+            )
+        )
+
+
+def test_a_pipe_and_a_device_are_no_photos(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
+    images = FolderImages(str(tmp_path))
+    for name in ("pipe.jpg", "zero.jpg"):
+        assert not images.exists(name)
+        with pytest.raises(ImageError, match="not a file"):
+            images.read(name)
+    os.mkfifo(tmp_path / "pipe.tar")
+    for place in (tmp_path / "pipe.jpg", tmp_path / "zero.jpg", tmp_path / "pipe.tar"):
+        with pytest.raises(ImageSourceError, match="no folder, zip or tar archive; give --images"):
+            open_images(place, template=None, photos=1, sample=(), splits=())
+    (tmp_path / "pipe.jpg").unlink()
+    (tmp_path / "zero.jpg").unlink()
+    with pytest.raises(ImageSourceError, match=r"pipe\.tar: no regular file"):
+        open_images(tmp_path, template=None, photos=1, sample=(), splits=())
+
+
+@pytest.mark.parametrize("place", ["a\0b", "x" * 5000, "file/below"])
+def test_what_is_no_path_holds_no_photos(place, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ImageSourceError, match="give --images a folder"):
+        open_images(tmp_path / place, template=None, photos=1, sample=(), splits=())
+
+
+@pytest.mark.parametrize("encoding", ["rot13", "base64", "zip", "a\0b", "klingon"])
+@pytest.mark.parametrize("name", ["a.csv", "a.yml"])
+def test_what_is_no_text_encoding_reads_no_catalogue(name, encoding, tmp_path):
+    path = tmp_path / name
+    feed = "<yml_catalog><shop><name>x</name><offers></offers></shop></yml_catalog>"
+    path.write_text(feed if name == "a.yml" else "product_id,title\n1,a\n")
+    with pytest.raises(CatalogueError, match="unknown --encoding"):
+        vt.Catalogue.read(path, encoding=encoding)

@@ -14,6 +14,7 @@ from test_store import put_products, put_space, root, row
 
 from vitrina import api
 from vitrina.errors import StoreError
+from vitrina.store.files import checksum
 from vitrina.store.mapping import map_file
 from vitrina.store.rows import Rows
 from vitrina.store.store import Store
@@ -81,7 +82,8 @@ def written_anew(store, number, table=None, **layout):
 
 def commit_size(store, number, **says):
     space = store.space(TEXT)
-    says = {"bytes": shard(store, number).stat().st_size, **says}
+    file = shard(store, number)
+    says = {"bytes": file.stat().st_size, "sha256": checksum(file), **says}
     shards = list(space.entry.shards)
     shards[number] = replace(shards[number], **says)
     entry = replace(space.entry, shards=tuple(shards))
@@ -308,7 +310,7 @@ def test_a_shard_of_other_vectors(store, vectors, dtype):
     written_anew(store, 1, table.slice(1))
     refused(store, "6 vectors of 24", "instead of 7 of 24")
     written_anew(store, 1, table.drop_columns("embedding"))
-    refused(store, "its vectors are null")
+    refused(store, "7 vectors of null instead of 7 of 24")
 
 
 def test_a_shard_where_a_vector_is_null(store, vectors):

@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import json
 import os
 import socket
@@ -16,6 +17,7 @@ import pytest
 from vitrina.errors import StoreError, StoreLockedError
 from vitrina.store import layout
 from vitrina.store import products as products_module
+from vitrina.store.files import folder_checksum
 from vitrina.store.gather import gather
 from vitrina.store.manifest import FileEntry, FolderEntry, Manifest, SpaceEntry
 from vitrina.store.owner import Owner
@@ -166,20 +168,30 @@ def test_a_changed_digit_in_a_manifest_is_found(store):
 
 
 def test_a_manifest_survives_the_round_trip_through_its_file():
-    shard = FileEntry("spaces/a/part-000000.parquet", 3, 99, "ab" * 32)
-    folder = FolderEntry("models/text-mlp-ab", (shard,))
+    shards = tuple(FileEntry(layout.shard("z", at, "ab" * 32), 3, 9, "ab" * 32) for at in (0, 8))
+    errors = [
+        FileEntry(layout.errors_of_commit(place, "ef" * 32), 1, 10, "ef" * 32)
+        for place in ("", "spaces/z")
+    ]
+    digest = folder_checksum({"a/b.json": "ab" * 32})
+
+    def folder(name):
+        return FolderEntry(name, (FileEntry(f"{name}/a/b.json", 0, 1, "ab" * 32),))
+
+    card = {"dim": 3, "dtype": "float16", "model": "m", "modality": "text", "more": [1.5]}
+    fitted = folder(layout.encoder("витрина", "f1" * 32))
     manifest = Manifest(
         sequence=7,
-        products=(FileEntry("products/part-00000-x.parquet", 5, 1234, "cd" * 32),),
-        rejected=FileEntry(".errors-ab.parquet", 1, 10, "ef" * 32),
+        products=(FileEntry(layout.product_part(0, "cd" * 32), 5, 1234, "cd" * 32),),
+        rejected=errors[0],
         spaces={
-            "z": SpaceEntry("f1", {"dim": 3}, (shard, shard), shard, folder),
-            "b": SpaceEntry("f2"),
+            "z": SpaceEntry("f1" * 32, card, shards, errors[1], fitted),
+            "b": SpaceEntry("f2" * 32, {**card, "modality": "image"}),
         },
         active={TEXT: "z", IMAGE: "b"},
         reading={"catalogue": {"photos": 1}, "models": {"text": "lexical"}},
-        indexes={"text": folder},
-        models={"text-mlp": folder},
+        indexes={"text": folder(layout.index("text", digest))},
+        models={"text-mlp": folder(layout.model("text-mlp", digest))},
         model="text-mlp",
     )
     back = Manifest.from_bytes(manifest.to_bytes(), "m.json")
@@ -263,7 +275,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_commit(store, monkeypatch):
         pytest.raises(StoreError, match="No space left on device; what is committed is kept") as e,
         store.writer("test") as writer,
     ):
-        writer.commit(replace(store.manifest, model="m"))
+        writer.commit(replace(store.manifest, reading={"photos": 2}))
     assert "\n" not in str(e.value)
     monkeypatch.undo()
     assert Store.open(store.place).manifest == store.manifest
@@ -281,14 +293,18 @@ def test_the_next_writer_removes_what_a_killed_one_left(store):
     (scratch / "shard.parquet").write_bytes(b"PAR1")
     (scratch / "encoder/lexical.safetensors").write_bytes(b"x")
     # Killed between the renames and the commit: whole files that no commit names.
-    shard = next((root(store) / "spaces/s").glob("part-*"))
-    shard.with_name("part-000001-ffffffffffff.parquet").write_bytes(shard.read_bytes())
-    shard.with_name(".errors-ffffffffffff.parquet").write_bytes(b"PAR1")
-    part = next((root(store) / "products").iterdir())
-    part.with_name("part-00000-ffffffffffff.parquet").write_bytes(part.read_bytes())
-    model = root(store) / "models/text-mlp-ffffffffffff"
-    model.mkdir(parents=True)
-    (model / "model.json").write_text("{}")
+    digest = hashlib.sha256(b"PAR1").hexdigest()
+    whole = layout.model("text-mlp", folder_checksum({"model.json": digest}))
+    for name in (
+        layout.shard("s", 1, digest),
+        layout.errors_of_commit("spaces/s", digest),
+        layout.errors_of_commit("", digest),
+        layout.product_part(0, digest),
+        layout.retired(layout.product_part(3, digest)),
+        f"{whole}/model.json",
+    ):
+        (root(store) / name).parent.mkdir(parents=True, exist_ok=True)
+        (root(store) / name).write_bytes(b"PAR1")
     # What the owner put there by hand is the owner's.
     (root(store) / "models/rubert").mkdir()
     (root(store) / "models/rubert/config.json").write_text("{}")

@@ -488,7 +488,7 @@ def test_weights_of_another_shape_are_refused(folder: Path) -> None:
 def test_cut_weights_are_refused(folder: Path) -> None:
     whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(EncoderError, match="does not load"):
+    with pytest.raises(EncoderError, match="does not hold"):
         loaded(folder)
 
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vitrina.errors import StoreError
-from vitrina.index.vote import DEFAULT_RULE, VoteRule, rules_to_try, vote
+from vitrina.index.vote import DEFAULT_RULE, RuleCard, VoteRule, rules_to_try, vote
+from vitrina.typed_json import convert_json
 from vitrina.types import VoteKind
 
 CLASSES = 5
@@ -269,7 +270,8 @@ def test_a_rule_that_makes_no_sense_is_refused(wrong, message):
 
 @given(st.one_of(EXACT_RULES, ROUNDED_RULES))
 def test_a_rule_survives_json(rule):
-    assert VoteRule.from_json(json.loads(json.dumps(rule.to_json()))) == rule
+    told = json.loads(json.dumps(rule.to_json()))
+    assert convert_json(told, RuleCard, "it", "mend it").rule == rule
 
 
 PLAIN = {"kind": "similarity", "k": 10, "temperature": 0.1, "prior": 0.0}
@@ -287,18 +289,19 @@ def test_the_default_rule_in_json():
         "uniform",
         {},
         {name: PLAIN[name] for name in PLAIN if name != "prior"},
-        {**PLAIN, "more": 1},
         {**PLAIN, "kind": "loudest"},
         {**PLAIN, "kind": []},
         {**PLAIN, "k": "10"},
         {**PLAIN, "k": None},
         {**PLAIN, "prior": True},
         {**PLAIN, "temperature": -1},
+        {**PLAIN, "temperature": float("nan")},
+        {**PLAIN, "k": 10**9},
     ],
 )
 def test_what_is_no_rule_in_json_is_refused(value):
-    with pytest.raises(StoreError, match="no rule of a vote"):
-        VoteRule.from_json(value)
+    with pytest.raises(StoreError, match=r"it is not what it should be .*; mend it$"):
+        convert_json(value, RuleCard, "it", "mend it")
 
 
 def test_rules_to_try_come_simplest_first():

@@ -123,7 +123,7 @@ def test_a_feed_with_its_pictures_on_the_web(goods, expected, tmp_path, capsys):
         report = json.loads(capsys.readouterr().out)
         assert (report["new"], report["changed"], report["unchanged"]) == (0, 0, len(goods))
         assert len(site.requests) == asked
-        assert run("embed", path, "--store", tmp_path / "web", "--rehash", *MODELS) == 0
+        assert run("embed", path, "--store", tmp_path / "web", "--rehash", *MODELS, again[0]) == 0
         assert len(site.requests) > asked
     finally:
         site.close()

@@ -9,6 +9,7 @@ import ssl
 import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from email.utils import format_datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,7 +28,7 @@ from vitrina.data.sources import Fetching, ImageSource, gate, open_images, web
 from vitrina.data.sources.addresses import is_public
 from vitrina.data.sources.web import WebImages
 from vitrina.data.sources.web_cache import PhotoCache
-from vitrina.errors import CatalogueError, ImageError, ImageSourceError
+from vitrina.errors import ImageError, ImageSourceError, StoreError
 
 DATA = bytes(range(256)) * 40
 LIMIT = 100_000
@@ -611,8 +612,9 @@ def test_a_catalogue_with_urls(site, tmp_path):
     assert found == [(one, two), (two,), (), ()]
     assert catalogue.images.read(one) == DATA
     catalogue.close()
-    again = Catalogue.open(path, Reading.from_json(catalogue.reading.to_json()))
-    assert again.reading == catalogue.reading
+    stored = Reading.from_json(catalogue.reading.to_json())
+    assert stored == replace(catalogue.reading, fetching=Fetching())
+    again = Catalogue.open(path, replace(stored, fetching=Fetching(cache=str(tmp_path))))
     assert again.images.read(one) == DATA
     assert len(site.requests) == 1
     again.close()
@@ -622,8 +624,8 @@ def test_settings_from_before_there_was_a_web():
     old = Reading(images="/photos").to_json()
     del old["fetching"]
     assert Reading.from_json(old) == Reading(images="/photos")
-    with pytest.raises(CatalogueError, match="no settings of a catalogue"):
-        Reading.from_json({**old, "fetching": {"speed": 3}})
+    with pytest.raises(StoreError, match="what a store remembers is not what it should be"):
+        Reading.from_json({**old, "fetching": {"tries": "3"}})
 
 
 def test_options_change_how_to_fetch():
@@ -634,7 +636,7 @@ def test_options_change_how_to_fetch():
     assert (changed.images, changed.image_template, changed.fetching) == ("web", None, quick)
     assert changed.with_options(ReadingOptions(photos=3)).fetching == quick
     private = changed.with_options(ReadingOptions(allow_private=False))
-    assert private.fetching == Fetching(workers=2)
+    assert private.fetching == Fetching(workers=2, allow_private=False)
 
 
 @pytest.mark.parametrize(

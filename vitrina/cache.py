@@ -1,15 +1,56 @@
-"""Where Vitrina keeps copies on the local disk of what it fetched; all of it may be deleted."""
+"""Vitrina's folder on the local disk for what it fetched or computed; all of it may be deleted."""
 
 from __future__ import annotations
 
 import os
+import stat
+from contextlib import suppress
 from pathlib import Path
+
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def cache_folder(kind: str) -> Path:
-    """The folder for one kind of copies: below `$VITRINA_CACHE`, or the user's cache folder."""
+    """The folder for one kind of copies: below `$VITRINA_CACHE`, or the user's cache folder.
+
+    What is missing of it is made, for the user alone; where that fails, whoever writes there meets
+    the error.
+    """
+    folder = _root() / kind
+    with suppress(OSError):
+        make_private(folder)
+    return folder
+
+
+def private_folder(kind: str) -> Path | None:
+    """A folder of the cache that nobody but the user can have written to, for files that are
+    trusted when they are read back; None where there is no such folder."""
+    folder = cache_folder(kind)
+    whole = is_private(folder.parent) and is_private(folder) and os.access(folder, os.W_OK)
+    return folder if whole else None
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, with mode 0700. Raises OSError."""
+    for part in [*reversed(folder.parents), folder]:
+        if not part.exists():
+            with suppress(FileExistsError):
+                part.mkdir(mode=0o700)
+
+
+def is_private(folder: Path) -> bool:
+    """Whether a folder is the user's own and nobody else may write to it; False for a link."""
+    try:
+        seen = folder.lstat()
+    except OSError:
+        return False
+    own = stat.S_ISDIR(seen.st_mode) and seen.st_uid == os.geteuid()
+    return own and not seen.st_mode & _WRITABLE_BY_OTHERS
+
+
+def _root() -> Path:
     root = os.environ.get("VITRINA_CACHE")
     if root:
-        return Path(root) / kind
+        return Path(root)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "vitrina" / kind
+    return (Path(base) if base else Path.home() / ".cache") / "vitrina"

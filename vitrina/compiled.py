@@ -1,11 +1,23 @@
-"""Kernels over rows of numbers, compiled by numba for the machine that they run on."""
+"""Kernels over rows of numbers, compiled by numba for the machine that they run on.
+
+Compiled code is kept in the cache as pickled files, which run when they are read. They lie in
+`kernels` of Vitrina's cache folder, or in `$NUMBA_CACHE_DIR`, and are used only where that folder
+belongs to the user and nobody else may write to it; elsewhere each process compiles anew.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
+import sys
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+
+from vitrina.cache import is_private, make_private, private_folder
 
 # Without NaN, the least and the most of a row are found 16 numbers at a time. Whoever lets numbers
 # in from outside looks for NaN before.
@@ -22,13 +34,58 @@ def compiled(kernel: Kernel) -> Kernel:
 
     A kernel runs on one thread and lets go of the interpreter.
     """
-    try:
-        return cast("Kernel", numba.njit(cache=True, **_OPTIONS)(kernel))
-    except RuntimeError:
-        # Neither this directory nor the user's cache can be written: compile in each process.
-        return cast("Kernel", numba.njit(**_OPTIONS)(kernel))
+    folder = _kept_in()
+    if folder is not None:
+        kept = _caching(kernel, folder / _stamp(kernel))
+        if kept is not None:
+            return kept
+    return cast("Kernel", numba.njit(**_OPTIONS)(kernel))
 
 
 def inlined(kernel: Kernel) -> Kernel:
     """Compile into what calls it."""
     return cast("Kernel", numba.njit(inline="always", **_OPTIONS)(kernel))
+
+
+def _caching(kernel: Kernel, folder: Path) -> Kernel | None:
+    """A kernel that keeps its code in a folder; None where numba would keep it elsewhere."""
+    config: Any = numba.config
+    before = config.CACHE_DIR
+    # Only for these kernels: a program that imports Vitrina may have kernels of its own.
+    config.CACHE_DIR = str(folder)
+    try:
+        made = numba.njit(cache=True, **_OPTIONS)(kernel)
+    except (RuntimeError, OSError):
+        return None
+    finally:
+        config.CACHE_DIR = before
+    place = Path(made.stats.cache_path)
+    return cast("Kernel", made) if place.is_relative_to(folder) else None
+
+
+@cache
+def _kept_in() -> Path | None:
+    named = os.environ.get("NUMBA_CACHE_DIR")
+    if not named:
+        return private_folder("kernels")
+    folder = Path(named).absolute()
+    try:
+        make_private(folder)
+    except OSError:
+        return None
+    return folder if is_private(folder) and os.access(folder, os.W_OK) else None
+
+
+def _stamp(kernel: Callable[..., None]) -> str:
+    """A digest of the sources that go into a kernel from other modules: numba itself looks only
+    at the kernel's own."""
+    modules = {__name__}
+    for name in kernel.__code__.co_names:
+        used = kernel.__globals__.get(name)
+        module = getattr(getattr(used, "_defn", used), "__module__", None)
+        if isinstance(module, str) and module.startswith("vitrina."):
+            modules.add(module)
+    digest = hashlib.blake2b(numba.__version__.encode(), digest_size=8)
+    for module in sorted(modules - {kernel.__module__}):
+        digest.update(Path(str(sys.modules[module].__file__)).read_bytes())
+    return digest.hexdigest()

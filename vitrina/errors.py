@@ -3,6 +3,21 @@
 Each message is one line that names the thing at fault and the way out.
 """
 
+from __future__ import annotations
+
+import re
+
+# Control characters but tab and line feed, lone surrogates, and what turns the direction of text.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Text of a stranger's as a terminal may show it: characters that steer one become escapes.
+
+    The escapes are JSON's, so that JSON stays JSON of the same value.
+    """
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
 
 class VitrinaError(Exception):
     """Base of everything Vitrina raises on purpose; the command line exits with 1 on it."""

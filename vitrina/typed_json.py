@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from vitrina.errors import StoreError, VitrinaError
+from vitrina.errors import StoreError, VitrinaError, printable
 
 T = TypeVar("T")
+
+DEEPEST = 100
+"""Nested objects and lists of a JSON file, at most; what Vitrina writes has fewer than 10."""
+REASON = 300
+"""Characters of a reason that a message keeps: it may quote what stands in the file."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Finite = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
+"""A number that is neither NaN nor infinite."""
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+StoredId = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | str
+"""A product's or a category's id: an integer that Arrow's int64 holds, or text."""
 
 
 def load_json(
@@ -26,10 +38,27 @@ def load_json(
         if b"\\u" in content:
             # Half a surrogate pair is no character: no file's name and no output could hold it.
             json.dumps(value, ensure_ascii=False).encode()
+        _check_depth(value)
     except (ValueError, RecursionError) as err:
-        reason = "nested too deep" if isinstance(err, RecursionError) else str(err)
+        reason = "nested too deep" if isinstance(err, RecursionError) else printable(str(err))
         raise error(f"{where} is not valid JSON ({reason}); {way_out}") from err
     return value
+
+
+def _check_depth(value: Any) -> None:
+    """Raise RecursionError for nesting that is read, but that Python could not write again."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            child
+            for one in level
+            if isinstance(one, dict | list)
+            for child in (one.values() if isinstance(one, dict) else one)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return
+    raise RecursionError
 
 
 def parse_json(
@@ -66,7 +95,7 @@ def convert_json(
     try:
         return msgspec.convert(value, kind)
     except (ValueError, TypeError, RecursionError, OverflowError) as err:
-        reason = str(err) or type(err).__name__
+        reason = printable(" ".join(str(err).split())[:REASON]) or type(err).__name__
         raise error(f"{where} is not what it should be ({reason}); {way_out}") from err
 
 

@@ -27,7 +27,7 @@ class Classifier(torch.nn.Module):
 
     def __init__(self, folder: Path, classes: int, smoothing: float) -> None:
         super().__init__()
-        self.encoder = AutoModel.from_pretrained(folder)
+        self.encoder = AutoModel.from_pretrained(folder, trust_remote_code=False)
         self.dropout = torch.nn.Dropout(0.1)
         self.head = torch.nn.Linear(self.encoder.config.hidden_size, classes)
         torch.nn.init.zeros_(self.head.weight)
@@ -96,7 +96,9 @@ def main() -> None:
         model=model,
         args=arguments,
         train_dataset=Rows(data, data["order"], labelled=True),
-        data_collator=DataCollatorWithPadding(AutoTokenizer.from_pretrained(folder / "start")),
+        data_collator=DataCollatorWithPadding(
+            AutoTokenizer.from_pretrained(folder / "start", trust_remote_code=False)
+        ),
     )
     started = time.perf_counter()
     trainer.train()

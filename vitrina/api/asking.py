@@ -131,6 +131,7 @@ def open_batch(
     allow_private: bool | None = None,
     category_separator: str | None = None,
     source: str | None = None,
+    max_megapixels: int | None = None,
     complete: bool = False,
 ) -> Catalogue:
     """Open a file of products as the store remembers its catalogue, except for what is given.
@@ -145,7 +146,8 @@ def open_batch(
         images: where the photos are; None for where the catalogue's were, "none" for nowhere,
             "web" for the URLs that the catalogue gives.
         image_template, photos, columns, delimiter, encoding, fetchers, allow_private,
-            category_separator, source: single fields of `reading`; see `ReadingOptions`.
+            category_separator, source, max_megapixels: single fields of `reading`; see
+            `ReadingOptions`.
         complete: refuse a file that lacks what the store remembers, but for categories, as
             `embed` does.
 
@@ -162,6 +164,7 @@ def open_batch(
         "allow_private": allow_private,
         "category_separator": category_separator,
         "source": source,
+        "max_megapixels": max_megapixels,
     }
     named: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     return open_as_remembered(store, Path(path), replace(reading, **named), complete=complete)

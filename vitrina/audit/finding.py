@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +14,12 @@ import pyarrow.parquet as pq
 from vitrina.errors import StoreError
 from vitrina.ids import typed_id
 from vitrina.store import layout
-from vitrina.store.files import read_json, write_json
+from vitrina.store.damage import blamed_on
+from vitrina.store.files import write_json
 from vitrina.store.store import Store
 from vitrina.store.writer import Writer
-from vitrina.types import CategoryId, ProductId, Reason
+from vitrina.typed_json import Count, Finite, StoredId, convert_json, load_json
+from vitrina.types import CategoryId, IdType, ProductId, Reason
 
 CARD = "audit.json"
 SUSPECTS = "suspects.parquet"
@@ -122,17 +124,78 @@ class Audit:
         if store.manifest.audit is None:
             raise StoreError(f"{store.place} was not audited yet; {way}")
         folder = store.folder(store.manifest.audit, way)
-        card = read_json(folder / CARD)
-        if card.get("format") != FORMAT:
-            raise StoreError(f"{folder / CARD} is of another version of Vitrina; {way}")
-        category_id = store.id_types[1]
-        names = {typed_id(one["id"], category_id): one["name"] for one in card.pop("names")}
+        return cls.read(folder, store.id_types, way)
+
+    @classmethod
+    def read(cls, folder: Path, id_types: tuple[IdType, IdType], way: str) -> Audit:
+        """The audit in a folder. id_types: of the store's product and category ids. way: the way
+        out, for messages. Raises StoreError."""
+        path = folder / CARD
+        with blamed_on(str(path), way):
+            told = load_json(path.read_bytes(), str(path), way)
+        if not isinstance(told, dict) or told.get("format") != FORMAT:
+            raise StoreError(f"{path} is of another version of Vitrina; {way}")
+        named = convert_json(told, _Card, str(path), way).names
+        names = {typed_id(one.id, id_types[1]): one.name for one in named}
+        card = {key: value for key, value in told.items() if key != "names"}
         # Ids may have become strings since.
-        schema = suspect_schema(
-            *(pa.int64() if kind is int else pa.string() for kind in store.id_types)
-        )
-        rows = pq.read_table(folder / SUSPECTS).cast(schema).to_pylist()
-        return cls(card, names, tuple(map(_suspect, rows)))
+        schema = suspect_schema(*(pa.int64() if kind is int else pa.string() for kind in id_types))
+        path = folder / SUSPECTS
+        with blamed_on(str(path), way):
+            rows = pq.read_table(path).cast(schema).to_pylist()
+        stored = convert_json(rows, tuple[_SuspectRow, ...], str(path), way)
+        for key in ("rank", "product_id"):
+            if len({getattr(one, key) for one in stored}) < len(stored):
+                raise StoreError(f"{path} has a {key} twice; {way}")
+        return cls(card, names, tuple(map(_suspect, stored)))
+
+
+@dataclass(frozen=True)
+class _Name:
+    id: StoredId
+    name: str
+
+
+@dataclass(frozen=True)
+class _Card:
+    """What is read of `audit.json` anew; the rest of it is shown by the report alone."""
+
+    key: str
+    names: tuple[_Name, ...]
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    kind: str
+    against: Finite
+
+
+@dataclass(frozen=True)
+class _Near:
+    product_id: StoredId
+    category_id: StoredId | None
+    score: Finite
+
+
+@dataclass(frozen=True)
+class _SuspectRow:
+    """A row of `suspects.parquet`."""
+
+    rank: Count
+    product_id: StoredId
+    title: str | None
+    given_category_id: StoredId
+    suggested_category_id: StoredId
+    score: Finite
+    given_probability: Finite
+    suggested_probability: Finite
+    reasons: tuple[Reason, ...]
+    evidence: tuple[_Evidence, ...]
+    text_category_id: StoredId | None
+    image_category_id: StoredId | None
+    neighbours: tuple[_Near, ...]
+    copies: tuple[_Near, ...]
+    batch: int
 
 
 def suspect_schema(product_id: pa.DataType, category_id: pa.DataType) -> pa.Schema:
@@ -183,25 +246,21 @@ def _row(one: Suspect) -> dict[str, Any]:
     }
 
 
-def _suspect(row: Mapping[str, Any]) -> Suspect:
+def _suspect(row: _SuspectRow) -> Suspect:
     return Suspect(
-        rank=row["rank"],
-        product_id=row["product_id"],
-        title=row["title"] or "",
-        given=row["given_category_id"],
-        suggested=row["suggested_category_id"],
-        score=row["score"],
-        given_probability=row["given_probability"],
-        suggested_probability=row["suggested_probability"],
-        reasons=tuple(map(Reason, row["reasons"])),
-        evidence={one["kind"]: one["against"] for one in row["evidence"]},
-        text_category=row["text_category_id"],
-        image_category=row["image_category_id"],
-        neighbours=tuple(_near(row["neighbours"])),
-        copies=tuple(_near(row["copies"])),
-        batch=row["batch"],
+        rank=row.rank,
+        product_id=row.product_id,
+        title=row.title or "",
+        given=row.given_category_id,
+        suggested=row.suggested_category_id,
+        score=row.score,
+        given_probability=row.given_probability,
+        suggested_probability=row.suggested_probability,
+        reasons=row.reasons,
+        evidence={one.kind: one.against for one in row.evidence},
+        text_category=row.text_category_id,
+        image_category=row.image_category_id,
+        neighbours=tuple(Near(**vars(one)) for one in row.neighbours),
+        copies=tuple(Near(**vars(one)) for one in row.copies),
+        batch=row.batch,
     )
-
-
-def _near(rows: Iterable[Mapping[str, Any]]) -> Iterator[Near]:
-    return (Near(**row) for row in rows)

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from scipy.fft import dctn
 
-from vitrina.data.decode import decode
+from vitrina.data.decode import decoded_photo
 from vitrina.errors import ImageError
 
 SIDE = 32
@@ -22,10 +22,10 @@ def photo_hash(photo: bytes) -> int | None:
     "Implementation and benchmarking of perceptual image hash functions", 2010).
     """
     try:
-        image = decode(photo, SIDE)
+        with decoded_photo(photo, SIDE) as decoded:
+            grey = decoded.picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
     except ImageError:
         return None
-    grey = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
     low = dctn(np.asarray(grey, dtype=np.float64), norm="ortho")[:LOW, :LOW].ravel()[1:]
     if np.abs(low).max() < 1:
         # An even surface: noise would decide.

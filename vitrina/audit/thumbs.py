@@ -6,7 +6,7 @@ import io
 
 from PIL import Image
 
-from vitrina.data.decode import decode
+from vitrina.data.decode import decoded_photo
 from vitrina.errors import ImageError
 
 QUALITY = 70
@@ -18,10 +18,11 @@ def thumbnail(photo: bytes, pixels: int) -> bytes | None:
     A photo that is small already keeps its size.
     """
     try:
-        image = decode(photo, pixels)
+        with decoded_photo(photo, pixels) as decoded:
+            image = decoded.picture
+            image.thumbnail((pixels, pixels), Image.Resampling.BOX)
     except ImageError:
         return None
-    image.thumbnail((pixels, pixels), Image.Resampling.BOX)
     sink = io.BytesIO()
     image.save(sink, "WEBP", quality=QUALITY, method=2)
     return sink.getvalue()

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta
 
+from vitrina.classifier.metrics import NEVER
 from vitrina.classifier.promise import Thresholds, promise
 from vitrina.classifier.tree import CategoryTree
+from vitrina.typed_json import Share
 from vitrina.types import Codes, Floats
 
 BLOCK_ROWS = 2048
+
+
+@dataclass(frozen=True)
+class ThresholdsCard:
+    """Thresholds as `model.json` holds them; see `Thresholds`."""
+
+    precision: Annotated[float, Meta(gt=0, lt=1)]
+    coverage: Share
+    reached: Share | None
+    # NEVER has been through float32.
+    of: tuple[Annotated[float, Meta(ge=0, le=NEVER + 1e-6)], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +49,20 @@ class BackOff:
     """How far up a prediction must go to keep a promised precision.
 
     thresholds: for the class itself, by class; then for each step up, by node of the tree.
+    Raises ValueError for thresholds of another tree.
     """
 
     tree: CategoryTree
     thresholds: tuple[Thresholds, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.thresholds) > self.tree.depth:
+            raise ValueError(f"thresholds for {len(self.thresholds)} of {self.tree.depth} levels")
+        wanted = len(self.tree.nodes)
+        for one in self.thresholds:
+            if len(one.of) != wanted:
+                raise ValueError(f"{len(one.of)} thresholds for {wanted} categories")
+            wanted = len(self.tree.parents)
 
     @classmethod
     def fit(
@@ -123,18 +147,18 @@ class BackOff:
         ]
 
     @classmethod
-    def from_json(cls, tree: CategoryTree, value: Sequence[dict[str, Any]]) -> BackOff:
-        """Read what `to_json` gave. Raises KeyError, TypeError, ValueError for anything else."""
+    def of(cls, tree: CategoryTree, cards: Sequence[ThresholdsCard]) -> BackOff:
+        """Read what `to_json` gave. Raises ValueError for thresholds of another tree."""
         return cls(
             tree,
             tuple(
                 Thresholds(
-                    one["precision"],
-                    np.array(one["of"], dtype=np.float32),
-                    one["coverage"],
-                    float("nan") if one["reached"] is None else one["reached"],
+                    one.precision,
+                    np.array(one.of, dtype=np.float32),
+                    one.coverage,
+                    float("nan") if one.reached is None else one.reached,
                 )
-                for one in value
+                for one in cards
             ),
         )
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from vitrina.classifier.card import HeadShape
 from vitrina.classifier.full_batch import DECAYS, fit_whole
-from vitrina.classifier.heads import Head, HeadShape
+from vitrina.classifier.heads import Head
 from vitrina.classifier.minibatch import fit_by_batches, score_of
 from vitrina.parallel import Progress, unwatched
 from vitrina.store.gather import Gathered

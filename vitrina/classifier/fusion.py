@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from vitrina.classifier.calibrate import softmax
 from vitrina.classifier.temperatures import ONE, Temperatures
@@ -62,6 +63,11 @@ def heard(member: str, looked_at: Features) -> bool:
     return member in (VOTE, Features.FUSED) or looked_at in (member, Features.FUSED)
 
 
+def looked_at_of(features: Features) -> tuple[Features, ...]:
+    """The sets of modalities that a product may have of these: what `looked_at` gives."""
+    return tuple(Features) if len(features.modalities) > 1 else (features,)
+
+
 def looked_at(present: Mapping[Modality, Mask]) -> list[tuple[Features, Codes]]:
     """Rows by what there is of them; those of which there is nothing stand with the complete."""
     some = list(present.values())
@@ -80,6 +86,24 @@ def vote_logits(shares: Floats) -> Floats:
     """The neighbours' vote as a member: (n, classes) shares, see `vote_shares`."""
     logits: Floats = np.log(shares + np.float32(FLOOR))
     return logits
+
+
+@dataclass(frozen=True)
+class BlendCard:
+    """A blend as `model.json` holds it. Raises ValueError for what contradicts itself."""
+
+    members: tuple[str, ...]
+    weights: Mapping[Features, tuple[Annotated[float, Meta(ge=0, le=MOST)], ...]]
+    temperatures: Mapping[Features, Temperatures]
+
+    def __post_init__(self) -> None:
+        if len(set(self.members)) < len(self.members):
+            raise ValueError("a member stands there twice")
+        for features, weights in self.weights.items():
+            if len(weights) != len(self.members):
+                raise ValueError(
+                    f"{len(weights)} weights of {len(self.members)} members for {features}"
+                )
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,16 +170,10 @@ class Blend:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Blend:
-        """Read it back. Raises KeyError, TypeError or ValueError for anything else."""
-        weights = {
-            Features(name): np.array(one, dtype=np.float32)
-            for name, one in value["weights"].items()
-        }
-        temperatures = {
-            Features(name): Temperatures(**one) for name, one in value["temperatures"].items()
-        }
-        return cls(tuple(value["members"]), weights, temperatures)
+    def of(cls, card: BlendCard) -> Blend:
+        """Read it back."""
+        weights = {name: np.array(one, dtype=np.float32) for name, one in card.weights.items()}
+        return cls(card.members, weights, card.temperatures)
 
 
 def _pool(parts: Sequence[Floats], weights: Sequence[float] | Floats) -> Floats:

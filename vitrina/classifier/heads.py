@@ -3,46 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors import safe_open
+from safetensors.torch import save
 
-from vitrina.errors import StoreError
+from vitrina.classifier.card import AGAIN, HeadShape
+from vitrina.store.damage import blamed_on
 from vitrina.training.dropout import Dropout
 from vitrina.types import Floats, HeadKind, Mask
 
 HEAD_FILE = "head.safetensors"
-
-
-@dataclass(frozen=True)
-class HeadShape:
-    """What a head is made of: enough to build it empty.
-
-    dims: the vector length of each modality. scales: what each block of inputs is multiplied
-    by, which sets how much the weight decay trusts it. hidden: the MLP's width.
-    """
-
-    kind: HeadKind
-    dims: tuple[int, ...]
-    scales: tuple[float, ...]
-    classes: int
-    hidden: int = 512
-    dropout: float = 0.3
-
-    def to_json(self) -> dict[str, Any]:
-        """As `model.json` holds it."""
-        return {**asdict(self), "kind": self.kind.value}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> HeadShape:
-        """Read it back."""
-        parts = {**value, "kind": HeadKind(value["kind"])}
-        return cls(**{**parts, "dims": tuple(parts["dims"]), "scales": tuple(parts["scales"])})
+LARGEST = 1e6
+"""The largest weight that a head may have: with it no sum of a prediction overflows."""
 
 
 class Head(torch.nn.Module):
@@ -56,8 +32,7 @@ class Head(torch.nn.Module):
     def __init__(self, shape: HeadShape) -> None:
         super().__init__()
         self.shape = shape
-        alone = sum(shape.dims) if len(shape.dims) > 1 else 0
-        width = sum(shape.dims) + alone + len(shape.dims)
+        width = shape.width
         if shape.kind is HeadKind.LOGISTIC:
             self.layers: torch.nn.Module = torch.nn.Linear(width, shape.classes)
             torch.nn.init.zeros_(self.layers.weight)
@@ -122,16 +97,42 @@ def save_heads(folder: Path, heads: Mapping[str, Head]) -> None:
 def load_heads(folder: Path, shapes: Mapping[str, HeadShape]) -> dict[str, Head]:
     """Read saved heads.
 
-    Raises StoreError if the file is missing or does not fit the shapes.
+    Raises StoreError if the file is missing, does not hold exactly the tensors of the shapes, or
+    holds NaN, infinity or a number beyond `LARGEST`.
     """
     path = folder / HEAD_FILE
-    heads = {member: Head(shape) for member, shape in shapes.items()}
-    try:
-        tensors = load_file(path)
-        for member, head in heads.items():
-            begin = f"{member}."
-            own = {name: one for name, one in tensors.items() if name.startswith(begin)}
-            head.load_state_dict({name.removeprefix(begin): one for name, one in own.items()})
-    except (OSError, RuntimeError, ValueError, SafetensorError) as err:
-        raise StoreError(f"{path} does not hold this head's weights; train it anew") from err
+    with blamed_on(str(path), AGAIN), safe_open(path, "pt") as file:
+        _check_tensors(file, shapes)
+        heads = {}
+        for member, shape in shapes.items():
+            tensors = {name: file.get_tensor(f"{member}.{name}") for name in shape.tensors}
+            for name, tensor in tensors.items():
+                least, most = tensor.aminmax()
+                if not (least >= -LARGEST and most <= LARGEST):
+                    raise ValueError(f"{member}.{name} has numbers that are no weights")
+            # Without weights of its own, which take longer to draw than these to read.
+            with torch.device("meta"):
+                heads[member] = Head(shape)
+            heads[member].load_state_dict(
+                {n: one.clone() for n, one in tensors.items()}, assign=True
+            )
     return {member: head.eval() for member, head in heads.items()}
+
+
+def _check_tensors(file: Any, shapes: Mapping[str, HeadShape]) -> None:
+    """Raise ValueError where a file holds other tensors than heads of these shapes have. Only its
+    header is read: nothing is allocated by what a card claims."""
+    wanted = {
+        f"{member}.{name}": (*shape,)
+        for member, one in shapes.items()
+        for name, shape in one.tensors.items()
+    }
+    if (have := set(file.keys())) != wanted.keys():
+        other = sorted(have ^ wanted.keys())
+        raise ValueError(f"{'no' if other[0] in wanted else 'an unknown'} tensor {other[0]!r}")
+    for name, shape in wanted.items():
+        there = file.get_slice(name)
+        if (tuple(there.get_shape()), there.get_dtype()) != (shape, "F32"):
+            raise ValueError(
+                f"{name} is {there.get_dtype()} of {there.get_shape()}, not F32 of {[*shape]}"
+            )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vitrina.errors import StoreError, TrainingError
+from vitrina.errors import TrainingError
 from vitrina.types import Codes, Floats, Mask
 
 if TYPE_CHECKING:
@@ -43,15 +43,6 @@ class Metrics:
     def to_json(self) -> dict[str, Any]:
         """The metrics as JSON's types."""
         return {**asdict(self), "weighted_f1_interval": list(self.weighted_f1_interval)}
-
-    @classmethod
-    def from_json(cls, metrics: dict[str, Any]) -> Metrics:
-        """Read what `to_json` gave. Raises StoreError for anything else."""
-        try:
-            low, high = metrics["weighted_f1_interval"]
-            return cls(**{**metrics, "weighted_f1_interval": (low, high)})
-        except (KeyError, TypeError, ValueError) as err:
-            raise StoreError(f"these are no metrics: {err}; train the head again") from err
 
 
 def evaluate(

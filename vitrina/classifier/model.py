@@ -11,12 +11,13 @@ import numpy as np
 
 from vitrina.classifier.backoff import BackOff
 from vitrina.classifier.calibrate import softmax
+from vitrina.classifier.card import AGAIN, CARD_FILE, ModelCard
 from vitrina.classifier.fusion import VOTE, Blend, vote_logits
-from vitrina.classifier.heads import Head, HeadShape, load_heads, save_heads
+from vitrina.classifier.heads import Head, load_heads, save_heads
 from vitrina.classifier.tree import CategoryTree
 from vitrina.errors import FingerprintError, StoreError
-from vitrina.ids import typed_id
-from vitrina.store.files import making_folder, read_json, write_json
+from vitrina.store.damage import blamed_on
+from vitrina.store.files import making_folder, write_json
 from vitrina.types import CategoryId, Codes, Features, Floats, FusionKind, IdType, Mask, Modality
 
 
@@ -66,10 +67,10 @@ class Model:
         """What each head says: (n, classes) float32 logits."""
         return head_scores(self.heads, self.modalities, vectors, present)
 
-    def check(self, modality: Modality, fingerprint: str) -> None:
-        """Refuse vectors of another encoder.
+    def check(self, modality: Modality, fingerprint: str, dim: int | None = None) -> None:
+        """Refuse vectors of another encoder, or of another length.
 
-        Raises FingerprintError naming both.
+        Raises FingerprintError naming both, StoreError for the length.
         """
         ours = self.fingerprints[modality]
         if ours != fingerprint:
@@ -78,6 +79,14 @@ class Model:
                 f"({self.spaces[modality]}), but those at hand are of encoder "
                 f"{fingerprint[:12]}; run `vitrina train` again"
             )
+        for member, head in self.heads.items():
+            modalities = Features(member).modalities
+            for one, own in zip(modalities, head.shape.dims, strict=True):
+                if one is modality and dim not in (None, own):
+                    raise StoreError(
+                        f"the head {self.name} takes {modality} vectors of {own} numbers, but "
+                        f"those of {self.spaces[modality]} have {dim}; {AGAIN}"
+                    )
 
     def save(self, folder: Path, card: str) -> None:
         """Write `head.safetensors`, `model.json` and `card.md` into a folder that appears whole.
@@ -102,7 +111,7 @@ class Model:
         }
         with making_folder(folder) as temporary:
             save_heads(temporary, self.heads)
-            write_json(temporary / "model.json", told)
+            write_json(temporary / CARD_FILE, told)
             (temporary / "card.md").write_text(card, encoding="utf-8")
 
     @classmethod
@@ -111,36 +120,25 @@ class Model:
 
         Raises StoreError if a part is missing or damaged.
         """
-        path = folder / "model.json"
-        told = read_json(path)
-        try:
-            names = tuple(entry["name"] for entry in told["categories"])
-            shapes = {
-                member: HeadShape.from_json(shape) for member, shape in told["shapes"].items()
-            }
-            return cls(
-                name=told["name"],
-                features=Features(told["features"]),
-                fusion=FusionKind(told["fusion"]),
-                heads=load_heads(folder, shapes),
-                blend=Blend.from_json(told["blend"]),
-                back_off=BackOff.from_json(CategoryTree.of(names), told["back_off"]),
-                vote=told["vote"],
-                categories=tuple(
-                    typed_id(entry["id"], category_id) for entry in told["categories"]
-                ),
-                names=names,
-                spaces={Modality(entry["modality"]): entry["space"] for entry in told["inputs"]},
-                fingerprints={
-                    Modality(entry["modality"]): entry["fingerprint"] for entry in told["inputs"]
-                },
-                report=told["report"],
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as err:
-            raise StoreError(
-                f"{path} is not a head that this version can read ({err}); run `vitrina train` "
-                "again"
-            ) from err
+        path = folder / CARD_FILE
+        card = ModelCard.read(folder)
+        with blamed_on(str(path), AGAIN):
+            categories = card.ids(category_id)
+            back_off = BackOff.of(CategoryTree.of(card.names), card.back_off)
+        return cls(
+            name=card.name,
+            features=card.features,
+            fusion=card.fusion,
+            heads=load_heads(folder, card.shapes),
+            blend=Blend.of(card.blend),
+            back_off=back_off,
+            vote=card.vote,
+            categories=categories,
+            names=card.names,
+            spaces={one.modality: one.space for one in card.inputs},
+            fingerprints={one.modality: one.fingerprint for one in card.inputs},
+            report=card.report,
+        )
 
 
 def head_scores(

@@ -11,12 +11,14 @@ no scale of their own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from vitrina.classifier.calibrate import softmax
+from vitrina.typed_json import Share
 from vitrina.types import Codes, Floats
 
 FITTED_VALUES = 1 << 22
@@ -26,6 +28,8 @@ STARTS = ((0.0, -1.5, -2.0, -5.0), (0.5, -1.0, 0.0, -5.0), (0.0, -3.0, -3.0, -3.
 BOUNDS = ((-4.0, 4.0), (-5.0, -0.05), (-12.0, 3.0), (-12.0, 3.0))
 LEAST = 1e-30
 
+Factor = Annotated[float, Meta(ge=1e-6, le=1e6)]
+"""One over a temperature; far beyond what is fitted, and no float32 overflows."""
 Doubles: TypeAlias = "npt.NDArray[np.float64]"
 
 
@@ -34,10 +38,15 @@ class Temperatures:
     """What is made of logits z: sharp_share * softmax(sharp * z) + soft_share * softmax(soft * z),
     and the even distribution for the rest. The likeliest class stays the likeliest."""
 
-    sharp: float = 1.0
-    soft: float = 1.0
-    sharp_share: float = 1.0
-    soft_share: float = 0.0
+    sharp: Factor = 1.0
+    soft: Factor = 1.0
+    sharp_share: Share = 1.0
+    soft_share: Share = 0.0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for shares of more than the whole."""
+        if self.sharp_share + self.soft_share > 1 + 1e-6:
+            raise ValueError(f"shares of {self.sharp_share} and {self.soft_share} of the whole")
 
     @classmethod
     def fit(cls, logits: Floats, true: Codes) -> Temperatures:

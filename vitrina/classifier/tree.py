@@ -12,6 +12,8 @@ from vitrina.types import Codes, Floats, Mask
 
 ARROW = "->"
 """What stands between the parts of a category's path."""
+LEVELS = 64
+"""Parts of a path that are told apart, at most: the rest of a longer one is its last part."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +125,7 @@ class CategoryTree:
 
 
 def _parts(name: str | None) -> tuple[str, ...]:
-    parts = tuple(part.strip() for part in (name or "").split(ARROW))
+    parts = tuple(part.strip() for part in (name or "").split(ARROW, LEVELS - 1))
     return tuple(part for part in parts if part)
 
 

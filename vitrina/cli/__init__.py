@@ -8,8 +8,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from vitrina import __version__
-from vitrina.cli import audit, demo, embed, learn, query, streams, tune, upkeep
+from vitrina import __version__, disk, temporary_files
+from vitrina.cli import audit, demo, embed, interrupts, learn, query, streams, tune, upkeep
 from vitrina.errors import VitrinaError
 from vitrina.limits import limit_thread_pools
 
@@ -55,24 +55,33 @@ app.command()(upkeep.compact)
 
 
 def main() -> None:
-    """Run the command line; what Vitrina raises on purpose becomes one line and exit code 1."""
+    """Run the command line; what Vitrina raises on purpose becomes one line and exit code 1, a
+    signal one line and 128 plus its number."""
     # Of a photo's flaws errors.parquet tells; Pillow's warnings would break the progress bar.
     warnings.filterwarnings("ignore", module="PIL")
     limit_thread_pools()
     streams.prepare()
-    try:
+    with interrupts.taken() as signals:
         try:
-            app()
-        finally:
-            streams.finish()
-    except VitrinaError as err:
-        _fail(str(err))
-    except OSError as err:
-        # A disk that is full or gone, a folder without rights: of the machine, not of the code.
-        _fail(f"{err.filename}: {err.strerror}" if err.filename else err.strerror or str(err))
-    except KeyboardInterrupt:
-        streams.echo("vitrina: interrupted; what was committed stays", err=True)
-        sys.exit(130)
+            try:
+                app()
+            finally:
+                streams.finish()
+        except BaseException as err:
+            ended_well = isinstance(err, SystemExit) and not err.code
+            if signals.first is not None and not ended_well:
+                # Typer, native code and our own make other exceptions of it. It may have come while
+                # temporary files were being removed.
+                temporary_files.remove_all()
+                streams.echo(interrupts.LINE, err=True)
+                sys.exit(signals.code)
+            if isinstance(err, VitrinaError):
+                _fail(str(err))
+            fault = err if isinstance(err, OSError) else disk.full_disk(err)
+            if fault is not None:
+                # A disk that is full or gone, a folder without rights: not of the code.
+                _fail(disk.told(fault))
+            raise
 
 
 def _fail(message: str) -> NoReturn:

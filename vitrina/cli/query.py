@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -110,7 +111,8 @@ def neighbours(
     if (queries is None) != (out is None):
         raise typer.BadParameter("--queries and --out go together")
     if queries is None:
-        refuse_unused(reading, "--queries; one image goes with --image")
+        others = reading if image is None else replace(reading, max_megapixels=None)
+        refuse_unused(others, "--queries; one image goes with --image")
     if asked[1] and (no_duplicates or other_shops):
         raise typer.BadParameter("--no-duplicates and --other-shops need a product to compare with")
     opened = open_store(store, store_option)
@@ -128,7 +130,11 @@ def neighbours(
         show(as_json, report.to_json(), *report.lines())
         return
     found = api.open_index(opened, features).search(
-        product=typed(product), text=typed(text), image=image, **only
+        product=typed(product),
+        text=typed(text),
+        image=image,
+        max_pixels=reading.max_pixels,
+        **only,
     )
     lines = [
         f"{near.score:.3f}  {near.product_id}  {near.title}  [{near.category_name or '-'}]"

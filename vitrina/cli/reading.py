@@ -57,8 +57,8 @@ def _fields() -> Iterator[tuple[Field[Any], Any]]:
 
 
 def _parameter(field: Field[Any], kind: Any) -> inspect.Parameter:
-    limit = field.metadata["min"] or None
-    option = typer.Option(help=field.metadata["help"], min=limit)
+    least, most = field.metadata["min"] or None, field.metadata["max"]
+    option = typer.Option(help=field.metadata["help"], min=least, max=most)
     return inspect.Parameter(
         option_name(field),
         inspect.Parameter.POSITIONAL_OR_KEYWORD,

@@ -9,6 +9,8 @@ import os
 import sys
 from typing import Any, TextIO
 
+from vitrina.errors import printable
+
 
 def prepare() -> None:
     """Have a character that a stream's encoding lacks be printed as an escape (`\\u0447`), since no
@@ -19,8 +21,9 @@ def prepare() -> None:
 
 
 def echo(line: str, *, err: bool = False) -> None:
-    """Print a line. (Typer's own would write UTF-8 where the environment says ASCII.)"""
-    print(line, file=sys.stderr if err else sys.stdout, flush=True)
+    """Print a line, without the control characters that a stranger may have put into it. (Typer's
+    own would write UTF-8 where the environment says ASCII.)"""
+    print(printable(line), file=sys.stderr if err else sys.stdout, flush=True)
 
 
 def finish() -> None:

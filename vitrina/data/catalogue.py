@@ -75,6 +75,7 @@ class Catalogue:
         encoding: str | None = None,
         fetching: Fetching | None = None,
         category_separator: str | None = None,
+        max_megapixels: int | None = None,
     ) -> Catalogue:
         """Open a catalogue: a marketplace's Parquet, a table, a YML feed or a WebDataset.
 
@@ -100,6 +101,7 @@ class Catalogue:
             delimiter=delimiter,
             encoding=encoding,
             category_separator=category_separator,
+            max_megapixels=max_megapixels,
         )
         reading = Reading(fetching=fetching or DEFAULT_FETCHING).with_options(options)
         return cls.open(path, reading, ALL_NEEDED)
@@ -235,7 +237,7 @@ def _chunk(rows: Iterator[Product | Rejection], size: int) -> list[Product | Rej
     for row in islice(rows, size):
         chunk.append(row)
         if isinstance(row, Product):
-            length += len(row.title) + len(row.description)
+            length += len(row.title) + len(row.description) + sum(map(len, row.attributes))
             if length > _BATCH_TEXT:
                 break
     return chunk

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,26 +19,28 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from vitrina.data.decode_budget import decode_budget
 from vitrina.data.image_forms import GIF, JXL, WEBP, Form, recognise
 from vitrina.data.image_headers import gif_canvas, jxl_size, orientation
+from vitrina.data.image_limits import (
+    MAX_GIF_PIXELS,
+    MAX_PIXELS,
+    decoding_bytes,
+    refuse_large,
+    refuse_long_header,
+    refuse_long_runs,
+    refuse_narrow,
+    refuse_scans,
+    without_long_extensions,
+)
 from vitrina.data.image_repair import Repair
 from vitrina.errors import ImageError
 
-MAX_PIXELS = 178_000_000
-"""A picture larger than this is refused; decoded, it would take about 0.7 GB."""
-
-MAX_GIF_PIXELS = 89_000_000
-"""Lower for GIF and JPEG XL, whose readers warn above it while they are still at the header."""
-
-MAX_ASPECT = 100
-"""Long edge over short edge. Encoders scale the short edge up to their input, so a 1x50000
-strip would become 224x11200000 before it is cropped."""
-
-MAX_SCANS = 500
-"""A JPEG of more scans is refused: every one of them goes over the whole picture."""
-
 NEARLY_WHOLE = 0.9
 """The share of its pixels that a truncated picture must have to be used."""
+
+_COMPARING = 3
+"""How much more memory it takes to compare two completions of a truncated picture."""
 
 _BAND = 16
 """Lines that the blocks of a lossy picture have, which appear or are missing together."""
@@ -60,16 +64,23 @@ class Decoded:
     mended: str = ""
 
 
-def decode(data: bytes, at_least: int | None = None) -> Image.Image:
-    """Turn an image file into an RGB picture; see `decode_photo`."""
-    return decode_photo(data, at_least).picture
+def decode(data: bytes, at_least: int | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Turn an image file into an RGB picture; see `decoded_photo`."""
+    with decoded_photo(data, at_least, max_pixels) as decoded:
+        return decoded.picture
 
 
-def decode_photo(data: bytes, at_least: int | None = None) -> Decoded:
+@contextmanager
+def decoded_photo(
+    data: bytes, at_least: int | None = None, max_pixels: int = MAX_PIXELS
+) -> Iterator[Decoded]:
     """Turn an image file into an RGB picture, upright, the first frame of an animation.
 
     Transparent parts become white, as on a shop's page; colour profiles are not applied. As in a
     browser, a file may be faulty beside its pixels, or lack up to a tenth of them at its end.
+
+    The picture's memory counts in the budget of this process while the block runs. A block must not
+    decode another photo.
 
     Parameters
     ----------
@@ -77,10 +88,11 @@ def decode_photo(data: bytes, at_least: int | None = None) -> Decoded:
         packages for them are installed.
     at_least : the encoder's input edge in pixels. A larger JPEG is decoded at 1/2, 1/4 or 1/8
         of its size, the smallest whose both edges are still this long; None decodes all of it.
+    max_pixels : a picture that has more when it is decoded is refused.
 
-    Returns
-    -------
-    A picture of mode RGB that keeps no hold on `data`, and what was mended. Safe to call from many
+    Yields
+    ------
+    A picture of mode RGB that keeps no hold on `data`, and what was mended. Safe to use from many
     threads.
 
     Raises
@@ -88,119 +100,158 @@ def decode_photo(data: bytes, at_least: int | None = None) -> Decoded:
     ImageError
         With a short reason, whatever the bytes; no other exception comes from bad data.
     """
-    form, start = recognise(data)
-    mended = ""
-    if start:
-        data, mended = data[start:], f"{start} bytes stand before the {form.name}"
-    try:
-        picture, turn = _pixels(form, data, at_least)
-    except ImageError:
-        raise
-    # Pillow's readers let almost anything through on broken bytes: OSError, SyntaxError,
-    # ValueError, struct.error, zlib.error, OverflowError, MemoryError and more.
-    except Exception as err:
-        picture, turn, what = _repaired(form, data, at_least, err)
-        mended = f"{mended}; {what}" if mended else what
-    way = _TURNS.get(turn)
-    return Decoded(picture if way is None else picture.transpose(way), mended)
+    with ExitStack() as reserved:
+        yield _Decoder(at_least, max_pixels, reserved).decode(data)
 
 
-def _pixels(form: Form, data: bytes, at_least: int | None) -> tuple[Image.Image, int]:
-    """The picture as it is stored, and its orientation."""
-    image = _open(form, data, at_least)
-    image.load()
-    # JPEG XL turns its pixels itself, unless it is a JPEG packed anew.
-    turned = form is JXL and not getattr(image, "jpeg", False)
-    turn = 1 if turned else orientation(image.info.get("exif") or b"")
-    return _to_rgb(image), turn
+@dataclass(frozen=True, slots=True)
+class _Decoder:
+    """at_least, max_pixels: as of `decoded_photo`. reserved: holds the picture's memory."""
 
+    at_least: int | None
+    max_pixels: int
+    reserved: ExitStack
 
-def _repaired(
-    form: Form, data: bytes, at_least: int | None, err: Exception
-) -> tuple[Image.Image, int, str]:
-    """The picture of a file that can't be read as it is. Raises ImageError if none can be had."""
-    reason = _reason(form, data, err)
-    repairs = form.repair(data, _words(err)) if form.repair else iter(())
-    while True:
+    def decode(self, data: bytes) -> Decoded:
+        form, start = recognise(data)
+        mended = ""
+        if start:
+            data, mended = data[start:], f"{start} bytes stand before the {form.name}"
+        refuse_long_header(form.name, data)
+        if form is GIF:
+            data = without_long_extensions(data)
         try:
-            repair = next(repairs, None)
-            if repair is None:
-                break
-            picture, turn = _pixels(form, repair.data, at_least)
-            share = _share(form, repair, picture, at_least)
+            picture, turn = self._pixels(form, data)
         except ImageError:
             raise
-        except Exception:
-            continue
-        if share >= NEARLY_WHOLE:
-            part = f" with {math.ceil(100 * (1 - share))}% of its pixels" if share < 1 else ""
-            return picture, turn, f"{form.name}, {repair.what}{part}"
-        break
-    raise ImageError(reason) from err
+        # Pillow's readers let almost anything through on broken bytes: OSError, SyntaxError,
+        # ValueError, struct.error, zlib.error, OverflowError, MemoryError and more.
+        except Exception as err:
+            picture, turn, what = self._repaired(form, data, err)
+            mended = f"{mended}; {what}" if mended else what
+        way = _TURNS.get(turn)
+        return Decoded(picture if way is None else picture.transpose(way), mended)
+
+    def _pixels(self, form: Form, data: bytes, times: int = 1) -> tuple[Image.Image, int]:
+        """The picture as it is stored, and its orientation. times: what to reserve for it."""
+        self.reserved.close()
+        _refuse_by_header(form, data, self.max_pixels)
+        if form is JXL:
+            # Its reader decodes at once.
+            width, height = jxl_size(data)
+            self._reserve(times * decoding_bytes(form.name, "RGBA", width * height))
+        header = _open(form, data, self.at_least, self.max_pixels)
+        if form is not JXL:
+            self._reserve(times * header.bytes)
+        return _load(form, header.image)
+
+    def _reserve(self, size: int) -> None:
+        self.reserved.enter_context(decode_budget().reserve(size))
+
+    def _repaired(self, form: Form, data: bytes, err: Exception) -> tuple[Image.Image, int, str]:
+        """The picture of a file that can't be read as it is. Raises ImageError if none can be
+        had."""
+        reason = _reason(form, data, err)
+        repairs = form.repair(data, _words(err)) if form.repair else iter(())
+        while True:
+            try:
+                repair = next(repairs, None)
+                if repair is None:
+                    break
+                times = 1 if repair.other is None else _COMPARING
+                picture, turn = self._pixels(form, repair.data, times)
+                share = self._share(form, repair, picture)
+            except ImageError:
+                raise
+            except Exception:
+                continue
+            if share >= NEARLY_WHOLE:
+                part = f" with {math.ceil(100 * (1 - share))}% of its pixels" if share < 1 else ""
+                return picture, turn, f"{form.name}, {repair.what}{part}"
+            break
+        raise ImageError(reason) from err
+
+    def _share(self, form: Form, repair: Repair, picture: Image.Image) -> float:
+        """How much of a repaired picture was in its file: all before the first pixel that differs
+        where the file is completed in another way."""
+        if repair.other is None:
+            return repair.share
+        at_least = self.at_least
+        if repair.fine and at_least is not None:
+            at_least = None
+            # All of it, where it was reduced before.
+            picture = _Decoder(None, self.max_pixels, self.reserved)._pixels(
+                form, repair.data, _COMPARING
+            )[0]
+        header = _open(form, repair.other, at_least, self.max_pixels)
+        one, other = np.asarray(picture), np.asarray(_load(form, header.image)[0])
+        differs = np.zeros((picture.height, picture.width), dtype=bool)
+        for channel in range(one.shape[2]):
+            differs |= one[:, :, channel] != other[:, :, channel]
+        lines = np.flatnonzero(differs.any(axis=1))
+        if not len(lines):
+            return 1.0
+        height, width = picture.height, picture.width
+        first = int(lines[0])
+        stored = form.open()(io.BytesIO(repair.data)).size[1]
+        band = differs[first : first + max(1, _BAND * height // stored)]
+        column = int(np.flatnonzero(band.any(axis=0))[0])
+        return float((first * width + len(band) * column) / (height * width))
 
 
-def _share(form: Form, repair: Repair, picture: Image.Image, at_least: int | None) -> float:
-    """How much of a repaired picture was in its file: all before the first pixel that differs
-    where the file is completed in another way."""
-    if repair.other is None:
-        return repair.share
-    if repair.fine and at_least is not None:
-        at_least = None
-        picture = _pixels(form, repair.data, None)[0]
-    one = np.asarray(picture)
-    other = np.asarray(_pixels(form, repair.other, at_least)[0])
-    differs = (one != other).any(axis=2)
-    lines = np.flatnonzero(differs.any(axis=1))
-    if not len(lines):
-        return 1.0
-    height, width = differs.shape
-    first = int(lines[0])
-    stored = form.open()(io.BytesIO(repair.data)).size[1]
-    band = differs[first : first + max(1, _BAND * height // stored)]
-    column = int(np.flatnonzero(band.any(axis=0))[0])
-    return float((first * width + len(band) * column) / (height * width))
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """image: a picture that is opened and not decoded. bytes: the memory that decoding takes."""
+
+    image: ImageFile
+    bytes: int
 
 
-def _open(form: Form, data: bytes, at_least: int | None) -> ImageFile:
+def _refuse_by_header(form: Form, data: bytes, max_pixels: int) -> None:
+    """Refuse what its reader must not be given."""
+    form.open()
+    if form in (GIF, JXL):
+        size = gif_canvas(data) if form is GIF else jxl_size(data)
+        if form is JXL:
+            refuse_narrow(*size)
+        refuse_large(size, min(MAX_GIF_PIXELS, max_pixels), highest=MAX_GIF_PIXELS)
+
+
+def _open(form: Form, data: bytes, at_least: int | None, max_pixels: int) -> _Header:
     """Read the header, refuse what is too large, and set the size to decode at."""
-    if form is GIF:
-        _refuse_large(gif_canvas(data), MAX_GIF_PIXELS)
-    reader = form.open()
-    if form is JXL:
-        # Its reader decodes at once.
-        _refuse_narrow(*jxl_size(data))
-        _refuse_large(jxl_size(data), MAX_GIF_PIXELS)
     file = io.BytesIO(data)
-    image = reader(file)
+    image = form.open()(file)
     width, height = image.size
-    _refuse_narrow(width, height)
+    refuse_narrow(width, height)
     decoded = (width, height)
+    coefficients = 0
     if isinstance(image, JpegImageFile):
         whole = not _in_one_pass(image, data, file.tell())
-        if whole and (scans := data.count(b"\xff\xda")) > MAX_SCANS:
-            raise ImageError(f"too many scans: {scans}")
+        if whole:
+            refuse_scans(data, (width, height), max_pixels)
+            coefficients = width * height * image.layers
         if at_least:
             # `draft` divides by the largest of 1, 2, 4, 8 that is at most edge // at_least for
             # both edges and rounds up, so neither edge ends below `at_least`.
             image.draft(None, (at_least, at_least))
             decoded = decoded if whole else image.size
-    _refuse_large(decoded, MAX_PIXELS, shown=(width, height))
+    refuse_large(decoded, max_pixels, shown=(width, height))
+    refuse_long_runs(image, data)
+    pixels = decoded[0] * decoded[1]
+    return _Header(image, decoding_bytes(form.name, image.mode, pixels, coefficients))
+
+
+def _load(form: Form, image: ImageFile) -> tuple[Image.Image, int]:
+    """Decode an opened picture: RGB as it is stored, and its orientation."""
     if isinstance(image, TiffImageFile):
         # The reader checks the size, with a warning, only where it has no buffer yet.
         stored = (image.tag_v2[256], image.tag_v2[257])
         image.im = Image.new(image.mode, stored).im
-    return image
-
-
-def _refuse_narrow(width: int, height: int) -> None:
-    if max(width, height) > MAX_ASPECT * min(width, height):
-        raise ImageError(f"too narrow: {width}x{height} pixels")
-
-
-def _refuse_large(size: tuple[int, int], limit: int, shown: tuple[int, int] | None = None) -> None:
-    if size[0] * size[1] > limit:
-        width, height = shown or size
-        raise ImageError(f"too large: {width}x{height} pixels")
+    image.load()
+    # JPEG XL turns its pixels itself, unless it is a JPEG packed anew.
+    turned = form is JXL and not getattr(image, "jpeg", False)
+    turn = 1 if turned else orientation(image.info.get("exif") or b"")
+    return _to_rgb(image), turn
 
 
 def _in_one_pass(image: JpegImageFile, data: bytes, after_scan_header: int) -> bool:

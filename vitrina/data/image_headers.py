@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 
 from vitrina.errors import ImageError
 
 _JXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
+_MOST_BLOCKS = 500_000
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]", re.DOTALL)
+"""A JPEG marker that a length follows, or the end of the image."""
 
 
 def gif_canvas(data: bytes) -> tuple[int, int]:
@@ -21,16 +25,23 @@ def gif_canvas(data: bytes) -> tuple[int, int]:
 
 
 def gif_frame(data: bytes) -> int:
-    """Where the descriptor of the first frame starts. Raises IndexError if there is none."""
-    flags = data[10]
+    """Where the descriptor of the first frame starts.
+
+    Raises IndexError if there is none, ImageError if it is not among the first blocks.
+    """
+    flags, blocks = data[10], 0
     at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
     while data[at] != 0x2C:
         if data[at] == 0x3B:
             raise IndexError
         if data[at] == 0x21:
             at += 2
-            while data[at]:
+            while data[at] and blocks <= _MOST_BLOCKS:
                 at += data[at] + 1
+                blocks += 1
+        blocks += 1
+        if blocks > _MOST_BLOCKS:
+            raise ImageError("unreadable GIF: too many blocks before its picture")
         at += 1
     return at
 
@@ -114,14 +125,9 @@ def jpeg_markers(data: bytes) -> Iterator[tuple[int, int, int]]:
     end beyond the data.
     """
     at, end = 2, len(data)
-    while True:
-        at = data.find(b"\xff", at)
-        if not 0 <= at < end - 1:
-            return
+    while (found := _MARKER.search(data, at)) is not None:
+        at = found.start()
         marker = data[at + 1]
-        if marker in (0x00, 0xFF) or 0xD0 <= marker <= 0xD8:
-            at += 2 if marker != 0xFF else 1
-            continue
         if marker == 0xD9:
             yield marker, at, at + 2
             return

@@ -18,7 +18,7 @@ _BARE = "read without its metadata: "
 
 _FILLER = bytes((at * 97 + 41) % 251 for at in range(4096))
 """Bytes that no encoder would write there, and none of which starts a marker."""
-_MOST_INFLATED = 1 << 30
+_MOST_INFLATED = 1 << 29
 _MOST_LZW = 4 << 20
 _PIECE = 1024
 """Compressed bytes that are inflated at once; what stands before a fault is lost with its piece."""

@@ -12,6 +12,9 @@ from collections.abc import Iterable
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
 
+from vitrina.data.image_limits import MAX_PIXELS, MEGAPIXEL, MOST_MEGAPIXELS
+from vitrina.errors import CatalogueError
+
 NONE = "none"
 UNSET = (NONE, "auto")
 """Values that bring back the default of most options."""
@@ -27,12 +30,15 @@ def option(
     default: Any = None,
     name: str | None = None,
     least: int = 0,
+    most: int | None = None,
     unset: tuple[str, ...] = UNSET,
+    repr: bool = True,
 ) -> Any:
-    """A field that is an option. name: the option's, where it is not the field's. least: the
-    smallest number that it takes. unset: the values that bring back its default."""
-    metadata = {"help": text, "name": name, "min": least, "unset": unset}
-    return field(default=default, metadata=metadata)
+    """A field that is an option. name: the option's, where it is not the field's. least, most: the
+    smallest and the largest number that it takes. unset: the values that bring back its default.
+    repr: false for one on which no result depends."""
+    metadata = {"help": text, "name": name, "min": least, "max": most, "unset": unset}
+    return field(default=default, metadata=metadata, repr=repr)
 
 
 def option_name(of: Field[Any]) -> str:
@@ -145,6 +151,8 @@ class ReadingOptions:
         fetchers: photos fetched from the web at once.
         allow_private: whether private addresses may be asked for photos.
         source: whose catalogue the file is read like, where the store holds several sources'.
+        max_megapixels: a photo of more million pixels is refused. No store remembers it: a store
+            from elsewhere must not raise it.
     """
 
     images: str | None = option("Folder, zip or tar of photos, web, or none; default: remembered.")
@@ -162,16 +170,36 @@ class ReadingOptions:
         unset=("auto",),
     )
     fetchers: int | None = option("With --images web: photos fetched at once.", least=1)
-    allow_private: bool | None = option("Whether to fetch photos from private addresses too.")
+    allow_private: bool | None = option(
+        "Whether to fetch photos from private addresses too; never remembered."
+    )
     source: str | None = option(
         "Name of the shop or feed that the products come from; default: the feed's own name, else "
         "the store's only source."
     )
+    max_megapixels: int | None = option(
+        f"Refuse larger photos, in million pixels; default: {MAX_PIXELS // MEGAPIXEL}. Not "
+        "remembered.",
+        least=1,
+        most=MOST_MEGAPIXELS,
+        repr=False,
+    )
 
     def __post_init__(self) -> None:
-        """Take a path as text."""
+        """Take a path as text. Raises CatalogueError for a limit out of range."""
         if self.images is not None:
             object.__setattr__(self, "images", str(self.images))
+        limit = self.max_megapixels
+        if limit is not None and not 1 <= limit <= MOST_MEGAPIXELS:
+            raise CatalogueError(
+                f"--max-megapixels must be from 1 to {MOST_MEGAPIXELS}, not {limit!r}"
+            )
+
+    @property
+    def max_pixels(self) -> int:
+        """The most pixels that a photo may have."""
+        limit = self.max_megapixels
+        return MAX_PIXELS if limit is None else int(limit * MEGAPIXEL)
 
     @property
     def flags(self) -> list[str]:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from vitrina.data.image_limits import MAX_PIXELS
 from vitrina.data.options import DEFAULT_COLUMNS, NO_COLUMN, NONE, Columns, ReadingOptions
 from vitrina.data.sources import DEFAULT_FETCHING, WEB, Fetching
-from vitrina.errors import CatalogueError
+from vitrina.typed_json import Count, Finite, convert_json
+
+MOST_WORKERS = 256
+MOST_BYTES = 1 << 30
+MOST_SECONDS = 3600.0
+MOST_TRIES = 20
+MOST_PHOTOS = 1000
+"""A store may remember no more than these; what is beyond is brought down to them."""
+RIGHTS = ("allow_private", "cache")
+"""Settings of fetching that no store remembers: they are the user's to give."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,9 @@ class Reading:
         fetching: how photos are fetched from the web.
         category_separator: between the names of a category's path; None until one is found or
             given, `none` for names that are no paths.
+        max_pixels: the most that a photo may have. It is given anew each time, and not stored.
+        had_private: whether a store of an older version remembers that private addresses may be
+            asked, which no longer counts.
     """
 
     columns: Columns = DEFAULT_COLUMNS
@@ -36,6 +49,8 @@ class Reading:
     photos: int = 1
     fetching: Fetching = DEFAULT_FETCHING
     category_separator: str | None = None
+    max_pixels: int = MAX_PIXELS
+    had_private: bool = field(default=False, compare=False, repr=False)
 
     def with_options(self, given: ReadingOptions) -> Reading:
         """These settings with what is given in its place; see `vitrina.data.options`."""
@@ -46,7 +61,7 @@ class Reading:
         for setting in fields(self):
             value = getattr(given, setting.name, None)
             if value is not None:
-                back = value in unset[setting.name]
+                back = value in unset.get(setting.name, ())
                 changes[setting.name] = setting.default if back else value
         changes["columns"] = self.columns.updated(given.columns)
         if given.images is not None:
@@ -59,27 +74,73 @@ class Reading:
         return replace(self, **changes)
 
     def to_json(self) -> dict[str, Any]:
-        """The settings as JSON's types."""
+        """The settings as JSON's types, without the rights that a store can't grant."""
         settings = asdict(self)
+        del settings["had_private"], settings["max_pixels"]
+        for name in RIGHTS:
+            del settings["fetching"][name]
         for name in ("attributes", "keep"):
             settings["columns"][name] = list(getattr(self.columns, name))
         return settings
 
     @classmethod
-    def from_json(cls, settings: dict[str, Any]) -> Reading:
-        """Read what `to_json` gave. Raises CatalogueError for anything else."""
-        try:
-            columns = dict(settings["columns"])
-            columns["attributes"] = tuple(columns["attributes"])
-            # Settings stored by version 0.1 have none.
-            columns["keep"] = tuple(columns.get("keep", ()))
-            fetching = Fetching(**settings.get("fetching", {}))
+    def from_json(cls, settings: Any, where: str = "what a store remembers") -> Reading:
+        """Read what `to_json` gave, which may come from a stranger: it grants no rights.
+
+        where: for the message. Raises StoreError for anything else.
+        """
+        stored = convert_json(settings, _Stored, where, "bring the store back from a backup")
+        fetched = stored.fetching
+        return cls(
+            columns=stored.columns,
+            delimiter=stored.delimiter,
             # Version 0.1 had no way to say that none was given.
-            encoding = None if settings.get("encoding") == "utf-8" else settings.get("encoding")
-            made = {"columns": Columns(**columns), "fetching": fetching, "encoding": encoding}
-            return cls(**{**settings, **made})
-        except (KeyError, TypeError, ValueError) as err:
-            raise CatalogueError(f"these are no settings of a catalogue: {err}") from err
+            encoding=None if stored.encoding == "utf-8" else stored.encoding,
+            images=stored.images,
+            image_template=stored.image_template,
+            photos=min(stored.photos, MOST_PHOTOS),
+            fetching=Fetching(
+                workers=min(fetched.workers, MOST_WORKERS),
+                max_bytes=min(fetched.max_bytes, MOST_BYTES),
+                timeout=min(fetched.timeout, MOST_SECONDS),
+                tries=min(fetched.tries, MOST_TRIES),
+            ),
+            category_separator=stored.category_separator,
+            had_private=fetched.allow_private is True,
+        )
+
+
+@dataclass(frozen=True)
+class _StoredFetching:
+    """`Fetching` as stores hold it; see there. Older ones hold a cache too, which is ignored."""
+
+    workers: Count = DEFAULT_FETCHING.workers
+    max_bytes: Count = DEFAULT_FETCHING.max_bytes
+    timeout: Finite = DEFAULT_FETCHING.timeout
+    tries: Count = DEFAULT_FETCHING.tries
+    allow_private: bool | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.workers, self.max_bytes, self.timeout, self.tries) <= 0:
+            raise ValueError("limits of fetching must be above 0")
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """`Reading` as stores hold it. Those of version 0.1 lack some."""
+
+    columns: Columns
+    delimiter: str | None = None
+    encoding: str | None = None
+    images: str | None = None
+    image_template: str | None = None
+    photos: Count = 1
+    fetching: _StoredFetching = field(default_factory=_StoredFetching)
+    category_separator: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.photos < 1:
+            raise ValueError("photos must be at least 1")
 
 
 def _without_photos(columns: Columns) -> Columns:

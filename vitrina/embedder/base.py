@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors import safe_open
 
 from vitrina.errors import EncoderError, FingerprintError
+from vitrina.store.damage import blamed_on
 from vitrina.types import Modality, Vectors
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Texts: TypeAlias = Callable[[], Iterable[Sequence[str]]]
 """Starts a pass over some texts, a batch at a time; may be called again."""
 
-Images: TypeAlias = Callable[[], "Iterable[Sequence[Image]]"]
+Images: TypeAlias = Callable[[], "Iterable[Iterable[Image]]"]
 """Starts a pass over some decoded images, a batch at a time; may be called again."""
 
 
@@ -49,12 +49,6 @@ class EncoderCard:
     def to_json(self) -> dict[str, Any]:
         """The card as `space.json` holds it."""
         return {**asdict(self), "modality": self.modality.value}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> EncoderCard:
-        """Read it back; further keys are ignored."""
-        names = ("model", "revision", "fingerprint", "dim", "details")
-        return cls(Modality(value["modality"]), **{name: value[name] for name in names})
 
     def check(self, fingerprint: str, wanted_by: str) -> None:
         """Refuse to serve what another encoder made.
@@ -122,17 +116,41 @@ class Fitted(Protocol):
         ...
 
 
-def load_state(path: Path) -> dict[str, npt.NDArray[Any]]:
+REFIT = "run `vitrina embed` with --refit"
+LARGEST = 1e6
+"""The largest number in a fitted encoder: with it no vector overflows."""
+LONGEST = 1 << 16
+"""The longest vector of a fitted encoder."""
+
+
+def load_state(path: Path, kinds: Mapping[str, tuple[str, int]]) -> dict[str, npt.NDArray[Any]]:
     """Read the arrays of an encoder that was fitted on a catalogue.
 
-    Raises EncoderError if the file is missing or damaged.
+    kinds: of each array its dtype, as safetensors names it, and its dimensions. All have one length
+    along the first, and along the second no more than `LONGEST`.
+
+    Raises EncoderError if the file is missing or damaged, holds other arrays, or numbers that are
+    not finite.
     """
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as err:
-        raise EncoderError(
-            f"{path} is missing or damaged ({err}); run `vitrina embed` with --refit"
-        ) from err
+    with blamed_on(str(path), REFIT, EncoderError), safe_open(path, "np") as file:
+        if (have := set(file.keys())) != kinds.keys():
+            raise ValueError(f"arrays {sorted(have)}, not {sorted(kinds)}")
+        lengths = set()
+        for name, (dtype, dimensions) in kinds.items():
+            part = file.get_slice(name)
+            shape = part.get_shape()
+            if (part.get_dtype(), len(shape)) != (dtype, dimensions) or 0 in shape:
+                raise ValueError(f"{name} is {part.get_dtype()} of {shape}")
+            if dimensions > 1 and shape[1] > LONGEST:
+                raise ValueError(f"{name} gives vectors of {shape[1]} numbers")
+            lengths.add(shape[0])
+        if len(lengths) > 1:
+            raise ValueError(f"arrays of the lengths {sorted(lengths)}")
+        arrays: dict[str, npt.NDArray[Any]] = {name: file.get_tensor(name) for name in kinds}
+        for name, array in arrays.items():
+            if array.dtype == np.float32 and not (np.abs(array) <= LARGEST).all():
+                raise ValueError(f"{name} has numbers that are out of range")
+    return arrays
 
 
 def normalise(vectors: npt.NDArray[np.floating]) -> Vectors:

@@ -13,15 +13,21 @@ import open_clip
 import timm
 import torch
 from PIL.Image import Image
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 from timm.data.config import resolve_model_data_config
 from timm.data.transforms_factory import create_transform
 
+from vitrina.embedder.model_folder import (
+    CLIP_CONFIG,
+    MOST_EDGE,
+    check_clip_folder,
+    check_timm_folder,
+)
 from vitrina.embedder.quiet import quiet_logging
+from vitrina.embedder.untrusted import Budget, check_finite, loading, noting_missing
 from vitrina.errors import EncoderError
 
-CLIP_WEIGHTS, CLIP_CONFIG = "open_clip_model.safetensors", "open_clip_config.json"
+CLIP_WEIGHTS = "open_clip_model.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,17 +73,34 @@ def clip_folder_parts(
 
     Raises EncoderError if the directory holds no weights or they do not fit.
     """
-    if not from_scratch and not any(folder.glob("*.safetensors")):
-        raise EncoderError(f"{model}: {folder} has no .safetensors weights")
-    try:
-        with quiet_logging():
-            clip, _, transform = open_clip.create_model_and_transforms(
-                f"local-dir:{folder}", load_weights=not from_scratch, force_image_size=size
-            )
+    weights = None if from_scratch else _clip_weights(folder, model)
+    budget = check_clip_folder(folder, weights)
+    with loading(f"{model}: {folder} does not load as open_clip", budget), quiet_logging():
+        clip, _, transform = open_clip.create_model_and_transforms(
+            f"local-dir:{folder}",
+            load_weights=not from_scratch,
+            force_image_size=size,
+            pretrained_image=False,
+            pretrained_text=False,
+        )
+        check_finite(clip.visual, f"{model}: {folder}")
         config = json.loads((folder / CLIP_CONFIG).read_text(encoding="utf-8"))["model_cfg"]
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as err:
-        raise EncoderError(f"{model}: {folder} does not load as open_clip: {err}") from err
-    return _tower(clip, transform, config)
+        return _tower(clip, transform, config)
+
+
+def _clip_weights(folder: Path, model: str) -> Path:
+    """The file that open_clip takes the weights from."""
+    there = sorted(folder.glob("*.safetensors"))
+    if not there:
+        raise EncoderError(f"{model}: {folder} has no .safetensors weights")
+    preferred = (CLIP_WEIGHTS, "open_clip_pytorch_model.safetensors", "model.safetensors")
+    for name in preferred:
+        if folder / name in there:
+            return folder / name
+    # open_clip would take a pickled file of one of its names before a file of any other name.
+    if any(folder.glob("*.bin")) or any(folder.glob("*.pth")):
+        raise EncoderError(f"{model}: {folder} has pickled weights; keep only {CLIP_WEIGHTS}")
+    return there[0]
 
 
 def _tower(clip: Any, transform: Any, config: dict[str, Any]) -> ImageParts:
@@ -130,8 +153,9 @@ def timm_parts(
     """
     if not from_scratch and not (folder / "model.safetensors").exists():
         raise EncoderError(f"{model}: {folder} has no model.safetensors")
+    budget = check_timm_folder(folder, from_scratch=from_scratch)
     make = partial(timm.create_model, f"local-dir:{folder}", pretrained=not from_scratch)
-    return _timm(make, f"{model}: {folder} does not load as a timm model", size)
+    return _timm(make, f"{model}: {folder} does not load as a timm model", size, budget)
 
 
 def timm_random(name: str, size: int | None = None) -> ImageParts:
@@ -139,22 +163,30 @@ def timm_random(name: str, size: int | None = None) -> ImageParts:
 
     Raises EncoderError if timm knows no such model.
     """
-    return _timm(partial(timm.create_model, name, pretrained=False), "timm can't make it", size)
+    make = partial(timm.create_model, name, pretrained=False)
+    return _timm(make, "timm can't make it", size, Budget())
 
 
-def _timm(make: Callable[..., Any], what: str, size: int | None) -> ImageParts:
-    try:
-        with quiet_logging():
+def _timm(make: Callable[..., Any], what: str, size: int | None, budget: Budget) -> ImageParts:
+    with loading(what, budget), quiet_logging():
+        with noting_missing() as missing:
             network = make(num_classes=0)
-            if size is not None and hasattr(network, "set_input_size"):
-                network.set_input_size(img_size=size)
-    except (RuntimeError, ValueError, KeyError, SafetensorError) as err:
-        raise EncoderError(f"{what}: {err}") from err
+        if missing:
+            raise ValueError(f"its weights lack {missing[0]} and {len(missing) - 1} more")
+        check_finite(network, what)
+        if size is not None and hasattr(network, "set_input_size"):
+            network.set_input_size(img_size=size)
+        return _timm_parts(network, size)
+
+
+def _timm_parts(network: Any, size: int | None) -> ImageParts:
     given = {} if size is None else {"input_size": (3, size, size)}
     config: dict[str, Any] = resolve_model_data_config(network, args=given)  # type: ignore[no-untyped-call]
     transform = create_transform(**config, is_training=False)
     # The preprocessing scales to more than it crops, so decoding must not go below that.
     edge = round(min(config["input_size"][1:]) / config["crop_pct"])
+    if not 0 < edge <= 2 * MOST_EDGE:
+        raise ValueError(f"it takes pictures of {edge} pixels")
 
     def save(folder: Path) -> None:
         timm.models.save_for_hf(

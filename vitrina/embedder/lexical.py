@@ -19,8 +19,9 @@ from safetensors.numpy import save
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.preprocessing import normalize
 
-from vitrina.embedder.base import EncoderCard, Texts, load_state, normalise
+from vitrina.embedder.base import REFIT, EncoderCard, Texts, load_state, normalise
 from vitrina.embedder.fingerprint import fingerprint
+from vitrina.errors import EncoderError
 from vitrina.types import Modality, Vectors
 
 BUCKETS = 2**21
@@ -108,8 +109,14 @@ class Lexical:
 
     @classmethod
     def load(cls, folder: Path) -> Lexical:
-        """Read a saved encoder."""
-        arrays = load_state(folder / "lexical.safetensors")
+        """Read a saved encoder. Raises EncoderError if it is missing or damaged."""
+        path = folder / "lexical.safetensors"
+        arrays = load_state(
+            path, {"terms": ("I64", 1), "idf": ("F32", 1), "components": ("F32", 2)}
+        )
+        terms = arrays["terms"]
+        if terms[0] < 0 or terms[-1] >= BUCKETS or (np.diff(terms) <= 0).any():
+            raise EncoderError(f"{path} is damaged (its terms are no sorted buckets); {REFIT}")
         return cls(arrays["terms"], arrays["idf"], arrays["components"])
 
 

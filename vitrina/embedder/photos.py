@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 import numpy as np
 from PIL.Image import Image
 
-from vitrina.data.decode import decode, decode_photo
+from vitrina.data.decode import decoded_photo
+from vitrina.data.decode_budget import MemoryBudget
+from vitrina.data.image_limits import MAX_PIXELS
 from vitrina.embedder.base import ImageEncoder, Prepared, normalise
 from vitrina.errors import ImageError
 from vitrina.limits import available_cpus
@@ -19,6 +22,9 @@ from vitrina.types import Mask, Vectors
 OVERSAMPLING = 2
 """Encoded photos are decoded to this many times the encoder's edge at least: a JPEG reduced to the
 very edge loses detail that the model's own resize would have kept."""
+
+READ_AHEAD = 192 << 20
+"""Bytes of photos' files that are in memory and not decoded yet, give or take one block."""
 
 Read = Callable[[str], bytes]
 """Fetches one photo; raises ImageError."""
@@ -51,12 +57,13 @@ def encode_photos(
     read: Read,
     report: Report | None = None,
     stages: Stages | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Encoded:
     """Encode each product's photos into the normalised mean of their vectors.
 
     products: references to the photos of each, at least one. read: called from this thread
     only, in order, since an archive or a column is fastest so. stages: told the time spent in
-    reading, decoding and encoding.
+    reading, decoding and encoding. max_pixels: photos of more are refused.
     A product with several photos fails only if none of them can be used.
     """
     stages = stages or Stages()
@@ -70,15 +77,21 @@ def encode_photos(
         threads = max(decoders, encoders)
         stages.workers.update(decode=threads, encode=threads if side_by_side else 1)
 
+        ahead = MemoryBudget(READ_AHEAD)
+
         def work(block: _Block) -> _Block:
-            with stages.timed("decode"):
-                block.prepare(encoder)
+            try:
+                with stages.timed("decode"):
+                    block.prepare(encoder, max_pixels)
+            finally:
+                ahead.release(block.size)
             if side_by_side:
                 # In the thread that decoded it: no core waits for another.
                 block.encode(encoder, stages)
             return block
 
-        for block in map_ahead(work, _blocks(products, read, encoder.batch, stages), threads):
+        blocks = _blocks(products, read, encoder.batch, stages, ahead)
+        for block in map_ahead(work, blocks, threads):
             if not side_by_side:
                 block.encode(encoder, stages)
             if block.vectors is not None:
@@ -95,27 +108,28 @@ def encode_photos(
 class _Block:
     """Some neighbouring products on their way: from bytes to prepared photos to vectors.
 
-    photos: of each photo, the product's position and what was read. ready, then vectors: of the
-    photos that can be used, whose products are `owners`. errors: of products without any. mended:
-    what was wrong with photos of others.
+    photos: of each photo, the product's position and what was read. size: bytes of these. ready,
+    then vectors: of the photos that can be used, whose products are `owners`. errors: of products
+    without any. mended: what was wrong with photos of others.
     """
 
     products: int
     photos: list[tuple[int, bytes | Failure]]
+    size: int
     owners: list[int] = field(default_factory=list)
     ready: list[Prepared] = field(default_factory=list)
     vectors: Vectors | None = None
     errors: dict[int, Failure] = field(default_factory=dict)
     mended: dict[int, str] = field(default_factory=dict)
 
-    def prepare(self, encoder: ImageEncoder) -> None:
+    def prepare(self, encoder: ImageEncoder, max_pixels: int) -> None:
         failures: dict[int, Failure] = {}
         for at, data in self.photos:
             try:
                 if isinstance(data, Failure):
                     failures.setdefault(at, data)
                     continue
-                photo = prepare_photo(encoder, data)
+                photo = prepare_photo(encoder, data, max_pixels)
                 self.ready.append(photo.ready)
                 self.owners.append(at)
                 if photo.mended:
@@ -134,17 +148,22 @@ class _Block:
 
 
 def _blocks(
-    products: Sequence[Sequence[str]], read: Read, size: int, stages: Stages
+    products: Sequence[Sequence[str]], read: Read, most: int, stages: Stages, ahead: MemoryBudget
 ) -> Iterator[_Block]:
-    for start in range(0, len(products), size):
-        part = products[start : start + size]
+    """Read blocks of `most` products, or fewer where their photos' files are large."""
+    start = 0
+    while start < len(products):
+        photos: list[tuple[int, bytes | Failure]] = []
+        size, at = 0, start
         with stages.timed("read"):
-            photos = [
-                (at, _fetched(reference, read))
-                for at, references in enumerate(part, start)
-                for reference in references
-            ]
-        yield _Block(len(part), photos)
+            while at < min(start + most, len(products)) and size < READ_AHEAD:
+                found = [(at, _fetched(reference, read)) for reference in products[at]]
+                size += sum(len(data) for _, data in found if isinstance(data, bytes))
+                photos += found
+                at += 1
+        ahead.acquire(size)
+        yield _Block(at - start, photos, size)
+        start = at
 
 
 def _fetched(reference: str, read: Read) -> bytes | Failure:
@@ -162,32 +181,42 @@ class PreparedPhoto:
     mended: str
 
 
-def prepare_photo(encoder: ImageEncoder, data: bytes) -> PreparedPhoto:
+def prepare_photo(
+    encoder: ImageEncoder, data: bytes, max_pixels: int = MAX_PIXELS
+) -> PreparedPhoto:
     """Decode a photo, no larger than the encoder has use for, and prepare it; thread-safe.
 
     Raises ImageError with the reason if it can't be used.
     """
-    decoded = decode_photo(data, OVERSAMPLING * encoder.edge)
-    return PreparedPhoto(encoder.prepare(decoded.picture), decoded.mended)
+    with decoded_photo(data, OVERSAMPLING * encoder.edge, max_pixels) as decoded:
+        return PreparedPhoto(encoder.prepare(decoded.picture), decoded.mended)
 
 
 def decode_photos(
-    products: Iterable[Sequence[str]], read: Read, batch: int = 512
-) -> Iterator[list[Image]]:
+    products: Iterable[Sequence[str]],
+    read: Read,
+    batch: int = 512,
+    max_pixels: int = MAX_PIXELS,
+) -> Iterator[Iterable[Image]]:
     """Decode each product's first usable photo, a batch at a time; others are passed over.
 
-    For fitting, where a broken photo has nothing to teach and is reported later.
+    For fitting, where a broken photo has nothing to teach and is reported later. A batch decodes
+    its photos one by one, so that they are not in memory together; take it to its end before the
+    next.
     """
-    images: list[Image] = []
+    images = _first_usable(products, read, max_pixels)
+    while (first := next(images, None)) is not None:
+        yield chain((first,), islice(images, batch - 1))
+
+
+def _first_usable(
+    products: Iterable[Sequence[str]], read: Read, max_pixels: int
+) -> Iterator[Image]:
     for references in products:
         for reference in references:
             try:
-                images.append(decode(read(reference)))
+                with decoded_photo(read(reference), max_pixels=max_pixels) as decoded:
+                    yield decoded.picture
             except ImageError:
                 continue
             break
-        if len(images) == batch:
-            yield images
-            images = []
-    if images:
-        yield images

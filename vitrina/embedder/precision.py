@@ -202,6 +202,12 @@ def unit_vectors(
     )
 
 
+def check_numbers(vectors: Vectors, model: str) -> None:
+    """Raise EncoderError for vectors of NaN or infinity: nothing could be compared with them."""
+    if not np.isfinite(vectors).all():
+        raise EncoderError(f"{model}: its vectors are not numbers; are its weights damaged?")
+
+
 def is_out_of_memory(err: BaseException) -> bool:
     """Whether an error says that memory ran out, on a GPU or off it."""
     if isinstance(err, MemoryError | torch.OutOfMemoryError):

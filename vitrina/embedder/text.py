@@ -4,34 +4,39 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from vitrina.device import best_device
 from vitrina.embedder.base import EncoderCard
 from vitrina.embedder.fingerprint import fingerprint, weights
+from vitrina.embedder.model_folder import check_text_folder
 from vitrina.embedder.precision import (
     AGREEMENT,
     agreement,
+    check_numbers,
     choose,
     has_bfloat16,
     unit_vectors,
 )
 from vitrina.embedder.quiet import quiet_transformers
 from vitrina.embedder.text_form import TextForm, read_form
+from vitrina.embedder.tokenizer_check import check_token, check_tokenizer
 from vitrina.embedder.transformer.bert import Bert, PackedBert, read_bert
 from vitrina.embedder.transformer.int8 import Int8Runner, has_int8
 from vitrina.embedder.transformer.plain import PlainRunner
+from vitrina.embedder.untrusted import check_finite, is_panic, loading
 from vitrina.errors import EncoderError
 from vitrina.memory import keep_at_hand
 from vitrina.parallel import map_ahead
 from vitrina.stages import stage
+from vitrina.store.damage import reason_of
 from vitrina.threads import one_thread_each, workers
 from vitrina.types import Compute, Modality, Pooling, Vectors
 
@@ -73,24 +78,9 @@ class HuggingFaceText:
     def __init__(
         self, folder: Path, model: str, revision: str | None, compute: Compute | None = None
     ) -> None:
-        try:
-            with quiet_transformers():
-                config = AutoConfig.from_pretrained(folder, local_files_only=True)
-                tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-                network = load_network(folder)
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            ImportError,
-            RuntimeError,
-            SafetensorError,
-        ) as err:
-            first = (str(err).strip().splitlines() or [type(err).__name__])[0]
-            raise EncoderError(f"{model}: {folder} does not load as a text model: {first}") from err
-        if not tokenizer.is_fast:
-            raise EncoderError(f"{model}: {folder} has no fast tokenizer (tokenizer.json)")
-        form = read_form(folder, config, tokenizer)
+        found = load_parts(folder, model, f"{model}: {folder} does not load as a text model")
+        config, tokenizer, network = found.config, found.tokenizer, found.network
+        form = found.form
         settings = {
             "format": 1,
             "architecture": type(network).__name__,
@@ -105,7 +95,7 @@ class HuggingFaceText:
         used = weights(network).items()
         taken = fingerprint({name: a for name, a in used if not unused(name)}, settings)
         pad = tokenizer.pad_token_id or 0
-        self._tokenize = tokenizing(tokenizer, form, pad)
+        self._tokenize = tokenizing(tokenizer, found.limit, pad, found.rows)
         self._dim = int(config.hidden_size) * form.pooling.width
         self._device = best_device()
         keep_at_hand()
@@ -183,7 +173,9 @@ class HuggingFaceText:
             start += len(tokens)
 
     def _encode(self, batch: tuple[list[int], Tokens]) -> tuple[list[int], Vectors]:
-        return batch[0], self._run(self._network, batch[1])
+        vectors = self._run(self._network, batch[1])
+        check_numbers(vectors, self.card.model)
+        return batch[0], vectors
 
     def _run(self, network: Network, tokens: Tokens) -> Vectors:
         def smaller(batch: Tokens) -> None:
@@ -197,15 +189,94 @@ class HuggingFaceText:
         )
 
 
-def tokenizing(tokenizer: Any, form: TextForm, pad: int) -> Callable[[Sequence[str]], Tokens]:
+@dataclass(frozen=True)
+class TextParts:
+    """A loaded text model. rows: of its word table. limit: tokens of a text, at most: the form's,
+    and no more than there are positions."""
+
+    config: Any
+    tokenizer: Any
+    network: Any
+    form: TextForm
+    rows: int
+    limit: int
+
+
+def load_parts(
+    folder: Path, model: str, what: str, *, from_scratch: bool = False, seed: int = 0
+) -> TextParts:
+    """Load a directory in the Hugging Face form by transformers, as files that nobody vouches for.
+
+    model: its name. what: begins the message of what fails. from_scratch: with random weights.
+    seed: of these.
+
+    Raises EncoderError for a directory that is not safe, is damaged, lacks a part or does not fit
+    together.
+    """
+    budget = check_text_folder(folder, model, from_scratch=from_scratch)
+    with (
+        loading(what, budget),
+        quiet_transformers(),
+        torch.random.fork_rng(devices=[]),
+    ):
+        torch.manual_seed(seed)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        # Any other has transformers look for code, here or on the hub.
+        if config._attn_implementation not in ("eager", "sdpa"):
+            config._attn_implementation = None
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        if not tokenizer.is_fast:
+            raise EncoderError(f"{model}: {folder} has no fast tokenizer (tokenizer.json)")
+        if from_scratch:
+            make: Any = AutoModel
+            network = make.from_config(config, trust_remote_code=False)
+        else:
+            network = load_network(folder, config)
+        check_finite(network, f"{model}: {folder}")
+        table = network.get_input_embeddings().weight
+        form = read_form(folder, config, tokenizer)
+        limit = min(form.max_length, positions(network))
+        if limit < 3:
+            raise ValueError(f"it takes texts of {limit} tokens")
+        check_tokenizer(tokenizer, len(table), PROBES, f"{model}: {folder}")
+    return TextParts(config, tokenizer, network, form, len(table), limit)
+
+
+def positions(network: Any) -> int:
+    """How many tokens a text may have: the rows of the table of positions, where there is one."""
+    table = getattr(getattr(network, "embeddings", None), "position_embeddings", None)
+    if not isinstance(table, torch.nn.Embedding):
+        return 1_000_000
+    # RoBERTa counts positions from beyond the padding token.
+    first = 0 if table.padding_idx is None else table.padding_idx + 1
+    return len(table.weight) - first
+
+
+def tokenizing(
+    tokenizer: Any, limit: int, pad: int, rows: int
+) -> Callable[[Sequence[str]], Tokens]:
     """Texts to token lists: the tokenizer's own core without transformers' wrapper, at about twice
-    its speed."""
+    its speed. limit: tokens of a text, at most. rows: of the word table.
+
+    What it returns raises EncoderError for a token without a row, and where the core fails.
+    """
     core = tokenizer.backend_tokenizer
     core.no_padding()
-    core.enable_truncation(form.max_length, direction=tokenizer.truncation_side)
+    core.enable_truncation(limit, direction=tokenizer.truncation_side)
+    what = str(tokenizer.name_or_path)
 
     def tokenize(texts: Sequence[str]) -> Tokens:
-        return [one.ids or [pad] for one in core.encode_batch_fast(list(texts))]
+        try:
+            encoded = core.encode_batch_fast(list(texts))
+        except BaseException as err:
+            if not isinstance(err, Exception) and not is_panic(err):
+                raise
+            raise EncoderError(f"{what}: its tokenizer fails: {reason_of(err)}") from err
+        lists = [one.ids or [pad] for one in encoded]
+        check_token(max(map(max, lists), default=0), rows, what)
+        return lists
 
     return tokenize
 
@@ -214,12 +285,13 @@ def _in_int8(bert: Bert, pooling: Pooling, device: torch.device) -> Network:
     return PackedBert(bert, Int8Runner(bert.stack), pooling, device)
 
 
-def load_network(folder: Path) -> Any:
+def load_network(folder: Path, config: Any) -> Any:
     """The model of a directory by transformers, in float32. Raises whatever that raises, and
     ValueError where weights are lacking."""
     # safetensors only: a pickled checkpoint could run code, and so could the repository.
     network, report = AutoModel.from_pretrained(
         folder,
+        config=config,
         local_files_only=True,
         trust_remote_code=False,
         use_safetensors=True,

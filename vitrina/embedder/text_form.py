@@ -5,10 +5,28 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from vitrina.embedder.weight_files import WAY_OUT, check_file
 from vitrina.errors import EncoderError
+from vitrina.typed_json import read_json_as
 from vitrina.types import Pooling
+
+MOST_BYTES = 1 << 20
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Module:
+    """A layer that `modules.json` names. path: of its folder."""
+
+    type: str
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class _Length:
+    max_seq_length: int | None = None
 
 
 @dataclass(frozen=True)
@@ -24,27 +42,31 @@ def read_form(folder: Path, config: Any, tokenizer: Any) -> TextForm:
 
     Both come from the sentence-transformers files where the model has them. Without them the
     pooling is the mean, as sentence-transformers itself takes it.
-    Raises EncoderError for a pooling that is not one of `Pooling`, and for further layers.
+    Raises EncoderError for a pooling that is not one of `Pooling`, for further layers, and for
+    files that are damaged or name others outside the directory.
     """
     pooling = Pooling.MEAN
-    modules = _json(folder / "modules.json") or []
-    for module in modules:
-        kind = module["type"].rpartition(".")[2]
+    for module in _json(folder / "modules.json", list[_Module]) or []:
+        kind = module.type.rpartition(".")[2]
         if kind == "Pooling":
-            pooling = _pooling(folder / module["path"] / "config.json")
+            if Path(module.path).is_absolute() or ".." in Path(module.path).parts:
+                raise EncoderError(f"{folder}/modules.json names {module.path!r}, outside it")
+            pooling = _pooling(folder / module.path / "config.json")
         elif kind not in ("Transformer", "Normalize"):
             raise EncoderError(f"{folder} adds a {kind} layer, which Vitrina does not run")
     limits = [tokenizer.model_max_length, getattr(config, "max_position_embeddings", None)]
-    limits.append((_json(folder / "sentence_bert_config.json") or {}).get("max_seq_length"))
+    limits.append(
+        (_json(folder / "sentence_bert_config.json", _Length) or _Length()).max_seq_length
+    )
     known = [int(limit) for limit in limits if limit and 0 < limit < 1_000_000]
     return TextForm(pooling, min(known, default=512))
 
 
 def _pooling(path: Path) -> Pooling:
-    config = _json(path) or {}
+    config = _json(path, dict[str, Any]) or {}
     if "pooling_mode" in config:
         mode = config["pooling_mode"]
-        chosen = [mode] if isinstance(mode, str) else list(mode)
+        chosen = [str(one) for one in mode] if isinstance(mode, list) else [str(mode)]
     else:
         names = {
             "pooling_mode_cls_token": "cls",
@@ -61,8 +83,11 @@ def _pooling(path: Path) -> Pooling:
     return Pooling(named)
 
 
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+def _json(path: Path, kind: type[T]) -> T | None:
+    if not path.exists():
+        return None
+    check_file(path, MOST_BYTES)
+    return read_json_as(path, kind, WAY_OUT, EncoderError)
 
 
 def write_form(folder: Path, form: TextForm, dim: int) -> None:

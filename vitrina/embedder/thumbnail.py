@@ -17,7 +17,7 @@ from safetensors.numpy import save
 from skimage.color import rgb2lab
 from skimage.feature import hog
 
-from vitrina.embedder.base import EncoderCard, Images, load_state, normalise
+from vitrina.embedder.base import REFIT, EncoderCard, Images, load_state, normalise
 from vitrina.embedder.fingerprint import fingerprint
 from vitrina.errors import EncoderError
 from vitrina.types import Floats, Modality, Vectors
@@ -34,6 +34,8 @@ SETTINGS: dict[str, Any] = {
     "block": 2,
     "colour_weight": 2.0,
 }
+FEATURES = 3 * 8**2 + 9 * 2**2 * (64 // 8 - 2 + 1) ** 2
+"""Colours of the grid, and orientations of each cell of each block."""
 DIM = 256
 
 
@@ -114,8 +116,13 @@ class Thumbnail:
 
     @classmethod
     def load(cls, folder: Path) -> Thumbnail:
-        """Read a saved encoder."""
-        arrays = load_state(folder / "thumbnail.safetensors")
+        """Read a saved encoder. Raises EncoderError if it is missing or damaged."""
+        path = folder / "thumbnail.safetensors"
+        arrays = load_state(path, {"mean": ("F32", 1), "components": ("F32", 2)})
+        if len(arrays["mean"]) != FEATURES:
+            raise EncoderError(
+                f"{path} is damaged ({len(arrays['mean'])} features, not {FEATURES}); {REFIT}"
+            )
         return cls(arrays["mean"], arrays["components"])
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vitrina.errors import StoreError
+from vitrina.index.card import Goal
 from vitrina.index.choose import Plan, plans
 from vitrina.index.engine import Engine, sample_rows
 from vitrina.index.entries import Entries
@@ -27,20 +28,6 @@ from vitrina.types import Codes, IndexKind, Vectors
 BLOCK_ROWS = 8192
 HELD_SHARE = 20
 """At most one row in so many is held out to tune on."""
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What is asked of an index. recall: the share of the true ten nearest. memory: bytes that
-    it may take. factory: FAISS's string, None to choose."""
-
-    recall: float = 0.99
-    memory: int = 1 << 32
-    factory: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """As `index.json` holds it."""
-        return {"recall": self.recall, "memory": self.memory, "factory": self.factory}
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,10 +7,12 @@ vectors of its own, and positions are the order in which rows were added.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import faiss as untyped
@@ -19,7 +21,9 @@ import numpy.typing as npt
 
 from vitrina.index import learn
 from vitrina.index.choose import kind_of
+from vitrina.index.found import AGAIN
 from vitrina.limits import computing_threads
+from vitrina.store.damage import blamed_on
 from vitrina.types import Codes, Floats, IndexKind, Mask, Vectors
 
 # Its stubs know neither its search parameters nor how its arrays are passed.
@@ -38,17 +42,22 @@ ROWS_AT_ONCE = 256
 """Rows that FastScan adds at once."""
 FEW = 8
 """Queries up to which one thread answers."""
+SPARE_BYTES = 1 << 20
+"""A part of an index is no larger than its file, but for what is derived from it."""
+
+_READING = Lock()
 
 
 class Engine:
     """A FAISS index behind what Vitrina needs of it."""
 
-    def __init__(self, index: Any, factory: str) -> None:
+    def __init__(self, index: Any, factory: str, where: str = "the index in memory") -> None:
         # In a container with a quota FAISS sees all of the host's CPUs.
         faiss.omp_set_num_threads(min(faiss.omp_get_max_threads(), computing_threads()))
         self._index = index
         self.factory = factory
         self.kind = kind_of(factory)
+        self._where = where
 
     @classmethod
     def learn(cls, factory: str, dim: int, sample: Floats, seed: int) -> Engine:
@@ -150,8 +159,14 @@ class Engine:
             queries = transform(queries)
         parameters = _parameters(inner, effort, selector)
         # A few queries are answered sooner than threads agree on who does what.
-        with _one_thread() if len(queries) <= FEW else nullcontext():
+        with (
+            blamed_on(self._where, AGAIN),
+            _one_thread() if len(queries) <= FEW else nullcontext(),
+        ):
             _, found = inner.search(queries, candidates, params=parameters)
+            # Rows are addresses in memory: what a damaged list holds must not become one.
+            if found.size and not -1 <= found.min() <= found.max() < len(self):
+                raise ValueError(f"it finds rows that are not among its {len(self)}")
         positions: npt.NDArray[np.int64] = found
         return positions
 
@@ -187,11 +202,42 @@ class Engine:
         """Read an index back; mapped, it can be searched but not added to.
 
         Mapped, opening costs next to nothing and processes on one machine share the pages; only
-        4-bit codes are read into memory, as FAISS can't map them. Raises RuntimeError if it is
-        damaged, OSError if it is missing.
+        4-bit codes are read into memory, as FAISS can't map them. Raises StoreError if it is
+        missing or damaged.
         """
         flags = faiss.IO_FLAG_MMAP_IFC if mapped else 0
-        return cls(faiss.read_index(str(path), flags), factory)
+        with blamed_on(str(path), AGAIN):
+            size = path.stat().st_size
+            # FAISS allocates what a file claims to hold. Its limits are the process's.
+            with _READING:
+                faiss.set_deserialization_vector_byte_limit(size + SPARE_BYTES)
+                faiss.set_deserialization_loop_limit(size)
+                index = faiss.read_index(str(path), flags)
+                if mapped and not _ends_with_its_lists(index, path):
+                    index = faiss.read_index(str(path))
+            engine = cls(index, factory, str(path))
+            engine._check()
+            return engine
+
+    def _check(self) -> None:
+        """Raise ValueError for parts that don't fit each other, so that none is found in the midst
+        of a search."""
+        steps, inner = _chain(self._index)
+        dim = self.dim
+        for step in steps:
+            if step.d_in != dim:
+                raise ValueError(f"a step takes vectors of {step.d_in}, not {dim}")
+            dim = step.d_out
+        if (inner.d, inner.ntotal) != (dim, len(self)):
+            raise ValueError(
+                f"it wraps {inner.ntotal} vectors of {inner.d}, not {len(self)} of {dim}"
+            )
+        if not self._index.is_trained:
+            raise ValueError("it was never trained")
+        # A step's matrix may be of another size than the step says.
+        none = np.zeros((1, self.dim), dtype=np.float32)
+        for transform in self._transforms:
+            none = transform(none)
 
 
 def sample_rows(rows: int, dim: int, factory: str) -> int:
@@ -230,6 +276,28 @@ def _transform(step: Any) -> Callable[[Floats], Floats]:
         return out
 
     return apply
+
+
+def _ends_with_its_lists(index: Any, path: Path) -> bool:
+    """Whether an inverted file's last list ends where its file does: FAISS maps the last id of a
+    file that is cut by less than an id, and would read past its end. True for other kinds."""
+    _, inner = _chain(index)
+    if not isinstance(inner, faiss.IndexIVF):
+        return True
+    lists = faiss.downcast_InvertedLists(inner.invlists)
+    if not isinstance(lists, faiss.ArrayInvertedLists):
+        return False
+    # "ilar", lists, bytes of a code, "full" or "sprs", how many numbers follow, the sizes of all
+    # lists, or number and size of those that are not empty; then the lists themselves.
+    start = path.stat().st_size - lists.compute_ntotal() * (lists.code_size + 8)
+    filled = sum(lists.list_size(at) > 0 for at in range(lists.nlist))
+    with path.open("rb") as file:
+        for kind, numbers in ((b"full", lists.nlist), (b"sprs", 2 * filled)):
+            head = struct.pack("<4sQQ4sQ", b"ilar", lists.nlist, lists.code_size, kind, numbers)
+            file.seek(max(0, start - len(head) - 8 * numbers))
+            if file.read(len(head)) == head:
+                return True
+    return False
 
 
 def _parameters(inner: Any, effort: int, selector: Any) -> Any:

@@ -11,13 +11,21 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vitrina.errors import StoreError
 from vitrina.ids import IdTable
+from vitrina.store.parquet import IDS, Column, read_file_as
 from vitrina.store.rows import Places
 from vitrina.store.shards import array_keys, numbers_of
 from vitrina.types import Codes, Mask, Modality
 
 Contents = npt.NDArray[np.void]
 """(n,) `V16`: a hash of all that a row's vectors were made from."""
+
+
+_CONTENT = Column((pa.binary(16),), nulls=False)
+_SHARD = Column((pa.int32(),), nulls=False, least=-1)
+# Where there is no shard, any row will do.
+_ROW = Column((pa.int32(),), nulls=False, least=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +54,13 @@ class Entries:
         )
 
     def with_ids_of(self, now: Entries) -> Entries:
-        """These rows with ids of the type that the store's have by now."""
+        """These rows with ids of the type that the store's have by now: integers may have become
+        strings. Raises StoreError for the reverse."""
+        if now.ids.type not in (self.ids.type, pa.string()):
+            raise StoreError(
+                f"the index has ids of {self.ids.type}, the store's are {now.ids.type}; run "
+                "`vitrina index --rebuild` to build it again"
+            )
         return replace(self, ids=self.ids.cast(now.ids.type))
 
     def followed_by(self, more: Entries) -> Entries:
@@ -85,14 +99,21 @@ class Entries:
         pq.write_table(pa.table(columns), path, compression="zstd", write_page_checksum=True)
 
     @classmethod
-    def read(cls, paths: Sequence[Path], modalities: Sequence[Modality]) -> Entries:
+    def read(cls, paths: Sequence[Path], modalities: Sequence[Modality], way_out: str) -> Entries:
         """Read what was written, file after file.
 
-        Raises OSError, pa.ArrowException or KeyError if a file is missing or damaged.
+        Raises StoreError, naming the file and `way_out`, if one is missing or damaged.
         """
-        table = pa.concat_tables(
-            pq.read_table(path, page_checksum_verification=True) for path in paths
-        ).combine_chunks()
+        kind = {"product_id": Column(IDS, nulls=False), "content": _CONTENT}
+        for name in modalities:
+            kind |= {f"{name}_shard": _SHARD, f"{name}_row": _ROW}
+        tables = []
+        for path in paths:
+            table = read_file_as(path, kind, way_out).select(list(kind))
+            tables.append(table)
+            # Files of one index have ids of one type.
+            kind["product_id"] = Column((table.schema.field(0).type,), nulls=False)
+        table = pa.concat_tables(tables).combine_chunks()
         column = {name: _only(table.column(name)) for name in table.column_names}
         content = column["content"]
         raw = content.buffers()[1].to_pybytes() if len(content) else b""

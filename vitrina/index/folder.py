@@ -23,20 +23,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vitrina.errors import StoreError
+from vitrina.index.card import CARD_FILE, IndexCard
 from vitrina.index.engine import Engine
 from vitrina.index.entries import Entries
-from vitrina.index.found import Effort
+from vitrina.index.found import AGAIN
 from vitrina.index.probe import Probe
-from vitrina.store.files import read_json, write_json
+from vitrina.store.files import write_json
+from vitrina.store.parquet import Column, read_file_as
 from vitrina.store.shards import numbers_of
-from vitrina.types import Mask, Modality
+from vitrina.types import Mask
 
 INDEX_FILE = "index.faiss"
 DEAD_FILE = "dead.parquet"
 QUERIES_FILE = "queries.parquet"
-CARD_FILE = "index.json"
 ROWS_FILE = "rows-{:05d}.parquet"
-AGAIN = "run `vitrina index --rebuild` to build it again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,87 +46,61 @@ class Folder:
     files: Mapping[str, Path]
     where: str
 
-    def card(self) -> dict[str, Any]:
-        """What `index.json` says.
+    def card(self) -> IndexCard:
+        """What `index.json` says. Raises StoreError if it is missing, damaged, or lacks a part."""
+        return IndexCard.read(self._path(CARD_FILE))
 
-        Raises StoreError if it is missing, damaged, or lacks a part.
-        """
-        card = read_json(self._path(CARD_FILE))
-        try:
-            (
-                [Modality(name) for name in card["modalities"]],
-                [float(card["weights"][name]) for name in card["modalities"]],
-                [card["fingerprints"][name] for name in card["modalities"]],
-                [card["shards"][name] for name in card["modalities"]],
-                Effort.from_json(card["parameters"]),
-                (card["factory"], card["kind"], card["dim"], card["state"], card["goal"]),
-                (card["base"], card["rows"], card["trained_rows"]),
-            )
-        except (KeyError, TypeError, ValueError) as err:
-            raise StoreError(f"{self.where}/{CARD_FILE} lacks or misstates {err}; {AGAIN}") from err
-        return dict(card)
-
-    def entries(self, card: Mapping[str, Any]) -> tuple[Entries, Mask]:
+    def entries(self, card: IndexCard) -> tuple[Entries, Mask]:
         """The rows, and which of them are dead. Raises StoreError."""
         paths = [self._path(name) for name in self.row_files]
-        modalities = [Modality(name) for name in card["modalities"]]
-        with _Damage(self.where):
-            entries = Entries.read(paths, modalities)
-            dead = np.zeros(len(entries), dtype=bool)
-            if DEAD_FILE in self.files:
-                column = pq.read_table(self._path(DEAD_FILE)).column("position")
-                dead[numbers_of(column.combine_chunks(), np.int64)] = True
-        if len(entries) < card["base"] or (~dead).sum() != card["rows"]:
+        if not paths:
+            raise StoreError(f"the index at {self.where} has no rows; {AGAIN}")
+        entries = Entries.read(paths, card.modalities, AGAIN)
+        dead = np.zeros(len(entries), dtype=bool)
+        if DEAD_FILE in self.files:
+            kind = {"position": Column((pa.int64(),), False, least=0, most=len(entries) - 1)}
+            table = read_file_as(self._path(DEAD_FILE), kind, AGAIN)
+            dead[numbers_of(table.column("position").combine_chunks(), np.int64)] = True
+        if len(entries) < card.base or (~dead).sum() != card.rows:
             raise StoreError(
                 f"the index at {self.where} is damaged: {(~dead).sum()} live rows where "
-                f"{CARD_FILE} says {card['rows']}; {AGAIN}"
+                f"{CARD_FILE} says {card.rows}; {AGAIN}"
             )
         return entries, dead
+
+    @property
+    def damaged(self) -> str:
+        """The beginning of a message about rows that lie where there is nothing."""
+        return f"the index at {self.where} is damaged, {AGAIN}"
 
     @property
     def row_files(self) -> list[str]:
         """The names of the files of rows, in order."""
         return sorted(name for name in self.files if name.startswith("rows-"))
 
-    def engine(self, card: Mapping[str, Any], *, mapped: bool = True) -> Engine:
+    def engine(self, card: IndexCard, *, mapped: bool = True) -> Engine:
         """The base. Raises StoreError."""
-        with _Damage(self.where):
-            engine = Engine.read(self._path(INDEX_FILE), card["factory"], mapped=mapped)
-        if (engine.dim, len(engine)) != (card["dim"], card["base"]):
+        path = self._path(INDEX_FILE)
+        engine = Engine.read(path, card.factory, mapped=mapped)
+        if (engine.dim, len(engine)) != (card.dim, card.base):
             raise StoreError(
                 f"{self.where}/{INDEX_FILE} is not what {CARD_FILE} describes: {len(engine)} "
                 f"vectors of {engine.dim}; {AGAIN}"
             )
         return engine
 
-    def probe(self) -> Probe | None:
-        """What recall is measured by; None for an exact index. Raises StoreError."""
+    def probe(self, dim: int, rows: int) -> Probe | None:
+        """What recall is measured by; None for an exact index. dim: of a vector. rows: of the
+        index, the dead ones included. Raises StoreError."""
         if QUERIES_FILE not in self.files:
             return None
-        with _Damage(self.where):
-            return Probe.read(self._path(QUERIES_FILE))
+        return Probe.read(self._path(QUERIES_FILE), dim, rows, AGAIN)
 
     def _path(self, name: str) -> Path:
         path = self.files.get(name)
         if path is None or not path.exists():
             raise StoreError(f"the index at {self.where} lacks {name}; {AGAIN}")
         return path
-
-
-class _Damage:
-    """Names the index in what is raised inside."""
-
-    def __init__(self, where: str) -> None:
-        self.where = where
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, err: BaseException | None, _trace: Any) -> None:
-        known = (RuntimeError, MemoryError, OSError, KeyError, ValueError, IndexError, TypeError)
-        if isinstance(err, (*known, pa.ArrowException)):
-            reason = str(err).splitlines()[0] if str(err) else type(err).__name__
-            raise StoreError(f"the index at {self.where} is damaged ({reason}); {AGAIN}") from err
 
 
 def write_parts(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +11,9 @@ import pyarrow as pa
 
 from vitrina.errors import FingerprintError
 from vitrina.types import Floats, IndexKind, ProductId
+
+AGAIN = "run `vitrina index --rebuild` to build it again"
+"""The way out of a damaged index."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,6 @@ class Effort:
             return {}
         name = "efSearch" if kind is IndexKind.HNSW else "nprobe"
         return {name: self.breadth, "candidates": self.candidates}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Effort:
-        """Read it back."""
-        breadth = value.get("nprobe", value.get("efSearch", 1))
-        return cls(int(breadth), int(value.get("candidates", 1)))
 
 
 def check_fingerprints(ours: Mapping[str, str], theirs: Mapping[str, str], where: str) -> None:

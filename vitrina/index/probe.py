@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ import pyarrow.parquet as pq
 from vitrina.index.exact import BLOCK_ROWS, TIE, Barred, exact_search
 from vitrina.index.fuse import read_fused
 from vitrina.index.score import ranked, score_pairs
+from vitrina.store.parquet import Column, read_file_as
 from vitrina.store.rows import Rows
-from vitrina.store.shards import numbers_of
+from vitrina.store.shards import matrix_of, numbers_of
 from vitrina.types import Codes, Floats, Mask, Vectors
 
 RECALL_AT = 10
@@ -218,19 +220,27 @@ class Probe:
         pq.write_table(pa.table(columns), path, compression="zstd", write_page_checksum=True)
 
     @classmethod
-    def read(cls, path: Path) -> Probe:
-        """Read it back. Raises OSError, pa.ArrowException or KeyError if it is damaged."""
-        table = pq.read_table(path, page_checksum_verification=True).combine_chunks()
-        column = {name: table.column(name).combine_chunks() for name in table.column_names}
-        lists = {}
-        for name, dtype in (("vector", np.float32), ("neighbours", np.int64), ("scores", "f4")):
-            size = column[name].type.list_size
-            lists[name] = numbers_of(column[name].flatten(), dtype).reshape(-1, size)
+    def read(cls, path: Path, dim: int, rows: int, way_out: str) -> Probe:
+        """Read it back. dim: of the vectors. rows: of the index, the dead ones included.
+
+        Raises StoreError, naming the file and `way_out`, if it is damaged.
+        """
+        at = partial(Column, nulls=False, least=-1, most=rows - 1)
+        kind = {
+            "vector": Column((pa.list_(pa.float32(), dim),), nulls=False),
+            "position": at((pa.int64(),)),
+            "neighbours": at((pa.list_(pa.int64(), KEPT),)),
+            "scores": Column((pa.list_(pa.float32(), KEPT),), nulls=False),
+            "floor": Column((pa.float32(),), nulls=False),
+            "tuning": Column((pa.bool_(),), nulls=False),
+        }
+        table = read_file_as(path, kind, way_out).combine_chunks()
+        column = {name: table.column(name).combine_chunks() for name in kind}
         return cls(
-            lists["vector"],
+            matrix_of(column["vector"]),
             numbers_of(column["position"], np.int64),
-            lists["neighbours"],
-            lists["scores"],
+            matrix_of(column["neighbours"]),
+            matrix_of(column["scores"]),
             numbers_of(column["floor"], np.float32),
             np.array(column["tuning"].to_pylist(), dtype=bool),
         )

@@ -34,8 +34,11 @@ def score_pairs(
         queries: (q, dim) float32.
         positions: (q, m) int64 rows for each query, -1 for none.
 
-    Returns (q, m) float32; -inf where the position is -1 or the row has nothing.
+    Returns (q, m) float32; -inf where the position is -1 or the row has nothing. Raises
+    IndexError for a position past the rows: the kernel reads memory wherever it is pointed to.
     """
+    if positions.size and positions.max() >= len(rows):
+        raise IndexError(f"row {positions.max()} of {len(rows)}")
     out = np.empty(positions.shape, dtype=np.float32)
     positions = np.ascontiguousarray(positions)
     shares = np.asarray(weights, dtype=np.float32) / np.float32(sum(weights))

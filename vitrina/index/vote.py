@@ -6,14 +6,16 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import product
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
-from vitrina.errors import StoreError
 from vitrina.types import Codes, Floats, VoteKind
 
+MOST_VOTERS = 1000
+"""The neighbours that a stored rule may let vote: as many are sought for every product."""
 PRIOR_LIMIT = 16.0
 """A count of rows raised to this power is still a finite float64."""
 
@@ -58,16 +60,23 @@ class VoteRule:
         """The rule as JSON's types."""
         return {**asdict(self), "kind": self.kind.value}
 
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> VoteRule:
-        """Read what `to_json` gave. Raises StoreError for anything else."""
-        try:
-            given = {name: value[name] for name in ("kind", "k", "temperature", "prior")}
-            if len(value) > len(given):
-                raise ValueError(f"unknown: {sorted(set(value) - set(given))}")
-            return cls(**{**given, "kind": VoteKind(given["kind"])})
-        except (KeyError, TypeError, ValueError) as err:
-            raise StoreError(f"this is no rule of a vote: {err}") from err
+
+@dataclass(frozen=True)
+class RuleCard:
+    """A rule as a card holds it: with all its parts. Raises ValueError as `VoteRule` does."""
+
+    kind: VoteKind
+    k: Annotated[int, Meta(ge=1, le=MOST_VOTERS)]
+    temperature: float
+    prior: float
+
+    def __post_init__(self) -> None:
+        _ = self.rule
+
+    @property
+    def rule(self) -> VoteRule:
+        """The rule itself."""
+        return VoteRule(self.kind, self.k, self.temperature, self.prior)
 
 
 DEFAULT_RULE = VoteRule()

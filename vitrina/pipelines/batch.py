@@ -82,6 +82,7 @@ class BatchEncoder:
                     cast("ImageEncoder", encoder),
                     [photos[row] for row in at],
                     catalogue.images.read,
+                    max_pixels=catalogue.reading.max_pixels,
                 )
                 block[at], mask[at] = encoded.vectors, encoded.ok
                 failures += [

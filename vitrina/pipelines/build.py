@@ -9,24 +9,24 @@ from typing import Any
 import numpy as np
 
 from vitrina.errors import StoreError
-from vitrina.index.build import Built, Goal, blocks, build
+from vitrina.index.build import Built, blocks, build
+from vitrina.index.card import Goal, IndexCard
 from vitrina.index.choose import plans
 from vitrina.index.entries import Change, Entries
 from vitrina.index.folder import INDEX_FILE, ROWS_FILE, Folder, write_parts
-from vitrina.index.found import Effort
 from vitrina.index.probe import Probe, Recall
 from vitrina.index.search import VectorIndex
 from vitrina.index.tune import measure, tune
 from vitrina.memory import total_memory
 from vitrina.pipelines.progress import Meter
-from vitrina.pipelines.survey import changes, fingerprints_of, folder_of, state_of, survey
+from vitrina.pipelines.survey import card_of, changes, fingerprints_of, folder_of, state_of, survey
 from vitrina.store import layout
 from vitrina.store.manifest import FileEntry, FolderEntry
 from vitrina.store.rows import Rows
 from vitrina.store.space import Space
 from vitrina.store.store import Store
 from vitrina.store.writer import Writer
-from vitrina.types import Features, IndexKind, Mask
+from vitrina.types import Features, Mask
 
 DELTA_ROWS = 1024
 DELTA_SHARE = 256
@@ -77,11 +77,11 @@ def build_index(store: Store, options: IndexOptions) -> Features:
         started = time.perf_counter()
         before = _Old.of(store, features, damaged_too=options.rebuild)
         goal = _goal(options, before)
-        if before and before.card["fingerprints"] != fingerprints_of(spaces):
+        if before and before.card.fingerprints != fingerprints_of(spaces):
             before = None
         old = None if options.rebuild else before
         state = state_of(store, spaces)
-        if old and old.goal == goal and old.card["state"] == state:
+        if old and old.goal == goal and old.card.state == state:
             return features
         now, there = survey(store, spaces)
         job = _Job(store, writer, features, spaces, state, now, there, started)
@@ -106,7 +106,7 @@ class _Old:
     """The index there is."""
 
     folder: Folder
-    card: dict[str, Any]
+    card: IndexCard
     goal: Goal
     files: FolderEntry
 
@@ -117,12 +117,12 @@ class _Old:
             return None
         try:
             folder = folder_of(store, features)
-            card = folder.card()
+            card = card_of(folder, features)
         except StoreError:
             if damaged_too:
                 return None
             raise
-        return cls(folder, card, Goal(**card["goal"]), store.manifest.indexes[features])
+        return cls(folder, card, card.goal, store.manifest.indexes[features])
 
 
 @dataclass(frozen=True)
@@ -159,8 +159,8 @@ class _Job:
         card = self._card(built, goal, options.seed)
         card["update"] = self._told("built", Change.none())
         # How neighbours best vote belongs to the vectors, not to how they are found.
-        if old and "vote" in old.card:
-            card["vote"] = old.card["vote"]
+        if old and "vote" in old.card.told:
+            card["vote"] = old.card.told["vote"]
         self._publish(index, card, built.probe, (ROWS_FILE.format(0), built.entries), [])
 
     def update(self, old: _Old) -> bool:
@@ -169,7 +169,7 @@ class _Job:
         entries, dead = old.folder.entries(old.card)
         entries = entries.with_ids_of(self.now)
         change = changes(entries, dead, self.now, self.there, self.spaces)
-        more, base = self.now.take(change.fresh), old.card["base"]
+        more, base = self.now.take(change.fresh), old.card.base
         count = len(entries) + len(more)
         dead = np.concatenate([dead, np.zeros(len(more), dtype=bool)])
         dead[change.gone] = True
@@ -182,25 +182,25 @@ class _Job:
         entries = entries.followed_by(more)
         delta = count - base
         folded = delta > max(DELTA_ROWS, base // DELTA_SHARE)
-        weights = tuple(float(old.card["weights"][space.modality]) for space in self.spaces)
+        weights = tuple(old.card.weights[space.modality] for space in self.spaces)
         # What a dead row was made from may lie nowhere any more.
         index = VectorIndex(
             old.folder.engine(old.card, mapped=not folded),
-            self._map(entries, ~dead),
+            self._map(entries, ~dead, old.folder.damaged),
             entries.ids,
             dead,
             weights,
-            Effort.from_json(old.card["parameters"]),
-            old.card,
+            old.card.parameters.effort,
+            old.card.told,
             old.folder.where,
         )
         if folded:
             index.engine.extend(blocks(index.rows, np.arange(base, count), weights))
-        probe = old.folder.probe()
+        probe = old.folder.probe(index.dim, first)
         if probe is not None:
             added = np.arange(first, count)
             probe = probe.without_rows(dead).with_rows(index.rows, weights, added)
-        card = dict(old.card)
+        card = dict(old.card.told)
         if probe is not None:
             judged = self._judge(index, probe, old.goal)
             if judged is None:
@@ -222,14 +222,14 @@ class _Job:
         return True
 
     def _worth_updating(self, old: _Old, live: int, dead: int) -> bool:
-        trained = old.card["trained_rows"]
+        trained = old.card.trained_rows
         if not live or dead > DEAD_SHARE * (live + dead) or live > GROWN * max(trained, 1):
             return False
         if old.goal.factory is not None:
             return True
         goal = old.goal
-        suited = plans(live, old.card["dim"], memory=goal.memory, recall=goal.recall)
-        return IndexKind(old.card["kind"]) in {plan.kind for plan in suited}
+        suited = plans(live, old.card.dim, memory=goal.memory, recall=goal.recall)
+        return old.card.kind in {plan.kind for plan in suited}
 
     def _judge(
         self, index: VectorIndex, probe: Probe, goal: Goal
@@ -246,18 +246,20 @@ class _Job:
 
     def _moved(self, old: _Old) -> bool:
         """Whether shards that rows lie in were rewritten since."""
-        then = old.card["shards"]
+        then = old.card.shards
         return any(
-            space.shards[: len(then[space.modality])] != then[space.modality]
+            space.shards[: len(then[space.modality])] != [*then[space.modality]]
             for space in self.spaces
         )
 
-    def _map(self, entries: Entries, live: Mask | None = None) -> Rows:
+    def _map(
+        self, entries: Entries, live: Mask | None = None, damaged: str = "the places of rows"
+    ) -> Rows:
         places = []
         for space in self.spaces:
             shards, rows = entries.places[space.modality]
             places.append((shards if live is None else np.where(live, shards, -1), rows))
-        return Rows.mapped(self.spaces, places)
+        return Rows.mapped(self.spaces, places, damaged)
 
     def _card(self, built: Built, goal: Goal, seed: int) -> dict[str, Any]:
         index = built.index

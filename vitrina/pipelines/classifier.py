@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from vitrina.classifier.card import AGAIN
 from vitrina.classifier.model import Model, top
 from vitrina.classifier.tree import CategoryTree
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import Product
 from vitrina.errors import StoreError
-from vitrina.index.vote import VoteRule, vote_shares
+from vitrina.index.vote import RuleCard, VoteRule, vote_shares
 from vitrina.pipelines.batch import BatchEncoder, EncodedBatch, unusable
 from vitrina.pipelines.neighbours import Index
 from vitrina.pipelines.since import reused, reused_line, unknown_line
 from vitrina.store.store import Store
-from vitrina.types import CategoryId, Codes, Features, Floats, Mask, Modality, OutputFormat
+from vitrina.typed_json import convert_json
+from vitrina.types import CategoryId, Codes, Floats, Mask, Modality, OutputFormat
 
 
 def submission_schema(product_id: pa.DataType, category_id: pa.DataType) -> pa.Schema:
@@ -133,7 +135,8 @@ class _Voting:
         classes = np.array([number.get(key, -1) for key in index.categories.ids], dtype=np.int64)
         voting = classes[index.labels[index.labels >= 0]]
         counts = np.bincount(voting[voting >= 0], minlength=len(model.categories))
-        return cls(index, VoteRule.from_json(dict(model.vote)), classes, counts)
+        card = convert_json(model.vote, RuleCard, f"the vote of the head {model.name}", AGAIN)
+        return cls(index, card.rule, classes, counts)
 
     def shares(self, vectors: Sequence[Floats], present: Sequence[Mask]) -> Floats:
         found = self.index.find(vectors, present, self.rule.k)
@@ -167,8 +170,8 @@ class Classifier:
         spaces = [store.open_space(self.model.spaces[one]) for one in self.model.modalities]
         self.encoder = BatchEncoder.of(store, spaces)
         for space in spaces:
-            self.model.check(space.modality, space.entry.fingerprint)
-        features = Features(self.model.report["features"])
+            self.model.check(space.modality, space.entry.fingerprint, space.dim)
+        features = self.model.features
         self.index = Index.open(store, features) if features in store.manifest.indexes else None
         if self.index:
             self.index.vectors.check(self.encoder.fingerprints)

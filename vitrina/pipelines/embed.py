@@ -17,6 +17,7 @@ from vitrina.pipelines.encoders import Encoder, known_space, load_if_named
 from vitrina.pipelines.ingest import ingest
 from vitrina.pipelines.ingest_result import Ingested, IngestOptions, commonest
 from vitrina.pipelines.options import EmbedOptions
+from vitrina.pipelines.reading import remembered_models
 from vitrina.pipelines.source_choice import source_of
 from vitrina.pipelines.space import SpaceJob, SpaceReport, check_asked
 from vitrina.stages import stage, timed_run
@@ -173,7 +174,7 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
 
 
 def _models(catalogue: Catalogue, store: Store, options: EmbedOptions) -> dict[Modality, str]:
-    remembered = store.manifest.reading.get("models", {})
+    remembered = remembered_models(store)
     asked = {Modality.TEXT: options.text, Modality.IMAGE: options.image}
     models = {
         modality: name or remembered.get(modality) or DEFAULT_MODELS[modality]

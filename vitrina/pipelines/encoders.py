@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import TEXT_FIELDS, encoder_text
@@ -22,12 +22,12 @@ from vitrina.embedder.photos import decode_photos
 from vitrina.errors import EncoderError, HubUnreachableError
 from vitrina.stages import stage
 from vitrina.store import layout
-from vitrina.store.files import read_json
 from vitrina.store.manifest import FolderEntry, SpaceEntry
 from vitrina.store.products import Products
 from vitrina.store.space import Space
 from vitrina.store.store import Store
 from vitrina.store.writer import Writer
+from vitrina.typed_json import read_json_as
 from vitrina.types import Compute, Modality
 
 FIT_IMAGES = 20_000
@@ -37,6 +37,9 @@ FIT_TEXTS = 200_000
 
 ENCODER_CARD = "encoder.json"
 """What is known of an encoder that was trained here, beside its files."""
+
+_PLAIN_BYTES = 200
+"""Bytes of a model's name that go into its space's: a folder's name has its limits."""
 
 Encoder = TextEncoder | ImageEncoder
 
@@ -92,14 +95,23 @@ def load_if_named(
     return encoder
 
 
-def trained_for(store: Store, name: str, modality: Modality) -> dict[str, Any]:
+@dataclass(frozen=True)
+class TrainedCard:
+    """What is read of an `encoder.json`; the rest of it is for people."""
+
+    modality: Modality
+    fingerprint: str
+
+
+def trained_for(store: Store, name: str, modality: Modality) -> TrainedCard:
     """The card of an encoder that was trained here.
 
     Raises EncoderError if it serves the other modality, StoreError if it is damaged.
     """
-    card: dict[str, Any] = read_json(store.encoder_folder(name) / ENCODER_CARD)
-    if card["modality"] != modality:
-        raise EncoderError(f"{name} was trained for {card['modality']}; it can't serve {modality}")
+    way_out = "run `vitrina finetune` again"
+    card = read_json_as(store.encoder_folder(name) / ENCODER_CARD, TrainedCard, way_out)
+    if card.modality is not modality:
+        raise EncoderError(f"{name} was trained for {card.modality}; it can't serve {modality}")
     return card
 
 
@@ -168,7 +180,7 @@ def encoder_for(
 
 def _trained_space(store: Store, modality: Modality, model: str) -> Space | None:
     """The space of the newest encoder of that name; None where it is still to be made."""
-    fingerprint = trained_for(store, model, modality)["fingerprint"]
+    fingerprint = trained_for(store, model, modality).fingerprint
     for name, entry in store.manifest.spaces.items():
         if entry.fingerprint == fingerprint and entry.card["model"] == model:
             return store.open_space(name)
@@ -194,7 +206,10 @@ def _fit(products: Products, catalogue: Catalogue, modality: Modality, seed: int
     assert source is not None
     with_photo = products.counts()["image"]
     stride = max(1, -(-with_photo // FIT_IMAGES))
-    return fit_thumbnail(lambda: decode_photos(_photos(products, stride), source.read))
+    limit = catalogue.reading.max_pixels
+    return fit_thumbnail(
+        lambda: decode_photos(_photos(products, stride), source.read, max_pixels=limit)
+    )
 
 
 def _texts(products: Products, stride: int) -> Iterator[list[str]]:
@@ -219,7 +234,9 @@ def _plain_name(model: str, modality: Modality) -> str:
     if parsed.form is Form.OPEN_CLIP:
         return parsed.place.replace("/", "-")
     parts = [part for part in PurePosixPath(parsed.place).parts if part not in ("/", "model")]
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in parts[-1])
+    last = parts[-1] if parts else "model"
+    plain = "".join(c if c.isalnum() or c in "-_." else "-" for c in last)
+    return plain.encode()[:_PLAIN_BYTES].decode(errors="ignore")
 
 
 def _space_name(store: Store, card: EncoderCard, plain: str) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from vitrina.audit.finding import Audit
+from vitrina.classifier.card import AGAIN, CARD_FILE, ModelCard, ReportCard
+from vitrina.index.card import CARD_FILE as INDEX_CARD
+from vitrina.index.card import IndexCard
 from vitrina.pipelines.since import head_categories, reused, unknown
-from vitrina.store.files import read_json
 from vitrina.store.store import Store
+from vitrina.typed_json import convert_json
 from vitrina.types import Action, CategoryId
 
 
@@ -45,12 +49,12 @@ def info(store: Store) -> dict[str, Any]:
         "rejected": manifest.rejected.rows if manifest.rejected else 0,
         "sources": _sources(store),
         "spaces": spaces,
-        "indexes": [read_json(store.index_files(name)["index.json"]) for name in manifest.indexes],
+        "indexes": [_index(store, name) for name in manifest.indexes],
         "models": [
             {
                 "name": name,
                 "active": name == manifest.model,
-                **_model(store, labelled, read_json(store.model_folder(name) / "model.json")),
+                **_model(store, labelled, store.model_folder(name)),
             }
             for name in manifest.models
         ],
@@ -89,21 +93,24 @@ def _sources(store: Store) -> list[dict[str, Any]]:
     ]
 
 
-def _model(
-    store: Store, labelled: Mapping[CategoryId, int], card: dict[str, Any]
-) -> dict[str, Any]:
-    report = card["report"]
+def _index(store: Store, name: str) -> dict[str, Any]:
+    return dict(IndexCard.read(store.index_files(name)[INDEX_CARD]).told)
+
+
+def _model(store: Store, labelled: Mapping[CategoryId, int], folder: Path) -> dict[str, Any]:
+    card = ModelCard.read(folder)
+    report = convert_json(card.report, ReportCard, str(folder / CARD_FILE), AGAIN)
     known = head_categories(store, card)
     new = unknown(labelled, known)
     return {
-        "features": report["features"],
-        "head": report["head"],
-        "categories": len(card["categories"]),
+        "features": report.features.value,
+        "head": report.head.value,
+        "categories": len(card.categories),
         "unknown_categories": len(new),
         "unknown_products": sum(new.values()),
         "reused_categories": reused(store, known),
-        "split": report["split"],
-        "weighted_f1": report["validation"]["weighted_f1"],
-        "macro_f1": report["validation"]["macro_f1"],
-        "fingerprints": [entry["fingerprint"] for entry in card["inputs"]],
+        "split": report.split,
+        "weighted_f1": report.validation.weighted_f1,
+        "macro_f1": report.validation.macro_f1,
+        "fingerprints": [one.fingerprint for one in card.inputs],
     }

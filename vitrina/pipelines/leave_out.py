@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vitrina.classifier.metrics import Metrics
+from vitrina.index.card import CARD_FILE
 from vitrina.index.exact import Barred
-from vitrina.index.folder import CARD_FILE
 from vitrina.index.found import Found
 from vitrina.index.vote import DEFAULT_RULE, VOTERS
 from vitrina.pipelines.evaluate import evaluate_votes, measure_rule

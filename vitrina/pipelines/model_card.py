@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from math import isnan
 
 from vitrina.classifier.calibrate import Bin
 from vitrina.classifier.metrics import Difference, Metrics
+from vitrina.page.words import plain
 from vitrina.pipelines.train_report import FEW, TrainReport, listed
 from vitrina.types import Modality
 
@@ -32,13 +35,13 @@ def model_card(report: TrainReport, spaces: Mapping[Modality, str]) -> str:
 def _title(report: TrainReport, spaces: Mapping[Modality, str]) -> list[str]:
     members = ", ".join(f"{name} {weight:.2f}" for name, weight in report.weights.items())
     return [
-        f"# {report.model}",
+        f"# {escaped(report.model)}",
         "",
         f"A {report.head} head over {report.features} vectors of {report.classes} categories, "
         f"{report.fusion} fusion (weights: {members}).",
         "",
-        f"- store: `{report.store}`; vectors: "
-        + ", ".join(f"{modality} from `{name}`" for modality, name in spaces.items()),
+        f"- store: {code(report.store)}; vectors: "
+        + ", ".join(f"{modality} from {code(name)}" for modality, name in spaces.items()),
         f"- split: {report.split}; {report.judged} products judged, {_judged_by(report)}; what "
         "puts members together, calibrates and sets thresholds was chosen for each fifth of them "
         "by the other four",
@@ -162,7 +165,8 @@ def _since(report: TrainReport) -> list[str]:
     lines = ["## Since it was trained last", ""]
     for title, some in (("New", report.since.added), ("Gone", report.since.gone)):
         if some:
-            lines.append(f"- {title}: {len(some)} categories: {listed(some, MOST_LISTED)}")
+            told = [replace(one, name=escaped(str(one.name or one.category_id))) for one in some]
+            lines.append(f"- {title}: {len(some)} categories: {listed(told, MOST_LISTED)}")
     return lines
 
 
@@ -197,6 +201,22 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
+
+
+def escaped(text: str) -> str:
+    """Text from a catalogue, on one line, as Markdown that shows it as it is: no markup, HTML,
+    link or cell of a table comes of it."""
+    one_line = re.sub(r"([\\`*_\[\]<&|~$!#])", r"\\\1", plain(text))
+    # An address becomes a link without any brackets.
+    return re.sub(r"(?i)(:)(?=//)|(?<=www)(\.)", r"\\\g<0>", one_line)
+
+
+def code(text: str) -> str:
+    """Text as a code span, within more backticks than it has itself."""
+    one_line = plain(text)
+    longest = max((len(run) for run in re.findall("`+", one_line)), default=0)
+    fence, gap = "`" * (longest + 1), " " if longest else ""
+    return f"{fence}{gap}{one_line}{gap}{fence}"
 
 
 def _f1(metrics: Metrics) -> str:

@@ -11,9 +11,12 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 
+from vitrina.data.image_limits import MAX_PIXELS
+from vitrina.data.sources.base import read_photo
 from vitrina.embedder.base import ImageEncoder, TextEncoder
 from vitrina.embedder.photos import prepare_photo
 from vitrina.errors import ImageError, ImageSourceError, StoreError
+from vitrina.index.card import IndexCard
 from vitrina.index.exact import Barred
 from vitrina.index.found import Found
 from vitrina.index.fuse import fuse
@@ -21,7 +24,7 @@ from vitrina.index.search import VectorIndex
 from vitrina.index.vote import DEFAULT_RULE, Vote, VoteRule, vote
 from vitrina.pipelines.apart import by_row, duplicate_codes, shop_codes
 from vitrina.pipelines.encoders import encoder_of
-from vitrina.pipelines.survey import Behind, folder_of, open_vectors, warn_if_behind
+from vitrina.pipelines.survey import Behind, card_of, folder_of, open_vectors, warn_if_behind
 from vitrina.store.products import Categories
 from vitrina.store.shards import array_keys
 from vitrina.store.store import Store
@@ -73,10 +76,15 @@ class Index:
     behind: what it lacks of the store, None where it is up to date.
     """
 
-    def __init__(self, store: Store, card: dict[str, Any]) -> None:
-        """Card: what `index.json` holds: factory string, parameters, measured recall."""
+    def __init__(self, store: Store, described: IndexCard) -> None:
+        """described: its card."""
         self.store = store
-        self.card = card
+        self._card = described
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What `index.json` holds: factory string, parameters, measured recall."""
+        return dict(self._card.told)
 
     @classmethod
     def open(cls, store: Store, features: Features | None = None) -> Index:
@@ -95,7 +103,7 @@ class Index:
     @classmethod
     def described(cls, store: Store, features: Features) -> Index:
         """The same, opened no sooner than it is searched."""
-        return cls(store, folder_of(store, features).card())
+        return cls(store, card_of(folder_of(store, features), features))
 
     @property
     def vectors(self) -> VectorIndex:
@@ -109,7 +117,7 @@ class Index:
 
     @cached_property
     def _opened(self) -> tuple[VectorIndex, Behind | None]:
-        vectors, behind = open_vectors(self.store, Features(self.card["features"]))
+        vectors, behind = open_vectors(self.store, self._card.features)
         warn_if_behind(behind)
         return vectors, behind
 
@@ -124,6 +132,7 @@ class Index:
         where: Sequence[str] = (),
         no_duplicates: bool = False,
         other_shops: bool = False,
+        max_pixels: int = MAX_PIXELS,
     ) -> list[Near]:
         """The k nearest products of a product, a text, an image, or a text with an image.
 
@@ -136,6 +145,7 @@ class Index:
             where: only products that meet all of these, such as "shop=Foo" or "price<100".
             no_duplicates: leave out products with the product's title or photo.
             other_shops: leave out the product's own shop.
+            max_pixels: an image of more is refused.
 
         Raises StoreError for a product that the index does not hold or a filter that makes no
         sense, ImageSourceError for an image that can't be used.
@@ -145,7 +155,8 @@ class Index:
         if product is not None:
             found = self.of_products(self._row_of(product), k, only)
         else:
-            found = self.vectors.search(self._encode(text, image), k, allowed=self.allowed(only))
+            vectors = self._encode(text, image, max_pixels)
+            found = self.vectors.search(vectors, k, allowed=self.allowed(only))
         near = found.neighbours(0)
         rows = self.store.products.titles([one.product_id for one in near])
         return [
@@ -187,8 +198,8 @@ class Index:
     @cached_property
     def rule(self) -> VoteRule:
         """How neighbours vote: as `vitrina index --evaluate` chose, or by their similarity."""
-        chosen = self.card.get("vote")
-        return VoteRule.from_json(chosen["rule"]) if chosen else DEFAULT_RULE
+        chosen = self._card.vote
+        return chosen.rule.rule if chosen else DEFAULT_RULE
 
     @cached_property
     def products_at(self) -> Codes:
@@ -250,7 +261,7 @@ class Index:
             )
         return position
 
-    def _encode(self, text: str | None, image: str | Path | None) -> Vectors:
+    def _encode(self, text: str | None, image: str | Path | None, max_pixels: int) -> Vectors:
         given = {Modality.TEXT: text, Modality.IMAGE: image}
         asked = [modality for modality, value in given.items() if value is not None]
         if not asked:
@@ -268,19 +279,19 @@ class Index:
             vectors.append(
                 np.zeros((1, space.dim), dtype=np.float32)
                 if value is None
-                else _encode_one(encoder_of(self.store, space), modality, value)
+                else _encode_one(encoder_of(self.store, space), modality, value, max_pixels)
             )
             present.append(np.array([value is not None]))
         return fuse(vectors, present, self.vectors.weights)
 
 
-def _encode_one(encoder: Any, modality: Modality, value: str | Path) -> Vectors:
+def _encode_one(encoder: Any, modality: Modality, value: str | Path, max_pixels: int) -> Vectors:
     if modality is Modality.TEXT:
         return cast("TextEncoder", encoder).encode([str(value)])
     images = cast("ImageEncoder", encoder)
     try:
-        ready = prepare_photo(images, Path(value).read_bytes()).ready
-    except (OSError, ImageError) as err:
+        ready = prepare_photo(images, read_photo(Path(value), str(value)), max_pixels).ready
+    except (OSError, ValueError, ImageError) as err:
         raise ImageSourceError(f"{value} can't be used as an image: {err}") from err
     return images.encode([ready])
 

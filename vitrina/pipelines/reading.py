@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, fields, replace
@@ -13,10 +14,14 @@ from vitrina.data.readers import LABELS, TEXTS, Needs
 from vitrina.data.readers.columns import MissingColumn, enumerated
 from vitrina.data.readers.detect import source_of
 from vitrina.data.reading import Reading
+from vitrina.data.sources.fetching import ALLOW_PRIVATE, WEB
 from vitrina.errors import CatalogueError
 from vitrina.pipelines.progress import Meter
 from vitrina.store.store import Store
+from vitrina.typed_json import convert_json
 from vitrina.types import Modality
+
+log = logging.getLogger(__name__)
 
 _ALL = frozenset(field.name for field in fields(Columns))
 
@@ -52,7 +57,34 @@ def remembered_reading(
         known = None if named is None else sources.known(named)
     if known is not None:
         remembered = known.reading
-    return Reading.from_json(remembered) if remembered else Reading()
+    where = f"what {store.place} remembers of its catalogue"
+    return Reading.from_json(remembered, where) if remembered else Reading()
+
+
+def remembered_models(store: Store) -> dict[Modality, str]:
+    """The names of the models that a store's last catalogue was embedded with.
+
+    They are a stranger's word where the store is a stranger's. Raises StoreError for no names.
+    """
+    names = convert_json(
+        store.manifest.reading.get("models", {}),
+        dict[Modality, str],
+        f"the list of models that {store.place} remembers",
+        "bring the store back from a backup",
+    )
+    return {modality: name for modality, name in names.items() if name}
+
+
+def warn_of_private(reading: Reading) -> None:
+    """Say on standard error that an older store's right to fetch from private addresses no longer
+    counts, where that matters."""
+    fetching = reading.fetching
+    if reading.had_private and reading.images == WEB and not fetching.private_allowed:
+        log.warning(
+            "the store was embedded with --allow-private, which no store remembers any more: give "
+            "it again, or set %s=1",
+            ALLOW_PRIVATE,
+        )
 
 
 def open_as_remembered(
@@ -82,7 +114,10 @@ def open_as_remembered(
         remembered=remembered.columns.given - columns,
         photos=complete or photos,
     )
-    return Catalogue.open(path, remembered.with_options(given), needs)
+    reading = remembered.with_options(given)
+    if given.allow_private is None:
+        warn_of_private(reading)
+    return Catalogue.open(path, reading, needs)
 
 
 @contextmanager

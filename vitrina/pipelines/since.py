@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
+from vitrina.classifier.card import ModelCard
 from vitrina.errors import StoreError
 from vitrina.ids import typed_id
 from vitrina.pipelines.train_report import LISTED, Category, Since, listed
-from vitrina.store.files import read_json
 from vitrina.store.products import Categories
 from vitrina.store.store import Store
 from vitrina.types import CategoryId, Codes
@@ -22,8 +21,8 @@ def since(store: Store, name: str, labels: Categories, rows: Codes) -> Since | N
     if name not in store.manifest.models:
         return None
     try:
-        known = head_categories(store, read_json(store.model_folder(name) / "model.json"))
-    except (StoreError, KeyError, TypeError):
+        known = head_categories(store, ModelCard.read(store.model_folder(name)))
+    except StoreError:
         return None
     for key in reused(store, known):
         # The id is there still, but what the head learnt of it is gone.
@@ -38,13 +37,11 @@ def since(store: Store, name: str, labels: Categories, rows: Codes) -> Since | N
     return Since(tuple(added), tuple(gone))
 
 
-def head_categories(store: Store, card: Mapping[str, Any]) -> dict[CategoryId, str]:
-    """The categories that a head was trained on, with their names at that time, "" for none.
-
-    card: of `model.json`. Ids are of the store's type by now.
-    """
+def head_categories(store: Store, card: ModelCard) -> dict[CategoryId, str]:
+    """The categories that a head was trained on, with their names at that time, "" for none. Ids
+    are of the store's type by now."""
     kind = store.id_types[1]
-    return {typed_id(one["id"], kind): one["name"] or "" for one in card["categories"]}
+    return {typed_id(one.id, kind): one.name or "" for one in card.categories}
 
 
 def reused(store: Store, known: Mapping[CategoryId, str]) -> dict[CategoryId, str]:

@@ -324,7 +324,12 @@ class SpaceJob:
         photos = self._products.take(positions, ["images"]).column("images").to_pylist()
         encoder_of_images = cast("ImageEncoder", self._encoder)
         return encode_photos(
-            encoder_of_images, photos, self._catalogue.images.read, report, self._stages
+            encoder_of_images,
+            photos,
+            self._catalogue.images.read,
+            report,
+            self._stages,
+            self._catalogue.reading.max_pixels,
         )
 
     def _commit(self, positions: Codes, vectors: Vectors) -> None:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vitrina.errors import StoreError
+from vitrina.index.card import IndexCard
 from vitrina.index.entries import Change, Entries, compare
 from vitrina.index.folder import Folder
-from vitrina.index.found import Effort, check_fingerprints
+from vitrina.index.found import AGAIN, check_fingerprints
 from vitrina.index.score import rows_known
 from vitrina.index.search import VectorIndex
 from vitrina.store.files import to_json
@@ -90,12 +92,12 @@ def open_vectors(store: Store, features: Features) -> tuple[VectorIndex, Behind 
     are others by now.
     """
     folder = folder_of(store, features)
-    card = folder.card()
+    card = card_of(folder, features)
     spaces = store.spaces(features)
-    check_fingerprints(card["fingerprints"], fingerprints_of(spaces), folder.where)
+    check_fingerprints(card.fingerprints, fingerprints_of(spaces), folder.where)
     entries, dead = folder.entries(card)
     behind = None
-    if card["state"] != state_of(store, spaces):
+    if card.state != state_of(store, spaces):
         now, there = survey(store, spaces)
         entries = entries.with_ids_of(now)
         change = changes(entries, dead, now, there, spaces)
@@ -105,12 +107,12 @@ def open_vectors(store: Store, features: Features) -> tuple[VectorIndex, Behind 
         behind = behind_by(change)
     index = VectorIndex(
         folder.engine(card),
-        Rows.mapped(spaces, [entries.places[space.modality] for space in spaces]),
+        Rows.mapped(spaces, [entries.places[space.modality] for space in spaces], folder.damaged),
         entries.ids,
         dead,
-        tuple(float(card["weights"][space.modality]) for space in spaces),
-        Effort.from_json(card["parameters"]),
-        card,
+        tuple(card.weights[space.modality] for space in spaces),
+        card.parameters.effort,
+        card.told,
         folder.where,
     )
     return index, behind
@@ -125,6 +127,14 @@ def folder_of(store: Store, features: Features) -> Folder:
     """The files of a live index. Raises StoreError if it was not built."""
     files = store.index_files(features)
     return Folder(files, store.files.where(store.manifest.indexes[features].path))
+
+
+def card_of(folder: Folder, features: Features) -> IndexCard:
+    """The card of the index of some features. Raises StoreError, also for one of others."""
+    card = folder.card()
+    if card.features is not features:
+        raise StoreError(f"the index at {folder.where} is one of {card.features} vectors; {AGAIN}")
+    return card
 
 
 def behind_by(change: Change) -> Behind | None:

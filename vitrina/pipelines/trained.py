@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from vitrina.errors import EncoderError, ImageSourceError, TrainingError
 from vitrina.parallel import Progress
 from vitrina.pipelines.embed import DEFAULT_MODELS
 from vitrina.pipelines.encoders import ENCODER_CARD, trained_for
-from vitrina.pipelines.reading import remembered_reading
+from vitrina.pipelines.reading import remembered_models, remembered_reading, warn_of_private
 from vitrina.store import layout
+from vitrina.store.damage import blamed_on
 from vitrina.store.files import write_json
 from vitrina.store.manifest import FolderEntry
 from vitrina.store.products import Products
@@ -35,7 +37,7 @@ from vitrina.types import Codes, Mask, Modality
 TRAINED_ON = "trained-on.parquet"
 """The products that an encoder learnt from: none of them may judge what is built on it."""
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _TAKEN = ("lexical", "thumbnail", NONE)
 
 
@@ -44,7 +46,7 @@ def check_name(name: str) -> None:
     if not _NAME.fullmatch(name) or name in _TAKEN:
         raise EncoderError(
             f"an encoder can't be named {name!r}; use small letters, digits, '.', '_' and '-', "
-            f"and none of {', '.join(_TAKEN)}"
+            f"100 at most, and none of {', '.join(_TAKEN)}"
         )
 
 
@@ -80,7 +82,7 @@ def base_image(
 
 def chosen_base(store: Store, modality: Modality, name: str | None) -> str:
     """The name of the model to begin with. name: None for what the store embeds with."""
-    remembered = store.manifest.reading.get("models", {}).get(modality)
+    remembered = remembered_models(store).get(modality)
     if remembered in _TAKEN:
         remembered = None
     return name or remembered or DEFAULT_MODELS[modality]
@@ -102,7 +104,8 @@ def remembered_images(store: Store) -> ImageSource:
 
 def opened_images(store: Store, images: str) -> ImageSource:
     """A folder or archive of photos, read as the store's catalogue was. Raises ImageSourceError."""
-    reading = remembered_reading(store)
+    reading = replace(remembered_reading(store), images=images)
+    warn_of_private(reading)
     return open_images(
         images,
         template=None,
@@ -175,10 +178,8 @@ def _seen(store: Store, encoders: Iterable[FolderEntry | None]) -> Mask:
 def rows_seen(store: Store, folder: Path) -> Codes:
     """The rows of the product table that an encoder in a folder learnt from, as far as they are
     there still. Raises TrainingError if it does not say."""
-    try:
-        table = pq.read_table(folder / TRAINED_ON)
-    except (OSError, pa.ArrowException) as err:
-        raise TrainingError(f"{folder} does not say what its encoder learnt from: {err}") from err
-    ids = table.column("product_id").combine_chunks().cast(store.products.ids.type)
-    found = store.products.table.positions(array_keys(ids))
+    with blamed_on(str(folder / TRAINED_ON), "run `vitrina finetune` again", TrainingError):
+        column = pq.read_table(folder / TRAINED_ON, columns=["product_id"]).column("product_id")
+        keys = array_keys(column.combine_chunks().drop_null().cast(store.products.ids.type))
+    found = store.products.table.positions(keys)
     return np.unique(found[found >= 0])

@@ -226,7 +226,10 @@ def tune_image(
     title = "reading photos"
     with stage(title), Meter(title, len(store.products), quiet=options.quiet) as meter:
         photos = PhotoBytes.write(
-            references(store.products, meter.advance), source.read, 2 * network.size
+            references(store.products, meter.advance),
+            source.read,
+            2 * network.size,
+            max_pixels=options.reading.max_pixels,
         )
     examples = Examples.of(codes, parted, photos.there, options.seed)
     task = ImageClasses(

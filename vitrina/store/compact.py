@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from vitrina.errors import StoreError
 from vitrina.parallel import Progress, unwatched
 from vitrina.store import layout
 from vitrina.store.decisions import merge_decisions
 from vitrina.store.manifest import FileEntry
+from vitrina.store.parquet import REPAIR
 from vitrina.store.plan import plan_merges
 from vitrina.store.shards import array_to_hashes, read_shards, write_shard
 from vitrina.store.space import Located, Space
@@ -118,7 +120,7 @@ def _rewrite(
     before = space.entry.shards
     located = space.locate(store.products)
     live = np.bincount(located.shard[located.done], minlength=len(before))
-    number = space.entry.next_number
+    number, id_type = space.entry.next_number, store.products.ids.type
     after: list[FileEntry | _Piece] = []
     for group in plan_merges([shard.rows for shard in before], live.tolist(), rows):
         progress(len(group))
@@ -126,8 +128,9 @@ def _rewrite(
             after.append(before[group[0]])
             continue
         sizes = piece_sizes(int(live[group].sum()), rows)
-        for ids, hashes, vectors in _batches(space, located, group, sizes):
-            path = scratch / f"{space.name}-{number}.parquet"
+        for ids, hashes, vectors in _batches(space, located, group, sizes, id_type):
+            path = scratch / layout.shard(space.name, number, "merged")
+            path.parent.mkdir(parents=True, exist_ok=True)
             write_shard(path, ids, hashes, vectors, space.card["dtype"])
             after.append(_Piece(path, number, len(ids)))
             number += 1
@@ -144,7 +147,11 @@ def piece_sizes(live: int, rows: int) -> list[int]:
 
 
 def _batches(
-    space: Space, located: Located, group: Sequence[int], sizes: Sequence[int]
+    space: Space,
+    located: Located,
+    group: Sequence[int],
+    sizes: Sequence[int],
+    id_type: pa.DataType,
 ) -> Iterator[tuple[pa.Array, pa.Array, Stored]]:
     """The live rows of some shards, as many at a time as each new shard takes."""
     ids: list[pa.Array] = []
@@ -152,9 +159,15 @@ def _batches(
     vectors: list[Stored] = []
     held, ahead = 0, iter(sizes)
     size = next(ahead, 0)
-    for batch in read_shards(space.files, [space.shards[at] for at in group]):
+    shards = [space.entry.shards[at] for at in group]
+    for batch in read_shards(space.files, shards, vectors=space.vector_type):
         assert batch.vectors is not None
         shard = group[batch.shard]
+        if batch.ids.type != id_type:
+            raise StoreError(
+                f"{space.files.where(space.shards[shard])} has ids of {batch.ids.type}, the "
+                f"store's are {id_type}; {REPAIR}"
+            )
         serving = np.sort(located.row[located.shard == shard])
         inside = (serving >= batch.start) & (serving < batch.start + len(batch.ids))
         chosen = serving[inside] - batch.start

@@ -6,16 +6,26 @@ import hashlib
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vitrina.store import layout
+from vitrina.store.damage import DAMAGE, reason_of
+from vitrina.store.integrity import CHANGED
 from vitrina.store.manifest import FileEntry, SpaceEntry
-from vitrina.store.shards import array_keys, hashes_to_array, matrix_of
+from vitrina.store.parquet import Column, check_schema, check_values, read_table_as
+from vitrina.store.products import HASH_COLUMNS, PRODUCTS
+from vitrina.store.shards import (
+    SHARD,
+    array_keys,
+    check_vectors,
+    hashes_to_array,
+    matrix_of,
+    vector_type,
+)
+from vitrina.store.space import ERRORS
 
 TOLERANCE = {"float16": 2e-3, "float32": 1e-5}
 """How far a vector's length may be from 1, by the rounding of its numbers."""
-
-_HASH = "^[0-9a-f]{32}$"
 
 
 def faults_of(content: pa.Buffer, entry: FileEntry, space: SpaceEntry | None) -> list[str]:
@@ -23,44 +33,53 @@ def faults_of(content: pa.Buffer, entry: FileEntry, space: SpaceEntry | None) ->
     if len(content) != entry.bytes:
         return [f"{len(content)} bytes instead of {entry.bytes}"]
     if hashlib.sha256(content).hexdigest() != entry.sha256:
-        return ["its checksum does not fit: bytes were changed"]
+        return [CHANGED]
     if not entry.path.endswith(".parquet") or not entry.rows:
         return []
     try:
-        table = pq.ParquetFile(pa.BufferReader(content))
-        rows = table.metadata.num_rows
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+        rows = file.metadata.num_rows
         if rows != entry.rows:
             return [f"{rows} rows instead of {entry.rows}"]
-        return _faults(table.read(), space) if space is not None else []
-    except (pa.ArrowException, OSError) as err:
-        return [f"can't be read as Parquet ({str(err).splitlines()[0]})"]
+        if space is not None:
+            return _faults(file, entry, space)
+        if entry.path.startswith(f"{layout.PRODUCTS}/"):
+            _check_products(file)
+        elif layout.is_errors(entry.path):
+            hashes_to_array(read_table_as(file, ERRORS).column("content_hash"))
+    except DAMAGE as err:
+        return [f"can't be read as Parquet ({reason_of(err)})"]
+    return []
 
 
-def _faults(table: pa.Table, space: SpaceEntry) -> list[str]:
+def _check_products(file: pq.ParquetFile) -> None:
+    for group in range(file.num_row_groups):
+        table = read_table_as(file, PRODUCTS, group=group)
+        for name in (*HASH_COLUMNS.values(), "image_stamp"):
+            hashes_to_array(table.column(name))
+
+
+def _faults(file: pq.ParquetFile, entry: FileEntry, space: SpaceEntry) -> list[str]:
     """What is wrong with a shard's rows."""
-    names = ["product_id", "content_hash", "embedding"]
-    if table.column_names != names:
-        return [f"its columns are {', '.join(table.column_names)}, not {', '.join(names)}"]
-    dim, dtype = space.card["dim"], space.card["dtype"]
-    kind = table.schema.field("embedding").type
-    if not pa.types.is_fixed_size_list(kind) or kind.list_size != dim:
-        return [f"its vectors are {kind}, not {dim} numbers each"]
-    if kind.value_type != {"float16": pa.float16(), "float32": pa.float32()}[dtype]:
-        # Arrow calls float32 "float".
-        return [f"its numbers are {np.dtype(kind.value_type.to_pandas_dtype())}, not {dtype}"]
-    ids, hashes = (table.schema.field(name).type for name in names[:2])
-    if ids not in (pa.int64(), pa.string()) or hashes != pa.string():
-        return [f"its ids are {ids} and its hashes {hashes}, not int64 or string and string"]
-    if any(table.column(name).null_count for name in names):
-        return ["a row lacks its id, its hash or its vector"]
-    if not pc.all(pc.match_substring_regex(table.column("content_hash"), _HASH)).as_py():
-        return ["a content hash is not 32 hexadecimal digits"]
+    names = [*SHARD, "embedding"]
+    if file.schema_arrow.names != names:
+        return [f"its columns are {', '.join(file.schema_arrow.names)}, not {', '.join(names)}"]
+    dtype = space.card["dtype"]
+    try:
+        check_schema(file.schema_arrow, SHARD)
+        check_vectors(file, entry.rows, vector_type(space.card["dim"], dtype))
+    except pa.ArrowInvalid as err:
+        return [str(err)]
+    table = file.read()
+    try:
+        check_values(table, {**SHARD, "embedding": Column((), nulls=False)})
+        hashes = hashes_to_array(table.column("content_hash"))
+    except pa.ArrowInvalid as err:
+        return [str(err)]
     faults = []
     vectors = matrix_of(table.column("embedding").combine_chunks())
     keys = array_keys(table.column("product_id").combine_chunks())
-    pairs = np.column_stack(
-        [keys, hashes_to_array(table.column("content_hash")).view(np.uint64).reshape(-1, 2)]
-    )
+    pairs = np.column_stack([keys, hashes.view(np.uint64).reshape(-1, 2)])
     twice = len(pairs) - len(np.unique(pairs, axis=0))
     if twice:
         faults.append(f"{twice} rows stand in it twice")

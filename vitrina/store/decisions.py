@@ -29,8 +29,12 @@ import pyarrow.parquet as pq
 from vitrina.errors import StoreError
 from vitrina.ids import id_keys, typed_id
 from vitrina.store import layout
+from vitrina.store.damage import blamed_on
 from vitrina.store.files import Files
+from vitrina.store.names import Role, parse
+from vitrina.store.parquet import kind_of_schema, read_table_as
 from vitrina.store.products import Categories
+from vitrina.typed_json import parse_json
 from vitrina.types import Action, CategoryId, IdType, ProductId
 
 if TYPE_CHECKING:
@@ -151,6 +155,15 @@ def decision_schema(product_id: pa.DataType, category_id: pa.DataType) -> pa.Sch
     )
 
 
+DECISIONS = kind_of_schema(
+    decision_schema(pa.string(), pa.string()),
+    ("product_id", "given_category_id", "category_id", "suggested_category_id"),
+)
+"""What every file of decisions must be."""
+
+_WAY_OUT = "bring it back from a backup, or `vitrina verify STORE --repair` puts it aside"
+
+
 def to_table(
     decisions: Iterable[Decision], product_id: pa.DataType, category_id: pa.DataType
 ) -> pa.Table:
@@ -259,8 +272,9 @@ def put_decisions(files: Files, table: pa.Table, moment: datetime) -> str:
 
 
 def decision_files(files: Files) -> list[str]:
-    """The names of all files of decisions, oldest first."""
-    return [name for name in files.names(layout.DECISIONS) if name.endswith(".parquet")]
+    """The names of all files of decisions, oldest first; others in their folder are the owner's."""
+    names = files.names(layout.DECISIONS)
+    return [name for name in names if (told := parse(name)) and told.role is Role.DECISIONS]
 
 
 def read_decisions(files: Files) -> tuple[Decision, ...]:
@@ -270,11 +284,11 @@ def read_decisions(files: Files) -> tuple[Decision, ...]:
     """
     for _ in range(_TRIES):
         try:
-            tables = [read_file(files, name) for name in decision_files(files)]
+            found = [decisions_in(files, name) for name in decision_files(files)]
         except FileNotFoundError:
             # Several were made one meanwhile.
             continue
-        return in_order(one for table in tables for one in from_table(table))
+        return in_order(one for decisions in found for one in decisions)
     raise StoreError(f"{files.place}: decisions come and go faster than they can be read")
 
 
@@ -284,10 +298,21 @@ def read_file(files: Files, name: str) -> pa.Table:
     digest = hashlib.sha256(content).hexdigest()[: layout.DIGEST]
     if not name.endswith(f"-{digest}.parquet"):
         raise StoreError(
-            f"{files.where(name)} is damaged: its content is not what its name says; bring it "
-            "back from a backup, or `vitrina verify STORE --repair` puts it aside"
+            f"{files.where(name)} is damaged: its content is not what its name says; {_WAY_OUT}"
         )
-    return pq.read_table(pa.BufferReader(content))
+    with blamed_on(files.where(name), _WAY_OUT):
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+        return read_table_as(file, DECISIONS)
+
+
+def decisions_in(files: Files, name: str) -> list[Decision]:
+    """The decisions of one file. Raises FileNotFoundError, StoreError if it is damaged."""
+    table, where = read_file(files, name), files.where(name)
+    with blamed_on(where, _WAY_OUT):
+        try:
+            return from_table(table)
+        except StoreError as err:
+            raise StoreError(f"{where} is damaged ({err}); {_WAY_OUT}") from err
 
 
 def merge_decisions(files: Files) -> int:
@@ -353,7 +378,16 @@ def _from_row(row: Mapping[str, Any]) -> Decision:
         suggested=row["suggested_category_id"],
         reviewer=row["reviewer"] or "",
         time=row["time"],
-        shown=json.loads(row["shown"] or "{}"),
+        shown=_shown(row),
         undoes=row["undoes"],
         key=row["key"],
+    )
+
+
+def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    return parse_json(
+        (row["shown"] or "{}").encode(),
+        dict[str, Any],
+        f"what the decision {row['key']} was made by",
+        "`vitrina verify STORE --repair` puts damaged decisions aside",
     )

@@ -7,15 +7,33 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
-from vitrina.errors import CatalogueError, StoreError
+from vitrina.disk import filling
+from vitrina.errors import CatalogueError, StoreError, printable
 from vitrina.store.layout import TEMPORARY
+from vitrina.temporary_files import removing
+
+
+class UnsafeFileError(StoreError):
+    """A name in a store leads to something that is not a file or a folder of the store: a link, a
+    pipe, a device; or it is no name that a store can have.
+
+    what, way_out: the parts of the message.
+    """
+
+    def __init__(self, where: str, what: str, way_out: str) -> None:
+        super().__init__(f"{printable(where)} {what}; {way_out}")
+        self.what, self.way_out = what, way_out
+
+
+if TYPE_CHECKING:
+    from vitrina.store.integrity import Checksums
 
 
 class Claim(Protocol):
@@ -33,13 +51,19 @@ class Claim(Protocol):
 class Files(Protocol):
     """The files of one store, by name: a directory, or a prefix of an object store.
 
-    Every method may raise StoreError or OSError where the disk or the network fails.
+    No method touches anything outside of the store: a name that leads there, by `..` or by a link,
+    raises UnsafeFileError. Every method may raise StoreError or OSError where the disk or the
+    network fails.
     """
 
     place: str
     """The store's root as messages show it."""
     workers: int
     """How many files may usefully be read at once."""
+    copies: bool
+    """Whether `local` makes copies."""
+    checksums: Checksums
+    """Which of the files that `local` gives are known to be what a manifest says."""
 
     def where(self, name: str) -> str:
         """A file's full path, for messages."""
@@ -138,13 +162,13 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path; on success flush it to disk and rename it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
-    try:
+    # Left by a killed run; or a link, through which another file would be written.
+    temporary.unlink(missing_ok=True)
+    with removing(lambda: temporary.unlink(missing_ok=True)), filling(path):
         yield temporary
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -152,8 +176,8 @@ def making_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder; on success flush its files and rename it to `path`."""
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with removing(lambda: shutil.rmtree(temporary, ignore_errors=True)), filling(path):
+        temporary.mkdir(parents=True)
         yield temporary
         for file in temporary.iterdir():
             sync(file)
@@ -161,8 +185,13 @@ def making_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(path)
         temporary.rename(path)
         sync(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that is new: what had its name, a link for instance, is not written through."""
+    path.unlink(missing_ok=True)
+    with path.open("xb") as file:
+        file.write(content)
 
 
 def sync(path: Path) -> None:
@@ -178,6 +207,11 @@ def checksum(path: Path) -> str:
     """The file's SHA-256, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_checksum(sums: Mapping[str, str]) -> str:
+    """The SHA-256 of a folder. sums: of its files, by their paths in it."""
+    return hashlib.sha256(to_json(dict(sums))).hexdigest()
 
 
 def to_json(value: Any) -> bytes:
@@ -198,14 +232,3 @@ def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON, atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(to_json(value))
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file of the store.
-
-    Raises StoreError if it is missing or damaged.
-    """
-    try:
-        return from_json(path.read_bytes(), str(path))
-    except FileNotFoundError as err:
-        raise StoreError(f"{path} is missing from the store") from err

@@ -7,7 +7,6 @@ through a memory map: what is held in memory does not grow with the catalogue.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from vitrina.disk import nameless_file
 from vitrina.store.products import Products
 from vitrina.store.space import Space
 from vitrina.types import Codes, Floats, Mask, Modality, Stored
@@ -69,8 +69,8 @@ def gather(products: Products, spaces: Sequence[Space], scratch: Path | None = N
     vectors, present = [], []
     for space in spaces:
         dtype = np.dtype(space.card["dtype"])
-        with tempfile.TemporaryFile(dir=scratch) as file:
-            file.truncate(max(1, len(products) * space.dim * dtype.itemsize))
+        size = max(1, len(products) * space.dim * dtype.itemsize)
+        with nameless_file(scratch, size) as file:
             matrix = np.memmap(file, dtype, mode="r+", shape=(len(products), space.dim))
         mask = np.zeros(len(products), dtype=bool)
         for positions, block in space.stream(products):

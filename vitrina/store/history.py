@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from vitrina.errors import StoreError
 from vitrina.store import layout
 from vitrina.store.files import Files
 from vitrina.store.manifest import Manifest
+from vitrina.store.names import Role, parse
 
 _TRIES = 5
 
 
 def numbers(files: Files) -> list[int]:
     """The numbers of all commits that are there, oldest first."""
-    names = [name.rpartition("/")[2] for name in files.names(layout.MANIFESTS)]
-    return sorted(
-        int(name.removesuffix(".json"))
-        for name in names
-        if name.endswith(".json") and name.removesuffix(".json").isdigit()
-    )
+    told = map(parse, files.names(layout.MANIFESTS))
+    return sorted(one.number for one in told if one and one.role is Role.MANIFEST)
 
 
 def newest_number(files: Files) -> int:
@@ -28,10 +27,11 @@ def newest_number(files: Files) -> int:
 def read_manifest(files: Files, sequence: int) -> Manifest:
     """Read one commit.
 
-    Raises FileNotFoundError if it is gone, StoreError if it is damaged.
+    Raises FileNotFoundError if it is gone, StoreError if it is damaged or is no manifest that
+    Vitrina writes.
     """
     name = layout.manifest(sequence)
-    return Manifest.from_bytes(files.read(name), files.where(name))
+    return Manifest.from_bytes(files.read(name), files.where(name), sequence)
 
 
 def newest(files: Files, *, damaged_too: bool = False) -> Manifest:
@@ -65,3 +65,19 @@ def read_history(files: Files) -> list[Manifest]:
         except (FileNotFoundError, StoreError):
             continue
     return history
+
+
+def read_retired(files: Files) -> dict[str, Manifest]:
+    """Commits that are being forgotten, by the names of their files.
+
+    A writer puts a manifest there before it deletes the files that this commit alone names, and
+    deletes it after them: the next writer goes on if that one was killed.
+    """
+    found = {}
+    folder = layout.retired(layout.MANIFESTS)
+    for name in files.names(folder):
+        told = parse(name.removeprefix(layout.retired("")))
+        if told and told.role is Role.MANIFEST:
+            with suppress(FileNotFoundError, StoreError):
+                found[name] = Manifest.from_bytes(files.read(name), name, told.number)
+    return found

@@ -1,4 +1,4 @@
-"""Where everything in a store lies: the only place that knows a name in it.
+"""Where everything in a store lies: the only place that makes a name in it (`names` reads them).
 
 Names are POSIX paths below the store's root, the same on a disk and in a bucket. What a commit
 names carries part of its content's SHA-256, so that two writers can never put different bytes
@@ -34,6 +34,9 @@ OWNER = ".lock-owner.json"
 SCRATCH = f"{TEMPORARY}writer"
 """Where a local store's writer makes files before they get their names."""
 
+JOURNAL = f"{TEMPORARY}folder-"
+"""Prefix of a journal: the files of a folder that a writer is about to put."""
+
 PRODUCTS = "products"
 MANIFESTS = "manifests"
 SPACES = "spaces"
@@ -45,8 +48,14 @@ DECISIONS = "decisions"
 """What reviewers said: files that are only ever added, by anyone at any time, and that no commit
 names. Every one of them is live."""
 
+DAMAGED = ".damaged"
+"""Ending of a file of decisions that was put aside, since nothing can redo what a person said."""
+
 RETIRED = "retired"
 """Where files go that no longer belong to the newest commit, for readers of an older one."""
+
+FOLDERS = (PRODUCTS, MANIFESTS, SPACES, INDEXES, MODELS, AUDITS, DECISIONS, RETIRED)
+"""The folders of a store."""
 
 DIGEST = 12
 """Hexadecimal digits of a SHA-256 that go into a name."""
@@ -92,6 +101,11 @@ def errors_of_commit(folder: str, digest: str) -> str:
     return below(folder, f".errors-{digest[:DIGEST]}.parquet")
 
 
+def is_errors(name: str) -> bool:
+    """Whether a file is a table of errors that a commit names."""
+    return name.rpartition("/")[2].startswith(".errors-")
+
+
 def index(name: str, digest: str) -> str:
     """The folder of an index; a rebuilt index is a new folder, and the commit switches over."""
     return f"{INDEXES}/{name}-{digest[:DIGEST]}"
@@ -115,6 +129,11 @@ def audit(digest: str) -> str:
 def decisions(moment: datetime, digest: str) -> str:
     """A file of decisions; moment: of the first of them, in UTC."""
     return f"{DECISIONS}/{moment:%Y%m%dT%H%M%S%f}-{digest[:DIGEST]}.parquet"
+
+
+def journal(digest: str) -> str:
+    """The list of the files of a folder that is being put."""
+    return f"{JOURNAL}{digest[:DIGEST]}.json"
 
 
 def retired(name: str) -> str:

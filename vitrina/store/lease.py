@@ -14,12 +14,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from vitrina.errors import StoreError, StoreLockedError
 from vitrina.store.layout import LOCK
 from vitrina.store.owner import Owner
+from vitrina.typed_json import parse_json
 
 if TYPE_CHECKING:
     from vitrina.store.files import Files
@@ -30,8 +31,21 @@ EXPIRE = 180.0
 """Seconds after which a lease that was not renewed counts as its holder's end. Clocks of two
 machines may differ by less than this."""
 
+AHEAD = 86_400.0
+"""Seconds by which a lease may have been renewed in the future. Past that it was not written by a
+clock, and it would never end."""
+
 _HELD: set[str] = set()
 """Tokens of the leases that this process holds."""
+
+
+@dataclass(frozen=True)
+class _Lock:
+    """The content of the lock object. renewed: seconds since 1970."""
+
+    token: str
+    renewed: float
+    owner: Owner
 
 
 class Lease:
@@ -77,26 +91,25 @@ class Lease:
         except FileExistsError:
             there = self._read()
             if there is not None and not self._ended(there):
-                owner = Owner.from_json(there["owner"])
                 raise StoreLockedError(
-                    f"{self._files.place} is being written by {owner}; try again when it is done"
+                    f"{self._files.place} is being written by {there.owner}; "
+                    "try again when it is done"
                 ) from None
             self.contested = True
             self._files.write(LOCK, self._content())
 
-    def _ended(self, there: dict[str, Any]) -> bool:
-        owner = Owner.from_json(there["owner"])
-        if owner == replace(self._me, job=owner.job):
+    def _ended(self, there: _Lock) -> bool:
+        if there.owner == replace(self._me, job=there.owner.job):
             # This very process, which could not delete it when it was done.
-            return there["token"] not in _HELD
-        return owner.ended(self._me) or time.time() - there["renewed"] > EXPIRE
+            return there.token not in _HELD
+        return there.owner.ended(self._me) or not -AHEAD < time.time() - there.renewed <= EXPIRE
 
     def _renew(self, done: threading.Event) -> None:
         while not done.wait(RENEW):
             try:
                 there = self._read()
-                if there is None or there["token"] != self._token:
-                    taken = "" if there is None else f" by {Owner.from_json(there['owner'])}"
+                if there is None or there.token != self._token:
+                    taken = "" if there is None else f" by {there.owner}"
                     self._lost = f"taken over{taken}"
                     return
                 self._files.write(LOCK, self._content())
@@ -108,7 +121,7 @@ class Lease:
     def _release(self) -> None:
         try:
             there = self._read()
-            if there is not None and there["token"] == self._token:
+            if there is not None and there.token == self._token:
                 self._files.delete(LOCK)
         except (StoreError, OSError):
             return
@@ -117,13 +130,13 @@ class Lease:
         value = {"token": self._token, "renewed": time.time(), "owner": self._me.to_json()}
         return json.dumps(value).encode()
 
-    def _read(self) -> dict[str, Any] | None:
+    def _read(self) -> _Lock | None:
         """The lock object; None where it is gone or means nothing."""
         try:
-            value: dict[str, Any] = json.loads(self._files.read(LOCK))
-            Owner.from_json(value["owner"])
-            float(value["renewed"])
-            str(value["token"])
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            content = self._files.read(LOCK)
+        except FileNotFoundError:
             return None
-        return value
+        try:
+            return parse_json(content, _Lock, LOCK, "it is ignored")
+        except StoreError:
+            return None

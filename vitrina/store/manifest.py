@@ -7,12 +7,25 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
-from vitrina.errors import StoreError
-from vitrina.store.files import from_json, to_json
+import msgspec
+from msgspec import Meta
+
+from vitrina.errors import StoreError, printable
+from vitrina.store.files import to_json
 from vitrina.store.layout import shard_number
+from vitrina.store.manifest_check import check
+from vitrina.typed_json import load_json
 from vitrina.types import Modality
+
+_DEPTH = 64
+"""Levels of nesting of a manifest at most; those that Vitrina writes have less than ten."""
+
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Rows = Annotated[int, Meta(ge=0, le=2**40)]
+Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+Fingerprint = Annotated[str, Meta(pattern=r"\A[0-9a-f]{16,128}\Z")]
 
 
 @dataclass(frozen=True)
@@ -21,9 +34,9 @@ class FileEntry:
     SHA-256."""
 
     path: str
-    rows: int
-    bytes: int
-    sha256: str
+    rows: Rows
+    bytes: Count
+    sha256: Sha256
 
     @property
     def name(self) -> str:
@@ -38,11 +51,6 @@ class FolderEntry:
     path: str
     files: tuple[FileEntry, ...]
 
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> FolderEntry:
-        """Read it back."""
-        return cls(value["path"], tuple(FileEntry(**entry) for entry in value["files"]))
-
 
 def _empty() -> Mapping[Any, Any]:
     return MappingProxyType({})
@@ -53,7 +61,7 @@ class SpaceEntry:
     """A live space: its encoder's fingerprint and card, its shards in order, its failures, and
     the encoder itself where it was fitted here."""
 
-    fingerprint: str
+    fingerprint: Fingerprint
     card: Mapping[str, Any] = field(default_factory=_empty)
     shards: tuple[FileEntry, ...] = ()
     errors: FileEntry | None = None
@@ -79,17 +87,6 @@ class SpaceEntry:
             "encoder": asdict(self.encoder) if self.encoder else None,
         }
 
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> SpaceEntry:
-        """Read it back."""
-        return cls(
-            value["fingerprint"],
-            value["card"],
-            tuple(FileEntry(**shard) for shard in value["shards"]),
-            FileEntry(**value["errors"]) if value["errors"] else None,
-            FolderEntry.from_json(value["encoder"]) if value["encoder"] else None,
-        )
-
 
 @dataclass(frozen=True)
 class Manifest:
@@ -98,7 +95,7 @@ class Manifest:
     that was trained last; `encoders` those that were trained here; `audit` what the last audit
     found; `step` whether a run that goes on is to commit what it leads to."""
 
-    sequence: int = 0
+    sequence: Count = 0
     products: tuple[FileEntry, ...] = ()
     rejected: FileEntry | None = None
     spaces: Mapping[str, SpaceEntry] = field(default_factory=_empty)
@@ -168,21 +165,22 @@ class Manifest:
         return to_json({**value, "sha256": _digest(value)})
 
     @classmethod
-    def from_bytes(cls, content: bytes, where: str) -> Manifest:
-        """Read it back; `where` is for the message.
+    def from_bytes(cls, content: bytes, where: str, sequence: int | None = None) -> Manifest:
+        """Read it back; `where` is for the message. sequence: the number in its file's name.
 
-        Raises StoreError if it is cut short, changed, or lacks a part.
+        Raises StoreError if it is cut short, changed, lacks a part, or names a file of another
+        form than `layout` makes: it may come from elsewhere.
         """
         way = "`vitrina verify STORE --repair` goes back to the commit before it"
         try:
-            value = from_json(content, where)
-            told = value.pop("sha256")
-            if told != _digest(value):
-                raise ValueError("its checksum does not fit")
-            return cls._from_json(value)
-        except (StoreError, KeyError, TypeError, ValueError, AttributeError) as err:
-            reason = str(err).removeprefix(f"{where} is ")
-            raise StoreError(f"{where} is not a whole manifest ({reason}); {way}") from err
+            manifest = _parsed(load_json(content, where, way))
+            if sequence is not None and manifest.sequence != sequence:
+                raise ValueError(f"it is commit {manifest.sequence}")
+            check(manifest)
+        except (StoreError, ValueError, TypeError, RecursionError) as err:
+            reason = printable(str(err)).removeprefix(f"{where} is ").removesuffix(f"; {way}")
+            raise StoreError(f"{where} is not a whole manifest ({reason[:300]}); {way}") from err
+        return manifest
 
     def _to_json(self) -> dict[str, Any]:
         return {
@@ -202,29 +200,35 @@ class Manifest:
             **({"step": True} if self.step else {}),
         }
 
-    @classmethod
-    def _from_json(cls, value: dict[str, Any]) -> Manifest:
-        folders = {
-            kind: {name: FolderEntry.from_json(entry) for name, entry in value[kind].items()}
-            for kind in ("indexes", "models")
-        }
-        # Older stores know neither.
-        encoders, audit = value.get("encoders", {}), value.get("audit")
-        return cls(
-            sequence=value["sequence"],
-            products=tuple(FileEntry(**entry) for entry in value["products"]),
-            rejected=FileEntry(**value["rejected"]) if value["rejected"] else None,
-            spaces={name: SpaceEntry.from_json(value["spaces"][name]) for name in value["order"]},
-            active={Modality(key): name for key, name in value["active"].items()},
-            reading=value["reading"],
-            indexes=folders["indexes"],
-            models=folders["models"],
-            model=value["model"],
-            encoders={name: FolderEntry.from_json(entry) for name, entry in encoders.items()},
-            audit=FolderEntry.from_json(audit) if audit else None,
-            step=value.get("step", False),
-        )
+
+_PARTS = frozenset(Manifest()._to_json()) - {"encoders", "audit"}
+"""Parts that a manifest has; older stores know neither encoders nor audits."""
 
 
 def _digest(value: dict[str, Any]) -> str:
     return hashlib.sha256(to_json(value)).hexdigest()
+
+
+def _parsed(value: Any) -> Manifest:
+    """A manifest of the right checksum and types. Raises ValueError."""
+    if not isinstance(value, dict):
+        raise ValueError("it is no object")
+    if _deeper(value, _DEPTH):
+        raise ValueError("nested too deep")
+    if value.pop("sha256", None) != _digest(value):
+        raise ValueError("its checksum does not fit")
+    if lacking := _PARTS - value.keys():
+        raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
+    manifest = msgspec.convert(value, Manifest)
+    order = msgspec.convert(value["order"], list[str])
+    if sorted(order) != sorted(manifest.spaces):
+        raise ValueError("its order is not that of its spaces")
+    return replace(manifest, spaces={name: manifest.spaces[name] for name in order})
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    """Whether something is nested deeper than this."""
+    if not isinstance(value, dict | list):
+        return False
+    inside = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_deeper(one, levels - 1) for one in inside)

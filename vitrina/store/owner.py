@@ -6,7 +6,15 @@ import os
 import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from vitrina.errors import printable
+from vitrina.typed_json import convert_json
+
+_SHOWN = 100
+"""Characters of the job and the host that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +22,7 @@ class Owner:
     """A process. boot: the machine's boot; started: the process's start, both as Linux tells."""
 
     job: str
-    pid: int
+    pid: Annotated[int, Meta(ge=0, le=2**31 - 1)]
     host: str
     boot: str = ""
     started: str = ""
@@ -26,10 +34,9 @@ class Owner:
         return cls(job, pid, socket.gethostname(), _boot(), _started(pid))
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Owner:
-        """Read what `to_json` gave. Raises KeyError or TypeError for anything else."""
-        parts = ("job", "pid", "host", "boot", "started")
-        return cls(**{part: value[part] for part in parts})
+    def from_json(cls, value: Any) -> Owner:
+        """Read what `to_json` gave. Raises StoreError for anything else."""
+        return convert_json(value, cls, "the record of a writer", "it is ignored")
 
     def to_json(self) -> dict[str, Any]:
         """As the lock holds it."""
@@ -44,7 +51,8 @@ class Owner:
         return self.on(me) and _started(self.pid) != self.started
 
     def __str__(self) -> str:
-        return f"`vitrina {self.job}` (process {self.pid} on {self.host})"
+        job, host = (" ".join(printable(text[:_SHOWN]).split()) for text in (self.job, self.host))
+        return f"`vitrina {job}` (process {self.pid} on {host})"
 
 
 def _boot() -> str:

@@ -25,6 +25,8 @@ _TYPE, _SIZE, _STORED_SIZE, _CHECKSUM, _DATA = 1, 2, 3, 4, 5
 _VALUES, _ENCODING = 1, 2
 _HEADER_BYTES = 512
 """A header of ours takes some 30 bytes; a damaged one must not be read on and on."""
+_DEPTH = 4
+"""Structs in structs; ours have two."""
 
 
 def read_numbers(
@@ -85,20 +87,25 @@ def find_numbers(
 def _read_page(content: memoryview, at: int, check: bool) -> tuple[int, int, int] | None:
     """Where a page's body begins and ends, and its number of values; None for another kind of
     page, or one without a checksum."""
+    if not 0 <= at < len(content):
+        raise pa.ArrowInvalid("a page lies outside the file")
     try:
         header, length = _struct(content[at : at + _HEADER_BYTES], 0)
         if header[_TYPE] != _DATA_PAGE or header[_DATA][_ENCODING] != _PLAIN:
             return None
-        size, values = header[_SIZE], header[_DATA][_VALUES]
+        size, stored, values = header[_SIZE], header[_STORED_SIZE], header[_DATA][_VALUES]
+        checksum = header.get(_CHECKSUM, 0)
+        if not all(isinstance(one, int) for one in (size, stored, values, checksum)):
+            raise ValueError("a header's number is none")
     except (IndexError, KeyError, TypeError, ValueError) as err:
         raise pa.ArrowInvalid("a page has no header") from err
     if _CHECKSUM not in header:
         return None
     start = at + length
     body = content[start : start + size]
-    if size <= 0 or len(body) != size or size != header[_STORED_SIZE] or values <= 0:
+    if size <= 0 or len(body) != size or size != stored or values <= 0:
         raise pa.ArrowInvalid("a page reaches beyond the file")
-    if check and zlib.crc32(body) != header[_CHECKSUM] & 0xFFFFFFFF:
+    if check and zlib.crc32(body) != checksum & 0xFFFFFFFF:
         raise pa.ArrowInvalid("a page's checksum does not fit: bytes were changed")
     return start, start + size, values
 
@@ -109,8 +116,10 @@ def _levels(body: memoryview) -> int:
     return first + 4 + int.from_bytes(body[first : first + 4], "little")
 
 
-def _struct(content: memoryview, at: int) -> tuple[dict[int, Any], int]:
+def _struct(content: memoryview, at: int, depth: int = 0) -> tuple[dict[int, Any], int]:
     """A struct's integers, booleans and structs by field number, and where it ends."""
+    if depth > _DEPTH:
+        raise ValueError("structs nested too deep in a page's header")
     fields: dict[int, Any] = {}
     field = 0
     while True:
@@ -132,7 +141,7 @@ def _struct(content: memoryview, at: int) -> tuple[dict[int, Any], int]:
             length, at = _integer(content, at, zigzag=False)
             at += length
         elif kind == 12:
-            fields[field], at = _struct(content, at)
+            fields[field], at = _struct(content, at, depth + 1)
         else:
             raise ValueError(f"type {kind} in a page's header")
 

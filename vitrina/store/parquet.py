@@ -1,22 +1,31 @@
-"""Opening the Parquet files that a snapshot names, wherever they lie by now."""
+"""Opening the Parquet files that a snapshot names, wherever they lie by now, and checking that a
+table is what its kind of table must be before any of it is used."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vitrina.errors import StoreError
+from vitrina.errors import StoreError, VitrinaError
+from vitrina.store.damage import blamed_on
 from vitrina.store.files import Files
+from vitrina.store.integrity import check_content, checked_file
 from vitrina.store.layout import retired
+from vitrina.store.manifest import FileEntry
 
 T = TypeVar("T")
 
 REPAIR = "run `vitrina verify STORE --repair`, then embed again: only what it held is redone"
+
+IDS = (pa.int64(), pa.string())
+"""The types of a column of ids."""
 
 
 class Access(Enum):
@@ -27,22 +36,138 @@ class Access(Enum):
     OFTEN = "it is read again and again"
 
 
-@contextmanager
-def open_parquet(files: Files, name: str, access: Access) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file of a snapshot for the length of a `with` block.
+@dataclass(frozen=True)
+class Column:
+    """What a column must be. types: one of them. nulls: whether values may be missing. needed:
+    whether the column must be there. least, most: bounds of integers, both included."""
 
-    Raises StoreError if it is gone, or found damaged while it is read.
+    types: tuple[pa.DataType, ...]
+    nulls: bool = True
+    needed: bool = True
+    least: int | None = None
+    most: int | None = None
+
+
+Kind = Mapping[str, Column]
+"""A kind of table: its columns that code relies on, by name. A table may have others."""
+
+
+def kind_of_schema(schema: pa.Schema, ids: Sequence[str] = ()) -> dict[str, Column]:
+    """The kind of the tables that are written with a schema. ids: columns that hold ids, which are
+    integers or strings."""
+    return {
+        field.name: Column(IDS if field.name in ids else (field.type,), field.nullable)
+        for field in schema
+    }
+
+
+def check_schema(schema: pa.Schema, kind: Kind) -> None:
+    """Raise pa.ArrowInvalid if a table is not of a kind, by its columns and their types."""
+    names = schema.names
+    for name, column in kind.items():
+        if names.count(name) != 1:
+            if column.needed or name in names:
+                raise pa.ArrowInvalid(f"its columns are {', '.join(names)}")
+        elif (found := schema.field(name).type) not in column.types:
+            expected = " or ".join(map(str, column.types))
+            raise pa.ArrowInvalid(f"its column {name} is {found}, not {expected}")
+
+
+def check_values(table: pa.Table | pa.RecordBatch, kind: Kind) -> None:
+    """Raise pa.ArrowInvalid if some columns of a table, whose types were checked, hold what their
+    kind may not: nulls, broken UTF-8, numbers out of bounds."""
+    table.validate(full=True)
+    for name in table.schema.names:
+        expected = kind.get(name)
+        if expected is None:
+            continue
+        column = table.column(name)
+        if not expected.nulls and _lacks_values(column):
+            raise pa.ArrowInvalid(f"its column {name} lacks values")
+        if expected.least is not None or expected.most is not None:
+            _check_bounds(name, column, expected)
+
+
+def _lacks_values(column: pa.Array | pa.ChunkedArray) -> bool:
+    """Whether values are null, or numbers within the lists of a fixed size."""
+    if not pa.types.is_fixed_size_list(column.type):
+        return bool(column.null_count)
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    return any(chunk.null_count or chunk.flatten().null_count for chunk in chunks)
+
+
+def _check_bounds(name: str, column: pa.Array | pa.ChunkedArray, expected: Column) -> None:
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    for chunk in chunks:
+        # Lists of numbers too; pyarrow.compute's own functions for that take longer to import.
+        flat = chunk.flatten() if pa.types.is_fixed_size_list(chunk.type) else chunk
+        numbers = flat.drop_null().cast(pa.int64()).to_numpy(zero_copy_only=False)
+        if not len(numbers):
+            continue
+        low, high = int(numbers.min()), int(numbers.max())
+        for number, beyond in (
+            (low, expected.least is not None and low < expected.least),
+            (high, expected.most is not None and high > expected.most),
+        ):
+            if beyond:
+                raise pa.ArrowInvalid(f"its column {name} holds {number}, which is out of bounds")
+
+
+def read_table_as(
+    file: pq.ParquetFile,
+    kind: Kind,
+    columns: Sequence[str] | None = None,
+    group: int | None = None,
+) -> pa.Table:
+    """Read a Parquet file, or a row group of it, and check that it is of a kind.
+
+    columns: those to read; all by default. Raises pa.ArrowException if it is not, or is damaged.
     """
-    with open_source(files, name, access) as source:
-        yield pq.ParquetFile(source, page_checksum_verification=True)
+    check_schema(file.schema_arrow, kind)
+    if missing := set(columns or ()) - set(file.schema_arrow.names):
+        raise pa.ArrowInvalid(f"it lacks the column {min(missing)}")
+    if group is None:
+        table, rows = file.read(columns=columns, use_threads=False), file.metadata.num_rows
+    else:
+        table = file.read_row_group(group, columns=columns, use_threads=False)
+        rows = file.metadata.row_group(group).num_rows
+    if table.num_rows != rows:
+        raise pa.ArrowInvalid(f"{table.num_rows} rows instead of {rows}")
+    check_values(table, kind)
+    return table
+
+
+def read_file_as(
+    path: Path, kind: Kind, way_out: str, error: type[VitrinaError] = StoreError
+) -> pa.Table:
+    """Read a Parquet file on the local disk and check that it is of a kind.
+
+    Raises `error`, naming the file and `way_out`, if it is not, or is damaged or missing.
+    """
+    with blamed_on(str(path), way_out, error), pa.memory_map(str(path)) as source:
+        return read_table_as(pq.ParquetFile(source, page_checksum_verification=True), kind)
 
 
 @contextmanager
-def open_source(files: Files, name: str, access: Access) -> Iterator[pa.NativeFile]:
+def open_parquet(files: Files, entry: FileEntry, access: Access) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file of a snapshot for the length of a `with` block, in which it is read.
+
+    Raises StoreError if it is gone, is not what the manifest says, or is found damaged while it
+    is read.
+    """
+    with open_source(files, entry, access) as source:
+        file = pq.ParquetFile(source, page_checksum_verification=True)
+        if file.metadata.num_rows != entry.rows:
+            raise pa.ArrowInvalid(f"{file.metadata.num_rows} rows instead of {entry.rows}")
+        yield file
+
+
+@contextmanager
+def open_source(files: Files, entry: FileEntry, access: Access) -> Iterator[pa.NativeFile]:
     """The same for the bare bytes of a Parquet file."""
     with (
-        told_of(files, name),
-        wherever_it_lies(name, lambda now: _open_as(files, now, access)) as source,
+        told_of(files, entry.path),
+        wherever_it_lies(entry.path, lambda now: _open_as(files, now, entry, access)) as source,
     ):
         yield source
 
@@ -51,17 +176,14 @@ def open_source(files: Files, name: str, access: Access) -> Iterator[pa.NativeFi
 def told_of(files: Files, name: str) -> Iterator[None]:
     """Whatever goes wrong inside with a Parquet file of a snapshot is raised as StoreError."""
     where = files.where(name)
-    try:
-        yield
-    except FileNotFoundError as err:
-        raise StoreError(
-            f"{where} is missing from the store; {REPAIR}; or, if another commit replaced it "
-            "since this snapshot was opened, open the store again"
-        ) from err
-    # A changed byte in the footer may also leave out a column, or garble its name.
-    except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError) as err:
-        reason = str(err).splitlines()[0] if str(err) else type(err).__name__
-        raise StoreError(f"{where} is damaged ({reason}); {REPAIR}") from err
+    with blamed_on(where, REPAIR):
+        try:
+            yield
+        except FileNotFoundError as err:
+            raise StoreError(
+                f"{where} is missing from the store; {REPAIR}; or, if another commit replaced it "
+                "since this snapshot was opened, open the store again"
+            ) from err
 
 
 def wherever_it_lies(name: str, use: Callable[[str], T]) -> T:
@@ -73,7 +195,12 @@ def wherever_it_lies(name: str, use: Callable[[str], T]) -> T:
         return use(retired(name))
 
 
-def _open_as(files: Files, name: str, access: Access) -> pa.NativeFile:
-    if access is Access.OFTEN:
-        return pa.memory_map(str(files.local(name)))
-    return files.open(name) if access is Access.WHOLE else files.open_parts(name)
+def _open_as(files: Files, name: str, entry: FileEntry, access: Access) -> pa.NativeFile:
+    if access is Access.OFTEN or not files.copies:
+        return pa.memory_map(str(checked_file(files, name, entry, REPAIR)))
+    if access is Access.PARTS:
+        # Its pages have checksums of their own; all of it would have to be fetched for more.
+        return files.open_parts(name)
+    content = files.open(name).read_buffer()
+    check_content(content, files.where(name), entry, REPAIR)
+    return pa.BufferReader(content)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,15 @@ from vitrina.ids import IdTable, id_keys
 from vitrina.store import layout
 from vitrina.store.files import Files
 from vitrina.store.manifest import FileEntry, Manifest
-from vitrina.store.parquet import Access, open_parquet
+from vitrina.store.parquet import (
+    Access,
+    Kind,
+    check_schema,
+    check_values,
+    kind_of_schema,
+    open_parquet,
+    read_table_as,
+)
 from vitrina.store.shards import array_keys, hashes_to_array
 from vitrina.types import CategoryId, Codes, Mask, Modality, ProductId
 
@@ -28,6 +36,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vitrina.store.writer import Writer
+
+T = TypeVar("T")
 
 PART_ROWS = 100_000
 GROUP_ROWS = 4096
@@ -64,6 +74,14 @@ def schema(product_id: pa.DataType, category_id: pa.DataType) -> pa.Schema:
             ("image_stamp", pa.string()),
         ]
     )
+
+
+ID_COLUMNS = ("product_id", "category_id")
+
+PRODUCTS = kind_of_schema(schema(pa.string(), pa.string()), ID_COLUMNS)
+"""What every part of the product table must be."""
+# Stores of format 2 know no sources.
+PRODUCTS["source"] = replace(PRODUCTS["source"], needed=False)
 
 
 @dataclass
@@ -132,7 +150,7 @@ class Products:
 
     def __init__(self, files: Files, manifest: Manifest) -> None:
         self._files = files
-        self._names = [entry.path for entry in manifest.products]
+        self._parts = manifest.products
         self._rows = sum(entry.rows for entry in manifest.products)
         self._group: tuple[tuple[str, int], pa.Table] | None = None
         self._hashes: dict[Modality, npt.NDArray[np.void]] = {}
@@ -142,26 +160,41 @@ class Products:
 
     def column(self, name: str) -> pa.ChunkedArray:
         """One column, whole: for ids, hashes and categories, which are small."""
-        self._some()
-        chunks = []
-        for part in self._names:
-            with self._open(part) as file:
-                chunks += file.read(columns=[name]).column(0).chunks
-        return pa.chunked_array(chunks)
+        chunks = [chunk for part in self._columns(name, lambda one: one.chunks) for chunk in part]
+        return pa.chunked_array(chunks, self.schema.field(name).type)
 
-    @property
+    def _columns(self, name: str, use: Callable[[pa.ChunkedArray], T]) -> Iterator[T]:
+        """What is made of one column of each part. use: raises pa.ArrowInvalid where the column is
+        not what it should be."""
+        self._some()
+        for part in self._parts:
+            with self._open(part) as file:
+                made = use(read_table_as(file, self._kind, [name]).column(0))
+            yield made
+
+    @cached_property
     def schema(self) -> pa.Schema:
         """The table's columns and their types."""
         self._some()
-        with self._open(self._names[0]) as file:
+        with open_parquet(self._files, self._parts[0], Access.OFTEN) as file:
+            check_schema(file.schema_arrow, PRODUCTS)
             return file.schema_arrow
 
+    @cached_property
+    def _kind(self) -> Kind:
+        """The kind of table that every part is: ids are of one type in all of them."""
+        types = {name: self.schema.field(name).type for name in ID_COLUMNS}
+        return {
+            **PRODUCTS,
+            **{name: replace(PRODUCTS[name], types=(types[name],)) for name in types},
+        }
+
     def _some(self) -> None:
-        if not self._names:
+        if not self._parts:
             raise StoreError("the store holds no products yet; run `vitrina embed` first")
 
-    def _open(self, name: str) -> AbstractContextManager[pq.ParquetFile]:
-        return open_parquet(self._files, name, Access.OFTEN)
+    def _open(self, part: FileEntry) -> AbstractContextManager[pq.ParquetFile]:
+        return open_parquet(self._files, part, Access.OFTEN)
 
     @cached_property
     def ids(self) -> pa.Array:
@@ -180,7 +213,7 @@ class Products:
     def hashes(self, modality: Modality) -> npt.NDArray[np.void]:
         """(n,) `V16` content hashes of one modality, zero where there is nothing to embed."""
         if modality not in self._hashes:
-            self._hashes[modality] = hashes_to_array(self.column(HASH_COLUMNS[modality]))
+            self._hashes[modality] = self._hash_array(HASH_COLUMNS[modality])
         return self._hashes[modality]
 
     def has(self, modality: Modality) -> Mask:
@@ -191,7 +224,10 @@ class Products:
 
     def stamps(self) -> npt.NDArray[np.void]:
         """(n,) `V16` hashes of what the photos' files look like, zero where that is unknown."""
-        return hashes_to_array(self.column("image_stamp"))
+        return self._hash_array("image_stamp")
+
+    def _hash_array(self, name: str) -> npt.NDArray[np.void]:
+        return np.concatenate([*self._columns(name, hashes_to_array)])
 
     def sources(self) -> tuple[tuple[str, ...], Codes]:
         """The names of the sources that products come from, and (n,) int64, which one each
@@ -239,21 +275,26 @@ class Products:
     ) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Stream some columns in order, each batch with the position of its first row."""
         start = 0
-        for name in self._names:
-            with self._open(name) as file:
+        for part in self._parts:
+            stop = start + part.rows
+            with self._open(part) as file:
+                check_schema(file.schema_arrow, self._kind)
                 for batch in file.iter_batches(batch_size=rows, columns=list(columns)):
+                    check_values(batch, self._kind)
                     yield start, batch
                     start += batch.num_rows
+                if start != stop:
+                    raise pa.ArrowInvalid(f"{start - stop + part.rows} rows, not {part.rows}")
 
     def take(self, positions: Codes, columns: Sequence[str]) -> pa.Table:
         """Read some rows, in the order asked for; cheap where positions stand close together."""
         order = np.argsort(positions, kind="stable")
         wanted = positions[order]
         pieces: list[pa.Table] = []
-        for name, group, start, stop in self._groups:
+        for part, group, start, stop in self._groups:
             low, high = np.searchsorted(wanted, (start, stop))
             if low < high:
-                table = self._read_group(name, group).select(list(columns))
+                table = self._read_group(part, group).select(list(columns))
                 pieces.append(table.take(pa.array(wanted[low:high] - start)))
         if not pieces:
             return pa.table({name: [] for name in columns})
@@ -262,23 +303,26 @@ class Products:
         return pa.concat_tables(pieces).take(pa.array(back))
 
     @cached_property
-    def _groups(self) -> list[tuple[str, int, int, int]]:
+    def _groups(self) -> list[tuple[FileEntry, int, int, int]]:
         groups, start = [], 0
-        for name in self._names:
-            with self._open(name) as file:
+        for part in self._parts:
+            with self._open(part) as file:
                 sizes = [file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)]
+                if min(sizes, default=0) < 0 or sum(sizes) != part.rows:
+                    raise pa.ArrowInvalid(f"{sum(sizes)} rows in its groups, not {part.rows}")
             for group, rows in enumerate(sizes):
-                groups.append((name, group, start, start + rows))
+                groups.append((part, group, start, start + rows))
                 start += rows
         return groups
 
-    def _read_group(self, name: str, group: int) -> pa.Table:
+    def _read_group(self, part: FileEntry, group: int) -> pa.Table:
         # Shards ask for rows almost in order, so the group in hand serves most of them.
         held = self._group
-        if held is None or held[0] != (name, group):
-            with self._open(name) as file:
+        if held is None or held[0] != (part.path, group):
+            with self._open(part) as file:
                 # Another thread may put another one there at any time.
-                self._group = held = ((name, group), file.read_row_group(group))
+                table = read_table_as(file, self._kind, group=group)
+            self._group = held = ((part.path, group), table)
         return held[1]
 
     def titles(self, ids: Sequence[ProductId]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import secrets
 import shutil
 import tempfile
@@ -23,9 +24,11 @@ import pyarrow as pa
 
 from vitrina.cache import cache_folder
 from vitrina.errors import StoreError
-from vitrina.store.files import Claim, replacing
+from vitrina.store.files import Claim, UnsafeFileError, replacing
+from vitrina.store.integrity import Checksums
 from vitrina.store.layout import SPACES, TEMPORARY
 from vitrina.store.lease import Lease
+from vitrina.store.names import is_plain, parse
 
 EXCLUSIVE = {
     "s3": "If-None-Match",
@@ -49,6 +52,7 @@ class RemoteFiles:
     """
 
     workers = 8
+    copies = True
 
     def __init__(self, url: str, options: dict[str, Any] | None = None) -> None:
         """Open the file system. Raises StoreError if it is unknown or needs a package."""
@@ -69,6 +73,7 @@ class RemoteFiles:
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         key = hashlib.blake2b(self.place.encode(), digest_size=8).hexdigest()
         self._cache = cache_folder("stores") / key
+        self.checksums = Checksums.of(self._cache)
 
     def where(self, name: str) -> str:
         """The file's URL."""
@@ -101,22 +106,26 @@ class RemoteFiles:
 
     def local(self, name: str) -> Path:
         """A copy on the local disk, fetched once."""
+        whole = self._path(name)
         path = self._cache / name
         if not path.exists():
             with replacing(path) as temporary, self._named(name):
-                self._fs.get_file(self._path(name), str(temporary))
+                self._fs.get_file(whole, str(temporary))
         return path
 
     def forget(self, live: set[str]) -> None:
         """Delete the local copies of all files but these."""
-        for path in self._cache.rglob("*"):
-            if path.is_file() and path.relative_to(self._cache).as_posix() not in live:
-                path.unlink(missing_ok=True)
+        for folder, _, names in os.walk(self._cache):
+            for path in (Path(folder) / name for name in names):
+                name = path.relative_to(self._cache).as_posix()
+                copied = parse(name) or path.name.startswith(TEMPORARY)
+                if copied and name not in live:
+                    path.unlink(missing_ok=True)
 
     def names(self, folder: str) -> list[str]:
         """The objects directly in a folder, sorted."""
-        found = self._listing(folder)
-        return sorted(self._name(one["name"]) for one in found if one["type"] == "file")
+        found = (self._name(one["name"]) for one in self._listing(folder) if one["type"] == "file")
+        return sorted(filter(is_plain, found))
 
     def entries(self, folder: str) -> list[str]:
         """The objects and the prefixes directly in a folder, sorted."""
@@ -132,9 +141,11 @@ class RemoteFiles:
         return [one for one in found if self._name(one["name"]) != folder]
 
     def tree(self, folder: str) -> list[str]:
-        """The objects in a folder and below it, sorted."""
+        """The objects in a folder and below it, sorted; a bucket may hold others, whose names no
+        folder could hold."""
         with self._named(folder):
-            return sorted(self._name(one) for one in self._fs.find(self._path(folder)))
+            found = map(self._name, self._fs.find(self._path(folder)))
+            return sorted(filter(is_plain, found))
 
     @property
     def scratch(self) -> Path:
@@ -240,6 +251,9 @@ class RemoteFiles:
             return False
 
     def _path(self, name: str) -> str:
+        """The object's path. Raises UnsafeFileError for a name that leads out of the store."""
+        if name and not is_plain(name):
+            raise UnsafeFileError(f"{name} in {self.place}", "is no name in a store", "delete it")
         return f"{self._root}/{name}" if name else self._root
 
     def _name(self, path: str) -> str:

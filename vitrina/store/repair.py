@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain, count
 
 from vitrina.store import layout
 from vitrina.store.manifest import FolderEntry, Manifest, SpaceEntry
@@ -23,12 +24,18 @@ def repair(store: Store, report: VerifyReport) -> VerifyReport:
         for name in broken:
             # Nothing can redo what a person said; it is kept for whoever can read it still.
             if name.startswith(layout.DECISIONS):
-                store.files.move(name, f"{name}.damaged")
+                store.files.move(name, _free(store, f"{name}{layout.DAMAGED}"))
         writer.commit(manifest)
         # Older commits may name the same files; nobody can go back to them.
         writer.tidy(1)
     report.repaired = sorted(broken)
     return report
+
+
+def _free(store: Store, name: str) -> str:
+    """The name, with a number where a file has it already."""
+    names = chain([name], (f"{name}-{number}" for number in count(2)))
+    return next(one for one in names if not store.files.exists(one))
 
 
 def without(manifest: Manifest, broken: set[str]) -> Manifest:

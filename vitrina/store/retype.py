@@ -16,6 +16,7 @@ import pyarrow as pa
 from vitrina.store import layout
 from vitrina.store.manifest import FileEntry, Manifest
 from vitrina.store.shards import array_to_hashes, read_shards, write_shard
+from vitrina.store.space import Space
 from vitrina.store.store import Store
 from vitrina.store.writer import Writer
 
@@ -25,25 +26,25 @@ def with_string_ids(store: Store, writer: Writer, manifest: Manifest) -> Manifes
 
     Raises StoreError if a shard is missing or damaged.
     """
-    for name, space in manifest.spaces.items():
-        dtype = space.card["dtype"]
-        shards = tuple(_rewritten(store, writer, name, shard, dtype) for shard in space.shards)
-        manifest = manifest.with_space(name, replace(space, shards=shards))
+    for name, entry in manifest.spaces.items():
+        space = Space.open(store.files, name, entry)
+        shards = tuple(_rewritten(writer, space, shard) for shard in entry.shards)
+        manifest = manifest.with_space(name, replace(entry, shards=shards))
     return manifest
 
 
-def _rewritten(store: Store, writer: Writer, space: str, shard: FileEntry, dtype: str) -> FileEntry:
-    batches = list(read_shards(store.files, [shard.path]))
-    ids = pa.concat_arrays([batch.ids for batch in batches])
-    if ids.type == pa.string():
+def _rewritten(writer: Writer, space: Space, shard: FileEntry) -> FileEntry:
+    batches = list(read_shards(space.files, [shard], vectors=space.vector_type))
+    if not batches or batches[0].ids.type == pa.string():
         return shard
+    ids = pa.concat_arrays([batch.ids for batch in batches])
     path = writer.scratch / "retyped.parquet"
     write_shard(
         path,
         ids.cast(pa.string()),
         array_to_hashes(np.concatenate([batch.hashes for batch in batches])),
         np.concatenate([batch.vectors for batch in batches if batch.vectors is not None]),
-        dtype,
+        space.card["dtype"],
     )
-    named = partial(layout.shard, space, layout.shard_number(shard.path))
+    named = partial(layout.shard, space.name, layout.shard_number(shard.path))
     return writer.publish(path, named, shard.rows)

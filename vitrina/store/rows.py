@@ -16,13 +16,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vitrina.errors import StoreError
 from vitrina.parallel import map_ahead
+from vitrina.store.integrity import checked_file
 from vitrina.store.loads import copy_rows
 from vitrina.store.manifest import FileEntry
 from vitrina.store.mapping import map_file
 from vitrina.store.pages import find_numbers
-from vitrina.store.parquet import told_of, wherever_it_lies
-from vitrina.store.shards import read_matrix, vector_type
+from vitrina.store.parquet import REPAIR, told_of, wherever_it_lies
+from vitrina.store.shards import check_vectors, read_matrix
 from vitrina.store.space import Space
 from vitrina.types import Codes, Floats, Mask, Modality, Stored
 
@@ -62,13 +64,17 @@ class Rows:
         return cls(tuple(modalities), dims, dtypes, tuple(addresses), tuple(vectors))
 
     @classmethod
-    def mapped(cls, spaces: Sequence[Space], places: Sequence[Places]) -> Rows:
-        """Rows of a store, mapped into memory. places: of the rows, for each space.
+    def mapped(
+        cls, spaces: Sequence[Space], places: Sequence[Places], damaged: str = "the places of rows"
+    ) -> Rows:
+        """Rows of a store, mapped into memory. places: of the rows, for each space. damaged: what
+        tells them, and the way out, for the message where they are outside the space.
 
         Raises StoreError if a shard is missing, or is not what its space says.
         """
         addresses, held = [], []
         for space, (shards, rows) in zip(spaces, places, strict=True):
+            _check_places(space, shards, rows, damaged)
             used = np.unique(shards[shards >= 0]).tolist()
             entries = [space.entry.shards[number] for number in used]
             start = np.zeros(len(space.entry.shards) + 1, dtype=np.int64)
@@ -126,10 +132,24 @@ class Rows:
         return vectors, present
 
 
+def _check_places(
+    space: Space, shards: npt.NDArray[np.int32], rows: npt.NDArray[np.int32], damaged: str
+) -> None:
+    sizes = np.array([entry.rows for entry in space.entry.shards], dtype=np.int64)
+    there = shards >= 0
+    if (shards[there] >= len(sizes)).any() or not (
+        (rows[there] >= 0) & (rows[there] < sizes[shards[there]])
+    ).all():
+        raise StoreError(f"{damaged}: rows are named that {space.name} does not have")
+
+
 def _map_shard(space: Space, entry: FileEntry) -> tuple[Addresses, Any]:
     """The address of every row of a shard, and what to hold on to."""
     with told_of(space.files, entry.path):
-        content = map_file(wherever_it_lies(entry.path, space.files.local))
+        path = wherever_it_lies(
+            entry.path, lambda now: checked_file(space.files, now, entry, REPAIR)
+        )
+        content = map_file(path)
         if len(content) != entry.bytes:
             raise pa.ArrowInvalid(f"{len(content)} bytes instead of {entry.bytes}")
         return _addresses(content, space, entry.rows)
@@ -137,24 +157,15 @@ def _map_shard(space: Space, entry: FileEntry) -> tuple[Addresses, Any]:
 
 def _addresses(content: memoryview, space: Space, rows: int) -> tuple[Addresses, Any]:
     file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(content)))
+    check_vectors(file, rows, space.vector_type)
     schema = file.schema_arrow
-    kind = vector_type(schema)
-    dtype = np.dtype(space.card["dtype"])
-    stored = np.dtype(kind.value_type.to_pandas_dtype())
-    if (stored, kind.list_size, file.metadata.num_rows) != (dtype, space.dim, rows):
-        raise pa.ArrowInvalid(
-            f"{file.metadata.num_rows} vectors of {kind.list_size} {stored} instead of "
-            f"{rows} of {space.dim} {dtype}"
-        )
+    kind, dtype = schema.field("embedding").type, np.dtype(space.card["dtype"])
     pages = None
     if not kind.value_field.nullable and not schema.field("embedding").nullable:
         column = schema.names.index("embedding")
         pages = find_numbers(content, file.metadata, column, dtype)
     if pages is None or any(count % space.dim for _, count in pages):
-        matrix = read_matrix(content)
-        if len(matrix) != rows:
-            # Arrow leaves nulls out.
-            raise pa.ArrowInvalid(f"{len(matrix)} vectors instead of {rows}")
+        matrix = read_matrix(content, rows, space.vector_type)
         everything = np.ones(len(matrix), dtype=bool)
         return Rows.of_arrays((space.modality,), [matrix], [everything]).addresses[0], matrix
     first = np.frombuffer(content, dtype=np.uint8).__array_interface__["data"][0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,36 @@ import pyarrow.parquet as pq
 from vitrina.ids import Keys, id_keys
 from vitrina.parallel import map_ahead
 from vitrina.store.files import Files
+from vitrina.store.manifest import FileEntry
 from vitrina.store.pages import read_numbers
-from vitrina.store.parquet import Access, open_parquet, open_source
+from vitrina.store.parquet import (
+    IDS,
+    Access,
+    Column,
+    open_parquet,
+    open_source,
+    read_table_as,
+)
 from vitrina.types import Stored, Vectors
 
+HASH_BYTES = 16
 NO_CONTENT = "0" * 32
 """How an absent content hash is written where a column can't be null in memory."""
 
-_IDS = ["product_id", "content_hash"]
+SHARD = {
+    "product_id": Column(IDS, nulls=False),
+    "content_hash": Column((pa.string(),), nulls=False),
+}
+"""The columns of a shard beside its vectors."""
 
 
 def hashes_to_array(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.void]:
-    """Turn a column of hexadecimal 16-byte hashes into (n,) `V16`; null becomes all zero."""
+    """Turn a column of hexadecimal 16-byte hashes into (n,) `V16`; null becomes all zero.
+
+    Raises pa.ArrowInvalid for anything else in it.
+    """
+    if column.type != pa.string():
+        raise pa.ArrowInvalid(f"its content hashes are {column.type}, not strings")
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     parts = [_hex(chunk.fill_null(NO_CONTENT) if chunk.null_count else chunk) for chunk in chunks]
     return np.frombuffer(b"".join(parts), dtype="V16")
@@ -37,8 +56,15 @@ def _hex(column: pa.Array) -> bytes:
     _, offsets, digits = column.buffers()
     if not len(column):
         return b""
-    at = np.frombuffer(offsets, dtype=np.int32)[[column.offset, column.offset + len(column)]]
-    return bytes.fromhex(digits[int(at[0]) : int(at[1])].to_pybytes().decode())
+    at = np.frombuffer(offsets, dtype=np.int32)[column.offset :][: len(column) + 1]
+    raw = b""
+    if (np.diff(at) == 2 * HASH_BYTES).all():
+        with suppress(ValueError):
+            raw = bytes.fromhex(digits[int(at[0]) : int(at[-1])].to_pybytes().decode())
+    # Spaces between digits are skipped, which would move all that follow.
+    if len(raw) != HASH_BYTES * len(column):
+        raise pa.ArrowInvalid("a content hash is not 32 hexadecimal digits")
+    return raw
 
 
 def array_to_hashes(hashes: npt.NDArray[np.void]) -> pa.Array:
@@ -97,40 +123,57 @@ class ShardBatch:
 
 
 def read_shards(
-    files: Files, names: Sequence[str], *, vectors: bool = True, batch_rows: int = 4096
+    files: Files,
+    shards: Sequence[FileEntry],
+    *,
+    vectors: pa.FixedSizeListType | None = None,
+    batch_rows: int = 4096,
 ) -> Iterator[ShardBatch]:
     """Stream the rows of some shards in order, a bounded batch at a time.
 
-    Raises StoreError naming a shard that is missing or damaged.
+    vectors: the type that the vectors must have; None for those that are not wanted. Raises
+    StoreError naming a shard that is missing or damaged.
     """
 
-    def read(name: str) -> tuple[pa.Table, Stored | None]:
-        if vectors:
-            return _read_whole(files, name)
-        return _read_columns(files, name, _IDS, Access.PARTS), None
+    def read(entry: FileEntry) -> tuple[pa.Array, npt.NDArray[np.void], Stored | None]:
+        if vectors is None:
+            with open_parquet(files, entry, Access.PARTS) as file:
+                return *_ids_and_hashes(file), None
+        with open_source(files, entry, Access.WHOLE) as source:
+            matrix = _matrix(source, entry, vectors)
+            source.seek(0)
+            file = pq.ParquetFile(source, page_checksum_verification=True)
+            return *_ids_and_hashes(file), matrix
 
-    for number, (table, matrix) in enumerate(map_ahead(read, names, files.workers)):
-        start = 0
-        for batch in table.to_batches(max_chunksize=batch_rows):
-            stop = start + batch.num_rows
+    for number, (ids, hashes, matrix) in enumerate(map_ahead(read, shards, files.workers)):
+        for start in range(0, len(ids), batch_rows):
+            part = slice(start, start + batch_rows)
             yield ShardBatch(
                 number,
                 start,
-                batch.column("product_id"),
-                hashes_to_array(batch.column("content_hash")),
-                None if matrix is None else matrix[start:stop],
+                ids[part],
+                hashes[part],
+                None if matrix is None else matrix[part],
             )
-            start = stop
 
 
-def read_vectors(files: Files, name: str, rows: npt.NDArray[np.int64]) -> Vectors:
-    """Read some rows' vectors of one shard: (len(rows), dim) float32."""
-    with open_source(files, name, Access.WHOLE) as source:
-        vectors: Vectors = _matrix(source)[rows].astype(np.float32)
+def _ids_and_hashes(file: pq.ParquetFile) -> tuple[pa.Array, npt.NDArray[np.void]]:
+    table = read_table_as(file, SHARD, list(SHARD))
+    hashes = hashes_to_array(table.column("content_hash"))
+    return table.column("product_id").combine_chunks(), hashes
+
+
+def read_vectors(
+    files: Files, entry: FileEntry, rows: npt.NDArray[np.int64], kind: pa.FixedSizeListType
+) -> Vectors:
+    """Read some rows' vectors of one shard: (len(rows), dim) float32. kind: the type that its
+    vectors must have."""
+    with open_source(files, entry, Access.WHOLE) as source:
+        vectors: Vectors = _matrix(source, entry, kind)[rows].astype(np.float32)
         return vectors
 
 
-def matrix_of(column: pa.FixedSizeListArray) -> Stored:
+def matrix_of(column: pa.FixedSizeListArray) -> npt.NDArray[Any]:
     """View a fixed-size-list column as (n, dim), without a copy."""
     kind = column.type
     flat = numbers_of(column.flatten(), np.dtype(kind.value_type.to_pandas_dtype()))
@@ -146,51 +189,31 @@ def numbers_of(column: pa.Array, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     return numbers[column.offset : column.offset + len(column)]
 
 
-def _read_whole(files: Files, name: str) -> tuple[pa.Table, Stored]:
-    with open_source(files, name, Access.WHOLE) as source:
-        matrix = _matrix(source)
-        source.seek(0)
-        return _checked(pq.ParquetFile(source, page_checksum_verification=True), _IDS), matrix
-
-
-def _read_columns(files: Files, name: str, columns: list[str], access: Access) -> pa.Table:
-    with open_parquet(files, name, access) as file:
-        return _checked(file, columns)
-
-
-def _checked(file: pq.ParquetFile, columns: list[str]) -> pa.Table:
-    """Some columns; Arrow leaves out what is not there. Raises pa.ArrowInvalid for that."""
-    table = file.read(columns=columns, use_threads=False)
-    if table.column_names != columns:
-        raise pa.ArrowInvalid(f"its columns are {', '.join(file.schema_arrow.names)}")
-    if table.num_rows != file.metadata.num_rows:
-        raise pa.ArrowInvalid(f"{table.num_rows} rows instead of {file.metadata.num_rows}")
-    return table
-
-
-def _matrix(source: pa.NativeFile) -> Stored:
+def _matrix(source: pa.NativeFile, entry: FileEntry, kind: pa.FixedSizeListType) -> Stored:
     """The vectors of a shard: (n, dim) as they are kept. Raises pa.ArrowInvalid."""
-    return read_matrix(memoryview(source.read_buffer()).cast("B"))
+    return read_matrix(memoryview(source.read_buffer()).cast("B"), entry.rows, kind)
 
 
-def read_matrix(content: memoryview) -> Stored:
+def read_matrix(content: memoryview, rows: int, kind: pa.FixedSizeListType) -> Stored:
     """The vectors of a shard, given its bytes: (n, dim) as they are kept, checksums looked at.
 
-    Raises pa.ArrowInvalid.
+    rows, kind: how many vectors of what type there must be. Raises pa.ArrowInvalid.
     """
     source = pa.BufferReader(pa.py_buffer(content))
     file = pq.ParquetFile(source, page_checksum_verification=True)
     schema = file.schema_arrow
-    kind = vector_type(schema)
+    check_vectors(file, rows, kind)
+    kind = schema.field("embedding").type
     dtype = np.dtype(kind.value_type.to_pandas_dtype())
     numbers = None
     if not kind.value_field.nullable and not schema.field("embedding").nullable:
         # No list comes before it, so its place among the leaves is that among the columns.
         column = schema.names.index("embedding")
         numbers = read_numbers(content, file.metadata, column, dtype)
-    rows, dim = file.metadata.num_rows, kind.list_size
+    dim = kind.list_size
     if numbers is None:
-        matrix = matrix_of(_checked(file, ["embedding"]).column(0).combine_chunks())
+        table = read_table_as(file, {}, ["embedding"])
+        matrix = matrix_of(table.column(0).combine_chunks())
         if len(matrix) != rows:
             # Arrow leaves nulls out, which would move all rows behind them.
             raise pa.ArrowInvalid(f"{len(matrix)} vectors instead of {rows}")
@@ -200,9 +223,25 @@ def read_matrix(content: memoryview) -> Stored:
     return numbers.reshape(rows, dim)
 
 
-def vector_type(schema: pa.Schema) -> pa.FixedSizeListType:
-    """The type of a shard's vectors. Raises pa.ArrowInvalid if it has none of a known type."""
-    kind = schema.field("embedding").type if "embedding" in schema.names else pa.null()
-    if not pa.types.is_fixed_size_list(kind) or kind.value_type not in (pa.float16(), pa.float32()):
-        raise pa.ArrowInvalid(f"its vectors are {kind}")
-    return kind
+def vector_type(dim: int, dtype: str) -> pa.FixedSizeListType:
+    """The type of a shard's vectors. dtype: "float16" or "float32"."""
+    return pa.list_({"float16": pa.float16(), "float32": pa.float32()}[dtype], dim)
+
+
+def check_vectors(file: pq.ParquetFile, rows: int, kind: pa.FixedSizeListType) -> None:
+    """Raise pa.ArrowInvalid if a shard has not so many vectors of a type."""
+    schema, there = file.schema_arrow, file.metadata.num_rows
+    found = schema.field("embedding").type if schema.names.count("embedding") == 1 else pa.null()
+    if not pa.types.is_fixed_size_list(found) or (
+        (found.value_type, found.list_size, there) != (kind.value_type, kind.list_size, rows)
+    ):
+        raise pa.ArrowInvalid(
+            f"{there} vectors of {_told(found)} instead of {rows} of {_told(kind)}"
+        )
+
+
+def _told(kind: pa.DataType) -> str:
+    if not pa.types.is_fixed_size_list(kind):
+        return str(kind)
+    # Arrow calls float32 "float".
+    return f"{kind.list_size} {np.dtype(kind.value_type.to_pandas_dtype())}"

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from vitrina.errors import CatalogueError, StoreError
+from vitrina.typed_json import convert_json
 from vitrina.types import CategoryId
 
 SEPARATOR = ":"
@@ -67,12 +68,6 @@ class Source:
             "retired": {key: list(names) for key, names in self.retired.items()},
         }
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Source:
-        """Read it back."""
-        retired = {key: tuple(names) for key, names in value["retired"].items()}
-        return cls(**{**value, "retired": retired})
-
 
 @dataclass(frozen=True)
 class Sources:
@@ -85,12 +80,19 @@ class Sources:
         """The sources that a manifest's `reading` lists.
 
         products: whether the store holds any; a store of format 2 that does has one unnamed source.
+        Raises StoreError for a list that is none.
         """
         listed = reading.get(_KEY)
         if listed is None:
-            catalogue = reading.get("catalogue") or {}
-            return cls((Source(reading=catalogue),)) if products else cls()
-        return cls(tuple(map(Source.from_json, listed)))
+            return cls((Source(reading=reading.get("catalogue") or {}),)) if products else cls()
+        return cls(
+            convert_json(
+                listed,
+                tuple[Source, ...],
+                "the list of sources in the store's manifest",
+                "bring the store back from a backup",
+            )
+        )
 
     def __iter__(self) -> Iterator[Source]:
         return iter(self.all)

@@ -11,10 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vitrina.errors import StoreError
 from vitrina.ids import id_keys
+from vitrina.store import layout
 from vitrina.store.files import Files
 from vitrina.store.manifest import FileEntry, SpaceEntry
-from vitrina.store.parquet import Access, open_parquet
+from vitrina.store.parquet import REPAIR as WAY_OUT
+from vitrina.store.parquet import Access, kind_of_schema, open_parquet, read_table_as
 from vitrina.store.products import Products
 from vitrina.store.shards import (
     ShardBatch,
@@ -22,6 +25,7 @@ from vitrina.store.shards import (
     hashes_to_array,
     read_shards,
     read_vectors,
+    vector_type,
 )
 from vitrina.types import Codes, Compute, Mask, Modality, ProductId, Stored, Vectors
 
@@ -35,6 +39,8 @@ ERRORS_SCHEMA = pa.schema(
     ]
 )
 """Ids are written as strings here, since a rejected row may lack one of the catalogue's type."""
+
+ERRORS = kind_of_schema(ERRORS_SCHEMA)
 
 FIND = "find"
 """The stage of a photo that the catalogue names and that isn't there."""
@@ -99,6 +105,17 @@ class Space:
         return self.entry.card
 
     @property
+    def vector_type(self) -> pa.FixedSizeListType:
+        """The type of the vectors in its shards. Raises StoreError for a card of another type."""
+        dim, dtype = self.dim, self.card["dtype"]
+        if dim < 1 or dtype not in ("float16", "float32"):
+            raise StoreError(
+                f"{self.files.where(layout.space_card(self.name))} tells of {dim} numbers of "
+                f"{dtype}; {WAY_OUT}"
+            )
+        return vector_type(dim, dtype)
+
+    @property
     def shards(self) -> list[str]:
         """The names of its shards, in order."""
         return [shard.path for shard in self.entry.shards]
@@ -120,7 +137,7 @@ class Space:
         hashes = products.hashes(self.modality)
         shard = np.full(len(products), -1, dtype=np.int32)
         row = np.full(len(products), -1, dtype=np.int32)
-        for batch in read_shards(self.files, self.shards, vectors=False):
+        for batch in read_shards(self.files, self.entry.shards):
             positions, live = _live(batch, products, hashes)
             shard[positions] = batch.shard
             row[positions] = batch.start + live
@@ -130,7 +147,7 @@ class Space:
         """The positions of all live rows in the product table, a batch of (n,) at a time; a
         product stands in them as often as it has a live row."""
         hashes = products.hashes(self.modality)
-        for batch in read_shards(self.files, self.shards, vectors=False):
+        for batch in read_shards(self.files, self.entry.shards):
             yield _live(batch, products, hashes)[0]
 
     def vectors(self, located: Located, positions: Codes) -> Vectors:
@@ -140,14 +157,14 @@ class Space:
         for number in np.unique(shards[shards >= 0]):
             at = np.flatnonzero(shards == number)
             rows = located.row[positions[at]].astype(np.int64)
-            out[at] = read_vectors(self.files, self.shards[number], rows)
+            out[at] = read_vectors(self.files, self.entry.shards[number], rows, self.vector_type)
         return out
 
     def stream(self, products: Products) -> Iterator[tuple[Codes, Stored]]:
         """All live vectors, shard by shard: (n,) positions in the product table, (n, dim) of
         the stored dtype."""
         hashes = products.hashes(self.modality)
-        for batch in read_shards(self.files, self.shards):
+        for batch in read_shards(self.files, self.entry.shards, vectors=self.vector_type):
             positions, live = _live(batch, products, hashes)
             assert batch.vectors is not None
             whole = len(live) == len(batch.vectors)
@@ -171,8 +188,11 @@ def standing(products: Products, modality: Modality, errors: pa.Table) -> tuple[
     the products' positions."""
     if not errors.num_rows:
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    ids = errors.column("product_id").cast(products.ids.type).to_pylist()
-    positions = products.table.positions(id_keys(ids))
+    ids = errors.column("product_id")
+    positions = np.full(len(ids), -1, dtype=np.int64)
+    # An integer and its digits have one key.
+    keys = id_keys(ids.drop_null().to_pylist())
+    positions[ids.is_valid().to_numpy()] = products.table.positions(keys)
     # A photo that could not even be read has no hash, then and now.
     then = hashes_to_array(errors.column("content_hash"))
     now = products.hashes(modality)[positions]
@@ -194,5 +214,7 @@ def read_errors(files: Files, entry: FileEntry | None) -> pa.Table:
     """Read a table of failures; none at all gives an empty one."""
     if entry is None:
         return ERRORS_SCHEMA.empty_table()
-    with open_parquet(files, entry.path, Access.WHOLE) as file:
-        return file.read()
+    with open_parquet(files, entry, Access.WHOLE) as file:
+        table = read_table_as(file, ERRORS)
+        hashes_to_array(table.column("content_hash"))
+        return table

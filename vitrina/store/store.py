@@ -10,21 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from safetensors import SafetensorError
 
+from vitrina.disk import FULL, full_disk
 from vitrina.errors import StoreError
+from vitrina.parallel import map_ahead
 from vitrina.store import layout
 from vitrina.store.decisions import Decisions, corrected, in_types, read_decisions
-from vitrina.store.files import Files, from_json
+from vitrina.store.files import Files
+from vitrina.store.format import read_card
 from vitrina.store.history import newest
+from vitrina.store.integrity import checked_file
 from vitrina.store.local import LocalFiles
-from vitrina.store.manifest import FolderEntry, Manifest
+from vitrina.store.manifest import FileEntry, FolderEntry, Manifest
 from vitrina.store.products import Categories, Products
 from vitrina.store.sources import Sources
 from vitrina.store.space import Space
 from vitrina.store.writer import Writer
 from vitrina.types import Features, IdType, Modality
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -55,7 +59,7 @@ class Store:
         """
         files = open_files(path, options)
         try:
-            card = from_json(files.read(layout.CARD), files.where(layout.CARD))
+            read_card(files)
         except (FileNotFoundError, NotADirectoryError):
             if files.names(layout.MANIFESTS):
                 if damaged_too:
@@ -69,13 +73,6 @@ class Store:
             _refuse_others(files)
             # The first writer makes it: a catalogue that can't be read leaves no empty store.
             return cls(files, Manifest())
-        version = card.get("format") if isinstance(card, dict) else None
-        if version not in layout.READABLE_FORMATS:
-            raise StoreError(
-                f"{path} is of format {version}, this Vitrina reads "
-                f"{' and '.join(map(str, layout.READABLE_FORMATS))}; "
-                "use the version of Vitrina that wrote it"
-            )
         return cls(files, newest(files, damaged_too=damaged_too))
 
     def refresh(self) -> None:
@@ -203,22 +200,16 @@ class Store:
         return self.folder(entry, "run `vitrina finetune` or `vitrina pretrain` again")
 
     def _local(self, entry: FolderEntry, way_out: str) -> list[Path]:
-        paths = []
-        for file in entry.files:
+        def local(file: FileEntry) -> Path:
             where = self.files.where(file.path)
             try:
-                path = self.files.local(file.path)
-                size = path.stat().st_size
+                return checked_file(self.files, file.path, file, way_out)
             except FileNotFoundError as err:
                 raise StoreError(f"{where} is missing from the store; {way_out}") from err
-            # A file that is mapped must not end sooner than what reads it believes; a card that
-            # ends too soon is no JSON.
-            if size != file.bytes and not file.path.endswith(".json"):
-                raise StoreError(
-                    f"{where} is damaged ({size} bytes instead of {file.bytes}); {way_out}"
-                )
-            paths.append(path)
-        return paths
+            except OSError as err:
+                raise StoreError(f"{where} can't be read ({err.strerror}); {way_out}") from err
+
+        return list(map_ahead(local, entry.files, self.files.workers))
 
     def check_rights(self) -> None:
         """Raise StoreError if this process may not write to the store: for a job that writes only
@@ -236,7 +227,7 @@ class Store:
                 f"{self.place}: this process may not write to the store ({reason}); get the right "
                 "to, or work on a copy of it"
             )
-        way = "free some space" if err.errno in _FULL else "see to the disk"
+        way = "free some space" if err.errno in FULL else "see to the disk"
         return (
             f"{self.place}: {reason}; what is committed is kept: {way} and run it again, "
             "it goes on from there"
@@ -260,6 +251,10 @@ class Store:
                 yield writer
         except OSError as err:
             raise StoreError(self._unwritten(err)) from err
+        except (RuntimeError, SafetensorError) as err:
+            if (full := full_disk(err)) is None:
+                raise
+            raise StoreError(self._unwritten(full)) from err
 
 
 def open_files(path: str | Path, options: dict[str, Any] | None = None) -> Files:

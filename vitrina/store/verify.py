@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vitrina.errors import StoreError
+from vitrina.errors import StoreError, printable
 from vitrina.ids import IdSet
 from vitrina.parallel import Progress, map_ahead, unwatched
 from vitrina.store import layout
 from vitrina.store.contents import faults_of
-from vitrina.store.decisions import decision_files, read_file
-from vitrina.store.files import Files, to_json
+from vitrina.store.decisions import decision_files, decisions_in
+from vitrina.store.files import Files, UnsafeFileError, to_json
 from vitrina.store.history import numbers, read_manifest
+from vitrina.store.leftovers import Leftovers
 from vitrina.store.manifest import FileEntry, FolderEntry, Manifest, SpaceEntry
+from vitrina.store.names import is_upkeep
 from vitrina.store.products import Products
 from vitrina.store.shards import array_keys
 from vitrina.store.space import Space, failed, read_errors
@@ -142,6 +144,8 @@ class _Check:
             content = self._read(name)
         except FileNotFoundError:
             return None, [Problem(name, "missing", way)]
+        except UnsafeFileError as err:
+            return None, [Problem(name, err.what, err.way_out, repairable=False)]
         except OSError as err:
             return None, [Problem(name, f"can't be read ({err.strerror or err})", way)]
         return len(content), [Problem(name, what, way) for what in faults_of(content, entry, space)]
@@ -223,7 +227,7 @@ class _Check:
     def _decisions(self) -> None:
         for name in decision_files(self._files):
             try:
-                read_file(self._files, name)
+                decisions_in(self._files, name)
             except StoreError as err:
                 self._problem(
                     name,
@@ -236,17 +240,21 @@ class _Check:
 
     def _strays(self, older: list[Manifest]) -> None:
         named = self._store.manifest.names.union(*(one.names for one in older))
-        strays = [
-            name
-            for name in self._files.tree("")
-            if name.rpartition("/")[2].startswith("part-")
-            and name not in named
-            and name.removeprefix(f"{layout.RETIRED}/") not in named
-        ]
-        if strays:
+        retired = layout.retired("")
+        unnamed = [name for name in self._files.tree("") if name.removeprefix(retired) not in named]
+        leftovers = Leftovers(self._files)
+        ours = leftovers.among(unnamed)
+        if ours:
             self._report.notes.append(
-                f"{len(strays)} files that no commit names, such as {strays[0]}: a killed run's; "
+                f"{len(ours)} files that no commit names, such as {ours[0]}: a killed run's; "
                 "the next writer deletes them"
+            )
+        known = {*ours, *leftovers.notes}
+        others = [name for name in unnamed if name not in known and not is_upkeep(name)]
+        if others:
+            self._report.notes.append(
+                f"{len(others)} files that are not Vitrina's, such as {printable(others[0])}; "
+                "they are left alone"
             )
         for entry in self._store.manifest.errors():
             shown = layout.errors(entry.path.rpartition("/")[0])

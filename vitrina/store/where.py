@@ -243,7 +243,7 @@ class _TextsOnly:
         """Take note of some texts, an Arrow column or a list; they may be null."""
         if not self._open:
             return
-        texts = pa.array(cells, pa.string()) if isinstance(cells, list) else cells
+        texts = _texts(cells) if isinstance(cells, list) else cells
         texts = texts.filter(pc.not_equal(texts, ""))
         if pc.any(pc.match_substring_regex(texts, _WHOLE_NUMBER)).as_py():
             self._open = False
@@ -298,9 +298,9 @@ def _in_values(cells: list[Any], condition: Condition) -> Mask:
     """The same for values of JSON: text, numbers, booleans, None for none."""
     if condition.operator is Operator.CONTAINS:
         written = [one if one is None or type(one) is str else json.dumps(one) for one in cells]
-        return _in_texts(pa.array(written, pa.string()), condition)
+        return _in_texts(_texts(written), condition)
     texts = [one if type(one) is str else None for one in cells]
-    found = _in_texts(pa.array(texts, pa.string()), condition)
+    found = _in_texts(_texts(texts), condition)
     number, compare = condition.number, _COMPARE[condition.operator][0]
     if number is not None:
         hits = (type(one) in (int, float) and compare(one, number) for one in cells)
@@ -309,6 +309,16 @@ def _in_values(cells: list[Any], condition: Condition) -> Mask:
     if truth is not None and condition.operator is Operator.EQUAL:
         found = found | np.fromiter((one is truth for one in cells), np.bool_, len(cells))
     return found
+
+
+def _texts(values: list[str | None]) -> pa.Array:
+    """Texts as a column; JSON may hold half a surrogate pair, which is no character."""
+    try:
+        return pa.array(values, pa.string())
+    except UnicodeEncodeError:
+        return pa.array(
+            [one and one.encode(errors="replace").decode() for one in values], pa.string()
+        )
 
 
 def _mask(found: pa.Array) -> Mask:
@@ -327,7 +337,7 @@ def _objects(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     try:
         # Parsed as one document, which is several times faster than one by one.
         rows: list[dict[str, Any]] = json.loads(f"[{','.join(texts)}]")
-    except ValueError:
+    except (ValueError, RecursionError):
         rows = []
     if len(rows) != len(texts) or set(map(type, rows)) - {dict}:
         raise StoreError("a product's metadata is no JSON object; run `vitrina embed` again")

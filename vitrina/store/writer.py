@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +15,12 @@ import pyarrow.parquet as pq
 
 from vitrina.errors import StoreError, StoreLockedError
 from vitrina.store import layout
-from vitrina.store.files import Claim, checksum, from_json, to_json
+from vitrina.store.files import Claim, checksum, folder_checksum, to_json
+from vitrina.store.format import StoreCard, read_card
 from vitrina.store.history import newest, newest_number, numbers, read_history
+from vitrina.store.leftovers import Leftovers, to_journal
 from vitrina.store.manifest import FileEntry, FolderEntry, Manifest
+from vitrina.store.manifest_check import check
 
 if TYPE_CHECKING:
     from vitrina.store.store import Store
@@ -29,8 +30,6 @@ KEPT = 3
 
 _FENCES = 5
 _FOLDERS = (layout.INDEXES, layout.MODELS, layout.AUDITS)
-# What Vitrina itself put into these folders carries a digest; other things are the owner's.
-_OURS = re.compile(r"-[0-9a-f]{12}/")
 
 
 class Writer:
@@ -41,6 +40,7 @@ class Writer:
         self._files = store.files
         self._claim = claim
         self._history: list[Manifest] = []
+        self._journals: list[str] = []
 
     @property
     def scratch(self) -> Path:
@@ -49,11 +49,12 @@ class Writer:
 
     def begin(self) -> None:
         """Make the store if it is new, fence off an earlier writer, and tidy up after it."""
-        card: dict[str, object] = {"created": datetime.now(UTC).isoformat(timespec="seconds")}
+        card = StoreCard(0, datetime.now(UTC).isoformat(timespec="seconds"))
         if self._files.exists(layout.CARD):
-            card = from_json(self._files.read(layout.CARD), self._files.where(layout.CARD))
-        if card.get("format") != layout.FORMAT_VERSION:
-            self._files.write(layout.CARD, to_json({**card, "format": layout.FORMAT_VERSION}))
+            card = read_card(self._files)
+        if card.format != layout.FORMAT_VERSION:
+            newest_format = replace(card, format=layout.FORMAT_VERSION)
+            self._files.write(layout.CARD, to_json(asdict(newest_format)))
         self._store.refresh()
         if self._claim.contested:
             self._fence()
@@ -72,12 +73,10 @@ class Writer:
 
         It is not live before a commit names it.
         """
-        digest = checksum(temporary)
-        return self._place(temporary, name_of(digest), digest, rows)
-
-    def _place(self, temporary: Path, name: str, digest: str, rows: int = 0) -> FileEntry:
-        size = temporary.stat().st_size
+        digest, size = checksum(temporary), temporary.stat().st_size
+        name = name_of(digest)
         self._files.publish(temporary, name)
+        self._files.checksums.note(name, digest)
         return FileEntry(name, rows, size, digest)
 
     def publish_folder(
@@ -89,11 +88,17 @@ class Writer:
         """
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         sums = {path.relative_to(folder).as_posix(): checksum(path) for path in files}
-        name = name_of(hashlib.sha256(to_json(sums)).hexdigest())
+        name = name_of(folder_checksum(sums))
         entries = tuple(
-            self._place(path, f"{name}/{inside}", digest)
+            FileEntry(f"{name}/{inside}", 0, path.stat().st_size, digest)
             for path, (inside, digest) in zip(files, sums.items(), strict=True)
         )
+        # Of a folder that is put in part, the next writer can tell only by this that it is ours.
+        journal, content = to_journal(entries)
+        self._files.write(journal, content)
+        self._journals.append(journal)
+        for path, entry in zip(files, entries, strict=True):
+            self._files.publish(path, entry.path)
         shutil.rmtree(folder, ignore_errors=True)
         return FolderEntry(name, (*beside, *entries))
 
@@ -115,47 +120,62 @@ class Writer:
         if another writer has committed meanwhile.
         """
         before = self._store.manifest
-        if replace(manifest, sequence=before.sequence) == before:
-            return
-        self._put(manifest)
-        self._settle(before, self._store.manifest)
+        changed = replace(manifest, sequence=before.sequence) != before
+        if changed:
+            self._put(manifest)
+        while self._journals:
+            self._files.delete(self._journals.pop())
+        if changed:
+            self._settle(before, self._store.manifest)
 
     def tidy(self, keep: int) -> int:
         """Keep the newest `keep` commits readable; delete what only older ones name, and what
-        was never committed. Returns the bytes deleted."""
+        was never committed. Returns the bytes deleted.
+
+        What Vitrina did not make is left where it is (see `leftovers`).
+        """
         self._thin()
         kept = self._newest(keep)
-        for manifest in self._history[: -len(kept)]:
-            self._files.delete(layout.manifest(manifest.sequence))
-        known = {layout.manifest(manifest.sequence) for manifest in self._history}
-        self._history = kept
+        dropped, self._history = self._history[: -len(kept)], kept
+        for manifest in dropped:
+            self._retire(layout.manifest(manifest.sequence))
         if keep == 1 and len(kept) == 1:
             # Of a manifest that no other can stand in for, there are two.
             self._put(self._store.manifest)
             self._history.append(self._store.manifest)
-            known.add(layout.manifest(self._store.manifest.sequence))
+        leftovers = Leftovers(self._files)
+        freed = self._sort_out(leftovers)
+        for name in leftovers.notes:
+            self._files.delete(name)
+        known = {manifest.sequence for manifest in self._history}
+        for number in numbers(self._files):
+            # Half a commit of a fenced writer, or one that repair went back from.
+            if number not in known and number < self._store.manifest.sequence:
+                self._files.delete(layout.manifest(number))
+        self._files.forget(set(self._store.manifest.names))
+        self._show(Manifest(), self._store.manifest)
+        return freed
+
+    def _sort_out(self, leftovers: Leftovers) -> int:
+        """Put every data file where it belongs, and delete leftovers. Returns the bytes deleted."""
         live = self._store.manifest.names
         named = frozenset[str]().union(*(manifest.names for manifest in self._history))
-        freed = 0
+        unnamed, freed = [], 0
         for name in self._data_files():
             if name not in named:
-                freed += self._delete(name)
+                unnamed.append(name)
             elif name not in live and not name.startswith(_FOLDERS):
-                self._files.move(name, layout.retired(name))
+                self._retire(name)
         for name in self._files.tree(layout.RETIRED):
-            original = name.removeprefix(f"{layout.RETIRED}/")
+            original = name.removeprefix(layout.retired(""))
             if original in live and not self._files.exists(original):
                 # The commit that put it aside is gone, or was damaged and gone back from.
                 self._files.move(name, original)
-            elif original not in named or original in live:
+            elif original in live:
                 freed += self._delete(name)
-        for name in self._files.names(layout.MANIFESTS):
-            # Half a commit of a fenced writer, or one that repair went back from.
-            if name not in known and name < layout.manifest(self._store.manifest.sequence):
-                self._files.delete(name)
-        self._files.forget(set(live))
-        self._show(Manifest(), self._store.manifest)
-        return freed
+            elif original not in named:
+                unnamed.append(name)
+        return freed + sum(self._delete(name) for name in leftovers.among(unnamed))
 
     def _newest(self, keep: int) -> list[Manifest]:
         """The newest `keep` commits; one that names no file which the next lacks is not counted."""
@@ -170,6 +190,10 @@ class Writer:
     def _put(self, manifest: Manifest) -> None:
         self._claim.check()
         manifest = replace(manifest, sequence=self._store.manifest.sequence + 1)
+        try:
+            check(manifest)
+        except ValueError as err:
+            raise StoreError(f"{self._files.place}: it can't be committed that {err}") from err
         name = layout.manifest(manifest.sequence)
         content = manifest.to_bytes()
         try:
@@ -200,10 +224,8 @@ class Writer:
         """Put aside what the commit replaced: other readers go by what lies in a folder."""
         gone = before.names - after.names
         for name in gone:
-            if name.startswith((layout.PRODUCTS, layout.SPACES)) or "/" not in name:
-                # One that was lost is what a repair leaves out.
-                with suppress(FileNotFoundError):
-                    self._files.move(name, layout.retired(name))
+            if not name.startswith(_FOLDERS):
+                self._retire(name)
         self._show(before, after)
         self._history.append(after)
         self._thin()
@@ -212,10 +234,18 @@ class Writer:
 
     def _forget(self, manifest: Manifest) -> None:
         """Delete a commit that is no longer in the history, and what it alone names."""
-        self._files.delete(layout.manifest(manifest.sequence))
-        for name in manifest.names.difference(*(one.names for one in self._history)):
-            self._files.delete(layout.retired(name))
-            self._files.delete(name)
+        name = layout.manifest(manifest.sequence)
+        # What is left of it when this process is killed, the next writer finds by its manifest.
+        self._retire(name)
+        for own in manifest.names.difference(*(one.names for one in self._history)):
+            self._files.delete(layout.retired(own))
+            self._files.delete(own)
+        self._files.delete(layout.retired(name))
+
+    def _retire(self, name: str) -> None:
+        """Put a file aside. One that was lost is what a repair leaves out."""
+        with suppress(FileNotFoundError):
+            self._files.move(name, layout.retired(name))
 
     def _thin(self) -> None:
         """Delete manifests that were steps on the way to the newest, and those whose files the
@@ -241,17 +271,10 @@ class Writer:
             self._files.write(name, content)
 
     def _data_files(self) -> list[str]:
-        """Whatever lies where commits put files, live or not, and is not for show."""
-        found = [
-            name
-            for name in (*self._files.names(""), *self._files.tree(layout.SPACES))
-            if name.rpartition("/")[2].startswith((".errors-", "part-"))
-        ]
-        found += self._files.names(layout.PRODUCTS)
-        for folder in _FOLDERS:
-            files = self._files.tree(folder)
-            found += [name for name in files if _OURS.search(name)]
-        return found
+        """The files, live or not, in the folders where commits put files."""
+        folders = (layout.PRODUCTS, layout.SPACES, *_FOLDERS)
+        found = self._files.names("")
+        return found + [name for folder in folders for name in self._files.tree(folder)]
 
     def _delete(self, name: str) -> int:
         try:

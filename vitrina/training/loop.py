@@ -10,12 +10,14 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from vitrina.errors import TrainingError
 from vitrina.parallel import Progress, map_ahead, unwatched
 from vitrina.threads import side_by_side
 from vitrina.training.checkpoint import Checkpoint
 from vitrina.training.dropout import drawing
 from vitrina.training.optimiser import Arrays, Optimiser
 from vitrina.training.recipe import Recipe
+from vitrina.typed_json import Count, convert_json
 from vitrina.types import Codes
 
 SECONDS_BETWEEN_CHECKPOINTS = 300.0
@@ -103,20 +105,20 @@ UNWATCHED = Watch()
 class _Run:
     """Where a training stands. batch: of the epoch, how many are done. loss: their sum."""
 
-    epoch: int = 0
-    batch: int = 0
+    epoch: Count = 0
+    batch: Count = 0
     loss: float = 0.0
     epoch_seconds: float = 0.0
     seconds: float = 0.0
     best: int = -1
     history: list[Epoch] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        if self.epoch != len(self.history) or not -1 <= self.best < len(self.history):
+            raise ValueError(f"epoch {self.epoch} after {len(self.history)}, the best {self.best}")
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> _Run:
-        return cls(**{**value, "history": [Epoch(**epoch) for epoch in value["history"]]})
 
 
 def fit(
@@ -137,8 +139,14 @@ def fit(
     run, best = _Run(), optimiser.weights()
     found = checkpoint.read() if checkpoint else None
     if found is not None:
-        run, best = _Run.from_json(found.told), found.part("best")
-        optimiser.load(found.part("state"), found.step)
+        assert checkpoint is not None
+        where, way_out = str(checkpoint.path), "delete it, and train from the start"
+        run = convert_json(found.told, _Run, where, way_out, TrainingError)
+        try:
+            best = _like(best, found.part("best"))
+            optimiser.load(found.part("state"), found.step)
+        except (LookupError, RuntimeError, ValueError) as err:
+            raise TrainingError(f"{where} is damaged ({err}); {way_out}") from err
         watch.resumed(run.epoch * len(rows) + min(run.batch * recipe.batch_rows, len(rows)))
     started, written = time.monotonic(), time.monotonic()
     before = run.seconds
@@ -182,6 +190,14 @@ def fit(
     return History(
         tuple(run.history), run.best, len(run.history) * len(rows), round(run.seconds, 2)
     )
+
+
+def _like(wanted: Arrays, found: Arrays) -> Arrays:
+    """The arrays that were found. Raises ValueError for others than are wanted."""
+    shapes = [{name: one.shape for name, one in some.items()} for some in (wanted, found)]
+    if shapes[0] != shapes[1]:
+        raise ValueError("weights of another network")
+    return found
 
 
 def _step(task: Task, optimiser: Optimiser, batch: Codes, recipe: Recipe) -> float:

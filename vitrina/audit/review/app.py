@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 
 from vitrina.audit.finding import Audit
 from vitrina.audit.review.cards import Cards
@@ -16,7 +15,7 @@ from vitrina.audit.review.categories import Categories
 from vitrina.audit.review.desk import Desk
 from vitrina.audit.review.log import Log
 from vitrina.audit.review.options import ReviewOptions
-from vitrina.audit.review.page import HERE, Pages
+from vitrina.audit.review.page import Pages
 from vitrina.audit.review.queue import Queue
 from vitrina.audit.review.routes import Routes
 from vitrina.audit.review.safe import Guard
@@ -50,17 +49,20 @@ def create_app(
     csrf, version = secrets.token_urlsafe(24), secrets.token_hex(4)
     pages = Pages(desk, Cards(categories, shelf, queue), options, csrf, version)
     routes = Routes(desk, pages, shelf, csrf)
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", routes.look(routes.card)),
             Route("/batch", routes.look(routes.batch)),
             Route("/categories", routes.look(routes.search)),
             Route("/decided", routes.look(routes.decided)),
-            Route("/photo/{row:int}/{pixels:int}", routes.look(routes.photo)),
+            Route("/photo/{row}/{pixels}", routes.look(routes.photo)),
             Route("/decide", routes.change(routes.decide), methods=["POST"]),
             Route("/undo", routes.change(routes.undo), methods=["POST"]),
             Route("/settings", routes.change(routes.settings), methods=["POST"]),
-            Mount("/static", StaticFiles(directory=HERE / "static")),
+            Route("/static/{name}", routes.static),
         ],
         middleware=[Middleware(Guard, options=options)],
     )
+    # An address with a slash too many is none of the page's.
+    app.router.redirect_slashes = False
+    return app

@@ -12,10 +12,9 @@ from vitrina.store.decisions import (
     Decisions,
     add_decisions,
     decision_files,
-    from_table,
+    decisions_in,
     in_order,
     in_types,
-    read_file,
 )
 from vitrina.store.store import Store
 from vitrina.types import ProductId
@@ -72,7 +71,7 @@ class Log:
             names = decision_files(self._files)
             try:
                 found = {
-                    name: from_table(read_file(self._files, name))
+                    name: decisions_in(self._files, name)
                     for name in names
                     if name not in self._read
                 }

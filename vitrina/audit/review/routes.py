@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from functools import wraps
+from mimetypes import guess_type
 from typing import TypeAlias
 
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import FormData
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from vitrina.audit.finding import Suspect
 from vitrina.audit.review.desk import Desk, Outcome, Verdict
-from vitrina.audit.review.page import Pages, Visit, named
+from vitrina.audit.review.forms import Form, NotUnderstoodError, whole_number
+from vitrina.audit.review.page import HERE, Pages, Visit, named
 from vitrina.audit.review.safe import same
 from vitrina.audit.review.shelf import LARGE, SMALL, Shelf
 from vitrina.audit.review.words import Language
@@ -27,7 +27,7 @@ LISTED = 40
 """Decisions on one page of their list."""
 
 Look: TypeAlias = Callable[[Request, Visit], Response]
-Change: TypeAlias = Callable[[Request, Visit, FormData], Response]
+Change: TypeAlias = Callable[[Request, Visit, Form], Response]
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 _log = logging.getLogger(__name__)
@@ -38,6 +38,10 @@ class Routes:
 
     def __init__(self, desk: Desk, pages: Pages, shelf: Shelf, csrf: str) -> None:
         self._desk, self._pages, self._shelf, self._csrf = desk, pages, shelf, csrf
+        self._static = {
+            path.name: Response(path.read_bytes(), media_type=guess_type(path.name)[0])
+            for path in (HERE / "static").iterdir()
+        }
 
     def look(self, answer: Look) -> Endpoint:
         """A route that only shows."""
@@ -67,8 +71,8 @@ class Routes:
             if not same(request.headers.get("x-csrf-token", ""), self._csrf):
                 return self._pages.problem(visit, "stale-page", 403)
             try:
-                form = await request.form(max_files=0, max_fields=1000)
-            except HTTPException:
+                form = await Form.of(request)
+            except NotUnderstoodError:
                 return self._pages.problem(visit, "not-understood", 400)
 
             def work() -> Response:
@@ -81,6 +85,11 @@ class Routes:
             return await run_in_threadpool(work)
 
         return endpoint
+
+    def static(self, request: Request) -> Response:
+        """One of the page's own files, which lie in memory: no request names a path."""
+        found = self._static.get(request.path_params["name"])
+        return Response("Not Found", 404, media_type="text/plain") if found is None else found
 
     def card(self, request: Request, visit: Visit) -> Response:
         """One suspect: the next one, the one asked for, or one beside it."""
@@ -142,15 +151,17 @@ class Routes:
 
     def photo(self, request: Request, visit: Visit) -> Response:
         """A photo made small."""
-        pixels = request.path_params["pixels"]
-        row = request.path_params["row"]
-        found = self._shelf.thumbnail(row, pixels) if pixels in (SMALL, LARGE) else None
+        row = whole_number(request.path_params["row"])
+        pixels = whole_number(request.path_params["pixels"])
+        found = None
+        if row is not None and pixels in (SMALL, LARGE):
+            found = self._shelf.thumbnail(row, pixels)
         if found is None:
             return self._pages.problem(visit, "no-such", 404)
         kept = {"cache-control": "private, max-age=31536000, immutable"}
         return Response(found, media_type="image/webp", headers=kept)
 
-    def decide(self, _: Request, visit: Visit, form: FormData) -> Response:
+    def decide(self, _: Request, visit: Visit, form: Form) -> Response:
         """Take a decision on one suspect, or on several at once."""
         if not visit.reviewer:
             return self._pages.problem(visit, "need-name", 403)
@@ -173,18 +184,19 @@ class Routes:
         said = self._said(visit, outcome)
         return self._ready(visit, self._pages.card(visit, following, said), following)
 
-    def _verdict(self, visit: Visit, form: FormData) -> Verdict | None:
+    def _verdict(self, visit: Visit, form: Form) -> Verdict | None:
         """What a form says; None if it makes no sense."""
         known: dict[int, str] = {}
-        for pair in form.getlist("one"):
-            rank, _, key = str(pair).partition(":")
-            if not rank.isdecimal() or int(rank) not in self._desk.queue.by_rank:
+        for pair in form.every("one"):
+            digits, _, key = pair.partition(":")
+            rank = whole_number(digits)
+            if rank is None or rank not in self._desk.queue.by_rank:
                 return None
-            known[int(rank)] = key
-        action, category = str(form.get("action", "")), None
+            known[rank] = key
+        action, category = form.get("action"), None
         if action not in (Action.KEEP, Action.MOVE, Action.SKIP):
             return None
-        token = str(form.get("category", ""))
+        token = form.get("category")
         if token:
             found = self._desk.categories.by_token(token)
             if found is None or action != Action.MOVE:
@@ -225,13 +237,13 @@ class Routes:
             said.append(words("conflict-many", n=len(outcome.beaten), who=", ".join(who)))
         return " ".join(said)
 
-    def undo(self, request: Request, visit: Visit, form: FormData) -> Response:
+    def undo(self, request: Request, visit: Visit, form: Form) -> Response:
         """Take back the last decision of this visit, or the one that is named."""
         if not visit.reviewer:
             return self._pages.problem(visit, "need-name", 403)
         words = visit.words
-        if form.get("key"):
-            one = self._desk.undo_one(str(form["key"]), visit.reviewer)
+        if key := form.get("key"):
+            one = self._desk.undo_one(key, visit.reviewer)
             title = self._desk.audit.by_product[one.product_id].title if one else ""
             said = words("said-undo", title=title) if one else words("undo-none")
             return self._decided(visit, _number(request, "page") or 0, said)
@@ -247,20 +259,20 @@ class Routes:
             return self._pages.batch(visit, first, said) or self._pages.card(visit, first, said)
         return self._pages.card(visit, first, words("said-undo", title=first.title))
 
-    def settings(self, _: Request, __: Visit, form: FormData) -> Response:
+    def settings(self, _: Request, __: Visit, form: Form) -> Response:
         """Keep a reviewer's name or language in his browser."""
         response = HTMLResponse("", headers={"hx-refresh": "true"})
-        name, language = named(str(form.get("reviewer", ""))), form.get("language")
+        name, language = named(form.get("reviewer")), form.get("language")
         if name:
             self._pages.remember(response, "reviewer", name)
         elif form.get("change"):
             self._pages.remember(response, "reviewer", "")
         if language in tuple(Language):
-            self._pages.remember(response, "language", str(language))
+            self._pages.remember(response, "language", language)
         return response
 
 
 def _number(request: Request, name: str) -> int | None:
     text = request.query_params.get(name, "")
-    digits = text.removeprefix("-")
-    return int(text) if digits.isdecimal() and len(digits) < 10 else None
+    number = whole_number(text.removeprefix("-"))
+    return -number if number is not None and text.startswith("-") else number

@@ -9,11 +9,15 @@ nothing from elsewhere, run no script but its own, and stand in no other page's 
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import secrets
+import traceback
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,6 +25,8 @@ from vitrina.audit.review.options import ReviewOptions
 
 LONGEST_BODY = 256 * 1024
 """Bytes that a request may bring: a decision on the largest batch is a few kilobytes."""
+LONGEST_HEAD = 32 * 1024
+"""Bytes of an address and all headers: a browser's are a few kilobytes."""
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -36,6 +42,10 @@ HEADERS = {
 _LASTING = "private, max-age=86400"
 """For our own files: their addresses hold the process's version."""
 _READING = ("GET", "HEAD")
+_LONGEST_LENGTH = 9
+"""Digits of a content length."""
+
+_log = logging.getLogger(__name__)
 
 
 class _TooLongError(Exception):
@@ -63,8 +73,12 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
             return
 
+        started = False
+
         async def dressed(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
@@ -90,9 +104,19 @@ class Guard:
             await self._app(scope, bounded, dressed)
         except _TooLongError:
             await _TOO_LONG(scope, receive, dressed)
+        except (ClientDisconnect, asyncio.CancelledError):
+            # The browser has gone, or the server is being stopped: nobody waits for an answer.
+            return
+        except Exception as err:
+            _log.error("%s", _place_of(err, scope))
+            if not started:
+                await _FAILED(scope, receive, dressed)
 
     def _refusal(self, scope: Scope) -> Response | None:
         """What to answer instead of the page; None lets the request through."""
+        head = len(scope.get("raw_path") or b"") + len(scope["query_string"])
+        if head + sum(len(name) + len(value) for name, value in scope["headers"]) > LONGEST_HEAD:
+            return _LONG_HEAD
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if not self._options.serves(host):
@@ -103,7 +127,10 @@ class Guard:
         if not _same_origin(headers, host):
             return PlainTextResponse("Changes are taken from this page alone.\n", 403)
         length = headers.get("content-length", "0")
-        return _TOO_LONG if not length.isdecimal() or int(length) > LONGEST_BODY else None
+        if not (length.isascii() and length.isdigit()):
+            return PlainTextResponse("The length is no number.\n", 400)
+        long = len(length) > _LONGEST_LENGTH or int(length) > LONGEST_BODY
+        return _TOO_LONG if long else None
 
     def _without_token(self, scope: Scope, headers: Headers) -> Response | None:
         token = self._options.token
@@ -130,13 +157,25 @@ class Guard:
 
 
 _TOO_LONG = PlainTextResponse("That is more than a decision.\n", 413)
+_LONG_HEAD = PlainTextResponse("The address and the headers are too long.\n", 431)
+_FAILED = PlainTextResponse("This failed; the terminal that serves the page says where.\n", 500)
+
+
+def _place_of(err: Exception, scope: Scope) -> str:
+    """A fault of the page itself in one line: what was asked for, what was raised and where."""
+    frame = traceback.extract_tb(err.__traceback__)[-1]
+    asked = f"{scope['method']} {scope['path'][:80]!r}"
+    return f"{asked}: {type(err).__name__} at {frame.filename}:{frame.lineno}"
 
 
 def _same_origin(headers: Headers, host: str) -> bool:
     """Whether a request comes from a page of this server; one that doesn't say does not."""
     said = headers.get("origin")
     if said is None:
-        parts = urlsplit(headers.get("referer", ""))
+        try:
+            parts = urlsplit(headers.get("referer", ""))
+        except ValueError:
+            return False
         said = f"{parts.scheme}://{parts.netloc}"
     return said.lower() in (f"http://{host}".lower(), f"https://{host}".lower())
 

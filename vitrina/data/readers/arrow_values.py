@@ -60,8 +60,16 @@ def values_of(name: str, column: pa.Array) -> list[Any]:
     if pa.types.is_fixed_size_binary(kind) and kind.byte_width == _UUID_BYTES:
         return [UUID(bytes=value) if type(value) is bytes else value for value in values]
     if pa.types.is_map(kind):
-        return [dict(value) if type(value) is list else value for value in values]
+        return [_object(value) if type(value) is list else value for value in values]
     return values
+
+
+def _object(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """A map's pairs as an object, whose keys may be lists in Arrow and are text here."""
+    try:
+        return dict(pairs)
+    except TypeError:
+        return {str(key): value for key, value in pairs}
 
 
 def _plain(column: pa.Array) -> pa.Array:
@@ -91,7 +99,11 @@ def _value(name: str, one: pa.Array) -> Any:
 
 def _dictionary(name: str, column: pa.DictionaryArray) -> list[Any]:
     known = list(_values_apart(name, column.dictionary))
-    return [None if place is None else known[place] for place in column.indices.to_pylist()]
+    outside = Unreadable(f"column {name!r} can't be read: it is not among the column's values")
+    return [
+        None if place is None else known[place] if 0 <= place < len(known) else outside
+        for place in column.indices.to_pylist()
+    ]
 
 
 def _timestamps(name: str, column: pa.Array) -> list[Any]:

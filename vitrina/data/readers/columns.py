@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ TEXTS = frozenset({"title", "description", "attributes", "shop"})
 DEFAULT_ID = "product_id"
 
 _SHOWN_NAMES = 30
+_LIKENED_NAMES = 10_000
 _DEFAULTS = {
     "product_id": DEFAULT_ID,
     "title": "title",
@@ -186,7 +188,8 @@ def listed_names(names: Sequence[str]) -> str:
 
 def _nearest(name: str, names: Collection[str]) -> list[str]:
     """Names that one may have been mistaken for, the likeliest first."""
-    plain = {there.strip().casefold(): there for there in reversed(list(names))}
+    some = list(islice(names, _LIKENED_NAMES))
+    plain = {there.strip().casefold(): there for there in reversed(some)}
     return [plain[one] for one in get_close_matches(name.strip().casefold(), plain, n=2)]
 
 

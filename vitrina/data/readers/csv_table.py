@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from vitrina.data.readers.base import Fault
+from vitrina.data.readers.csv_lines import CsvLines, FieldsError, QuoteError
 from vitrina.data.readers.text_tables import LONGEST_LINE, SAMPLE_ROWS, TextRecords
 from vitrina.errors import CatalogueError
 
 _DELIMITERS = ",;\t|"
-# A quote that is never closed would otherwise swallow the rest of the file.
-_LONGEST_RECORD = 1 << 20
 
 # The standard library's limit, 131,072, is shorter than descriptions are; it holds for the whole
 # process. Lines are cut at this length anyhow.
@@ -56,28 +54,31 @@ class CsvRecords(TextRecords):
                 yield tuple([record[place] for place in places])
 
     def _records(self, id_place: int | None) -> Iterator[list[str] | Fault]:
-        feed = _Feed(self._lines(), self._delimiter, len(self.names))
-        reader = csv.reader(feed, delimiter=self._delimiter)
+        lines = CsvLines(self._lines(), self._delimiter, len(self.names))
+        reader = csv.reader(lines, delimiter=self._delimiter)
         while True:
             try:
                 record = next(reader, None)
                 fault = None if record is None else self._check(record, id_place)
-            except (csv.Error, _QuoteError) as err:
-                record, fault = [], Fault(str(err), product_id=self._id_before(feed, id_place))
+            except (csv.Error, QuoteError) as err:
+                record, fault = [], Fault(str(err), product_id=self._id_before(lines, id_place))
+            except FieldsError as err:
+                known = self._id_before(lines, id_place) if id_place == 0 else None
+                record, fault = [], Fault(self._wrong_count(err.count), product_id=known)
             if record is None:
                 return
             if fault is not None:
                 # Bad bytes leave the record's extent beyond doubt; anything else doesn't.
                 if not fault.undecodable:
-                    feed.take_back()
+                    lines.take_back()
                 yield fault
             elif record:
                 yield record
-            feed.clear()
+            lines.clear()
 
     def _check(self, record: list[str], id_place: int | None) -> Fault | None:
         if record and self.names and len(record) != len(self.names):
-            reason = f"{len(record)} fields, but the header has {len(self.names)}"
+            reason = self._wrong_count(len(record))
             return Fault(reason, product_id=self._id_in(record, id_place))
         if (fault := self._fault("".join(record))) is None:
             return None
@@ -85,6 +86,9 @@ class CsvRecords(TextRecords):
         return Fault(
             fault.reason, undecodable=True, product_id=None if self._fault(found) else found
         )
+
+    def _wrong_count(self, count: int) -> str:
+        return f"{count} fields, but the header has {len(self.names)}"
 
     def _id_in(self, record: list[str], place: int | None) -> str | None:
         """The id in a record of the wrong length, if its place is beyond doubt: one end of the
@@ -101,92 +105,15 @@ class CsvRecords(TextRecords):
         # Elsewhere, a stray delimiter may stand before it or after it.
         return first if first == last else None
 
-    def _id_before(self, feed: _Feed, place: int | None) -> str | None:
+    def _id_before(self, lines: CsvLines, place: int | None) -> str | None:
         """The id of a record whose quotes don't match, if it stands before the first open one."""
-        if place is None or not feed.taken:
+        if place is None or not lines.first:
             return None
         try:
-            whole = next(csv.reader(feed.taken[:1], delimiter=self._delimiter), [])[:-1]
+            whole = next(csv.reader([lines.first], delimiter=self._delimiter), [])[:-1]
         except csv.Error:
             return None
         return whole[place] if place < len(whole) and '"' not in "".join(whole) else None
-
-
-class _QuoteError(Exception):
-    """A record of several lines is none: its quotes don't match."""
-
-
-class _Feed:
-    """Lines for `csv.reader`; all but a bad record's first line can be given again.
-
-    Of a record that goes on past its first line, the quotes are checked line by line: two stray
-    quotes, lines apart, make one record of many. So is its number of fields, or a file full of
-    stray quotes would be read to its end from each of them.
-    """
-
-    def __init__(self, lines: Iterator[str], delimiter: str, fields: int) -> None:
-        self._lines = lines
-        self._delimiter = delimiter
-        self._most = fields
-        self._again: deque[str] = deque()
-        self._size = self._fields = 0
-        self._inside = False
-        self.taken: list[str] = []
-
-    def __iter__(self) -> _Feed:
-        return self
-
-    def __next__(self) -> str:
-        line = self._again.popleft() if self._again else next(self._lines, None)
-        if line is None:
-            if self.taken:
-                raise _QuoteError("a quote is opened and never closed")
-            raise StopIteration
-        self.taken.append(line)
-        self._size += len(line)
-        if len(self.taken) > 1:
-            if self._size > _LONGEST_RECORD:
-                raise _QuoteError("a quote is opened and not closed for a million characters")
-            for unchecked in self.taken if len(self.taken) == 2 else (line,):
-                self._check(unchecked)
-        return line
-
-    def take_back(self) -> None:
-        self._again.extendleft(reversed(self.taken[1:]))
-
-    def clear(self) -> None:
-        self.taken.clear()
-        self._size = self._fields = 0
-        self._inside = False
-
-    def _check(self, line: str) -> None:
-        """Follow the quotes of one more line. Raises _QuoteError where they don't match."""
-        at = 0
-        while True:
-            if not self._inside:
-                if line[at : at + 1] != '"':
-                    at = line.find(self._delimiter, at) + 1
-                    if not at:
-                        return
-                    self._fields += 1
-                    continue
-                self._inside = True
-                at += 1
-            end = line.find('"', at)
-            while end >= 0 and line[end + 1 : end + 2] == '"':
-                end = line.find('"', end + 2)
-            if end < 0:
-                if self._most and self._fields >= self._most:
-                    raise _QuoteError("a quote is opened and never closed")
-                return
-            self._inside = False
-            after = line[end + 1 : end + 2]
-            if after in ("", "\r", "\n"):
-                return
-            if after != self._delimiter:
-                raise _QuoteError(f"{self._delimiter!r} expected after '\"'")
-            self._fields += 1
-            at = end + 2
 
 
 def _delimiter_of(header: str) -> str:

@@ -10,21 +10,16 @@ from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vitrina.data.arrow_types import holds_photos
 from vitrina.data.readers.arrow_values import rows_of
 from vitrina.data.readers.base import Fault, IdType
-from vitrina.data.readers.parquet_pages import DamagedPagesError, group_size
+from vitrina.data.readers.parquet_batches import group_batches, open_parquet
+from vitrina.data.readers.parquet_footer import DamagedPagesError, read_footer
 from vitrina.errors import CatalogueError
 from vitrina.ids import is_canonical_integer
 
 BATCH_ROWS = 4096
-
-# What one batch may take in Arrow at worst, if all rows had the largest value there is.
-_BATCH_BYTES = 1 << 28
-# Writers end a dictionary at a megabyte. Among so many values, few rows have the largest one.
-_USUAL_DICTIONARIES = 1 << 22
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -54,8 +49,8 @@ class ParquetRecords:
         self._parts: list[_Part] = []
         names: list[str] = []
         for file in _files_in(path) if path.is_dir() else [path]:
-            with _parquet_errors(file):
-                schema = pq.read_schema(file)
+            with _parquet_errors(file), open_parquet(file) as opened:
+                schema = opened.schema_arrow
             names += schema.names if not names else (n for n in schema.names if n not in names)
             fields = dict(zip(schema.names, schema.types, strict=True))
             self._parts.append(_Part(file, fields, {}))
@@ -117,22 +112,11 @@ class ParquetRecords:
 
 
 def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    # A buffered stream, or Arrow would fetch the whole of a row group first.
-    with (
-        path.open("rb") as raw,
-        pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file,
-    ):
+    groups = read_footer(path)
+    with open_parquet(path) as file:
         read = 0
         for number in range(file.num_row_groups):
-            group = file.metadata.row_group(number)
-            size = group_size(raw, group, columns)
-            row = size.pages // max(group.num_rows, 1)
-            if size.dictionaries > _USUAL_DICTIONARIES:
-                row += size.dictionaries
-            else:
-                row += size.dictionaries // 8
-            rows = min(max(_BATCH_BYTES // max(row, 1), 1), BATCH_ROWS)
-            for batch in file.iter_batches(rows, row_groups=[number], columns=columns):
+            for batch in group_batches(path, file, groups, number, columns, BATCH_ROWS):
                 read += batch.num_rows
                 yield batch
         if read != file.metadata.num_rows:
@@ -203,6 +187,10 @@ def _parquet_errors(path: Path) -> Iterator[None]:
         yield
     except DamagedPagesError as err:
         raise CatalogueError(f"{path}: can't be read as Parquet: it is damaged: {err}") from err
+    except UnicodeDecodeError as err:
+        raise CatalogueError(
+            f"{path}: can't be read as Parquet: a name in it is not valid utf-8"
+        ) from err
     except (OSError, pa.ArrowException) as err:
         reason = str(err).splitlines()[0] if str(err) else type(err).__name__
         raise CatalogueError(f"{path}: can't be read as Parquet: {reason}") from err

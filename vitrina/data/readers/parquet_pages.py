@@ -1,75 +1,162 @@
 """Page headers of a Parquet file: how much memory reading it takes, known before it is read.
 
-Arrow allocates what a page's header says. A header that is damaged or made up says gigabytes in
-a file of a few kilobytes, so the headers are compared with the file's own index first.
+Arrow allocates what a page's header says, and repeats a dictionary's values in all rows that refer
+to them. A header that is damaged or made up says gigabytes in a file of a few kilobytes, so the
+headers are compared with the file's own index, and with what its bytes can hold, first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import pyarrow.parquet as pq
+
+from vitrina.data.readers.parquet_footer import Chunk, DamagedPagesError, Group
+from vitrina.data.readers.thrift import ThriftError, read_struct
 
 _HEADER = 1 << 12
 _LONGEST_HEADER = 1 << 24
 # One page holds a megabyte as most programs write them, and a whole row group at worst.
 _LARGEST_PAGE = 1 << 30
-_DICTIONARY = 2
+_MOST_MEMORY = 384 << 20
+_USUAL_RATIO = 32
+"""The pages that are in memory together may take as many bytes for each of their file's, or
+`_MOST_MEMORY` where that is more."""
+_RATIOS = {"UNCOMPRESSED": 1, "SNAPPY": 32, "LZ4": 256, "GZIP": 1100}
+"""The most bytes that a byte of compressed data can stand for."""
+_SLACK = 1 << 10
+_LONGEST_FIXED = 1 << 24
+_LEVELS = 20
+"""Bytes that Arrow takes for one value in lists, beside what its page holds."""
+_USUAL_DICTIONARY = 3 << 19
+"""Writers end a dictionary at a megabyte."""
+_REPEATED_DICTIONARY = 2
+_DICTIONARY_PAGE = 2
+_DELTA_BYTE_ARRAY = 7
 # Old files leave a page's header out of their column's size.
 _MISCOUNTED = 100
 
 
-class DamagedPagesError(Exception):
-    """A page header can't be read or contradicts the file; the message says which and how."""
-
-
-@dataclass(frozen=True)
+@dataclass
 class GroupSize:
-    """Bytes of some columns in a row group: all that their pages hold, and the dictionaries of
-    texts alone, each of which may stand in any number of rows."""
+    """Memory that some columns of a row group take.
 
-    pages: int
-    dictionaries: int
+    Attributes:
+        row: bytes of one row at worst.
+        dictionaries: columns, by their paths, that are to be read as dictionaries, since one value
+            of a large dictionary may stand in all rows.
+        together: bytes of pages that are in memory at the same time, at worst.
+        packed: bytes of all of the pages in the file.
+    """
+
+    row: int = 1
+    dictionaries: list[str] = field(default_factory=list)
+    together: int = 0
+    packed: int = 0
 
 
-def group_size(file: BinaryIO, group: pq.RowGroupMetaData, columns: Collection[str]) -> GroupSize:
+def group_size(
+    file: BinaryIO, schema: pq.ParquetSchema, group: Group, columns: Collection[str]
+) -> GroupSize:
     """Go through the page headers of some top-level columns. Raises DamagedPagesError."""
-    pages = dictionaries = 0
-    for number in range(group.num_columns):
-        chunk = group.column(number)
-        name = chunk.path_in_schema
+    size = GroupSize()
+    for number, chunk in enumerate(group.chunks):
+        name = chunk.path
         if name in columns or name.partition(".")[0] in columns:
-            whole, dictionary = _chunk_size(file, chunk)
-            pages += whole
-            dictionaries += dictionary if chunk.physical_type == "BYTE_ARRAY" else 0
-    return GroupSize(pages, dictionaries)
+            _add(size, chunk, _pages(file, chunk), schema.column(number), max(group.rows, 1))
+    if size.together > max(_MOST_MEMORY, _USUAL_RATIO * size.packed):
+        raise DamagedPagesError(
+            f"pages of {size.packed} bytes are said to take {size.together} bytes of memory"
+        )
+    return size
 
 
-def _chunk_size(file: BinaryIO, chunk: pq.ColumnChunkMetaData) -> tuple[int, int]:
-    if chunk.num_values == 0:
+@dataclass
+class _Pages:
+    """A column's pages: bytes of all, in the file and unpacked; of the largest; of the dictionary.
+
+    each: bytes of one value in the page where it is most. shared: whether a value may repeat a part
+    of the one before it.
+    """
+
+    packed: int = 0
+    unpacked: int = 0
+    largest: int = 0
+    dictionary: int = 0
+    each: int = 0
+    shared: bool = False
+
+
+def _add(size: GroupSize, chunk: Chunk, pages: _Pages, leaf: Any, rows: int) -> None:
+    name = chunk.path
+    repeated = leaf.max_repetition_level > 0
+    fixed = leaf.length if leaf.physical_type == "FIXED_LEN_BYTE_ARRAY" else 0
+    if fixed > _LONGEST_FIXED:
+        raise DamagedPagesError(f"column {name}: values of {fixed} bytes each")
+    size.packed += pages.packed
+    size.together += pages.largest + pages.dictionary
+    if repeated:
+        size.together += _LEVELS * chunk.values
+        size.row += (_LEVELS + fixed) * chunk.values // rows
+    size.row += fixed
+    suspicious = pages.unpacked > _USUAL_RATIO * pages.packed + _MISCOUNTED
+    if pages.shared or (repeated and suspicious):
+        # Any row may have as much as a whole page.
+        size.row += pages.largest
+    else:
+        size.row += pages.unpacked // rows if repeated else pages.each
+    if not chunk.texts:
+        return
+    if pages.dictionary <= _USUAL_DICTIONARY:
+        size.row += pages.dictionary // _REPEATED_DICTIONARY
+    elif "." in name:
+        size.row += pages.dictionary
+    else:
+        size.dictionaries.append(name)
+
+
+def _pages(file: BinaryIO, chunk: Chunk) -> _Pages:
+    pages = _Pages()
+    if chunk.values == 0:
         # There may be no page.
-        return 0, 0
-    at = chunk.data_page_offset
-    if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < at:
-        at = chunk.dictionary_page_offset
-    end = at + chunk.total_compressed_size
-    pages = dictionaries = 0
+        return pages
+    at = chunk.start
+    end = at + chunk.size
+    ratio = _RATIOS.get(chunk.codec)
     while at < end:
         header, length = _header(file, at, end - at)
         unpacked, packed = header.get(2, -1), header.get(3, -1)
         if not isinstance(unpacked, int) or not isinstance(packed, int):
-            raise DamagedPagesError(f"column {chunk.path_in_schema}: no page header at byte {at}")
-        if not 0 <= packed <= end - at - length + _MISCOUNTED or not 0 <= unpacked <= _LARGEST_PAGE:
+            raise DamagedPagesError(f"column {chunk.path}: no page header at byte {at}")
+        fits = 0 <= packed <= end - at - length + _MISCOUNTED and 0 <= unpacked <= _LARGEST_PAGE
+        if not fits or (ratio is not None and unpacked > ratio * packed + _SLACK):
             raise DamagedPagesError(
-                f"column {chunk.path_in_schema}: the page at byte {at} is said to hold {packed} "
-                f"bytes, {unpacked} unpacked, in a column of {chunk.total_compressed_size} bytes"
+                f"column {chunk.path}: the page at byte {at} is said to hold {packed} "
+                f"bytes, {unpacked} unpacked, in a column of {chunk.size} bytes"
             )
-        pages += unpacked
-        dictionaries += unpacked if header.get(1) == _DICTIONARY else 0
+        pages.packed += packed
+        pages.unpacked += unpacked
+        if header.get(1) == _DICTIONARY_PAGE:
+            pages.dictionary = max(pages.dictionary, unpacked)
+        else:
+            values, encoding = _values(header)
+            pages.largest = max(pages.largest, unpacked)
+            pages.each = max(pages.each, unpacked // max(values, 1))
+            pages.shared = pages.shared or encoding == _DELTA_BYTE_ARRAY
         at += length + packed
-    return pages, dictionaries
+    return pages
+
+
+def _values(header: dict[int, Any]) -> tuple[int, int]:
+    """The number of values of a data page, and their encoding."""
+    first, second = header.get(5), header.get(8)
+    if isinstance(second, dict):
+        return int(second.get(1, 0)), int(second.get(4, 0))
+    if isinstance(first, dict):
+        return int(first.get(1, 0)), int(first.get(2, 0))
+    return 0, 0
 
 
 def _header(file: BinaryIO, at: int, most: int) -> tuple[dict[int, Any], int]:
@@ -79,58 +166,10 @@ def _header(file: BinaryIO, at: int, most: int) -> tuple[dict[int, Any], int]:
         file.seek(at)
         data = file.read(min(size, most))
         try:
-            return _struct(data, 0, 0)
+            return read_struct(data, 0)
+        except ThriftError as err:
+            raise DamagedPagesError(f"no page header at byte {at}: {err}") from err
         except IndexError:
             size *= 16
             if len(data) == most or size > _LONGEST_HEADER:
                 raise DamagedPagesError(f"no page header at byte {at}") from None
-
-
-def _struct(data: bytes, at: int, depth: int) -> tuple[dict[int, Any], int]:
-    """A struct in Thrift's compact form: booleans, integers and texts; IndexError at the end."""
-    if depth > 8:
-        raise DamagedPagesError("a page header is nested too deep")
-    values: dict[int, Any] = {}
-    field = 0
-    while head := data[at]:
-        at += 1
-        kind = head & 15
-        if head >> 4:
-            field += head >> 4
-        else:
-            number, at = _varint(data, at)
-            field = _signed(number)
-        if kind in (1, 2):
-            values[field] = kind == 1
-        elif kind == 3:
-            values[field], at = data[at], at + 1
-        elif kind in (4, 5, 6):
-            number, at = _varint(data, at)
-            values[field] = _signed(number)
-        elif kind == 7:
-            at += 8
-        elif kind == 8:
-            number, at = _varint(data, at)
-            at += number
-        elif kind == 12:
-            values[field], at = _struct(data, at, depth + 1)
-        else:
-            raise DamagedPagesError(f"a page header holds a value of unknown type {kind}")
-    return values, at + 1
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    number = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        number |= (byte & 127) << shift
-        if byte < 128:
-            return number, at
-        shift += 7
-        if shift > 63:
-            raise DamagedPagesError("a number in a page header is too long")
-
-
-def _signed(number: int) -> int:
-    return (number >> 1) ^ -(number & 1)

@@ -212,7 +212,7 @@ class TableReader:
                 shop=text_of(values[at["shop"]]) if "shop" in at else "",
                 category_id=label.category_id,
                 category_name=label.name,
-                images=parse_references(values[at["image"]]) if "image" in at else (),
+                images=_references(values[at["image"]]) if "image" in at else (),
                 metadata=self._metadata(values) if self._kept else (),
                 label_fault=label.fault,
             )
@@ -233,6 +233,13 @@ class TableReader:
         for name, form in self._forms:
             kept[name] = form.read(kept[name])
         return metadata_of(kept.items())
+
+
+def _references(value: Any) -> tuple[str, ...]:
+    """Names of photos. Raises ValueError for a value that can't be read."""
+    if isinstance(value, Unreadable):
+        raise ValueError(value.reason)
+    return parse_references(value)
 
 
 def _kept(records: Records, columns: Columns) -> tuple[str, ...]:

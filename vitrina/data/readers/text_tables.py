@@ -102,7 +102,7 @@ def open_text(path: Path, encoding: str | None) -> TextIO:
         codec = "utf-16" if marked else "utf-8-sig"
     try:
         return io.TextIOWrapper(stream, codec, errors="surrogateescape", newline="")
-    except LookupError as err:
+    except (LookupError, ValueError) as err:
         stream.close()
         raise CatalogueError(f"{path}: unknown --encoding {encoding!r}") from err
 

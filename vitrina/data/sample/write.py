@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 
 from vitrina.data.sample.maker import INDEX, Maker
 from vitrina.data.sample.plan import BROKEN, Photo, draw_plan
+from vitrina.temporary_files import removing
 
 _ROWS_PER_GROUP = 1_000
 
@@ -103,22 +105,25 @@ def write_sample(
     names = ("train.parquet", "test.parquet", "truth.parquet", "images.zip")
     paths = [out / name for name in names]
     parts = [out / f"{name}.part" for name in names]
-    with ExitStack() as files:
-        train = files.enter_context(_Table(parts[0], _with_gapped_index(_TRAIN)))
-        test = files.enter_context(_Table(parts[1], _TEST))
-        truth = files.enter_context(_Table(parts[2], _TRUTH))
-        images = files.enter_context(ZipFile(parts[3], "w", ZIP_STORED))
-        for position in range(products):
-            (test if plan.in_test[position] else train).add(maker.make_row(position))
-            truth.add(maker.make_truth(position))
-            image = maker.make_image(position)
-            if image is not None:
-                images.writestr(_member(maker.image_name(position)), image)
-            done = position + 1
-            if progress is not None and (done % _ROWS_PER_GROUP == 0 or done == products):
-                progress(done)
-    for part, path in zip(parts, paths, strict=True):
-        part.replace(path)
+    with ExitStack() as unfinished:
+        for part in parts:
+            unfinished.enter_context(removing(partial(part.unlink, missing_ok=True)))
+        with ExitStack() as files:
+            train = files.enter_context(_Table(parts[0], _with_gapped_index(_TRAIN)))
+            test = files.enter_context(_Table(parts[1], _TEST))
+            truth = files.enter_context(_Table(parts[2], _TRUTH))
+            images = files.enter_context(ZipFile(parts[3], "w", ZIP_STORED))
+            for position in range(products):
+                (test if plan.in_test[position] else train).add(maker.make_row(position))
+                truth.add(maker.make_truth(position))
+                image = maker.make_image(position)
+                if image is not None:
+                    images.writestr(_member(maker.image_name(position)), image)
+                done = position + 1
+                if progress is not None and (done % _ROWS_PER_GROUP == 0 or done == products):
+                    progress(done)
+        for part, path in zip(parts, paths, strict=True):
+            part.replace(path)
     return SampleReport(
         train=paths[0],
         test=paths[1],

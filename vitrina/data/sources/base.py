@@ -8,13 +8,17 @@ fault that belongs in `errors.parquet`.
 
 from __future__ import annotations
 
+import stat
+from pathlib import Path
 from typing import Protocol
 
 from vitrina.data.product import Product
+from vitrina.errors import ImageError
 from vitrina.limits import available_cpus
 
-MAX_BYTES = 256 * 1024 * 1024
-"""A file or archive member larger than this is no photo and is not read."""
+MAX_BYTES = 64 * 1024 * 1024
+"""A file, archive member or column's value larger than this is no photo and is not read. Photos
+from the web have a lower limit; see `Fetching`."""
 DISK_WORKERS = min(4, available_cpus())
 """Threads that may usefully read from one disk; more only wait for each other."""
 
@@ -52,3 +56,20 @@ class ImageSource(Protocol):
 
     def close(self) -> None:
         """Let go of open files."""
+
+
+def read_photo(path: Path, name: str) -> bytes:
+    """Read a photo's file. name: what to call it. Raises ImageError, OSError, ValueError.
+
+    What is no regular file, such as a named pipe, is refused: its size is unknown.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError(f"can't be read: {name!r}: not a file")
+    if status.st_size > MAX_BYTES:
+        raise ImageError(f"too large: {status.st_size} bytes in {name}")
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ImageError(f"too large: more than {MAX_BYTES} bytes in {name}")
+    return data

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vitrina.data.arrow_types import holds_photos, innermost, is_list
 from vitrina.data.photo_names import parse_references
 from vitrina.data.product import Product
-from vitrina.data.sources.base import ImageSource
+from vitrina.data.readers.parquet_batches import group_batches, open_parquet
+from vitrina.data.readers.parquet_footer import DamagedPagesError, read_footer
+from vitrina.data.sources.base import MAX_BYTES, ImageSource
 from vitrina.errors import ImageError, ImageSourceError
 
 BATCH_ROWS = 16
@@ -49,12 +50,13 @@ class ColumnImages:
         self.named: ImageSource | None = None
         self._column, self._photos = column, photos
         self._lock = threading.Lock()
+        self._path = Path(path)
         try:
-            # As a buffered stream, or Arrow would fetch a row group's whole column at once.
-            self._file = pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
-        except (OSError, pa.ArrowException) as err:
-            raise ImageSourceError(f"{path}: can't be read as Parquet: {err}") from err
-        schema, metadata = self._file.schema_arrow, self._file.metadata
+            self._groups = read_footer(self._path)
+            self._file = open_parquet(self._path)
+        except (OSError, pa.ArrowException, DamagedPagesError, UnicodeDecodeError) as err:
+            raise ImageSourceError(f"{path}: can't be read as Parquet: {_line(err)}") from err
+        schema = self._file.schema_arrow
         kind = schema.field(column).type if column in schema.names else pa.null()
         self._is_list = is_list(kind)
         record = innermost(kind)
@@ -64,8 +66,7 @@ class ColumnImages:
             known = column in schema.names
             found = f"holds {kind}" if known else f"is not among {', '.join(schema.names)}"
             raise ImageSourceError(f"{path}: column {column!r} should hold photos, but {found}")
-        sizes = (metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
-        self._starts = list(accumulate(sizes, initial=1))
+        self._starts = list(accumulate((group.rows for group in self._groups), initial=1))
         self._group, self._first = -1, 1
         self._rows: pa.Array = pa.nulls(0)
         self._batches: Iterator[pa.RecordBatch] = iter(())
@@ -105,6 +106,8 @@ class ColumnImages:
             item = item["bytes"]
         if item is None:
             raise ImageError(f"no photo at row {reference}")
+        if len(item) > MAX_BYTES:
+            raise ImageError(f"too large: {len(item)} bytes at row {reference}")
         return bytes(item)
 
     def forget(self, reference: str) -> None:
@@ -144,17 +147,22 @@ class ColumnImages:
         with self._lock:
             try:
                 self._move_to(row)
-            except (OSError, pa.ArrowException, StopIteration) as err:
-                raise ImageSourceError(f"{self.location}: damaged at row {row}: {err}") from err
-            value = self._rows[row - self._first].as_py()
+                value = self._rows[row - self._first].as_py()
+            except (OSError, pa.ArrowException, StopIteration, DamagedPagesError) as err:
+                raise ImageSourceError(
+                    f"{self.location}: damaged at row {row}: {_line(err)}"
+                ) from err
+            except UnicodeDecodeError:
+                # The name of a photo in a record.
+                value = None
         return (value or []) if self._is_list else [value]
 
     def _move_to(self, row: int) -> None:
         group = bisect_right(self._starts, row) - 1
         if group != self._group or row < self._first:
             self._group, self._first, self._rows = group, self._starts[group], pa.nulls(0)
-            self._batches = self._file.iter_batches(
-                BATCH_ROWS, row_groups=[group], columns=[self._column]
+            self._batches = group_batches(
+                self._path, self._file, self._groups, group, [self._column], BATCH_ROWS
             )
         while row >= self._first + len(self._rows):
             self._first += len(self._rows)
@@ -166,3 +174,7 @@ def _is_photo(item: Any) -> bool:
     if isinstance(item, dict):
         return item["bytes"] is not None or bool(item.get("path"))
     return item is not None
+
+
+def _line(err: Exception) -> str:
+    return (str(err) or type(err).__name__).splitlines()[0]

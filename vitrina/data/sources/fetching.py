@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from vitrina.errors import ImageSourceError
 
 WEB = "web"
 """The location that stands for the web: the catalogue's references are http(s) URLs."""
+ALLOW_PRIVATE = "VITRINA_ALLOW_PRIVATE"
+"""The environment variable by which a user allows private addresses for every command: 1."""
 
 
 @dataclass(frozen=True)
@@ -23,19 +26,21 @@ class Fetching:
             redirects and repeated tries; only looking up a name is left to the system's limit.
         tries: how often a photo is asked for where the fault may pass.
         allow_private: whether addresses that are not public may be asked. A catalogue from
-            outside could otherwise make this machine read its own network.
-        cache: a directory for fetched photos; None for the user's own.
+            outside could otherwise make this machine read its own network. None for what
+            the user's environment says, which is no unless `ALLOW_PRIVATE` is 1. No store
+            remembers it.
+        cache: a directory for fetched photos; None for the user's own. No store remembers it.
     """
 
     workers: int = 16
     max_bytes: int = 20 * 1024 * 1024
     timeout: float = 60.0
     tries: int = 3
-    allow_private: bool = False
+    allow_private: bool | None = None
     cache: str | None = None
 
     def __post_init__(self) -> None:
-        """Make `cache` absolute, for it is remembered. Raises ImageSourceError for no sense."""
+        """Make `cache` absolute. Raises ImageSourceError for no sense."""
         for name in ("workers", "max_bytes", "tries", "timeout"):
             value = getattr(self, name)
             kinds = (int, float) if name == "timeout" else (int,)
@@ -45,6 +50,13 @@ class Fetching:
                 )
         if self.cache is not None:
             object.__setattr__(self, "cache", str(Path(self.cache).expanduser().absolute()))
+
+    @property
+    def private_allowed(self) -> bool:
+        """Whether addresses that are not public may be asked."""
+        if self.allow_private is None:
+            return os.environ.get(ALLOW_PRIVATE) == "1"
+        return self.allow_private
 
     @property
     def cache_folder(self) -> Path:

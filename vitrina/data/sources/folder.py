@@ -60,9 +60,7 @@ class FolderImages:
         """Read a file. Raises ImageError if it is missing, too large or outside the folder."""
         path = Path(self.location, inside(reference))
         try:
-            if (size := path.stat().st_size) > base.MAX_BYTES:
-                raise ImageError(f"too large: {size} bytes in {reference}")
-            return path.read_bytes()
+            return base.read_photo(path, reference)
         except (OSError, ValueError) as err:
             reason = err.strerror if isinstance(err, OSError) else err
             raise ImageError(f"can't be read: {reference!r}: {reason}") from err

@@ -61,7 +61,7 @@ class Gate:
 
     def __init__(self, fetching: Fetching, per_host: int) -> None:
         """Open nothing yet. `per_host`: how many connections to one host may stay open."""
-        self._allow_private = fetching.allow_private
+        self._allow_private = fetching.private_allowed
         self._most_bytes = fetching.max_bytes
         self._running = threading.local()
         # No proxy of the environment's: it would look names up behind our back.

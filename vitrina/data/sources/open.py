@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import struct
 import zipfile
 from collections.abc import Sequence
@@ -116,7 +117,23 @@ def _open_web(
     return WebImages(photos, fetching)
 
 
+def _refuse_special(path: Path) -> None:
+    """Raise ImageSourceError for a pipe, a socket or a device, which could be read for ever."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        # Perhaps a range of archives.
+        return
+    except OSError as err:
+        raise ImageSourceError(f"{path}: {err.strerror}; {_WAY_OUT}") from err
+    except ValueError as err:
+        raise ImageSourceError(f"{str(path)!r} is no path ({err}); {_WAY_OUT}") from err
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ImageSourceError(f"{path}: no folder, zip or tar archive; {_WAY_OUT}")
+
+
 def _open(path: Path, photos: int) -> NamedImages:
+    _refuse_special(path)
     try:
         if shards := find_shards(path, unless=PHOTO_SUFFIXES):
             return TarImages(TarIndex(shards), str(path), photos=photos)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -186,4 +187,6 @@ def _shard(path: Path) -> Shard:
         status = path.stat()
     except OSError as err:
         raise TarError(f"{path}: {err.strerror or err}") from err
+    if not stat.S_ISREG(status.st_mode):
+        raise TarError(f"{path}: no regular file")
     return Shard(path, status.st_size, status.st_mtime_ns)

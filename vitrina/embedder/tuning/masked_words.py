@@ -8,14 +8,13 @@ more than the network itself; it is taken over the right words and a sample of o
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.nn import functional as fn
 
@@ -23,6 +22,9 @@ from vitrina.embedder.precision import training_dtype
 from vitrina.embedder.tuning.groups import by_depth
 from vitrina.embedder.tuning.text_network import TrainableText
 from vitrina.embedder.tuning.tokens import TokenLists
+from vitrina.embedder.weight_files import WAY_OUT, read_header
+from vitrina.errors import EncoderError
+from vitrina.store.damage import blamed_on
 from vitrina.training.loop import Part
 from vitrina.training.optimiser import Optimiser, grouped
 from vitrina.training.recipe import Recipe
@@ -75,17 +77,27 @@ class Guesser(torch.nn.Module):
 
     def load_beside(self, folder: Path, *, from_scratch: bool) -> None:
         """Go on from what lies beside a model's weights, here or as BERT and RoBERTa keep it; where
-        there is none, what was drawn stays. from_scratch: look for none."""
+        there is none, what was drawn stays. from_scratch: look for none.
+
+        Raises EncoderError for one that does not fit the model.
+        """
         if from_scratch:
             return
-        with suppress(OSError, SafetensorError), safe_open(folder / BESIDE, "pt") as file:
-            self.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-            return
-        with suppress(OSError, SafetensorError), safe_open(folder / WEIGHTS, "pt") as file:
-            there = set(file.keys())
-            for names in THEIRS:
-                if there.issuperset(names.values()):
-                    self.load_state_dict({own: file.get_tensor(one) for own, one in names.items()})
+        for name, choices in ((BESIDE, [None]), (WEIGHTS, [*THEIRS])):
+            path = folder / name
+            if not path.exists():
+                continue
+            there = set(read_header(path))
+            for names in choices:
+                taken = names or {one: one for one in there}
+                if there.issuperset(taken.values()):
+                    with (
+                        blamed_on(str(path), WAY_OUT, EncoderError),
+                        safe_open(path, "pt") as file,
+                    ):
+                        self.load_state_dict(
+                            {own: file.get_tensor(one) for own, one in taken.items()}
+                        )
                     return
 
     def save_beside(self, folder: Path) -> None:

@@ -9,18 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from tokenizers.normalizers import Lowercase
 from tokenizers.normalizers import Sequence as InOrder
-from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from vitrina.device import best_device
 from vitrina.embedder.fingerprint import fingerprint, weights
 from vitrina.embedder.quiet import quiet_transformers
-from vitrina.embedder.text import Tokens, load_network, pool, token_batches, tokenizing, unused
-from vitrina.embedder.text_form import TextForm, read_form, write_form
+from vitrina.embedder.text import Tokens, load_parts, pool, token_batches, tokenizing, unused
+from vitrina.embedder.text_form import TextForm, write_form
 from vitrina.embedder.tuning.attention import attend_as_usual, attend_in_float32
-from vitrina.errors import EncoderError
 from vitrina.threads import workers
 from vitrina.training.dropout import Dropout, with_quick_dropout
 from vitrina.training.table import Table
@@ -62,32 +59,21 @@ class TrainableText:
 
         Raises EncoderError if it does not load.
         """
-        try:
-            with quiet_transformers(), torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                config = AutoConfig.from_pretrained(folder, local_files_only=True)
-                self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-                own = _random(config) if shape.from_scratch else load_network(folder)
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as err:
-            first = (str(err).strip().splitlines() or [type(err).__name__])[0]
-            raise EncoderError(
-                f"{model}: {folder} can't be trained as a text model: {first}"
-            ) from err
-        if not self._tokenizer.is_fast:
-            raise EncoderError(f"{model}: {folder} has no fast tokenizer (tokenizer.json)")
+        what = f"{model}: {folder} can't be trained as a text model"
+        found = load_parts(folder, model, what, from_scratch=shape.from_scratch, seed=seed)
+        self._tokenizer, own, form = found.tokenizer, found.network, found.form
         core: Any = self._tokenizer.backend_tokenizer
         if shape.lower_case:
             before = [core.normalizer] if core.normalizer else []
             if not before or before[0].normalize_str("Ж") != "ж":
                 core.normalizer = InOrder([Lowercase(), *before])
-        form = read_form(folder, config, self._tokenizer)
-        limit = min(form.max_length, shape.max_length or form.max_length)
+        limit = min(found.limit, shape.max_length or found.limit)
         self.form = TextForm(shape.pooling or form.pooling, limit)
         self.pad = self._tokenizer.pad_token_id or 0
         self.mask: int | None = self._tokenizer.mask_token_id
         self.special = sorted(self._tokenizer.all_special_ids)
         self.tokenize: Callable[[Sequence[str]], Tokens] = tokenizing(
-            self._tokenizer, self.form, self.pad
+            self._tokenizer, self.form.max_length, self.pad, found.rows
         )
         self.device = best_device()
         with_quick_dropout(own)
@@ -180,8 +166,3 @@ class TrainableText:
             self.body.save_pretrained(folder, safe_serialization=True)
             self._tokenizer.save_pretrained(folder)
         write_form(folder, self.form, self.width)
-
-
-def _random(config: Any) -> Any:
-    make: Callable[[Any], Any] = AutoModel.from_config
-    return make(config)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from vitrina.disk import nameless_file
 from vitrina.types import Codes
 
 
@@ -25,7 +25,7 @@ class TokenLists:
     def write(cls, batches: Iterable[Sequence[Sequence[int]]]) -> TokenLists:
         """Write lists to a file without a name, which the system drops with the array."""
         lengths: list[npt.NDArray[np.int64]] = []
-        with tempfile.TemporaryFile() as file:
+        with nameless_file() as file:
             for lists in batches:
                 for line in lists:
                     file.write(np.asarray(line, dtype=np.int32).tobytes())

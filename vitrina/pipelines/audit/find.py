@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from vitrina.audit.copies import Copies, nearness
 from vitrina.audit.foreign import centres, likeness, strangeness
 from vitrina.audit.suspicion import ranking
 from vitrina.data.split import group_rows
+from vitrina.disk import nameless_file
 from vitrina.errors import TrainingError
 from vitrina.ids import id_keys
 from vitrina.pipelines.apart import duplicate_keys
@@ -165,8 +165,7 @@ def find(
 
 def _whole(rows: int, classes: int, scratch: Path | None) -> Floats:
     """A matrix of that shape in a file without a name."""
-    with tempfile.TemporaryFile(dir=scratch) as file:
-        file.truncate(rows * classes * 4)
+    with nameless_file(scratch, rows * classes * 4) as file:
         return np.memmap(file, np.float32, mode="r+", shape=(rows, classes))
 
 

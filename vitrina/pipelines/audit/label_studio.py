@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
+import msgspec
+
 from vitrina.audit.finding import Audit
-from vitrina.errors import CatalogueError
+from vitrina.errors import CatalogueError, StoreError
 from vitrina.ids import id_keys
 from vitrina.pipelines.audit.corrections import category_names
 from vitrina.store.decisions import Decision, add_decisions
 from vitrina.store.files import check_file, replacing
 from vitrina.store.store import Store
+from vitrina.typed_json import StoredId, convert_json, load_json
 from vitrina.types import Action, CategoryId, ProductId
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
+EXPORT = "export the project as JSON"
+REPAIR = "`vitrina verify STORE --repair` puts damaged decisions aside"
 CHOICE = "category"
 """The name of the choice in a Label Studio project."""
 
@@ -77,29 +83,29 @@ def import_tasks(store: Store, path: Path) -> int:
     Raises CatalogueError naming the file and the task that can't be understood.
     """
     try:
-        tasks = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
-        raise CatalogueError(f"{path} can't be read as JSON ({err})") from err
+        content = path.read_bytes()
+    except OSError as err:
+        raise CatalogueError(f"{path} can't be read ({err.strerror})") from err
+    tasks = load_json(content, str(path), EXPORT, CatalogueError)
     if not isinstance(tasks, list):
-        raise CatalogueError(f"{path} is no list of tasks; export the project as JSON")
+        raise CatalogueError(f"{path} is no list of tasks; {EXPORT}")
     labels = store.categories()
     by_text = {_shown(key, category_names(store)): key for key in labels.ids}
     decisions = store.decisions().all
     known, latest = {one.key for one in decisions}, _latest(decisions)
     found = []
     for number, task in enumerate(tasks, start=1):
+        where, way_out = f"{path}: task {number}", "nothing was imported: mend or remove it"
+        known_task = convert_json(task, _Task, where, way_out, CatalogueError)
         try:
             found += [
                 one
-                for one in _decided(task, by_text)
+                for one in _decided(known_task, by_text)
                 if one.key not in known
-                and one.time > latest.get((one.product_id, task.get("id")), _NEVER)
+                and one.time > latest.get((one.product_id, known_task.id), _NEVER)
             ]
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as err:
-            raise CatalogueError(
-                f"{path}: task {number} can't be understood ({err!r}); nothing was imported: mend "
-                "or remove it"
-            ) from err
+        except (ValueError, OverflowError, StoreError) as err:
+            raise CatalogueError(f"{where} can't be understood ({err}); {way_out}") from err
     strangers = [
         one.product_id
         for one, at in zip(
@@ -123,55 +129,115 @@ def _latest(decisions: Sequence[Decision]) -> dict[tuple[ProductId, Any], dateti
     """When the last annotation of each task was made that is in the store, by product and task."""
     latest: dict[tuple[ProductId, Any], datetime] = {}
     for one in decisions:
-        task = one.shown.get("label_studio")
-        if task is None or one.action is Action.UNDO:
+        where = f"what the decision {one.key} was made by"
+        shown = convert_json(dict(one.shown), _Shown, where, REPAIR)
+        if shown.label_studio is None or one.action is Action.UNDO:
             continue
-        made = one.shown.get("annotated")
-        time = datetime.fromisoformat(made) if made else one.time
-        key = one.product_id, task
+        try:
+            time = _moment(shown.annotated) if shown.annotated else one.time
+        except ValueError as err:
+            raise StoreError(f"{where} has no time ({err}); {REPAIR}") from err
+        key = one.product_id, shown.label_studio
         latest[key] = max(time, latest.get(key, time))
     return latest
 
 
-def _decided(task: dict[str, Any], by_text: Mapping[str, CategoryId]) -> Iterator[Decision]:
-    data = task["data"]
-    notes = task.get("annotations", [])
-    if not notes:
+def _moment(told: str) -> datetime:
+    """A time in ISO's form. Raises ValueError for another form, or a time out of all reason."""
+    time = datetime.fromisoformat(told)
+    if not 1970 < time.year < 9999:
+        raise ValueError(f"a time in the year {time.year}")
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What a decision that came from Label Studio says of its annotation."""
+
+    label_studio: int | str | None = None
+    annotated: str | None = None
+
+
+@dataclass(frozen=True)
+class _Data:
+    """A task's product, as `export_tasks` wrote it."""
+
+    product_id: StoredId
+    given_category_id: StoredId | None
+    audit: str | None = None
+
+
+@dataclass(frozen=True)
+class _Value:
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Result:
+    from_name: str | None = None
+    value: Any = None
+
+
+@dataclass(frozen=True)
+class _Annotation:
+    result: tuple[_Result, ...] = ()
+    created_at: str | None = None
+    updated_at: str | None = None
+    completed_by: Any = None
+    was_cancelled: bool | None = None
+    id: int | str | None = None
+
+    @property
+    def moment(self) -> str:
+        """The time of its last change."""
+        return self.updated_at or self.created_at or ""
+
+    @property
+    def reviewer(self) -> Any:
+        """The reviewer's address, or number."""
+        who = self.completed_by
+        return who.get("email") if isinstance(who, dict) else who
+
+
+@dataclass(frozen=True)
+class _Task:
+    data: _Data
+    annotations: tuple[_Annotation, ...] = ()
+    id: int | str | None = None
+
+
+def _decided(task: _Task, by_text: Mapping[str, CategoryId]) -> Iterator[Decision]:
+    if not task.annotations:
         return
-    last = max(notes, key=lambda one: str(one.get("updated_at") or one.get("created_at") or ""))
+    last = max(task.annotations, key=lambda one: one.moment)
     chosen = [
         choice
-        for result in last.get("result", [])
-        if result.get("from_name") == CHOICE
-        for choice in result["value"]["choices"]
+        for result in last.result
+        if result.from_name == CHOICE
+        for choice in msgspec.convert(result.value, _Value).choices
     ]
-    moment = last.get("updated_at") or last.get("created_at")
-    time = datetime.fromisoformat(moment) if moment else datetime.now(UTC)
-    time = time if time.tzinfo else time.replace(tzinfo=UTC)
-    who = last.get("completed_by")
-    if isinstance(who, dict):
-        who = who.get("email")
-    given = data["given_category_id"]
+    time = _moment(last.moment) if last.moment else datetime.now(UTC)
+    given = task.data.given_category_id
     action = Action.SKIP
     category: CategoryId | None = None
-    if chosen and not last.get("was_cancelled"):
+    if chosen and not last.was_cancelled:
         if chosen[0] not in by_text:
             raise ValueError(f"{chosen[0]!r} is no category of this store")
         category = by_text[chosen[0]]
         action = Action.KEEP if category == given else Action.MOVE
     yield Decision(
-        product_id=data["product_id"],
+        product_id=task.data.product_id,
         action=action,
         given=given,
         category=category,
-        reviewer=f"Label Studio {who or ''}".strip(),
+        reviewer=f"Label Studio {last.reviewer or ''}".strip(),
         time=time,
         shown={
-            "audit": data.get("audit"),
-            "label_studio": task.get("id"),
+            "audit": task.data.audit,
+            "label_studio": task.id,
             "annotated": time.isoformat(),
         },
-        key=f"label-studio-{task.get('id')}-{last.get('id')}-{moment}",
+        key=f"label-studio-{task.id}-{last.id}-{last.moment or None}",
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from vitrina.disk import nameless_file
 from vitrina.pipelines.build import IndexOptions, build_index
 from vitrina.pipelines.neighbours import Index
 from vitrina.pipelines.progress import Meter
@@ -57,9 +57,8 @@ def find_neighbours(
     row_of = np.full(count, -1, dtype=np.int64)
     row_of[at[at >= 0]] = np.flatnonzero(at >= 0)
     shape = (count, NEIGHBOURS)
-    with tempfile.TemporaryFile(dir=scratch) as rows, tempfile.TemporaryFile(dir=scratch) as scores:
-        rows.truncate(max(1, count * NEIGHBOURS * 4))
-        scores.truncate(max(1, count * NEIGHBOURS * 4))
+    size = max(1, count * NEIGHBOURS * 4)
+    with nameless_file(scratch, size) as rows, nameless_file(scratch, size) as scores:
         found = Neighbours(
             np.memmap(rows, np.int32, mode="r+", shape=shape),
             np.memmap(scores, np.float32, mode="r+", shape=shape),

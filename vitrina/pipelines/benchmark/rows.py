@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ import numpy as np
 
 from vitrina.classifier.metrics import Metrics
 from vitrina.errors import StoreError
+from vitrina.typed_json import Count, Finite, convert_json, load_json
 from vitrina.types import Codes, Features, Floats
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Raise it when a row's files mean something else: rows of another format are run again."""
+AGAIN = "run `vitrina benchmark` again"
 SLUG = 48
 """Characters of a method's name that its files' names keep."""
 
@@ -95,28 +96,42 @@ class Row:
         """Read what `to_json` gave; null is NaN again. Raises StoreError for anything else."""
         from vitrina.training.loop import Epoch
 
+        stored = convert_json(value, _RowCard, "a row of a benchmark", AGAIN)
+        history = (
+            Epoch(one.number, _or_nan(one.loss), _or_nan(one.score), one.seconds)
+            for one in stored.history
+        )
         try:
-            return cls(
-                name=_string(value["name"]),
-                modality=Features(value["modality"]),
-                train=_metrics(value["train"]),
-                validation=_metrics(value["validation"]),
-                seconds=float(value["seconds"]),
-                per_second=None if value["per_second"] is None else float(value["per_second"]),
-                history=tuple(
-                    Epoch(
-                        number=int(epoch["number"]),
-                        loss=math.nan if epoch["loss"] is None else float(epoch["loss"]),
-                        score=math.nan if epoch["score"] is None else float(epoch["score"]),
-                        seconds=float(epoch["seconds"]),
-                    )
-                    for epoch in value["history"]
-                ),
-                note=_string(value["note"]),
-                left_out=_string(value["left_out"]),
-            )
-        except (KeyError, TypeError, ValueError) as err:
-            raise StoreError(f"this is no row of a benchmark: {err!r}") from err
+            return cls(**{**vars(stored), "history": tuple(history)})
+        except ValueError as err:
+            raise StoreError(f"a row of a benchmark contradicts itself: {err}; {AGAIN}") from err
+
+
+@dataclass(frozen=True)
+class _EpochCard:
+    number: Count
+    loss: float | None
+    score: float | None
+    seconds: Finite
+
+
+@dataclass(frozen=True)
+class _RowCard:
+    """`Row` as JSON holds it."""
+
+    name: str
+    modality: Features
+    train: Metrics | None
+    validation: Metrics | None
+    seconds: Finite
+    per_second: Finite | None
+    history: tuple[_EpochCard, ...]
+    note: str
+    left_out: str
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,7 +228,7 @@ def read_row(folder: Path, name: str, *, of: str = "") -> Row | None:
 
 def _read(path: Path, of: str) -> Row | None:
     try:
-        told = json.loads(path.read_bytes())
+        told = load_json(path.read_bytes(), str(path), AGAIN)
         if not isinstance(told, dict) or (told.get("format"), told.get("of")) != (FORMAT, of):
             return None
         row = Row.from_json(told["row"])
@@ -235,13 +250,3 @@ def _read(path: Path, of: str) -> Row | None:
 def _stem(name: str) -> str:
     slug = re.sub(r"[^0-9a-z]+", "-", name.lower()).strip("-")[:SLUG]
     return f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
-def _metrics(value: Any) -> Metrics | None:
-    return None if value is None else Metrics.from_json(value)
-
-
-def _string(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no string")
-    return value

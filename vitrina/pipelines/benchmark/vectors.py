@@ -79,7 +79,12 @@ class Encoders:
         places = list(references(self._ground.store.products, unwatched))
         for block in in_blocks(rows):
             photos = [places[row] for row in block]
-            found = encode_photos(cast("ImageEncoder", encoder), photos, self._images.read)
+            found = encode_photos(
+                cast("ImageEncoder", encoder),
+                photos,
+                self._images.read,
+                max_pixels=self._options.reading.max_pixels,
+            )
             out[block] = found.vectors
             there[block] = found.ok
         return out, there
@@ -145,6 +150,7 @@ class Encoders:
                 modality=Modality.IMAGE,
                 model=model or options.image,
                 from_scratch=from_scratch,
+                reading=options.reading,
                 image_size=options.image_size,
                 epochs=options.image_epochs,
                 split=options.split,

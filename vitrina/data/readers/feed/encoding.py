@@ -218,7 +218,9 @@ def _codec(name: str) -> str | None:
     name = _WINDOWS.sub(r"cp\1", name)
     try:
         b"".decode(name)
-        return codecs.lookup(name).name
+        found = codecs.lookup(name)
+        # `rot13` and `zip` make no text of bytes.
+        return found.name if found._is_text_encoding else None
     except (LookupError, ValueError):
         return None
 

@@ -1,0 +1,37 @@
+"""A short run of `kills.py`: every writing command, stopped at moments of a fixed seed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from kills import COMMANDS, essence, leftovers
+
+pytestmark = pytest.mark.slow
+
+
+def test_every_writing_command_bears_being_stopped(tmp_path):
+    script = Path(__file__).with_name("kills.py")
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, script, "--kills", "3", "--seed", "0", "--work", tmp_path / "work"],
+        capture_output=True,
+        text=True,
+        env=env,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert [row[0].strip("| ") for row in rows[1:]] == [*COMMANDS]
+    assert done.stdout.splitlines()[-1] == f"{3 * len(COMMANDS)} stops, 0 faults, seed 0"
+
+
+def test_what_is_left_is_seen(tmp_path):
+    (tmp_path / "store").mkdir()
+    for name in ("store/.tmp-x", "store/.lock-owner.json", "images.zip.part", "a.1.unfinished"):
+        (tmp_path / name).write_bytes(b"")
+    assert len(leftovers(tmp_path)) == 4
+    (tmp_path / "store/index-0123456789ab.json").write_text('{"rows": 1, "seconds": 2}')
+    assert essence(tmp_path)["store/index.json:rows"] == "1"
+    assert not [name for name in essence(tmp_path) if "seconds" in name]

@@ -1,0 +1,95 @@
+"""Memory budget shared by all threads that decode photos.
+
+A photo's memory is estimated from its header. A thread waits until the photos that are being
+decoded leave enough room, so that many large photos at once take no more memory than a few.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+from vitrina.errors import ImageError
+from vitrina.memory import total_memory
+
+_LEAST, _MOST = 64 << 20, 768 << 20
+_SHARE = 8
+"""The budget is this fraction of the process's memory, within the bounds above."""
+_LARGEST_SHARE = 2
+"""A photo that needs more than this fraction of the process's memory is refused."""
+
+
+class MemoryBudget:
+    """Bytes in use by several threads, limited to a total.
+
+    Reservations are granted in the order of their requests, so that a large photo is not passed
+    over for ever. One that is larger than the total gets all of it, and so runs alone.
+    """
+
+    def __init__(self, total: int) -> None:
+        """total: bytes at once."""
+        self.total = total
+        self._used = 0
+        self._waiting: deque[object] = deque()
+        self._changed = threading.Condition()
+
+    @property
+    def used(self) -> int:
+        """Bytes that are reserved now."""
+        return self._used
+
+    def acquire(self, size: int) -> None:
+        """Wait for room and take it. A thread that holds some must not ask for more."""
+        size = min(size, self.total)
+        with self._changed:
+            if self._waiting or self._used + size > self.total:
+                ticket = object()
+                self._waiting.append(ticket)
+                try:
+                    while self._waiting[0] is not ticket or self._used + size > self.total:
+                        self._changed.wait()
+                finally:
+                    # The next in the queue may fit too.
+                    self._waiting.remove(ticket)
+                    self._changed.notify_all()
+            self._used += size
+
+    def release(self, size: int) -> None:
+        """Give back what `acquire` took; from any thread."""
+        with self._changed:
+            self._used -= min(size, self.total)
+            if self._waiting:
+                self._changed.notify_all()
+
+
+class DecodeBudget(MemoryBudget):
+    """The budget of photos that are being decoded."""
+
+    def __init__(self, total: int, largest: int) -> None:
+        """largest: bytes of one photo above which it is refused."""
+        super().__init__(total)
+        self.largest = largest
+
+    @contextmanager
+    def reserve(self, size: int) -> Iterator[None]:
+        """Hold the memory of one photo while the block runs.
+
+        Raises ImageError for one that this process's memory does not allow.
+        """
+        if size > self.largest:
+            raise ImageError(f"too large for the memory: it takes {size >> 20} MB to decode")
+        self.acquire(size)
+        try:
+            yield
+        finally:
+            self.release(size)
+
+
+@cache
+def decode_budget() -> DecodeBudget:
+    """The budget of this process, by the memory that it may use."""
+    memory = total_memory()
+    return DecodeBudget(min(max(memory // _SHARE, _LEAST), _MOST), memory // _LARGEST_SHARE)

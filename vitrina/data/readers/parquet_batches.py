@@ -1,0 +1,56 @@
+"""Row groups of a Parquet file in batches of bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vitrina.data.readers.parquet_footer import DamagedPagesError, Group
+from vitrina.data.readers.parquet_pages import group_size
+
+_BATCH_BYTES = 1 << 28
+"""Bytes of one batch in Arrow, give or take a page."""
+_THRIFT_LIMITS = {
+    "thrift_string_size_limit": 1 << 26,
+    "thrift_container_size_limit": 1 << 18,
+}
+"""Of a file's footer: bytes of one text, and columns, or row groups, or fields of its schema."""
+
+
+def open_parquet(path: Path, dictionaries: Sequence[str] = ()) -> pq.ParquetFile:
+    """Open a file. Raises what Arrow raises.
+
+    dictionaries: columns to read as dictionaries.
+    """
+    options: dict[str, Any] = {**_THRIFT_LIMITS, "read_dictionary": list(dictionaries)}
+    # A buffered stream, or Arrow would fetch the whole of a row group first.
+    return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False, **options)
+
+
+def group_batches(
+    path: Path,
+    file: pq.ParquetFile,
+    groups: Sequence[Group],
+    number: int,
+    columns: Sequence[str],
+    most: int,
+) -> Iterator[pa.RecordBatch]:
+    """Some columns of a row group, at most so many rows in a batch. groups: by `read_footer`.
+
+    Raises DamagedPagesError for a group that claims more than its bytes can hold, and what Arrow
+    raises.
+    """
+    if len(groups) != file.num_row_groups:
+        raise DamagedPagesError(f"{len(groups)} row groups, but Arrow finds {file.num_row_groups}")
+    with path.open("rb") as raw:
+        size = group_size(raw, file.schema, groups[number], columns)
+    rows = min(max(_BATCH_BYTES // size.row, 1), most)
+    with ExitStack() as stack:
+        if size.dictionaries:
+            file = stack.enter_context(open_parquet(path, size.dictionaries))
+        yield from file.iter_batches(rows, row_groups=[number], columns=list(columns))

@@ -1,0 +1,93 @@
+"""Checks of a loaded tokenizer: that it tells words apart, within the table and within bounds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from vitrina.errors import EncoderError
+
+PROBE_WORDS = (
+    "a b c d e f g h i j k l m n o p q r s t u v w x y z",
+    "A B C D E F G H I J K L M N O P Q R S T U V W X Y Z",
+    "а б в г д е ж з и й к л м н о п р с т у ф х ц ч ш щ ъ ы ь э ю я",
+    "0 1 2 3 4 5 6 7 8 9",
+    "the red cup is white",
+    "кружка белая чай платье",
+)
+MOST_GROWTH = 64
+"""How many times as long as written a text may become by a tokenizer's replacements."""
+
+
+def check_tokenizer(tokenizer: Any, rows: int, texts: tuple[str, ...], what: str) -> None:
+    """Check a fast tokenizer of transformers.
+
+    rows: of the model's word table. texts: real ones. what: names it, for the message.
+
+    Raises EncoderError for one that knows none of the probes, gives tokens beyond the table, or
+    makes texts far longer.
+    """
+    core = tokenizer.backend_tokenizer
+    if _growth(core) > MOST_GROWTH:
+        raise EncoderError(
+            f"{what}: its tokenizer.json makes texts over {MOST_GROWTH} times as long; use a "
+            "tokenizer that was made for the model"
+        )
+    # Entries beyond the table in a vocabulary with gaps are met when a text has them: to list a
+    # large vocabulary takes a tenth of a second.
+    highest, known = core.get_vocab_size(with_added_tokens=True) - 1, set[int]()
+    skipped = {tokenizer.unk_token_id, *tokenizer.all_special_ids}
+    # The core has an unknown word of its own, by name or by number, that special tokens may lack.
+    unknown = getattr(core.model, "unk_token", None)
+    skipped.add(core.token_to_id(unknown) if unknown else getattr(core.model, "unk_id", None))
+    for one in core.encode_batch((*PROBE_WORDS, *texts)):
+        highest = max(highest, *one.ids, 0)
+        known |= set(one.ids) - skipped
+    highest = max(highest, tokenizer.pad_token_id or 0)
+    check_token(highest, rows, what)
+    if not known:
+        raise EncoderError(
+            f"{what}: its tokenizer knows no word and no letter of the usual alphabets, so that "
+            "all products would be alike; copy the tokenizer that was made for the model"
+        )
+
+
+def check_token(highest: int, rows: int, what: str) -> None:
+    """Raise EncoderError for a token that has no row in the model's table."""
+    if highest >= rows:
+        raise EncoderError(
+            f"{what}: its tokenizer gives token {highest}, and the model's table has {rows} rows; "
+            "use the tokenizer that was made for the model"
+        )
+
+
+def _growth(core: Any) -> float:
+    """How many times as long a text may become: by replacements, and by a text taken repeatedly."""
+    growth = 1.0
+    for part in _parts(core.normalizer):
+        if part.get("type") == "Replace":
+            pattern = part.get("pattern", {}).get("String")
+            # An expression may match nothing, between any two letters.
+            shortest = len(pattern) if pattern else 0.5
+            growth *= max(1.0, len(part.get("content", "")) / shortest)
+        elif part.get("type") == "Prepend":
+            growth += len(part.get("prepend", "")) / 1000
+    for part in _parts(core.pre_tokenizer):
+        replacement = str(part.get("replacement", ""))
+        growth *= max(1, len(replacement))
+    for part in _parts(core.post_processor):
+        repeated = [one for one in part.get("single", ()) if "Sequence" in one]
+        growth *= max(1, len(repeated))
+    return growth
+
+
+def _parts(component: Any) -> Iterator[dict[str, Any]]:
+    if component is None:
+        return
+    todo = [json.loads(component.__getstate__())]
+    while todo:
+        part = todo.pop()
+        yield part
+        for key in ("normalizers", "pretokenizers", "processors"):
+            todo += part.get(key, ())

@@ -1,0 +1,182 @@
+"""Loading a model's files by other libraries: offline, without code of the model's own, bounded by
+what its weights hold, and with one line for whatever goes wrong."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from typing import Any, cast
+
+import torch
+from torch.nn.modules import module as modules
+from torch.overrides import TorchFunctionMode
+
+from vitrina.errors import EncoderError, VitrinaError
+from vitrina.store.damage import reason_of
+
+TIMES_NUMBERS, SLACK_NUMBERS = 4, 10_000_000
+"""Numbers that may be made beyond those of the weights: a library makes each parameter up to three
+times while it loads it, and there are parts without use."""
+PARTS_PER_TENSOR, SLACK_PARTS = 20, 2_000
+MOST_NUMBERS, MOST_PARTS = 2_000_000_000, 40_000
+"""Of a model with random weights."""
+
+_FACTORIES = {
+    getattr(torch, name)
+    for name in ("arange", "empty", "eye", "full", "ones", "rand", "randn", "zeros")
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a library may build: numbers of all parameters; modules and parameters."""
+
+    numbers: int = MOST_NUMBERS
+    parts: int = MOST_PARTS
+
+    @classmethod
+    def of(cls, numbers: int, tensors: int) -> Budget:
+        """For weights of so many numbers in so many tensors."""
+        return cls(
+            TIMES_NUMBERS * numbers + SLACK_NUMBERS, PARTS_PER_TENSOR * tensors + SLACK_PARTS
+        )
+
+
+class _TooLargeError(ValueError):
+    def __init__(self, what: str) -> None:
+        super().__init__(f"its configuration asks for {what} than its weights hold")
+
+
+@contextmanager
+def loading(what: str, budget: Budget) -> Iterator[None]:
+    """Load a model's files within.
+
+    what: names the model and the files, for the message. Meanwhile the hub is offline,
+    transformers does not ask whether to run a model's code, and what is built of modules must
+    stay within the budget.
+
+    Raises EncoderError for whatever a library raises, also for a panic of one that is written in
+    Rust.
+    """
+    try:
+        with _offline(), _bounded(budget):
+            yield
+    except VitrinaError:
+        raise
+    except BaseException as err:
+        if not isinstance(err, Exception) and not is_panic(err):
+            raise
+        raise EncoderError(f"{what}: {reason_of(err)}") from err
+
+
+def is_panic(err: BaseException) -> bool:
+    """Whether it is a panic of a library in Rust (tokenizers, safetensors), which is no
+    Exception."""
+    return type(err).__module__ == "pyo3_runtime"
+
+
+_lock, _patching = threading.Lock(), threading.RLock()
+_offline_now: list[tuple[bool, int]] = []
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Keep the hub's client and transformers' question off, for as long as any thread loads."""
+    from huggingface_hub import constants
+    from transformers import dynamic_module_utils as dynamic
+
+    with _lock:
+        _offline_now.append((constants.HF_HUB_OFFLINE, dynamic.TIME_OUT_REMOTE_CODE))
+        # transformers asks on the terminal whether to run a model's code, for so many seconds;
+        # with none it refuses.
+        constants.HF_HUB_OFFLINE, dynamic.TIME_OUT_REMOTE_CODE = True, 0
+    try:
+        yield
+    finally:
+        with _lock:
+            # Whoever is last puts back what the first one found.
+            before = _offline_now[0]
+            _offline_now.pop() if len(_offline_now) > 1 else _offline_now.clear()
+            if not _offline_now:
+                constants.HF_HUB_OFFLINE, dynamic.TIME_OUT_REMOTE_CODE = before
+
+
+@contextmanager
+def _bounded(budget: Budget) -> Iterator[None]:
+    thread = threading.get_ident()
+    counted = {"numbers": 0, "parts": 0}
+
+    def on_module(*_: Any) -> None:
+        if threading.get_ident() != thread:
+            return
+        counted["parts"] += 1
+        if counted["parts"] > budget.parts:
+            raise _TooLargeError("more layers")
+
+    def on_parameter(_module: Any, _name: str, parameter: Any) -> None:
+        if threading.get_ident() != thread or parameter is None:
+            return
+        on_module()
+        counted["numbers"] += parameter.numel()
+        if counted["numbers"] > budget.numbers:
+            raise _TooLargeError("more numbers")
+
+    hooks = [
+        modules.register_module_module_registration_hook(on_module),
+        modules.register_module_parameter_registration_hook(on_parameter),
+    ]
+    try:
+        with _FactorySizes(budget.numbers):
+            yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class _FactorySizes(TorchFunctionMode):
+    """Refuses to make a tensor of more numbers than there may be, before memory is asked for."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _FACTORIES:
+            size = (kwargs or {}).get("size", args)
+            size = size[0] if size and isinstance(size[0], tuple | list) else size
+            if prod(one for one in size if type(one) is int) > self._most:
+                raise _TooLargeError("more numbers")
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def noting_missing() -> Iterator[list[str]]:
+    """The names of weights that a model needs and its file lacks, of whatever is loaded within by
+    this thread: timm leaves them at random where the number of classes differs."""
+    thread, missing = threading.get_ident(), list[str]()
+
+    def noting(self: torch.nn.Module, *args: Any, **options: Any) -> Any:
+        report = original(self, *args, **options)
+        if threading.get_ident() == thread:
+            missing.extend(report.missing_keys)
+        return report
+
+    with _patching:
+        original = cast("Callable[..., Any]", torch.nn.Module.load_state_dict)
+        torch.nn.Module.load_state_dict = noting  # type: ignore[method-assign]
+        try:
+            yield missing
+        finally:
+            torch.nn.Module.load_state_dict = original  # type: ignore[method-assign]
+
+
+def check_finite(network: torch.nn.Module, what: str) -> None:
+    """Raise EncoderError for weights that are not numbers: no vector would be."""
+    for name, tensor in network.state_dict().items():
+        # The sum tells of all at once; it may also run over, of large numbers.
+        whole = not tensor.is_floating_point() or bool(tensor.sum().isfinite())
+        if not whole and not bool(tensor.isfinite().all()):
+            raise EncoderError(f"{what}: {name} holds NaN or infinity; are its weights damaged?")

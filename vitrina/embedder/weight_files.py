@@ -1,0 +1,132 @@
+"""The tensors of a model's safetensors files, from the headers: nothing else of them is read."""
+
+from __future__ import annotations
+
+import math
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from vitrina.errors import EncoderError
+from vitrina.store.damage import blamed_on
+from vitrina.typed_json import convert_json, load_json, read_json_as
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+MOST_HEADER_BYTES = 100_000_000
+"""The limit of the format's own library."""
+WAY_OUT = "copy or download the model again"
+
+_BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2} | {
+    "I16": 2,
+    "U16": 2,
+    "I8": 1,
+    "U8": 1,
+    "BOOL": 1,
+}
+
+Length = Annotated[int, msgspec.Meta(ge=0)]
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """What a header says of a tensor."""
+
+    dtype: str
+    shape: list[Length]
+    data_offsets: tuple[Length, Length]
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers it has."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """All tensors of a model, by name."""
+
+    tensors: dict[str, TensorEntry]
+
+    @property
+    def numbers(self) -> int:
+        """Numbers of all tensors."""
+        return sum(tensor.numbers for tensor in self.tensors.values())
+
+
+@dataclass(frozen=True)
+class _Index:
+    weight_map: dict[str, str]
+
+
+def read_weights(folder: Path) -> Weights:
+    """The tensors of a model in transformers' form: one file, or several with an index.
+
+    Raises EncoderError for no weights, for files outside the folder and for damaged headers.
+    """
+    if (folder / WEIGHTS).exists() or not (folder / INDEX).exists():
+        return Weights(read_header(folder / WEIGHTS))
+    index = folder / INDEX
+    check_file(index)
+    told = read_json_as(index, _Index, WAY_OUT, EncoderError).weight_map
+    found: dict[str, TensorEntry] = {}
+    for name in sorted(set(told.values())):
+        # A name of this folder and no path: weights are looked for nowhere else.
+        if name != Path(name).name or not name.endswith(".safetensors"):
+            raise EncoderError(
+                f"{index} names {name!r}, which is no .safetensors file of its folder; {WAY_OUT}"
+            )
+        found |= read_header(folder / name)
+    lacking = sorted(set(told) - set(found))
+    if lacking or not found:
+        named = lacking[0] if lacking else "any tensor"
+        raise EncoderError(f"the files that {index} names lack {named}; {WAY_OUT}")
+    return Weights(found)
+
+
+def read_header(path: Path) -> dict[str, TensorEntry]:
+    """The tensors of one safetensors file, by name. Raises EncoderError where it is damaged."""
+    check_file(path)
+    with blamed_on(str(path), WAY_OUT, EncoderError):
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= min(size - 8, MOST_HEADER_BYTES):
+                raise ValueError(f"its header would be of {length} bytes")
+            header = file.read(length)
+    where = f"the header of {path}"
+    told = load_json(header, where, WAY_OUT, EncoderError)
+    if isinstance(told, dict):
+        told.pop("__metadata__", None)
+    found = convert_json(told, dict[str, TensorEntry], where, WAY_OUT, EncoderError)
+    for name, fault in _faults(found, size - 8 - length):
+        raise EncoderError(f"{path} does not hold {name} as its header says ({fault}); {WAY_OUT}")
+    return found
+
+
+def _faults(found: dict[str, TensorEntry], size: int) -> Iterator[tuple[str, str]]:
+    for name, tensor in found.items():
+        first, last = tensor.data_offsets
+        if not first <= last <= size:
+            yield name, f"bytes {first} to {last} of {size}"
+        # Numbers of a kind that is newer than this list take half a byte at least.
+        elif 2 * (last - first) < tensor.numbers:
+            yield name, f"{tensor.numbers} numbers in {last - first} bytes"
+        elif tensor.dtype in _BYTES and last - first != tensor.numbers * _BYTES[tensor.dtype]:
+            yield name, f"{tensor.numbers} numbers of {tensor.dtype} in {last - first} bytes"
+
+
+def check_file(path: Path, most: int | None = None) -> None:
+    """Raise EncoderError for what is missing, no regular file (reading a pipe would wait for ever)
+    or larger than `most` bytes."""
+    try:
+        seen = path.stat()
+    except (OSError, ValueError) as err:
+        raise EncoderError(f"{path} is missing or can't be read; {WAY_OUT}") from err
+    if not stat.S_ISREG(seen.st_mode):
+        raise EncoderError(f"{path} is no file; {WAY_OUT}")
+    if most is not None and seen.st_size > most:
+        raise EncoderError(f"{path} has {seen.st_size} bytes, above {most}; {WAY_OUT}")
