@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 
 PEERS := .venv-peers/.ready .venv-clip-retrieval/.ready .venv-ann/.ready
 
-.PHONY: help demo test slow kills check lint types tests bench bench-embedding bench-index \
+.PHONY: help demo test slow fuzz kills check lint types tests bench bench-embedding bench-index \
 	bench-finetuning bench-heads lock clean
 
 help:  ## list the targets
@@ -36,6 +36,14 @@ tests: $(READY)
 
 slow: $(READY)  ## the tests that take minutes: kill -9, full disks, the demo
 	$(BIN)/python -m pytest -m slow
+
+CLASS ?= all
+COUNT ?= 1000
+SEED ?= 0
+TIME ?= 3600
+fuzz: $(READY)  ## hostile inputs of every kind: CLASS=readers COUNT=10000 SEED=1 TIME=3600
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(CLASS) --count $(COUNT) --seed $(SEED) --time $(TIME) \
+		$(if $(FORM),--form $(FORM)) $(if $(NUMBER),--number $(NUMBER)) $(if $(KEPT),--kept $(KEPT))
 
 kills: $(READY)  ## every writing command killed at random moments: KILLS=50 SEED=1
 	cd tests && ../$(BIN)/python kills.py --kills $(or $(KILLS),50) --seed $(or $(SEED),0)

@@ -53,3 +53,11 @@ def test_the_python_example_runs(tmp_path, monkeypatch):
 def test_the_readme_names_the_whole_api():
     for name in vitrina.__all__:
         assert f"vt.{name}" in README, name
+
+
+def test_every_test_that_the_security_policy_names_exists():
+    tests = Path(__file__).parent
+    text = (tests.parent / "SECURITY.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+\.py|fuzz/\w+\.py)`", text))
+    assert len(named) > 10
+    assert [name for name in sorted(named) if not (tests / name).is_file()] == []

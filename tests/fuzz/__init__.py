@@ -1,0 +1,1 @@
+"""A fuzzer over readers, decoders, stores, models and the review page: `make fuzz`."""
