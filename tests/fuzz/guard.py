@@ -37,14 +37,15 @@ class Guard:
         self._before: dict[str, tuple[int, str]] = {}
         self._handlers: dict[str, Callable[..., None]] = {
             "open": self._opened,
-            "os.remove": self._changed,
-            "os.rmdir": self._changed,
-            "os.mkdir": self._changed,
-            "os.chmod": self._changed,
-            "os.truncate": self._changed,
+            # Of a file that is given by a descriptor's number, only what it is linked to changes.
+            "os.remove": lambda path, at: self._changed(path, at),
+            "os.rmdir": lambda path, at: self._changed(path, at),
+            "os.mkdir": lambda path, _, at: self._changed(path, at),
+            "os.chmod": lambda path, _, at: self._changed(path, at),
+            "os.truncate": lambda path, _: self._changed(path),
             "os.rename": self._renamed,
-            "os.link": self._renamed,
-            "os.symlink": self._linked,
+            "os.link": lambda _, target, __, at: self._changed(target, at),
+            "os.symlink": lambda _, target, at: self._changed(target, at),
             "socket.connect": self._network,
             "socket.getaddrinfo": self._network,
             "socket.sendto": self._network,
@@ -99,22 +100,23 @@ class Guard:
         elif real in _LURES or real.startswith(f"{self._root}/{OUTSIDE}/"):
             self._note(f"read outside: {self._short(real)}")
 
-    def _changed(self, path: Any, *_: Any) -> None:
-        if isinstance(path, (str, bytes, os.PathLike)) and not self._may_write(_place(path)):
-            self._note(f"changed outside: {self._short(_place(path))}")
-            self._prevent(_place(path))
+    def _changed(self, path: Any, at: int = -1) -> None:
+        """at: the descriptor of the folder that a relative path starts from; -1 for the current."""
+        if not isinstance(path, (str, bytes, os.PathLike)):
+            return
+        place = _place(path, at)
+        if not self._may_write(place):
+            self._note(f"changed outside: {self._short(place)}")
+            self._prevent(place)
 
     def _prevent(self, path: str) -> None:
         """Raise PermissionError for a file of the machine's own, which must survive the fuzzer."""
         if not path.startswith(f"{self._root}/"):
             raise PermissionError(errno.EPERM, "the fuzzer keeps this file from harm", path)
 
-    def _renamed(self, source: Any, target: Any, *_: Any) -> None:
-        self._changed(source)
-        self._changed(target)
-
-    def _linked(self, _: Any, target: Any, *__: Any) -> None:
-        self._changed(target)
+    def _renamed(self, source: Any, target: Any, at: int, target_at: int) -> None:
+        self._changed(source, at)
+        self._changed(target, target_at)
 
     def _network(self, *arguments: Any) -> None:
         host = arguments[1] if len(arguments) == 2 else arguments[0]
@@ -185,7 +187,10 @@ def _look(folder: Path) -> dict[str, tuple[int, str]]:
     return found
 
 
-def _place(path: Any) -> str:
+def _place(path: Any, at: int = -1) -> str:
     """Where a name itself stands, not what it points to."""
-    folder, name = os.path.split(os.path.abspath(os.fsdecode(path)))
+    name = os.fsdecode(path)
+    if at >= 0 and not os.path.isabs(name):
+        name = os.path.join(os.readlink(f"/proc/self/fd/{at}"), name)
+    folder, name = os.path.split(os.path.abspath(name))
     return os.path.join(os.path.realpath(folder), name)
