@@ -328,7 +328,7 @@ def test_label_studio_and_back(store, found, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("no json", "can't be read as JSON"),
+        ("no json", "is not valid JSON"),
         ('{"a": 1}', "is no list of tasks"),
         ('[{"data": {}, "annotations": [{"result": []}]}]', "task 1 can't be understood"),
         (

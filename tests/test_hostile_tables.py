@@ -11,15 +11,15 @@ import pytest
 
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import Columns
-from vitrina.data.readers import parquet_pages
 from vitrina.data.readers.arrow_values import values_of
 from vitrina.data.readers.base import Fault, Unreadable
 from vitrina.data.readers.csv_lines import CsvLines
 from vitrina.data.readers.csv_table import CsvRecords
-from vitrina.data.readers.parquet_footer import DamagedPagesError, read_footer
-from vitrina.data.readers.parquet_pages import group_size
-from vitrina.data.readers.thrift import ThriftError, read_struct
 from vitrina.errors import CatalogueError
+from vitrina.parquet import pages as parquet_pages
+from vitrina.parquet.footer import DamagedPagesError, read_footer
+from vitrina.parquet.pages import group_size
+from vitrina.parquet.thrift import ThriftError, read_struct
 
 # ---------------------------------------------------------------- CSV
 

@@ -20,6 +20,7 @@ TIERS = [
         "ids",
         "temporary_files",
         "parallel",
+        "parquet",
         "compiled",
         "device",
         "disk",

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vitrina.parquet.pages import check_pages
 from vitrina.store import layout
 from vitrina.store.damage import DAMAGE, reason_of
 from vitrina.store.integrity import CHANGED
@@ -37,6 +38,7 @@ def faults_of(content: pa.Buffer, entry: FileEntry, space: SpaceEntry | None) ->
     if not entry.path.endswith(".parquet") or not entry.rows:
         return []
     try:
+        check_pages(pa.BufferReader(content))
         file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
         rows = file.metadata.num_rows
         if rows != entry.rows:

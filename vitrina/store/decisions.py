@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 
 from vitrina.errors import StoreError
 from vitrina.ids import id_keys, typed_id
+from vitrina.parquet.pages import check_pages
 from vitrina.store import layout
 from vitrina.store.damage import blamed_on
 from vitrina.store.files import Files
@@ -301,6 +302,7 @@ def read_file(files: Files, name: str) -> pa.Table:
             f"{files.where(name)} is damaged: its content is not what its name says; {_WAY_OUT}"
         )
     with blamed_on(files.where(name), _WAY_OUT):
+        check_pages(pa.BufferReader(content))
         file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
         return read_table_as(file, DECISIONS)
 

@@ -16,13 +16,15 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 import pyarrow as pa
 
 from vitrina.cache import cache_folder
 from vitrina.errors import StoreError
+from vitrina.parquet.footer import DamagedPagesError
+from vitrina.parquet.pages import check_pages
 from vitrina.store.files import Files, checksum
 
 if TYPE_CHECKING:
@@ -93,6 +95,9 @@ class Checksums:
         # The stamp is from before it is read: that of a file which is being changed won't fit.
         if checksum(path) != entry.sha256:
             raise StoreError(_content_message(where, way_out))
+        if entry.path.endswith(".parquet"):
+            with path.open("rb") as file:
+                _check_pages(file, where, way_out)
         self._remember(name, stamp, entry.sha256)
 
     def note(self, name: str, sha256: str) -> None:
@@ -199,6 +204,17 @@ def check_content(content: pa.Buffer, where: str, entry: FileEntry, way_out: str
         raise StoreError(_size_message(where, len(content), entry, way_out))
     if hashlib.sha256(content).hexdigest() != entry.sha256:
         raise StoreError(_content_message(where, way_out))
+    if entry.path.endswith(".parquet"):
+        _check_pages(pa.BufferReader(content), where, way_out)
+
+
+def _check_pages(file: BinaryIO, where: str, way_out: str) -> None:
+    """A stranger's checksum fits whatever the file is: Arrow must not be given what ends the
+    process. Raises StoreError."""
+    try:
+        check_pages(file)
+    except DamagedPagesError as err:
+        raise StoreError(f"{where} is damaged ({err}); {way_out}") from err
 
 
 def _size_message(where: str, size: int, entry: FileEntry, way_out: str) -> str:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vitrina.errors import StoreError, VitrinaError
+from vitrina.parquet.footer import footer_of
 from vitrina.store.damage import blamed_on
 from vitrina.store.files import Files
 from vitrina.store.integrity import check_content, checked_file
@@ -200,7 +201,10 @@ def _open_as(files: Files, name: str, entry: FileEntry, access: Access) -> pa.Na
         return pa.memory_map(str(checked_file(files, name, entry, REPAIR)))
     if access is Access.PARTS:
         # Its pages have checksums of their own; all of it would have to be fetched for more.
-        return files.open_parts(name)
+        source = files.open_parts(name)
+        footer_of(source)
+        source.seek(0)
+        return source
     content = files.open(name).read_buffer()
     check_content(content, files.where(name), entry, REPAIR)
     return pa.BufferReader(content)

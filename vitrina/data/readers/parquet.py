@@ -15,9 +15,9 @@ from vitrina.data.arrow_types import holds_photos
 from vitrina.data.readers.arrow_values import rows_of
 from vitrina.data.readers.base import Fault, IdType
 from vitrina.data.readers.parquet_batches import group_batches, open_parquet
-from vitrina.data.readers.parquet_footer import DamagedPagesError, read_footer
 from vitrina.errors import CatalogueError
 from vitrina.ids import is_canonical_integer
+from vitrina.parquet.footer import DamagedPagesError, read_footer
 
 BATCH_ROWS = 4096
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vitrina.data.readers.parquet_footer import DamagedPagesError, Group
-from vitrina.data.readers.parquet_pages import group_size
+from vitrina.parquet.footer import DamagedPagesError, Group
+from vitrina.parquet.pages import group_size
 
 _BATCH_BYTES = 1 << 28
 """Bytes of one batch in Arrow, give or take a page."""

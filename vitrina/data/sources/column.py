@@ -16,9 +16,9 @@ from vitrina.data.arrow_types import holds_photos, innermost, is_list
 from vitrina.data.photo_names import parse_references
 from vitrina.data.product import Product
 from vitrina.data.readers.parquet_batches import group_batches, open_parquet
-from vitrina.data.readers.parquet_footer import DamagedPagesError, read_footer
 from vitrina.data.sources.base import MAX_BYTES, ImageSource
 from vitrina.errors import ImageError, ImageSourceError
+from vitrina.parquet.footer import DamagedPagesError, read_footer
 
 BATCH_ROWS = 16
 """How many rows of a bytes column are held at once; a photo may take megabytes."""

@@ -7,9 +7,9 @@ and it allocates some hundred bytes for each column that a footer names.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
-from vitrina.data.readers.thrift import Fields, ThriftError, read_struct
+from vitrina.parquet.thrift import Fields, ThriftError, read_struct
 
 _LONGEST = 1 << 27
 _TAIL = 8
@@ -28,7 +28,7 @@ _CODECS = {0: "UNCOMPRESSED", 1: "SNAPPY", 2: "GZIP", 5: "LZ4", 7: "LZ4"}
 _BYTE_ARRAY = 6
 
 
-class DamagedPagesError(Exception):
+class DamagedPagesError(ValueError):
     """A header can't be read or contradicts the file; the message says which and how."""
 
 
@@ -54,13 +54,18 @@ class Group(NamedTuple):
 def read_footer(path: Path) -> tuple[Group, ...]:
     """The row groups of a file. Raises DamagedPagesError, OSError."""
     with path.open("rb") as file:
-        end = file.seek(0, 2)
-        file.seek(max(end - _TAIL, 0))
-        length = int.from_bytes(file.read(4), "little")
-        if length > _LONGEST or length > end - _TAIL:
-            raise DamagedPagesError(f"its footer is said to have {length} bytes")
-        file.seek(end - _TAIL - length)
-        data = file.read(length)
+        return footer_of(file)
+
+
+def footer_of(file: BinaryIO) -> tuple[Group, ...]:
+    """The row groups of an open file. Raises DamagedPagesError, OSError."""
+    end = file.seek(0, 2)
+    file.seek(max(end - _TAIL, 0))
+    length = int.from_bytes(file.read(4), "little")
+    if length > _LONGEST or length > end - _TAIL:
+        raise DamagedPagesError(f"its footer is said to have {length} bytes")
+    file.seek(end - _TAIL - length)
+    data = file.read(length)
     try:
         footer, _ = read_struct(data, 0, _WANTED)
         groups = tuple(map(_group, footer.get(4, ())))

@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 
 import pyarrow.parquet as pq
 
-from vitrina.data.readers.parquet_footer import Chunk, DamagedPagesError, Group
-from vitrina.data.readers.thrift import ThriftError, read_struct
+from vitrina.parquet.footer import Chunk, DamagedPagesError, Group, footer_of
+from vitrina.parquet.thrift import ThriftError, read_struct
 
 _HEADER = 1 << 12
 _LONGEST_HEADER = 1 << 24
@@ -30,6 +30,8 @@ _SLACK = 1 << 10
 _LONGEST_FIXED = 1 << 24
 _LEVELS = 20
 """Bytes that Arrow takes for one value in lists, beside what its page holds."""
+_FLAT_VALUE = 9
+"""Bytes that Arrow takes for one value elsewhere: a number or an offset, and whether it is null."""
 _USUAL_DICTIONARY = 3 << 19
 """Writers end a dictionary at a megabyte."""
 _REPEATED_DICTIONARY = 2
@@ -71,6 +73,24 @@ def group_size(
             f"pages of {size.packed} bytes are said to take {size.together} bytes of memory"
         )
     return size
+
+
+def check_pages(file: BinaryIO) -> None:
+    """Check that a file, read whole, takes no more memory than its bytes can hold.
+
+    Raises DamagedPagesError if it claims more, or can't be read; OSError.
+    """
+    packed = unpacked = 0
+    for group in footer_of(file):
+        for chunk in group.chunks:
+            pages = _pages(file, chunk)
+            packed += pages.packed
+            each = _LEVELS if "." in chunk.path else _FLAT_VALUE
+            unpacked += pages.unpacked + each * chunk.values
+    if unpacked > max(_MOST_MEMORY, _USUAL_RATIO * packed):
+        raise DamagedPagesError(
+            f"pages of {packed} bytes are said to take {unpacked} bytes of memory"
+        )
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""Headers of Parquet files, read before Arrow allocates what they claim."""
