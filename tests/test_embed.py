@@ -14,6 +14,7 @@ import pytest
 from catalogue_files import jsonl
 from PIL import Image
 from stopping import Killed, stopping_at
+from store_tools import reseal
 
 from vitrina.data.catalogue import Catalogue
 from vitrina.embedder import photos as photos_module
@@ -269,8 +270,12 @@ def test_a_refit_makes_a_new_space_and_what_was_built_on_the_old_is_refused(samp
     # An encoder that is no longer the one that made a space serves nobody.
     fitted = path / old.card["encoder"] / "lexical.safetensors"
     fitted.write_bytes((path / new.card["encoder"] / "lexical.safetensors").read_bytes())
-    with pytest.raises(FingerprintError) as refused:
+    with pytest.raises(StoreError, match="its checksum does not fit"):
         encoders.encoder_of(store, old)
+    reseal(path)
+    store.refresh()
+    with pytest.raises(FingerprintError) as refused:
+        encoders.encoder_of(store, store.open_space(old.name))
     assert old.entry.fingerprint[:12] in str(refused.value)
     assert new.entry.fingerprint[:12] in str(refused.value)
 
