@@ -18,6 +18,7 @@ from vitrina.errors import StoreError, TrainingError
 from vitrina.ids import id_keys
 from vitrina.pipelines.trained import TRAINED_ON, rows_seen
 from vitrina.store.decisions import Decision, add_decisions, merge_decisions
+from vitrina.store.files import checksum
 from vitrina.store.manifest import FileEntry, Manifest
 from vitrina.store.products import Products
 from vitrina.store.store import Store
@@ -129,7 +130,7 @@ def test_ids_that_are_none():
 class Parts:
     """The product table in two halves, the second of them changed."""
 
-    def __init__(self, shelf, tmp_path, change):
+    def __init__(self, shelf, change):
         store = Store.open(shelf)
         (part,) = store.manifest.products
         table = pq.read_table(shelf / part.path)
@@ -138,25 +139,23 @@ class Parts:
         for number, one in enumerate((table.slice(0, half), change(table.slice(half)))):
             path = shelf / f"products/half-{number}.parquet"
             pq.write_table(one, path)
-            from vitrina.store.files import checksum
-
             size = path.stat().st_size
             name = str(path.relative_to(shelf))
             entries.append(FileEntry(name, len(one), size, checksum(path)))
         self.products = Products(self.files, Manifest(products=tuple(entries)))
 
 
-def test_parts_that_differ_in_what_may_be_null(shelf, tmp_path):
+def test_parts_that_differ_in_what_may_be_null(shelf):
     def change(table):
         return table.cast(pa.schema([one.with_nullable(True) for one in table.schema]))
 
-    products = Parts(shelf, tmp_path, change).products
+    products = Parts(shelf, change).products
     taken = products.take(np.arange(len(products)), ["product_id", "title"])
     assert taken.column("product_id").to_pylist() == products.ids.to_pylist()
 
 
-def test_a_part_that_lacks_a_column(shelf, tmp_path):
-    products = Parts(shelf, tmp_path, lambda table: table.drop_columns(["source"])).products
+def test_a_part_that_lacks_a_column(shelf):
+    products = Parts(shelf, lambda table: table.drop_columns(["source"])).products
     for use in (
         lambda: [*products.batches(["source"])],
         lambda: products.take(np.arange(len(products)), ["source"]),
@@ -166,7 +165,7 @@ def test_a_part_that_lacks_a_column(shelf, tmp_path):
             use()
 
 
-def test_columns_of_nobody_are_left_alone(shelf, tmp_path):
+def test_columns_of_nobody_are_left_alone(shelf):
     store = Store.open(shelf)
     (part,) = store.manifest.products
     table = pq.read_table(shelf / part.path)

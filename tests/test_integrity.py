@@ -517,7 +517,7 @@ def far(column):
         (put("action", whole("burn")), "'burn' is not a valid Action"),
         (put("action", whole("keep")), "can't be kept in"),
         (put("shown", whole("[" * 100_000)), "nested too deep"),
-        (put("shown", whole("[]")), "what was shown is no JSON object"),
+        (put("shown", whole("[]")), "Expected `object`, got `array`"),
         (put("key", first(None)), "its column key lacks values"),
         (put("product_id", whole(0.5)), "its column product_id is double, not int64"),
         (lambda table: table.drop_columns("undoes"), "its columns are key, product_id"),
