@@ -2,33 +2,60 @@
 
 import hashlib
 from dataclasses import replace
+from functools import cache
 
 from vitrina.store import layout
-from vitrina.store.files import checksum
+from vitrina.store.files import checksum, folder_checksum
 from vitrina.store.history import newest
 from vitrina.store.local import LocalFiles
 from vitrina.store.manifest import FolderEntry, Manifest
 
 
 def reseal(root, rows=None):
-    """Let the newest manifest of a store say what its files are by now; a file keeps its name.
+    """Let the newest manifest of a store say what its files are by now, and give them the names
+    that go with it. Returns the names that changed, each with what it is now.
 
     rows: of some names, how many rows to tell of.
     """
     files = LocalFiles(root)
     manifest = newest(files)
+    renamed = {}
 
+    @cache
     def entry(one):
         path = root / one.path
-        return replace(
+        new = replace(
             one,
             bytes=path.stat().st_size,
             sha256=checksum(path),
             rows=(rows or {}).get(one.path, one.rows),
         )
+        digests = one.sha256[: layout.DIGEST], new.sha256[: layout.DIGEST]
+        if new.sha256 != one.sha256 and digests[0] in one.name:
+            new = replace(new, path=one.path.replace(*digests))
+            path.rename(root / new.path)
+            renamed[one.path] = new.path
+        return new
 
+    @cache
     def folder(one):
-        return one and FolderEntry(one.path, tuple(map(entry, one.files)))
+        if one is None:
+            return None
+        new = FolderEntry(one.path, tuple(map(entry, one.files)))
+        if (digest := _digest(new)) != _digest(one):
+            path = f"{one.path.rpartition('-')[0]}-{digest}"
+            (root / one.path).rename(root / path)
+            moved = [
+                replace(file, path=path + file.path.removeprefix(one.path))
+                if file.path.startswith(f"{one.path}/")
+                else file
+                for file in new.files
+            ]
+            renamed.update(
+                (old.path, file.path) for old, file in zip(one.files, moved, strict=True)
+            )
+            new = FolderEntry(path, tuple(moved))
+        return new
 
     def folders(those):
         return {name: folder(one) for name, one in those.items()}
@@ -55,6 +82,17 @@ def reseal(root, rows=None):
             audit=folder(manifest.audit),
         ),
     )
+    return renamed
+
+
+def _digest(folder):
+    """What the name of a folder carries: a checksum of its own files."""
+    own = {
+        file.path.removeprefix(f"{folder.path}/"): file.sha256
+        for file in folder.files
+        if file.path.startswith(f"{folder.path}/")
+    }
+    return folder_checksum(own)[: layout.DIGEST]
 
 
 def put(root, manifest: Manifest):

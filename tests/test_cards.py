@@ -610,7 +610,7 @@ def test_features_of_a_card_are_of_its_index(shelf, monkeypatch):
 def test_a_checkpoint_that_is_none(tmp_path, monkeypatch):
     monkeypatch.setenv("VITRINA_CACHE", str(tmp_path))
     checkpoint = Checkpoint({"what": 1})
-    checkpoint.path.parent.mkdir(parents=True)
+    checkpoint.path.parent.mkdir(parents=True, exist_ok=True)
     for told in ("", "[]", DEEP, '{"run": 5, "step": 1}', '{"run": {}, "step": -1}', "{}"):
         save_file({"best.x": np.zeros(2, np.float32)}, checkpoint.path, {"vitrina": told})
         assert checkpoint.read() is None

@@ -55,7 +55,7 @@ def id_keys(ids: Sequence[ProductId]) -> Keys:
     ones still joins.
 
     Raises:
-        ValueError: an integer is outside int64.
+        ValueError: an integer is outside int64, or an id is neither an integer nor text.
     """
     if all(isinstance(product_id, int) for product_id in ids):
         try:
@@ -65,6 +65,8 @@ def id_keys(ids: Sequence[ProductId]) -> Keys:
     if all(isinstance(product_id, str) for product_id in ids):
         digests = b"".join([_string_key(str(text)) for text in ids])
         return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+    if not all(isinstance(product_id, int | str) for product_id in ids):
+        raise ValueError("an id must be an integer or text")
     return np.concatenate([id_keys([product_id]) for product_id in ids])
 
 

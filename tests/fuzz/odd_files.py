@@ -6,8 +6,12 @@ import io
 import json
 import struct
 from random import Random
+from typing import TYPE_CHECKING
 
 from fuzz.mutate import mutated_value, odd_value, written
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def odd_table(data: bytes, draw: Random) -> tuple[bytes, str]:
@@ -22,9 +26,10 @@ def odd_table(data: bytes, draw: Random) -> tuple[bytes, str]:
     column = draw.randrange(max(1, table.num_columns))
     name = table.column_names[column]
     kind, rows = table.schema.field(column).type, len(table)
-    way = draw.randrange(9)
+    way = draw.randrange(17)
     how = ("missing", "null", "text", "odd numbers", "another table", "rows repeated", "no rows",
-           "twice", "nan")[way]  # fmt: skip
+           "twice", "nan", "in other rows", "one odd value", "one null", "digits", "rows left out",
+           "long text", "all alike", "other nulls")[way]  # fmt: skip
     try:
         if way == 0:
             table = table.drop_columns([name])
@@ -48,6 +53,8 @@ def odd_table(data: bytes, draw: Random) -> tuple[bytes, str]:
             table = table.slice(0, 0)
         elif way == 7:
             table = table.append_column(name, table.column(column))
+        elif way >= 9:
+            table = _contradicting(table, column, way, draw)
         elif pa.types.is_fixed_size_list(kind):
             size = draw.choice((kind.list_size, 1, kind.list_size + 1))
             value = draw.choice((np.nan, np.inf, 0.0, 1e4, -1.0))
@@ -64,6 +71,48 @@ def odd_table(data: bytes, draw: Random) -> tuple[bytes, str]:
     except (pa.ArrowException, OSError):
         return data[:-5], "cut"
     return file.getvalue(), f"{name} {how}"
+
+
+def _contradicting(table: pa.Table, column: int, way: int, draw: Random) -> pa.Table:
+    """A table that is whole by itself, and does not fit the others."""
+    import pyarrow as pa
+
+    rows, field = len(table), table.schema.field(column)
+    places = list(range(rows))
+    if way == 13:
+        return table.take(pa.array(draw.choices(places, k=draw.randrange(rows + 1)), pa.int64()))
+    if not rows:
+        return table
+    values = table.column(column).to_pylist()
+    at, kind = draw.randrange(rows), field.type
+    if way == 9:
+        draw.shuffle(values)
+    elif way == 10:
+        number = draw.choice((-1, -2, 0, 1, rows, 40, 2**31 - 1, 2**53, 2**62, -(2**63)))
+        text = draw.choice(("", "1", "\ud800", "9" * 400, "x" * 70_000, "->", "2", "КЖД"))
+        if pa.types.is_timestamp(kind):
+            values = table.column(column).cast(pa.int64()).to_pylist()
+            values[at] = draw.choice((number, -(2**55), 253402300799999999))
+            return table.set_column(column, field, pa.array(values).cast(kind))
+        values[at] = text if pa.types.is_string(kind) else number
+        if pa.types.is_floating(kind):
+            values[at] = draw.choice((float("nan"), float("inf"), -1.0, 1e30))
+        elif pa.types.is_nested(kind):
+            values[at] = draw.choice(([], None, values[at] and values[at] * 3000))
+    elif way == 11:
+        values[at] = None
+        field = field.with_nullable(True)
+    elif way == 12:
+        values = [None if one is None else str(one) for one in values]
+        field = pa.field(field.name, pa.string())
+    elif way == 14:
+        long = "x" * draw.choice((70_000, 1_500_000))
+        return table.set_column(column, field, pa.array([long] * rows))
+    elif way == 15:
+        values = values[at : at + 1] * rows
+    else:
+        field = field.with_nullable(not field.nullable)
+    return table.set_column(column, field, pa.array(values, field.type))
 
 
 def odd_safetensors(data: bytes, draw: Random, outside: str) -> tuple[bytes, str]:

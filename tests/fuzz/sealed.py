@@ -52,9 +52,9 @@ def _entries(value: Any) -> Iterator[dict[str, Any]]:
             yield from _entries(inner)
 
 
-def replace_file(store: Path, name: str, content: bytes) -> str:
+def replace_file(store: Path, name: str, content: bytes, rows: int | None = None) -> str:
     """Give a file of the newest commit other content, and its entries the checksum and name that
-    go with it. Returns its name from then on."""
+    go with it. rows: how many they tell of from then on. Returns its name from then on."""
     path = manifests(store)[-1]
     value = read_manifest(path)
     digest = hashlib.sha256(content).hexdigest()
@@ -63,6 +63,8 @@ def replace_file(store: Path, name: str, content: bytes) -> str:
     for entry in live_files(value):
         if entry["path"] == name:
             entry.update(bytes=len(content), sha256=digest)
+            if rows is not None and entry["rows"]:
+                entry["rows"] = rows
     (store / name).write_bytes(content)
     renames = {name: name.replace(before[:12], digest[:12])}
     folder = name.rpartition("/")[0]

@@ -232,7 +232,7 @@ class Stores(Target):
         name = draw.choice(tables)
         content, how = odd_table((store / name).read_bytes(), draw)
         if name in self._live:
-            replace_file(store, name, content)
+            replace_file(store, name, content, _rows(content) if draw.random() < 0.9 else None)
         else:
             (store / name).unlink()
             digest = hashlib.sha256(content).hexdigest()[:12]
@@ -312,6 +312,16 @@ class Stores(Target):
             fetching = opened.reading.fetching
             expect(not fetching.allow_private, "rights: private addresses allowed by a store")
             expect(fetching.cache is None, "rights: a cache folder named by a store")
+
+
+def _rows(content: bytes) -> int | None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return int(pq.ParquetFile(pa.BufferReader(content)).metadata.num_rows)
+    except pa.ArrowException:
+        return None
 
 
 def _chosen(form: str, how: str, draw: Random) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from vitrina.ids import typed_id
 from vitrina.store import layout
 from vitrina.store.damage import blamed_on
 from vitrina.store.files import write_json
+from vitrina.store.parquet import IDS, Column, Kind, read_file_as
 from vitrina.store.store import Store
 from vitrina.store.writer import Writer
 from vitrina.typed_json import Count, Finite, StoredId, convert_json, load_json
@@ -141,8 +143,10 @@ class Audit:
         # Ids may have become strings since.
         schema = suspect_schema(*(pa.int64() if kind is int else pa.string() for kind in id_types))
         path = folder / SUSPECTS
+        table = read_file_as(path, _SUSPECTS, way)
         with blamed_on(str(path), way):
-            rows = pq.read_table(path).cast(schema).to_pylist()
+            _check_lists(table)
+            rows = table.select(schema.names).cast(schema).to_pylist()
         stored = convert_json(rows, tuple[_SuspectRow, ...], str(path), way)
         for key in ("rank", "product_id"):
             if len({getattr(one, key) for one in stored}) < len(stored):
@@ -224,6 +228,29 @@ def suspect_schema(product_id: pa.DataType, category_id: pa.DataType) -> pa.Sche
             ("batch", pa.int64()),
         ]
     )
+
+
+def _suspects_kind() -> Kind:
+    """What a table of suspects must be, whatever the types of its ids."""
+    both = [suspect_schema(*pair) for pair in product(IDS, IDS)]
+    return {
+        one.name: Column(tuple({schema.field(one.name).type for schema in both}), one.nullable)
+        for one in both[0]
+    }
+
+
+_SUSPECTS = _suspects_kind()
+_LONGEST = 100
+"""Neighbours, copies and kinds of evidence of one suspect, at most; a few are written."""
+
+
+def _check_lists(table: pa.Table) -> None:
+    """Raise ValueError if there is more in the lists than suspects can have."""
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_list(column.type):
+            found = sum(len(chunk.flatten()) for chunk in column.chunks)
+            if found > _LONGEST * max(1, table.num_rows):
+                raise ValueError(f"its column {name} has {found} values")
 
 
 def _row(one: Suspect) -> dict[str, Any]:

@@ -53,15 +53,15 @@ class Entries:
             {name: (shards[at], rows[at]) for name, (shards, rows) in self.places.items()},
         )
 
-    def with_ids_of(self, now: Entries) -> Entries:
+    def with_ids_as(self, kind: pa.DataType) -> Entries:
         """These rows with ids of the type that the store's have by now: integers may have become
         strings. Raises StoreError for the reverse."""
-        if now.ids.type not in (self.ids.type, pa.string()):
+        if kind not in (self.ids.type, pa.string()):
             raise StoreError(
-                f"the index has ids of {self.ids.type}, the store's are {now.ids.type}; run "
+                f"the index has ids of {self.ids.type}, the store's are {kind}; run "
                 "`vitrina index --rebuild` to build it again"
             )
-        return replace(self, ids=self.ids.cast(now.ids.type))
+        return replace(self, ids=self.ids.cast(kind))
 
     def followed_by(self, more: Entries) -> Entries:
         """These rows and then others of the same modalities."""

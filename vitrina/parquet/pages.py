@@ -11,6 +11,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vitrina.parquet.footer import Chunk, DamagedPagesError, Group, footer_of
@@ -35,6 +37,8 @@ _FLAT_VALUE = 9
 _USUAL_DICTIONARY = 3 << 19
 """Writers end a dictionary at a megabyte."""
 _REPEATED_DICTIONARY = 2
+_FEW = 1 << 10
+"""Columns, of all row groups together, whose dictionaries may go unlooked at."""
 _DICTIONARY_PAGE = 2
 _DELTA_BYTE_ARRAY = 7
 # Old files leave a page's header out of their column's size.
@@ -75,22 +79,78 @@ def group_size(
     return size
 
 
-def check_pages(file: BinaryIO) -> None:
-    """Check that a file, read whole, takes no more memory than its bytes can hold.
+def check_pages(file: BinaryIO, by_group: Collection[str] = ()) -> None:
+    """Check that a file takes no more memory than its bytes can hold: each of its row groups, and
+    all of a column, unless that is among `by_group`: those of which only groups are read.
 
-    Raises DamagedPagesError if it claims more, or can't be read; OSError.
+    Raises DamagedPagesError if it claims more, or can't be read; OSError and pa.ArrowException.
     """
-    packed = unpacked = 0
-    for group in footer_of(file):
+    groups = footer_of(file)
+    parts = [_Claim() for _ in groups]
+    whole = _Claim()
+    repeated: list[tuple[int, str, int]] = []
+
+    def add(group: int, path: str, claim: _Claim) -> None:
+        parts[group].add(claim)
+        if path.partition(".")[0] not in by_group:
+            whole.add(claim)
+
+    for number, group in enumerate(groups):
         for chunk in group.chunks:
             pages = _pages(file, chunk)
-            packed += pages.packed
             each = _LEVELS if "." in chunk.path else _FLAT_VALUE
-            unpacked += pages.unpacked + each * chunk.values
-    if unpacked > max(_MOST_MEMORY, _USUAL_RATIO * packed):
-        raise DamagedPagesError(
-            f"pages of {packed} bytes are said to take {unpacked} bytes of memory"
-        )
+            add(number, chunk.path, _Claim(pages.packed, pages.unpacked + each * chunk.values))
+            if pages.shared:
+                add(number, chunk.path, _Claim(0, pages.largest * chunk.values))
+            elif chunk.texts and pages.dictionary:
+                repeated.append((number, chunk.path, pages.dictionary * chunk.values))
+    if whole.unpacked + sum(most for *_, most in repeated) > _MOST_MEMORY:
+        for number, path, most in repeated:
+            if most > _MOST_MEMORY // _FEW:
+                add(number, path, _Claim(0, _repeated(file, number, path)))
+    for part in (*parts, whole):
+        part.check()
+
+
+@dataclass
+class _Claim:
+    """Bytes of some pages in the file, and in memory."""
+
+    packed: int = 0
+    unpacked: int = 0
+
+    def add(self, other: _Claim) -> None:
+        self.packed += other.packed
+        self.unpacked += other.unpacked
+
+    def check(self) -> None:
+        if self.unpacked > max(_MOST_MEMORY, _USUAL_RATIO * self.packed):
+            raise DamagedPagesError(
+                f"pages of {self.packed} bytes are said to take {self.unpacked} bytes of memory"
+            )
+
+
+def _repeated(file: BinaryIO, group: int, path: str) -> int:
+    """Bytes of the texts of a column of a row group, each as often as it stands there. It is read
+    without repeating them."""
+    file.seek(0)
+    source = pq.ParquetFile(file, read_dictionary=[path])
+    table = source.read_row_group(group, columns=[path], use_threads=False)
+    return sum(_text_bytes(chunk) for column in table.columns for chunk in column.chunks)
+
+
+def _text_bytes(array: pa.Array) -> int:
+    if pa.types.is_dictionary(array.type):
+        values, places = array.dictionary, array.indices.drop_null().to_numpy()
+        if not pa.types.is_binary(values.type) and not pa.types.is_string(values.type):
+            return int(array.nbytes)
+        offsets = np.frombuffer(values.buffers()[1], np.int32)[values.offset :][: len(values) + 1]
+        return int(np.diff(offsets)[places].sum(dtype=np.int64))
+    if pa.types.is_struct(array.type):
+        return sum(map(_text_bytes, array.flatten()))
+    if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
+        return _text_bytes(array.flatten())
+    return int(array.nbytes)
 
 
 @dataclass

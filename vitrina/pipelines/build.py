@@ -167,7 +167,7 @@ class _Job:
         """Bring an index up to date in time that grows with the change; False where it is better
         built anew."""
         entries, dead = old.folder.entries(old.card)
-        entries = entries.with_ids_of(self.now)
+        entries = entries.with_ids_as(self.now.ids.type)
         change = changes(entries, dead, self.now, self.there, self.spaces)
         more, base = self.now.take(change.fresh), old.card.base
         count = len(entries) + len(more)

@@ -18,7 +18,7 @@ from vitrina.embedder.photos import prepare_photo
 from vitrina.errors import ImageError, ImageSourceError, StoreError
 from vitrina.index.card import IndexCard
 from vitrina.index.exact import Barred
-from vitrina.index.found import Found
+from vitrina.index.found import AGAIN, Found
 from vitrina.index.fuse import fuse
 from vitrina.index.search import VectorIndex
 from vitrina.index.vote import DEFAULT_RULE, Vote, VoteRule, vote
@@ -205,6 +205,11 @@ class Index:
     def products_at(self) -> Codes:
         """(n,) int64: the row of the product table behind each row of the index, -1 for none."""
         at = self.store.products.table.positions(array_keys(self.vectors.product_ids))
+        if (at[~self.vectors.dead] < 0).any():
+            raise StoreError(
+                f"the index at {self.vectors.where} names products that are not in its store; "
+                f"{AGAIN}"
+            )
         return np.where(self.vectors.dead, -1, at)
 
     @cached_property

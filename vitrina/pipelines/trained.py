@@ -27,6 +27,7 @@ from vitrina.store import layout
 from vitrina.store.damage import blamed_on
 from vitrina.store.files import write_json
 from vitrina.store.manifest import FolderEntry
+from vitrina.store.parquet import IDS, Column, read_file_as
 from vitrina.store.products import Products
 from vitrina.store.shards import array_keys
 from vitrina.store.space import Space
@@ -36,6 +37,8 @@ from vitrina.types import Codes, Mask, Modality
 
 TRAINED_ON = "trained-on.parquet"
 """The products that an encoder learnt from: none of them may judge what is built on it."""
+
+_SEEN = {"product_id": Column(IDS)}
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _TAKEN = ("lexical", "thumbnail", NONE)
@@ -178,8 +181,11 @@ def _seen(store: Store, encoders: Iterable[FolderEntry | None]) -> Mask:
 def rows_seen(store: Store, folder: Path) -> Codes:
     """The rows of the product table that an encoder in a folder learnt from, as far as they are
     there still. Raises TrainingError if it does not say."""
-    with blamed_on(str(folder / TRAINED_ON), "run `vitrina finetune` again", TrainingError):
-        column = pq.read_table(folder / TRAINED_ON, columns=["product_id"]).column("product_id")
-        keys = array_keys(column.combine_chunks().drop_null().cast(store.products.ids.type))
+    path, way = folder / TRAINED_ON, "run `vitrina finetune` again"
+    kind = store.products.ids.type
+    column = read_file_as(path, _SEEN, way, TrainingError).column("product_id")
+    # Integers may have become strings since.
+    with blamed_on(str(path), way, TrainingError):
+        keys = array_keys(column.combine_chunks().drop_null().cast(kind))
     found = store.products.table.positions(keys)
     return np.unique(found[found >= 0])

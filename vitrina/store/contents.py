@@ -38,7 +38,7 @@ def faults_of(content: pa.Buffer, entry: FileEntry, space: SpaceEntry | None) ->
     if not entry.path.endswith(".parquet") or not entry.rows:
         return []
     try:
-        check_pages(pa.BufferReader(content))
+        check_pages(pa.BufferReader(content), layout.columns_by_group(entry.path))
         file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
         rows = file.metadata.num_rows
         if rows != entry.rows:

@@ -23,9 +23,10 @@ import pyarrow as pa
 
 from vitrina.cache import cache_folder
 from vitrina.errors import StoreError
-from vitrina.parquet.footer import DamagedPagesError
 from vitrina.parquet.pages import check_pages
+from vitrina.store.damage import blamed_on
 from vitrina.store.files import Files, checksum
+from vitrina.store.layout import columns_by_group
 
 if TYPE_CHECKING:
     from vitrina.store.manifest import FileEntry
@@ -97,7 +98,7 @@ class Checksums:
             raise StoreError(_content_message(where, way_out))
         if entry.path.endswith(".parquet"):
             with path.open("rb") as file:
-                _check_pages(file, where, way_out)
+                _check_pages(file, entry, where, way_out)
         self._remember(name, stamp, entry.sha256)
 
     def note(self, name: str, sha256: str) -> None:
@@ -205,16 +206,14 @@ def check_content(content: pa.Buffer, where: str, entry: FileEntry, way_out: str
     if hashlib.sha256(content).hexdigest() != entry.sha256:
         raise StoreError(_content_message(where, way_out))
     if entry.path.endswith(".parquet"):
-        _check_pages(pa.BufferReader(content), where, way_out)
+        _check_pages(pa.BufferReader(content), entry, where, way_out)
 
 
-def _check_pages(file: BinaryIO, where: str, way_out: str) -> None:
+def _check_pages(file: BinaryIO, entry: FileEntry, where: str, way_out: str) -> None:
     """A stranger's checksum fits whatever the file is: Arrow must not be given what ends the
     process. Raises StoreError."""
-    try:
-        check_pages(file)
-    except DamagedPagesError as err:
-        raise StoreError(f"{where} is damaged ({err}); {way_out}") from err
+    with blamed_on(where, way_out):
+        check_pages(file, columns_by_group(entry.path))
 
 
 def _size_message(where: str, size: int, entry: FileEntry, way_out: str) -> str:

@@ -71,6 +71,14 @@ def product_part(number: int, digest: str) -> str:
     return f"{PRODUCTS}/part-{number:05d}-{digest[:DIGEST]}.parquet"
 
 
+_TEXTS = ("title", "description", "attributes", "characteristics", "metadata", "images")
+
+
+def columns_by_group(name: str) -> tuple[str, ...]:
+    """The columns of a Parquet file that are never read whole, a row group at a time at most."""
+    return _TEXTS if name.startswith(f"{PRODUCTS}/") else ()
+
+
 def space(name: str) -> str:
     """The folder of a space."""
     return f"{SPACES}/{name}"

@@ -178,7 +178,7 @@ class Products:
         self._some()
         with open_parquet(self._files, self._parts[0], Access.OFTEN) as file:
             check_schema(file.schema_arrow, PRODUCTS)
-            return file.schema_arrow
+            return pa.schema([one for one in file.schema_arrow if one.name in PRODUCTS])
 
     @cached_property
     def _kind(self) -> Kind:
@@ -279,6 +279,7 @@ class Products:
             stop = start + part.rows
             with self._open(part) as file:
                 check_schema(file.schema_arrow, self._kind)
+                _check_names(file, columns)
                 for batch in file.iter_batches(batch_size=rows, columns=list(columns)):
                     check_values(batch, self._kind)
                     yield start, batch
@@ -294,7 +295,9 @@ class Products:
         for part, group, start, stop in self._groups:
             low, high = np.searchsorted(wanted, (start, stop))
             if low < high:
-                table = self._read_group(part, group).select(list(columns))
+                table = self._read_group(part, group)
+                # Parts may differ in which columns may hold nulls.
+                table = pa.table([table.column(name) for name in columns], list(columns))
                 pieces.append(table.take(pa.array(wanted[low:high] - start)))
         if not pieces:
             return pa.table({name: [] for name in columns})
@@ -321,13 +324,20 @@ class Products:
         if held is None or held[0] != (part.path, group):
             with self._open(part) as file:
                 # Another thread may put another one there at any time.
-                table = read_table_as(file, self._kind, group=group)
+                _check_names(file, self.schema.names)
+                table = read_table_as(file, self._kind, self.schema.names, group=group)
             self._group = held = ((part.path, group), table)
         return held[1]
 
     def titles(self, ids: Sequence[ProductId]) -> list[dict[str, Any]]:
         """`product_id`, `title`, `category_id` and `category_name` of some products."""
         positions = self.table.positions(id_keys(ids))
+        if (positions < 0).any():
+            unknown = ids[int(np.argmin(positions))]
+            raise StoreError(
+                f"the store holds no product {unknown!r}, which its index names; run "
+                "`vitrina index --rebuild` to build it again"
+            )
         columns = ["product_id", "title", "category_id", "category_name"]
         return self.take(positions, columns).to_pylist()  # type: ignore[no-any-return]
 
@@ -344,6 +354,12 @@ class Products:
             counted[name] = len(self) - self.column(column).null_count
         counted["categories"] = len(pc.unique(self.column("category_id")).drop_null())
         return counted
+
+
+def _check_names(file: pq.ParquetFile, columns: Sequence[str]) -> None:
+    """Raise pa.ArrowInvalid if a part lacks a column that others have: Arrow leaves it out."""
+    if missing := set(columns) - set(file.schema_arrow.names):
+        raise pa.ArrowInvalid(f"it lacks the column {min(missing)}")
 
 
 def _without_retired(batch: pa.RecordBatch, retired: Mapping[str, Sequence[str]]) -> pa.RecordBatch:

@@ -99,6 +99,7 @@ class Writer:
         self._journals.append(journal)
         for path, entry in zip(files, entries, strict=True):
             self._files.publish(path, entry.path)
+            self._files.checksums.note(entry.path, entry.sha256)
         shutil.rmtree(folder, ignore_errors=True)
         return FolderEntry(name, (*beside, *entries))
 
