@@ -653,8 +653,9 @@ def test_a_socket_and_a_folder_in_the_place_of_a_file_are_refused(shelf):
 @pytest.mark.parametrize("name", ["../outside/victim.txt", "/etc/hostname", "a/../b", "a//b", "."])
 def test_no_operation_takes_a_name_that_leads_out(shelf, tmp_path, name, monkeypatch):
     monkeypatch.setenv("VITRINA_CACHE", str(tmp_path / "cache"))
+    local, remote = LocalFiles(shelf), RemoteFiles(f"memory://{tmp_path.name}/x")
     before = contents(tmp_path)
-    for files in (LocalFiles(shelf), RemoteFiles(f"memory://{tmp_path.name}/x")):
+    for files in (local, remote):
         for job in (
             files.exists,
             files.size,
