@@ -1,4 +1,4 @@
-"""A short run of `kills.py`: every writing command, stopped at moments of a fixed seed."""
+"""A short run of `kills`: every writing command, stopped at moments of a fixed seed."""
 
 import os
 import subprocess
@@ -6,19 +6,20 @@ import sys
 from pathlib import Path
 
 import pytest
-from kills import COMMANDS, essence, leftovers
+from kills.commands import COMMANDS
+from kills.outcome import essence, leftovers
 
 pytestmark = pytest.mark.slow
 
 
 def test_every_writing_command_bears_being_stopped(tmp_path):
-    script = Path(__file__).with_name("kills.py")
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, script, "--kills", "3", "--seed", "0", "--work", tmp_path / "work"],
+        [sys.executable, "-m", "kills", "--kills", "3", "--seed", "0", "--work", tmp_path / "work"],
         capture_output=True,
         text=True,
         env=env,
+        cwd=Path(__file__).parent,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
