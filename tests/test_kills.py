@@ -36,3 +36,10 @@ def test_what_is_left_is_seen(tmp_path):
     (tmp_path / "store/index-0123456789ab.json").write_text('{"rows": 1, "seconds": 2}')
     assert essence(tmp_path)["store/index.json:rows"] == "1"
     assert not [name for name in essence(tmp_path) if "seconds" in name]
+
+
+def test_of_two_indexes_both_count(tmp_path):
+    for digest, rows in (("0" * 12, 7), ("f" * 12, 5)):
+        (tmp_path / f"store/indexes/text-{digest}").mkdir(parents=True)
+        (tmp_path / f"store/indexes/text-{digest}/index.json").write_text(f'{{"rows": {rows}}}')
+    assert essence(tmp_path) == {"store/indexes/text/index.json:rows": "5 7"}

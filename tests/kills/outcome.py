@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -51,8 +52,9 @@ def stored(folder: Path) -> dict[str, str]:
 
 def essence(folder: Path) -> dict[str, str]:
     """What runs of one input leave alike: contents by names without checksums, and the values in
-    JSON files, without times."""
-    found: dict[str, str] = {}
+    JSON files, without times. Where several names are alike, such as those of two commits' indexes,
+    all their values."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
     for name, digest in files(folder).items():
         plain = DIGEST.sub("", name)
         if plain.startswith(
@@ -61,10 +63,11 @@ def essence(folder: Path) -> dict[str, str]:
             continue
         if name.endswith(".json"):
             with suppress(ValueError):
-                found |= dict(leaves(json.loads((folder / name).read_text("utf-8")), plain))
+                for path, value in leaves(json.loads((folder / name).read_text("utf-8")), plain):
+                    found[path].add(value)
                 continue
-        found[plain] = digest
-    return found
+        found[plain].add(digest)
+    return {name: " ".join(sorted(values)) for name, values in found.items()}
 
 
 def leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
