@@ -46,7 +46,7 @@ fuzz: $(READY)  ## hostile inputs of every kind: CLASS=readers COUNT=10000 SEED=
 		$(if $(FORM),--form $(FORM)) $(if $(NUMBER),--number $(NUMBER)) $(if $(KEPT),--kept $(KEPT))
 
 kills: $(READY)  ## every writing command killed at random moments: KILLS=50 SEED=1
-	cd tests && ../$(BIN)/python kills.py --kills $(or $(KILLS),50) --seed $(or $(SEED),0)
+	cd tests && ../$(BIN)/python -m kills --kills $(or $(KILLS),50) --seed $(SEED)
 
 check: lint types tests  ## lint, types and tests
 

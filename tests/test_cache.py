@@ -72,6 +72,32 @@ def test_what_is_there_keeps_its_mode(root):
     assert mode(root / "photos") == 0o775
 
 
+@pytest.mark.parametrize("variable", ["HOME", "XDG_CACHE_HOME"])
+@pytest.mark.parametrize("before", [0o775, 0o777, 0o722, 0o755, 0o700])
+def test_others_may_not_write_to_the_users_cache_folder(root, monkeypatch, variable, before):
+    monkeypatch.delenv("VITRINA_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv(variable, str(root))
+    base = root / ".cache" if variable == "HOME" else root
+    (base / "vitrina" / "photos").mkdir(parents=True)
+    for one in (base, base / "vitrina", base / "vitrina" / "photos"):
+        one.chmod(before)
+    assert private_folder("kernels") == base / "vitrina" / "kernels"
+    assert mode(base / "vitrina") == before & ~0o022
+    # What is above it is not Vitrina's.
+    assert mode(base) == before
+
+
+def test_a_link_to_another_folder_keeps_that_folders_mode(root, monkeypatch):
+    monkeypatch.delenv("VITRINA_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(root))
+    (root / "shared").mkdir(parents=True)
+    (root / "shared").chmod(0o775)
+    (root / "vitrina").symlink_to("shared")
+    assert private_folder("kernels") is None
+    assert mode(root / "shared") == 0o775
+
+
 @pytest.mark.parametrize("spoilt", ["kernels", "."])
 @pytest.mark.parametrize("bits", [0o770, 0o707, 0o722, 0o777])
 def test_a_folder_that_others_may_write_to_is_not_trusted(root, spoilt, bits):
@@ -99,6 +125,11 @@ def test_a_folder_of_another_user_is_not_trusted(root):
     assert private_folder("kernels") is None
 
 
+def told(folder):
+    line = "kernels are compiled in each process: others may write to {0}; chmod go-w {0}\n"
+    return line.format(folder)
+
+
 def write_kernel(folder, value, more):
     package = folder / PACKAGE
     package.mkdir(exist_ok=True)
@@ -118,16 +149,16 @@ def run_kernel(folder, **environment):
         check=True,
     )
     value, hits, place = done.stdout.split()
-    return float(value), int(hits), place
+    return float(value), int(hits), place, done.stderr
 
 
 @pytest.mark.slow
 def test_a_second_process_loads_what_the_first_compiled(root, tmp_path):
     write_kernel(tmp_path, 1, 0)
     first = run_kernel(tmp_path)
-    assert first[:2] == (1, 0)
+    assert (first[:2], first[3]) == ((1, 0), "")
     assert Path(first[2]).is_relative_to(root / "kernels")
-    assert run_kernel(tmp_path) == (1, 1, first[2])
+    assert run_kernel(tmp_path) == (1, 1, first[2], "")
     # A changed source is compiled anew.
     write_kernel(tmp_path, 2, 0)
     assert run_kernel(tmp_path)[:2] == (2, 0)
@@ -135,8 +166,30 @@ def test_a_second_process_loads_what_the_first_compiled(root, tmp_path):
     # A package that others may write to is not kept beside, and neither is anything read from it.
     assert not list(tmp_path.rglob(f"{PACKAGE}/**/*.nbc"))
     (root / "kernels").chmod(0o777)
-    assert run_kernel(tmp_path) == (2, 0, "None")
+    assert run_kernel(tmp_path) == (2, 0, "None", told(root / "kernels"))
     assert not list(tmp_path.rglob(f"{PACKAGE}/**/*.nbc"))
+
+
+@pytest.mark.slow
+def test_a_named_folder_that_others_may_write_to_costs_one_line(root, tmp_path):
+    write_kernel(tmp_path, 3, 4)
+    root.mkdir(parents=True)
+    root.chmod(0o775)
+    assert run_kernel(tmp_path) == (7, 0, "None", told(root))
+    assert mode(root) == 0o775
+    assert not list(root.rglob("*.nbc"))
+
+
+@pytest.mark.slow
+def test_the_users_own_folder_serves_whatever_its_mode_was(root, tmp_path):
+    write_kernel(tmp_path, 3, 4)
+    (root / "vitrina").mkdir(parents=True)
+    (root / "vitrina").chmod(0o775)
+    default = {"VITRINA_CACHE": "", "XDG_CACHE_HOME": str(root)}
+    first = run_kernel(tmp_path, **default)
+    assert Path(first[2]).is_relative_to(root / "vitrina" / "kernels")
+    assert run_kernel(tmp_path, **default) == (7, 1, first[2], "")
+    assert mode(root / "vitrina") == 0o755
 
 
 @pytest.mark.slow
@@ -148,7 +201,7 @@ def test_numbas_own_variable_names_another_folder(root, tmp_path):
     assert mode(named) == 0o700
     assert not list(root.rglob("*.nbc"))
     named.chmod(0o777)
-    assert run_kernel(tmp_path, NUMBA_CACHE_DIR=str(named)) == (7, 0, "None")
+    assert run_kernel(tmp_path, NUMBA_CACHE_DIR=str(named)) == (7, 0, "None", told(named))
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A short run of `kills.py`: every writing command, stopped at moments of a fixed seed."""
+"""A short run of `kills`: every writing command, stopped at moments of a fixed seed."""
 
 import os
 import subprocess
@@ -6,19 +6,20 @@ import sys
 from pathlib import Path
 
 import pytest
-from kills import COMMANDS, essence, leftovers
+from kills.commands import COMMANDS
+from kills.outcome import essence, leftovers
 
 pytestmark = pytest.mark.slow
 
 
 def test_every_writing_command_bears_being_stopped(tmp_path):
-    script = Path(__file__).with_name("kills.py")
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, script, "--kills", "3", "--seed", "0", "--work", tmp_path / "work"],
+        [sys.executable, "-m", "kills", "--kills", "3", "--seed", "0", "--work", tmp_path / "work"],
         capture_output=True,
         text=True,
         env=env,
+        cwd=Path(__file__).parent,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -35,3 +36,10 @@ def test_what_is_left_is_seen(tmp_path):
     (tmp_path / "store/index-0123456789ab.json").write_text('{"rows": 1, "seconds": 2}')
     assert essence(tmp_path)["store/index.json:rows"] == "1"
     assert not [name for name in essence(tmp_path) if "seconds" in name]
+
+
+def test_of_two_indexes_both_count(tmp_path):
+    for digest, rows in (("0" * 12, 7), ("f" * 12, 5)):
+        (tmp_path / f"store/indexes/text-{digest}").mkdir(parents=True)
+        (tmp_path / f"store/indexes/text-{digest}/index.json").write_text(f'{{"rows": {rows}}}')
+    assert essence(tmp_path) == {"store/indexes/text/index.json:rows": "5 7"}

@@ -14,11 +14,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from vitrina import api
 from vitrina.errors import StoreError, StoreLockedError
 from vitrina.store import layout
 from vitrina.store import products as products_module
 from vitrina.store.files import folder_checksum
 from vitrina.store.gather import gather
+from vitrina.store.local import LocalFiles
 from vitrina.store.manifest import FileEntry, FolderEntry, Manifest, SpaceEntry
 from vitrina.store.owner import Owner
 from vitrina.store.products import ProductWriter, content_hash, schema
@@ -101,6 +103,11 @@ def store(tmp_path):
     with made.writer("test"):
         pass
     return made
+
+
+def files_below(store):
+    found = (one for one in root(store).rglob("*") if one.is_file())
+    return sorted(one.relative_to(root(store)).as_posix() for one in found)
 
 
 # -- opening --------------------------------------------------------------------------------------
@@ -665,3 +672,50 @@ def test_what_is_not_there_is_named_with_the_way_out(store):
     (store.model_folder() / "file").unlink()
     with pytest.raises(StoreError, match=r"file is missing from the store; run `vitrina train`"):
         store.model_folder()
+
+
+# -- a folder that is put in part ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stop", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_what_was_put_of_a_folder_goes_when_the_job_fails(store, monkeypatch, stop, after):
+    add_model(store, "before")
+    there = files_below(store)
+    publish, names = LocalFiles.publish, []
+
+    def failing(files, temporary, name):
+        if name.startswith(layout.MODELS):
+            names.append(name)
+            if len(names) > after:
+                raise stop
+        publish(files, temporary, name)
+
+    def put():
+        with store.writer("test") as writer:
+            for name in ("one", "two", "three"):
+                folder(writer, name)
+            raise AssertionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalFiles, "publish", failing)
+        with pytest.raises((StoreError, KeyboardInterrupt)):
+            put()
+    assert len(names) == after + 1
+    assert files_below(store) == there
+
+
+def test_a_committed_folder_that_is_put_again_stays_when_the_job_fails(store):
+    add_model(store, "same")
+    there = files_below(store)
+
+    def put():
+        with store.writer("test") as writer:
+            folder(writer, "same")
+            folder(writer, "other")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(StoreError, match="No space left on device"):
+        put()
+    assert files_below(store) == there
+    assert api.verify(root(store)).problems == []

@@ -14,11 +14,17 @@ def cache_folder(kind: str) -> Path:
     """The folder for one kind of copies: below `$VITRINA_CACHE`, or the user's cache folder.
 
     What is missing of it is made, for the user alone; where that fails, whoever writes there meets
-    the error.
+    the error. From the user's cache folder, which is Vitrina's alone, the others' right to write is
+    taken: an older version or a umask of 002 may have given it. A folder that `$VITRINA_CACHE`
+    names keeps its mode.
     """
-    folder = _root() / kind
+    named = os.environ.get("VITRINA_CACHE")
+    root = Path(named) if named else _default_root()
+    folder = root / kind
     with suppress(OSError):
         make_private(folder)
+        if not named:
+            _close_to_others(root)
     return folder
 
 
@@ -48,9 +54,30 @@ def is_private(folder: Path) -> bool:
     return own and not seen.st_mode & _WRITABLE_BY_OTHERS
 
 
-def _root() -> Path:
-    root = os.environ.get("VITRINA_CACHE")
-    if root:
-        return Path(root)
+def is_open_to_others(folder: Path) -> bool:
+    """Whether others may write to a folder of the user's own; False for a link."""
+    try:
+        return _is_own_but_open(folder.lstat())
+    except OSError:
+        return False
+
+
+def _is_own_but_open(seen: os.stat_result) -> bool:
+    own = stat.S_ISDIR(seen.st_mode) and seen.st_uid == os.geteuid()
+    return own and bool(seen.st_mode & _WRITABLE_BY_OTHERS)
+
+
+def _close_to_others(folder: Path) -> None:
+    """Take the others' right to write to a folder of the user's own. Raises OSError."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        seen = os.fstat(opened)
+        if _is_own_but_open(seen):
+            os.fchmod(opened, stat.S_IMODE(seen.st_mode) & ~_WRITABLE_BY_OTHERS)
+    finally:
+        os.close(opened)
+
+
+def _default_root() -> Path:
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "vitrina"

@@ -2,12 +2,14 @@
 
 Compiled code is kept in the cache as pickled files, which run when they are read. They lie in
 `kernels` of Vitrina's cache folder, or in `$NUMBA_CACHE_DIR`, and are used only where that folder
-belongs to the user and nobody else may write to it; elsewhere each process compiles anew.
+belongs to the user and nobody else may write to it; elsewhere each process compiles anew, and
+where the folder's mode is the reason, one warning tells so.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -17,7 +19,9 @@ from typing import Any, TypeVar, cast
 
 import numba
 
-from vitrina.cache import is_private, make_private, private_folder
+from vitrina.cache import cache_folder, is_open_to_others, is_private, make_private, private_folder
+
+log = logging.getLogger(__name__)
 
 # Without NaN, the least and the most of a row are found 16 numbers at a time. Whoever lets numbers
 # in from outside looks for NaN before.
@@ -67,13 +71,27 @@ def _caching(kernel: Kernel, folder: Path) -> Kernel | None:
 def _kept_in() -> Path | None:
     named = os.environ.get("NUMBA_CACHE_DIR")
     if not named:
+        folder = cache_folder("kernels")
+        _warn_if_open(folder.parent, folder)
         return private_folder("kernels")
     folder = Path(named).absolute()
     try:
         make_private(folder)
     except OSError:
         return None
+    _warn_if_open(folder)
     return folder if is_private(folder) and os.access(folder, os.W_OK) else None
+
+
+def _warn_if_open(*folders: Path) -> None:
+    for folder in folders:
+        if is_open_to_others(folder):
+            log.warning(
+                "kernels are compiled in each process: others may write to %s; chmod go-w %s",
+                folder,
+                folder,
+            )
+            return
 
 
 def _stamp(kernel: Callable[..., None]) -> str:

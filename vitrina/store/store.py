@@ -248,7 +248,11 @@ class Store:
                 if damaged_too:
                     writer.go_back()
                 writer.begin()
-                yield writer
+                try:
+                    yield writer
+                except BaseException:
+                    writer.abandon()
+                    raise
         except OSError as err:
             raise StoreError(self._unwritten(err)) from err
         except (RuntimeError, SafetensorError) as err:

@@ -40,7 +40,7 @@ class Writer:
         self._files = store.files
         self._claim = claim
         self._history: list[Manifest] = []
-        self._journals: list[str] = []
+        self._uncommitted: dict[str, tuple[FileEntry, ...]] = {}
 
     @property
     def scratch(self) -> Path:
@@ -95,8 +95,8 @@ class Writer:
         )
         # Of a folder that is put in part, the next writer can tell only by this that it is ours.
         journal, content = to_journal(entries)
+        self._uncommitted[journal] = entries
         self._files.write(journal, content)
-        self._journals.append(journal)
         for path, entry in zip(files, entries, strict=True):
             self._files.publish(path, entry.path)
             self._files.checksums.note(entry.path, entry.sha256)
@@ -124,10 +124,28 @@ class Writer:
         changed = replace(manifest, sequence=before.sequence) != before
         if changed:
             self._put(manifest)
-        while self._journals:
-            self._files.delete(self._journals.pop())
+        for journal in self._uncommitted:
+            self._files.delete(journal)
+        self._uncommitted.clear()
         if changed:
             self._settle(before, self._store.manifest)
+
+    def abandon(self) -> None:
+        """Delete folders that were put in whole or in part since the last commit: the job failed.
+
+        In a bucket the next writer does that: this one's network may have failed.
+        """
+        if not self._uncommitted or self._files.copies:
+            return
+        with suppress(OSError, StoreError):
+            self._store.refresh()
+            known = [*self._history, self._store.manifest]
+            named = frozenset[str]().union(*(manifest.names for manifest in known))
+            for journal, entries in self._uncommitted.items():
+                for entry in entries:
+                    if entry.path not in named:
+                        self._files.delete(entry.path)
+                self._files.delete(journal)
 
     def tidy(self, keep: int) -> int:
         """Keep the newest `keep` commits readable; delete what only older ones name, and what
