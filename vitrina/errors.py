@@ -10,6 +10,10 @@ import re
 # Control characters but tab and line feed, lone surrogates, and what turns the direction of text.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
+_START, _END = 2000, 500
+_LONGEST = _START + _END + 500
+"""Characters of a message."""
+
 
 def printable(text: str) -> str:
     """Text of a stranger's as a terminal may show it: characters that steer one become escapes.
@@ -20,7 +24,14 @@ def printable(text: str) -> str:
 
 
 class VitrinaError(Exception):
-    """Base of everything Vitrina raises on purpose; the command line exits with 1 on it."""
+    """Base of everything Vitrina raises on purpose; the command line exits with 1 on it.
+
+    A message that quotes more of a file than a person reads is shown by its start and its end.
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if len(text) <= _LONGEST else f"{text[:_START]} ... {text[-_END:]}"
 
 
 class CatalogueError(VitrinaError):

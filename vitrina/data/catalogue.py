@@ -27,6 +27,7 @@ from vitrina.data.readers import (
     TableReader,
 )
 from vitrina.data.readers.detect import open_reader
+from vitrina.data.readers.unpacked import most_unpacked, out_of_proportion
 from vitrina.data.reading import Reading
 from vitrina.data.sources import DEFAULT_FETCHING, Fetching, ImageSource
 from vitrina.errors import CatalogueError, ImageSourceError, PhotosNotFoundError
@@ -34,6 +35,7 @@ from vitrina.ids import IdSet, id_keys
 
 # In characters: descriptions of megabytes must not pile up by the thousand.
 _BATCH_TEXT = 1 << 26
+_FREE_TEXT = 1 << 28
 
 
 class Catalogue:
@@ -219,7 +221,7 @@ class Catalogue:
         Raises:
             CatalogueError: the file turns out damaged on the way.
         """
-        rows = self._reader.rows()
+        rows = _in_proportion(self.path, self._reader.rows())
         seen = IdSet()
         while chunk := _chunk(rows, size):
             yield _batch(chunk, seen)
@@ -228,6 +230,26 @@ class Catalogue:
         """Close the source of photos, if there is one."""
         if self.images is not None:
             self.images.close()
+
+
+def _in_proportion(
+    path: Path, rows: Iterator[Product | Rejection]
+) -> Iterator[Product | Rejection]:
+    """The rows. Raises CatalogueError where one text that is named over and over, as a shop's
+    or a category's, makes their text long out of proportion to the file."""
+    if not path.is_file():
+        yield from rows
+        return
+    most, length = most_unpacked(path, _FREE_TEXT), 0
+    for row in rows:
+        if isinstance(row, Product):
+            length += len(row.title) + len(row.description) + len(row.shop)
+            length += len(row.category_name or "")
+            if row.attributes or row.characteristics:
+                length += sum(map(len, row.attributes)) + sum(map(len, row.characteristics))
+            if length > most:
+                raise out_of_proportion(path, most)
+        yield row
 
 
 def _chunk(rows: Iterator[Product | Rejection], size: int) -> list[Product | Rejection]:

@@ -32,6 +32,8 @@ _COMPRESSED = {
     b"\xfd7zXZ": "xz",
     b"BZh": "bzip2",
 }
+_PAX_RECORD = re.compile(rb"(\d{1,7}) ([^=]{1,1000}+)=")
+_MOST_DIGITS = 30
 _REGULAR = frozenset(b"0\x007")
 # Links, devices, folders and pipes: whatever size is written there, nothing follows.
 _BODILESS = frozenset(b"123456")
@@ -163,19 +165,20 @@ class _Extended(NamedTuple):
     @classmethod
     def of(cls, data: bytes) -> _Extended:
         """Read records of "LENGTH key=value\\n", up to the first that is malformed."""
-        name, size, sparse = "", None, False
-        while match := re.match(rb"(\d{1,7}) ([^=]+)=", data):
-            length = int(match[1])
-            value = data[match.end() : length - 1]
-            if length <= match.end():
+        name, size, sparse, at = "", None, False, 0
+        while match := _PAX_RECORD.match(data, at):
+            end = at + int(match[1])
+            value = data[match.end() : end - 1]
+            if end <= match.end():
                 break
             if match[2] == b"path":
                 name = _text(value)
             elif match[2] == b"size" and value.isdigit():
-                size = int(value)
+                # More digits are past every archive, and past what `int` takes.
+                size = int(value[:_MOST_DIGITS])
             elif match[2].startswith(b"GNU.sparse."):
                 sparse = True
-            data = data[length:]
+            at = end
         return cls(name, size, sparse)
 
 

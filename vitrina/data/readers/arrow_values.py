@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -30,6 +31,26 @@ def rows_of(batch: pa.RecordBatch, columns: Sequence[str]) -> Iterator[tuple[Any
         yield from zip(*map(values_of, columns, arrays), strict=True)
     else:
         yield from zip(*map(_values_apart, columns, arrays), strict=True)
+
+
+def unpacked_bytes(batch: pa.RecordBatch) -> int:
+    """Bytes of a batch's values, each counted as often as it is there."""
+    return sum(map(_unpacked_bytes, batch.columns))
+
+
+def _unpacked_bytes(column: pa.Array) -> int:
+    if not pa.types.is_dictionary(column.type) or not len(column.dictionary):
+        return int(column.nbytes)
+    known = column.dictionary
+    try:
+        lengths = pc.binary_length(known).fill_null(0).to_numpy(zero_copy_only=False)
+    except pa.ArrowException:
+        # No text.
+        return int(column.nbytes + known.nbytes // len(known) * len(column))
+    # Those are given up unread.
+    lengths = np.where(lengths > LONGEST_VALUE, 0, lengths)
+    places = column.indices.drop_null().to_numpy(zero_copy_only=False)
+    return int(lengths[np.clip(places, 0, len(known) - 1)].sum(dtype=np.int64))
 
 
 def _values_apart(name: str, column: pa.Array) -> Iterator[Any]:

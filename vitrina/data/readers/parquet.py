@@ -12,14 +12,17 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from vitrina.data.arrow_types import holds_photos
-from vitrina.data.readers.arrow_values import rows_of
+from vitrina.data.readers.arrow_values import rows_of, unpacked_bytes
 from vitrina.data.readers.base import Fault, IdType
 from vitrina.data.readers.parquet_batches import group_batches, open_parquet
+from vitrina.data.readers.unpacked import most_unpacked, out_of_proportion
 from vitrina.errors import CatalogueError
 from vitrina.ids import is_canonical_integer
 from vitrina.parquet.footer import DamagedPagesError, read_footer
 
 BATCH_ROWS = 4096
+_FREE_BYTES = 1 << 27
+"""Of its values, for any file: all of a column may be the same text."""
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -102,7 +105,11 @@ class ParquetRecords:
     def _rows_of(self, part: _Part, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         there = [name for name in dict.fromkeys(columns) if name in part.fields]
         whole = len(there) == len(columns)
+        read, most = 0, most_unpacked(part.path, _FREE_BYTES)
         for batch in _batches(part.path, there):
+            read += unpacked_bytes(batch)
+            if read > most:
+                raise out_of_proportion(part.path, most)
             if whole:
                 yield from rows_of(batch, columns)
                 continue

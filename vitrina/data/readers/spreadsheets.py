@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +15,7 @@ from zipfile import BadZipFile, ZipFile
 
 from vitrina.data.readers.base import Fault, IdType
 from vitrina.data.readers.sheet_size import SheetSize
+from vitrina.data.readers.unpacked import most_unpacked, out_of_proportion
 from vitrina.errors import CatalogueError
 
 if TYPE_CHECKING:
@@ -24,6 +29,9 @@ _HEADER_ROWS = 50
 # The library holds a whole sheet in memory, 32 bytes a cell.
 _MOST_CELLS = 1 << 25
 _MOST_BYTES = 1 << 31
+# A stray cell in the last row of a table of eight columns is no harm.
+_FREE_CELLS = 1 << 23
+_CELLS_A_BYTE = 4
 _CHUNK = 1 << 20
 _UNREAD = ("xl/media/", "xl/drawings/", "xl/charts/", "Pictures/", "Thumbnails/")
 
@@ -58,7 +66,7 @@ class SpreadsheetRecords:
         _check_size(path)
         table: _Sheet | None = None
         try:
-            with CalamineWorkbook.from_path(path) as book:
+            with _panics_as_errors(), CalamineWorkbook.from_path(path) as book:
                 sheets = [one for one in book.sheets_metadata if one.typ == SheetTypeEnum.WorkSheet]
                 for one in sheets:
                     found = _Sheet.of(book.get_sheet_by_name(one.name), id_column)
@@ -140,15 +148,45 @@ def _value(cell: Any) -> Any:
     return None if cell == "" else cell
 
 
+@contextmanager
+def _panics_as_errors() -> Iterator[None]:
+    """Raise ValueError where the library panics, without what it writes on standard error then.
+
+    A panic is a BaseException, which no caller expects of a damaged file.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as written:
+        own = os.dup(2)
+        os.dup2(written.fileno(), 2)
+        panicked = False
+        try:
+            yield
+        except BaseException as err:
+            if type(err).__name__ != "PanicException":
+                raise
+            panicked = True
+            raise ValueError(f"it is damaged: {err}") from None
+        finally:
+            sys.stderr.flush()
+            os.dup2(own, 2)
+            os.close(own)
+            written.seek(0)
+            if not panicked and (others := written.read()):
+                os.write(2, others)
+
+
 def _check_size(path: Path) -> None:
-    """Raise CatalogueError for a sheet that would not fit into memory.
+    """Raise CatalogueError for a sheet that would take memory or time out of proportion.
 
     The library takes the memory for all cells between the outermost ones at once, and ends the
     process where there is none.
     """
     too_large = f"{path}: too large for a spreadsheet"
-    if path.stat().st_size > _MOST_BYTES:
+    file_size = path.stat().st_size
+    if file_size > _MOST_BYTES:
         raise CatalogueError(f"{too_large}; save the table as CSV")
+    most_bytes = most_unpacked(path)
+    most_cells = min(max(_FREE_CELLS, _CELLS_A_BYTE * file_size), _MOST_CELLS)
     try:
         with ZipFile(path) as archive:
             size = 0
@@ -159,8 +197,10 @@ def _check_size(path: Path) -> None:
                 with archive.open(member) as stream:
                     while chunk := stream.read(_CHUNK):
                         size += len(chunk)
+                        if size > most_bytes:
+                            raise out_of_proportion(path, most_bytes)
                         sheet.add(chunk)
-                        if size > _MOST_BYTES or sheet.cells > _MOST_CELLS:
+                        if size > _MOST_BYTES or sheet.cells > most_cells:
                             raise CatalogueError(
                                 f"{too_large}: {member.filename} spans {sheet.rows} rows and "
                                 f"{sheet.columns} columns, {size} bytes unpacked; clear what "

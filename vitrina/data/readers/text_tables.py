@@ -5,19 +5,17 @@ Both are `Records`: they stream, and bad rows come out as a `Fault` in their pla
 
 from __future__ import annotations
 
-import gzip
 import io
 import zlib
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO, TypeAlias
+from typing import TextIO
 
 from vitrina.data.readers.base import UTF8, Fault, IdType
+from vitrina.data.readers.unpacked import open_gzip
 from vitrina.errors import CatalogueError
-
-Bytes: TypeAlias = "gzip.GzipFile | io.BufferedReader"
 
 SAMPLE_ROWS = 1000
 """Rows looked at to learn the keys of a JSONL file and whether the encoding is right."""
@@ -82,11 +80,14 @@ class TextRecords:
             )
 
 
-def open_bytes(path: Path) -> Bytes:
-    """Open a file, and unzip it on the way if it is gzipped."""
+def open_bytes(path: Path) -> io.BufferedReader:
+    """Open a file, and unzip it on the way if it is gzipped.
+
+    Reading raises CatalogueError for one that unpacks to more than its bytes are worth.
+    """
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if zipped else path.open("rb")
+    return open_gzip(path) if zipped else path.open("rb")
 
 
 def open_text(path: Path, encoding: str | None) -> TextIO:

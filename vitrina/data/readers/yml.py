@@ -149,7 +149,7 @@ class YmlReader:
         try:
             if offer.fault:
                 raise UnreadableError(offer.fault)
-            element = parser.parse(offer.text)
+            element = parser.parse(offer.text, cut=offer.cut)
         except UnreadableError as err:
             reason = f"the offer at line {offer.line} can't be read: {err}"
             return Rejection(row, reason, self._damaged_id(offer))
@@ -234,7 +234,7 @@ def _ids(parser: OfferParser, offer: OfferText) -> tuple[str, str]:
             return "", ""
         if (seen := glance(offer.text)) is not None:
             return seen
-        element = parser.parse(offer.text)
+        element = parser.parse(offer.text, cut=offer.cut)
     except UnreadableError:
         return "", ""
     return _attribute(element, "id"), _category_of(element)

@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vitrina.data.readers.text_tables import Bytes, open_bytes, read_errors
+from vitrina.data.readers.text_tables import open_bytes, read_errors
 from vitrina.errors import CatalogueError
 
 _HEAD = 1 << 20
@@ -97,7 +97,7 @@ def find_encoding(path: Path, given: str | None) -> FeedEncoding:
     return FeedEncoding(wide, _note(name, wide) if odd else "")
 
 
-def read_head(stream: Bytes) -> bytes:
+def read_head(stream: io.BufferedReader) -> bytes:
     """The start of a file, where a feed's first tag is searched for, as far as it can be read."""
     head = b""
     try:
@@ -140,7 +140,7 @@ class _Tally:
     def __post_init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")()
 
-    def add_all(self, stream: Bytes | io.BytesIO) -> None:
+    def add_all(self, stream: io.BufferedReader | io.BytesIO) -> None:
         """Add what follows, as far as it can be read: where it breaks is said later."""
         try:
             while not self._is_plain() and (block := stream.read1(_BLOCK)):

@@ -47,6 +47,7 @@ _ID = re.compile(r"<offer\s+id=\"([^\"<>&\x00-\x1f]*+)\"(?=[\s/>])")
 _CATEGORY = re.compile(r"<categoryId(?:\s[^<>]*+)?>\s*+([^<>&\x00-\x1f]++)</categoryId>")
 _SECTION = re.compile(r"<!\[CDATA\[.*?\]\]>", re.DOTALL)
 _LONGEST_GLANCE = 1 << 16
+_NO_NAME = "its tags are damaged, and no name can be read"
 
 
 def glance(text: str) -> tuple[str, str] | None:
@@ -86,18 +87,20 @@ class OfferParser:
         self._parser = etree.XMLParser(**options)
         self._namespace_parser = etree.XMLParser(recover=True, **options)
 
-    def parse(self, text: str) -> Any:
-        """The element of one offer.
+    def parse(self, text: str, *, cut: bool = False) -> Any:
+        """The element of one offer. cut: it has no end tag, and so is not well-formed.
 
         Raises:
             UnreadableError: the offer is damaged beyond repair; the message is the reason.
         """
-        element = None if self._faults_are_likely else self._well_formed(text)
+        if cut and text.find("<", 1) < 0:
+            raise UnreadableError(_NO_NAME)
+        element = None if cut or self._faults_are_likely else self._well_formed(text)
         if element is None:
             before = self._repairs.total()
             text = plain(text, self._entities, self._repairs)
             self._faults_are_likely = self._repairs.total() > before
-            element = self._well_formed(text)
+            element = None if cut else self._well_formed(text)
         return _mended(text, self._repairs) if element is None else element
 
     def _well_formed(self, text: str) -> Any:
@@ -134,7 +137,7 @@ def _mended(text: str, repairs: Repairs) -> Any:
     offer = _element(opening)
     offer.extend(fields.found)
     if not any(field.tag.lower() in _TITLES and (field.text or "").strip() for field in offer):
-        raise UnreadableError("its tags are damaged, and no name can be read")
+        raise UnreadableError(_NO_NAME)
     attributes = fields.faulty + are_faulty(opening[3])
     counts = {Repair.ATTRIBUTE: attributes, Repair.LESS_THAN: fields.signs, Repair.TAG: fields.odd}
     if not any(counts.values()):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import io
 import zlib
 
 from vitrina.data.readers.feed.markup import Finder
 from vitrina.data.readers.feed.php import strip_code
 from vitrina.data.readers.feed.repairs import Repair, Repairs
-from vitrina.data.readers.text_tables import Bytes
 
 _BLOCK = 1 << 17
 
@@ -24,7 +24,7 @@ class FeedText:
         closes_root: whether template code printed the feed's last end tag.
     """
 
-    def __init__(self, stream: Bytes, codec: str, repairs: Repairs) -> None:
+    def __init__(self, stream: io.BufferedReader, codec: str, repairs: Repairs) -> None:
         """Nothing is read yet. Repairs are counted in `repairs`."""
         self.text = ""
         self.at = 0
