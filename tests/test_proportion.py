@@ -89,6 +89,23 @@ def test_an_old_sheet_that_takes_all_memory_is_refused(tmp_path, kind, body, mes
     assert xls_size(path.read_bytes()) == (len(PLAIN), 3, 3 * len(PLAIN), 0)
 
 
+@pytest.mark.parametrize(
+    ("at", "number"),
+    # The chain of tables, that of the workbook's sectors, and the length of the workbook.
+    [(68, 0), (512 + 4 * 9, 2), (1024 + 128 + 120, 1 << 30), (64, 1 << 30)],
+)
+def test_a_chain_of_sectors_without_an_end_is_refused(tmp_path, at, number) -> None:
+    data = bytearray(xls(PLAIN))
+    struct.pack_into("<I", data, at, number)
+    if at == 68:
+        # The sector of the directory leads to itself.
+        struct.pack_into("<I", data, 512 + 508, 0)
+    path = tmp_path / "a.xls"
+    path.write_bytes(data)
+    with pytest.raises(CatalogueError, match="claims more cells than a file can hold"):
+        Catalogue.read(path)
+
+
 def test_any_damage_to_a_compound_file_is_survived() -> None:
     draw, sound = Random(0), xls(PLAIN)
     for _ in range(300):

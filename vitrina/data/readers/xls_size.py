@@ -18,9 +18,17 @@ _BACKWARDS = 1 << 62
 
 _BOF = (0x0809, 0x0409, 0x0209, 0x0009)
 _DIMENSIONS = 0x0200
+_SHEET, _END = 0x0085, 0x000A
+_MOST_WALKS = 10
+_ALL = struct.pack("<HHHHH", 1, 0, 1, 0, 0)
+"""The claim of a sheet that can't be told."""
 _STRINGS = 0x00FC
 _MANY = 0x00BD
 _CELLS = frozenset((0x0006, 0x0201, 0x0203, 0x0204, 0x0205, 0x027E, 0x00FD, 0x00D6, _MANY))
+
+
+class _EndlessError(Exception):
+    """A chain of sectors that leads back to itself, or claims more than the file."""
 
 
 class XlsSize(NamedTuple):
@@ -35,6 +43,13 @@ class XlsSize(NamedTuple):
 
 def xls_size(data: bytes) -> XlsSize:
     """The size of an .xls file's sheets; zeros for what can't be read."""
+    try:
+        return _size(data)
+    except _EndlessError:
+        return XlsSize(claimed=_BACKWARDS)
+
+
+def _size(data: bytes) -> XlsSize:
     largest, rows, columns, claimed, strings = XlsSize(), 0, 0, 0, 0
     for kind, at, end, stream in _records(data):
         if kind in _BOF:
@@ -64,14 +79,28 @@ def _cells(size: XlsSize) -> int:
 
 
 def _records(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    """The kind of each record, where its body starts and ends, and the stream that it is in."""
+    """The kind of each record, where its body starts and ends, and the stream that it is in.
+
+    From the start of the stream, and from wherever it says that a sheet starts.
+    """
     for stream in _workbooks(data):
-        at = 0
-        while at + 4 <= len(stream):
-            kind, size = struct.unpack_from("<HH", stream, at)
-            end = min(at + 4 + size, len(stream))
-            yield kind, at + 4, end, stream
-            at += 4 + size
+        starts = {0: None}
+        left = _MOST_WALKS * len(stream)
+        while starts:
+            at, _ = starts.popitem()
+            whole = at == 0
+            while at + 4 <= len(stream) and left > 0:
+                kind, size = struct.unpack_from("<HH", stream, at)
+                end = min(at + 4 + size, len(stream))
+                yield kind, at + 4, end, stream
+                if kind == _SHEET and whole and end - at >= 8:
+                    starts[max(1, *struct.unpack_from("<I", stream, at + 4))] = None
+                left -= 4 + size
+                at += 4 + size
+                if kind == _END and not whole:
+                    break
+        if left <= 0:
+            yield _DIMENSIONS, 0, 10, _ALL
 
 
 def _workbooks(data: bytes) -> Iterator[bytes]:
@@ -91,19 +120,28 @@ def _workbooks(data: bytes) -> Iterator[bytes]:
             return [number for (number,) in struct.iter_unpack("<I", block[: len(block) & ~3])]
 
         def chain(first: int, table: list[int], most: int) -> Iterator[int]:
-            while first < len(table) and most:
+            while first < len(table):
+                if not most:
+                    raise _EndlessError
                 yield first
                 first, most = table[first], most - 1
 
         most = len(data) // size + 1
         places = numbers(data[76:512])
         more = header[12]
-        for _ in range(most):
+        counts = (header[6], header[11], header[13])
+        if any(count > most for count in counts):
+            raise _EndlessError
+        for _ in range(most + 1):
             if more >= most:
                 break
+            if len(places) > len(data):
+                raise _EndlessError
             block = numbers(sector(more))
             places += block[:-1]
             more = block[-1] if block else _END_OF_CHAIN
+        else:
+            raise _EndlessError
         table = numbers(b"".join(sector(place) for place in islice(places, most) if place < most))
         entries = b"".join(sector(one) for one in chain(directory, table, most))
         small_numbers = numbers(b"".join(sector(one) for one in chain(small_table, table, most)))
@@ -112,6 +150,8 @@ def _workbooks(data: bytes) -> Iterator[bytes]:
             (length,) = struct.unpack_from("<H", entries, at + 64)
             name = entries[at : at + min(max(length - 2, 0), 64)].decode("utf-16-le", "replace")
             start, total = struct.unpack_from("<II", entries, at + 116)
+            if (at == 0 or name in _STREAMS) and total > len(data) + size:
+                raise _EndlessError
             if at == 0:
                 small = b"".join(sector(one) for one in chain(start, table, most))
             elif name in _STREAMS and found < _MOST_STREAMS:
