@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import gzip
 import os
+import struct
 import zipfile
+from random import Random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from catalogue_files import all_rows
+from fuzz.archives import xls
+from fuzz.catalogues import PLAIN
 from test_spreadsheets import SHEET, TABLE, with_sheet, xlsx
 
 from vitrina.data import catalogue as catalogue_module
 from vitrina.data import tar
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.readers import spreadsheets, unpacked
+from vitrina.data.readers.xls_size import xls_size
 from vitrina.errors import CatalogueError
 
 OUT_OF_PROPORTION = (
@@ -59,6 +64,57 @@ def test_cells_are_bounded_by_the_bytes_of_the_file(tmp_path, monkeypatch) -> No
         archive.writestr("xl/media/1.png", os.urandom(20_000))
     with pytest.raises(CatalogueError, match=r"no sheet of it holds a table|no column"):
         Catalogue.read(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "message"),
+    [
+        (0x0203, struct.pack("<HHHd", 60_000, 1000, 0, 1), "spans 60001 rows and 1001 columns"),
+        (0x00BD, struct.pack("<HHHIH", 60_000, 0, 0, 0, 900), "spans 60001 rows and 901 columns"),
+        (0x0200, struct.pack("<IIHHH", 0, 1 << 20, 0, 256, 0), "claims more cells than"),
+        (0x0200, struct.pack("<IIHHH", 9, 3, 0, 2, 0), "claims more cells than"),
+        (0x00FC, struct.pack("<II", 1, 1 << 30), "claims more cells than"),
+    ],
+)
+def test_an_old_sheet_that_takes_all_memory_is_refused(tmp_path, kind, body, message) -> None:
+    record = struct.pack("<HH", kind, len(body)) + body
+    # Before the end of the sheet.
+    content = xls(PLAIN, lambda stream: stream[:-4] + record + stream[-4:])
+    path = tmp_path / "a.xls"
+    path.write_bytes(content)
+    with pytest.raises(CatalogueError, match=message):
+        Catalogue.read(path)
+    path.write_bytes(xls(PLAIN))
+    assert len(all_rows(Catalogue.read(path))[0]) == len(PLAIN) - 1
+    assert xls_size(path.read_bytes()) == (len(PLAIN), 3, 3 * len(PLAIN), 0)
+
+
+@pytest.mark.parametrize(
+    ("at", "number"),
+    # The chain of tables, that of the workbook's sectors, and the length of the workbook.
+    [(68, 0), (512 + 4 * 9, 2), (1024 + 128 + 120, 1 << 30), (64, 1 << 30)],
+)
+def test_a_chain_of_sectors_without_an_end_is_refused(tmp_path, at, number) -> None:
+    data = bytearray(xls(PLAIN))
+    struct.pack_into("<I", data, at, number)
+    if at == 68:
+        # The sector of the directory leads to itself.
+        struct.pack_into("<I", data, 512 + 508, 0)
+    path = tmp_path / "a.xls"
+    path.write_bytes(data)
+    with pytest.raises(CatalogueError, match="claims more cells than a file can hold"):
+        Catalogue.read(path)
+
+
+def test_any_damage_to_a_compound_file_is_survived() -> None:
+    draw, sound = Random(0), xls(PLAIN)
+    for _ in range(300):
+        data = bytearray(sound)
+        for _ in range(draw.choice((1, 4, 30))):
+            data[draw.choice((draw.randrange(600), draw.randrange(len(data))))] = draw.randrange(
+                256
+            )
+        assert len(xls_size(bytes(data[: draw.choice((len(data), draw.randrange(3000)))]))) == 4
 
 
 def test_a_panic_of_the_library_is_one_line(tmp_path, monkeypatch, capfd) -> None:

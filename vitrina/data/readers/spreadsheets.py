@@ -16,6 +16,7 @@ from zipfile import BadZipFile, ZipFile
 from vitrina.data.readers.base import Fault, IdType
 from vitrina.data.readers.sheet_size import SheetSize
 from vitrina.data.readers.unpacked import most_unpacked, out_of_proportion
+from vitrina.data.readers.xls_size import xls_size
 from vitrina.errors import CatalogueError
 
 if TYPE_CHECKING:
@@ -207,8 +208,17 @@ def _check_size(path: Path) -> None:
                                 "stands outside the table, or save it as CSV"
                             )
     except BadZipFile as err:
-        with path.open("rb") as file:
-            if file.read(len(OLE)) != OLE:
-                raise CatalogueError(f"{path}: can't be read as a spreadsheet: {err}") from err
+        data = path.read_bytes()
+        if not data.startswith(OLE):
+            raise CatalogueError(f"{path}: can't be read as a spreadsheet: {err}") from err
+        old = xls_size(data)
+        if old.claimed > _MOST_CELLS or old.strings > file_size:
+            reason = "it is damaged: it claims more cells than a file can hold"
+            raise CatalogueError(f"{path}: can't be read as a spreadsheet: {reason}") from None
+        if old.rows * old.columns > most_cells:
+            raise CatalogueError(
+                f"{too_large}: it spans {old.rows} rows and {old.columns} columns; clear what "
+                "stands outside the table, or save it as CSV"
+            ) from None
     except (OSError, EOFError, zlib.error, NotImplementedError, RuntimeError) as err:
         raise CatalogueError(f"{path}: can't be read as a spreadsheet: {err}") from err

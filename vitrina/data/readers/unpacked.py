@@ -43,7 +43,10 @@ class _Gunzipped(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        count = self._file.readinto(buffer)
+        # As much as one block gives: `readinto` would lose what stands before a cut.
+        piece = self._file.read1(len(buffer))
+        count = len(piece)
+        buffer[:count] = piece
         self._read += count
         if self._read > self._most:
             raise out_of_proportion(self._path, self._most)
