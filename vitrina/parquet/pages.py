@@ -104,12 +104,17 @@ def check_pages(file: BinaryIO, by_group: Collection[str] = ()) -> None:
                 add(number, chunk.path, _Claim(0, pages.largest * chunk.values))
             elif chunk.texts and pages.dictionary:
                 repeated.append((number, chunk.path, pages.dictionary * chunk.values))
-    if whole.unpacked + sum(most for *_, most in repeated) > _MOST_MEMORY:
-        for number, path, most in repeated:
-            if most > _MOST_MEMORY // _FEW:
-                add(number, path, _Claim(0, _repeated(file, number, path)))
     for part in (*parts, whole):
         part.check()
+    if whole.unpacked + sum(most for *_, most in repeated) <= _MOST_MEMORY:
+        return
+    file.seek(0)
+    source = pq.ParquetFile(file, read_dictionary=sorted({path for _, path, _ in repeated}))
+    for number, path, most in repeated:
+        if most > _MOST_MEMORY // _FEW:
+            add(number, path, _Claim(0, _repeated(source, number, path)))
+            parts[number].check()
+            whole.check()
 
 
 @dataclass
@@ -130,11 +135,9 @@ class _Claim:
             )
 
 
-def _repeated(file: BinaryIO, group: int, path: str) -> int:
-    """Bytes of the texts of a column of a row group, each as often as it stands there. It is read
-    without repeating them."""
-    file.seek(0)
-    source = pq.ParquetFile(file, read_dictionary=[path])
+def _repeated(source: pq.ParquetFile, group: int, path: str) -> int:
+    """Bytes of the texts of a column of a row group, each as often as it stands there. They are
+    read as a dictionary."""
     table = source.read_row_group(group, columns=[path], use_threads=False)
     return sum(_text_bytes(chunk) for column in table.columns for chunk in column.chunks)
 

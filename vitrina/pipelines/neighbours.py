@@ -204,8 +204,9 @@ class Index:
     @cached_property
     def products_at(self) -> Codes:
         """(n,) int64: the row of the product table behind each row of the index, -1 for none."""
-        at = self.store.products.table.positions(array_keys(self.vectors.product_ids))
-        if (at[~self.vectors.dead] < 0).any():
+        products, ids = self.store.products, self.vectors.product_ids
+        at = products.table.positions(array_keys(ids))
+        if ids.type != products.ids.type or (at[~self.vectors.dead] < 0).any():
             raise StoreError(
                 f"the index at {self.vectors.where} names products that are not in its store; "
                 f"{AGAIN}"

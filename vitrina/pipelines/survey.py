@@ -96,10 +96,10 @@ def open_vectors(store: Store, features: Features) -> tuple[VectorIndex, Behind 
     spaces = store.spaces(features)
     check_fingerprints(card.fingerprints, fingerprints_of(spaces), folder.where)
     entries, dead = folder.entries(card)
-    entries = entries.with_ids_as(store.products.schema.field("product_id").type)
     behind = None
     if card.state != state_of(store, spaces):
         now, there = survey(store, spaces)
+        entries = entries.with_ids_as(now.ids.type)
         change = changes(entries, dead, now, there, spaces)
         entries = entries.moved(change.kept, now, change.at)
         dead = np.ones_like(dead)
