@@ -292,7 +292,7 @@ def test_a_head_of_other_vectors_is_refused(shelf, own_store, capsys):
     assert sorted(path.name for path in own_store.rglob("*")) == before
 
 
-def test_an_edited_space_is_refused_by_the_head(own_store, shelf, tmp_path, capsys):
+def test_an_edited_card_of_a_head_is_refused(own_store, shelf, tmp_path, capsys):
     _, sample, _ = shelf
     (path,) = own_store.glob("models/fused-logistic-*/model.json")
     card = json.loads(path.read_text())
@@ -301,8 +301,8 @@ def test_an_edited_space_is_refused_by_the_head(own_store, shelf, tmp_path, caps
     out = tmp_path / "out.parquet"
     assert run("classify", sample.test, "--store", own_store, "--out", out) == 1
     line = error_line(capsys)
-    assert "000000000000" in line
-    assert "vitrina train" in line
+    assert f"{path} is damaged" in line
+    assert "run `vitrina train` again" in line
     assert not out.exists()
 
 
