@@ -10,7 +10,12 @@ import pytest
 import torch
 
 from vitrina.embedder import precision
-from vitrina.embedder.precision import choose, is_out_of_memory, training_dtype
+from vitrina.embedder.precision import (
+    check_probes,
+    choose,
+    is_out_of_memory,
+    training_dtype,
+)
 from vitrina.errors import EncoderError
 from vitrina.threads import one_thread_each
 from vitrina.types import Compute, Vectors
@@ -151,3 +156,14 @@ def test_machines_have_memos_of_their_own(monkeypatch: pytest.MonkeyPatch) -> No
     assert precision._memo("model", [Compute.FLOAT32, Compute.INT8]) != here
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "ANOTHER")
     assert precision._memo("model", [Compute.FLOAT32]) != here
+
+
+def test_a_model_that_tells_nothing_apart_is_refused():
+    unit = np.eye(3, dtype=np.float32)
+    check_probes(unit, "m")
+    alike = np.repeat(unit[:1], 8, axis=0)
+    with pytest.raises(EncoderError, match=r"^m: unlike inputs get one and the same vector"):
+        check_probes(alike, "m")
+    alike[3, 2] = np.nan
+    with pytest.raises(EncoderError, match=r"^m: its vectors are not numbers"):
+        check_probes(alike, "m")

@@ -19,6 +19,8 @@ from vitrina.embedder.fingerprint import fingerprint, weights
 from vitrina.embedder.precision import (
     AGREEMENT,
     agreement,
+    check_numbers,
+    check_probes,
     choose,
     has_bfloat16,
     unit_vectors,
@@ -71,13 +73,15 @@ class TorchImage:
             **settings,
         }
         taken = fingerprint(weights(network), settings)
-        self._edge = edge
+        self._edge, self._model = edge, model
         self._device = best_device()
         keep_at_hand()
         self.batch = BATCH_IMAGES[self._device.type]
         probes = _probes()
         self._preparation = read_preparation(transform, probes)
-        self._compute, self._network = self._choose(network, transform, probes, compute, taken)
+        self._compute, self._network = self._choose(
+            network, transform, probes, compute, taken, model
+        )
         self.card = EncoderCard(
             modality=Modality.IMAGE,
             model=model,
@@ -100,6 +104,7 @@ class TorchImage:
         probes: Sequence[Image],
         asked: Compute | None,
         taken: str,
+        model: str,
     ) -> tuple[Compute, Network]:
         pictures = torch.from_numpy(np.stack([self.prepare(image) for image in probes]))
         with torch.inference_mode():
@@ -107,6 +112,7 @@ class TorchImage:
             whole = torch.stack([transform(image) for image in probes]).to(self._device)
             unit = torch.nn.functional.normalize(module(whole).float(), dim=1)
         exact: Vectors = unit.cpu().numpy()
+        check_probes(exact, model)
         ready, cpu = self._preparation, torch.device("cpu")
         vit = read_vit(module, ready.mean, ready.deviation) if ready.in_bytes else None
 
@@ -164,7 +170,9 @@ class TorchImage:
             for size in [self.batch]
             for start in range(0, len(prepared), size)
         ]
-        return np.concatenate(parts)
+        vectors = np.concatenate(parts)
+        check_numbers(vectors, self._model)
+        return vectors
 
     def _run(self, network: Network, pictures: torch.Tensor) -> Vectors:
         def smaller(batch: torch.Tensor) -> None:

@@ -27,6 +27,8 @@ WORTH_TRAINING = 2.0
 """How many times as fast matrix products must be for a CPU to train in bfloat16."""
 
 TRIALS = 2
+ALIKE = 1e-6
+"""The most by which numbers of vectors differ that count as one vector."""
 
 
 def training_dtype(device: torch.device, *, transformer: bool = False) -> torch.dtype:
@@ -206,6 +208,19 @@ def check_numbers(vectors: Vectors, model: str) -> None:
     """Raise EncoderError for vectors of NaN or infinity: nothing could be compared with them."""
     if not np.isfinite(vectors).all():
         raise EncoderError(f"{model}: its vectors are not numbers; are its weights damaged?")
+
+
+def check_probes(vectors: Vectors, model: str) -> None:
+    """Raise EncoderError where unlike probes get vectors that are no numbers, or all alike: such a
+    model tells nothing apart, and neighbours by its vectors would be drawn at random.
+
+    vectors: (n, dim) float32, L2-normalised.
+    """
+    check_numbers(vectors, model)
+    if np.ptp(vectors, axis=0).max() < ALIKE:
+        raise EncoderError(
+            f"{model}: unlike inputs get one and the same vector; are its weights damaged?"
+        )
 
 
 def is_out_of_memory(err: BaseException) -> bool:

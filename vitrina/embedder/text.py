@@ -21,6 +21,7 @@ from vitrina.embedder.precision import (
     AGREEMENT,
     agreement,
     check_numbers,
+    check_probes,
     choose,
     has_bfloat16,
     unit_vectors,
@@ -100,7 +101,7 @@ class HuggingFaceText:
         self._device = best_device()
         keep_at_hand()
         self._budget = BATCH_TOKENS[self._device.type]
-        self._compute, self._network = self._choose(network, pad, form, compute, taken)
+        self._compute, self._network = self._choose(network, pad, form, compute, taken, model)
         self.card = EncoderCard(
             modality=Modality.TEXT,
             model=model,
@@ -117,7 +118,7 @@ class HuggingFaceText:
 
     @stage("compiling and choosing numbers")
     def _choose(
-        self, model: Any, pad: int, form: TextForm, asked: Compute | None, taken: str
+        self, model: Any, pad: int, form: TextForm, asked: Compute | None, taken: str, name: str
     ) -> tuple[Compute, Network]:
         tokens = sorted(self._tokenize(PROBES), key=len, reverse=True)
 
@@ -127,6 +128,7 @@ class HuggingFaceText:
 
         own = PaddedModel(model.to(self._device), form.pooling, pad, self._device)
         exact = probe(own)
+        check_probes(exact, name)
         bert = read_bert(model)
 
         def packed(dtype: torch.dtype) -> Network:
