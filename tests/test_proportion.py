@@ -48,6 +48,16 @@ def test_a_gzipped_table_is_read_as_long_as_it_is_in_proportion(tmp_path, monkey
     assert len(all_rows(Catalogue.read(path))[0]) == 3000
 
 
+def test_rows_are_bounded_by_the_bytes_of_the_file(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(catalogue_module, "_FREE_ROWS", 10)
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(b"product_id,title\n" + b"x\n" * 100_000))
+    size = path.stat().st_size
+    assert size < 1000
+    with pytest.raises(CatalogueError, match=f"more than {size} rows in {size} bytes, as no cat"):
+        all_rows(Catalogue.read(path))
+
+
 def test_a_sheet_of_little_content_is_refused(tmp_path) -> None:
     path = with_sheet(tmp_path / "a.xlsx", SHEET + " " * 17_000_000)
     with pytest.raises(CatalogueError, match=OUT_OF_PROPORTION):

@@ -36,6 +36,7 @@ from vitrina.ids import IdSet, id_keys
 # In characters: descriptions of megabytes must not pile up by the thousand.
 _BATCH_TEXT = 1 << 26
 _FREE_TEXT = 1 << 28
+_FREE_ROWS = 1 << 20
 
 
 class Catalogue:
@@ -235,13 +236,19 @@ class Catalogue:
 def _in_proportion(
     path: Path, rows: Iterator[Product | Rejection]
 ) -> Iterator[Product | Rejection]:
-    """The rows. Raises CatalogueError where one text that is named over and over, as a shop's
-    or a category's, makes their text long out of proportion to the file."""
+    """The rows. Raises CatalogueError where they are more than the file has bytes, or one text that
+    is named over and over, as a shop's or a category's, makes their text long out of proportion."""
     if not path.is_file():
         yield from rows
         return
     most, length = most_unpacked(path, _FREE_TEXT), 0
-    for row in rows:
+    most_rows = max(_FREE_ROWS, path.stat().st_size)
+    for number, row in enumerate(rows):
+        if number == most_rows:
+            raise CatalogueError(
+                f"{path}: more than {most_rows} rows in {path.stat().st_size} bytes, as no "
+                "catalogue has; export it anew, or unpack it"
+            )
         if isinstance(row, Product):
             length += len(row.title) + len(row.description) + len(row.shop)
             length += len(row.category_name or "")
