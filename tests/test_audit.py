@@ -299,8 +299,10 @@ def test_label_studio_and_back(store, found, tmp_path):
                 "created_at": "2026-01-02T03:04:05.678901Z",
             }
         ]
-    path.write_text(json.dumps(tasks))
+    # A task that is there twice is one.
+    path.write_text(json.dumps([*tasks, tasks[0]]))
     assert api.import_decisions(store, path) == 3
+    assert len(store.decisions().all) == 3
     assert api.import_decisions(store, path) == 0
     standing = store.decisions().standing
     actions = [standing[one.product_id].action for one in found.suspects[:3]]
@@ -330,7 +332,10 @@ def test_label_studio_and_back(store, found, tmp_path):
     [
         ("no json", "is not valid JSON"),
         ('{"a": 1}', "is no list of tasks"),
-        ('[{"data": {}, "annotations": [{"result": []}]}]', "task 1 can't be understood"),
+        (
+            '[{"data": {}, "annotations": [{"result": []}]}]',
+            r"task 1 is not what it should be .*product_id",
+        ),
         (
             '[{"data": {"product_id": 1, "given_category_id": 2}, "annotations": [{"result": '
             '[{"from_name": "category", "value": {"choices": ["nowhere"]}}]}]}]',
@@ -340,6 +345,11 @@ def test_label_studio_and_back(store, found, tmp_path):
             '[{"data": {"product_id": 1, "given_category_id": 2}, "annotations": [{"result": '
             "[]}]}]",
             "are not in",
+        ),
+        (
+            '[{"data": {"product_id": 1, "given_category_id": "<b>"}, "annotations": [{"result": '
+            "[]}]}]",
+            "'<b>' is no id of a category of this store",
         ),
     ],
 )

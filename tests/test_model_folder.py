@@ -565,11 +565,12 @@ def test_texts_are_cut_to_the_positions_that_there_are(tmp_path):
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaModel
 
-    words = {"[PAD]": 0, "[UNK]": 1, "a": 2, "b": 3}
+    # The last two tell the loader's probes apart.
+    words = {"[PAD]": 0, "[UNK]": 1, "a": 2, "b": 3, "Nike": 4, "USB": 5}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     config = RobertaConfig(
-        vocab_size=4,
+        vocab_size=6,
         hidden_size=8,
         num_hidden_layers=1,
         num_attention_heads=2,

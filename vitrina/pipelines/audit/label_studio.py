@@ -16,7 +16,7 @@ from vitrina.audit.finding import Audit
 from vitrina.errors import CatalogueError, StoreError
 from vitrina.ids import id_keys
 from vitrina.pipelines.audit.corrections import category_names
-from vitrina.store.decisions import Decision, add_decisions
+from vitrina.store.decisions import Decision, add_decisions, in_types
 from vitrina.store.files import check_file, replacing
 from vitrina.store.store import Store
 from vitrina.typed_json import StoredId, convert_json, load_json
@@ -98,12 +98,14 @@ def import_tasks(store: Store, path: Path) -> int:
         where, way_out = f"{path}: task {number}", "nothing was imported: mend or remove it"
         known_task = convert_json(task, _Task, where, way_out, CatalogueError)
         try:
-            found += [
-                one
-                for one in _decided(known_task, by_text)
-                if one.key not in known
-                and one.time > latest.get((one.product_id, known_task.id), _NEVER)
-            ]
+            for one in in_types(_decided(known_task, by_text), *store.id_types):
+                if store.id_types[1] is int and isinstance(one.given, str):
+                    raise ValueError(f"{one.given!r} is no id of a category of this store")
+                old = one.time <= latest.get((one.product_id, known_task.id), _NEVER)
+                if one.key not in known and not old:
+                    found.append(one)
+                    # A file may hold a task twice.
+                    known.add(one.key)
         except (ValueError, OverflowError, StoreError) as err:
             raise CatalogueError(f"{where} can't be understood ({err}); {way_out}") from err
     strangers = [
