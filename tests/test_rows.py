@@ -295,7 +295,7 @@ def test_a_shard_that_is_a_folder(store):
     file = shard(store, 1)
     file.unlink()
     file.mkdir()
-    refused(store, "damaged")
+    refused(store, "is no file but a folder")
 
 
 def test_a_shard_of_other_vectors(store, vectors, dtype):

@@ -44,7 +44,7 @@ _MOST = 1 << 30
 with holes may claim any size."""
 
 _REPLACE = "replace it by what it points to"
-_DELETE = "delete it"
+_DELETE = "delete it, then run `vitrina verify STORE`"
 
 
 class LocalFiles:
