@@ -625,7 +625,8 @@ def test_a_second_name_of_another_file_is_not_written(shelf, tmp_path, name):
     except StoreError as err:
         refused = str(err)
     assert victim.read_bytes() == before
-    wanted = f"{shelf / name} is a file that has another name too; delete it, then run `vitrina verify STORE`"
+    way_out = "delete it, then run `vitrina verify STORE`"
+    wanted = f"{shelf / name} is a file that has another name too; {way_out}"
     assert refused == (wanted if name == layout.LOCK else "")
 
 
