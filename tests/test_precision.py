@@ -13,6 +13,7 @@ from vitrina.embedder import precision
 from vitrina.embedder.precision import (
     check_probes,
     choose,
+    first_run,
     is_out_of_memory,
     training_dtype,
 )
@@ -167,3 +168,11 @@ def test_a_model_that_tells_nothing_apart_is_refused():
     alike[3, 2] = np.nan
     with pytest.raises(EncoderError, match=r"^m: its vectors are not numbers"):
         check_probes(alike, "m")
+
+
+def test_a_model_that_can_not_be_run_is_refused_in_one_line():
+    reason = r"^m: it can't be run \('>' not supported.*'str'"
+    with pytest.raises(EncoderError, match=reason), first_run("m"):
+        _ = "sdpa" > 0
+    with pytest.raises(MemoryError), first_run("m"):
+        raise MemoryError

@@ -139,6 +139,9 @@ class Models(Target):
             configs = ("config.json", "open_clip_config.json", "tokenizer.json")
             name = draw.choice([one for one in self._files[kind] if one in configs] or [name])
         path = place / name
+        if not path.is_file():
+            # The change before made a link or a pipe of it.
+            return f"{name} left alone"
         data = path.read_bytes()
         if name.endswith(".json") and draw.random() < 0.75:
             try:

@@ -22,6 +22,7 @@ from vitrina.embedder.precision import (
     check_numbers,
     check_probes,
     choose,
+    first_run,
     has_bfloat16,
     unit_vectors,
 )
@@ -107,7 +108,7 @@ class TorchImage:
         model: str,
     ) -> tuple[Compute, Network]:
         pictures = torch.from_numpy(np.stack([self.prepare(image) for image in probes]))
-        with torch.inference_mode():
+        with first_run(model), torch.inference_mode():
             module.to(self._device)
             whole = torch.stack([transform(image) for image in probes]).to(self._device)
             unit = torch.nn.functional.normalize(module(whole).float(), dim=1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -221,6 +222,23 @@ def check_probes(vectors: Vectors, model: str) -> None:
         raise EncoderError(
             f"{model}: unlike inputs get one and the same vector; are its weights damaged?"
         )
+
+
+@contextmanager
+def first_run(model: str) -> Iterator[None]:
+    """Raise EncoderError where a model can't be run on its probes: its configuration may hold what
+    no library looks at before."""
+    try:
+        yield
+    except EncoderError:
+        raise
+    except Exception as err:
+        if is_out_of_memory(err):
+            raise
+        reason = (str(err).splitlines() or [type(err).__name__])[0][:200]
+        raise EncoderError(
+            f"{model}: it can't be run ({reason}); is its configuration damaged?"
+        ) from err
 
 
 def is_out_of_memory(err: BaseException) -> bool:

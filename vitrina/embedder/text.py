@@ -23,6 +23,7 @@ from vitrina.embedder.precision import (
     check_numbers,
     check_probes,
     choose,
+    first_run,
     has_bfloat16,
     unit_vectors,
 )
@@ -127,7 +128,8 @@ class HuggingFaceText:
                 return self._run(network, tokens)
 
         own = PaddedModel(model.to(self._device), form.pooling, pad, self._device)
-        exact = probe(own)
+        with first_run(name):
+            exact = probe(own)
         check_probes(exact, name)
         bert = read_bert(model)
 
