@@ -29,3 +29,13 @@ def _checksums_of_the_tests_own(tmp_path_factory):
 def sample(tmp_path_factory):
     """The built-in sample of 120 products: 102 of them labelled, some photos missing or broken."""
     return write_sample(tmp_path_factory.mktemp("sample"), products=120, seed=0)
+
+
+@pytest.fixture(scope="module")
+def reviewed(sample, tmp_path_factory):
+    """The folder of a store of the sample with an audit of 12 suspects, for the review page."""
+    from audited import audited, embedded
+
+    path = tmp_path_factory.mktemp("reviewed") / "store"
+    audited(embedded(path, sample), count=12)
+    return path

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from audited import audited, embedded, undecided
+from audited import undecided
 from review_tools import HOME, KEEP, MARKUP, MOVE, SKIP, Page, clock, marked, opened, stands
 
 from vitrina.audit.finding import Audit, Suspect
@@ -26,16 +26,9 @@ from vitrina.store.decisions import Decision, add_decisions
 from vitrina.types import Action, Reason
 
 
-@pytest.fixture(scope="module")
-def made(sample, tmp_path_factory):
-    path = tmp_path_factory.mktemp("review") / "store"
-    audited(embedded(path, sample), count=12)
-    return path
-
-
 @pytest.fixture
-def store(made):
-    return undecided(made)
+def store(reviewed):
+    return undecided(reviewed)
 
 
 @pytest.fixture

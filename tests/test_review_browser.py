@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from audited import audited, embedded, undecided
+from audited import undecided
 
 selenium = pytest.importorskip("selenium.webdriver", reason="selenium drives the browser")
 
@@ -37,16 +37,9 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def made(sample, tmp_path_factory):
-    path = tmp_path_factory.mktemp("browser") / "store"
-    audited(embedded(path, sample), count=12)
-    return path
-
-
 @pytest.fixture
-def store(made):
-    return undecided(made)
+def store(reviewed):
+    return undecided(reviewed)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from audited import audited, embedded, undecided
+from audited import undecided
 from review_tools import HOME, KEEP, MOVE, Page, opened
 
 from vitrina.audit.review import connections, safe
@@ -21,16 +21,9 @@ FORM = "application/x-www-form-urlencoded"
 MANY_DIGITS = "1" * 5000
 
 
-@pytest.fixture(scope="module")
-def made(sample, tmp_path_factory):
-    path = tmp_path_factory.mktemp("hostile") / "store"
-    audited(embedded(path, sample), count=12)
-    return path
-
-
 @pytest.fixture
-def store(made):
-    return undecided(made)
+def store(reviewed):
+    return undecided(reviewed)
 
 
 @pytest.fixture

@@ -46,25 +46,26 @@ def make_private(folder: Path) -> None:
 
 def is_private(folder: Path) -> bool:
     """Whether a folder is the user's own and nobody else may write to it; False for a link."""
-    try:
-        seen = folder.lstat()
-    except OSError:
-        return False
-    own = stat.S_ISDIR(seen.st_mode) and seen.st_uid == os.geteuid()
-    return own and not seen.st_mode & _WRITABLE_BY_OTHERS
+    return _is_open(folder) is False
 
 
 def is_open_to_others(folder: Path) -> bool:
     """Whether others may write to a folder of the user's own; False for a link."""
+    return _is_open(folder) is True
+
+
+def _is_open(folder: Path) -> bool | None:
+    """Whether others may write to a folder; None for one that is not there or not the user's."""
     try:
-        return _is_own_but_open(folder.lstat())
+        return _others_may_write(folder.lstat())
     except OSError:
-        return False
+        return None
 
 
-def _is_own_but_open(seen: os.stat_result) -> bool:
-    own = stat.S_ISDIR(seen.st_mode) and seen.st_uid == os.geteuid()
-    return own and bool(seen.st_mode & _WRITABLE_BY_OTHERS)
+def _others_may_write(seen: os.stat_result) -> bool | None:
+    if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.geteuid():
+        return None
+    return bool(seen.st_mode & _WRITABLE_BY_OTHERS)
 
 
 def _close_to_others(folder: Path) -> None:
@@ -72,7 +73,7 @@ def _close_to_others(folder: Path) -> None:
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         seen = os.fstat(opened)
-        if _is_own_but_open(seen):
+        if _others_may_write(seen):
             os.fchmod(opened, stat.S_IMODE(seen.st_mode) & ~_WRITABLE_BY_OTHERS)
     finally:
         os.close(opened)

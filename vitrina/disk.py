@@ -1,4 +1,4 @@
-"""A disk that takes no more: one exception for what libraries raise, with the place in it."""
+"""Full disks: one exception, with the place in it, for all that libraries raise."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _allocate(descriptor: int, size: int) -> None:
 
 
 def told(err: OSError) -> str:
-    """What the system refused, where, and the way out, in one line."""
+    """One line with the reason of the system, the place and the way out."""
     reason = err.strerror or str(err)
     line = f"{err.filename}: {reason}" if err.filename else reason
     if err.errno in FULL and err.filename:

@@ -26,9 +26,13 @@ StoredId = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | str
 
 
 def load_json(
-    content: bytes, where: str, way_out: str, error: type[VitrinaError] = StoreError
+    content: bytes,
+    where: str,
+    way_out: str,
+    error: type[VitrinaError] = StoreError,
+    deepest: int = DEEPEST,
 ) -> Any:
-    """Decode JSON of any shape.
+    """Decode JSON of any shape. deepest: nested objects and lists, at most.
 
     Raises `error`, naming `where` and `way_out`, for broken UTF-8 or JSON, for nesting too deep to
     be read, and for an integer of thousands of digits.
@@ -38,17 +42,17 @@ def load_json(
         if b"\\u" in content:
             # Half a surrogate pair is no character: no file's name and no output could hold it.
             json.dumps(value, ensure_ascii=False).encode()
-        _check_depth(value)
+        _check_depth(value, deepest)
     except (ValueError, RecursionError) as err:
         reason = "nested too deep" if isinstance(err, RecursionError) else printable(str(err))
         raise error(f"{where} is not valid JSON ({reason}); {way_out}") from err
     return value
 
 
-def _check_depth(value: Any) -> None:
+def _check_depth(value: Any, deepest: int) -> None:
     """Raise RecursionError for nesting that is read, but that Python could not write again."""
     level = [value]
-    for _ in range(DEEPEST):
+    for _ in range(deepest):
         level = [
             child
             for one in level
@@ -102,7 +106,12 @@ def convert_json(
 def read_json_as(
     path: Path, kind: type[T], way_out: str, error: type[VitrinaError] = StoreError
 ) -> T:
-    """Read a JSON file and convert it to a type; see `convert_json`.
+    """Read a JSON file and convert it to a type; see `read_json` and `convert_json`."""
+    return convert_json(read_json(path, way_out, error), kind, str(path), way_out, error)
+
+
+def read_json(path: Path, way_out: str, error: type[VitrinaError] = StoreError) -> Any:
+    """Read a JSON file of any shape; see `load_json`.
 
     Raises `error` also where the file is missing or can't be read.
     """
@@ -115,4 +124,4 @@ def read_json_as(
             else f"can't be read ({err.strerror})"
         )
         raise error(f"{path} {reason}; {way_out}") from err
-    return parse_json(content, kind, str(path), way_out, error)
+    return load_json(content, str(path), way_out, error)

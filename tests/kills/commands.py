@@ -21,6 +21,8 @@ class Command:
 
 
 BUILT_IN = ["--text-model", "lexical", "--image-model", "thumbnail", "--max-failures", "1"]
+PHOTOS = ["--images", "shop/images.zip"]
+EMBED = ["embed", "shop/train.parquet", "--store", "store", *PHOTOS, *BUILT_IN]
 
 
 def catalogue(folder: Path) -> None:
@@ -31,18 +33,7 @@ def catalogue(folder: Path) -> None:
 
 def embedded(folder: Path) -> None:
     catalogue(folder)
-    whole(
-        [
-            "embed",
-            "shop/train.parquet",
-            "--store",
-            "store",
-            "--images",
-            "shop/images.zip",
-            *BUILT_IN,
-        ],
-        folder,
-    )
+    whole(EMBED, folder)
 
 
 def indexed(folder: Path) -> None:
@@ -152,19 +143,7 @@ def annotated(folder: Path) -> None:
 
 
 COMMANDS = {
-    "embed": Command(
-        catalogue,
-        [
-            "embed",
-            "shop/train.parquet",
-            "--store",
-            "store",
-            "--images",
-            "shop/images.zip",
-            *BUILT_IN,
-        ],
-        exact=True,
-    ),
+    "embed": Command(catalogue, EMBED, exact=True),
     "index": Command(embedded, ["index", "store", "--evaluate"]),
     "index-update": Command(outdated, ["index", "store"]),
     "train": Command(indexed, ["train", "store", "--head", "logistic", "--fusion", "knn"]),

@@ -20,7 +20,7 @@ from vitrina.store.files import write_json
 from vitrina.store.parquet import IDS, Column, Kind, read_file_as
 from vitrina.store.store import Store
 from vitrina.store.writer import Writer
-from vitrina.typed_json import Count, Finite, StoredId, convert_json, load_json
+from vitrina.typed_json import Count, Finite, StoredId, convert_json, read_json
 from vitrina.types import CategoryId, IdType, ProductId, Reason
 
 CARD = "audit.json"
@@ -133,8 +133,7 @@ class Audit:
         """The audit in a folder. id_types: of the store's product and category ids. way: the way
         out, for messages. Raises StoreError."""
         path = folder / CARD
-        with blamed_on(str(path), way):
-            told = load_json(path.read_bytes(), str(path), way)
+        told = read_json(path, way)
         if not isinstance(told, dict) or told.get("format") != FORMAT:
             raise StoreError(f"{path} is of another version of Vitrina; {way}")
         named = convert_json(told, _Card, str(path), way).names
@@ -162,7 +161,7 @@ class _Name:
 
 @dataclass(frozen=True)
 class _Card:
-    """What is read of `audit.json` anew; the rest of it is shown by the report alone."""
+    """The part of `audit.json` that code relies on; the report shows the rest as it is."""
 
     key: str
     names: tuple[_Name, ...]
@@ -231,7 +230,7 @@ def suspect_schema(product_id: pa.DataType, category_id: pa.DataType) -> pa.Sche
 
 
 def _suspects_kind() -> Kind:
-    """What a table of suspects must be, whatever the types of its ids."""
+    """The kind of every table of suspects, whatever the types of its ids."""
     both = [suspect_schema(*pair) for pair in product(IDS, IDS)]
     return {
         one.name: Column(tuple({schema.field(one.name).type for schema in both}), one.nullable)

@@ -24,7 +24,7 @@ WIDEST = 1 << 16
 
 @dataclass(frozen=True)
 class HeadShape:
-    """What a head is made of: enough to build it empty.
+    """Shape of a head: all that is needed to build it empty.
 
     dims: the vector length of each modality. scales: what each block of inputs is multiplied
     by, which sets how much the weight decay trusts it. hidden: the MLP's width.
@@ -103,7 +103,7 @@ class ReportCard:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What `model.json` says. Raises ValueError for a card that contradicts itself."""
+    """Content of `model.json`. Raises ValueError for a card that contradicts itself."""
 
     name: str
     features: Features

@@ -39,7 +39,7 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass
 class Signals:
-    """Which signal came first, if any."""
+    """Number of the first signal, if any."""
 
     first: int | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -222,9 +223,9 @@ class Catalogue:
         Raises:
             CatalogueError: the file turns out damaged on the way.
         """
-        rows = _in_proportion(self.path, self._reader.rows())
+        rows, bounds = self._reader.rows(), _Bounds(self.path)
         seen = IdSet()
-        while chunk := _chunk(rows, size):
+        while chunk := _chunk(rows, size, bounds):
             yield _batch(chunk, seen)
 
     def close(self) -> None:
@@ -233,42 +234,50 @@ class Catalogue:
             self.images.close()
 
 
-def _in_proportion(
-    path: Path, rows: Iterator[Product | Rejection]
-) -> Iterator[Product | Rejection]:
-    """The rows. Raises CatalogueError where they are more than the file has bytes, or one text that
-    is named over and over, as a shop's or a category's, makes their text long out of proportion."""
-    if not path.is_file():
-        yield from rows
-        return
-    most, length = most_unpacked(path, _FREE_TEXT), 0
-    most_rows = max(_FREE_ROWS, path.stat().st_size)
-    for number, row in enumerate(rows):
-        if number == most_rows:
+class _Bounds:
+    """Bounds on the rows of a file and on their text, by its bytes; a folder has none."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows = self._length = 0
+        self._most_rows = self._most_length = sys.maxsize
+        if path.is_file():
+            self._most_rows = max(_FREE_ROWS, path.stat().st_size)
+            self._most_length = most_unpacked(path, _FREE_TEXT)
+
+    def add(self, row: Product | Rejection) -> int:
+        """Count a row, and return the characters of what a batch is bounded by.
+
+        Raises CatalogueError where rows are more than the file has bytes, or one text that is named
+        over and over, as a shop's or a category's, makes their text long out of proportion.
+        """
+        if self._rows == self._most_rows:
             raise CatalogueError(
-                f"{path}: more than {most_rows} rows in {path.stat().st_size} bytes, as no "
-                "catalogue has; export it anew, or unpack it"
+                f"{self._path}: more than {self._rows} rows in {self._path.stat().st_size} "
+                "bytes, as no catalogue has; export it anew, or unpack it"
             )
-        if isinstance(row, Product):
-            length += len(row.title) + len(row.description) + len(row.shop)
-            length += len(row.category_name or "")
-            if row.attributes or row.characteristics:
-                length += sum(map(len, row.attributes)) + sum(map(len, row.characteristics))
-            if length > most:
-                raise out_of_proportion(path, most)
-        yield row
+        self._rows += 1
+        if not isinstance(row, Product):
+            return 0
+        length = len(row.title) + len(row.description) + sum(map(len, row.attributes))
+        self._length += length + len(row.shop) + len(row.category_name or "")
+        self._length += sum(map(len, row.characteristics))
+        if self._length > self._most_length:
+            raise out_of_proportion(self._path, self._most_length)
+        return length
 
 
-def _chunk(rows: Iterator[Product | Rejection], size: int) -> list[Product | Rejection]:
+def _chunk(
+    rows: Iterator[Product | Rejection], size: int, bounds: _Bounds
+) -> list[Product | Rejection]:
     """The next rows, at most `size`, and fewer where their text is long."""
     chunk: list[Product | Rejection] = []
     length = 0
     for row in islice(rows, size):
         chunk.append(row)
-        if isinstance(row, Product):
-            length += len(row.title) + len(row.description) + sum(map(len, row.attributes))
-            if length > _BATCH_TEXT:
-                break
+        length += bounds.add(row)
+        if length > _BATCH_TEXT:
+            break
     return chunk
 
 

@@ -1,4 +1,4 @@
-"""A model's directory is looked at here before any library sees it.
+"""Checks of a model's directory before any library sees it.
 
 Nobody vouches for such a directory. Its JSON is converted to the types that libraries rely on, its
 sizes are bounded, and what would have a library run code, fetch from the hub or read files of
@@ -16,9 +16,16 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from vitrina.embedder.untrusted import Budget
-from vitrina.embedder.weight_files import WAY_OUT, check_file, read_header, read_weights
+from vitrina.embedder.weight_files import (
+    WAY_OUT,
+    WEIGHTS,
+    Weights,
+    check_file,
+    read_header,
+    read_weights,
+)
 from vitrina.errors import EncoderError
-from vitrina.typed_json import convert_json, load_json
+from vitrina.typed_json import convert_json, read_json
 
 CONFIG, CLIP_CONFIG, TOKENIZER_CONFIG = (
     "config.json",
@@ -192,8 +199,7 @@ def check_text_folder(folder: Path, model: str, *, from_scratch: bool = False) -
     _check_tokenizer_files(folder, model)
     if from_scratch:
         return Budget()
-    held = read_weights(folder)
-    return Budget.of(held.numbers, len(held.tensors))
+    return _budget(read_weights(folder))
 
 
 def check_timm_folder(folder: Path, *, from_scratch: bool = False) -> Budget:
@@ -210,8 +216,7 @@ def check_timm_folder(folder: Path, *, from_scratch: bool = False) -> Budget:
         _check_timm_arguments(path, config.model_args)
     if from_scratch:
         return Budget()
-    tensors = read_header(folder / "model.safetensors")
-    return Budget.of(sum(one.numbers for one in tensors.values()), len(tensors))
+    return _budget(Weights(read_header(folder / WEIGHTS)))
 
 
 def check_clip_folder(folder: Path, weights: Path | None) -> Budget:
@@ -228,18 +233,17 @@ def check_clip_folder(folder: Path, weights: Path | None) -> Budget:
             raise EncoderError(f"{path} takes its text tower from {named!r}, no model of the hub")
     if weights is None:
         return Budget()
-    tensors = read_header(weights)
-    return Budget.of(sum(one.numbers for one in tensors.values()), len(tensors))
+    return _budget(Weights(read_header(weights)))
+
+
+def _budget(weights: Weights) -> Budget:
+    return Budget.of(weights.numbers, len(weights.tensors))
 
 
 def _config(folder: Path, name: str, kind: type[T]) -> tuple[Path, dict[str, Any], T]:
     path = folder / name
     check_file(path, MOST_JSON_BYTES)
-    try:
-        content = path.read_bytes()
-    except OSError as err:
-        raise EncoderError(f"{path} can't be read ({err.strerror}); {WAY_OUT}") from err
-    raw = load_json(content, str(path), WAY_OUT, EncoderError)
+    raw = read_json(path, WAY_OUT, EncoderError)
     return path, raw, convert_json(raw, kind, str(path), WAY_OUT, EncoderError)
 
 

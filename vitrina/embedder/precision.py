@@ -15,6 +15,7 @@ import torch
 
 from vitrina.cache import cache_folder
 from vitrina.errors import EncoderError
+from vitrina.store.damage import reason_of
 from vitrina.threads import limit_torch, one_thread_each
 from vitrina.types import Compute, Vectors
 
@@ -235,9 +236,8 @@ def first_run(model: str) -> Iterator[None]:
     except Exception as err:
         if is_out_of_memory(err):
             raise
-        reason = (str(err).splitlines() or [type(err).__name__])[0][:200]
         raise EncoderError(
-            f"{model}: it can't be run ({reason}); is its configuration damaged?"
+            f"{model}: it can't be run ({reason_of(err)}); is its configuration damaged?"
         ) from err
 
 

@@ -32,7 +32,8 @@ _FACTORIES = {
 
 @dataclass(frozen=True)
 class Budget:
-    """What a library may build: numbers of all parameters; modules and parameters."""
+    """Limits on a network that a library builds. numbers: of all parameters. parts: modules and
+    parameters."""
 
     numbers: int = MOST_NUMBERS
     parts: int = MOST_PARTS

@@ -33,7 +33,7 @@ Length = Annotated[int, msgspec.Meta(ge=0)]
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """What a header says of a tensor."""
+    """A tensor's entry in the header."""
 
     dtype: str
     shape: list[Length]

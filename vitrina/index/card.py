@@ -23,7 +23,7 @@ Weight = Annotated[float, Meta(gt=0, le=1e3)]
 
 @dataclass(frozen=True)
 class Goal:
-    """What is asked of an index. recall: the share of the true ten nearest. memory: bytes that
+    """Requirements on an index. recall: the share of the true ten nearest. memory: bytes that
     it may take. factory: FAISS's string, None to choose."""
 
     recall: Share = 0.99
@@ -45,7 +45,7 @@ class Parameters:
 
     @property
     def effort(self) -> Effort:
-        """The same in Vitrina's words."""
+        """The parameters as `Effort`."""
         return Effort(self.nprobe or self.efSearch or 1, self.candidates)
 
 
@@ -62,7 +62,7 @@ class RecallCard:
 
 @dataclass(frozen=True)
 class UpdateCard:
-    """What the last update did."""
+    """The last update."""
 
     kind: str
     added: Count
@@ -84,7 +84,7 @@ class VoteCard:
 
 @dataclass(frozen=True)
 class IndexCard:
-    """What `index.json` says. told: the same as plain JSON, with what is not read here.
+    """Content of `index.json`. told: the same as plain JSON, with what is not read here.
 
     Raises ValueError for a card that contradicts itself.
     """

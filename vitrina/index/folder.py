@@ -47,7 +47,7 @@ class Folder:
     where: str
 
     def card(self) -> IndexCard:
-        """What `index.json` says. Raises StoreError if it is missing, damaged, or lacks a part."""
+        """Read `index.json`. Raises StoreError if it is missing, damaged, or lacks a part."""
         return IndexCard.read(self._path(CARD_FILE))
 
     def entries(self, card: IndexCard) -> tuple[Entries, Mask]:
@@ -90,8 +90,8 @@ class Folder:
         return engine
 
     def probe(self, dim: int, rows: int) -> Probe | None:
-        """What recall is measured by; None for an exact index. dim: of a vector. rows: of the
-        index, the dead ones included. Raises StoreError."""
+        """Queries that recall is measured by; None for an exact index. dim: of a vector. rows: of
+        the index, the dead ones included. Raises StoreError."""
         if QUERIES_FILE not in self.files:
             return None
         return Probe.read(self._path(QUERIES_FILE), dim, rows, AGAIN)

@@ -72,10 +72,7 @@ def group_size(
         name = chunk.path
         if name in columns or name.partition(".")[0] in columns:
             _add(size, chunk, _pages(file, chunk), schema.column(number), max(group.rows, 1))
-    if size.together > max(_MOST_MEMORY, _USUAL_RATIO * size.packed):
-        raise DamagedPagesError(
-            f"pages of {size.packed} bytes are said to take {size.together} bytes of memory"
-        )
+    _Claim(size.packed, size.together).check()
     return size
 
 

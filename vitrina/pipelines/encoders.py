@@ -97,7 +97,7 @@ def load_if_named(
 
 @dataclass(frozen=True)
 class TrainedCard:
-    """What is read of an `encoder.json`; the rest of it is for people."""
+    """The part of `encoder.json` that code relies on; the rest of it is for people."""
 
     modality: Modality
     fingerprint: str

@@ -83,7 +83,7 @@ class Index:
 
     @property
     def card(self) -> dict[str, Any]:
-        """What `index.json` holds: factory string, parameters, measured recall."""
+        """Content of `index.json`: factory string, parameters, measured recall."""
         return dict(self._card.told)
 
     @classmethod

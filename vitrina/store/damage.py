@@ -1,4 +1,4 @@
-"""What libraries raise on damaged bytes, turned into one line that names the file."""
+"""Errors of libraries on damaged bytes, turned into one line that names the file."""
 
 from __future__ import annotations
 

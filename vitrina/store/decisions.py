@@ -160,7 +160,7 @@ DECISIONS = kind_of_schema(
     decision_schema(pa.string(), pa.string()),
     ("product_id", "given_category_id", "category_id", "suggested_category_id"),
 )
-"""What every file of decisions must be."""
+"""The kind of every file of decisions."""
 _FIRST, _LAST = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) * 10**6 for year in (1970, 9000))
 # A file's name holds a time, and one that comes later needs a time after it.
 DECISIONS["time"] = replace(DECISIONS["time"], least=_FIRST, most=_LAST)

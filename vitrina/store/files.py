@@ -19,6 +19,9 @@ from vitrina.errors import CatalogueError, StoreError, printable
 from vitrina.store.layout import TEMPORARY
 from vitrina.temporary_files import removing
 
+if TYPE_CHECKING:
+    from vitrina.store.integrity import Checksums
+
 
 class UnsafeFileError(StoreError):
     """A name in a store leads to something that is not a file or a folder of the store: a link, a
@@ -30,10 +33,6 @@ class UnsafeFileError(StoreError):
     def __init__(self, where: str, what: str, way_out: str) -> None:
         super().__init__(f"{printable(where)} {what}; {way_out}")
         self.what, self.way_out = what, way_out
-
-
-if TYPE_CHECKING:
-    from vitrina.store.integrity import Checksums
 
 
 class Claim(Protocol):
@@ -63,7 +62,7 @@ class Files(Protocol):
     copies: bool
     """Whether `local` makes copies."""
     checksums: Checksums
-    """Which of the files that `local` gives are known to be what a manifest says."""
+    """Known checksums of the files that `local` returns."""
 
     def where(self, name: str) -> str:
         """A file's full path, for messages."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 CHANGED = "its checksum does not fit: bytes were changed"
 
 SAVE_SECONDS = 5.0
-"""What was found is saved no more often, and when the process ends."""
+"""Least time between two writes of known checksums; the last is at the process's end."""
 MEMORIES = 256
 """Stores whose checksums are kept; those saved longest ago are forgotten."""
 HELD = 64

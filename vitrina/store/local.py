@@ -31,6 +31,7 @@ from vitrina.store.layout import (
 from vitrina.store.names import is_plain, parse
 from vitrina.store.owner import Owner
 from vitrina.temporary_files import removing
+from vitrina.typed_json import load_json
 
 # What file systems say that know no hard links.
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -270,10 +271,10 @@ class LocalFiles:
         return FileLock(self.root / LOCK)
 
     def _owner(self) -> Owner | None:
-        """Who holds the lock, or held it last; None where the record is missing or damaged."""
+        """The holder of the lock, or the last one; None where the record is missing or damaged."""
         try:
-            return Owner.from_json(json.loads(self.read(OWNER)))
-        except (OSError, ValueError, RecursionError, StoreError):
+            return Owner.from_json(load_json(self.read(OWNER), OWNER, "it is ignored"))
+        except (OSError, StoreError):
             return None
 
     def _end_claim(self) -> None:

@@ -39,7 +39,7 @@ class Access(Enum):
 
 @dataclass(frozen=True)
 class Column:
-    """What a column must be. types: one of them. nulls: whether values may be missing. needed:
+    """Requirements on a column. types: one of them. nulls: whether values may be missing. needed:
     whether the column must be there. least, most: bounds of integers, both included."""
 
     types: tuple[pa.DataType, ...]
@@ -72,6 +72,12 @@ def check_schema(schema: pa.Schema, kind: Kind) -> None:
         elif (found := schema.field(name).type) not in column.types:
             expected = " or ".join(map(str, column.types))
             raise pa.ArrowInvalid(f"its column {name} is {found}, not {expected}")
+
+
+def check_columns(file: pq.ParquetFile, columns: Sequence[str]) -> None:
+    """Raise pa.ArrowInvalid if a file lacks a column that is asked for: Arrow leaves it out."""
+    if missing := set(columns) - set(file.schema_arrow.names):
+        raise pa.ArrowInvalid(f"it lacks the column {min(missing)}")
 
 
 def check_values(table: pa.Table | pa.RecordBatch, kind: Kind) -> None:
@@ -125,8 +131,7 @@ def read_table_as(
     columns: those to read; all by default. Raises pa.ArrowException if it is not, or is damaged.
     """
     check_schema(file.schema_arrow, kind)
-    if missing := set(columns or ()) - set(file.schema_arrow.names):
-        raise pa.ArrowInvalid(f"it lacks the column {min(missing)}")
+    check_columns(file, columns or ())
     if group is None:
         table, rows = file.read(columns=columns, use_threads=False), file.metadata.num_rows
     else:

@@ -23,6 +23,7 @@ from vitrina.store.manifest import FileEntry, Manifest
 from vitrina.store.parquet import (
     Access,
     Kind,
+    check_columns,
     check_schema,
     check_values,
     kind_of_schema,
@@ -79,7 +80,7 @@ def schema(product_id: pa.DataType, category_id: pa.DataType) -> pa.Schema:
 ID_COLUMNS = ("product_id", "category_id")
 
 PRODUCTS = kind_of_schema(schema(pa.string(), pa.string()), ID_COLUMNS)
-"""What every part of the product table must be."""
+"""The kind of every part of the product table."""
 # Stores of format 2 know no sources.
 PRODUCTS["source"] = replace(PRODUCTS["source"], needed=False)
 
@@ -164,8 +165,8 @@ class Products:
         return pa.chunked_array(chunks, self.schema.field(name).type)
 
     def _columns(self, name: str, use: Callable[[pa.ChunkedArray], T]) -> Iterator[T]:
-        """What is made of one column of each part. use: raises pa.ArrowInvalid where the column is
-        not what it should be."""
+        """The results of `use` on one column of each part. use: raises pa.ArrowInvalid where the
+        column is not what it should be."""
         self._some()
         for part in self._parts:
             with self._open(part) as file:
@@ -279,7 +280,7 @@ class Products:
             stop = start + part.rows
             with self._open(part) as file:
                 check_schema(file.schema_arrow, self._kind)
-                _check_names(file, columns)
+                check_columns(file, columns)
                 for batch in file.iter_batches(batch_size=rows, columns=list(columns)):
                     check_values(batch, self._kind)
                     yield start, batch
@@ -324,7 +325,6 @@ class Products:
         if held is None or held[0] != (part.path, group):
             with self._open(part) as file:
                 # Another thread may put another one there at any time.
-                _check_names(file, self.schema.names)
                 table = read_table_as(file, self._kind, self.schema.names, group=group)
             self._group = held = ((part.path, group), table)
         return held[1]
@@ -354,12 +354,6 @@ class Products:
             counted[name] = len(self) - self.column(column).null_count
         counted["categories"] = len(pc.unique(self.column("category_id")).drop_null())
         return counted
-
-
-def _check_names(file: pq.ParquetFile, columns: Sequence[str]) -> None:
-    """Raise pa.ArrowInvalid if a part lacks a column that others have: Arrow leaves it out."""
-    if missing := set(columns) - set(file.schema_arrow.names):
-        raise pa.ArrowInvalid(f"it lacks the column {min(missing)}")
 
 
 def _without_retired(batch: pa.RecordBatch, retired: Mapping[str, Sequence[str]]) -> pa.RecordBatch:

@@ -1,4 +1,4 @@
-"""What the sheets of an .xls file span and claim, known before a library takes memory for it."""
+"""Size of an .xls file's sheets and its claims, read before a library allocates memory for it."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def _moment(told: str) -> datetime:
 
 @dataclass(frozen=True)
 class _Shown:
-    """What a decision that came from Label Studio says of its annotation."""
+    """The annotation behind a decision that came from Label Studio."""
 
     label_studio: int | str | None = None
     annotated: str | None = None
