@@ -39,6 +39,8 @@ MAX_RLE = 5_000_000
 """Pixels and bytes of a run-length encoded BMP, which is decoded by a loop in Python."""
 
 _MOST_SEGMENTS = 10_000
+_SEGMENT_BYTES = 4
+"""The shortest segment: a marker and a length."""
 _MOST_PADDING = 1 << 16
 _MOST_CHUNKS = 100_000
 _MOST_METADATA_CHUNKS = 1000
@@ -143,6 +145,8 @@ def decoding_bytes(form: str, mode: str, pixels: int, coefficients: int = 0) -> 
 
 
 def _refuse_segments(data: bytes) -> None:
+    if len(data) <= min(_SEGMENT_BYTES * _MOST_SEGMENTS, _MOST_PADDING):
+        return
     before, padding = 2, 0
     for number, (marker, start, after) in enumerate(jpeg_markers(data)):
         padding += start - before

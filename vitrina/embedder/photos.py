@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
@@ -25,6 +26,9 @@ very edge loses detail that the model's own resize would have kept."""
 
 READ_AHEAD = 192 << 20
 """Bytes of photos' files that are in memory and not decoded yet, give or take one block."""
+
+GROUPED_PIXELS = 1 << 20
+"""Pixels that are decoded before any of them is used, but for the last picture's."""
 
 Read = Callable[[str], bytes]
 """Fetches one photo; raises ImageError."""
@@ -201,22 +205,41 @@ def decode_photos(
     """Decode each product's first usable photo, a batch at a time; others are passed over.
 
     For fitting, where a broken photo has nothing to teach and is reported later. A batch decodes
-    its photos one by one, so that they are not in memory together; take it to its end before the
+    its photos as it is read, so that few are in memory together; take it to its end before the
     next.
     """
-    images = _first_usable(products, read, max_pixels)
+    images = _in_groups(products, read, max_pixels)
     while (first := next(images, None)) is not None:
         yield chain((first,), islice(images, batch - 1))
 
 
-def _first_usable(
-    products: Iterable[Sequence[str]], read: Read, max_pixels: int
-) -> Iterator[Image]:
+def _in_groups(products: Iterable[Sequence[str]], read: Read, max_pixels: int) -> Iterator[Image]:
+    """The pictures in order. Small ones are decoded several at a time: what is done with a picture
+    in between would drive the decoder out of the processor's caches."""
+    group: list[Image] = []
+    pixels = 0
     for references in products:
-        for reference in references:
-            try:
-                with decoded_photo(read(reference), max_pixels=max_pixels) as decoded:
-                    yield decoded.picture
-            except ImageError:
+        with _first_usable(references, read, max_pixels) as picture:
+            if picture is None:
                 continue
-            break
+            group.append(picture)
+            pixels += picture.width * picture.height
+            if pixels >= GROUPED_PIXELS:
+                # Within the block, for a large picture's memory is reserved until its end.
+                yield from group
+                group.clear()
+                pixels = 0
+    yield from group
+
+
+@contextmanager
+def _first_usable(references: Sequence[str], read: Read, max_pixels: int) -> Iterator[Image | None]:
+    with ExitStack() as reserved:
+        for reference in references:
+            with suppress(ImageError):
+                photo = decoded_photo(read(reference), max_pixels=max_pixels)
+                picture = reserved.enter_context(photo).picture
+                break
+        else:
+            picture = None
+        yield picture
