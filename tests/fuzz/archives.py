@@ -147,14 +147,30 @@ def bloated_zip(
     return file.getvalue()
 
 
-def ods(rows: list[list[object]]) -> bytes:
-    """A small OpenDocument spreadsheet."""
+def shared_text_bomb(workbook: bytes) -> bytes:
+    """An .xlsx file of which 200,000 cells share a text of a megabyte."""
+    space = b'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    row = b"<row>" + b'<c t="s"><v>0</v></c>' * 10 + b"</row>"
+    sheet = b"<worksheet %s><sheetData>" % space, row, 20_000, b"</sheetData></worksheet>"
+    texts = b"<sst %s><si><t>" % space, b"x", 1 << 20, b"</t></si></sst>"
+    content = bloated_zip(workbook, "xl/worksheets/sheet1.xml", *sheet)
+    return bloated_zip(content, "xl/sharedStrings.xml", *texts)
+
+
+def repeated_cell_bomb() -> bytes:
+    """An .ods file of which one cell of 30,000 characters stands in 40,000 columns."""
+    return ods([["product_id", "title"], [1, "x" * 30_000]], repeated=40_000)
+
+
+def ods(rows: list[list[object]], repeated: int = 1) -> bytes:
+    """A small OpenDocument spreadsheet. repeated: how often each cell of text stands there."""
+    times = f' table:number-columns-repeated="{repeated}"' if repeated > 1 else ""
     cells = "".join(
         "<table:table-row>"
         + "".join(
             f'<table:table-cell office:value-type="float" office:value="{cell}"/>'
             if isinstance(cell, int)
-            else f'<table:table-cell office:value-type="string"><text:p>{cell}</text:p>'
+            else f'<table:table-cell{times} office:value-type="string"><text:p>{cell}</text:p>'
             "</table:table-cell>"
             for cell in row
         )

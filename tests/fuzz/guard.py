@@ -18,12 +18,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from vitrina.data.readers import sheet_process
+
 OUTSIDE = "outside"
 """The folder beside the input whose files must be left alone; it stands for the user's own."""
 SECRET = b"CANARY-7f3a9c41d2e85b60"
 """What its files hold."""
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_SHEET_PROCESS = [sys.executable, "-P", sheet_process.__file__]
+"""The one command that may be started."""
 _LURES = ("/etc/passwd", "/etc/hostname", "/etc/shadow")
 
 
@@ -124,7 +128,8 @@ class Guard:
         raise OSError(f"the fuzzer has no network ({host})")
 
     def _process(self, *arguments: Any) -> None:
-        self._note(f"started a process: {arguments[0]!r:.80}")
+        if arguments[1:2] != (_SHEET_PROCESS,):
+            self._note(f"started a process: {arguments[0]!r:.80}")
 
     def _asked(self, *_: Any) -> None:
         self._note("asked on the terminal")

@@ -9,7 +9,16 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from fuzz.archives import bloated_zip, changed_zip, gzipped, hostile_tar, hostile_zip, xls
+from fuzz.archives import (
+    bloated_zip,
+    changed_zip,
+    gzipped,
+    hostile_tar,
+    hostile_zip,
+    repeated_cell_bomb,
+    shared_text_bomb,
+    xls,
+)
 from fuzz.catalogues import (
     ENCODINGS,
     PLAIN,
@@ -89,6 +98,8 @@ class Readers(Target):
                 b"</sheetData></worksheet>",
             )
             (folder / "bombs" / name).write_bytes(content)
+        (folder / "bombs/xlsx-3").write_bytes(shared_text_bomb(workbook))
+        (folder / "bombs/ods").write_bytes(repeated_cell_bomb())
         store = folder / "store"
         catalogue = folder / "goods.csv"
         catalogue.write_bytes(csv_of(",", "utf-8"))
@@ -162,7 +173,7 @@ class Readers(Target):
 
     def _file(self, form: str, draw: Random, outside: str) -> tuple[bytes, str]:
         own = self._files[form]
-        bombs = [name for name in self._bombs if name.removesuffix("-2") == form]
+        bombs = [name for name in self._bombs if name.rstrip("-23") == form]
         if bombs and draw.random() < 0.01:
             name = draw.choice(bombs)
             return self._bombs[name], f"bomb {name}"

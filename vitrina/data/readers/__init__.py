@@ -1,7 +1,8 @@
 """Readers: from a catalogue's file to products.
 
 A table is opened as `Records` (`parquet.py`, `csv_table.py`, `json_table.py`, `spreadsheets.py`),
-which know its columns and give its rows as bare values. `TableReader` (`table.py`) makes products
+which know its columns and give its rows as bare values; a spreadsheet is parsed in a process of
+its own (`sheet_process.py`). `TableReader` (`table.py`) makes products
 of them, once a pass over some columns (`survey.py`) has told the type of ids (`ids.py`), the form
 of category paths (`categories.py`) and of prices (`numbers.py`). A form that is no
 table, such as a YML feed (`yml.py`), needs only to be a `Reader`. `detect.py` finds out which

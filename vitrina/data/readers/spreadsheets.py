@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import os
+import json
+import mmap
+import signal
+import subprocess
 import sys
 import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import date, time, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zipfile import BadZipFile, ZipFile
 
+from vitrina.data.readers import sheet_process
 from vitrina.data.readers.base import Fault, IdType
+from vitrina.data.readers.sheet_process import REFUSED, Header, Job
 from vitrina.data.readers.sheet_size import SheetSize
-from vitrina.data.readers.unpacked import most_unpacked, out_of_proportion
-from vitrina.data.readers.xls_size import xls_size
+from vitrina.data.readers.unpacked import MOST_TIMES, most_unpacked, out_of_proportion
 from vitrina.errors import CatalogueError
-
-if TYPE_CHECKING:
-    from python_calamine import CalamineSheet
+from vitrina.memory import total_memory
 
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 """The first bytes of an .xls file."""
 
-# A title, the date of the price list and the like stand above the header.
-_HEADER_ROWS = 50
+_FREE_MEMORY = 3 << 28
+"""Bytes that reading any file may take; a large one may take more, in proportion."""
+_FREE_SECONDS = 8
+_SECONDS_A_MEGABYTE = 8
+"""Of the CPU. A sound file takes about one."""
 # The library holds a whole sheet in memory, 32 bytes a cell.
 _MOST_CELLS = 1 << 25
 _MOST_BYTES = 1 << 31
@@ -61,31 +64,17 @@ class SpreadsheetRecords:
 
     def __init__(self, path: Path, id_column: str) -> None:
         """Read the sheet. Raises CatalogueError for what can't be read, is too large or empty."""
-        from python_calamine import CalamineError, CalamineWorkbook, SheetTypeEnum
-
         self.path = path
         _check_size(path)
-        table: _Sheet | None = None
-        try:
-            with _panics_as_errors(), CalamineWorkbook.from_path(path) as book:
-                sheets = [one for one in book.sheets_metadata if one.typ == SheetTypeEnum.WorkSheet]
-                for one in sheets:
-                    found = _Sheet.of(book.get_sheet_by_name(one.name), id_column)
-                    if table is None or (found is not None and found.has_id):
-                        table = found
-                    if table is not None and table.has_id:
-                        break
-        except (CalamineError, OSError, ValueError) as err:
-            reason = str(err).splitlines()[0] if str(err) else type(err).__name__
-            raise CatalogueError(f"{path}: can't be read as a spreadsheet: {reason}") from err
-        if table is None:
-            raise CatalogueError(f"{path}: no sheet of it holds a table")
-        self._table = table
-        self.names = self._table.names
-        self.first_row = self._table.header + 2
+        self._lines = _read(path, id_column)
+        self._rows_at = self._lines.find(b"\n") + 1
+        header = Header(*json.loads(self._lines[: self._rows_at]))
+        self._columns = header.names
+        self.names = tuple(header.names)
+        self.first_row = header.row + 2
         self.notes: list[str] = []
-        if len(sheets) > 1:
-            self.notes.append(f"products are read from the sheet {self._table.sheet.name!r}")
+        if header.sheets > 1:
+            self.notes.append(f"products are read from the sheet {header.sheet!r}")
 
     def id_type(self, column: str, *, lists: bool = False) -> IdType | None:  # noqa: ARG002
         """None: only the values tell."""
@@ -105,75 +94,50 @@ class SpreadsheetRecords:
         id_column: str | None = None,  # noqa: ARG002
     ) -> Iterator[tuple[Any, ...] | Fault | None]:
         """Every row below the header, None for a blank one."""
-        places = [self._table.place(name) for name in columns]
-        for number, cells in enumerate(self._table.sheet.iter_rows()):
-            if number > self._table.header:
-                blank = all(cell == "" for cell in cells)
-                yield None if blank else tuple([_value(cells[place]) for place in places])
+        places = [self._columns.index(name) for name in columns]
+        start = self._rows_at
+        while (end := self._lines.find(b"\n", start)) >= 0:
+            row = json.loads(self._lines[start:end])
+            yield None if row is None else tuple([row[place] for place in places])
+            start = end + 1
 
 
-class _Sheet:
-    """A sheet, and its header: the number of its row from 0, and the names of its columns."""
-
-    def __init__(
-        self, sheet: CalamineSheet, header: int, cells: list[Any], *, has_id: bool
-    ) -> None:
-        self.sheet, self.header, self.has_id = sheet, header, has_id
-        named = [(str(_value(cell) or "").strip(), at) for at, cell in enumerate(cells)]
-        self._columns = [(name, at) for name, at in named if name]
-        self.names = tuple(name for name, _ in self._columns)
-
-    @classmethod
-    def of(cls, sheet: CalamineSheet, id_column: str) -> _Sheet | None:
-        """Find the header: the row with the id column's name, else the first one with text."""
-        first = None
-        for number, cells in zip(range(_HEADER_ROWS), sheet.iter_rows(), strict=False):
-            if id_column in (str(cell).strip() for cell in cells):
-                return cls(sheet, number, cells, has_id=True)
-            filled = sum(cell != "" for cell in cells)
-            if first is None and filled > 1:
-                first = cls(sheet, number, cells, has_id=False)
-        return first
-
-    def place(self, name: str) -> int:
-        return next(at for column, at in self._columns if column == name)
-
-
-def _value(cell: Any) -> Any:
-    if isinstance(cell, float) and cell.is_integer():
-        return int(cell)
-    if isinstance(cell, date | time):
-        return cell.isoformat()
-    if isinstance(cell, timedelta):
-        return str(cell)
-    return None if cell == "" else cell
+def _read(path: Path, id_column: str) -> mmap.mmap:
+    """What the process that reads the file writes: see `sheet_process`."""
+    size = path.stat().st_size
+    memory = max(_FREE_MEMORY, min(MOST_TIMES * size, total_memory() // 2))
+    seconds = _FREE_SECONDS + _SECONDS_A_MEGABYTE * size // 1_000_000
+    job = Job(str(path), id_column, _most_cells(size), memory, seconds)
+    # Without the script's folder among those that modules are imported from.
+    command = [sys.executable, "-P", sheet_process.__file__]
+    with tempfile.TemporaryFile() as lines:
+        ended = subprocess.run(
+            command,
+            input=json.dumps(job).encode(),
+            stdout=lines,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        if ended.returncode == 0:
+            return mmap.mmap(lines.fileno(), 0, access=mmap.ACCESS_READ)
+    said = ended.stderr.decode(errors="replace").strip().splitlines() or [""]
+    if ended.returncode == REFUSED:
+        raise CatalogueError(f"{path}: can't be read as a spreadsheet: {said[-1]}")
+    if ended.returncode == -signal.SIGXCPU:
+        reason = f"it takes more than {seconds} seconds to read"
+    elif ended.returncode in (-signal.SIGABRT, -signal.SIGKILL) or "MemoryError" in said[-1]:
+        reason = f"it takes more than {memory >> 20} MB of memory to read"
+    else:
+        reason = f"reading it ended with {ended.returncode}: {said[-1]}"
+    raise CatalogueError(
+        f"{path}: can't be read as a spreadsheet: {reason}; clear what stands outside the table, "
+        "or save it as CSV"
+    )
 
 
-@contextmanager
-def _panics_as_errors() -> Iterator[None]:
-    """Raise ValueError where the library panics, without what it writes on standard error then.
-
-    A panic is a BaseException, which no caller expects of a damaged file.
-    """
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as written:
-        own = os.dup(2)
-        os.dup2(written.fileno(), 2)
-        panicked = False
-        try:
-            yield
-        except BaseException as err:
-            if type(err).__name__ != "PanicException":
-                raise
-            panicked = True
-            raise ValueError(f"it is damaged: {err}") from None
-        finally:
-            sys.stderr.flush()
-            os.dup2(own, 2)
-            os.close(own)
-            written.seek(0)
-            if not panicked and (others := written.read()):
-                os.write(2, others)
+def _most_cells(size: int) -> int:
+    """The most cells that a sheet in a file of so many bytes may span."""
+    return min(max(_FREE_CELLS, _CELLS_A_BYTE * size), _MOST_CELLS)
 
 
 def _check_size(path: Path) -> None:
@@ -187,7 +151,7 @@ def _check_size(path: Path) -> None:
     if file_size > _MOST_BYTES:
         raise CatalogueError(f"{too_large}; save the table as CSV")
     most_bytes = most_unpacked(path)
-    most_cells = min(max(_FREE_CELLS, _CELLS_A_BYTE * file_size), _MOST_CELLS)
+    most_cells = _most_cells(file_size)
     try:
         with ZipFile(path) as archive:
             size = 0
@@ -208,17 +172,9 @@ def _check_size(path: Path) -> None:
                                 "stands outside the table, or save it as CSV"
                             )
     except BadZipFile as err:
-        data = path.read_bytes()
-        if not data.startswith(OLE):
+        with path.open("rb") as file:
+            old = file.read(len(OLE)) == OLE
+        if not old:
             raise CatalogueError(f"{path}: can't be read as a spreadsheet: {err}") from err
-        old = xls_size(data)
-        if old.claimed > _MOST_CELLS or old.strings > file_size:
-            reason = "it is damaged: it claims more cells than a file can hold"
-            raise CatalogueError(f"{path}: can't be read as a spreadsheet: {reason}") from None
-        if old.rows * old.columns > most_cells:
-            raise CatalogueError(
-                f"{too_large}: it spans {old.rows} rows and {old.columns} columns; clear what "
-                "stands outside the table, or save it as CSV"
-            ) from None
     except (OSError, EOFError, zlib.error, NotImplementedError, RuntimeError) as err:
         raise CatalogueError(f"{path}: can't be read as a spreadsheet: {err}") from err
