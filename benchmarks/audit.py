@@ -24,9 +24,9 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from vitrina.pipelines.apart import duplicate_keys
 from vitrina.pipelines.audit.find import AuditOptions, Found, find
-from vitrina.pipelines.build import default_features
+from vitrina.pipelines.common.group_keys import duplicate_keys
+from vitrina.pipelines.index.job import default_features
 from vitrina.store.gather import gather
 from vitrina.store.products import Categories
 from vitrina.store.store import Store

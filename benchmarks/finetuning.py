@@ -37,8 +37,8 @@ def prepare(given: argparse.Namespace, folder: Path) -> dict:
 
     import vitrina as vt
     from vitrina.embedder.tuning.text_network import TextShape, TrainableText
-    from vitrina.pipelines.parting import part
-    from vitrina.pipelines.trained import text_tokens
+    from vitrina.pipelines.common.store_split import part
+    from vitrina.pipelines.finetune.encoder_files import text_tokens
     from vitrina.types import SplitKind
 
     store = vt.Store.open(given.store, create=False)

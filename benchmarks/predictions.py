@@ -27,7 +27,7 @@ import vitrina as vt
 from vitrina.classifier.calibrate import error_by_chance, expected_calibration_error, reliability
 from vitrina.classifier.metrics import difference, evaluate
 from vitrina.data.split import split_rows
-from vitrina.pipelines.parting import part
+from vitrina.pipelines.common.store_split import part
 from vitrina.store.gather import gather
 from vitrina.types import Features, SplitKind
 

@@ -79,7 +79,7 @@ class Timed:
 def embed(catalogue, place, encoder):
     """Seconds of one embedding."""
     import vitrina as vt
-    from vitrina.pipelines import embed as job
+    from vitrina.pipelines.embed import job
 
     job.load_if_named = lambda *_, **__: encoder
     started = time.perf_counter()

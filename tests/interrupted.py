@@ -29,7 +29,10 @@ if largest_file is not None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
 from vitrina import cli
-from vitrina.pipelines import embed, encoders, options, space
+from vitrina.pipelines.embed import job as embed
+from vitrina.pipelines.common import encoders
+from vitrina.pipelines.embed import options
+from vitrina.pipelines.embed import space_job as space
 from vitrina.store.manifest import Manifest
 
 def announce(owner, name, stage):

@@ -10,9 +10,9 @@ from PIL import Image
 
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.text import normalise_title
-from vitrina.pipelines.apart import duplicate_codes, shop_codes
-from vitrina.pipelines.embed import embed
-from vitrina.pipelines.options import EmbedOptions
+from vitrina.pipelines.common.group_keys import duplicate_codes, shop_codes
+from vitrina.pipelines.embed.job import embed
+from vitrina.pipelines.embed.options import EmbedOptions
 from vitrina.store.store import Store
 
 

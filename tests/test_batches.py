@@ -28,7 +28,7 @@ from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import DEFAULT_OPTIONS, Columns, ReadingOptions, flag
 from vitrina.data.reading import Reading
 from vitrina.errors import CatalogueError, ImageSourceError, StoreError
-from vitrina.pipelines.reading import opened_texts
+from vitrina.pipelines.common.reading import opened_texts
 
 TEXT = ("--text-model", "lexical", "--image-model", "none")
 PHOTOS = ("--text-model", "none", "--image-model", "thumbnail")

@@ -23,8 +23,8 @@ from vitrina.errors import CatalogueError, EncoderError, StoreError, TrainingErr
 from vitrina.index.card import IndexCard
 from vitrina.index.folder import Folder
 from vitrina.pipelines.audit.label_studio import import_tasks
-from vitrina.pipelines.classifier import Classifier, ClassifyOptions
-from vitrina.pipelines.encoders import TrainedCard
+from vitrina.pipelines.classify.predictor import Classifier, ClassifyOptions
+from vitrina.pipelines.common.encoders import TrainedCard
 from vitrina.store.sources import Sources
 from vitrina.training.checkpoint import Checkpoint
 from vitrina.training.loop import _Run

@@ -18,8 +18,8 @@ from test_embed import use_stubs
 
 from vitrina.data.catalogue import Catalogue
 from vitrina.errors import CatalogueError, TooManyFailuresError, UnusualChangeError
-from vitrina.pipelines.embed import embed
-from vitrina.pipelines.options import EmbedOptions
+from vitrina.pipelines.embed.job import embed
+from vitrina.pipelines.embed.options import EmbedOptions
 from vitrina.store.store import Store
 
 SOURCES = ("Лампа", "Диван")

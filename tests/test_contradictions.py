@@ -16,7 +16,7 @@ from vitrina import api
 from vitrina.audit.finding import Audit
 from vitrina.errors import StoreError, TrainingError
 from vitrina.ids import id_keys
-from vitrina.pipelines.trained import TRAINED_ON, rows_seen
+from vitrina.pipelines.common.seen_rows import TRAINED_ON, rows_seen
 from vitrina.store.decisions import Decision, add_decisions, merge_decisions
 from vitrina.store.files import checksum
 from vitrina.store.manifest import FileEntry, Manifest

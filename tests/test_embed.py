@@ -27,13 +27,13 @@ from vitrina.errors import (
     StoreError,
     TooManyFailuresError,
 )
-from vitrina.pipelines import embed as embed_module
-from vitrina.pipelines import encoders
-from vitrina.pipelines import space as space_module
-from vitrina.pipelines.build import IndexOptions, build_index
-from vitrina.pipelines.embed import embed
-from vitrina.pipelines.neighbours import Index
-from vitrina.pipelines.options import EmbedOptions
+from vitrina.pipelines.common import encoders
+from vitrina.pipelines.embed import job as embed_module
+from vitrina.pipelines.embed import space_job as space_module
+from vitrina.pipelines.embed.job import embed
+from vitrina.pipelines.embed.options import EmbedOptions
+from vitrina.pipelines.index.job import IndexOptions, build_index
+from vitrina.pipelines.index.neighbours import Index
 from vitrina.store.store import Store
 from vitrina.types import Compute, Features, Modality
 

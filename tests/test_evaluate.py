@@ -10,19 +10,19 @@ from sklearn.metrics import f1_score
 from vitrina.classifier.metrics import NEVER
 from vitrina.errors import TrainingError
 from vitrina.index.vote import DEFAULT_RULE, PRIORS, VoteRule, rules_to_try, vote
-from vitrina.pipelines import evaluate as module
-from vitrina.pipelines.evaluate import (
+from vitrina.pipelines.index import vote_rules as module
+from vitrina.pipelines.index.vote_report import (
+    CategoryScore,
+    CurvePoint,
+    SizeBucket,
+    format_evaluation,
+)
+from vitrina.pipelines.index.vote_rules import (
     choose_rule,
     coverage_curve,
     evaluate_votes,
     measure_rule,
     split_halves,
-)
-from vitrina.pipelines.evaluation_text import (
-    CategoryScore,
-    CurvePoint,
-    SizeBucket,
-    format_evaluation,
 )
 from vitrina.types import VoteKind
 

@@ -19,11 +19,11 @@ from vitrina.embedder.tuning.text_classes import TextClasses
 from vitrina.embedder.tuning.text_network import TextShape, TrainableText
 from vitrina.embedder.tuning.tokens import TokenLists
 from vitrina.errors import EncoderError, TrainingError
-from vitrina.pipelines.encoders import load_if_named
-from vitrina.pipelines.parting import part
-from vitrina.pipelines.self_training import second, with_unlabelled
-from vitrina.pipelines.trained import rows_seen
-from vitrina.pipelines.tuned import Examples
+from vitrina.pipelines.common.encoders import load_if_named
+from vitrina.pipelines.common.seen_rows import rows_seen
+from vitrina.pipelines.common.store_split import part
+from vitrina.pipelines.finetune.self_training import second, with_unlabelled
+from vitrina.pipelines.finetune.trainer import Examples
 from vitrina.store.store import Store
 from vitrina.training import loop
 from vitrina.training.dropout import Dropout

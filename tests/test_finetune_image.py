@@ -22,7 +22,7 @@ from vitrina.embedder.tuning.image_classes import ImageClasses
 from vitrina.embedder.tuning.image_network import TrainableImage
 from vitrina.embedder.tuning.photo_bytes import SMALL, PhotoBytes
 from vitrina.errors import EncoderError, ImageError, ImageSourceError
-from vitrina.pipelines.trained import rows_seen
+from vitrina.pipelines.common.seen_rows import rows_seen
 from vitrina.store.store import Store
 from vitrina.training import loop
 from vitrina.training.loss import ClassLoss

@@ -15,7 +15,7 @@ from vitrina.classifier.fusion import (
 from vitrina.classifier.metrics import difference
 from vitrina.classifier.tree import CategoryTree
 from vitrina.errors import TrainingError
-from vitrina.pipelines.judging import Bench
+from vitrina.pipelines.train.evaluation import Bench
 from vitrina.typed_json import convert_json
 from vitrina.types import Features, FusionKind, Modality
 

@@ -9,7 +9,7 @@ from test_store import put_products, put_space, row
 
 from vitrina import api
 from vitrina.errors import StoreError
-from vitrina.pipelines.survey import Behind
+from vitrina.pipelines.index.index_state import Behind
 from vitrina.store.store import Store
 
 TITLES = {at: f"t{at % 30}" for at in range(40)}

@@ -8,7 +8,7 @@ from stopping import stopping_at
 
 from vitrina import api
 from vitrina.errors import StoreError
-from vitrina.pipelines import build as job
+from vitrina.pipelines.index import job
 
 TITLES = {at: f"t{at % 50}" for at in range(60)}
 

@@ -11,8 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from index_tools import Shelf, exhaustive
 
 from vitrina import api
-from vitrina.pipelines import build as job
-from vitrina.pipelines.survey import Behind
+from vitrina.pipelines.index import job
+from vitrina.pipelines.index.index_state import Behind
 
 PRODUCTS = 24
 FEWEST = 12

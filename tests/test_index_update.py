@@ -10,7 +10,7 @@ from store_tools import reseal
 
 from vitrina import api
 from vitrina.errors import FingerprintError, StoreError
-from vitrina.pipelines import build as job
+from vitrina.pipelines.index import job
 
 FACTORIES = ("Flat", "IVF4,Flat")
 TITLES = {at: f"t{at % 50}" for at in range(60)}

@@ -14,11 +14,11 @@ from vitrina import api
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import Columns
 from vitrina.errors import CatalogueError, StoreError, TooManyFailuresError, UnusualChangeError
-from vitrina.pipelines import ingest as ingest_module
-from vitrina.pipelines.category_changes import ChangeKind
-from vitrina.pipelines.embed import embed
-from vitrina.pipelines.neighbours import Index
-from vitrina.pipelines.options import EmbedOptions
+from vitrina.pipelines.embed import ingest as ingest_module
+from vitrina.pipelines.embed.category_changes import ChangeKind
+from vitrina.pipelines.embed.job import embed
+from vitrina.pipelines.embed.options import EmbedOptions
+from vitrina.pipelines.index.neighbours import Index
 from vitrina.store.decisions import Decision, add_decisions
 from vitrina.store.sources import Sources
 from vitrina.store.store import Store

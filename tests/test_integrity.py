@@ -19,7 +19,7 @@ from vitrina.cache import cache_folder
 from vitrina.classifier.model import Model
 from vitrina.errors import StoreError
 from vitrina.index.score import score_pairs
-from vitrina.pipelines.survey import folder_of
+from vitrina.pipelines.index.index_state import folder_of
 from vitrina.store import integrity
 from vitrina.store.decisions import Decision, add_decisions
 from vitrina.store.pages import find_numbers

@@ -12,9 +12,10 @@ import vitrina as vt
 from vitrina.data.text import normalise_title
 from vitrina.errors import StoreError, StoreLockedError, TrainingError
 from vitrina.index.vote import DEFAULT_RULE, VoteRule, vote
-from vitrina.pipelines import evaluate, leave_out
-from vitrina.pipelines.evaluate import evaluate_votes, measure_rule
-from vitrina.pipelines.neighbours import Only
+from vitrina.pipelines.index import leave_one_out as leave_out
+from vitrina.pipelines.index import vote_rules as evaluate
+from vitrina.pipelines.index.neighbours import Only
+from vitrina.pipelines.index.vote_rules import evaluate_votes, measure_rule
 from vitrina.types import VoteKind
 
 

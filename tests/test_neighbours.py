@@ -16,7 +16,7 @@ import vitrina as vt
 from vitrina.data.text import normalise_title
 from vitrina.errors import CatalogueError, StoreError
 from vitrina.index.fuse import fuse
-from vitrina.pipelines import queries as module
+from vitrina.pipelines.index import batch_queries as module
 
 K = 7
 FILTERS = {

@@ -18,7 +18,7 @@ from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import ReadingOptions
 from vitrina.data.readers import Columns
 from vitrina.errors import CatalogueError, PhotosNotFoundError, TooManyFailuresError
-from vitrina.pipelines.batch import BatchEncoder
+from vitrina.pipelines.common.batch_encoder import BatchEncoder
 from vitrina.store.space import read_errors
 from vitrina.store.store import Store
 

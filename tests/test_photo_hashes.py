@@ -4,7 +4,7 @@ import pytest
 
 from vitrina.data.product import Product
 from vitrina.errors import ImageError
-from vitrina.pipelines.photos import NO_PHOTO, Photographed, PhotoHasher
+from vitrina.pipelines.common.photo_hashes import NO_PHOTO, Photographed, PhotoHasher
 from vitrina.store.products import content_hash
 
 

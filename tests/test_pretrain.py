@@ -16,7 +16,7 @@ from vitrina.embedder.tuning.masked_words import SAMPLED, MaskedWords
 from vitrina.embedder.tuning.text_network import TextShape, TrainableText
 from vitrina.embedder.tuning.tokens import TokenLists
 from vitrina.errors import EncoderError, TrainingError
-from vitrina.pipelines.parting import part
+from vitrina.pipelines.common.store_split import part
 from vitrina.store.store import Store
 from vitrina.training import loop
 from vitrina.training.recipe import Recipe

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from vitrina.pipelines.progress import RECENT_SECONDS, Meter
-from vitrina.pipelines.watching import watching
+from vitrina.pipelines.common.progress import RECENT_SECONDS, Meter
+from vitrina.pipelines.common.training_progress import watching
 from vitrina.training.loop import Epoch
 
 

@@ -29,7 +29,7 @@ from test_embed import (
 from vitrina import api, cli
 from vitrina.data.catalogue import Catalogue
 from vitrina.errors import StoreError, StoreLockedError
-from vitrina.pipelines import space as space_module
+from vitrina.pipelines.embed import space_job as space_module
 from vitrina.store import layout, lease, remote
 from vitrina.store.remote import RemoteFiles
 from vitrina.store.store import Store, open_files

@@ -16,9 +16,9 @@ from vitrina.data.product import Product
 from vitrina.data.sources import open_images
 from vitrina.data.sources.folder import FolderImages
 from vitrina.errors import CatalogueError, ImageError, ImageSourceError, StoreError
-from vitrina.pipelines.batch import check_place
-from vitrina.pipelines.reading import open_as_remembered, remembered_models
-from vitrina.pipelines.trained import remembered_images
+from vitrina.pipelines.common.batch_encoder import check_place
+from vitrina.pipelines.common.product_inputs import remembered_images
+from vitrina.pipelines.common.reading import open_as_remembered, remembered_models
 from vitrina.store.files import check_file, check_folder
 
 SETPRIV = shutil.which("setpriv")

@@ -8,14 +8,14 @@ import vitrina as vt
 from vitrina.classifier.model import Model
 from vitrina.data.sample import write_sample
 from vitrina.errors import StoreError, TrainingError
-from vitrina.pipelines.turns import SCARCE
+from vitrina.pipelines.train.cross_validation import SCARCE
 
 
 @pytest.fixture(autouse=True, scope="module")
 def one_turn():
     """Validation rows alone judge, which is quicker; the tests of turns say otherwise."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vitrina.pipelines.lesson.SCARCE", 0)
+        patch.setattr("vitrina.pipelines.train.trainer.SCARCE", 0)
         yield
 
 
@@ -95,7 +95,7 @@ def test_every_way_of_fusion_serves(made, own, fusion):
 
 
 def test_predictions_say_how_far_they_may_be_let_through(made, own, monkeypatch):
-    monkeypatch.setattr("vitrina.pipelines.lesson.SCARCE", SCARCE)
+    monkeypatch.setattr("vitrina.pipelines.train.trainer.SCARCE", SCARCE)
     sample, _ = made
     vt.train(own, "logistic", precision=0.95)
     rows = vt.classify(vt.Catalogue.read(sample.test, images=sample.images), own).to_pylist()
@@ -180,10 +180,10 @@ def test_what_makes_no_sense_is_refused(made):
 
 
 def test_of_very_many_rows_a_sample_of_groups_judges(made, monkeypatch):
-    monkeypatch.setattr("vitrina.pipelines.lesson.VOTE_PAIRS", 1)
+    monkeypatch.setattr("vitrina.pipelines.train.trainer.VOTE_PAIRS", 1)
     whole = vt.train(made[1], "logistic", features="text", name="whole")
     assert whole.judged < 1000
-    monkeypatch.setattr("vitrina.pipelines.lesson.LEAST_JUDGED", 20)
+    monkeypatch.setattr("vitrina.pipelines.train.trainer.LEAST_JUDGED", 20)
     some = vt.train(made[1], "logistic", features="text", name="some")
     assert some.judged == some.validation.rows == 20
 
@@ -196,7 +196,7 @@ def test_a_saved_model_is_what_was_judged(made, compared):
 
 
 def test_where_few_are_kept_apart_all_are_judged_in_turn(made, monkeypatch):
-    monkeypatch.setattr("vitrina.pipelines.lesson.SCARCE", SCARCE)
+    monkeypatch.setattr("vitrina.pipelines.train.trainer.SCARCE", SCARCE)
     report = vt.train(made[1], "logistic", features="text", name="turns")
     assert report.turns == 5
     assert report.judged == report.validation.rows > 3 * report.train.rows / 4

@@ -5,8 +5,8 @@ import pytest
 
 from vitrina.data.split import split_rows
 from vitrina.errors import TrainingError
-from vitrina.pipelines.parting import Parted
-from vitrina.pipelines.turns import PARTS, Turn, turns_of
+from vitrina.pipelines.common.store_split import Parted
+from vitrina.pipelines.train.cross_validation import PARTS, Turn, turns_of
 from vitrina.types import SplitKind
 
 

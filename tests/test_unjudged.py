@@ -9,7 +9,7 @@ import pytest
 import vitrina as vt
 from vitrina.classifier.model import Model
 from vitrina.errors import TrainingError
-from vitrina.pipelines.parting import part
+from vitrina.pipelines.common.store_split import part
 from vitrina.types import SplitKind
 
 WORDS = "чашка майка чай стол лампа кот дом лес река нож вилка ложка диван шкаф ковёр"

@@ -28,8 +28,8 @@ from test_store import add_model
 
 from vitrina import api, cli
 from vitrina.errors import StoreError
-from vitrina.pipelines.embed import embed
-from vitrina.pipelines.options import EmbedOptions
+from vitrina.pipelines.embed.job import embed
+from vitrina.pipelines.embed.options import EmbedOptions
 from vitrina.store import layout
 from vitrina.store import products as products_module
 from vitrina.store.store import Store

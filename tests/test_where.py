@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.readers import Columns
 from vitrina.errors import StoreError
-from vitrina.pipelines.embed import embed
-from vitrina.pipelines.options import EmbedOptions
+from vitrina.pipelines.embed.job import embed
+from vitrina.pipelines.embed.options import EmbedOptions
 from vitrina.store.products import schema
 from vitrina.store.store import Store
 from vitrina.store.where import Condition, Operator, matching

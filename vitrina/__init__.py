@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from vitrina.data.catalogue import Catalogue
     from vitrina.data.options import Columns, ReadingOptions
     from vitrina.errors import VitrinaError
-    from vitrina.pipelines.estimator import FusionClassifier
+    from vitrina.pipelines.train.estimator import FusionClassifier
     from vitrina.store.store import Store
 
 __version__ = "0.1.0"
@@ -44,7 +44,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Catalogue": "vitrina.data.catalogue",
     "Columns": "vitrina.data.options",
-    "FusionClassifier": "vitrina.pipelines.estimator",
+    "FusionClassifier": "vitrina.pipelines.train.estimator",
     "ReadingOptions": "vitrina.data.options",
     "Store": "vitrina.store.store",
     "VitrinaError": "vitrina.errors",

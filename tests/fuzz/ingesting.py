@@ -21,11 +21,11 @@ def ingest_catalogue(
     """Read a catalogue into a store, as `vitrina embed` does, and read the store again."""
     from vitrina import api
     from vitrina.data.options import Columns, ReadingOptions
-    from vitrina.pipelines.change_guard import FailureLimit
-    from vitrina.pipelines.embed import EmbedReport, _commit_products
-    from vitrina.pipelines.ingest import ingest
-    from vitrina.pipelines.ingest_result import IngestOptions
-    from vitrina.pipelines.source_choice import source_of
+    from vitrina.pipelines.embed.change_guard import FailureLimit
+    from vitrina.pipelines.embed.ingest import ingest
+    from vitrina.pipelines.embed.ingest_result import IngestOptions
+    from vitrina.pipelines.embed.job import EmbedReport, _commit_products
+    from vitrina.pipelines.embed.source_choice import source_of
     from vitrina.types import Modality
 
     columns = Columns(keep=tuple(keep), image="image" if images else None)

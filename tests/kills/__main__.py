@@ -35,8 +35,10 @@ def warm_up() -> None:
 
     import vitrina
     from vitrina import api, cli  # noqa: F401
-    from vitrina.pipelines import options
-    from vitrina.pipelines.embed import EmbedOptions  # noqa: F401
+    from vitrina.pipelines.embed.job import (
+        EmbedOptions,  # noqa: F401
+        options,
+    )
 
     for name in ("AutoModel", "AutoTokenizer", "BertModel", "PreTrainedTokenizerFast"):
         getattr(transformers, name)

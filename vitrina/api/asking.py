@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from vitrina.api.members import member
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import DEFAULT_COLUMNS, DEFAULT_OPTIONS, Columns, ReadingOptions
-from vitrina.pipelines.reading import open_as_remembered
+from vitrina.pipelines.common.reading import open_as_remembered
 from vitrina.store.store import Store
 from vitrina.types import Features, OutputFormat
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from vitrina.pipelines.classifier import ClassifyReport
-    from vitrina.pipelines.queries import QueriesReport
+    from vitrina.pipelines.classify.predictor import ClassifyReport
+    from vitrina.pipelines.index.batch_queries import QueriesReport
     from vitrina.types import CategoryId
 
 
@@ -57,13 +57,13 @@ def neighbours_to(
 
     Raises CatalogueError, ImageSourceError, StoreError.
     """
-    from vitrina.pipelines.neighbours import Only
-    from vitrina.pipelines.queries import (
+    from vitrina.pipelines.index.batch_queries import (
         QueryOptions,
         id_column,
         neighbours_of_batch,
         neighbours_of_ids,
     )
+    from vitrina.pipelines.index.neighbours import Only
     from vitrina.store.where import Condition
 
     options = QueryOptions(
@@ -85,8 +85,8 @@ def classify(
 
     Raises StoreError if there is no head, FingerprintError if an encoder is another one by now.
     """
-    from vitrina.pipelines.classifier import ClassifyOptions
-    from vitrina.pipelines.classify import classify as run
+    from vitrina.pipelines.classify.job import classify as run
+    from vitrina.pipelines.classify.predictor import ClassifyOptions
 
     return run(catalogue, store, ClassifyOptions(model=model, neighbours=neighbours))[0]
 
@@ -103,8 +103,8 @@ def classify_to(
     quiet: bool = True,
 ) -> ClassifyReport:
     """Predict a batch of any size into a file, "full" or as a "submission"."""
-    from vitrina.pipelines.classifier import ClassifyOptions
-    from vitrina.pipelines.classify import classify_to as run
+    from vitrina.pipelines.classify.job import classify_to as run
+    from vitrina.pipelines.classify.predictor import ClassifyOptions
 
     options = ClassifyOptions(
         model=model,

@@ -151,7 +151,7 @@ def import_decisions(store: Store, path: str | Path) -> int:
 
 
 def _photos(store: Store, images: str | Path | None) -> AbstractContextManager[ImageSource | None]:
-    from vitrina.pipelines.trained import opened_images, remembered_images
+    from vitrina.pipelines.common.product_inputs import opened_images, remembered_images
 
     if str(images) == "none":
         return nullcontext()

@@ -10,9 +10,9 @@ from vitrina.store.store import Store
 from vitrina.types import Balance, Features, FusionKind, HeadKind, SplitKind
 
 if TYPE_CHECKING:
-    from vitrina.pipelines.leave_out import IndexEvaluation
-    from vitrina.pipelines.neighbours import Index
-    from vitrina.pipelines.train_report import TrainReport
+    from vitrina.pipelines.index.leave_one_out import IndexEvaluation
+    from vitrina.pipelines.index.neighbours import Index
+    from vitrina.pipelines.train.report import TrainReport
 
 
 def build_index(
@@ -42,9 +42,9 @@ def build_index(
 
     Raises StoreError.
     """
-    from vitrina.pipelines.build import IndexOptions
-    from vitrina.pipelines.build import build_index as run
-    from vitrina.pipelines.neighbours import Index
+    from vitrina.pipelines.index.job import IndexOptions
+    from vitrina.pipelines.index.job import build_index as run
+    from vitrina.pipelines.index.neighbours import Index
 
     if recall is not None and not 0 < recall <= 1:
         raise StoreError(f"recall is a share above 0 and up to 1, not {recall}")
@@ -62,7 +62,7 @@ def build_index(
 
 def open_index(store: Store, features: str | None = None) -> Index:
     """Open an index that was built before."""
-    from vitrina.pipelines.neighbours import Index
+    from vitrina.pipelines.index.neighbours import Index
 
     return Index.open(store, member(Features, features))
 
@@ -83,7 +83,7 @@ def evaluate_index(
 
     Raises StoreError if there is no index, TrainingError where too few products have a category.
     """
-    from vitrina.pipelines.leave_out import evaluate_index as run
+    from vitrina.pipelines.index.leave_one_out import evaluate_index as run
 
     return run(store, member(Features, features), seed=seed, quiet=quiet)
 
@@ -127,8 +127,8 @@ def train(
 
     Raises StoreError, TrainingError.
     """
-    from vitrina.pipelines.lesson import TrainOptions
-    from vitrina.pipelines.train import train as run
+    from vitrina.pipelines.train.job import train as run
+    from vitrina.pipelines.train.trainer import TrainOptions
 
     options = TrainOptions(
         head=member(HeadKind, head) or HeadKind.MLP,

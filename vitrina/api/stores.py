@@ -14,7 +14,7 @@ from vitrina.types import Compute, Modality, Stored
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from vitrina.pipelines.embed import EmbedReport
+    from vitrina.pipelines.embed.job import EmbedReport
     from vitrina.store.compact import CompactReport
     from vitrina.store.verify import VerifyReport
 
@@ -71,8 +71,8 @@ def embed(
 
     Raises CatalogueError, EncoderError, StoreError, TooManyFailuresError, UnusualChangeError.
     """
-    from vitrina.pipelines.embed import embed as run
-    from vitrina.pipelines.options import EmbedOptions
+    from vitrina.pipelines.embed.job import embed as run
+    from vitrina.pipelines.embed.options import EmbedOptions
 
     if dtype not in (None, "float16", "float32"):
         raise CatalogueError(f"vectors are kept as float16 or float32, not {dtype!r}")
@@ -120,7 +120,7 @@ def verify(
 
     Raises StoreError if there is no store, or none of its commits is whole.
     """
-    from vitrina.pipelines.progress import Meter
+    from vitrina.pipelines.common.progress import Meter
     from vitrina.store.repair import repair as mend
     from vitrina.store.verify import verify as run
 
@@ -144,7 +144,7 @@ def compact(
 
     Raises StoreError if a shard is damaged, StoreLockedError if another process writes.
     """
-    from vitrina.pipelines.progress import Meter
+    from vitrina.pipelines.common.progress import Meter
     from vitrina.store.compact import compact as run
 
     if not 1 <= keep <= 3 or rows < 1:

@@ -15,14 +15,14 @@ from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
 from vitrina.data.readers import ALL_NEEDED, LABELS_OPTIONAL
 from vitrina.data.reading import Reading
 from vitrina.errors import ImageSourceError
-from vitrina.pipelines.reading import TRAINING, check_batch, opened_texts
+from vitrina.pipelines.common.reading import TRAINING, check_batch, opened_texts
 from vitrina.store.store import Store
 from vitrina.types import Balance, Modality, Pooling, SplitKind
 
 if TYPE_CHECKING:
     from vitrina.pipelines.benchmark.job import Benchmark
-    from vitrina.pipelines.finetune import FinetuneReport
-    from vitrina.pipelines.pretrain import PretrainReport
+    from vitrina.pipelines.finetune.job import FinetuneReport
+    from vitrina.pipelines.finetune.pretrain import PretrainReport
 
 
 def finetune(
@@ -96,8 +96,8 @@ def finetune(
 
     Raises CatalogueError, EncoderError, ImageSourceError, StoreError, TrainingError.
     """
-    from vitrina.pipelines.finetune import finetune as run
-    from vitrina.pipelines.tuned import FinetuneOptions
+    from vitrina.pipelines.finetune.job import finetune as run
+    from vitrina.pipelines.finetune.trainer import FinetuneOptions
 
     options = FinetuneOptions(
         modality=member(Modality, modality) or Modality.TEXT,
@@ -176,8 +176,8 @@ def pretrain(
 
     Raises CatalogueError, EncoderError, StoreError, TrainingError.
     """
-    from vitrina.pipelines.pretrain import PretrainOptions
-    from vitrina.pipelines.pretrain import pretrain as run
+    from vitrina.pipelines.finetune.pretrain import PretrainOptions
+    from vitrina.pipelines.finetune.pretrain import pretrain as run
 
     options = PretrainOptions(
         model=model,

@@ -13,8 +13,8 @@ from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
 from vitrina.stages import told
 
 if TYPE_CHECKING:
-    from vitrina.pipelines.embed import EmbedReport
-    from vitrina.pipelines.space import SpaceReport
+    from vitrina.pipelines.embed.job import EmbedReport
+    from vitrina.pipelines.embed.space_job import SpaceReport
 
 
 @reads_products

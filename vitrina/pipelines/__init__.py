@@ -1,1 +1,1 @@
-"""One file per job, which joins the rooms: each can be read aloud."""
+"""One folder for each job, over `common`; a job's `job.py` can be read aloud."""

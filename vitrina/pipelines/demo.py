@@ -16,15 +16,15 @@ from vitrina.data.sample import SampleReport, write_sample
 from vitrina.errors import CatalogueError
 from vitrina.pipelines.audit.find import AuditOptions
 from vitrina.pipelines.audit.job import audit
-from vitrina.pipelines.build import IndexOptions, build_index
-from vitrina.pipelines.classifier import ClassifyOptions, ClassifyReport
-from vitrina.pipelines.classify import classify_to
-from vitrina.pipelines.embed import EmbedReport, embed
-from vitrina.pipelines.lesson import TrainOptions
-from vitrina.pipelines.neighbours import Index
-from vitrina.pipelines.options import EmbedOptions
-from vitrina.pipelines.train import train
-from vitrina.pipelines.train_report import TrainReport
+from vitrina.pipelines.classify.job import classify_to
+from vitrina.pipelines.classify.predictor import ClassifyOptions, ClassifyReport
+from vitrina.pipelines.embed.job import EmbedReport, embed
+from vitrina.pipelines.embed.options import EmbedOptions
+from vitrina.pipelines.index.job import IndexOptions, build_index
+from vitrina.pipelines.index.neighbours import Index
+from vitrina.pipelines.train.job import train
+from vitrina.pipelines.train.report import TrainReport
+from vitrina.pipelines.train.trainer import TrainOptions
 from vitrina.store.space import read_errors
 from vitrina.store.store import Store
 from vitrina.types import Features, HeadKind

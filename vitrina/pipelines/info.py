@@ -11,7 +11,7 @@ from vitrina.audit.finding import Audit
 from vitrina.classifier.card import AGAIN, CARD_FILE, ModelCard, ReportCard
 from vitrina.index.card import CARD_FILE as INDEX_CARD
 from vitrina.index.card import IndexCard
-from vitrina.pipelines.since import head_categories, reused, unknown
+from vitrina.pipelines.train.category_drift import head_categories, reused, unknown
 from vitrina.store.store import Store
 from vitrina.typed_json import convert_json
 from vitrina.types import Action, CategoryId

@@ -15,7 +15,7 @@ from vitrina.audit.photo_hash import photo_hash, same_photo
 from vitrina.data.sources import ImageSource
 from vitrina.errors import ImageError, ImageSourceError
 from vitrina.parallel import map_ahead
-from vitrina.pipelines.progress import Meter
+from vitrina.pipelines.common.progress import Meter
 from vitrina.store.store import Store
 from vitrina.types import CategoryId, Codes, Floats, Modality, Reason
 

@@ -14,12 +14,12 @@ from vitrina.data.split import group_rows
 from vitrina.disk import nameless_file
 from vitrina.errors import TrainingError
 from vitrina.ids import id_keys
-from vitrina.pipelines.apart import duplicate_keys
 from vitrina.pipelines.audit.check import Checked, cleanlab, cross_check
 from vitrina.pipelines.audit.heard import Heard, Hearing
 from vitrina.pipelines.audit.near import find_neighbours
-from vitrina.pipelines.build import default_features
-from vitrina.pipelines.progress import Meter
+from vitrina.pipelines.common.group_keys import duplicate_keys
+from vitrina.pipelines.common.progress import Meter
+from vitrina.pipelines.index.job import default_features
 from vitrina.stages import stage
 from vitrina.store.decisions import Decisions
 from vitrina.store.gather import Gathered, gather

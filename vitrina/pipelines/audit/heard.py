@@ -22,8 +22,8 @@ from vitrina.ids import Keys
 from vitrina.index.vote import VoteRule, vote_shares
 from vitrina.parallel import Progress
 from vitrina.pipelines.audit.near import NEIGHBOURS, Neighbours
-from vitrina.pipelines.members import fit_heads, planned
-from vitrina.pipelines.trained import texts
+from vitrina.pipelines.common.product_inputs import texts
+from vitrina.pipelines.train.base_models import fit_heads, planned
 from vitrina.store.gather import Gathered
 from vitrina.store.products import Products
 from vitrina.types import Codes, Features, Floats, HeadKind, Mask, Modality, VoteKind

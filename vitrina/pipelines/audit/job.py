@@ -21,8 +21,8 @@ from vitrina.pipelines.audit.find import AuditOptions, find
 from vitrina.pipelines.audit.near import current_index
 from vitrina.pipelines.audit.shown import Shown
 from vitrina.pipelines.audit.table import write_table
-from vitrina.pipelines.build import default_features
-from vitrina.pipelines.progress import Meter
+from vitrina.pipelines.common.progress import Meter
+from vitrina.pipelines.index.job import default_features
 from vitrina.stages import so_far, stage, timed_run
 from vitrina.store.files import check_file
 from vitrina.store.store import Store

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vitrina.disk import nameless_file
-from vitrina.pipelines.build import IndexOptions, build_index
-from vitrina.pipelines.neighbours import Index
-from vitrina.pipelines.progress import Meter
+from vitrina.pipelines.common.progress import Meter
+from vitrina.pipelines.index.job import IndexOptions, build_index
+from vitrina.pipelines.index.neighbours import Index
 from vitrina.store.store import Store
 from vitrina.types import Codes, Features, Floats
 

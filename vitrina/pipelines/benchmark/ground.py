@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vitrina.errors import TrainingError
-from vitrina.pipelines.parting import Parted, part
-from vitrina.pipelines.trained import texts
+from vitrina.pipelines.common.product_inputs import texts
+from vitrina.pipelines.common.store_split import Parted, part
 from vitrina.store.products import Categories
 from vitrina.store.store import Store
 from vitrina.types import Codes, Floats, Mask, SplitKind

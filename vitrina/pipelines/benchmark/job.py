@@ -25,15 +25,12 @@ from vitrina.pipelines.benchmark.methods import METHODS, Method, Methods, Outcom
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.pipelines.benchmark.page import page
 from vitrina.pipelines.benchmark.rows import Row, Table, read_row, write_row
-from vitrina.pipelines.embed import embed
-from vitrina.pipelines.options import EmbedOptions
-from vitrina.pipelines.progress import Meter
-from vitrina.pipelines.trained import (
-    chosen_base,
-    remembered_images,
-    seen_by_base,
-    seen_by_spaces,
-)
+from vitrina.pipelines.common.product_inputs import remembered_images
+from vitrina.pipelines.common.progress import Meter
+from vitrina.pipelines.common.seen_rows import seen_by_base, seen_by_spaces
+from vitrina.pipelines.embed.job import embed
+from vitrina.pipelines.embed.options import EmbedOptions
+from vitrina.pipelines.finetune.encoder_files import chosen_base
 from vitrina.stages import stage, timed_run, told
 from vitrina.store.files import check_folder, replacing, write_json
 from vitrina.store.store import Store

@@ -24,11 +24,11 @@ from vitrina.pipelines.benchmark.ground import Answers, Ground, Halves, in_block
 from vitrina.pipelines.benchmark.keys import key_of, key_of_pool
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.pipelines.benchmark.vectors import Encoders
-from vitrina.pipelines.evaluate import choose_rule
-from vitrina.pipelines.finetune import sample_of
-from vitrina.pipelines.members import Voters
-from vitrina.pipelines.tuned import Tuned
-from vitrina.pipelines.watching import KEPT_APART, watching
+from vitrina.pipelines.common.training_progress import KEPT_APART, watching
+from vitrina.pipelines.finetune.job import sample_of
+from vitrina.pipelines.finetune.trainer import Tuned
+from vitrina.pipelines.index.vote_rules import choose_rule
+from vitrina.pipelines.train.base_models import Voters
 from vitrina.training.checkpoint import Checkpoint
 from vitrina.training.loop import Epoch
 from vitrina.types import Codes, Features, Floats, HeadKind, Modality

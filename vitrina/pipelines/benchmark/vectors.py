@@ -16,9 +16,10 @@ from vitrina.parallel import unwatched
 from vitrina.pipelines.benchmark.ground import Ground, in_blocks
 from vitrina.pipelines.benchmark.keys import key_of
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
-from vitrina.pipelines.encoders import load_encoder
-from vitrina.pipelines.trained import base_text, references
-from vitrina.pipelines.tuned import FinetuneOptions, Tuned, tune_image, tune_text
+from vitrina.pipelines.common.encoders import load_encoder
+from vitrina.pipelines.common.product_inputs import references
+from vitrina.pipelines.finetune.encoder_files import base_text
+from vitrina.pipelines.finetune.trainer import FinetuneOptions, Tuned, tune_image, tune_text
 from vitrina.store.gather import Gathered, gather
 from vitrina.types import Features, Mask, Modality, Vectors
 

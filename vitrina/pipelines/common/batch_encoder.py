@@ -1,0 +1,139 @@
+"""A batch of new products: embedded with the encoders of some spaces, its failures listed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vitrina.data.catalogue import Catalogue
+from vitrina.data.product import Batch, Product
+from vitrina.data.sources import ColumnImages, ImageSource
+from vitrina.embedder.base import ImageEncoder, TextEncoder
+from vitrina.embedder.photos import encode_photos
+from vitrina.errors import CatalogueError
+from vitrina.pipelines.common.encoders import Encoder, encoder_of
+from vitrina.store.files import check_file, replacing
+from vitrina.store.space import ERRORS_SCHEMA, FIND, REPAIR, Space, error_row
+from vitrina.store.store import Store
+from vitrina.types import Floats, Mask, Modality
+
+BATCH_ROWS = 2048
+"""Products that are embedded at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedBatch:
+    """What n products give, modality by modality in the encoders' order.
+
+    Attributes:
+        vectors: (n, dim) float32 each, zero where there is nothing to embed.
+        present: (n,) bool each, whether there was.
+        failures: a row of `ERRORS_SCHEMA` for each product whose photos can't be used, aren't
+            there, or were mended.
+    """
+
+    vectors: list[Floats]
+    present: list[Mask]
+    failures: list[dict[str, Any]]
+
+
+class BatchEncoder:
+    """Embeds new products as the products of a store were. encoders: by modality, text first."""
+
+    def __init__(self, encoders: Mapping[Modality, Encoder]) -> None:
+        self.encoders = encoders
+
+    @classmethod
+    def of(cls, store: Store, spaces: Iterable[Space]) -> BatchEncoder:
+        """With the encoders that made some spaces.
+
+        Raises FingerprintError if the model under a space's name is another one by now.
+        """
+        return cls({space.modality: encoder_of(store, space) for space in spaces})
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """The fingerprint of each encoder, by modality."""
+        return {mode: encoder.card.fingerprint for mode, encoder in self.encoders.items()}
+
+    def encode(self, products: Sequence[Product], catalogue: Catalogue) -> EncodedBatch:
+        """Embed products of a catalogue, whose photos are read from where it has them."""
+        vectors, present = [], []
+        failures: list[dict[str, Any]] = []
+        for modality, encoder in self.encoders.items():
+            block = np.zeros((len(products), encoder.card.dim), dtype=np.float32)
+            mask = np.zeros(len(products), dtype=bool)
+            if modality is Modality.TEXT:
+                mask[:] = [bool(product.text) for product in products]
+                texts = [product.text for product in products if product.text]
+                if texts:
+                    block[mask] = cast("TextEncoder", encoder).encode(texts)
+            elif catalogue.images is not None:
+                photos = [catalogue.images.references(product) for product in products]
+                failures += _not_found(products, photos, catalogue.images)
+                at = np.array([row for row, one in enumerate(photos) if one], dtype=np.int64)
+                encoded = encode_photos(
+                    cast("ImageEncoder", encoder),
+                    [photos[row] for row in at],
+                    catalogue.images.read,
+                    max_pixels=catalogue.reading.max_pixels,
+                )
+                block[at], mask[at] = encoded.vectors, encoded.ok
+                failures += [
+                    error_row(products[at[row]].product_id, stage=one.stage, error=one.reason)
+                    for row, one in encoded.errors.items()
+                ]
+                failures += [
+                    error_row(products[at[row]].product_id, stage=REPAIR, error=what)
+                    for row, what in encoded.mended.items()
+                ]
+            vectors.append(block)
+            present.append(mask)
+        return EncodedBatch(vectors, present, failures)
+
+
+def _not_found(
+    products: Sequence[Product], photos: Sequence[Sequence[str]], source: ImageSource
+) -> list[dict[str, Any]]:
+    """A row for each product whose photos are named and not there."""
+    without = [product for product, found in zip(products, photos, strict=True) if not found]
+    named = [one for one in without if one.images or isinstance(source, ColumnImages)]
+    reasons = ((product, source.not_found(product)) for product in named)
+    return [
+        error_row(product.product_id, stage=FIND, error=reason, row=product.row)
+        for product, reason in reasons
+        if reason
+    ]
+
+
+def unusable(failures: Sequence[dict[str, Any]]) -> int:
+    """How many of the `failures` of a batch are not of photos that were mended."""
+    return sum(row["stage"] != REPAIR for row in failures)
+
+
+def rejections(batch: Batch) -> list[dict[str, Any]]:
+    """The rows of a batch that can't be used, as rows of `ERRORS_SCHEMA`."""
+    return [
+        error_row(one.product_id, stage="read", error=one.reason, row=one.row)
+        for one in batch.rejected
+    ]
+
+
+def check_place(out: Path) -> None:
+    """Raise CatalogueError if no file can be written there, before any work is done for it."""
+    if not out.parent.is_dir():
+        raise CatalogueError(f"{out}: there is no directory {out.parent}")
+    check_file(out)
+
+
+def write_errors(out: Path, errors: Sequence[dict[str, Any]]) -> None:
+    """Write rows of `ERRORS_SCHEMA`, if there are any, into a Parquet file beside `out`."""
+    if errors:
+        with replacing(out.with_suffix(".errors.parquet")) as temporary:
+            pq.write_table(pa.Table.from_pylist(list(errors), schema=ERRORS_SCHEMA), temporary)

@@ -1,0 +1,56 @@
+"""Inputs of the encoders for every product of a store: its text and its photos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from vitrina.data.product import TEXT_FIELDS, encoder_text
+from vitrina.data.sources import ImageSource, open_images
+from vitrina.errors import ImageSourceError
+from vitrina.parallel import Progress
+from vitrina.pipelines.common.reading import remembered_reading, warn_of_private
+from vitrina.store.products import Products
+from vitrina.store.store import Store
+
+
+def remembered_images(store: Store) -> ImageSource:
+    """The photos of the store's catalogue, where that had them.
+
+    Raises ImageSourceError if it had none, or in a form that only the catalogue's file opens.
+    """
+    images = remembered_reading(store).images
+    if images is None:
+        raise ImageSourceError(
+            f"{store.place} does not remember a folder or archive of photos; give the catalogue's "
+            "file with --catalogue, and --images where its photos are apart"
+        )
+    return opened_images(store, images)
+
+
+def opened_images(store: Store, images: str) -> ImageSource:
+    """A folder or archive of photos, read as the store's catalogue was. Raises ImageSourceError."""
+    reading = replace(remembered_reading(store), images=images)
+    warn_of_private(reading)
+    return open_images(
+        images,
+        template=None,
+        photos=reading.photos,
+        sample=(),
+        splits=(),
+        fetching=reading.fetching,
+    )
+
+
+def references(products: Products, progress: Progress) -> Iterator[list[str]]:
+    """Where the photos of every product are, in the table's order; none where none was read."""
+    for _, batch in products.batches(["images", "image_hash"]):
+        for row in batch.to_pylist():
+            yield row["images"] if row["image_hash"] is not None else []
+        progress(batch.num_rows)
+
+
+def texts(products: Products) -> Iterator[list[str]]:
+    """What a text encoder reads of every product, in the table's order, a batch at a time."""
+    for _, batch in products.batches(TEXT_FIELDS):
+        yield [encoder_text(**row) for row in batch.to_pylist()]

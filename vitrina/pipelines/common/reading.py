@@ -1,0 +1,209 @@
+"""Files of products that are read with a store's settings, and checks of what they lack."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from vitrina.data.catalogue import Catalogue
+from vitrina.data.options import DEFAULT_OPTIONS, NONE, Columns, ReadingOptions
+from vitrina.data.readers import LABELS, TEXTS, Needs
+from vitrina.data.readers.columns import MissingColumn, enumerated
+from vitrina.data.readers.detect import source_of
+from vitrina.data.reading import Reading
+from vitrina.data.sources.fetching import ALLOW_PRIVATE, WEB
+from vitrina.errors import CatalogueError
+from vitrina.pipelines.common.progress import Meter
+from vitrina.store.store import Store
+from vitrina.typed_json import convert_json
+from vitrina.types import Modality
+
+log = logging.getLogger(__name__)
+
+_ALL = frozenset(field.name for field in fields(Columns))
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """The use of a batch, as a noun and a participle for its notes: predictions are made."""
+
+    noun: str
+    verb: str
+
+
+PREDICTIONS = Purpose("predictions", "made")
+NEIGHBOURS = Purpose("neighbours", "found")
+TRAINING = Purpose("training texts", "read")
+
+
+def remembered_reading(
+    store: Store, path: Path | None = None, given: ReadingOptions = DEFAULT_OPTIONS
+) -> Reading:
+    """The settings that a source's catalogue was read with.
+
+    The source is the one that is given, or else the one that the file names by itself; without
+    either, the settings are those of the catalogue that was read last.
+    """
+    remembered = store.manifest.reading.get("catalogue")
+    sources = store.sources
+    known = None
+    if given.source is not None:
+        known = sources.named(given.source)
+    elif path is not None and len(sources) > 1:
+        named = source_of(path, given.encoding)
+        known = None if named is None else sources.known(named)
+    if known is not None:
+        remembered = known.reading
+    where = f"what {store.place} remembers of its catalogue"
+    return Reading.from_json(remembered, where) if remembered else Reading()
+
+
+def remembered_models(store: Store) -> dict[Modality, str]:
+    """The names of the models that a store's last catalogue was embedded with.
+
+    They are a stranger's word where the store is a stranger's. Raises StoreError for no names.
+    """
+    names = convert_json(
+        store.manifest.reading.get("models", {}),
+        dict[Modality, str],
+        f"the list of models that {store.place} remembers",
+        "bring the store back from a backup",
+    )
+    return {modality: name for modality, name in names.items() if name}
+
+
+def warn_of_private(reading: Reading) -> None:
+    """Say on standard error that an older store's right to fetch from private addresses no longer
+    counts, where that matters."""
+    fetching = reading.fetching
+    if reading.had_private and reading.images == WEB and not fetching.private_allowed:
+        log.warning(
+            "the store was embedded with --allow-private, which no store remembers any more: give "
+            "it again, or set %s=1",
+            ALLOW_PRIVATE,
+        )
+
+
+def open_as_remembered(
+    store: Store,
+    path: Path,
+    given: ReadingOptions = DEFAULT_OPTIONS,
+    *,
+    complete: bool = False,
+    labelled: bool = True,
+) -> Catalogue:
+    """Open a file of products with the store's settings, except for the options that are given.
+
+    Columns and photos that are given must be there. Those that are only remembered may be absent:
+    `Catalogue.missing` and `photos_error` list them.
+
+    complete: remembered ones must be there too, but for categories, as of a catalogue that goes
+    into the store. labelled: options for categories hold for this file too, not only for others of
+    the same command.
+
+    Raises CatalogueError, ImageSourceError.
+    """
+    remembered = remembered_reading(store, path, given)
+    columns = given.columns.given if labelled else given.columns.given - LABELS
+    photos = given.images is not None or given.image_template is not None or "image" in columns
+    needs = Needs(
+        optional=(LABELS if complete else _ALL) - columns,
+        remembered=remembered.columns.given - columns,
+        photos=complete or photos,
+    )
+    reading = remembered.with_options(given)
+    if given.allow_private is None:
+        warn_of_private(reading)
+    return Catalogue.open(path, reading, needs)
+
+
+@contextmanager
+def opened_texts(
+    store: Store,
+    paths: Sequence[str | Path],
+    given: ReadingOptions = DEFAULT_OPTIONS,
+    *,
+    quiet: bool = True,
+) -> Iterator[list[Catalogue]]:
+    """Open files for their text alone, and print which remembered columns they lack.
+
+    Raises CatalogueError for a file that can't be read or has no text.
+    """
+    text_alone = replace(given, images=NONE)
+    with ExitStack() as stack:
+        opened = []
+        for path in paths:
+            catalogue = open_as_remembered(store, Path(path), text_alone, labelled=False)
+            opened.append(stack.enter_context(closing(catalogue)))
+            say = Meter("reading", quiet=quiet).say
+            for note in check_batch(catalogue, {Modality.TEXT}, TRAINING):
+                say(f"{path}: {note}")
+        yield opened
+
+
+def check_batch(
+    catalogue: Catalogue, modalities: Collection[Modality], purpose: Purpose
+) -> list[str]:
+    """Check that a batch has what a model of some modalities needs; returns notes for the user.
+
+    A modality may be absent if the batch has another that the model uses. Raises CatalogueError if
+    it has none.
+    """
+    text = Modality.TEXT in modalities and catalogue.has_text
+    photos = Modality.IMAGE in modalities and catalogue.images is not None
+    if not photos:
+        _check_text(catalogue, modalities)
+    notes = list(catalogue.notes)
+    if missing := _missing_note(catalogue, modalities, purpose):
+        notes.append(missing)
+    if Modality.IMAGE in modalities and not photos:
+        why = f" ({catalogue.photos_error})" if catalogue.photos_error else ""
+        notes.append(f"no photos: {purpose.noun} by text alone{why}")
+    if Modality.TEXT in modalities and not text:
+        notes.append(f"no text: {purpose.noun} by photos alone")
+    return notes
+
+
+def _check_text(catalogue: Catalogue, modalities: Collection[Modality]) -> None:
+    """Raise CatalogueError if a batch without photos lacks text, or the model uses none."""
+    why = f": {catalogue.photos_error}" if catalogue.photos_error else ""
+    if Modality.TEXT not in modalities:
+        raise CatalogueError(
+            f"{catalogue.path}: there are no photos, and the model uses nothing else; say "
+            f"where they are with --images{why}"
+        )
+    either = f"; there are no photos either{why}" if Modality.IMAGE in modalities else ""
+    title = catalogue.missing.of({"title"})
+    if title.columns:
+        raise CatalogueError(f"{title.error()}{either}")
+    if not catalogue.has_text:
+        raise CatalogueError(
+            f"{catalogue.path}: no column is read as text; name one with --title-column, "
+            f"--description-column or --attribute-columns{either}"
+        )
+
+
+def _missing_note(
+    catalogue: Catalogue, modalities: Collection[Modality], purpose: Purpose
+) -> str | None:
+    used = TEXTS if Modality.TEXT in modalities else frozenset[str]()
+    used |= {"image"} if Modality.IMAGE in modalities else set()
+    missing = catalogue.missing
+    names = list(dict.fromkeys(map(_shown, missing.columns)))
+    if not names:
+        return None
+    without = list(dict.fromkeys(map(_shown, missing.of(used).columns)))
+    said = f"the batch lacks {enumerated(names)}, which the store remembers; "
+    they = "they are" if len(names) > 1 else "it is"
+    if not without:
+        return said + f"{they} not needed for {purpose.noun}"
+    which = enumerated(without) if len(without) < len(names) else "them" if len(names) > 1 else "it"
+    return said + f"{purpose.noun} are {purpose.verb} without {which}"
+
+
+def _shown(one: MissingColumn) -> str:
+    # Which of several would be meant can't be told.
+    return f"{one.column} (it has several)" if one.ambiguous else one.column

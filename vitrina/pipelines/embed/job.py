@@ -1,0 +1,232 @@
+"""The embedding job: read the catalogue, plan what is new, encode it, commit shard by shard."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import pyarrow as pa
+
+from vitrina.data.catalogue import Catalogue
+from vitrina.embedder.load import NONE
+from vitrina.errors import EncoderError
+from vitrina.ids import id_keys
+from vitrina.memory import give_back
+from vitrina.pipelines.common.encoders import DEFAULT_MODELS, Encoder, known_space, load_if_named
+from vitrina.pipelines.common.reading import remembered_models
+from vitrina.pipelines.embed.category_changes import CategoryChanges
+from vitrina.pipelines.embed.ingest import ingest
+from vitrina.pipelines.embed.ingest_result import Ingested, IngestOptions, commonest
+from vitrina.pipelines.embed.options import EmbedOptions
+from vitrina.pipelines.embed.source_choice import source_of
+from vitrina.pipelines.embed.space_job import SpaceJob, SpaceReport, check_asked
+from vitrina.stages import stage, timed_run
+from vitrina.store import layout
+from vitrina.store.products import Products
+from vitrina.store.retype import with_string_ids
+from vitrina.store.space import ERRORS_SCHEMA, error_row, read_errors
+from vitrina.store.store import Store
+from vitrina.store.writer import Writer
+from vitrina.types import Modality
+
+
+@dataclass
+class EmbedReport:
+    """The outcome of the job.
+
+    Of the catalogue's `rows`: `new` products, `changed` in text or photo, `relabelled` in category
+    or metadata alone, `unchanged`, and `rejected` rows; they add up. Of the store's other products:
+    `kept`, of them `spared` since the catalogue mentions them in a row that can't be used, or
+    `removed` by pruning; `unpruned` would have been removed, had every row told its id.
+
+    source: of the catalogue. faulty_labels: products whose category can't be used. repairs: what
+    was mended in the file. notes: how it was read. categories: what happened to the category tree.
+    retyped: whether the store's product ids became strings. stages: the run's seconds, each of
+    which belongs to one of them.
+    """
+
+    store: str
+    source: str
+    rows: int
+    products: int
+    new: int
+    changed: int
+    relabelled: int
+    unchanged: int
+    kept: int
+    spared: int
+    removed: int
+    unpruned: int
+    rejected: int
+    rejections: str
+    faulty_labels: int
+    label_faults: str
+    categories: CategoryChanges
+    retyped: bool = False
+    repairs: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    spaces: list[SpaceReport] = field(default_factory=list)
+    stages: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @classmethod
+    def of(cls, store: Store, catalogue: Catalogue, done: Ingested) -> EmbedReport:
+        """The report of a catalogue that was read, and not embedded yet."""
+        return cls(
+            store=store.place,
+            source=done.source.name,
+            rows=done.rows,
+            products=done.fresh + done.kept,
+            new=done.new,
+            changed=done.changed,
+            relabelled=done.relabelled,
+            unchanged=done.unchanged,
+            kept=done.kept,
+            spared=done.spared,
+            removed=done.removed,
+            unpruned=done.unpruned,
+            rejected=len(done.rejected),
+            rejections=done.rejections(),
+            faulty_labels=len(done.faulty_labels),
+            label_faults=commonest(done.faulty_labels),
+            categories=done.categories,
+            retyped=done.retyped,
+            repairs={str(what): count for what, count in catalogue.repairs.items()},
+            notes=[*catalogue.notes, *filter(None, [catalogue.label_hint])],
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return {**asdict(self), "categories": self.categories.to_json()}
+
+
+def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedReport:
+    """Bring a store up to date with a catalogue.
+
+    Raises StoreLockedError if another process writes to the store, EncoderError if a model
+    can't be had, PhotosNotFoundError if no photo that the catalogue names is where photos are said
+    to be, TooManyFailuresError past `max_failures`; all commits up to then stand.
+    """
+    with timed_run() as run, store.writer("embed") as writer:
+        models = _models(catalogue, store, options)
+        used = {modality: name for modality, name in models.items() if name != NONE}
+        if Modality.IMAGE in used:
+            catalogue.check_photos()
+        # A model that can't be had must be known before hours are spent on reading; but one
+        # that may find nothing to do is not loaded for it.
+        loaded, before = {}, {}
+        for modality, name in used.items():
+            known = None if options.refit else known_space(store, modality, name)
+            if known is None:
+                loaded[modality] = load_if_named(name, modality, options.compute, store=store)
+            else:
+                check_asked(known, options)
+                before[modality] = known.compute
+        reading = IngestOptions(
+            photos=Modality.IMAGE in used,
+            prune=options.prune,
+            failures=options.failures,
+            accept_changes=options.accept_changes,
+            retry_failed=options.retry_failed,
+            rehash=options.rehash,
+            quiet=options.quiet,
+        )
+        source = source_of(catalogue, store, options.source)
+        with stage("reading the catalogue"):
+            done = ingest(catalogue, store, writer, source, reading)
+        with stage("committing"):
+            _commit_products(catalogue, store, writer, done, models)
+        report = EmbedReport.of(store, catalogue, done)
+        for modality, name in used.items():
+
+            def load(modality: Modality = modality, name: str = name) -> Encoder | None:
+                # Taken out, so that a finished encoder's memory is free for the next one.
+                there = loaded.pop(modality, None)
+                if there is None:
+                    kept = before.get(modality)
+                    there = load_if_named(name, modality, options.compute, before=kept, store=store)
+                return there
+
+            with stage("planning"):
+                job = SpaceJob(
+                    store,
+                    writer,
+                    catalogue,
+                    done,
+                    options,
+                    modality=modality,
+                    model=name,
+                    load=load,
+                )
+                report.spaces.append(job.run())
+            del job
+            give_back()
+        if done.removed:
+            with stage("committing"):
+                _prune(store, writer, done)
+        report.stages, report.seconds = run.seconds(), round(run.total, 2)
+        return report
+
+
+def _models(catalogue: Catalogue, store: Store, options: EmbedOptions) -> dict[Modality, str]:
+    remembered = remembered_models(store)
+    asked = {Modality.TEXT: options.text, Modality.IMAGE: options.image}
+    models = {
+        modality: name or remembered.get(modality) or DEFAULT_MODELS[modality]
+        for modality, name in asked.items()
+    }
+    if catalogue.images is None:
+        if options.image not in (None, NONE):
+            raise EncoderError(
+                f"--image-model {options.image} has nothing to look at; say where the photos "
+                "are with --images"
+            )
+        models[Modality.IMAGE] = NONE
+    if set(models.values()) == {NONE}:
+        raise EncoderError("both models are none: there is nothing to embed")
+    return models
+
+
+def _prune(store: Store, writer: Writer, done: Ingested) -> None:
+    """Drop the products that the catalogue no longer mentions, now that the run has succeeded."""
+    manifest = replace(store.manifest, products=done.products[: done.lasting], step=False)
+    there = Products(store.files, manifest).table
+    for name, space in manifest.spaces.items():
+        errors = read_errors(store.files, space.errors)
+        kept = there.positions(id_keys(errors.column("product_id").to_pylist())) >= 0
+        if not kept.all():
+            written = writer.write_errors(layout.space(name), errors.filter(pa.array(kept)))
+            manifest = manifest.with_space(name, replace(space, errors=written))
+    writer.commit(manifest)
+
+
+def _commit_products(
+    catalogue: Catalogue,
+    store: Store,
+    writer: Writer,
+    done: Ingested,
+    models: dict[Modality, str],
+) -> None:
+    rows = [
+        error_row(item.product_id, stage=stage, error=item.reason, row=item.row)
+        for stage, items in (("read", done.rejected), ("category", done.faulty_labels))
+        for item in items
+    ]
+    errors = pa.Table.from_pylist(rows, schema=ERRORS_SCHEMA)
+    settings = catalogue.reading.to_json()
+    source = replace(done.source, reading=settings)
+    reading = {
+        "catalogue": settings,
+        "models": {modality.value: name for modality, name in models.items()},
+        **store.sources.with_source(source).to_json(),
+    }
+    manifest = replace(
+        store.manifest,
+        products=done.products,
+        rejected=writer.write_errors("", errors),
+        reading=reading,
+        step=done.removed > 0,
+    )
+    if done.retyped:
+        manifest = with_string_ids(store, writer, manifest)
+    writer.commit(manifest)

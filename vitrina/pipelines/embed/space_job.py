@@ -1,0 +1,367 @@
+"""Bringing one space up to date: plan what it lacks, encode it, commit shard by shard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import cast
+
+import numpy as np
+import pyarrow as pa
+
+from vitrina.data.catalogue import Catalogue
+from vitrina.data.product import TEXT_FIELDS, encoder_text
+from vitrina.embedder.base import ImageEncoder, TextEncoder
+from vitrina.embedder.photos import Encoded, Failure, Report, encode_photos
+from vitrina.errors import EncoderError, StoreError, TooManyFailuresError
+from vitrina.memory import give_back
+from vitrina.parallel import one_ahead
+from vitrina.pipelines.common.encoders import (
+    Encoder,
+    encoder_for,
+    encoder_of,
+    known_space,
+)
+from vitrina.pipelines.common.progress import Meter
+from vitrina.pipelines.embed.ingest_result import Ingested, Unreadable
+from vitrina.pipelines.embed.options import DTYPE, EmbedOptions
+from vitrina.pipelines.embed.space_errors import SpaceErrors, commonest
+from vitrina.stages import Stages, stage, timed_each
+from vitrina.store import layout
+from vitrina.store.manifest import FileEntry, Manifest
+from vitrina.store.plan import first_positions, plan_shards
+from vitrina.store.shards import array_to_hashes, write_shard
+from vitrina.store.space import FIND, REPAIR, Space, read_errors
+from vitrina.store.store import Store
+from vitrina.store.writer import Writer
+from vitrina.types import Codes, Mask, Modality, Vectors
+
+
+@dataclass
+class SpaceReport:
+    """What was done to one space, in products; `reused` share content that was embedded once,
+    `missing` have none of this modality: of photos, none is named. `not_found`: whose photos are
+    named and not there. `mended`: whose photo is faulty and was embedded all the same. `sought`:
+    products of this catalogue that name a photo, or should have one by the template; `found`:
+    those that have one there. `compute`: the numbers that the encoder ran in, None where it had
+    nothing to do. `seconds`: of encoding alone; `stages`: the share of its threads' time that
+    reading, decoding, encoding and writing took. `bottleneck`: the one that the others waited for.
+    """
+
+    space: str
+    model: str
+    dim: int
+    unchanged: int = 0
+    embedded: int = 0
+    reused: int = 0
+    failed: int = 0
+    missing: int = 0
+    not_found: int = 0
+    mended: int = 0
+    sought: int = 0
+    found: int = 0
+    seconds: float = 0.0
+    compute: str | None = None
+    stages: dict[str, float] = field(default_factory=dict)
+    bottleneck: str | None = None
+
+
+def check_asked(space: Space, options: EmbedOptions) -> None:
+    """Raise StoreError if a space's vectors are kept, or were made, otherwise than is asked for."""
+    have = space.card["dtype"]
+    if options.dtype not in (None, have):
+        raise StoreError(
+            f"the space {space.name} keeps {have} vectors, not {options.dtype}; leave --dtype out, "
+            "or use a store of its own"
+        )
+    if options.compute is not None and space.compute not in (None, options.compute):
+        raise StoreError(
+            f"the vectors of the space {space.name} were made in {space.compute}, not "
+            f"{options.compute}; leave --compute out, or use a store of its own"
+        )
+
+
+@dataclass
+class _Shard:
+    """A shard on its way. positions: of its products. content: one product for each content of
+    them, inverse: which one each product has, new: which were encoded now, into `encoded`."""
+
+    positions: Codes
+    content: Codes
+    inverse: Codes
+    new: Codes
+    encoded: Encoded | None = None
+
+
+class SpaceJob:
+    """Embeds one modality of the store's products."""
+
+    def __init__(
+        self,
+        store: Store,
+        writer: Writer,
+        catalogue: Catalogue,
+        ingested: Ingested,
+        options: EmbedOptions,
+        *,
+        modality: Modality,
+        model: str,
+        load: Callable[[], Encoder | None],
+    ) -> None:
+        """load: gives the encoder, None for one that is fitted here; asked only if need be."""
+        self._store, self._writer, self._catalogue = store, writer, catalogue
+        self._ingested, self._options, self._modality = ingested, options, modality
+        self._model, self._load = model, load
+        self._encoder: Encoder | None = None
+        self._products = store.products
+        self._hashes = self._products.hashes(modality)
+        self._first = first_positions(self._hashes)
+        self._stages = Stages()
+        known = None if options.refit else known_space(store, modality, model)
+        if known is None:
+            self._make_space(load())
+        else:
+            self._open_space(known)
+
+    def _make_space(self, loaded: Encoder | None) -> None:
+        if loaded is None:
+            self._check_fit()
+        self._encoder, space = encoder_for(
+            self._store,
+            self._writer,
+            self._catalogue,
+            self._modality,
+            self._model,
+            loaded=loaded,
+            dtype=self._options.dtype or DTYPE,
+            seed=self._options.seed,
+        )
+        self._open_space(space)
+
+    def _check_fit(self) -> None:
+        """An encoder that is fitted once and then serves must not be fitted on what is left of
+        photos that can't be reached just now."""
+        failed = [photo.reason for photo in self._unreadable if photo.tried]
+        if self._too_many(len(failed)):
+            raise TooManyFailuresError(
+                f"{len(failed)} of {self._embeddable} products' photos can't be read, more than "
+                f"{self._options.failures} allows (most often: "
+                f"{commonest(failed)}); {self._model} is not fitted on the rest"
+            )
+        if (self._first < 0).all():
+            raise EncoderError(
+                f"no product has {'text' if self._modality is Modality.TEXT else 'a photo'} that "
+                f"{self._model} could be fitted on; use --{self._modality}-model none"
+            )
+
+    def _open_space(self, space: Space) -> None:
+        check_asked(space, self._options)
+        self._space = space
+        self._located = space.locate(self._products)
+        self._recorded = read_errors(self._store.files, space.entry.errors)
+        self._errors = SpaceErrors(
+            self._products,
+            self._modality,
+            self._recorded,
+            self._ingested,
+            retry_failed=self._options.retry_failed,
+        )
+        # Of each content, by its first product, a row that can lend its vector; -1 for none.
+        self._lender = np.full(len(self._products), -1, dtype=np.int64)
+        self._lend(np.flatnonzero(self._located.done))
+        # By the same: contents whose vectors are being made, and those that can't be encoded.
+        self._coming = np.zeros(len(self._products), dtype=bool)
+        self._broken: dict[int, Failure] = {}
+        self.report = SpaceReport(
+            space.name,
+            self._model,
+            space.dim,
+            unchanged=int(self._located.done.sum()),
+            not_found=self._errors.count(FIND),
+        )
+        without = int((self._first < 0).sum())
+        self.report.missing = without - len(self._unreadable) - self.report.not_found
+        if self._modality is Modality.IMAGE:
+            self.report.found = self._embeddable
+            by_template = getattr(self._catalogue.images, "template", None) is not None
+            named = self._embeddable + len(self._ingested.not_found)
+            self.report.sought = self._ingested.fresh if by_template else named
+
+    def run(self) -> SpaceReport:
+        """Plan and embed what the space lacks, then let it serve its modality.
+
+        Raises TooManyFailuresError past `max_failures`, with what is done committed.
+        """
+        shards = self._plan()
+        if self._encoder is None and any(self._unlent(shard) for shard in shards):
+            self._load_encoder()
+            shards = self._plan()
+        # Of photos that failed before and look the same, no new failure is counted.
+        self.report.failed = sum(photo.tried for photo in self._unreadable)
+        self._check()
+        planned = sum(len(shard) for shard in shards)
+        title = f"embedding {self._modality}s"
+        with Meter(title, planned, quiet=self._options.quiet) as meter:
+            # Written while the next one is encoded.
+            made = one_ahead(self._encode_shard, shards, meter.advance)
+            for encoded in timed_each(f"encoding {self._modality}s", made):
+                with stage("committing"):
+                    self._finish(encoded)
+                    self._check()
+            self.report.seconds = round(meter.seconds, 2)
+        if self._encoder is not None:
+            self.report.compute = self._encoder.card.details.get("compute")
+        self.report.stages = self._stages.shares()
+        self.report.bottleneck = self._stages.bottleneck
+        self.report.failed = len(self._errors.reasons)
+        self.report.mended = self._errors.count(REPAIR)
+        active = self._store.manifest.with_active(self._modality, self._space.name)
+        self._writer.commit(self._with_entry(active, self._space.entry.shards))
+        return self.report
+
+    def _check(self) -> None:
+        if not self._too_many(self.report.failed):
+            return
+        manifest = self._with_entry(self._store.manifest, self._space.entry.shards)
+        self._writer.commit(manifest)
+        raise TooManyFailuresError(
+            f"{self.report.failed} of {self._embeddable} products failed, more than "
+            f"{self._options.failures} allows (most often: "
+            f"{commonest(self._errors.reasons)}); what is done is kept, and "
+            f"{self._store.files.where(layout.errors(self._folder))} says why"
+        )
+
+    @property
+    def _embeddable(self) -> int:
+        """The catalogue's products that have this modality, whether it can be read or not."""
+        there = np.count_nonzero(self._first[: self._ingested.fresh] >= 0)
+        return int(there) + len(self._unreadable)
+
+    def _too_many(self, failed: int) -> bool:
+        return self._options.failures.is_passed(failed, self._embeddable)
+
+    def _plan(self) -> list[Codes]:
+        return plan_shards(self._first, self._idle(), self._options.shard_rows)
+
+    def _unlent(self, shard: Codes) -> bool:
+        """Whether a shard holds content that no product has a vector of."""
+        return bool((self._lender[self._first[shard]] < 0).any())
+
+    def _load_encoder(self) -> None:
+        """Now that there is work, have the encoder; one that changed meanwhile gets a new space."""
+        encoder = self._load() or encoder_of(self._store, self._space)
+        if encoder.card.fingerprint == self._space.entry.fingerprint:
+            self._encoder = encoder
+        else:
+            self._make_space(encoder)
+
+    @property
+    def _unreadable(self) -> list[Unreadable]:
+        return self._ingested.unreadable if self._modality is Modality.IMAGE else []
+
+    @property
+    def _folder(self) -> str:
+        return layout.space(self._space.name)
+
+    def _idle(self) -> Mask:
+        idle = self._located.done | self._errors.failed
+        if self._modality is Modality.IMAGE:
+            # Photos of products from earlier catalogues may lie where this one can't reach.
+            idle[self._ingested.fresh :] = True
+        return idle
+
+    def _encode_shard(self, positions: Codes, report: Report) -> _Shard:
+        """Encode each content of a shard that no product has a vector of, or will have by then."""
+        _, start, inverse = np.unique(
+            self._first[positions], return_index=True, return_inverse=True
+        )
+        content = positions[start]
+        place = self._first[content]
+        new = np.flatnonzero((self._lender[place] < 0) & ~self._coming[place])
+        shard = _Shard(positions, content, inverse, new)
+        if not len(new):
+            # All of it is there already, and the encoder may not even be loaded.
+            report(len(positions))
+            return shard
+        self._coming[place[new]] = True
+        per_content = len(positions) / len(new)
+        shard.encoded = self._encode(content[new], lambda done: report(round(done * per_content)))
+        return shard
+
+    def _finish(self, shard: _Shard) -> None:
+        """Give every product of a shard its row, and commit."""
+        place = self._first[shard.content]
+        vectors = self._space.vectors(self._located, np.maximum(self._lender[place], 0))
+        if shard.encoded is not None:
+            vectors[shard.new] = shard.encoded.vectors
+            broken = shard.encoded.errors.items()
+            self._broken |= {int(place[shard.new[at]]): failure for at, failure in broken}
+            for at, what in shard.encoded.mended.items():
+                self._errors.learn_repair(int(place[shard.new[at]]), what)
+        whose = place[shard.inverse]
+        good = ~np.isin(whose, list(self._broken))
+        for bad in np.flatnonzero(~good):
+            self._errors.fail(int(shard.positions[bad]), self._broken[int(whose[bad])])
+            self.report.failed += 1
+        self._errors.add_repairs(shard.positions[good])
+        self._commit(shard.positions[good], vectors[shard.inverse[good]])
+        embedded = 0 if shard.encoded is None else int(shard.encoded.ok.sum())
+        self.report.embedded += embedded
+        self.report.reused += int(good.sum()) - embedded
+
+    def _encode(self, positions: Codes, report: Report) -> Encoded:
+        if self._modality is Modality.TEXT:
+            encoder = cast("TextEncoder", self._encoder)
+            with self._stages.timed("read"):
+                rows = self._products.take(positions, TEXT_FIELDS).to_pylist()
+                texts = [encoder_text(**row) for row in rows]
+            with self._stages.timed("encode"):
+                vectors = encoder.encode(texts)
+            report(len(positions))
+            return Encoded(vectors, np.ones(len(positions), dtype=bool), {})
+        assert self._catalogue.images is not None
+        photos = self._products.take(positions, ["images"]).column("images").to_pylist()
+        encoder_of_images = cast("ImageEncoder", self._encoder)
+        return encode_photos(
+            encoder_of_images,
+            photos,
+            self._catalogue.images.read,
+            report,
+            self._stages,
+            self._catalogue.reading.max_pixels,
+        )
+
+    def _commit(self, positions: Codes, vectors: Vectors) -> None:
+        with self._stages.timed("write"):
+            self._publish(positions, vectors)
+        give_back()
+
+    def _publish(self, positions: Codes, vectors: Vectors) -> None:
+        shards = self._space.entry.shards
+        if len(positions):
+            shards = (*shards, self._write(positions, vectors))
+        self._writer.commit(self._with_entry(self._store.manifest, shards))
+        self._space = self._store.open_space(self._space.name)
+        self._located.mark(positions, len(shards) - 1)
+        self._lend(positions)
+
+    def _write(self, positions: Codes, vectors: Vectors) -> FileEntry:
+        path = self._writer.scratch / "shard.parquet"
+        ids = self._products.ids.take(pa.array(positions))
+        hashes = array_to_hashes(self._hashes[positions])
+        write_shard(path, ids, hashes, vectors, self._space.card["dtype"])
+        named = partial(layout.shard, self._space.name, self._space.entry.next_number)
+        return self._writer.publish(path, named, len(positions))
+
+    def _with_entry(self, manifest: Manifest, shards: tuple[FileEntry, ...]) -> Manifest:
+        before = self._space.entry
+        errors, table = before.errors, self._errors.table
+        if errors is None or not table.equals(self._recorded):
+            errors = self._writer.write_errors(self._folder, table)
+            self._recorded = table
+        entry = replace(before, shards=shards, errors=errors)
+        return manifest.with_space(self._space.name, entry)
+
+    def _lend(self, positions: Codes) -> None:
+        self._lender[self._first[positions]] = positions

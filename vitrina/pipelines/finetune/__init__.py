@@ -1,0 +1,1 @@
+"""Training of encoders: fine-tuning, self-training, pre-training."""

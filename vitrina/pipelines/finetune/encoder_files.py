@@ -1,0 +1,103 @@
+"""Encoders that are trained here: the models they start from, and the files they are kept in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from vitrina.embedder.base import EncoderCard
+from vitrina.embedder.load import NONE, ImageFiles, TextFiles, find_image, find_text
+from vitrina.embedder.tuning.tokens import TokenLists
+from vitrina.errors import EncoderError
+from vitrina.pipelines.common.encoders import DEFAULT_MODELS, ENCODER_CARD, trained_for
+from vitrina.pipelines.common.product_inputs import texts
+from vitrina.pipelines.common.reading import remembered_models
+from vitrina.pipelines.common.seen_rows import TRAINED_ON
+from vitrina.store import layout
+from vitrina.store.files import write_json
+from vitrina.store.products import Products
+from vitrina.store.store import Store
+from vitrina.store.writer import Writer
+from vitrina.types import Codes, Modality
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_TAKEN = ("lexical", "thumbnail", NONE)
+
+
+def check_name(name: str) -> None:
+    """Raise EncoderError for what can't be an encoder's name."""
+    if not _NAME.fullmatch(name) or name in _TAKEN:
+        raise EncoderError(
+            f"an encoder can't be named {name!r}; use small letters, digits, '.', '_' and '-', "
+            f"100 at most, and none of {', '.join(_TAKEN)}"
+        )
+
+
+def base_text(store: Store, name: str | None) -> TextFiles:
+    """The files of the text model to begin with. name: None for what the store embeds with.
+
+    Raises EncoderError, HubUnreachableError, StoreError.
+    """
+    chosen = chosen_base(store, Modality.TEXT, name)
+    if chosen in store.manifest.encoders:
+        trained_for(store, chosen, Modality.TEXT)
+        return TextFiles(store.encoder_folder(chosen), chosen, None)
+    return find_text(chosen)
+
+
+def base_image(
+    store: Store, name: str | None, *, size: int | None, from_scratch: bool, seed: int
+) -> ImageFiles:
+    """The image model to begin with. name: None for what the store embeds with. size: pixels of
+    its input, None for its own. seed: for random weights.
+
+    Raises EncoderError, HubUnreachableError, StoreError.
+    """
+    chosen = chosen_base(store, Modality.IMAGE, name)
+    kept = None
+    if chosen in store.manifest.encoders:
+        trained_for(store, chosen, Modality.IMAGE)
+        kept = store.encoder_folder(chosen)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return find_image(chosen, kept, size=size, from_scratch=from_scratch)
+
+
+def chosen_base(store: Store, modality: Modality, name: str | None) -> str:
+    """The name of the model to begin with. name: None for what the store embeds with."""
+    remembered = remembered_models(store).get(modality)
+    if remembered in _TAKEN:
+        remembered = None
+    return name or remembered or DEFAULT_MODELS[modality]
+
+
+def text_tokens(
+    products: Products, tokenize: Callable[[Sequence[str]], Sequence[Sequence[int]]]
+) -> TokenLists:
+    """The tokens of every product's text, in the table's order."""
+    return TokenLists.write(tokenize(batch) for batch in texts(products))
+
+
+def write_encoder(
+    store: Store,
+    writer: Writer,
+    folder: Path,
+    card: EncoderCard,
+    report: dict[str, Any],
+    trained_on: Codes,
+) -> None:
+    """Commit an encoder that was saved to a folder. trained_on: rows of the product table."""
+    ids = store.products.ids.take(pa.array(trained_on))
+    pq.write_table(pa.table({"product_id": ids}), folder / TRAINED_ON, compression="zstd")
+    told = {"fingerprint": card.fingerprint, "dim": card.dim, "details": card.details}
+    write_json(folder / ENCODER_CARD, {**report, **told})
+    name = report["name"]
+    # By its whole content: trained again to the same weights, it has another card.
+    entry = writer.publish_folder(folder, lambda digest: layout.encoder(name, digest))
+    writer.commit(store.manifest.with_encoder(name, entry))

@@ -1,0 +1,174 @@
+"""The fine-tuning job: an encoder learns the catalogue's categories, and serves `embed` then."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from vitrina.classifier.metrics import Metrics
+from vitrina.data.sources import ImageSource
+from vitrina.data.split import Unjudged
+from vitrina.errors import TrainingError
+from vitrina.pipelines.common.encoders import load_encoder
+from vitrina.pipelines.common.product_inputs import remembered_images
+from vitrina.pipelines.common.seen_rows import seen_by_base
+from vitrina.pipelines.common.store_split import Parted, part
+from vitrina.pipelines.finetune.encoder_files import (
+    base_text,
+    check_name,
+    chosen_base,
+    write_encoder,
+)
+from vitrina.pipelines.finetune.trainer import FinetuneOptions, Tuned, tune_image, tune_text
+from vitrina.stages import so_far, stage, timed_run
+from vitrina.store.products import Categories
+from vitrina.store.store import Store
+from vitrina.types import Codes, Mask, Modality, SplitKind
+
+TRAIN_SAMPLE = 20_000
+"""Training rows that the training metrics are of."""
+
+
+@dataclass(frozen=True)
+class FinetuneReport:
+    """What an encoder reached as a model on its own, by its classification head.
+
+    unjudged: categories that no figure tells of. train is of a sample of the rows that it learnt
+    from. validation is of rows that it never saw and that decided nothing. guessed: texts without a
+    category that it learnt from too. history: see `vitrina.training.loop.History`. seconds: of all
+    training, with that of what guessed. per_second: rows learnt from in a second of the last.
+    stages: the run's seconds, each of which belongs to one of them.
+    """
+
+    store: str
+    name: str
+    modality: Modality
+    base: str
+    fingerprint: str
+    split: SplitKind
+    rows: int
+    held: int
+    guessed: int
+    classes: int
+    unjudged: Unjudged
+    train: Metrics
+    validation: Metrics
+    recipe: dict[str, Any]
+    history: dict[str, Any]
+    seconds: float
+    per_second: float
+    stages: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """As `encoder.json` and `--json` hold it."""
+        plain = asdict(self)
+        for name in ("train", "validation"):
+            plain[name] = getattr(self, name).to_json()
+        return {**plain, "modality": self.modality.value, "split": self.split.value}
+
+
+def finetune(
+    store: Store, options: FinetuneOptions, images: ImageSource | None = None
+) -> FinetuneReport:
+    """Train an encoder with a classification head of its own, drop the head, keep the encoder.
+
+    images: the source of the products' photos; None for where the store's catalogue had them.
+    Validation rows of the split never enter; a few of the training rows are kept to stop by.
+
+    Raises EncoderError or HubUnreachableError if the model can't be had or trained,
+    ImageSourceError if the photos can't be read, TrainingError if there is too little to learn
+    from, StoreLockedError if another process writes when the encoder is to be kept.
+    """
+    with timed_run() as run:
+        report = _finetune(store, options, images)
+    return replace(report, stages=run.seconds())
+
+
+def _finetune(store: Store, options: FinetuneOptions, images: ImageSource | None) -> FinetuneReport:
+    name = options.name or f"{options.modality}-tuned"
+    check_name(name)
+    store.check_rights()
+    labels = store.labels()
+    if (labels.codes < 0).all():
+        raise TrainingError(
+            f"{store.place} holds no product with a category; embed a catalogue that has a "
+            "category_id column"
+        )
+    if options.modality is Modality.TEXT:
+        with stage("loading models"):
+            base = base_text(store, options.model)
+        with stage("splitting"):
+            parted = _parted(store, labels, options)
+        tuned = tune_text(store, base, labels.codes, parted, options)
+    else:
+        source = images or remembered_images(store)
+        try:
+            with stage("splitting"):
+                parted = _parted(store, labels, options)
+            tuned = tune_image(store, source, labels.codes, parted, options)
+        finally:
+            if images is None:
+                source.close()
+    return keep(store, name, tuned, labels, options)
+
+
+def _parted(store: Store, labels: Categories, options: FinetuneOptions) -> Parted:
+    """The split, where nothing judges that the base has learnt from already."""
+    parted = part(store.products, labels.codes, options.split, options.seed)
+    return parted if options.from_scratch else parted.unseen(_seen_before(store, options))
+
+
+def _seen_before(store: Store, options: FinetuneOptions) -> Mask:
+    return seen_by_base(store, chosen_base(store, options.modality, options.model))
+
+
+def keep(
+    store: Store, name: str, tuned: Tuned, labels: Categories, options: FinetuneOptions
+) -> FinetuneReport:
+    """Measure a trained encoder, and commit it to the store under a name."""
+    examples, codes, classes = tuned.examples, labels.codes, len(labels.ids)
+    train, validation = sample_of(examples.rows, options.seed), examples.validation
+    with stage("measuring"):
+        metrics = [tuned.metrics(rows, codes, classes) for rows in (train, validation)]
+    with stage("saving"), store.writer("finetune") as writer:
+        folder = writer.scratch / "encoder"
+        folder.mkdir()
+        tuned.save(folder)
+        encoder = load_encoder(name, options.modality, folder)
+        report = FinetuneReport(
+            store=store.place,
+            name=name,
+            modality=options.modality,
+            base=tuned.base,
+            fingerprint=encoder.card.fingerprint,
+            split=options.split,
+            rows=len(examples.rows),
+            held=len(examples.held),
+            guessed=tuned.guessed,
+            classes=len(examples.classes),
+            unjudged=Unjudged.of(codes, examples.validation),
+            train=metrics[0],
+            validation=metrics[1],
+            recipe=tuned.recipe.to_json(),
+            history=tuned.history.to_json(),
+            seconds=round(tuned.seconds, 2),
+            per_second=round(tuned.history.rows / max(tuned.history.seconds, 1e-9), 1),
+            stages=so_far(),
+        )
+        # What its base has learnt from, it has.
+        trained_on = np.concatenate([examples.rows, examples.held])
+        if not options.from_scratch:
+            trained_on = np.union1d(trained_on, np.flatnonzero(_seen_before(store, options)))
+        trained_on = np.sort(trained_on)
+        write_encoder(store, writer, folder, encoder.card, report.to_json(), trained_on)
+    return report
+
+
+def sample_of(rows: Codes, seed: int) -> Codes:
+    """Some of the training rows, for training metrics: ascending."""
+    if len(rows) <= TRAIN_SAMPLE:
+        return rows
+    drawn = np.random.default_rng(seed).choice(len(rows), TRAIN_SAMPLE, replace=False)
+    return rows[np.sort(drawn)]

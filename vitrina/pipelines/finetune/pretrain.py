@@ -1,0 +1,231 @@
+"""The pre-training job: a text encoder learns the catalogue's language before its categories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from hashlib import blake2b, sha256
+from typing import Any
+
+import numpy as np
+
+from vitrina.data.catalogue import Catalogue
+from vitrina.embedder.load import load_text
+from vitrina.embedder.tuning.masked_words import MaskedWords
+from vitrina.embedder.tuning.text_network import TextShape, TrainableText
+from vitrina.embedder.tuning.tokens import TokenLists
+from vitrina.errors import EncoderError, TrainingError
+from vitrina.pipelines.common.product_inputs import texts
+from vitrina.pipelines.common.seen_rows import seen_by_base
+from vitrina.pipelines.common.store_split import part
+from vitrina.pipelines.common.training_progress import watching
+from vitrina.pipelines.finetune.encoder_files import base_text, check_name, write_encoder
+from vitrina.stages import so_far, stage, timed_run
+from vitrina.store.store import Store
+from vitrina.training.checkpoint import Checkpoint
+from vitrina.training.loop import fit
+from vitrina.training.recipe import Recipe
+from vitrina.types import Codes, Modality, SplitKind
+
+SCORE = "log-likelihood of held-out words"
+HELD_TEXTS = 2000
+"""Validation products' texts that the model is scored on."""
+EPOCHS, BATCH_ROWS = 3, 256
+RATE = 0.15
+"""The learning rate at its height, times the model's width."""
+
+
+@dataclass(frozen=True)
+class PretrainOptions:
+    """How to pre-train.
+
+    model, name, from_scratch, lower_case, max_length, warm_up, weight_decay: as of fine-tuning.
+    epochs, batch_rows, rate: None for what suits. average: see `Recipe`. split: whose
+    validation products are left out, and scored on; None to learn from them too, where no figure
+    will be taken from them.
+    """
+
+    model: str | None = None
+    name: str = "text-pretrained"
+    from_scratch: bool = False
+    lower_case: bool | None = None
+    max_length: int | None = 128
+    epochs: int | None = None
+    batch_rows: int | None = None
+    rate: float | None = None
+    warm_up: float = 0.06
+    weight_decay: float = 0.01
+    average: float = 0.0
+    split: SplitKind | None = SplitKind.GROUPED
+    seed: int = 0
+    quiet: bool = True
+
+
+@dataclass(frozen=True)
+class PretrainReport:
+    """What came of it. texts: different ones, learnt from; tokens: theirs. likelihood: the
+    mean natural logarithm of the probability that the model gives each hidden token of held-out
+    texts, after each epoch; before: as it began. It is compared between runs of one tokenizer.
+    stages: the run's seconds, each of which belongs to one of them."""
+
+    store: str
+    name: str
+    modality: Modality
+    base: str
+    fingerprint: str
+    texts: int
+    tokens: int
+    held: int
+    before: float
+    likelihood: tuple[float, ...]
+    recipe: dict[str, Any]
+    history: dict[str, Any]
+    seconds: float
+    per_second: float
+    stages: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """As `encoder.json` and `--json` hold it."""
+        return {**asdict(self), "modality": self.modality.value}
+
+
+def pretrain(
+    store: Store, options: PretrainOptions, also: Sequence[Catalogue] = ()
+) -> PretrainReport:
+    """Train a text encoder to guess hidden words, on the text of every product, labelled or not.
+
+    also: further products, whose texts alone are read. Texts of validation products are left out
+    wherever they stand, so that what is later measured on these is not flattered.
+
+    Raises EncoderError or HubUnreachableError if the model can't be had or trained, TrainingError
+    if there is no text, StoreLockedError if another process writes when the encoder is to be kept.
+    """
+    with timed_run() as run:
+        report = _pretrain(store, options, also)
+    return replace(report, stages=run.seconds())
+
+
+def _pretrain(store: Store, options: PretrainOptions, also: Sequence[Catalogue]) -> PretrainReport:
+    check_name(options.name)
+    store.check_rights()
+    with stage("loading models"):
+        base = base_text(store, options.model)
+        shape = TextShape(options.from_scratch, options.lower_case, options.max_length)
+        network = TrainableText(base.folder, base.model, shape, seed=options.seed)
+    with stage("splitting"):
+        held_out = _held_out(store, options)
+    with stage("tokenizing"):
+        tokens, rows, held = _different(_all_texts(store, also), held_out, network.tokenize)
+    if not len(rows):
+        raise TrainingError(f"{store.place} holds no text to learn from; run `vitrina embed` first")
+    held = np.random.default_rng(options.seed).permutation(held)[:HELD_TEXTS]
+    try:
+        task = MaskedWords(network, tokens, rows, np.sort(held), seed=options.seed)
+    except ValueError as err:
+        raise EncoderError(f"{base.model} can't be pre-trained: {err}") from err
+    task.guesser.load_beside(base.folder, from_scratch=options.from_scratch)
+    recipe = Recipe(
+        epochs=EPOCHS if options.epochs is None else options.epochs,
+        batch_rows=BATCH_ROWS if options.batch_rows is None else options.batch_rows,
+        rate=RATE / network.width if options.rate is None else options.rate,
+        warm_up=options.warm_up,
+        weight_decay=options.weight_decay,
+        average=options.average,
+        seed=options.seed,
+    )
+    told = {
+        "job": "pretrain",
+        "store": store.place,
+        "recipe": recipe.to_json(),
+        "model": network.fingerprint,
+        "tokens": sha256(tokens.starts.tobytes()).hexdigest(),
+        "rows": sha256(rows.tobytes()).hexdigest(),
+    }
+    with stage("measuring"):
+        network.begin_as_is()
+        before = task.score()
+    title, total = f"pre-training {base.model}", recipe.epochs * len(rows)
+    with (
+        stage("training"),
+        watching(title, total, len(rows), SCORE, "texts", quiet=options.quiet) as watch,
+    ):
+        history = fit(task, recipe, checkpoint=Checkpoint(told), watch=watch)
+    scores = [round(epoch.score, 5) for epoch in history.epochs]
+    network.finish()
+    with stage("saving"), store.writer("pretrain") as writer:
+        folder = writer.scratch / "encoder"
+        folder.mkdir()
+        network.save(folder)
+        task.guesser.save_beside(folder)
+        encoder = load_text(options.name, folder)
+        report = PretrainReport(
+            store=store.place,
+            name=options.name,
+            modality=Modality.TEXT,
+            base=base.model,
+            fingerprint=encoder.card.fingerprint,
+            texts=len(rows),
+            tokens=int(tokens.lengths[rows].sum()),
+            held=len(held),
+            before=round(before, 5),
+            likelihood=tuple(scores),
+            recipe=recipe.to_json(),
+            history=history.to_json(),
+            seconds=history.seconds,
+            per_second=round(history.rows / max(history.seconds, 1e-9), 1),
+            stages=so_far(),
+        )
+        # Nothing of labels was seen, and no validation product's text, but by its base.
+        seen = np.empty(0, dtype=np.int64)
+        if not options.from_scratch:
+            seen = np.flatnonzero(seen_by_base(store, base.model))
+        write_encoder(store, writer, folder, encoder.card, report.to_json(), seen)
+    return report
+
+
+def _held_out(store: Store, options: PretrainOptions) -> Codes:
+    """The rows of the product table that are not learnt from."""
+    codes = store.labels().codes
+    if options.split is None or (codes < 0).all():
+        return np.empty(0, dtype=np.int64)
+    return part(store.products, codes, options.split, options.seed).split.validation
+
+
+def _all_texts(store: Store, also: Sequence[Catalogue]) -> Iterator[list[str]]:
+    yield from texts(store.products)
+    for catalogue in also:
+        for batch in catalogue.batches():
+            yield [product.text for product in batch.products]
+
+
+def _different(
+    batches: Iterable[list[str]],
+    held_out: Codes,
+    tokenize: Callable[[Sequence[str]], Sequence[Sequence[int]]],
+) -> tuple[TokenLists, Codes, Codes]:
+    """The tokens of all different texts; which of them are learnt from; which are held out."""
+    # The store's own rows come first, but a text may stand before the row that holds it out.
+    kept, held, keys = set[bytes](), set[bytes](), []
+    barred = np.zeros(int(held_out.max(initial=-1)) + 1, dtype=bool)
+    barred[held_out] = True
+    seen = 0
+
+    def fresh() -> Iterator[Sequence[Sequence[int]]]:
+        nonlocal seen
+        for batch in batches:
+            chosen = []
+            for text in batch:
+                key = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).digest()
+                if seen < len(barred) and barred[seen]:
+                    held.add(key)
+                seen += 1
+                if text and key not in kept:
+                    kept.add(key)
+                    keys.append(key)
+                    chosen.append(text)
+            if chosen:
+                yield tokenize(chosen)
+
+    tokens = TokenLists.write(fresh())
+    out = np.array([key in held for key in keys], dtype=bool)
+    return tokens, np.flatnonzero(~out), np.flatnonzero(out)

@@ -1,0 +1,112 @@
+"""Self-training: what a tuned text encoder makes of texts without a category teaches the next one.
+
+(Scudder, "Probability of error of some adaptive pattern-recognition machines", 1965; for language
+models Du et al., "Self-training improves pre-training for natural language understanding", 2021.)
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from itertools import chain
+
+import numpy as np
+import torch
+
+from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
+from vitrina.embedder.tuning.text_classes import TextClasses
+from vitrina.embedder.tuning.tokens import TokenLists
+from vitrina.pipelines.common.product_inputs import texts
+from vitrina.pipelines.common.reading import opened_texts
+from vitrina.store.store import Store
+from vitrina.training.checkpoint import Checkpoint
+from vitrina.training.loss import Guesses
+from vitrina.training.recipe import Recipe
+from vitrina.types import Codes
+
+STEPS = 2
+"""Of the second training, for each of the first."""
+EPOCHS = 2
+"""That the second has at least."""
+
+
+def with_unlabelled(
+    store: Store,
+    codes: Codes,
+    paths: Sequence[str],
+    tokenize: Callable[[Sequence[str]], Sequence[Sequence[int]]],
+    reading: ReadingOptions = DEFAULT_OPTIONS,
+    *,
+    quiet: bool = True,
+) -> tuple[TokenLists, Codes]:
+    """The tokens of all products of a store and then of those of further files, and which rows of
+    these may be guessed: products without a category, each text once, and none that a product
+    with a category has, such as one that is kept for validation.
+
+    codes: (n,) int64, the category of each of the store's products, -1 for none. reading: how the
+    files are read, where it differs from the store's catalogue. Raises CatalogueError for a file
+    that can't be read.
+    """
+    known, rows, count = set[bytes](), list[int](), 0
+    for batch in texts(store.products):
+        keys = [_key(text) for text in batch]
+        known.update(key for at, key in enumerate(keys, count) if codes[at] >= 0)
+        count += len(batch)
+
+    def fresh(batches: Iterator[list[str]]) -> Iterator[Sequence[Sequence[int]]]:
+        at = 0
+        for batch in batches:
+            for text in batch:
+                if text and (at >= len(codes) or codes[at] < 0) and _key(text) not in known:
+                    known.add(_key(text))
+                    rows.append(at)
+                at += 1
+            yield tokenize(batch)
+
+    with opened_texts(store, paths, reading, quiet=quiet) as files:
+        further = (
+            [one.text for one in batch.products] for file in files for batch in file.batches()
+        )
+        tokens = TokenLists.write(fresh(chain(texts(store.products), further)))
+    return tokens, np.array(rows, dtype=np.int64)
+
+
+def guessed(
+    task: TextClasses, rows: Codes, seconds: float, checkpoint: Checkpoint
+) -> tuple[Guesses, float]:
+    """What a trained task makes of some rows, and the seconds that this took with its training;
+    kept in a checkpoint for a run that is killed. seconds: of the training."""
+    started = time.monotonic()
+    classes, odds = task.guess(rows)
+    arrays = {"classes": torch.from_numpy(classes), "odds": torch.from_numpy(odds)}
+    seconds += time.monotonic() - started
+    checkpoint.write({"seconds": seconds}, 0, arrays)
+    return _placed(len(task.labels), rows, arrays), seconds
+
+
+def guessed_before(count: int, rows: Codes, checkpoint: Checkpoint) -> tuple[Guesses, float] | None:
+    """What an earlier call of `guessed` gave. count: of all rows."""
+    found = checkpoint.read()
+    if found is None:
+        return None
+    return _placed(count, rows, dict(found.arrays)), float(found.told["seconds"])
+
+
+def second(recipe: Recipe, labelled: int, unlabelled: int) -> tuple[Recipe, int]:
+    """How to learn from both, and how often each labelled row stands in a pass: two passes at
+    least and some twice the steps of the first training, each label heard no less than there."""
+    epochs = max(EPOCHS, round(STEPS * recipe.epochs * labelled / (labelled + unlabelled)))
+    return replace(recipe, epochs=epochs), math.ceil(recipe.epochs / epochs)
+
+
+def _placed(count: int, rows: Codes, arrays: dict[str, torch.Tensor]) -> Guesses:
+    places = np.full(count, -1, dtype=np.int64)
+    places[rows] = np.arange(len(rows))
+    return Guesses(places, arrays["classes"].numpy(), arrays["odds"].numpy())
+
+
+def _key(text: str) -> bytes:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).digest()

@@ -1,0 +1,1 @@
+"""The index job, neighbours, and the evaluation of the vote."""

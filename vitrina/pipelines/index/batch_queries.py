@@ -1,0 +1,313 @@
+"""The job behind `vitrina neighbours --queries`: many products in, their neighbours out, in a file.
+
+Whether they are products of the store or new ones, they come in blocks that are searched and
+written one by one, so that no number of them is held in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vitrina.data.catalogue import Catalogue
+from vitrina.data.options import NO_COLUMN
+from vitrina.data.product import Batch, Product, Rejection
+from vitrina.data.readers import Columns, IdType, TableReader
+from vitrina.data.readers.parquet import ParquetRecords
+from vitrina.errors import CatalogueError
+from vitrina.ids import id_keys, ids_as
+from vitrina.index.found import Found
+from vitrina.index.fuse import fuse
+from vitrina.pipelines.common.batch_encoder import (
+    BATCH_ROWS,
+    BatchEncoder,
+    check_place,
+    rejections,
+    unusable,
+    write_errors,
+)
+from vitrina.pipelines.common.group_keys import Bars
+from vitrina.pipelines.common.progress import Meter
+from vitrina.pipelines.common.reading import NEIGHBOURS, check_batch, remembered_reading
+from vitrina.pipelines.index.neighbours import EVERYTHING, Index, Only
+from vitrina.store.files import replacing
+from vitrina.store.products import PART_ROWS
+from vitrina.store.space import error_row
+from vitrina.store.store import Store
+from vitrina.types import Features
+
+ID = "product_id"
+PANDAS_INDEX = "__index_level_"
+"""What pandas calls a column that is no column of the frame, but its index."""
+BLOCK_IDS = 4096
+"""Products of the store that are asked about at once."""
+
+
+@dataclass(frozen=True)
+class QueryOptions:
+    """What to find. features: None for the fused index, or the only one there is. k: neighbours
+    of each query, at most. only: which products may be neighbours."""
+
+    features: Features | None = None
+    k: int = 10
+    only: Only = EVERYTHING
+    quiet: bool = True
+
+
+@dataclass
+class QueriesReport:
+    """What was asked and found, in rows.
+
+    queries: rows of the input. found: queries with a neighbour. missing: those that could not be
+    searched for: an id without a vector in the index, a new product with nothing to embed.
+    rejected: rows that can't be read. failed: new products whose photos can't be used.
+    neighbours: rows of the output. notes: what the queries lack, and what was done without it.
+    """
+
+    out: str
+    queries: int = 0
+    found: int = 0
+    missing: int = 0
+    rejected: int = 0
+    failed: int = 0
+    neighbours: int = 0
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """The report for a terminal."""
+        lines = [
+            f"done: {self.neighbours} neighbours of {self.found} of {self.queries} products, "
+            f"{self.queries / max(self.seconds, 1e-9):.0f}/s, in {self.out}"
+        ]
+        if self.missing + self.rejected + self.failed:
+            told = f"see {Path(self.out).with_suffix('.errors.parquet')}"
+            counts = f"{self.missing} could not be searched for, {self.rejected} rows were rejected"
+            lines.insert(0, f"{counts}, {self.failed} photos could not be used: {told}")
+        return [*self.notes, *lines]
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Some rows of the input. ids: (q,) of the queries, with what was found. missing, failures:
+    rows of `ERRORS_SCHEMA` of products that could not be searched for, and of photos."""
+
+    batch: Batch
+    ids: pa.Array
+    found: Found
+    missing: list[dict[str, Any]]
+    failures: list[dict[str, Any]]
+
+
+def id_column(store: Store, path: Path, given: Columns) -> str | None:
+    """The one column of a Parquet file of ids, whatever index pandas left there: questions about a
+    store's own products. None for any other file, a batch of new products.
+
+    given: the columns that the user names. Raises CatalogueError for a Parquet file that can't be
+    read.
+    """
+    if not path.is_file() or given.given - {"product_id"}:
+        return None
+    with path.open("rb") as file:
+        if file.read(4) != b"PAR1":
+            return None
+    own = remembered_reading(store).columns.updated(given).product_id
+    names = [name for name in ParquetRecords(path).names if not name.startswith(PANDAS_INDEX)]
+    return names[0] if names in ([ID], [own]) else None
+
+
+def neighbours_of_ids(
+    store: Store, path: Path, out: Path, options: QueryOptions, column: str = ID
+) -> QueriesReport:
+    """Find the neighbours of products of the index, by their ids in a file; see `id_column`.
+
+    A product never is its own neighbour. Ids may be text in the file and integers in the store, or
+    the other way round; a query is named as in the file. Raises CatalogueError if the file can't be
+    read, StoreError if there is no index or a filter makes no sense.
+    """
+    _check(out)
+    records = ParquetRecords(path)
+    index = Index.open(store, options.features)
+    # Ids are all that is asked of it.
+    reader = TableReader(records, Columns(product_id=column, title=NO_COLUMN))
+    blocks = _by_id(index, reader, options)
+    return _write(
+        index, _arrow(reader.id_type), blocks, out, options, pq.read_metadata(path).num_rows
+    )
+
+
+def neighbours_of_batch(
+    store: Store, catalogue: Catalogue, out: Path, options: QueryOptions
+) -> QueriesReport:
+    """Find the neighbours of new products, which are embedded as the store's own were.
+
+    A product of the index with the same id, an older version perhaps, is left out. Duplicates
+    are told by title and by photo; by title alone where the catalogue comes without photos.
+
+    Raises as `neighbours_of_ids`; FingerprintError if an encoder is another one by now.
+    """
+    _check(out)
+    index = Index.open(store, options.features)
+    notes = check_batch(catalogue, index.vectors.modalities, NEIGHBOURS)
+    kind = _arrow(catalogue.id_type)
+    report = _write(index, kind, _by_content(index, catalogue, options), out, options)
+    report.notes = notes
+    return report
+
+
+def _arrow(kind: IdType) -> pa.DataType:
+    return pa.int64() if kind is int else pa.string()
+
+
+def _id_type(index: Index) -> IdType:
+    return int if pa.types.is_integer(index.vectors.product_ids.type) else str
+
+
+def _check(out: Path) -> None:
+    if out.suffix.lower() != ".parquet":
+        raise CatalogueError(f"{out}: neighbours are written as Parquet; name it so")
+    check_place(out)
+
+
+def _by_id(index: Index, reader: TableReader, options: QueryOptions) -> Iterator[_Block]:
+    rows = reader.rows()
+    while chunk := list(islice(rows, BLOCK_IDS)):
+        products = [row for row in chunk if isinstance(row, Product)]
+        rejected = [row for row in chunk if isinstance(row, Rejection)]
+        ids = [product.product_id for product in products]
+        own = ids_as(_id_type(index), ids)
+        positions = index.vectors.positions(own)
+        typed = [at for at, one in enumerate(own) if one is not None]
+        known = np.zeros(len(own), dtype=bool)
+        keys = id_keys([one for one in own if one is not None])
+        known[typed] = index.store.products.table.positions(keys) >= 0
+        there = positions >= 0
+        missing = []
+        for at in np.flatnonzero(~there):
+            reason = "the index holds no vector of it" if known[at] else "the store has no such id"
+            missing.append(error_row(ids[at], stage="search", error=reason, row=products[at].row))
+        asked = [ids[at] for at in np.flatnonzero(there)]
+        yield _Block(
+            Batch(tuple(products), tuple(rejected)),
+            pa.array(asked, _arrow(reader.id_type)),
+            index.of_products(positions[there], options.k, options.only),
+            missing,
+            failures=[],
+        )
+
+
+def _by_content(index: Index, catalogue: Catalogue, options: QueryOptions) -> Iterator[_Block]:
+    vectors = index.vectors
+    encoder = BatchEncoder.of(index.store, map(index.store.space, vectors.modalities))
+    only = options.only
+    bars = Bars(
+        index.store.products,
+        index.products_at,
+        duplicates=only.no_duplicates,
+        shops=only.other_shops,
+    )
+    allowed = index.allowed(only)
+    for batch in catalogue.batches(BATCH_ROWS):
+        products = batch.products
+        ids = [product.product_id for product in products]
+        encoded = encoder.encode(products, catalogue)
+        queries = fuse(encoded.vectors, encoded.present, vectors.weights)
+        found = vectors.search(
+            queries,
+            options.k,
+            exclude=ids_as(_id_type(index), ids),
+            allowed=allowed,
+            barred=bars.of(products, catalogue.images),
+        )
+        missing = [
+            error_row(ids[at], stage="search", error="nothing to search by", row=products[at].row)
+            for at in np.flatnonzero(~queries.any(axis=1))
+        ]
+        ids_of_type = pa.array(ids, _arrow(catalogue.id_type))
+        yield _Block(batch, ids_of_type, found, missing, encoded.failures)
+
+
+class _Output:
+    """Neighbours as rows of a table: one for each pair of a query and a neighbour."""
+
+    def __init__(self, index: Index, query: pa.DataType) -> None:
+        own = index.store.products.schema
+        kind = own.field("category_id").type
+        self.schema = pa.schema(
+            [
+                ("query", query),
+                ("rank", pa.int32()),
+                (ID, own.field(ID).type),
+                ("score", pa.float32()),
+                ("category_id", kind),
+                ("category_name", pa.string()),
+            ]
+        )
+        self._index = index
+        self._categories = pa.array(index.categories.ids, kind)
+        # A number for each product and each name once: small enough to be held whole.
+        names = [
+            batch.column("category_name").dictionary_encode()
+            for _, batch in index.store.products.batches(["category_name"], PART_ROWS)
+        ]
+        self._names = pa.chunked_array(names).unify_dictionaries().combine_chunks()
+
+    def table(self, ids: pa.Array, found: Found) -> pa.Table:
+        """The neighbours of the queries with these ids, nearest first."""
+        queries, ranks = np.nonzero(found.positions >= 0)
+        positions = found.positions[queries, ranks]
+        labels = self._index.labels[positions]
+        at = self._index.products_at[positions]
+        columns = [
+            ids.take(pa.array(queries)),
+            pa.array(ranks + 1, pa.int32()),
+            found.product_ids.take(pa.array(positions)),
+            pa.array(found.scores[queries, ranks]),
+            self._categories.take(pa.array(labels, mask=labels < 0)),
+            self._names.take(pa.array(at)).dictionary_decode(),
+        ]
+        return pa.table(columns, schema=self.schema)
+
+
+def _write(
+    index: Index,
+    query: pa.DataType,
+    blocks: Iterator[_Block],
+    out: Path,
+    options: QueryOptions,
+    total: int | None = None,
+) -> QueriesReport:
+    report = QueriesReport(str(out))
+    errors: list[dict[str, Any]] = []
+    output = _Output(index, query)
+    with (
+        replacing(out) as temporary,
+        pq.ParquetWriter(temporary, output.schema, compression="zstd") as writer,
+        Meter("finding neighbours", total, quiet=options.quiet) as meter,
+    ):
+        for block in blocks:
+            table = output.table(block.ids, block.found)
+            writer.write_table(table)
+            batch = block.batch
+            report.queries += len(batch.products) + len(batch.rejected)
+            report.neighbours += table.num_rows
+            report.found += int((block.found.positions[:, 0] >= 0).sum())
+            report.missing += len(block.missing)
+            report.rejected += len(batch.rejected)
+            report.failed += unusable(block.failures)
+            errors += [*rejections(batch), *block.failures, *block.missing]
+            meter.advance(len(batch.products) + len(batch.rejected))
+        report.seconds = round(meter.seconds, 2)
+    write_errors(out, errors)
+    return report

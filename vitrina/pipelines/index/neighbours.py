@@ -1,0 +1,319 @@
+"""Looking up neighbours: a product, a text or an image in; products with titles and scores out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+
+from vitrina.data.image_limits import MAX_PIXELS
+from vitrina.data.sources.base import read_photo
+from vitrina.embedder.base import ImageEncoder, TextEncoder
+from vitrina.embedder.photos import prepare_photo
+from vitrina.errors import ImageError, ImageSourceError, StoreError
+from vitrina.index.card import IndexCard
+from vitrina.index.exact import Barred
+from vitrina.index.found import AGAIN, Found
+from vitrina.index.fuse import fuse
+from vitrina.index.search import VectorIndex
+from vitrina.index.vote import DEFAULT_RULE, Vote, VoteRule, vote
+from vitrina.pipelines.common.encoders import encoder_of
+from vitrina.pipelines.common.group_keys import by_row, duplicate_codes, shop_codes
+from vitrina.pipelines.index.index_state import (
+    Behind,
+    card_of,
+    folder_of,
+    open_vectors,
+    warn_if_behind,
+)
+from vitrina.store.products import Categories
+from vitrina.store.shards import array_keys
+from vitrina.store.store import Store
+from vitrina.store.where import Condition, matching
+from vitrina.types import CategoryId, Codes, Features, Floats, Mask, Modality, ProductId, Vectors
+
+
+@dataclass(frozen=True)
+class Near:
+    """One neighbour. score: the cosine of the index's vectors, higher is nearer.
+
+    Between complete products of a fused index that is the mean of their text and image cosines.
+    A query that has only one modality reaches 0.71 there at most, since half of each complete
+    product is unknown to it.
+    """
+
+    product_id: ProductId
+    score: float
+    title: str
+    category_id: CategoryId | None
+    category_name: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Only:
+    """Which products may be neighbours.
+
+    category: those of a category id, or below a category path. where: those that meet all
+    conditions. no_duplicates: none with the title or a photo of the product that is asked about.
+    other_shops: none of its own shop.
+    """
+
+    category: CategoryId | None = None
+    where: tuple[Condition, ...] = ()
+    no_duplicates: bool = False
+    other_shops: bool = False
+
+
+EVERYTHING = Only()
+
+
+class Index:
+    """A store's index with the products behind it.
+
+    behind: what it lacks of the store, None where it is up to date.
+    """
+
+    def __init__(self, store: Store, described: IndexCard) -> None:
+        """described: its card."""
+        self.store = store
+        self._card = described
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """Content of `index.json`: factory string, parameters, measured recall."""
+        return dict(self._card.told)
+
+    @classmethod
+    def open(cls, store: Store, features: Features | None = None) -> Index:
+        """Open the index of some features; by default the fused one, or the only one there is.
+
+        Where it is behind its store, the logger `vitrina` warns of it. Raises StoreError if it was
+        not built, FingerprintError if the store's spaces have changed since.
+        """
+        built = [Features(name) for name in store.manifest.indexes]
+        if features is None:
+            features = built[0] if len(built) == 1 else Features.FUSED
+        index = cls.described(store, features)
+        _ = index.vectors
+        return index
+
+    @classmethod
+    def described(cls, store: Store, features: Features) -> Index:
+        """The same, opened no sooner than it is searched."""
+        return cls(store, card_of(folder_of(store, features), features))
+
+    @property
+    def vectors(self) -> VectorIndex:
+        """What is searched."""
+        return self._opened[0]
+
+    @property
+    def behind(self) -> Behind | None:
+        """What the index lacks of its store."""
+        return self._opened[1]
+
+    @cached_property
+    def _opened(self) -> tuple[VectorIndex, Behind | None]:
+        vectors, behind = open_vectors(self.store, self._card.features)
+        warn_if_behind(behind)
+        return vectors, behind
+
+    def search(
+        self,
+        *,
+        product: ProductId | None = None,
+        text: str | None = None,
+        image: str | Path | None = None,
+        k: int = 10,
+        category: CategoryId | None = None,
+        where: Sequence[str] = (),
+        no_duplicates: bool = False,
+        other_shops: bool = False,
+        max_pixels: int = MAX_PIXELS,
+    ) -> list[Near]:
+        """The k nearest products of a product, a text, an image, or a text with an image.
+
+        Args:
+            product: an id; the product itself is never its own neighbour.
+            text: any text, instead of a product.
+            image: an image file, instead of a product, or beside a text.
+            k: how many.
+            category: only products of this category id, or below this category path.
+            where: only products that meet all of these, such as "shop=Foo" or "price<100".
+            no_duplicates: leave out products with the product's title or photo.
+            other_shops: leave out the product's own shop.
+            max_pixels: an image of more is refused.
+
+        Raises StoreError for a product that the index does not hold or a filter that makes no
+        sense, ImageSourceError for an image that can't be used.
+        """
+        conditions = tuple(Condition.parse(text) for text in where)
+        only = Only(category, conditions, no_duplicates, other_shops)
+        if product is not None:
+            found = self.of_products(self._row_of(product), k, only)
+        else:
+            vectors = self._encode(text, image, max_pixels)
+            found = self.vectors.search(vectors, k, allowed=self.allowed(only))
+        near = found.neighbours(0)
+        rows = self.store.products.titles([one.product_id for one in near])
+        return [
+            Near(
+                one.product_id,
+                round(one.score, 6),
+                row["title"],
+                row["category_id"],
+                row["category_name"],
+            )
+            for one, row in zip(near, rows, strict=True)
+        ]
+
+    def of_products(self, positions: Codes, k: int, only: Only = EVERYTHING) -> Found:
+        """Neighbours of products of the index, (q,) int64 rows of it, without themselves."""
+        vectors = self.vectors.read(positions)
+        rows = self._barring(only)
+        barred = Barred(rows, [codes[positions] for codes in rows])
+        return self.vectors.search_rows(
+            vectors, k, own=positions, allowed=self.allowed(only), barred=barred
+        )
+
+    def find(
+        self,
+        vectors: Sequence[Floats],
+        present: Sequence[Mask],
+        k: int,
+    ) -> Found:
+        """Neighbours of new products; `vectors` and `present` in the index's modalities' order."""
+        return self.vectors.search(fuse(vectors, present, self.vectors.weights), k)
+
+    def vote(self, found: Found) -> tuple[Vote, Codes]:
+        """The category vote of the neighbours, and each neighbour's own code, (q, k)."""
+        labels = np.where(found.positions >= 0, self.labels[found.positions], -1)
+        classes = len(self.categories.ids)
+        counts = self._counts if self.rule.prior else None
+        return vote(labels, found.scores, classes=classes, rule=self.rule, counts=counts), labels
+
+    @cached_property
+    def rule(self) -> VoteRule:
+        """How neighbours vote: as `vitrina index --evaluate` chose, or by their similarity."""
+        chosen = self._card.vote
+        return chosen.rule.rule if chosen else DEFAULT_RULE
+
+    @cached_property
+    def products_at(self) -> Codes:
+        """(n,) int64: the row of the product table behind each row of the index, -1 for none."""
+        products, ids = self.store.products, self.vectors.product_ids
+        at = products.table.positions(array_keys(ids))
+        if ids.type != products.ids.type or (at[~self.vectors.dead] < 0).any():
+            raise StoreError(
+                f"the index at {self.vectors.where} names products that are not in its store; "
+                f"{AGAIN}"
+            )
+        return np.where(self.vectors.dead, -1, at)
+
+    @cached_property
+    def categories(self) -> Categories:
+        """The labels that vote."""
+        return self.store.labels()
+
+    @cached_property
+    def labels(self) -> Codes:
+        """(n,) int64: the category code of each row of the index, -1 for none."""
+        return self._by_row(self.categories.codes)
+
+    @cached_property
+    def _counts(self) -> Codes:
+        known = self.labels[self.labels >= 0]
+        return np.bincount(known, minlength=len(self.categories.ids))
+
+    def allowed(self, only: Only) -> Mask | None:
+        """(n,) bool: the rows of the index that a filter leaves; None for all."""
+        if only.category is None and not only.where:
+            return None
+        if self._filtered is None or self._filtered[0] != (only.category, only.where):
+            there = matching(self.store.products, only.where, only.category)
+            at = self.products_at
+            self._filtered = ((only.category, only.where), (at >= 0) & there[at])
+        return self._filtered[1]
+
+    _filtered: tuple[Any, Mask] | None = None
+
+    def _barring(self, only: Only) -> list[Codes]:
+        """Codes of the index's rows, of which a product bars those that it has itself."""
+        codes = [*self.duplicates] if only.no_duplicates else []
+        return [*codes, self._shops] if only.other_shops else codes
+
+    @cached_property
+    def duplicates(self) -> tuple[Codes, ...]:
+        """Numbers of each row's title and photo, (n,) int64 each; see `duplicate_codes`."""
+        return tuple(self._by_row(codes) for codes in duplicate_codes(self.store.products))
+
+    @cached_property
+    def _shops(self) -> Codes:
+        return self._by_row(shop_codes(self.store.products))
+
+    def _by_row(self, codes: Codes) -> Codes:
+        return by_row(codes, self.products_at)
+
+    def _row_of(self, product: ProductId) -> Codes:
+        typed = _typed(product, self.vectors.product_ids.type)
+        position = self.vectors.positions([typed])
+        if position[0] < 0:
+            raise StoreError(
+                f"product {product} is not in the index at {self.vectors.where}; it is unknown, "
+                "has no vector, or came after the index was built (`vitrina index`)"
+            )
+        return position
+
+    def _encode(self, text: str | None, image: str | Path | None, max_pixels: int) -> Vectors:
+        given = {Modality.TEXT: text, Modality.IMAGE: image}
+        asked = [modality for modality, value in given.items() if value is not None]
+        if not asked:
+            raise StoreError("give a product, a text or an image to find neighbours of")
+        lacking = [modality for modality in asked if modality not in self.vectors.modalities]
+        if lacking:
+            raise StoreError(
+                f"the index at {self.vectors.where} holds no {lacking[0]} vectors; "
+                f"run `vitrina index` with --features {lacking[0]} or fused"
+            )
+        vectors, present = [], []
+        for modality in self.vectors.modalities:
+            space = self.store.space(modality)
+            value = given[modality]
+            vectors.append(
+                np.zeros((1, space.dim), dtype=np.float32)
+                if value is None
+                else _encode_one(encoder_of(self.store, space), modality, value, max_pixels)
+            )
+            present.append(np.array([value is not None]))
+        return fuse(vectors, present, self.vectors.weights)
+
+
+def _encode_one(encoder: Any, modality: Modality, value: str | Path, max_pixels: int) -> Vectors:
+    if modality is Modality.TEXT:
+        return cast("TextEncoder", encoder).encode([str(value)])
+    images = cast("ImageEncoder", encoder)
+    try:
+        ready = prepare_photo(images, read_photo(Path(value), str(value)), max_pixels).ready
+    except (OSError, ValueError, ImageError) as err:
+        raise ImageSourceError(f"{value} can't be used as an image: {err}") from err
+    return images.encode([ready])
+
+
+def _typed(product: ProductId, kind: pa.DataType) -> ProductId | None:
+    """The id as the store's type; a command line only gives strings."""
+    if not pa.types.is_int64(kind):
+        return str(product)
+    try:
+        typed = int(product)
+    except ValueError:
+        return None
+    return typed if -(2**63) <= typed < 2**63 else None

@@ -1,0 +1,76 @@
+"""Categories that have come and gone since a head was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from vitrina.classifier.card import ModelCard
+from vitrina.errors import StoreError
+from vitrina.ids import typed_id
+from vitrina.pipelines.train.report import LISTED, Category, Since, listed
+from vitrina.store.products import Categories
+from vitrina.store.store import Store
+from vitrina.types import CategoryId, Codes
+
+
+def since(store: Store, name: str, labels: Categories, rows: Codes) -> Since | None:
+    """What has changed since a head of this name was trained; None where there was none.
+
+    rows: (categories,) int64, how many products there are to learn each from.
+    """
+    if name not in store.manifest.models:
+        return None
+    try:
+        known = head_categories(store, ModelCard.read(store.model_folder(name)))
+    except StoreError:
+        return None
+    for key in reused(store, known):
+        # The id is there still, but what the head learnt of it is gone.
+        del known[key]
+    added = [
+        Category(key, title or "", int(count))
+        for key, title, count in zip(labels.ids, labels.names, rows, strict=True)
+        if key not in known and count
+    ]
+    counts = dict(zip(labels.ids, rows.tolist(), strict=True))
+    gone = [Category(key, title or "", 0) for key, title in known.items() if not counts.get(key)]
+    return Since(tuple(added), tuple(gone))
+
+
+def head_categories(store: Store, card: ModelCard) -> dict[CategoryId, str]:
+    """The categories that a head was trained on, with their names at that time, "" for none. Ids
+    are of the store's type by now."""
+    kind = store.id_types[1]
+    return {typed_id(one.id, kind): one.name or "" for one in card.categories}
+
+
+def reused(store: Store, known: Mapping[CategoryId, str]) -> dict[CategoryId, str]:
+    """Those of a head's categories whose ids mean other categories in the store by now."""
+    retired = store.sources.retired
+    return {key: name for key, name in known.items() if name in retired.get(str(key), ())}
+
+
+def reused_line(model: str, found: Mapping[CategoryId, str]) -> str:
+    """A warning about them, for a terminal."""
+    told = "; ".join(f"{key} was {name!r}" for key, name in [*found.items()][:LISTED])
+    more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
+    return (
+        f"{len(found)} category ids mean other categories since {model} was trained "
+        f"({told}{more}): no prediction of these is accepted; run `vitrina train`"
+    )
+
+
+def unknown(counts: Mapping[CategoryId, int], known: Iterable[CategoryId]) -> dict[CategoryId, int]:
+    """Those of some categories that a head does not know, with the products of each. counts: see
+    `Products.category_counts`."""
+    there = set(known)
+    return {key: count for key, count in counts.items() if key not in there}
+
+
+def unknown_line(model: str, found: Mapping[CategoryId, int]) -> str:
+    """What to tell of them, for a terminal."""
+    named = listed([Category(key, "", count) for key, count in found.items()], LISTED)
+    return (
+        f"{len(found)} categories of {sum(found.values())} products are unknown to {model}: "
+        f"{named}; run `vitrina train` to teach it"
+    )

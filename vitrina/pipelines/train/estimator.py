@@ -1,0 +1,224 @@
+"""Fusion as a scikit-learn classifier, over arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from vitrina.classifier.backoff import Decided
+from vitrina.classifier.calibrate import softmax
+from vitrina.classifier.fusion import VOTE
+from vitrina.data.split import split_rows
+from vitrina.errors import TrainingError
+from vitrina.pipelines.common.store_split import Parted
+from vitrina.pipelines.train.base_models import Members, Voters, present_of
+from vitrina.pipelines.train.trainer import Lesson, TrainOptions
+from vitrina.store.gather import Gathered
+from vitrina.store.products import Categories
+from vitrina.types import (
+    Balance,
+    Codes,
+    Features,
+    Floats,
+    FusionKind,
+    HeadKind,
+    Mask,
+    Modality,
+    SplitKind,
+)
+
+Array = npt.NDArray[Any]
+MODALITIES = {1: Features.TEXT, 2: Features.FUSED}
+BLOCK_ROWS = 8192
+
+
+class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """What `vitrina train` trains, over vectors that lie side by side in an array.
+
+    Parameters
+    ----------
+    head : "logistic" or "mlp".
+    blocks : lengths of the blocks of columns, one or two, such as (312, 512) for text and image
+        vectors; None for one block of all. A row whose block is all zeros lacks it, and is judged
+        by what it has.
+    fusion : "early" (one head over all), "late" (a head for each block), "knn" (early and the
+        neighbours' vote) or "stack" (all of these).
+    compare : judge all of them, and take the best, or the simplest that is not surely worse.
+    precision : what `decide` promises of what it lets through.
+    balance : "none", "weights" or "prior", how rare classes are heard.
+    epochs : None for what suits the rows.
+    refit : after judging, fit the heads on validation rows too.
+    random_state : of the split and of training.
+
+    Attributes
+    ----------
+    classes_ : (c,) the labels, sorted.
+    n_features_in_ : columns of X.
+    fusion_ : the way of fusion that was taken.
+    validation_ : `Metrics` on rows that no head learnt from; see `docs/predictions.md`.
+    """
+
+    def __init__(
+        self,
+        head: Literal["logistic", "mlp"] = "mlp",
+        *,
+        blocks: Sequence[int] | None = None,
+        fusion: Literal["early", "late", "knn", "stack"] = "early",
+        compare: bool = False,
+        precision: float = 0.95,
+        balance: Literal["none", "weights", "prior"] = "none",
+        epochs: int | None = None,
+        refit: bool = True,
+        random_state: int | None = 0,
+    ) -> None:
+        self.head = head
+        self.blocks = blocks
+        self.fusion = fusion
+        self.compare = compare
+        self.precision = precision
+        self.balance = balance
+        self.epochs = epochs
+        self.refit = refit
+        self.random_state = random_state
+
+    def fit(
+        self,
+        X: Array,
+        y: Array,
+        groups: Array | None = None,
+        names: Sequence[str] | None = None,
+    ) -> FusionClassifier:
+        """Train on X, (n, d) float, and its labels y, (n,).
+
+        groups: (n,), rows of one group (duplicates) never stand on two sides of the split. names:
+        a path like "a->b->c" for each of the sorted labels, for `decide` to back off along. Raises
+        ValueError where arrays don't fit, or there is too little to learn from.
+        """
+        X, y = validate_data(self, X, y, dtype=np.float32)
+        check_classification_targets(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        codes = codes.astype(np.int64)
+        seed = int(check_random_state(self.random_state).randint(1 << 31))
+        if names is not None and len(names) != len(self.classes_):
+            raise ValueError(f"{len(names)} names, but {len(self.classes_)} classes")
+        if len(self.classes_) < 2:
+            raise ValueError(f"there must be two classes or more, not {len(self.classes_)} class")
+        self._set_blocks(X)
+        gathered = self._gathered(X)
+        rows = len(X)
+        kind = SplitKind.STRATIFIED if groups is None else SplitKind.GROUPED
+        members = np.arange(rows)
+        if groups is not None:
+            if len(groups) != rows:
+                raise ValueError(f"{len(groups)} groups, but {rows} rows")
+            members = np.unique(groups, return_inverse=True)[1].astype(np.int64)
+        known = np.where(gathered.any_present(), codes, -1)
+        try:
+            split = split_rows(known, members, kind, seed=seed)
+            lesson = Lesson(
+                gathered=gathered,
+                codes=known,
+                labels=Categories(
+                    tuple(self.classes_.tolist()),
+                    codes,
+                    tuple(names or [""] * len(self.classes_)),
+                ),
+                parted=Parted(split, members, np.arange(rows, dtype=np.uint64)),
+                split=split,
+                features=self.features_,
+                options=TrainOptions(
+                    head=HeadKind(self.head),
+                    fusion=FusionKind(self.fusion),
+                    compare=self.compare,
+                    precision=self.precision,
+                    balance=Balance(self.balance),
+                    refit=self.refit,
+                    epochs=self.epochs,
+                    seed=seed,
+                ),
+                seen=np.zeros(rows, dtype=bool),
+            )
+            lesson.learn()
+        except TrainingError as err:
+            raise ValueError(str(err)) from err
+        judged = lesson.judged
+        self.fusion_ = judged.kind.value
+        self.validation_ = judged.metrics
+        self._blend, self._back_off = judged.blend, judged.back_off
+        voting = VOTE in judged.blend.members
+        # Who votes is asked again at every prediction.
+        voters = gathered if voting else self._gathered(X[:0])
+        # In float64 a row gets the same answer whichever others are asked about with it.
+        self._members = Members(
+            {name: head.double() for name, head in lesson.served.items()},
+            Voters(voters, known, np.flatnonzero(known >= 0), len(self.classes_)),
+            lesson.rule if voting else None,
+        )
+        return self
+
+    def predict_proba(self, X: Array) -> npt.NDArray[np.float64]:
+        """Calibrated probabilities of X, (n, d): (n, classes) float64, each row sums to 1."""
+        found = self._shares(X).astype(np.float64)
+        found /= found.sum(axis=1, keepdims=True)
+        return found
+
+    def predict(self, X: Array) -> Array:
+        """The likeliest label of each row of X, (n, d): (n,)."""
+        shares = self._shares(X)
+        labels: Array = self.classes_[shares.argmax(axis=1)]
+        return labels
+
+    def decide(self, X: Array) -> Decided:
+        """What of each prediction may be let through at the promised precision; `steps` counts up
+        from the label, 0, to its ancestors."""
+        shares = self._shares(X)
+        return self._back_off.decide(shares)
+
+    def _shares(self, X: Array) -> Floats:
+        check_is_fitted(self, "classes_")
+        X = validate_data(self, X, dtype=np.float32, reset=False)
+        out = np.empty((len(X), len(self.classes_)), dtype=np.float32)
+        for start in range(0, len(X), BLOCK_ROWS):
+            block = self._gathered(X[start : start + BLOCK_ROWS])
+            rows: Codes = np.arange(len(block.present[0]))
+            scores = self._members.scores(block, rows)
+            logits = self._blend.logits(scores, present_of(block, rows))
+            out[start : start + BLOCK_ROWS] = softmax(logits, 1.0)
+        return out
+
+    def _set_blocks(self, X: Array) -> None:
+        lengths = tuple(self.blocks) if self.blocks is not None else (X.shape[1],)
+        if len(lengths) not in MODALITIES or min(lengths) < 1 or sum(lengths) != X.shape[1]:
+            raise ValueError(
+                f"blocks must be one or two lengths that sum to the {X.shape[1]} columns, "
+                f"not {lengths}"
+            )
+        self.features_ = MODALITIES[len(lengths)]
+        self._stops = np.cumsum(lengths)[:-1]
+        # Heads expect vectors of length 1; a factor for all keeps what lengths tell.
+        self._factors = []
+        for block in np.split(X, self._stops, axis=1):
+            lengths_of = np.linalg.norm(block, axis=1)
+            there = lengths_of[lengths_of > 0]
+            mean = float(np.sqrt((there.astype(np.float64) ** 2).mean())) if len(there) else 1.0
+            self._factors.append(np.float32(1 / mean))
+
+    def _gathered(self, X: Array) -> Gathered:
+        modalities: tuple[Modality, ...] = self.features_.modalities
+        parts = np.split(X, self._stops, axis=1)
+        vectors = tuple(
+            np.ascontiguousarray(part * factor)
+            for part, factor in zip(parts, self._factors, strict=True)
+        )
+        present: tuple[Mask, ...] = tuple(np.asarray(part.any(axis=1)) for part in parts)
+        if len(parts) == 1:
+            # One block is there, even where it is all zeros.
+            present = (np.ones(len(X), dtype=bool),)
+        return Gathered(modalities, vectors, present)

@@ -1,0 +1,236 @@
+"""A model's card: what it learnt from, how good it is, and where it is not, as Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from math import isnan
+
+from vitrina.classifier.calibrate import Bin
+from vitrina.classifier.metrics import Difference, Metrics
+from vitrina.page.words import plain
+from vitrina.pipelines.train.report import FEW, TrainReport, listed
+from vitrina.types import Modality
+
+BAR = 20
+MOST_LISTED = 20
+
+
+def model_card(report: TrainReport, spaces: Mapping[Modality, str]) -> str:
+    """report: of the training. spaces: what its vectors come from."""
+    sections = [
+        _title(report, spaces),
+        _metrics(report),
+        _promise(report),
+        _calibration(report),
+        _levels(report),
+        _compared(report),
+        _since(report),
+        _limits(report),
+    ]
+    return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
+
+
+def _title(report: TrainReport, spaces: Mapping[Modality, str]) -> list[str]:
+    members = ", ".join(f"{name} {weight:.2f}" for name, weight in report.weights.items())
+    return [
+        f"# {escaped(report.model)}",
+        "",
+        f"A {report.head} head over {report.features} vectors of {report.classes} categories, "
+        f"{report.fusion} fusion (weights: {members}).",
+        "",
+        f"- store: {code(report.store)}; vectors: "
+        + ", ".join(f"{modality} from {code(name)}" for modality, name in spaces.items()),
+        f"- split: {report.split}; {report.judged} products judged, {_judged_by(report)}; what "
+        "puts members together, calibrates and sets thresholds was chosen for each fifth of them "
+        "by the other four",
+    ]
+
+
+def _judged_by(report: TrainReport) -> str:
+    by = "which no head learnt from"
+    if report.turns > 1:
+        by = f"in {report.turns} turns, each by heads that had not learnt from them"
+    if report.copied:
+        by += f" (but, of {report.copied}, from a copy)"
+    return by
+
+
+def _metrics(report: TrainReport) -> list[str]:
+    rows = [("training rows", report.train), ("validation", report.validation)]
+    rows.append(("vote of neighbours alone", report.vote))
+    rows += [(f"{one.modality} alone", one.metrics) for one in report.alone]
+    if report.baseline.metrics is not None:
+        rows.append(("TF-IDF baseline", report.baseline.metrics))
+    lines = ["## How good it is", ""]
+    lines += _table(
+        ("", "weighted F1", "95% interval", "macro F1", "rows"),
+        (
+            (name, _f1(one), _interval(one), f"{one.macro_f1:.4f}", str(one.rows))
+            for name, one in rows
+        ),
+    )
+    told = [*(one.line() for one in report.alone), report.baseline.line(report.judged)]
+    for line in told:
+        lines += ["", f"{line[0].upper()}{line[1:]}."]
+    return lines
+
+
+def _promise(report: TrainReport) -> list[str]:
+    promised = report.promised
+    rows = [
+        ("the category itself", promised.coverage, promised.reached),
+        ("the category or an ancestor", promised.with_ancestors, promised.reached_with),
+    ]
+    return [
+        "## What may go straight in",
+        "",
+        f"Accepted predictions promise a precision of {promised.precision:.2f}.",
+        "",
+        *_table(
+            ("", "share of products", "precision reached"),
+            ((name, f"{share:.3f}", _number(reached)) for name, share, reached in rows),
+        ),
+    ]
+
+
+def _calibration(report: TrainReport) -> list[str]:
+    return [
+        "## How far its confidence can be trusted",
+        "",
+        f"Expected calibration error {report.calibration_error:.4f} "
+        f"({report.calibration_error_before:.4f} before calibration; "
+        f"{report.calibration_error_by_chance:.4f} is what chance makes of a perfect "
+        "one). Of products of about one confidence, so many were predicted right:",
+        "",
+        *_diagram(report.bins),
+        "",
+        "The same before calibration:",
+        "",
+        *_diagram(report.bins_before),
+    ]
+
+
+def _diagram(bins: Sequence[Bin]) -> list[str]:
+    rows = (
+        (
+            f"{one.confidence:.2f}",
+            f"{one.accuracy:.2f}",
+            f"`{'#' * round(BAR * one.accuracy):<{BAR}}`",
+            str(one.rows),
+        )
+        for one in bins
+    )
+    return _table(("mean confidence", "right", "", "products"), rows)
+
+
+def _levels(report: TrainReport) -> list[str]:
+    if len(report.levels) < 2:
+        return []
+    rows = (
+        (str(one.level), str(one.nodes), f"{one.weighted_f1:.4f}", f"{one.accuracy:.4f}")
+        for one in report.levels
+    )
+    return [
+        "## In the tree of categories",
+        "",
+        *_table(("level", "categories", "weighted F1", "accuracy"), rows),
+        "",
+        f"Hierarchical F1: {report.hierarchical_f1:.4f}.",
+    ]
+
+
+def _compared(report: TrainReport) -> list[str]:
+    if not report.compared:
+        return []
+    rows = (
+        (
+            one.fusion + (" (taken)" if one.fusion is report.fusion else ""),
+            _f1(one.metrics),
+            _interval(one.metrics),
+            f"{one.metrics.coverage_at_95:.3f}",
+            f"{one.error:.4f}",
+            _difference(one.behind),
+        )
+        for one in report.compared
+    )
+    head = ("fusion", "weighted F1", "95% interval", "coverage at 95%", "calibration", "behind")
+    return ["## Ways of fusion", "", *_table(head, rows)]
+
+
+def _since(report: TrainReport) -> list[str]:
+    if report.since is None or not (report.since.added or report.since.gone):
+        return []
+    lines = ["## Since it was trained last", ""]
+    for title, some in (("New", report.since.added), ("Gone", report.since.gone)):
+        if some:
+            told = [replace(one, name=escaped(str(one.name or one.category_id))) for one in some]
+            lines.append(f"- {title}: {len(some)} categories: {listed(told, MOST_LISTED)}")
+    return lines
+
+
+def _limits(report: TrainReport) -> list[str]:
+    lines = [
+        "## Limits",
+        "",
+        "- It knows the categories that it was trained on and no others: what belongs to a new one "
+        "gets another until it is trained again.",
+        f"- {report.lone} of its categories have one labelled product, which it learnt from.",
+        f"- Not judged, so that nothing here says how good it is at these: {report.unjudged}.",
+        "- Figures hold for products like those of this store.",
+    ]
+    if report.judged < FEW:
+        lines.append(f"- Only {report.judged} products were judged: figures of so few say little.")
+    if report.copied:
+        lines.append(
+            f"- {report.copied} of the {report.judged} judged products have a copy (the same title "
+            "or photo) that heads learnt from, which flatters the figures."
+        )
+    if report.seen:
+        lines.append(
+            f"- {report.seen} validation products were learnt from by an encoder, and are not "
+            "judged."
+        )
+    return lines
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [_row(head), _row(["---"] * len(head)), *map(_row, rows)]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def escaped(text: str) -> str:
+    """Text from a catalogue, on one line, as Markdown that shows it as it is: no markup, HTML,
+    link or cell of a table comes of it."""
+    one_line = re.sub(r"([\\`*_\[\]<&|~$!#])", r"\\\1", plain(text))
+    # An address becomes a link without any brackets.
+    return re.sub(r"(?i)(:)(?=//)|(?<=www)(\.)", r"\\\g<0>", one_line)
+
+
+def code(text: str) -> str:
+    """Text as a code span, within more backticks than it has itself."""
+    one_line = plain(text)
+    longest = max((len(run) for run in re.findall("`+", one_line)), default=0)
+    fence, gap = "`" * (longest + 1), " " if longest else ""
+    return f"{fence}{gap}{one_line}{gap}{fence}"
+
+
+def _f1(metrics: Metrics) -> str:
+    return f"{metrics.weighted_f1:.4f}"
+
+
+def _interval(metrics: Metrics) -> str:
+    low, high = metrics.weighted_f1_interval
+    return f"{low:.4f} to {high:.4f}"
+
+
+def _difference(one: Difference) -> str:
+    return f"{one.value:.4f} ({one.low:.4f} to {one.high:.4f})"
+
+
+def _number(value: float) -> str:
+    return "none" if isnan(value) else f"{value:.4f}"
