@@ -5,10 +5,11 @@ from dataclasses import replace
 from functools import cache
 
 from vitrina.store import layout
+from vitrina.store.entries import FolderEntry
 from vitrina.store.files import checksum, folder_checksum
 from vitrina.store.history import newest
 from vitrina.store.local import LocalFiles
-from vitrina.store.manifest import FolderEntry, Manifest
+from vitrina.store.manifest import Manifest
 
 
 def reseal(root, rows=None):

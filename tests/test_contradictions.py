@@ -18,8 +18,9 @@ from vitrina.errors import StoreError, TrainingError
 from vitrina.ids import id_keys
 from vitrina.pipelines.common.seen_rows import TRAINED_ON, rows_seen
 from vitrina.store.decisions import Decision, add_decisions, merge_decisions
+from vitrina.store.entries import FileEntry
 from vitrina.store.files import checksum
-from vitrina.store.manifest import FileEntry, Manifest
+from vitrina.store.manifest import Manifest
 from vitrina.store.products import Products
 from vitrina.store.store import Store
 from vitrina.store.where import Condition, matching

@@ -5,6 +5,7 @@ import importlib
 import subprocess
 import sys
 from collections.abc import Sequence
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ PACKAGE = Path(vitrina.__file__).parent
 
 # A room may import what stands in a lower tier, and itself; never a sibling.
 TIERS = [
-    {"errors"},
+    {"_version", "errors"},
     {"types", "limits", "cache"},
     {
         "ids",
@@ -92,6 +93,26 @@ def test_the_import_rule_can_fail(tmp_path):
     path = tmp_path / "module.py"
     path.write_text("from vitrina.pipelines.embed.job import embed\nimport vitrina.cli\n")
     assert rooms_imported(path) == {"pipelines.embed", "cli"}
+
+
+def test_modules_form_no_circle():
+    # Also those that are imported for types or within a function. The root imports the public
+    # names when they are asked for.
+    imports = {name: imports_of(path) - {name, "vitrina"} for name, path in NAMES.items()}
+    order = list(TopologicalSorter(imports).static_order())
+    assert set(NAMES) <= set(order)
+    arrows = {
+        (room_of(name.split(".")[1:]), room)
+        for name, path in NAMES.items()
+        for room in rooms_imported(path)
+    }
+    between = sum(one != other for one, other in arrows)
+    print(f"{len({one for one, _ in arrows})} rooms, {between} arrows between them, no circle")
+
+
+def test_a_circle_is_found():
+    with pytest.raises(CycleError):
+        list(TopologicalSorter({"a": {"b"}, "b": {"a"}}).static_order())
 
 
 @pytest.mark.parametrize(

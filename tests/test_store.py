@@ -16,14 +16,17 @@ import pytest
 
 from vitrina import api
 from vitrina.errors import StoreError, StoreLockedError
-from vitrina.store import layout
+from vitrina.store import layout, product_writer
 from vitrina.store import products as products_module
+from vitrina.store.entries import FileEntry, FolderEntry, SpaceEntry
 from vitrina.store.files import folder_checksum
 from vitrina.store.gather import gather
 from vitrina.store.local import LocalFiles
-from vitrina.store.manifest import FileEntry, FolderEntry, Manifest, SpaceEntry
+from vitrina.store.manifest import Manifest
+from vitrina.store.manifest_reader import parse_manifest
 from vitrina.store.owner import Owner
-from vitrina.store.products import ProductWriter, content_hash, schema
+from vitrina.store.product_writer import ProductWriter
+from vitrina.store.products import content_hash, schema
 from vitrina.store.shards import array_to_hashes, hashes_to_array, write_shard
 from vitrina.store.space import ERRORS_SCHEMA, error_row, failed
 from vitrina.store.store import Store
@@ -201,11 +204,11 @@ def test_a_manifest_survives_the_round_trip_through_its_file():
         models={"text-mlp": folder(layout.model("text-mlp", digest))},
         model="text-mlp",
     )
-    back = Manifest.from_bytes(manifest.to_bytes(), "m.json")
+    back = parse_manifest(manifest.to_bytes(), "m.json")
     assert back == manifest
     assert list(back.spaces) == ["z", "b"]
     assert back.spaces["z"].rows == 6
-    assert Manifest.from_bytes(Manifest().to_bytes(), "m.json") == Manifest()
+    assert parse_manifest(Manifest().to_bytes(), "m.json") == Manifest()
 
 
 def test_the_newest_commit_wins_and_a_half_written_one_does_not(store):
@@ -457,7 +460,9 @@ def test_a_second_writer_of_the_same_process_is_refused(store):
 def parts(store, monkeypatch):
     """25 products in parts of 8, 8 and 9 and row groups of 4."""
     monkeypatch.setattr(products_module, "GROUP_ROWS", 4)
+    monkeypatch.setattr(product_writer, "GROUP_ROWS", 4)
     monkeypatch.setattr(products_module, "PART_ROWS", 8)
+    monkeypatch.setattr(product_writer, "PART_ROWS", 8)
     rows = [row(1000 - 7 * at, f"товар {at}", at % 3, f"к{at % 3}") for at in range(25)]
     put_products(store, rows)
     return store, rows

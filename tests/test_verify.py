@@ -30,7 +30,7 @@ from vitrina import api, cli
 from vitrina.errors import StoreError
 from vitrina.pipelines.embed.job import embed
 from vitrina.pipelines.embed.options import EmbedOptions
-from vitrina.store import layout
+from vitrina.store import layout, product_writer
 from vitrina.store import products as products_module
 from vitrina.store.store import Store
 from vitrina.types import Features
@@ -278,7 +278,9 @@ def test_of_several_parts_only_the_products_of_the_damaged_one_are_lost(
     tmp_path, stubs, monkeypatch, capsys
 ):
     monkeypatch.setattr(products_module, "GROUP_ROWS", 2)
+    monkeypatch.setattr(product_writer, "GROUP_ROWS", 2)
     monkeypatch.setattr(products_module, "PART_ROWS", 4)
+    monkeypatch.setattr(product_writer, "PART_ROWS", 4)
     path, catalogue = tmp_path / "shelf", catalogue_of(tmp_path / "a", FIRST)
     run(path, catalogue)
     before = both(path)

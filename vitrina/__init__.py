@@ -10,6 +10,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from vitrina._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from vitrina.api import (
         audit,
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
     from vitrina.errors import VitrinaError
     from vitrina.pipelines.train.estimator import FusionClassifier
     from vitrina.store.store import Store
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "Catalogue": "vitrina.data.catalogue",

@@ -26,9 +26,10 @@ import vitrina as vt
 from vitrina.embedder.base import EncoderCard
 from vitrina.store import layout
 from vitrina.store.compact import COMPACT_ROWS
-from vitrina.store.manifest import SpaceEntry
+from vitrina.store.entries import SpaceEntry
 from vitrina.store.plan import first_positions, plan_shards
-from vitrina.store.products import ProductWriter, content_hash, schema
+from vitrina.store.product_writer import ProductWriter
+from vitrina.store.products import content_hash, schema
 from vitrina.store.shards import array_to_hashes, write_shard
 from vitrina.store.space import ERRORS_SCHEMA
 from vitrina.store.writer import Writer

@@ -8,7 +8,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from vitrina import __version__, disk, temporary_files
+from vitrina import disk, temporary_files
+from vitrina._version import __version__
 from vitrina.cli import audit, demo, embed, interrupts, learn, query, streams, tune, upkeep
 from vitrina.errors import VitrinaError
 from vitrina.limits import limit_thread_pools

@@ -15,7 +15,7 @@ from vitrina.errors import StoreError
 from vitrina.parallel import Progress, unwatched
 from vitrina.store import layout
 from vitrina.store.decisions import merge_decisions
-from vitrina.store.manifest import FileEntry
+from vitrina.store.entries import FileEntry
 from vitrina.store.parquet import REPAIR
 from vitrina.store.plan import plan_merges
 from vitrina.store.shards import array_to_hashes, read_shards, write_shard

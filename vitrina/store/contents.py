@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from vitrina.parquet.pages import check_pages
 from vitrina.store import layout
 from vitrina.store.damage import DAMAGE, reason_of
+from vitrina.store.entries import FileEntry, SpaceEntry
 from vitrina.store.integrity import CHANGED
-from vitrina.store.manifest import FileEntry, SpaceEntry
 from vitrina.store.parquet import Column, check_schema, check_values, read_table_as
 from vitrina.store.products import HASH_COLUMNS, PRODUCTS
 from vitrina.store.shards import (

@@ -20,7 +20,7 @@ from vitrina.store.layout import TEMPORARY
 from vitrina.temporary_files import removing
 
 if TYPE_CHECKING:
-    from vitrina.store.integrity import Checksums
+    from vitrina.store.entries import FileEntry
 
 
 class UnsafeFileError(StoreError):
@@ -33,6 +33,16 @@ class UnsafeFileError(StoreError):
     def __init__(self, where: str, what: str, way_out: str) -> None:
         super().__init__(f"{printable(where)} {what}; {way_out}")
         self.what, self.way_out = what, way_out
+
+
+class KnownChecksums(Protocol):
+    """The checksums of a store's files, as far as they are known: see `integrity`."""
+
+    def check(self, name: str, entry: FileEntry, where: str, way_out: str) -> None:
+        """Raise StoreError if a file is not what a manifest says."""
+
+    def note(self, name: str, sha256: str) -> None:
+        """Take it that a file, which this process just put there, has a checksum."""
 
 
 class Claim(Protocol):
@@ -61,8 +71,10 @@ class Files(Protocol):
     """How many files may usefully be read at once."""
     copies: bool
     """Whether `local` makes copies."""
-    checksums: Checksums
-    """Known checksums of the files that `local` returns."""
+
+    @property
+    def checksums(self) -> KnownChecksums:
+        """Known checksums of the files that `local` returns."""
 
     def where(self, name: str) -> str:
         """A file's full path, for messages."""

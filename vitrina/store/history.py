@@ -8,6 +8,7 @@ from vitrina.errors import StoreError
 from vitrina.store import layout
 from vitrina.store.files import Files
 from vitrina.store.manifest import Manifest
+from vitrina.store.manifest_reader import parse_manifest
 from vitrina.store.names import Role, parse
 
 _TRIES = 5
@@ -31,7 +32,7 @@ def read_manifest(files: Files, sequence: int) -> Manifest:
     Vitrina writes.
     """
     name = layout.manifest(sequence)
-    return Manifest.from_bytes(files.read(name), files.where(name), sequence)
+    return parse_manifest(files.read(name), files.where(name), sequence)
 
 
 def newest(files: Files, *, damaged_too: bool = False) -> Manifest:
@@ -79,5 +80,5 @@ def read_retired(files: Files) -> dict[str, Manifest]:
         told = parse(name.removeprefix(layout.retired("")))
         if told and told.role is Role.MANIFEST:
             with suppress(FileNotFoundError, StoreError):
-                found[name] = Manifest.from_bytes(files.read(name), name, told.number)
+                found[name] = parse_manifest(files.read(name), name, told.number)
     return found

@@ -29,7 +29,7 @@ from vitrina.store.files import Files, checksum
 from vitrina.store.layout import columns_by_group
 
 if TYPE_CHECKING:
-    from vitrina.store.manifest import FileEntry
+    from vitrina.store.entries import FileEntry
 
 CHANGED = "its checksum does not fit: bytes were changed"
 

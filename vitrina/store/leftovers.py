@@ -18,9 +18,9 @@ from contextlib import suppress
 
 from vitrina.errors import StoreError
 from vitrina.store import layout
+from vitrina.store.entries import FileEntry
 from vitrina.store.files import Files, folder_checksum, to_json
 from vitrina.store.history import read_retired
-from vitrina.store.manifest import FileEntry
 from vitrina.store.names import FOLDER_ROLES, SINGLE_ROLES, Role, parse
 from vitrina.typed_json import parse_json
 

@@ -16,7 +16,8 @@ from vitrina.store.names import Role, StoreName, is_owner, parse
 from vitrina.types import Modality
 
 if TYPE_CHECKING:
-    from vitrina.store.manifest import FileEntry, FolderEntry, Manifest, SpaceEntry
+    from vitrina.store.entries import FileEntry, FolderEntry, SpaceEntry
+    from vitrina.store.manifest import Manifest
 
 _SHOWN = 120
 """Characters of a stranger's text that a message shows."""

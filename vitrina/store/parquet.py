@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 from vitrina.errors import StoreError, VitrinaError
 from vitrina.parquet.footer import footer_of
 from vitrina.store.damage import blamed_on
+from vitrina.store.entries import FileEntry
 from vitrina.store.files import Files
 from vitrina.store.integrity import check_content, checked_file
 from vitrina.store.layout import retired
-from vitrina.store.manifest import FileEntry
 
 T = TypeVar("T")
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 
 from vitrina.errors import StoreError
 from vitrina.ids import IdTable, id_keys
-from vitrina.store import layout
+from vitrina.store.entries import FileEntry
 from vitrina.store.files import Files
-from vitrina.store.manifest import FileEntry, Manifest
+from vitrina.store.manifest import Manifest
 from vitrina.store.parquet import (
     Access,
     Kind,
@@ -32,11 +32,6 @@ from vitrina.store.parquet import (
 )
 from vitrina.store.shards import array_keys, hashes_to_array
 from vitrina.types import CategoryId, Codes, Mask, Modality, ProductId
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from vitrina.store.writer import Writer
 
 T = TypeVar("T")
 
@@ -83,67 +78,6 @@ PRODUCTS = kind_of_schema(schema(pa.string(), pa.string()), ID_COLUMNS)
 """The kind of every part of the product table."""
 # Stores of format 2 know no sources.
 PRODUCTS["source"] = replace(PRODUCTS["source"], needed=False)
-
-
-@dataclass
-class ProductWriter:
-    """Writes the product table in bounded parts, in the scratch folder until `finish`.
-
-    A part is named by its content, so a part that did not change is the file that is there.
-    """
-
-    writer: Writer
-    schema: pa.Schema
-    _rows: list[dict[str, Any]] = field(default_factory=list)
-    _parts: list[tuple[Path, int]] = field(default_factory=list)
-    _open: pq.ParquetWriter | None = None
-
-    def add(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Append rows, each a dict of the schema's columns."""
-        for row in rows:
-            self._rows.append(row)
-            if len(self._rows) == GROUP_ROWS:
-                self._flush()
-
-    def _flush(self) -> None:
-        if not self._rows:
-            return
-        table = pa.Table.from_pylist(self._rows, schema=self.schema)
-        self._rows.clear()
-        if self._open is None:
-            path = self.writer.scratch / f"products-{len(self._parts):05d}.parquet"
-            self._parts.append((path, 0))
-            self._open = pq.ParquetWriter(
-                path, self.schema, compression="zstd", write_page_checksum=True
-            )
-        self._open.write_table(table)
-        path, rows = self._parts[-1]
-        self._parts[-1] = (path, rows + table.num_rows)
-        if rows + table.num_rows >= PART_ROWS:
-            self.close()
-
-    def close(self) -> None:
-        """Let go of the file that is being written; what was added since stays unwritten."""
-        if self._open is not None:
-            self._open.close()
-            self._open = None
-
-    def end_part(self) -> int:
-        """End the part that is being written: what is added from here on stands in others.
-
-        Returns how many parts there are so far.
-        """
-        self._flush()
-        self.close()
-        return len(self._parts)
-
-    def finish(self) -> tuple[FileEntry, ...]:
-        """Flush, give the parts their names, and return them for the manifest."""
-        self.end_part()
-        return tuple(
-            self.writer.publish(path, partial(layout.product_part, number), rows)
-            for number, (path, rows) in enumerate(self._parts)
-        )
 
 
 class Products:

@@ -6,7 +6,8 @@ from dataclasses import replace
 from itertools import chain, count
 
 from vitrina.store import layout
-from vitrina.store.manifest import FolderEntry, Manifest, SpaceEntry
+from vitrina.store.entries import FolderEntry, SpaceEntry
+from vitrina.store.manifest import Manifest
 from vitrina.store.store import Store
 from vitrina.store.verify import VerifyReport
 

@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from vitrina.store import layout
-from vitrina.store.manifest import FileEntry, Manifest
+from vitrina.store.entries import FileEntry
+from vitrina.store.manifest import Manifest
 from vitrina.store.shards import array_to_hashes, read_shards, write_shard
 from vitrina.store.space import Space
 from vitrina.store.store import Store

@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 
 from vitrina.errors import StoreError
 from vitrina.parallel import map_ahead
+from vitrina.store.entries import FileEntry
 from vitrina.store.integrity import checked_file
 from vitrina.store.loads import copy_rows
-from vitrina.store.manifest import FileEntry
 from vitrina.store.mapping import map_file
 from vitrina.store.pages import find_numbers
 from vitrina.store.parquet import REPAIR, told_of, wherever_it_lies

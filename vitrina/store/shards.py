@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 
 from vitrina.ids import Keys, id_keys
 from vitrina.parallel import map_ahead
+from vitrina.store.entries import FileEntry
 from vitrina.store.files import Files
-from vitrina.store.manifest import FileEntry
 from vitrina.store.pages import read_numbers
 from vitrina.store.parquet import (
     IDS,

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from vitrina.errors import StoreError
 from vitrina.ids import id_keys
 from vitrina.store import layout
+from vitrina.store.entries import FileEntry, SpaceEntry
 from vitrina.store.files import Files
-from vitrina.store.manifest import FileEntry, SpaceEntry
 from vitrina.store.parquet import REPAIR as WAY_OUT
 from vitrina.store.parquet import Access, kind_of_schema, open_parquet, read_table_as
 from vitrina.store.products import Products

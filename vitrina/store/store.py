@@ -17,12 +17,13 @@ from vitrina.errors import StoreError
 from vitrina.parallel import map_ahead
 from vitrina.store import layout
 from vitrina.store.decisions import Decisions, corrected, in_types, read_decisions
+from vitrina.store.entries import FileEntry, FolderEntry
 from vitrina.store.files import Files
 from vitrina.store.format import read_card
 from vitrina.store.history import newest
 from vitrina.store.integrity import checked_file
 from vitrina.store.local import LocalFiles
-from vitrina.store.manifest import FileEntry, FolderEntry, Manifest
+from vitrina.store.manifest import Manifest
 from vitrina.store.products import Categories, Products
 from vitrina.store.sources import Sources
 from vitrina.store.space import Space
@@ -244,7 +245,7 @@ class Store:
         """
         try:
             with self.files.claim(job) as claim:
-                writer = Writer(self, claim)
+                writer = Writer(self.files, self.manifest, claim, self.show)
                 if damaged_too:
                     writer.go_back()
                 writer.begin()

@@ -14,10 +14,11 @@ from vitrina.parallel import Progress, map_ahead, unwatched
 from vitrina.store import layout
 from vitrina.store.contents import faults_of
 from vitrina.store.decisions import decision_files, decisions_in
+from vitrina.store.entries import FileEntry, FolderEntry, SpaceEntry
 from vitrina.store.files import Files, UnsafeFileError, to_json
 from vitrina.store.history import numbers, read_manifest
 from vitrina.store.leftovers import Leftovers
-from vitrina.store.manifest import FileEntry, FolderEntry, Manifest, SpaceEntry
+from vitrina.store.manifest import Manifest
 from vitrina.store.names import is_upkeep
 from vitrina.store.products import Products
 from vitrina.store.shards import array_keys

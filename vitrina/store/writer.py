@@ -8,22 +8,19 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vitrina.errors import StoreError, StoreLockedError
 from vitrina.store import layout
-from vitrina.store.files import Claim, checksum, folder_checksum, to_json
+from vitrina.store.entries import FileEntry, FolderEntry
+from vitrina.store.files import Claim, Files, checksum, folder_checksum, to_json
 from vitrina.store.format import StoreCard, read_card
 from vitrina.store.history import newest, newest_number, numbers, read_history
 from vitrina.store.leftovers import Leftovers, to_journal
-from vitrina.store.manifest import FileEntry, FolderEntry, Manifest
+from vitrina.store.manifest import Manifest
 from vitrina.store.manifest_check import check
-
-if TYPE_CHECKING:
-    from vitrina.store.store import Store
 
 KEPT = 3
 """Commits that stay readable, counting as one those that only add to the one before."""
@@ -35,10 +32,15 @@ _FOLDERS = (layout.INDEXES, layout.MODELS, layout.AUDITS)
 class Writer:
     """Puts files under names that tell their content, then commits a manifest that names them."""
 
-    def __init__(self, store: Store, claim: Claim) -> None:
-        self._store = store
-        self._files = store.files
+    def __init__(
+        self, files: Files, manifest: Manifest, claim: Claim, show: Callable[[Manifest], None]
+    ) -> None:
+        """manifest: the newest commit that is known. claim: the right to write. show: is given
+        each commit that becomes the newest."""
+        self._files = files
+        self._manifest = manifest
         self._claim = claim
+        self._show_commit = show
         self._history: list[Manifest] = []
         self._uncommitted: dict[str, tuple[FileEntry, ...]] = {}
 
@@ -55,11 +57,15 @@ class Writer:
         if card.format != layout.FORMAT_VERSION:
             newest_format = replace(card, format=layout.FORMAT_VERSION)
             self._files.write(layout.CARD, to_json(asdict(newest_format)))
-        self._store.refresh()
+        self._look(newest(self._files))
         if self._claim.contested:
             self._fence()
         self._history = read_history(self._files)
         self.tidy(KEPT)
+
+    def _look(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._show_commit(manifest)
 
     def go_back(self) -> None:
         """Delete the manifests that are newer than the newest whole one."""
@@ -120,7 +126,7 @@ class Writer:
         A manifest that says what the newest says already is no commit. Raises StoreLockedError
         if another writer has committed meanwhile.
         """
-        before = self._store.manifest
+        before = self._manifest
         changed = replace(manifest, sequence=before.sequence) != before
         if changed:
             self._put(manifest)
@@ -128,7 +134,7 @@ class Writer:
             self._files.delete(journal)
         self._uncommitted.clear()
         if changed:
-            self._settle(before, self._store.manifest)
+            self._settle(before, self._manifest)
 
     def abandon(self) -> None:
         """Delete folders that were put in whole or in part since the last commit: the job failed.
@@ -138,8 +144,8 @@ class Writer:
         if not self._uncommitted or self._files.copies:
             return
         with suppress(OSError, StoreError):
-            self._store.refresh()
-            known = [*self._history, self._store.manifest]
+            self._look(newest(self._files))
+            known = [*self._history, self._manifest]
             named = frozenset[str]().union(*(manifest.names for manifest in known))
             for journal, entries in self._uncommitted.items():
                 for entry in entries:
@@ -160,8 +166,8 @@ class Writer:
             self._retire(layout.manifest(manifest.sequence))
         if keep == 1 and len(kept) == 1:
             # Of a manifest that no other can stand in for, there are two.
-            self._put(self._store.manifest)
-            self._history.append(self._store.manifest)
+            self._put(self._manifest)
+            self._history.append(self._manifest)
         leftovers = Leftovers(self._files)
         freed = self._sort_out(leftovers)
         for name in leftovers.notes:
@@ -169,15 +175,15 @@ class Writer:
         known = {manifest.sequence for manifest in self._history}
         for number in numbers(self._files):
             # Half a commit of a fenced writer, or one that repair went back from.
-            if number not in known and number < self._store.manifest.sequence:
+            if number not in known and number < self._manifest.sequence:
                 self._files.delete(layout.manifest(number))
-        self._files.forget(set(self._store.manifest.names))
-        self._show(Manifest(), self._store.manifest)
+        self._files.forget(set(self._manifest.names))
+        self._show(Manifest(), self._manifest)
         return freed
 
     def _sort_out(self, leftovers: Leftovers) -> int:
         """Put every data file where it belongs, and delete leftovers. Returns the bytes deleted."""
-        live = self._store.manifest.names
+        live = self._manifest.names
         named = frozenset[str]().union(*(manifest.names for manifest in self._history))
         unnamed, freed = [], 0
         for name in self._data_files():
@@ -208,7 +214,7 @@ class Writer:
 
     def _put(self, manifest: Manifest) -> None:
         self._claim.check()
-        manifest = replace(manifest, sequence=self._store.manifest.sequence + 1)
+        manifest = replace(manifest, sequence=self._manifest.sequence + 1)
         try:
             check(manifest)
         except ValueError as err:
@@ -228,15 +234,15 @@ class Writer:
                 f"{self._files.place}: another writer made commit {manifest.sequence} meanwhile; "
                 "nothing of it was overwritten, run this again to go on from there"
             )
-        self._store.show(manifest)
+        self._look(manifest)
 
     def _fence(self) -> None:
         """Take the next number, so that whoever held the lock before can't commit any more."""
         for _ in range(_FENCES):
             try:
-                return self._put(self._store.manifest)
+                return self._put(self._manifest)
             except StoreLockedError:
-                self._store.refresh()
+                self._look(newest(self._files))
         raise StoreError(f"{self._files.place}: other writers commit all the time; try again later")
 
     def _settle(self, before: Manifest, after: Manifest) -> None:

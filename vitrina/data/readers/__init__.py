@@ -17,7 +17,8 @@ from vitrina.data.readers.base import (
     Records,
     TableOptions,
 )
-from vitrina.data.readers.columns import ALL_NEEDED, LABELS, LABELS_OPTIONAL, TEXTS, Missing, Needs
+from vitrina.data.readers.columns import ALL_NEEDED, LABELS, LABELS_OPTIONAL, TEXTS, Needs
+from vitrina.data.readers.missing_columns import Missing
 from vitrina.data.readers.table import TableReader
 
 __all__ = [

@@ -16,7 +16,7 @@ from vitrina.types import IdType
 __all__ = ["DEFAULT_COLUMNS", "INT64", "Columns", "IdType"]
 
 if TYPE_CHECKING:
-    from vitrina.data.readers.columns import Missing
+    from vitrina.data.readers.missing_columns import Missing
 
 UTF8 = "utf-8"
 """The encoding of a text file for which none is given and which has no byte order mark."""

@@ -13,18 +13,12 @@ from typing import Any
 from vitrina.data.photo_names import parse_references
 from vitrina.data.product import Metadata, Product, Rejection
 from vitrina.data.readers.base import Columns, Fault, IdType, Records, Unreadable
-from vitrina.data.readers.columns import (
-    ALL_NEEDED,
-    LABELS,
-    FoundColumns,
-    Needs,
-    find_columns,
-    listed_names,
-)
+from vitrina.data.readers.columns import ALL_NEEDED, LABELS, FoundColumns, Needs, find_columns
 from vitrina.data.readers.ids import read_id
 from vitrina.data.readers.labels import NO_LABEL, Labels
 from vitrina.data.readers.marketplace import METADATA, TEXT_FIELDS, parse_text_fields, text_of
 from vitrina.data.readers.metadata import metadata_of
+from vitrina.data.readers.missing_columns import listed_names
 from vitrina.data.readers.survey import Survey
 from vitrina.data.text import clean
 from vitrina.errors import CatalogueError

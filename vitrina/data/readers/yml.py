@@ -17,13 +17,13 @@ from typing import Any
 
 from vitrina.data.product import Product, Rejection
 from vitrina.data.readers.base import IdType
-from vitrina.data.readers.columns import Missing
 from vitrina.data.readers.feed.encoding import find_encoding
 from vitrina.data.readers.feed.markup import UnreadableError
 from vitrina.data.readers.feed.offers import OfferParser, glance, id_of
 from vitrina.data.readers.feed.parts import BrokenFeedError, Feed, Leaf, OfferText
 from vitrina.data.readers.feed.repairs import Repairs
 from vitrina.data.readers.metadata import metadata_of
+from vitrina.data.readers.missing_columns import Missing
 from vitrina.data.text import clean
 from vitrina.ids import is_canonical_integer
 from vitrina.types import ProductId

@@ -26,7 +26,7 @@ from urllib3.exceptions import (
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 from urllib3.util import Retry
 
-from vitrina import __version__
+from vitrina._version import __version__
 from vitrina.data.product import Product
 from vitrina.data.sources.fetching import DEFAULT_FETCHING, Fetching
 from vitrina.data.sources.gate import Clock, Gate

@@ -22,7 +22,7 @@ from vitrina.embedder.photos import decode_photos
 from vitrina.errors import EncoderError, HubUnreachableError
 from vitrina.stages import stage
 from vitrina.store import layout
-from vitrina.store.manifest import FolderEntry, SpaceEntry
+from vitrina.store.entries import FolderEntry, SpaceEntry
 from vitrina.store.products import Products
 from vitrina.store.space import Space
 from vitrina.store.store import Store

@@ -11,8 +11,8 @@ from pathlib import Path
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import DEFAULT_OPTIONS, NONE, Columns, ReadingOptions
 from vitrina.data.readers import LABELS, TEXTS, Needs
-from vitrina.data.readers.columns import MissingColumn, enumerated
 from vitrina.data.readers.detect import source_of
+from vitrina.data.readers.missing_columns import MissingColumn, enumerated
 from vitrina.data.reading import Reading
 from vitrina.data.sources.fetching import ALLOW_PRIVATE, WEB
 from vitrina.errors import CatalogueError

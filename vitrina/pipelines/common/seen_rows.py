@@ -9,7 +9,7 @@ import numpy as np
 
 from vitrina.errors import TrainingError
 from vitrina.store.damage import blamed_on
-from vitrina.store.manifest import FolderEntry
+from vitrina.store.entries import FolderEntry
 from vitrina.store.parquet import IDS, Column, read_file_as
 from vitrina.store.shards import array_keys
 from vitrina.store.space import Space

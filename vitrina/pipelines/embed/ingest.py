@@ -16,7 +16,8 @@ from vitrina.pipelines.embed.change_guard import check_changes, check_rejections
 from vitrina.pipelines.embed.id_forms import IdForms
 from vitrina.pipelines.embed.ingest_result import Ingested, IngestOptions
 from vitrina.pipelines.embed.snapshot import ProductSnapshot
-from vitrina.store.products import ProductWriter, schema
+from vitrina.store.product_writer import ProductWriter
+from vitrina.store.products import schema
 from vitrina.store.shards import array_keys
 from vitrina.store.sources import Source, with_retired
 from vitrina.store.store import Store

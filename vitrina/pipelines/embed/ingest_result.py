@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from vitrina.data.product import Rejection
 from vitrina.pipelines.embed.category_changes import CategoryChanges
 from vitrina.pipelines.embed.change_guard import USUAL_LIMIT, FailureLimit
-from vitrina.store.manifest import FileEntry
+from vitrina.store.entries import FileEntry
 from vitrina.store.sources import Source
 from vitrina.types import ProductId
 

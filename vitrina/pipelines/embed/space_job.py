@@ -29,7 +29,8 @@ from vitrina.pipelines.embed.options import DTYPE, EmbedOptions
 from vitrina.pipelines.embed.space_errors import SpaceErrors, commonest
 from vitrina.stages import Stages, stage, timed_each
 from vitrina.store import layout
-from vitrina.store.manifest import FileEntry, Manifest
+from vitrina.store.entries import FileEntry
+from vitrina.store.manifest import Manifest
 from vitrina.store.plan import first_positions, plan_shards
 from vitrina.store.shards import array_to_hashes, write_shard
 from vitrina.store.space import FIND, REPAIR, Space, read_errors

@@ -28,7 +28,7 @@ from vitrina.pipelines.index.index_state import (
     survey,
 )
 from vitrina.store import layout
-from vitrina.store.manifest import FileEntry, FolderEntry
+from vitrina.store.entries import FileEntry, FolderEntry
 from vitrina.store.rows import Rows
 from vitrina.store.space import Space
 from vitrina.store.store import Store
