@@ -239,6 +239,17 @@ def test_a_right_name_with_another_checksum_is_refused(made, place):
         Manifest.from_bytes(to_json({**value, "sha256": _digest(value)}), "m.json")
 
 
+@pytest.mark.usefixtures("stubs")
+def test_what_a_store_without_manifests_holds_is_not_taken_for_leftovers(shelf, tmp_path):
+    shutil.rmtree(shelf / "manifests")
+    before = contents(shelf)
+    with pytest.raises(
+        StoreError, match=r"/manifests holds no commit, and spaces/ holds files: put"
+    ):
+        run(shelf, catalogue_of(tmp_path / "b", SECOND))
+    assert contents(shelf) == before
+
+
 def test_a_part_of_the_product_table_without_rows_is_refused(made):
     value = json.loads(manifests(made)[-1].read_bytes())
     value.pop("sha256")
