@@ -241,6 +241,25 @@ def test_a_right_name_with_another_checksum_is_refused(made, place):
 
 
 @pytest.mark.usefixtures("stubs")
+def test_what_a_store_without_manifests_holds_is_not_taken_for_leftovers(shelf, tmp_path):
+    shutil.rmtree(shelf / "manifests")
+    before = contents(shelf)
+    with pytest.raises(
+        StoreError, match=r"/manifests holds no commit, and spaces/ holds files: put"
+    ):
+        run(shelf, catalogue_of(tmp_path / "b", SECOND))
+    assert contents(shelf) == before
+
+
+def test_a_part_of_the_product_table_without_rows_is_refused(made):
+    value = json.loads(manifests(made)[-1].read_bytes())
+    value.pop("sha256")
+    value["products"][0]["rows"] = 0
+    with pytest.raises(StoreError, match="of the product table has no rows"):
+        Manifest.from_bytes(to_json({**value, "sha256": _digest(value)}), "m.json")
+
+
+@pytest.mark.usefixtures("stubs")
 @pytest.mark.parametrize(
     "name", ["models/../../outside/victim.txt", "{outside}/victim.txt", "../outside/victim.txt"]
 )
@@ -650,6 +669,23 @@ def test_a_socket_and_a_folder_in_the_place_of_a_file_are_refused(shelf):
         for method in (files.read, files.open, files.local, files.size, files.delete):
             with pytest.raises(StoreError, match="is no file but a folder, a pipe or a device"):
                 method(name)
+
+
+@pytest.mark.parametrize("name", layout.FOLDERS)
+@pytest.mark.parametrize("make", [os.mkfifo, Path.touch], ids=["pipe", "file"])
+def test_a_pipe_and_a_file_in_the_place_of_a_folder_are_refused(shelf, name, make):
+    # Or a store whose manifests can't be listed would be taken for a new one.
+    path = shelf / name
+    shutil.rmtree(path, ignore_errors=True)
+    make(path)
+    files = LocalFiles(shelf)
+    for method in (files.names, files.entries, files.tree):
+        with pytest.raises(StoreError, match=rf"^{path} is no folder; delete it, then run"):
+            method(name)
+    if name == layout.MANIFESTS:
+        for create in (True, False):
+            with pytest.raises(StoreError, match="is no folder"):
+                Store.open(shelf, create=create)
 
 
 @pytest.mark.parametrize("name", ["../outside/victim.txt", "/etc/hostname", "a/../b", "a//b", "."])

@@ -152,6 +152,10 @@ class Stores(Target):
             owners.update(name for name in mine if ".tmp-" not in name)
         live = told["changed"] in self._live
         for name in names:
+            used = live
+            if name in operations.WRITING:
+                # What it writes, also before it refuses the rest, is no longer the input.
+                live = False
             try:
                 answer = operations.run(name, store, self.seeds)
             except (VitrinaError, OSError) as err:
@@ -164,15 +168,12 @@ class Stores(Target):
                 raise
             if form == SOUND:
                 expect(answer == self._answers[name], f"{name}: another answer than before")
-            if form == "damaged" and live and name in self._answers:
+            if form == "damaged" and used and name in self._answers:
                 # Of a damaged file either nothing is used, or the damage is told.
                 if name == "verify":
                     expect(not answer["ok"], "verify: finds nothing wrong with a damaged file")
                 elif answer != self._answers[name]:
                     raise WronglyAcceptedError(f"{name}: another answer than of the sound store")
-            if name in operations.WRITING:
-                # What it wrote is no longer the input.
-                live = False
         for name in owners:
             there = store / name
             expect(

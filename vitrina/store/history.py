@@ -12,6 +12,8 @@ from vitrina.store.manifest_reader import parse_manifest
 from vitrina.store.names import Role, parse
 
 _TRIES = 5
+_LATER = (layout.SPACES, layout.INDEXES, layout.MODELS, layout.AUDITS, layout.DECISIONS)
+"""Folders that files are put into only after the first commit, which is of products."""
 
 
 def numbers(files: Files) -> list[int]:
@@ -39,7 +41,8 @@ def newest(files: Files, *, damaged_too: bool = False) -> Manifest:
     """The newest commit; an empty one where there is none.
 
     damaged_too: where it is damaged, the newest whole one before it.
-    Raises StoreError if it is damaged, or if there is no whole one.
+    Raises StoreError if it is damaged, if there is no whole one, or if none is left of a store that
+    had some: a writer would take what is there for leftovers.
     """
     for _ in range(_TRIES):
         there = numbers(files)
@@ -53,6 +56,13 @@ def newest(files: Files, *, damaged_too: bool = False) -> Manifest:
                 if not damaged_too or number == there[0]:
                     raise
         else:
+            for folder in _LATER:
+                if files.entries(folder):
+                    raise StoreError(
+                        f"{files.where(layout.MANIFESTS)} holds no commit, and {folder}/ holds "
+                        "files: put manifests/ back from a copy, or delete the store and embed "
+                        "its catalogue anew"
+                    )
             return Manifest()
     raise StoreError(f"{files.place}: commits come and go faster than they can be read")
 

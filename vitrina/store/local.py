@@ -211,6 +211,8 @@ class LocalFiles:
     def _listing(self, folder: str) -> list[os.DirEntry[str]]:
         path = self._path(folder)
         if not path.is_dir():
+            if folder and path.exists():
+                raise UnsafeFileError(str(path), "is no folder", _DELETE)
             return []
         with os.scandir(path) as found:
             return [*found]

@@ -40,6 +40,9 @@ def check(manifest: Manifest) -> None:
     """Raise ValueError for a part that does not fit, or a name of another form."""
     for part in manifest.products:
         _check_file(part, Role.PRODUCTS)
+        if not part.rows:
+            # Other modules rely on it that a store with parts has products.
+            raise ValueError(f"its part {part.path} of the product table has no rows")
     if manifest.rejected:
         _check_file(manifest.rejected, Role.ERRORS)
     for name, space in manifest.spaces.items():
