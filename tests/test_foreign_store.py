@@ -256,7 +256,7 @@ def test_a_part_of_the_product_table_without_rows_is_refused(made):
     value.pop("sha256")
     value["products"][0]["rows"] = 0
     with pytest.raises(StoreError, match="of the product table has no rows"):
-        Manifest.from_bytes(to_json({**value, "sha256": _digest(value)}), "m.json")
+        parse_manifest(to_json({**value, "sha256": digest(value)}), "m.json")
 
 
 @pytest.mark.usefixtures("stubs")
