@@ -23,8 +23,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from PIL import Image
 
-from vitrina.audit.finding import Audit, Near, Suspect
 from vitrina.audit.report import write_report
+from vitrina.audit.results import Audit, Near, Suspect
 from vitrina.store.decisions import Decision
 from vitrina.types import Action, Reason
 

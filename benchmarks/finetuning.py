@@ -36,7 +36,7 @@ def prepare(given: argparse.Namespace, folder: Path) -> dict:
     import torch
 
     import vitrina as vt
-    from vitrina.embedder.tuning.text_network import TextShape, TrainableText
+    from vitrina.embedder.finetuning.text_network import TextShape, TrainableText
     from vitrina.pipelines.common.store_split import part
     from vitrina.pipelines.finetune.encoder_files import text_tokens
     from vitrina.types import SplitKind

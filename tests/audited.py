@@ -6,7 +6,7 @@ from itertools import cycle
 import numpy as np
 
 from vitrina import api
-from vitrina.audit.finding import Audit, Near, Suspect
+from vitrina.audit.results import Audit, Near, Suspect
 from vitrina.types import Reason
 
 

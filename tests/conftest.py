@@ -4,7 +4,7 @@ import pytest
 from hypothesis import settings
 
 from vitrina.cache import cache_folder
-from vitrina.data.sample import write_sample
+from vitrina.sample import write_sample
 from vitrina.store import integrity
 
 # Tests have caches of their own; compiled kernels are kept in one place for all of them, and for

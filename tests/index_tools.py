@@ -11,7 +11,7 @@ from vitrina import api
 from vitrina.embedder.base import EncoderCard
 from vitrina.index.build import Goal, build
 from vitrina.index.entries import Entries
-from vitrina.index.found import Effort
+from vitrina.index.results import Effort
 from vitrina.pipelines.embed import job as embed_module
 from vitrina.store.rows import Rows
 from vitrina.store.store import Store

@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 from html import unescape
 
-from vitrina.audit.finding import Audit
+from vitrina.audit.results import Audit
 from vitrina.audit.review.app import create_app
 from vitrina.audit.review.options import ReviewOptions
 from vitrina.types import Action

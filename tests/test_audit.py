@@ -11,11 +11,11 @@ import pytest
 from audited import embedded
 
 from vitrina import api
-from vitrina.audit.finding import Audit
-from vitrina.data.sample import write_sample
+from vitrina.audit.results import Audit
 from vitrina.errors import CatalogueError, StoreError, StoreLockedError, TrainingError
-from vitrina.pipelines.audit.find import AuditOptions, find
-from vitrina.pipelines.audit.heard import Hearing
+from vitrina.pipelines.audit.out_of_fold import Hearing
+from vitrina.pipelines.audit.search import AuditOptions, find
+from vitrina.sample import write_sample
 from vitrina.store.decisions import Decision, add_decisions
 from vitrina.store.store import Store
 from vitrina.types import Action, Features, Modality, Reason

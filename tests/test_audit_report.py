@@ -18,9 +18,9 @@ from audited import audited, embedded
 from PIL import Image
 
 from vitrina.audit.cards import CHUNK, PLAIN
-from vitrina.audit.finding import Audit, Near, Suspect
 from vitrina.audit.report import LARGE, SMALL, write_report
 from vitrina.audit.report_words import WHOLE
+from vitrina.audit.results import Audit, Near, Suspect
 from vitrina.page.bars import Bin, bar, histogram
 from vitrina.page.charts import Axis
 from vitrina.store.decisions import Decision

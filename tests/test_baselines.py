@@ -8,12 +8,12 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.naive_bayes import ComplementNB
 from tuning_tools import products
 
-from vitrina.classifier.baselines.base import BaselineKind, Examples, Lesson
-from vitrina.classifier.baselines.naive_bayes import PRIOR, learn_naive_bayes
-from vitrina.classifier.baselines.network import planned_epochs
-from vitrina.classifier.baselines.terms import TermKinds, Terms
-from vitrina.classifier.baselines.train import planned_rows, train_baseline
-from vitrina.classifier.baselines.words import WordPieces, split
+from vitrina.baselines.base import BaselineKind, Examples, Lesson
+from vitrina.baselines.naive_bayes import PRIOR, learn_naive_bayes
+from vitrina.baselines.network import planned_epochs
+from vitrina.baselines.terms import TermKinds, Terms
+from vitrina.baselines.train import planned_rows, train_baseline
+from vitrina.baselines.words import WordPieces, split
 from vitrina.classifier.metrics import evaluate
 from vitrina.errors import TrainingError
 from vitrina.training import loop

@@ -21,8 +21,8 @@ from vitrina.pipelines.benchmark.blend import (
     linear_pool,
     logarithmic_pool,
 )
-from vitrina.pipelines.benchmark.ground import Answers, Ground
-from vitrina.pipelines.benchmark.keys import key_of
+from vitrina.pipelines.benchmark.cache_keys import key_of
+from vitrina.pipelines.benchmark.dataset import Answers, Ground
 from vitrina.pipelines.benchmark.methods import METHODS, POOLS
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.store.store import Store

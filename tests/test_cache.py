@@ -13,7 +13,7 @@ from vitrina.cache import cache_folder, is_private, private_folder
 
 PACKAGE = "vitrina_kernels"
 KERNEL = """
-from vitrina.compiled import compiled
+from vitrina.jit import compiled
 from {package}.other import more
 
 @compiled
@@ -22,7 +22,7 @@ def fill(out):
         out[at] = {value} + more(at)
 """
 OTHER = """
-from vitrina.compiled import inlined
+from vitrina.jit import inlined
 
 @inlined
 def more(at):
@@ -210,7 +210,7 @@ def test_what_a_kernel_takes_from_another_module_counts(root, tmp_path):
     source = Path(__file__).parent.parent / "vitrina"
     shutil.copytree(source, tmp_path / "vitrina", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "vitrina/index/kernel.py").write_text(
-        "from vitrina.compiled import compiled\n"
+        "from vitrina.jit import compiled\n"
         "from vitrina.index.other import more\n"
         "@compiled\ndef fill(out):\n    out[0] = more(0)\n"
     )

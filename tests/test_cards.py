@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import vitrina as vt
-from vitrina.audit.finding import Audit, Near, Suspect
+from vitrina.audit.results import Audit, Near, Suspect
 from vitrina.classifier.card import HeadShape, ModelCard, ReportCard
 from vitrina.classifier.model import Model
 from vitrina.classifier.tree import LEVELS, CategoryTree
@@ -21,7 +21,7 @@ from vitrina.embedder.lexical import Lexical
 from vitrina.embedder.thumbnail import FEATURES, Thumbnail
 from vitrina.errors import CatalogueError, EncoderError, StoreError, TrainingError, VitrinaError
 from vitrina.index.card import IndexCard
-from vitrina.index.folder import Folder
+from vitrina.index.storage import Folder
 from vitrina.pipelines.audit.label_studio import import_tasks
 from vitrina.pipelines.classify.predictor import Classifier, ClassifyOptions
 from vitrina.pipelines.common.encoders import TrainedCard

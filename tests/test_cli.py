@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vitrina import cli
-from vitrina.data.sample import write_sample
+from vitrina.sample import write_sample
 from vitrina.store.store import Store
 
 

@@ -13,17 +13,17 @@ from audited import audited, embedded
 from store_tools import rename_decisions, reseal
 
 from vitrina import api
-from vitrina.audit.finding import Audit
+from vitrina.audit.results import Audit
 from vitrina.errors import StoreError, TrainingError
 from vitrina.ids import id_keys
 from vitrina.pipelines.common.seen_rows import TRAINED_ON, rows_seen
 from vitrina.store.decisions import Decision, add_decisions, merge_decisions
 from vitrina.store.entries import FileEntry
 from vitrina.store.files import checksum
+from vitrina.store.filters import Condition, matching
 from vitrina.store.manifest import Manifest
 from vitrina.store.products import Products
 from vitrina.store.store import Store
-from vitrina.store.where import Condition, matching
 from vitrina.types import Action
 
 

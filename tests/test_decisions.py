@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vitrina import api
-from vitrina.audit.finding import Audit
+from vitrina.audit.results import Audit
 from vitrina.errors import StoreError
 from vitrina.store.decisions import (
     Decision,

@@ -10,7 +10,7 @@ import typer
 
 import vitrina
 from vitrina import cli
-from vitrina.data.sample import write_sample
+from vitrina.sample import write_sample
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 LINES = re.findall(r"^vitrina .*$", README, flags=re.M)

@@ -8,7 +8,7 @@ from index_tools import CELL, check_found, fused, nearest, rows_of, units
 
 from vitrina.index import exact, score
 from vitrina.index.exact import Barred, exact_search
-from vitrina.index.found import Found
+from vitrina.index.results import Found
 from vitrina.index.score import ranked, rows_known, score_pairs
 
 

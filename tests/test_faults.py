@@ -33,7 +33,7 @@ from interrupted import (
     surroundings,
 )
 
-from vitrina.data.sample import write_sample
+from vitrina.sample import write_sample
 
 pytestmark = pytest.mark.slow
 

@@ -11,13 +11,13 @@ from safetensors.numpy import load_file
 from tuning_tools import KINDS, PIECES, products, write_catalogue, write_model, write_store
 
 import vitrina as vt
+from vitrina.embedder.finetuning import text_classes
+from vitrina.embedder.finetuning.groups import by_depth
+from vitrina.embedder.finetuning.text_classes import TextClasses
+from vitrina.embedder.finetuning.text_network import TextShape, TrainableText
+from vitrina.embedder.finetuning.tokens import TokenLists
 from vitrina.embedder.load import load_text
-from vitrina.embedder.text_form import read_form
-from vitrina.embedder.tuning import text_classes
-from vitrina.embedder.tuning.groups import by_depth
-from vitrina.embedder.tuning.text_classes import TextClasses
-from vitrina.embedder.tuning.text_network import TextShape, TrainableText
-from vitrina.embedder.tuning.tokens import TokenLists
+from vitrina.embedder.text_config import read_form
 from vitrina.errors import EncoderError, TrainingError
 from vitrina.pipelines.common.encoders import load_if_named
 from vitrina.pipelines.common.seen_rows import rows_seen
@@ -26,9 +26,9 @@ from vitrina.pipelines.finetune.self_training import second, with_unlabelled
 from vitrina.pipelines.finetune.trainer import Examples
 from vitrina.store.store import Store
 from vitrina.training import loop
+from vitrina.training.config import Recipe
 from vitrina.training.dropout import Dropout
 from vitrina.training.loss import ClassLoss, Guesses
-from vitrina.training.recipe import Recipe
 from vitrina.types import Balance, Modality, Pooling, SplitKind
 
 FAST = {"epochs": 6, "rate": 1e-2, "batch_rows": 32, "average": 0.0}

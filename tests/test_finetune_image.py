@@ -16,17 +16,17 @@ from safetensors.torch import save_file
 
 import vitrina as vt
 from vitrina.data.decode import decode
+from vitrina.embedder.finetuning.augment import augmented
+from vitrina.embedder.finetuning.image_classes import ImageClasses
+from vitrina.embedder.finetuning.image_network import TrainableImage
+from vitrina.embedder.finetuning.photo_bytes import SMALL, PhotoBytes
 from vitrina.embedder.load import find_image, load_image
-from vitrina.embedder.tuning.augment import augmented
-from vitrina.embedder.tuning.image_classes import ImageClasses
-from vitrina.embedder.tuning.image_network import TrainableImage
-from vitrina.embedder.tuning.photo_bytes import SMALL, PhotoBytes
 from vitrina.errors import EncoderError, ImageError, ImageSourceError
 from vitrina.pipelines.common.seen_rows import rows_seen
 from vitrina.store.store import Store
 from vitrina.training import loop
+from vitrina.training.config import Recipe
 from vitrina.training.loss import ClassLoss
-from vitrina.training.recipe import Recipe
 from vitrina.types import Balance
 
 FAST = {"epochs": 5, "rate": 3e-3, "batch_rows": 16, "average": 0.0, "layer_decay": 1.0}

@@ -33,7 +33,7 @@ from vitrina.embedder.image_models import (
     timm_repository,
 )
 from vitrina.embedder.load import ImageFiles
-from vitrina.embedder.preparation import read_preparation
+from vitrina.embedder.preprocessing import read_preparation
 from vitrina.embedder.thumbnail import Thumbnail
 from vitrina.errors import EncoderError
 from vitrina.types import Compute

@@ -13,9 +13,9 @@ from index_tools import IMAGE, TEXT, built, clustered, entries_of, rows_of, unit
 from vitrina.errors import FingerprintError, StoreError
 from vitrina.index.card import IndexCard
 from vitrina.index.engine import Engine
-from vitrina.index.folder import Folder, write_parts
-from vitrina.index.found import Effort
+from vitrina.index.results import Effort
 from vitrina.index.search import VectorIndex
+from vitrina.index.storage import Folder, write_parts
 
 FACTORY = "PCA8,IVF4,SQ8"
 CARD = {

@@ -23,8 +23,8 @@ from vitrina.index import search
 from vitrina.index.build import Goal, build
 from vitrina.index.engine import Engine, sample_rows
 from vitrina.index.exact import Barred
-from vitrina.index.found import Effort
-from vitrina.index.probe import QUERIES, Probe, Recall
+from vitrina.index.recall_probe import QUERIES, Probe, Recall
+from vitrina.index.results import Effort
 from vitrina.index.tune import measure
 from vitrina.types import IndexKind
 

@@ -28,7 +28,7 @@ from vitrina.index.build import Goal, build
 from vitrina.index.card import Parameters
 from vitrina.index.engine import Engine
 from vitrina.index.exact import Barred
-from vitrina.index.found import Effort, Neighbour
+from vitrina.index.results import Effort, Neighbour
 from vitrina.index.search import VectorIndex
 from vitrina.typed_json import convert_json
 from vitrina.types import IndexKind

@@ -14,7 +14,7 @@ from index_tools import rows_of, units
 from store_tools import rename_decisions, reseal
 
 from vitrina import api
-from vitrina.audit.finding import Audit
+from vitrina.audit.results import Audit
 from vitrina.cache import cache_folder
 from vitrina.classifier.model import Model
 from vitrina.errors import StoreError
@@ -448,7 +448,7 @@ def test_rows_of_an_index_lie_within_the_space(shelf, column, value):
 
 @pytest.mark.parametrize("position", [-1, 10**6, None])
 def test_dead_rows_of_an_index_lie_within_it(shelf, position):
-    from vitrina.index.folder import Folder
+    from vitrina.index.storage import Folder
 
     store = Store.open(shelf)
     files = store.index_files("fused")

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from vitrina import limits
-from vitrina.memory import total_memory
+from vitrina.limits import total_memory
 
 GIB = 1 << 30
 

@@ -17,9 +17,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from tuning_tools import write_model
 
+from vitrina.embedder.finetuning.mlm import BESIDE, Guesser
+from vitrina.embedder.finetuning.text_network import TextShape, TrainableText
 from vitrina.embedder.load import find_image, load_image, load_text
-from vitrina.embedder.tuning.masked_words import BESIDE, Guesser
-from vitrina.embedder.tuning.text_network import TextShape, TrainableText
 from vitrina.embedder.untrusted import Budget, loading
 from vitrina.embedder.weight_files import read_weights
 from vitrina.errors import EncoderError

@@ -15,7 +15,7 @@ from PIL import Image
 from vitrina.embedder.base import EncoderCard
 from vitrina.embedder.photos import Failure, decode_photos, encode_photos
 from vitrina.errors import ImageError
-from vitrina.stages import Stages
+from vitrina.stage_timer import Stages
 from vitrina.types import Floats, Modality, Vectors
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)

@@ -11,15 +11,15 @@ from transformers import BertConfig, BertForMaskedLM
 from tuning_tools import PIECES, products, write_catalogue, write_model, write_store
 
 import vitrina as vt
-from vitrina.embedder.tuning import masked_words
-from vitrina.embedder.tuning.masked_words import SAMPLED, MaskedWords
-from vitrina.embedder.tuning.text_network import TextShape, TrainableText
-from vitrina.embedder.tuning.tokens import TokenLists
+from vitrina.embedder.finetuning import mlm
+from vitrina.embedder.finetuning.mlm import SAMPLED, MaskedWords
+from vitrina.embedder.finetuning.text_network import TextShape, TrainableText
+from vitrina.embedder.finetuning.tokens import TokenLists
 from vitrina.errors import EncoderError, TrainingError
 from vitrina.pipelines.common.store_split import part
 from vitrina.store.store import Store
 from vitrina.training import loop
-from vitrina.training.recipe import Recipe
+from vitrina.training.config import Recipe
 from vitrina.types import SplitKind
 
 FAST = {"epochs": 4, "rate": 1e-2, "batch_rows": 32}
@@ -205,7 +205,7 @@ def test_the_sampled_loss_is_the_full_one_on_average(model):
 
 
 def test_berts_own_guesser_is_taken_over(tmp_path, monkeypatch):
-    monkeypatch.setattr(masked_words, "training_dtype", lambda *_, **__: torch.float32)
+    monkeypatch.setattr(mlm, "training_dtype", lambda *_, **__: torch.float32)
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(PIECES),

@@ -11,11 +11,11 @@ import pytest
 from audited import undecided
 from review_tools import HOME, KEEP, MARKUP, MOVE, SKIP, Page, clock, marked, opened, stands
 
-from vitrina.audit.finding import Audit, Suspect
-from vitrina.audit.review import safe
+from vitrina.audit.results import Audit, Suspect
+from vitrina.audit.review import security
 from vitrina.audit.review.categories import Categories
-from vitrina.audit.review.desk import Desk, Verdict
-from vitrina.audit.review.log import Log
+from vitrina.audit.review.decision_log import Log
+from vitrina.audit.review.decisions_service import Desk, Verdict
 from vitrina.audit.review.options import ReviewOptions
 from vitrina.audit.review.phrases import PHRASES
 from vitrina.audit.review.queue import LEASE, Filter, Queue
@@ -619,7 +619,7 @@ def test_a_body_without_a_length_is_bounded_too(page, store):
 )
 def test_everything_wears_the_headers(page, path):
     headers = page.client.get(path).headers
-    for name, value in safe.HEADERS.items():
+    for name, value in security.HEADERS.items():
         assert headers[name] == value
     assert "'unsafe" not in headers["content-security-policy"]
     refused = page.client.get(path, headers={"host": "evil.example"}).headers

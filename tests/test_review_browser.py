@@ -19,7 +19,7 @@ from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
-from vitrina.audit.finding import Audit  # noqa: E402
+from vitrina.audit.results import Audit  # noqa: E402
 from vitrina.audit.review.options import ReviewOptions  # noqa: E402
 from vitrina.audit.review.serve import server  # noqa: E402
 

@@ -11,7 +11,7 @@ import pytest
 from audited import undecided
 from review_tools import HOME, KEEP, MOVE, Page, opened
 
-from vitrina.audit.review import connections, safe
+from vitrina.audit.review import connections, security
 from vitrina.audit.review.categories import Categories
 from vitrina.audit.review.forms import MOST_FIELDS, Form, NotUnderstoodError, whole_number
 from vitrina.audit.review.options import ReviewOptions
@@ -150,7 +150,7 @@ def test_odd_queries(page, path, query):
         (b"action=keep&one=1:&audit=\xff", 400),
         (b"\x00\x01\x02", 409),
         (b"one=1:&" * 1001, 400),
-        (b"x" * (safe.LONGEST_BODY + 1), 413),
+        (b"x" * (security.LONGEST_BODY + 1), 413),
     ],
 )
 def test_odd_forms(page, store, body, status):

@@ -17,14 +17,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from vitrina.data.sample import SampleReport, write_sample
-from vitrina.data.sample.looks import look_of
-from vitrina.data.sample.maker import INDEX, Maker
-from vitrina.data.sample.photos import _load_shape, draw_photo, encode_jpeg
-from vitrina.data.sample.plan import BROKEN, Photo, draw_plan
-from vitrina.data.sample.taxonomy import ONE_ROW, categories
-from vitrina.data.sample.wording import Clarity, reword, write_wording
 from vitrina.errors import CatalogueError
+from vitrina.sample import SampleReport, write_sample
+from vitrina.sample.looks import look_of
+from vitrina.sample.maker import INDEX, Maker
+from vitrina.sample.photos import _load_shape, draw_photo, encode_jpeg
+from vitrina.sample.plan import BROKEN, Photo, draw_plan
+from vitrina.sample.taxonomy import ONE_ROW, categories
+from vitrina.sample.wording import Clarity, reword, write_wording
 
 FILES = ("train.parquet", "test.parquet", "truth.parquet", "images.zip")
 
@@ -119,7 +119,7 @@ def test_fewer_products_than_a_sample_needs_are_refused(tmp_path: Path) -> None:
 def test_progress_counts_up_to_all_products(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vitrina.data.sample.write._ROWS_PER_GROUP", 25)
+    monkeypatch.setattr("vitrina.sample.write._ROWS_PER_GROUP", 25)
     told: list[int] = []
     write_sample(tmp_path, products=60, progress=told.append)
     assert told == [25, 50, 60]
@@ -127,7 +127,7 @@ def test_progress_counts_up_to_all_products(
 
 def test_row_groups_do_not_change_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = write_sample(tmp_path / "whole", products=60)
-    monkeypatch.setattr("vitrina.data.sample.write._ROWS_PER_GROUP", 7)
+    monkeypatch.setattr("vitrina.sample.write._ROWS_PER_GROUP", 7)
     cut = write_sample(tmp_path / "cut", products=60)
     assert pq.ParquetFile(cut.train).num_row_groups == 8
     for one, other in ((whole.train, cut.train), (whole.test, cut.test), (whole.truth, cut.truth)):

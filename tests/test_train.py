@@ -6,9 +6,9 @@ import pytest
 
 import vitrina as vt
 from vitrina.classifier.model import Model
-from vitrina.data.sample import write_sample
 from vitrina.errors import StoreError, TrainingError
 from vitrina.pipelines.train.cross_validation import SCARCE
+from vitrina.sample import write_sample
 
 
 @pytest.fixture(autouse=True, scope="module")

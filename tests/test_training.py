@@ -11,12 +11,12 @@ import torch
 from vitrina.errors import TrainingError
 from vitrina.training import loop
 from vitrina.training.checkpoint import Checkpoint
+from vitrina.training.config import Recipe, rate_at
 from vitrina.training.dropout import Dropout, drawing, with_quick_dropout
 from vitrina.training.loop import Part, Watch, fit
 from vitrina.training.loss import ClassLoss
 from vitrina.training.optimiser import Group, Optimiser, grouped
-from vitrina.training.recipe import Recipe, rate_at
-from vitrina.training.table import Table
+from vitrina.training.sparse_embedding import Table
 from vitrina.types import Balance
 
 RECIPE = Recipe(epochs=3, batch_rows=8, rate=0.05, weight_decay=0.0, clip=0.0)

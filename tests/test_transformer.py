@@ -16,12 +16,12 @@ from torch import nn
 from torch.nn import functional as fn
 from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
 
-from vitrina.embedder.transformer import kernels, plain
-from vitrina.embedder.transformer.bert import PackedBert, pool_packed, read_bert
-from vitrina.embedder.transformer.int8 import Int8Linear, Int8Runner, has_int8, quantised
-from vitrina.embedder.transformer.plain import PlainRunner
-from vitrina.embedder.transformer.stack import Linear, Packing
-from vitrina.embedder.transformer.vit import PatchedVit, read_vit
+from vitrina.embedder.inference import kernels, plain
+from vitrina.embedder.inference.bert import PackedBert, pool_packed, read_bert
+from vitrina.embedder.inference.int8 import Int8Linear, Int8Runner, has_int8, quantised
+from vitrina.embedder.inference.plain import PlainRunner
+from vitrina.embedder.inference.stack import Linear, Packing
+from vitrina.embedder.inference.vit import PatchedVit, read_vit
 from vitrina.types import Pooling
 
 CPU = torch.device("cpu")

@@ -7,8 +7,8 @@ import pytest
 from index_tools import built, clustered, entries_of, rows_of, units
 
 from vitrina.index import tune as room
-from vitrina.index.found import Effort
-from vitrina.index.probe import Probe
+from vitrina.index.recall_probe import Probe
+from vitrina.index.results import Effort
 from vitrina.index.search import VectorIndex
 from vitrina.index.tune import measure, speed, tune
 from vitrina.types import IndexKind

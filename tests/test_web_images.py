@@ -24,7 +24,7 @@ from vitrina.data.options import ReadingOptions
 from vitrina.data.product import Product
 from vitrina.data.readers import Columns
 from vitrina.data.reading import Reading
-from vitrina.data.sources import Fetching, ImageSource, gate, open_images, web
+from vitrina.data.sources import Fetching, ImageSource, open_images, ssrf_guard, web
 from vitrina.data.sources.addresses import is_public
 from vitrina.data.sources.web import WebImages
 from vitrina.data.sources.web_cache import PhotoCache
@@ -123,9 +123,9 @@ def test_what_is_no_url(source, url):
 
 def test_a_connection_serves_many_photos(site, source, monkeypatch):
     made: list[Any] = []
-    connect = gate.Gate.connect
+    connect = ssrf_guard.Gate.connect
     monkeypatch.setattr(
-        gate.Gate, "connect", lambda self, conn: made.append(conn) or connect(self, conn)
+        ssrf_guard.Gate, "connect", lambda self, conn: made.append(conn) or connect(self, conn)
     )
     urls = [site.put(f"/{n}.jpg", photo(DATA[n:])) for n in range(5)]
     for n, url in enumerate(urls):

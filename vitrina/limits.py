@@ -97,3 +97,8 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="ascii")
     except (OSError, ValueError):
         return ""
+
+
+def total_memory() -> int:
+    """Bytes of this machine's memory, or of what this process may take of it."""
+    return available_memory(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

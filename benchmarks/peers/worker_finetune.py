@@ -13,20 +13,20 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import f1_score
 
-from vitrina.embedder.tuning.text_classes import TextClasses
-from vitrina.embedder.tuning.text_network import TextShape, TrainableText
-from vitrina.embedder.tuning.tokens import TokenLists
-from vitrina.memory import keep_at_hand
+from vitrina.embedder.finetuning.text_classes import TextClasses
+from vitrina.embedder.finetuning.text_network import TextShape, TrainableText
+from vitrina.embedder.finetuning.tokens import TokenLists
+from vitrina.malloc import keep_freed
 from vitrina.threads import one_thread_each
 from vitrina.training import loop
+from vitrina.training.config import Recipe
 from vitrina.training.loss import ClassLoss
-from vitrina.training.recipe import Recipe
 from vitrina.types import Balance
 
 
 def main() -> None:
     task = json.loads(Path(sys.argv[1]).read_text())
-    keep_at_hand()
+    keep_freed()
     folder = Path(task["folder"])
     data = np.load(folder / "data.npz")
     network = TrainableText(folder / "start", "start", TextShape(), seed=task["seed"])

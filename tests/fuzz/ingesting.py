@@ -65,7 +65,7 @@ def import_annotations(place: Path, path: Path) -> None:
 
 def add_audit(place: Path) -> None:
     """Suspects without an audit: what annotations are about."""
-    from vitrina.audit.finding import Audit, Suspect
+    from vitrina.audit.results import Audit, Suspect
     from vitrina.store.store import Store
 
     store = Store.open(place)

@@ -56,7 +56,7 @@ class Models(Target):
         from transformers import DistilBertConfig, DistilBertModel
         from tuning_tools import write_model
 
-        from vitrina.embedder.text_form import TextForm, write_form
+        from vitrina.embedder.text_config import TextForm, write_form
         from vitrina.types import Pooling
 
         write_model(folder / "bert")

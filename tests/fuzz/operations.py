@@ -100,7 +100,7 @@ def _vectors(place: Path, _: Path) -> Answer:
 
 
 def _audit(place: Path, _: Path) -> Answer:
-    from vitrina.audit.finding import Audit
+    from vitrina.audit.results import Audit
 
     found = Audit.of(_open(place))
     return {
@@ -112,7 +112,7 @@ def _audit(place: Path, _: Path) -> Answer:
 
 def _review(place: Path, _: Path) -> Answer:
     from fuzz.asgi import Request, ask
-    from vitrina.audit.finding import Audit
+    from vitrina.audit.results import Audit
     from vitrina.audit.review.app import create_app
     from vitrina.audit.review.options import ReviewOptions
     from vitrina.errors import VitrinaError
@@ -202,9 +202,9 @@ def _decide(place: Path, _: Path) -> Answer:
 
 def _report(place: Path, _: Path) -> Answer:
     """The report of the stored audit, with photos."""
-    from vitrina.audit.finding import Audit
-    from vitrina.pipelines.audit.find import AuditOptions
+    from vitrina.audit.results import Audit
     from vitrina.pipelines.audit.job import report
+    from vitrina.pipelines.audit.search import AuditOptions
 
     store = _open(place)
     audit = Audit.of(store)

@@ -88,7 +88,7 @@ class Requests(Target):
     def run(self, form: str, folder: Path) -> None:
         from ast import literal_eval
 
-        from vitrina.audit.finding import Audit
+        from vitrina.audit.results import Audit
         from vitrina.audit.review.app import create_app
         from vitrina.audit.review.options import ReviewOptions
         from vitrina.store.store import Store

@@ -25,7 +25,7 @@ def make_store(folder: Path) -> None:
     """A small store with all that one may hold: two sources' commits, indexes of three kinds, a
     head, an audit, decisions, files put aside, errors, and files of its owner's."""
     from vitrina import api
-    from vitrina.data.sample import write_sample
+    from vitrina.sample import write_sample
     from vitrina.store.decisions import Decision, add_decisions
     from vitrina.types import Action
 

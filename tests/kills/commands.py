@@ -26,7 +26,7 @@ EMBED = ["embed", "shop/train.parquet", "--store", "store", *PHOTOS, *BUILT_IN]
 
 
 def catalogue(folder: Path) -> None:
-    from vitrina.data.sample import write_sample
+    from vitrina.sample import write_sample
 
     write_sample(folder / "shop", products=120, seed=0)
 
@@ -68,7 +68,7 @@ def audited(folder: Path) -> None:
 
 def decided(folder: Path) -> None:
     from vitrina import api
-    from vitrina.audit.finding import Audit
+    from vitrina.audit.results import Audit
     from vitrina.store.decisions import Decision, add_decisions
     from vitrina.types import Action
 

@@ -6,7 +6,7 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vitrina.api.members import member
+from vitrina.api.enums import member
 from vitrina.errors import ImageSourceError, StoreError
 from vitrina.store.store import Store
 from vitrina.types import Features
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from vitrina.audit.finding import Audit
+    from vitrina.audit.results import Audit
     from vitrina.data.sources import ImageSource
 
 
@@ -52,8 +52,8 @@ def audit(
     Raises CatalogueError if `out` can't be written, ImageSourceError, StoreError, StoreLockedError
     if another process writes, TrainingError.
     """
-    from vitrina.pipelines.audit.find import AuditOptions
     from vitrina.pipelines.audit.job import audit as run
+    from vitrina.pipelines.audit.search import AuditOptions
 
     options = AuditOptions(
         features=member(Features, features),
@@ -94,12 +94,12 @@ def review(
 
     Raises ImageSourceError, StoreError if the store was not audited, or the port is taken.
     """
-    from vitrina.audit.finding import Audit
+    from vitrina.audit.results import Audit
     from vitrina.audit.review.app import create_app
     from vitrina.audit.review.options import ReviewOptions
     from vitrina.audit.review.serve import serve
     from vitrina.audit.review.words import Language
-    from vitrina.pipelines.audit.shown import Shown
+    from vitrina.pipelines.audit.product_view import Shown
 
     try:
         options = ReviewOptions(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vitrina.api.members import member
+from vitrina.api.enums import member
 from vitrina.data.catalogue import Catalogue
 from vitrina.errors import CatalogueError, StoreError
 from vitrina.store.store import Store

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from vitrina.audit.finding import Audit, Near, Suspect
 from vitrina.audit.report_words import SHORT, WHOLE, decided
+from vitrina.audit.results import Audit, Near, Suspect
 from vitrina.page.markup import text
 from vitrina.page.words import plain
 from vitrina.store.decisions import Decision

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vitrina.audit.suspicion import Said
+from vitrina.audit.label_scores import Said
 from vitrina.types import Codes, Mask
 
 TWIN = 0.2

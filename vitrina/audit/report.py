@@ -14,8 +14,8 @@ from importlib import resources
 from pathlib import Path
 
 from vitrina.audit.cards import Cards, block
-from vitrina.audit.finding import Audit
 from vitrina.audit.report_parts import body
+from vitrina.audit.results import Audit
 from vitrina.audit.thumbs import thumbnail
 from vitrina.page.document import opening
 from vitrina.page.look import base_style

@@ -8,9 +8,9 @@ from typing import Any
 
 from vitrina.audit.cards import Cards
 from vitrina.audit.filters import filters
-from vitrina.audit.finding import Audit
 from vitrina.audit.report_tables import Card, missing, pairs, twins, whole, worst
 from vitrina.audit.report_words import HOW, NOT_SAID, SHORT, WHOLE
+from vitrina.audit.results import Audit
 from vitrina.page.bars import Bin, bar, histogram
 from vitrina.page.charts import Axis, Frame
 from vitrina.page.markup import facts, section, text

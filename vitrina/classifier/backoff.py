@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Meta
 
 from vitrina.classifier.metrics import NEVER
-from vitrina.classifier.promise import Thresholds, promise
+from vitrina.classifier.precision_thresholds import Thresholds, promise
 from vitrina.classifier.tree import CategoryTree
 from vitrina.typed_json import Share
 from vitrina.types import Codes, Floats

@@ -14,8 +14,8 @@ from vitrina.classifier.minibatch import fit_by_batches, score_of
 from vitrina.parallel import Progress, unwatched
 from vitrina.store.gather import Gathered
 from vitrina.threads import limit_torch
+from vitrina.training.config import Recipe
 from vitrina.training.loss import ClassLoss
-from vitrina.training.recipe import Recipe
 from vitrina.types import Balance, Codes, HeadKind
 
 SCALES = (1.0, 0.3, 0.1)

@@ -13,9 +13,9 @@ from vitrina.classifier.metrics import evaluate
 from vitrina.device import best_device
 from vitrina.parallel import Progress
 from vitrina.store.gather import Gathered
+from vitrina.training.config import Recipe, rate_at
 from vitrina.training.dropout import drawing
 from vitrina.training.loss import ClassLoss
-from vitrina.training.recipe import Recipe, rate_at
 from vitrina.types import Codes, Floats
 
 BLOCK_ROWS = 8192

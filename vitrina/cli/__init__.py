@@ -10,7 +10,7 @@ import typer
 
 from vitrina import disk, temporary_files
 from vitrina._version import __version__
-from vitrina.cli import audit, demo, embed, interrupts, learn, query, streams, tune, upkeep
+from vitrina.cli import audit, demo, embed, finetune, interrupts, maintenance, query, streams, train
 from vitrina.errors import VitrinaError
 from vitrina.limits import limit_thread_pools
 
@@ -40,19 +40,19 @@ def _root(
 # `vitrina --help` lists them in this order.
 app.command()(demo.demo)
 app.command()(embed.embed)
-app.command()(tune.pretrain)
-app.command()(tune.finetune)
-app.command()(learn.index)
-app.command()(learn.train)
+app.command()(finetune.pretrain)
+app.command()(finetune.finetune)
+app.command()(train.index)
+app.command()(train.train)
 app.command()(query.classify)
 app.command()(query.neighbours)
 app.command()(audit.audit)
 app.command()(audit.review)
 app.command()(audit.decisions)
-app.command()(tune.benchmark)
-app.command()(upkeep.info)
-app.command()(upkeep.verify)
-app.command()(upkeep.compact)
+app.command()(finetune.benchmark)
+app.command()(maintenance.info)
+app.command()(maintenance.verify)
+app.command()(maintenance.compact)
 
 
 def main() -> None:

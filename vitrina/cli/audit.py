@@ -18,7 +18,7 @@ from vitrina.cli.common import (
     show,
 )
 from vitrina.cli.streams import echo
-from vitrina.stages import told
+from vitrina.stage_timer import told
 
 SHOWN = 5
 """Suspects that a terminal shows."""

@@ -10,7 +10,7 @@ import typer
 from vitrina.cli.common import AsJson, Seed, show
 from vitrina.cli.reading import reads_products
 from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
-from vitrina.stages import told
+from vitrina.stage_timer import told
 
 if TYPE_CHECKING:
     from vitrina.pipelines.embed.job import EmbedReport

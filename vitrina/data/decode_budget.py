@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import cache
 
 from vitrina.errors import ImageError
-from vitrina.memory import total_memory
+from vitrina.limits import total_memory
 
 _LEAST, _MOST = 64 << 20, 768 << 20
 _SHARE = 8

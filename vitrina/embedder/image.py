@@ -16,6 +16,9 @@ from PIL.Image import Image
 from vitrina.device import best_device
 from vitrina.embedder.base import EncoderCard, Prepared
 from vitrina.embedder.fingerprint import fingerprint, weights
+from vitrina.embedder.inference.int8 import Int8Runner, has_int8
+from vitrina.embedder.inference.plain import PlainRunner
+from vitrina.embedder.inference.vit import PatchedVit, read_vit
 from vitrina.embedder.precision import (
     AGREEMENT,
     agreement,
@@ -26,12 +29,9 @@ from vitrina.embedder.precision import (
     has_bfloat16,
     unit_vectors,
 )
-from vitrina.embedder.preparation import Preparation, read_preparation
-from vitrina.embedder.transformer.int8 import Int8Runner, has_int8
-from vitrina.embedder.transformer.plain import PlainRunner
-from vitrina.embedder.transformer.vit import PatchedVit, read_vit
-from vitrina.memory import keep_at_hand
-from vitrina.stages import stage
+from vitrina.embedder.preprocessing import Preparation, read_preparation
+from vitrina.malloc import keep_freed
+from vitrina.stage_timer import stage
 from vitrina.threads import one_thread_each, workers
 from vitrina.types import Compute, Modality, Vectors
 
@@ -76,7 +76,7 @@ class TorchImage:
         taken = fingerprint(weights(network), settings)
         self._edge, self._model = edge, model
         self._device = best_device()
-        keep_at_hand()
+        keep_freed()
         self.batch = BATCH_IMAGES[self._device.type]
         probes = _probes()
         self._preparation = read_preparation(transform, probes)

@@ -17,7 +17,7 @@ from vitrina.embedder.base import ImageEncoder, Prepared, normalise
 from vitrina.errors import ImageError
 from vitrina.limits import available_cpus
 from vitrina.parallel import map_ahead
-from vitrina.stages import Stages
+from vitrina.stage_timer import Stages
 from vitrina.types import Mask, Vectors
 
 OVERSAMPLING = 2

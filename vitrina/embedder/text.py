@@ -16,6 +16,9 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from vitrina.device import best_device
 from vitrina.embedder.base import EncoderCard
 from vitrina.embedder.fingerprint import fingerprint, weights
+from vitrina.embedder.inference.bert import Bert, PackedBert, read_bert
+from vitrina.embedder.inference.int8 import Int8Runner, has_int8
+from vitrina.embedder.inference.plain import PlainRunner
 from vitrina.embedder.model_folder import check_text_folder
 from vitrina.embedder.precision import (
     AGREEMENT,
@@ -28,16 +31,13 @@ from vitrina.embedder.precision import (
     unit_vectors,
 )
 from vitrina.embedder.quiet import quiet_transformers
-from vitrina.embedder.text_form import TextForm, read_form
+from vitrina.embedder.text_config import TextForm, read_form
 from vitrina.embedder.tokenizer_check import check_token, check_tokenizer
-from vitrina.embedder.transformer.bert import Bert, PackedBert, read_bert
-from vitrina.embedder.transformer.int8 import Int8Runner, has_int8
-from vitrina.embedder.transformer.plain import PlainRunner
 from vitrina.embedder.untrusted import check_finite, is_panic, loading
 from vitrina.errors import EncoderError
-from vitrina.memory import keep_at_hand
+from vitrina.malloc import keep_freed
 from vitrina.parallel import map_ahead
-from vitrina.stages import stage
+from vitrina.stage_timer import stage
 from vitrina.store.damage import reason_of
 from vitrina.threads import one_thread_each, workers
 from vitrina.types import Compute, Modality, Pooling, Vectors
@@ -100,7 +100,7 @@ class HuggingFaceText:
         self._tokenize = tokenizing(tokenizer, found.limit, pad, found.rows)
         self._dim = int(config.hidden_size) * form.pooling.width
         self._device = best_device()
-        keep_at_hand()
+        keep_freed()
         self._budget = BATCH_TOKENS[self._device.type]
         self._compute, self._network = self._choose(network, pad, form, compute, taken, model)
         self.card = EncoderCard(

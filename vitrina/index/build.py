@@ -14,13 +14,13 @@ from vitrina.index.card import Goal
 from vitrina.index.choose import Plan, plans
 from vitrina.index.engine import Engine, sample_rows
 from vitrina.index.entries import Entries
-from vitrina.index.found import Effort
 from vitrina.index.fuse import read_fused
-from vitrina.index.probe import QUERIES, Probe, Recall
+from vitrina.index.recall_probe import QUERIES, Probe, Recall
+from vitrina.index.results import Effort
 from vitrina.index.score import rows_known
 from vitrina.index.search import VectorIndex
 from vitrina.index.tune import measure, speed, tune
-from vitrina.memory import give_back
+from vitrina.malloc import trim
 from vitrina.parallel import Progress, map_ahead, unwatched
 from vitrina.store.rows import Rows
 from vitrina.types import Codes, IndexKind, Vectors
@@ -100,7 +100,7 @@ def build(
         tried.append(_line(plan, built))
         if best is None or _rank(built, goal) > _rank(best, goal):
             best = built
-        give_back()
+        trim()
     assert best is not None
     if held:
         best.index.engine.extend(blocks(rows, asked, weights))

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from vitrina.index.choose import kind_of
-from vitrina.index.found import AGAIN, Effort
+from vitrina.index.results import AGAIN, Effort
 from vitrina.index.vote import RuleCard
 from vitrina.typed_json import Count, Finite, Share, convert_json, load_json
 from vitrina.types import Features, IndexKind, Modality

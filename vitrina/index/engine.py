@@ -19,9 +19,9 @@ import faiss as untyped
 import numpy as np
 import numpy.typing as npt
 
-from vitrina.index import learn
+from vitrina.index import quantizer_training
 from vitrina.index.choose import kind_of
-from vitrina.index.found import AGAIN
+from vitrina.index.results import AGAIN
 from vitrina.limits import computing_threads
 from vitrina.store.damage import blamed_on
 from vitrina.types import Codes, Floats, IndexKind, Mask, Vectors
@@ -84,7 +84,7 @@ class Engine:
         try:
             for step in steps:
                 if isinstance(step, faiss.OPQMatrix):
-                    turned = learn.rotation(sample, step.d_out, step.M)
+                    turned = quantizer_training.rotation(sample, step.d_out, step.M)
                     faiss.copy_array_to_vector(np.ascontiguousarray(turned.T).ravel(), step.A)
                     step.is_trained = True
                 else:
@@ -319,7 +319,7 @@ def _learn_lists(inner: Any, sample: Floats, seed: int) -> None:
             inner.by_residual = False
     quantizer = faiss.downcast_index(inner.quantizer)
     if _is_plain(quantizer):
-        quantizer.add(learn.centres(sample, inner.nlist, seed))
+        quantizer.add(quantizer_training.centres(sample, inner.nlist, seed))
 
 
 def _lists_of(inner: Any) -> Any:
@@ -329,7 +329,7 @@ def _lists_of(inner: Any) -> Any:
     quantizer = faiss.downcast_index(inner.quantizer)
     if not _is_plain(quantizer):
         return None
-    return learn.assigner(quantizer.reconstruct_n(0, quantizer.ntotal))
+    return quantizer_training.assigner(quantizer.reconstruct_n(0, quantizer.ntotal))
 
 
 def _add_by_lists(inner: Any, vectors: Vectors, lists: Codes) -> None:

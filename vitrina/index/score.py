@@ -13,9 +13,9 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from vitrina.compiled import compiled
+from vitrina.jit import compiled
 from vitrina.parallel import map_ahead
-from vitrina.store.loads import half_at, single_at
+from vitrina.store.numba_loads import half_at, single_at
 from vitrina.store.rows import Addresses, Rows
 from vitrina.types import Codes, Floats, Vectors
 

@@ -19,8 +19,8 @@ import pyarrow as pa
 from vitrina.ids import IdTable, id_keys
 from vitrina.index.engine import Engine
 from vitrina.index.exact import SLACK, TIE, Barred, exact_search
-from vitrina.index.found import Effort, Found, check_fingerprints
 from vitrina.index.fuse import read_fused
+from vitrina.index.results import Effort, Found, check_fingerprints
 from vitrina.index.score import ranked, score_pairs
 from vitrina.store.rows import Rows
 from vitrina.store.shards import array_keys

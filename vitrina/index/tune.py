@@ -7,8 +7,8 @@ import time
 import numpy as np
 import numpy.typing as npt
 
-from vitrina.index.found import Effort
-from vitrina.index.probe import RECALL_AT, Probe, Recall
+from vitrina.index.recall_probe import RECALL_AT, Probe, Recall
+from vitrina.index.results import Effort
 from vitrina.index.score import score_pairs
 from vitrina.index.search import VectorIndex
 from vitrina.types import IndexKind

@@ -10,12 +10,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vitrina.audit.finding import Audit
+from vitrina.audit.results import Audit
 from vitrina.data.catalogue import Catalogue
-from vitrina.data.sample import SampleReport, write_sample
 from vitrina.errors import CatalogueError
-from vitrina.pipelines.audit.find import AuditOptions
 from vitrina.pipelines.audit.job import audit
+from vitrina.pipelines.audit.search import AuditOptions
 from vitrina.pipelines.classify.job import classify_to
 from vitrina.pipelines.classify.predictor import ClassifyOptions, ClassifyReport
 from vitrina.pipelines.embed.job import EmbedReport, embed
@@ -25,6 +24,7 @@ from vitrina.pipelines.index.neighbours import Index
 from vitrina.pipelines.train.job import train
 from vitrina.pipelines.train.report import TrainReport
 from vitrina.pipelines.train.trainer import TrainOptions
+from vitrina.sample import SampleReport, write_sample
 from vitrina.store.space import read_errors
 from vitrina.store.store import Store
 from vitrina.types import Features, HeadKind

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vitrina.audit.finding import Audit
+from vitrina.audit.results import Audit
 from vitrina.classifier.card import AGAIN, CARD_FILE, ModelCard, ReportCard
 from vitrina.index.card import CARD_FILE as INDEX_CARD
 from vitrina.index.card import IndexCard

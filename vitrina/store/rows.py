@@ -20,8 +20,8 @@ from vitrina.errors import StoreError
 from vitrina.parallel import map_ahead
 from vitrina.store.entries import FileEntry
 from vitrina.store.integrity import checked_file
-from vitrina.store.loads import copy_rows
 from vitrina.store.mapping import map_file
+from vitrina.store.numba_loads import copy_rows
 from vitrina.store.pages import find_numbers
 from vitrina.store.parquet import REPAIR, told_of, wherever_it_lies
 from vitrina.store.shards import check_vectors, read_matrix

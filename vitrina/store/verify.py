@@ -12,7 +12,7 @@ from vitrina.errors import StoreError, printable
 from vitrina.ids import IdSet
 from vitrina.parallel import Progress, map_ahead, unwatched
 from vitrina.store import layout
-from vitrina.store.contents import faults_of
+from vitrina.store.checksums import faults_of
 from vitrina.store.decisions import decision_files, decisions_in
 from vitrina.store.entries import FileEntry, FolderEntry, SpaceEntry
 from vitrina.store.files import Files, UnsafeFileError, to_json

@@ -14,9 +14,9 @@ from vitrina.errors import TrainingError
 from vitrina.parallel import Progress, map_ahead, unwatched
 from vitrina.threads import side_by_side
 from vitrina.training.checkpoint import Checkpoint
+from vitrina.training.config import Recipe
 from vitrina.training.dropout import drawing
 from vitrina.training.optimiser import Arrays, Optimiser
-from vitrina.training.recipe import Recipe
 from vitrina.typed_json import Count, convert_json
 from vitrina.types import Codes
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 
 from vitrina.training.checkpoint import under
-from vitrina.training.recipe import Recipe, rate_at
-from vitrina.training.table import BETAS, EPSILON, Table
+from vitrina.training.config import Recipe, rate_at
+from vitrina.training.sparse_embedding import BETAS, EPSILON, Table
 
 Arrays = dict[str, torch.Tensor]
 

@@ -9,18 +9,18 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from vitrina.audit.finding import Audit
+from vitrina.audit.results import Audit
 from vitrina.audit.review.cards import Cards
 from vitrina.audit.review.categories import Categories
-from vitrina.audit.review.desk import Desk
-from vitrina.audit.review.log import Log
+from vitrina.audit.review.decision_log import Log
+from vitrina.audit.review.decisions_service import Desk
 from vitrina.audit.review.options import ReviewOptions
 from vitrina.audit.review.page import Pages
+from vitrina.audit.review.product_cache import Shelf
 from vitrina.audit.review.queue import Queue
 from vitrina.audit.review.routes import Routes
-from vitrina.audit.review.safe import Guard
+from vitrina.audit.review.security import Guard
 from vitrina.audit.review.session import Sessions
-from vitrina.audit.review.shelf import Shelf
 from vitrina.store.store import Store
 from vitrina.types import ProductId
 

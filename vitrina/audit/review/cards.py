@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from vitrina.audit.finding import Near, Suspect
+from vitrina.audit.results import Near, Suspect
 from vitrina.audit.review.categories import Categories, Category
+from vitrina.audit.review.product_cache import Shelf, mentioned
 from vitrina.audit.review.queue import Queue
-from vitrina.audit.review.shelf import Shelf, mentioned
 from vitrina.store.decisions import Decision
 from vitrina.types import CategoryId, ProductId, Reason
 

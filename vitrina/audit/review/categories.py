@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vitrina.audit.finding import Suspect
+from vitrina.audit.results import Suspect
 from vitrina.store.subtree import ARROW
 from vitrina.types import CategoryId
 

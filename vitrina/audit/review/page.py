@@ -12,13 +12,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from vitrina.audit.finding import Suspect
+from vitrina.audit.results import Suspect
 from vitrina.audit.review.cards import Cards
-from vitrina.audit.review.desk import Desk
+from vitrina.audit.review.decisions_service import Desk
 from vitrina.audit.review.options import ReviewOptions
+from vitrina.audit.review.product_cache import LARGE, SMALL
 from vitrina.audit.review.queue import Filter
 from vitrina.audit.review.session import Session
-from vitrina.audit.review.shelf import LARGE, SMALL
 from vitrina.audit.review.words import Language, Words, preferred
 from vitrina.store.decisions import Decision
 from vitrina.types import Action, Reason

@@ -9,9 +9,9 @@ from functools import lru_cache
 from threading import Lock
 from urllib.parse import urlencode
 
-from vitrina.audit.finding import Audit, Suspect
+from vitrina.audit.results import Audit, Suspect
 from vitrina.audit.review.categories import segments
-from vitrina.audit.review.log import Log
+from vitrina.audit.review.decision_log import Log
 from vitrina.store.decisions import Decision
 from vitrina.types import Action, CategoryId, ProductId, Reason
 

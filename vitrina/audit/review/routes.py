@@ -13,12 +13,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from vitrina.audit.finding import Suspect
-from vitrina.audit.review.desk import Desk, Outcome, Verdict
+from vitrina.audit.results import Suspect
+from vitrina.audit.review.decisions_service import Desk, Outcome, Verdict
 from vitrina.audit.review.forms import Form, NotUnderstoodError, whole_number
 from vitrina.audit.review.page import HERE, Pages, Visit, named
-from vitrina.audit.review.safe import same
-from vitrina.audit.review.shelf import LARGE, SMALL, Shelf
+from vitrina.audit.review.product_cache import LARGE, SMALL, Shelf
+from vitrina.audit.review.security import same
 from vitrina.audit.review.words import Language
 from vitrina.errors import VitrinaError
 from vitrina.types import Action

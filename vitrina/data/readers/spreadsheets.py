@@ -20,7 +20,7 @@ from vitrina.data.readers.sheet_process import REFUSED, Header, Job
 from vitrina.data.readers.sheet_size import SheetSize
 from vitrina.data.readers.unpacked import MOST_TIMES, most_unpacked, out_of_proportion
 from vitrina.errors import CatalogueError
-from vitrina.memory import total_memory
+from vitrina.limits import total_memory
 
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 """The first bytes of an .xls file."""

@@ -23,7 +23,7 @@ from vitrina.data.readers.columns import ALL_NEEDED, Needs
 from vitrina.data.readers.json_table import id_in
 from vitrina.data.readers.table import TableReader
 from vitrina.data.readers.text_tables import SAMPLE_ROWS
-from vitrina.data.sources.tarred import TarImages, TarIndex
+from vitrina.data.sources.tar_source import TarImages, TarIndex
 from vitrina.data.tar import Cut, Member, TarError, find_shards, members
 from vitrina.errors import CatalogueError
 from vitrina.ids import is_canonical_integer

@@ -9,8 +9,8 @@ from vitrina.data.sources.column import ColumnImages
 from vitrina.data.sources.fetching import DEFAULT_FETCHING, WEB, Fetching
 from vitrina.data.sources.folder import FolderImages
 from vitrina.data.sources.open import NamedImages, open_images
-from vitrina.data.sources.tarred import TarImages, TarIndex
-from vitrina.data.sources.zipped import ZipImages
+from vitrina.data.sources.tar_source import TarImages, TarIndex
+from vitrina.data.sources.zip_source import ZipImages
 
 __all__ = [
     "DEFAULT_FETCHING",

@@ -16,8 +16,8 @@ from vitrina.data.photo_names import choose_split, detect_template
 from vitrina.data.product import Product
 from vitrina.data.sources.fetching import DEFAULT_FETCHING, WEB, Fetching
 from vitrina.data.sources.folder import FolderImages
-from vitrina.data.sources.tarred import TarImages, TarIndex
-from vitrina.data.sources.zipped import ZipImages
+from vitrina.data.sources.tar_source import TarImages, TarIndex
+from vitrina.data.sources.zip_source import ZipImages
 from vitrina.data.tar import PHOTO_SUFFIXES, TarError, find_shards
 from vitrina.errors import ImageSourceError, PhotosNotFoundError
 

@@ -29,7 +29,7 @@ from urllib3.util import Retry
 from vitrina._version import __version__
 from vitrina.data.product import Product
 from vitrina.data.sources.fetching import DEFAULT_FETCHING, Fetching
-from vitrina.data.sources.gate import Clock, Gate
+from vitrina.data.sources.ssrf_guard import Clock, Gate
 from vitrina.data.sources.web_cache import PhotoCache
 from vitrina.errors import ImageError
 

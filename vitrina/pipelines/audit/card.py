@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from vitrina.audit.confusion import pairs, twins
-from vitrina.audit.foreign import is_foreign
-from vitrina.audit.suspicion import confident
-from vitrina.pipelines.audit.find import SUSPECT, Found
+from vitrina.audit.label_scores import confident
+from vitrina.audit.outliers import is_foreign
+from vitrina.pipelines.audit.search import SUSPECT, Found
 from vitrina.store.store import Store
 from vitrina.types import Codes, Modality
 

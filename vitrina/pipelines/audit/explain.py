@@ -9,9 +9,9 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from vitrina.audit.finding import Near, Suspect
-from vitrina.audit.foreign import FAR
+from vitrina.audit.outliers import FAR
 from vitrina.audit.photo_hash import photo_hash, same_photo
+from vitrina.audit.results import Near, Suspect
 from vitrina.data.sources import ImageSource
 from vitrina.errors import ImageError, ImageSourceError
 from vitrina.parallel import map_ahead
@@ -20,7 +20,7 @@ from vitrina.store.store import Store
 from vitrina.types import CategoryId, Codes, Floats, Modality, Reason
 
 if TYPE_CHECKING:
-    from vitrina.pipelines.audit.find import Found
+    from vitrina.pipelines.audit.search import Found
 
 SHOWN = 6
 """Neighbours and copies of a suspect that are shown."""

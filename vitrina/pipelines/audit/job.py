@@ -10,20 +10,20 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from vitrina.audit.finding import Audit
 from vitrina.audit.report import write_report
+from vitrina.audit.results import Audit
 from vitrina.data.sources import ImageSource
 from vitrina.errors import StoreError
 from vitrina.limits import available_cpus
 from vitrina.pipelines.audit.card import card_of
 from vitrina.pipelines.audit.explain import explain
-from vitrina.pipelines.audit.find import AuditOptions, find
-from vitrina.pipelines.audit.near import current_index
-from vitrina.pipelines.audit.shown import Shown
+from vitrina.pipelines.audit.neighbour_cache import current_index
+from vitrina.pipelines.audit.product_view import Shown
+from vitrina.pipelines.audit.search import AuditOptions, find
 from vitrina.pipelines.audit.table import write_table
 from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.index.job import default_features
-from vitrina.stages import so_far, stage, timed_run
+from vitrina.stage_timer import so_far, stage, timed_run
 from vitrina.store.files import check_file
 from vitrina.store.store import Store
 

@@ -12,7 +12,7 @@ from xml.sax.saxutils import quoteattr
 
 import msgspec
 
-from vitrina.audit.finding import Audit
+from vitrina.audit.results import Audit
 from vitrina.errors import CatalogueError, StoreError
 from vitrina.ids import id_keys
 from vitrina.pipelines.audit.corrections import category_names

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vitrina.audit.finding import Audit, suspect_schema
-from vitrina.audit.suspicion import Said
-from vitrina.pipelines.audit.find import Found
+from vitrina.audit.label_scores import Said
+from vitrina.audit.results import Audit, suspect_schema
+from vitrina.pipelines.audit.search import Found
 from vitrina.store.files import replacing
 from vitrina.store.store import Store
 from vitrina.types import Codes, Modality

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vitrina.classifier.fusion import fit_weights
-from vitrina.pipelines.benchmark.ground import Halves
+from vitrina.pipelines.benchmark.dataset import Halves
 from vitrina.types import Codes, Floats
 
 LEAST = 1e-4

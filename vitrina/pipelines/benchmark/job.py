@@ -20,7 +20,7 @@ from vitrina.embedder.load import NONE
 from vitrina.errors import EncoderError, ImageSourceError, StoreError, VitrinaError
 from vitrina.limits import available_cpus
 from vitrina.pipelines.benchmark import text
-from vitrina.pipelines.benchmark.ground import Answers, Ground
+from vitrina.pipelines.benchmark.dataset import Answers, Ground
 from vitrina.pipelines.benchmark.methods import METHODS, Method, Methods, Outcome, choices
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.pipelines.benchmark.page import page
@@ -31,7 +31,7 @@ from vitrina.pipelines.common.seen_rows import seen_by_base, seen_by_spaces
 from vitrina.pipelines.embed.job import embed
 from vitrina.pipelines.embed.options import EmbedOptions
 from vitrina.pipelines.finetune.encoder_files import chosen_base
-from vitrina.stages import stage, timed_run, told
+from vitrina.stage_timer import stage, timed_run, told
 from vitrina.store.files import check_folder, replacing, write_json
 from vitrina.store.store import Store
 from vitrina.types import Mask, Modality

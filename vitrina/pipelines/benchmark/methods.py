@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vitrina.classifier.baselines.base import BaselineKind, Examples
-from vitrina.classifier.baselines.train import planned_rows, train_baseline
+from vitrina.baselines.base import BaselineKind, Examples
+from vitrina.baselines.train import planned_rows, train_baseline
 from vitrina.classifier.calibrate import fit_temperature, softmax
 from vitrina.classifier.fit import FitOptions, fit_head
 from vitrina.classifier.metrics import Metrics, evaluate
@@ -20,8 +20,8 @@ from vitrina.data.sources import ImageSource
 from vitrina.errors import TrainingError
 from vitrina.index.vote import DEFAULT_RULE, vote_shares
 from vitrina.pipelines.benchmark.blend import Pool, even, fit_pool, interpolate
-from vitrina.pipelines.benchmark.ground import Answers, Ground, Halves, in_blocks
-from vitrina.pipelines.benchmark.keys import key_of, key_of_pool
+from vitrina.pipelines.benchmark.cache_keys import key_of, key_of_pool
+from vitrina.pipelines.benchmark.dataset import Answers, Ground, Halves, in_blocks
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.pipelines.benchmark.vectors import Encoders
 from vitrina.pipelines.common.training_progress import KEPT_APART, watching

@@ -9,9 +9,9 @@ from typing import Any
 from vitrina.page.charts import Axis, interval
 from vitrina.page.document import opening
 from vitrina.page.markup import element, facts, scrolling, section, text
-from vitrina.pipelines.benchmark.look import SCRIPT, style
 from vitrina.pipelines.benchmark.rows import Row, Table
 from vitrina.pipelines.benchmark.sections import confused, coverage, rare, training
+from vitrina.pipelines.benchmark.style import SCRIPT, style
 from vitrina.pipelines.benchmark.text import COLUMNS, NONE, WORDS, cells
 from vitrina.types import Features
 

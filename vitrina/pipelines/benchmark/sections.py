@@ -10,7 +10,7 @@ import numpy as np
 from vitrina.page.charts import legend
 from vitrina.page.markup import category, element, scrolling, section, text
 from vitrina.page.words import duration
-from vitrina.pipelines.benchmark.drawn import (
+from vitrina.pipelines.benchmark.charts import (
     coverage_chart,
     coverage_lines,
     score_axis,

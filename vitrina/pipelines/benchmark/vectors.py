@@ -13,8 +13,8 @@ from vitrina.embedder.load import NONE
 from vitrina.embedder.photos import encode_photos
 from vitrina.errors import EncoderError, HubUnreachableError, StoreError
 from vitrina.parallel import unwatched
-from vitrina.pipelines.benchmark.ground import Ground, in_blocks
-from vitrina.pipelines.benchmark.keys import key_of
+from vitrina.pipelines.benchmark.cache_keys import key_of
+from vitrina.pipelines.benchmark.dataset import Ground, in_blocks
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.pipelines.common.encoders import load_encoder
 from vitrina.pipelines.common.product_inputs import references

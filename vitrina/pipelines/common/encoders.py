@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import TEXT_FIELDS, encoder_text
 from vitrina.embedder.base import EncoderCard, Fitted, ImageEncoder, TextEncoder
-from vitrina.embedder.known import remember, unchanged
+from vitrina.embedder.fingerprint_cache import remember, unchanged
 from vitrina.embedder.load import (
     Form,
     ModelName,
@@ -20,7 +20,7 @@ from vitrina.embedder.load import (
 )
 from vitrina.embedder.photos import decode_photos
 from vitrina.errors import EncoderError, HubUnreachableError
-from vitrina.stages import stage
+from vitrina.stage_timer import stage
 from vitrina.store import layout
 from vitrina.store.entries import FolderEntry, SpaceEntry
 from vitrina.store.products import Products

@@ -20,7 +20,7 @@ from vitrina.pipelines.embed.id_forms import IdForms
 from vitrina.pipelines.embed.ingest_result import Ingested, IngestOptions, NotFound, Unreadable
 from vitrina.pipelines.embed.snapshot import ProductSnapshot
 from vitrina.pipelines.embed.source_choice import SourceTwins
-from vitrina.stages import timed_each
+from vitrina.stage_timer import timed_each
 from vitrina.store.products import content_hash
 from vitrina.store.sources import Source
 from vitrina.store.store import Store

@@ -11,7 +11,7 @@ from vitrina.data.catalogue import Catalogue
 from vitrina.embedder.load import NONE
 from vitrina.errors import EncoderError
 from vitrina.ids import id_keys
-from vitrina.memory import give_back
+from vitrina.malloc import trim
 from vitrina.pipelines.common.encoders import DEFAULT_MODELS, Encoder, known_space, load_if_named
 from vitrina.pipelines.common.reading import remembered_models
 from vitrina.pipelines.embed.category_changes import CategoryChanges
@@ -20,7 +20,7 @@ from vitrina.pipelines.embed.ingest_result import Ingested, IngestOptions, commo
 from vitrina.pipelines.embed.options import EmbedOptions
 from vitrina.pipelines.embed.source_choice import source_of
 from vitrina.pipelines.embed.space_job import SpaceJob, SpaceReport, check_asked
-from vitrina.stages import stage, timed_run
+from vitrina.stage_timer import stage, timed_run
 from vitrina.store import layout
 from vitrina.store.products import Products
 from vitrina.store.retype import with_string_ids
@@ -160,7 +160,7 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
                 )
                 report.spaces.append(job.run())
             del job
-            give_back()
+            trim()
         if done.removed:
             with stage("committing"):
                 _prune(store, writer, done)

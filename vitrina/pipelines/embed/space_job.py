@@ -15,7 +15,7 @@ from vitrina.data.product import TEXT_FIELDS, encoder_text
 from vitrina.embedder.base import ImageEncoder, TextEncoder
 from vitrina.embedder.photos import Encoded, Failure, Report, encode_photos
 from vitrina.errors import EncoderError, StoreError, TooManyFailuresError
-from vitrina.memory import give_back
+from vitrina.malloc import trim
 from vitrina.parallel import one_ahead
 from vitrina.pipelines.common.encoders import (
     Encoder,
@@ -27,7 +27,7 @@ from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.embed.ingest_result import Ingested, Unreadable
 from vitrina.pipelines.embed.options import DTYPE, EmbedOptions
 from vitrina.pipelines.embed.space_errors import SpaceErrors, commonest
-from vitrina.stages import Stages, stage, timed_each
+from vitrina.stage_timer import Stages, stage, timed_each
 from vitrina.store import layout
 from vitrina.store.entries import FileEntry
 from vitrina.store.manifest import Manifest
@@ -336,7 +336,7 @@ class SpaceJob:
     def _commit(self, positions: Codes, vectors: Vectors) -> None:
         with self._stages.timed("write"):
             self._publish(positions, vectors)
-        give_back()
+        trim()
 
     def _publish(self, positions: Codes, vectors: Vectors) -> None:
         shards = self._space.entry.shards

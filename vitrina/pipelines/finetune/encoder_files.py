@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import torch
 
 from vitrina.embedder.base import EncoderCard
+from vitrina.embedder.finetuning.tokens import TokenLists
 from vitrina.embedder.load import NONE, ImageFiles, TextFiles, find_image, find_text
-from vitrina.embedder.tuning.tokens import TokenLists
 from vitrina.errors import EncoderError
 from vitrina.pipelines.common.encoders import DEFAULT_MODELS, ENCODER_CARD, trained_for
 from vitrina.pipelines.common.product_inputs import texts

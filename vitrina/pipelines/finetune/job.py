@@ -22,7 +22,7 @@ from vitrina.pipelines.finetune.encoder_files import (
     write_encoder,
 )
 from vitrina.pipelines.finetune.trainer import FinetuneOptions, Tuned, tune_image, tune_text
-from vitrina.stages import so_far, stage, timed_run
+from vitrina.stage_timer import so_far, stage, timed_run
 from vitrina.store.products import Categories
 from vitrina.store.store import Store
 from vitrina.types import Codes, Mask, Modality, SplitKind

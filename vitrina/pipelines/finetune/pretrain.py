@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 
 from vitrina.data.catalogue import Catalogue
+from vitrina.embedder.finetuning.mlm import MaskedWords
+from vitrina.embedder.finetuning.text_network import TextShape, TrainableText
+from vitrina.embedder.finetuning.tokens import TokenLists
 from vitrina.embedder.load import load_text
-from vitrina.embedder.tuning.masked_words import MaskedWords
-from vitrina.embedder.tuning.text_network import TextShape, TrainableText
-from vitrina.embedder.tuning.tokens import TokenLists
 from vitrina.errors import EncoderError, TrainingError
 from vitrina.pipelines.common.product_inputs import texts
 from vitrina.pipelines.common.seen_rows import seen_by_base
 from vitrina.pipelines.common.store_split import part
 from vitrina.pipelines.common.training_progress import watching
 from vitrina.pipelines.finetune.encoder_files import base_text, check_name, write_encoder
-from vitrina.stages import so_far, stage, timed_run
+from vitrina.stage_timer import so_far, stage, timed_run
 from vitrina.store.store import Store
 from vitrina.training.checkpoint import Checkpoint
+from vitrina.training.config import Recipe
 from vitrina.training.loop import fit
-from vitrina.training.recipe import Recipe
 from vitrina.types import Codes, Modality, SplitKind
 
 SCORE = "log-likelihood of held-out words"

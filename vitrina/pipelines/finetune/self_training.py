@@ -17,14 +17,14 @@ import numpy as np
 import torch
 
 from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
-from vitrina.embedder.tuning.text_classes import TextClasses
-from vitrina.embedder.tuning.tokens import TokenLists
+from vitrina.embedder.finetuning.text_classes import TextClasses
+from vitrina.embedder.finetuning.tokens import TokenLists
 from vitrina.pipelines.common.product_inputs import texts
 from vitrina.pipelines.common.reading import opened_texts
 from vitrina.store.store import Store
 from vitrina.training.checkpoint import Checkpoint
+from vitrina.training.config import Recipe
 from vitrina.training.loss import Guesses
-from vitrina.training.recipe import Recipe
 from vitrina.types import Codes
 
 STEPS = 2

@@ -21,17 +21,17 @@ from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.common.store_split import Parted
 from vitrina.pipelines.common.training_progress import KEPT_APART, watching
 from vitrina.pipelines.finetune.encoder_files import base_image, text_tokens
-from vitrina.stages import stage
+from vitrina.stage_timer import stage
 from vitrina.store.store import Store
 from vitrina.training.checkpoint import Checkpoint
+from vitrina.training.config import Recipe
 from vitrina.training.loop import History, fit
 from vitrina.training.loss import ClassLoss
-from vitrina.training.recipe import Recipe
 from vitrina.types import Balance, Codes, Floats, Mask, Modality, Pooling, SplitKind
 
 if TYPE_CHECKING:
-    from vitrina.embedder.tuning.image_classes import ImageClasses
-    from vitrina.embedder.tuning.text_classes import TextClasses
+    from vitrina.embedder.finetuning.image_classes import ImageClasses
+    from vitrina.embedder.finetuning.text_classes import TextClasses
 
 TEXT_EPOCHS, TEXT_BATCH = 6, 128
 IMAGE_EPOCHS, IMAGE_BATCH = 6, 64
@@ -148,8 +148,8 @@ def tune_text(
 ) -> Tuned:
     """Train a text encoder on a store's products. codes: (n,) int64, the class of each, -1 for
     none. Raises EncoderError, TrainingError."""
-    from vitrina.embedder.tuning.text_classes import TextClasses
-    from vitrina.embedder.tuning.text_network import TextShape, TrainableText
+    from vitrina.embedder.finetuning.text_classes import TextClasses
+    from vitrina.embedder.finetuning.text_network import TextShape, TrainableText
     from vitrina.pipelines.finetune.self_training import (
         guessed,
         guessed_before,
@@ -216,9 +216,9 @@ def tune_image(
     store: Store, source: ImageSource, codes: Codes, parted: Parted, options: FinetuneOptions
 ) -> Tuned:
     """The same for an image encoder. source: of the products' photos."""
-    from vitrina.embedder.tuning.image_classes import ImageClasses
-    from vitrina.embedder.tuning.image_network import TrainableImage
-    from vitrina.embedder.tuning.photo_bytes import PhotoBytes
+    from vitrina.embedder.finetuning.image_classes import ImageClasses
+    from vitrina.embedder.finetuning.image_network import TrainableImage
+    from vitrina.embedder.finetuning.photo_bytes import PhotoBytes
 
     with stage("loading models"):
         files = base_image(

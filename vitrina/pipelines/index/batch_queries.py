@@ -23,8 +23,8 @@ from vitrina.data.readers import Columns, IdType, TableReader
 from vitrina.data.readers.parquet import ParquetRecords
 from vitrina.errors import CatalogueError
 from vitrina.ids import id_keys, ids_as
-from vitrina.index.found import Found
 from vitrina.index.fuse import fuse
+from vitrina.index.results import Found
 from vitrina.pipelines.common.batch_encoder import (
     BATCH_ROWS,
     BatchEncoder,

@@ -12,10 +12,10 @@ import numpy as np
 from vitrina.errors import StoreError
 from vitrina.index.card import IndexCard
 from vitrina.index.entries import Change, Entries, compare
-from vitrina.index.folder import Folder
-from vitrina.index.found import AGAIN, check_fingerprints
+from vitrina.index.results import AGAIN, check_fingerprints
 from vitrina.index.score import rows_known
 from vitrina.index.search import VectorIndex
+from vitrina.index.storage import Folder
 from vitrina.store.files import to_json
 from vitrina.store.rows import Rows
 from vitrina.store.space import Space

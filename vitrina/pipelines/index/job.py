@@ -13,11 +13,11 @@ from vitrina.index.build import Built, blocks, build
 from vitrina.index.card import Goal, IndexCard
 from vitrina.index.choose import plans
 from vitrina.index.entries import Change, Entries
-from vitrina.index.folder import INDEX_FILE, ROWS_FILE, Folder, write_parts
-from vitrina.index.probe import Probe, Recall
+from vitrina.index.recall_probe import Probe, Recall
 from vitrina.index.search import VectorIndex
+from vitrina.index.storage import INDEX_FILE, ROWS_FILE, Folder, write_parts
 from vitrina.index.tune import measure, tune
-from vitrina.memory import total_memory
+from vitrina.limits import total_memory
 from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.index.index_state import (
     card_of,

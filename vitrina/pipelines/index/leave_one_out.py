@@ -17,7 +17,7 @@ import numpy.typing as npt
 from vitrina.classifier.metrics import Metrics
 from vitrina.index.card import CARD_FILE
 from vitrina.index.exact import Barred
-from vitrina.index.found import Found
+from vitrina.index.results import Found
 from vitrina.index.vote import DEFAULT_RULE, VOTERS
 from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.index.neighbours import Index

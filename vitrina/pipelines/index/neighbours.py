@@ -18,8 +18,8 @@ from vitrina.embedder.photos import prepare_photo
 from vitrina.errors import ImageError, ImageSourceError, StoreError
 from vitrina.index.card import IndexCard
 from vitrina.index.exact import Barred
-from vitrina.index.found import AGAIN, Found
 from vitrina.index.fuse import fuse
+from vitrina.index.results import AGAIN, Found
 from vitrina.index.search import VectorIndex
 from vitrina.index.vote import DEFAULT_RULE, Vote, VoteRule, vote
 from vitrina.pipelines.common.encoders import encoder_of
@@ -31,10 +31,10 @@ from vitrina.pipelines.index.index_state import (
     open_vectors,
     warn_if_behind,
 )
+from vitrina.store.filters import Condition, matching
 from vitrina.store.products import Categories
 from vitrina.store.shards import array_keys
 from vitrina.store.store import Store
-from vitrina.store.where import Condition, matching
 from vitrina.types import CategoryId, Codes, Features, Floats, Mask, Modality, ProductId, Vectors
 
 

@@ -9,9 +9,9 @@ import time
 
 import numpy as np
 
-from vitrina.classifier.baselines.base import BaselineKind, Examples
-from vitrina.classifier.baselines.terms import LONGEST
-from vitrina.classifier.baselines.train import train_baseline
+from vitrina.baselines.base import BaselineKind, Examples
+from vitrina.baselines.terms import LONGEST
+from vitrina.baselines.train import train_baseline
 from vitrina.classifier.metrics import difference, evaluate
 from vitrina.data.product import TEXT_FIELDS, encoder_text
 from vitrina.errors import TrainingError

@@ -18,7 +18,7 @@ from vitrina.pipelines.train.category_drift import since
 from vitrina.pipelines.train.model_card import model_card
 from vitrina.pipelines.train.report import Baseline, Promised, TrainReport
 from vitrina.pipelines.train.trainer import Lesson, TrainOptions, heard_of
-from vitrina.stages import RunTimer, stage, timed_run
+from vitrina.stage_timer import RunTimer, stage, timed_run
 from vitrina.store import layout
 from vitrina.store.gather import gather
 from vitrina.store.store import Store

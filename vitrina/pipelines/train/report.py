@@ -11,7 +11,7 @@ from vitrina.classifier.calibrate import Bin
 from vitrina.classifier.levels import LevelMetrics
 from vitrina.classifier.metrics import Difference, Metrics
 from vitrina.data.split import Unjudged
-from vitrina.stages import told
+from vitrina.stage_timer import told
 from vitrina.types import CategoryId, Features, FusionKind, HeadKind, Modality, SplitKind
 
 LISTED = 5

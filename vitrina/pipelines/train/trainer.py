@@ -29,7 +29,7 @@ from vitrina.pipelines.train.cross_validation import (
 )
 from vitrina.pipelines.train.evaluation import Bench, Judged
 from vitrina.pipelines.train.report import Alone, Compared
-from vitrina.stages import stage
+from vitrina.stage_timer import stage
 from vitrina.store.gather import Gathered
 from vitrina.store.products import Categories
 from vitrina.types import (

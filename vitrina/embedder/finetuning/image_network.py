@@ -1,0 +1,121 @@
+"""An image model made ready for training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image as Pillow
+from PIL.Image import Image
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from vitrina.device import best_device
+from vitrina.embedder.fingerprint import fingerprint, weights
+from vitrina.embedder.load import ImageFiles
+from vitrina.embedder.preprocessing import read_preparation
+from vitrina.errors import EncoderError
+from vitrina.threads import workers
+from vitrina.training.dropout import with_quick_dropout
+
+PART = {"cpu": 16, "cuda": 128, "mps": 32}
+"""Photos that go through the network at once, by device."""
+
+
+class TrainableImage:
+    """An image model in training.
+
+    Attributes:
+        body: from pixels to vectors.
+        size: pixels of its input's edge.
+        dim: the length of a vector.
+        workers: parts of a batch that go through it side by side.
+        part: photos in such a part; None for whole batches, of which a network that learns the
+            spread of its inputs (batch normalisation) from scratch needs all.
+        fingerprint: of what training begins with.
+    """
+
+    def __init__(self, files: ImageFiles, *, from_scratch: bool) -> None:
+        """Raises EncoderError for a model whose preprocessing does not end in a plain scaling."""
+        self._parts = files.parts
+        self.size = files.parts.size
+        probe = Pillow.new("RGB", (self.size, self.size), (200, 100, 50))
+        preparation = read_preparation(files.parts.transform, [probe])
+        if not preparation.in_bytes:
+            raise EncoderError(
+                f"{files.model}: its preprocessing is of a kind that can't be trained through"
+            )
+        self._preparation = preparation
+        self.device = best_device()
+        network = files.parts.network
+        with_quick_dropout(network)
+        self.fingerprint = fingerprint(
+            weights(network), {"size": self.size, "network": str(network)}
+        )
+        self.body: Any = network.to(self.device).to(memory_format=torch.channels_last)
+        norms = [part for part in network.modules() if isinstance(part, _BatchNorm)]
+        # What a trained network knows of its inputs' spread, a few photos at a time would spoil.
+        self._frozen = [] if from_scratch else norms
+        self.part = None if from_scratch and norms else PART[self.device.type]
+        alone = self.device.type != "cpu" or self.part is None
+        self.workers = 1 if alone else workers(self.device)
+        self._norms = norms
+        self._from_scratch = from_scratch
+        self.eval()
+        with torch.no_grad():
+            self.dim = int(self.vectors(self.pixels([probe])).shape[1])
+
+    @property
+    def rate(self) -> float:
+        """The learning rate that suits it: transformers bear less than convolutions, and what has
+        learnt already is to be changed with care."""
+        if not self._norms:
+            return (0.2 if self._from_scratch else 0.03) / self.dim
+        return 2e-3 if self._from_scratch else 5e-4
+
+    def begin(self, dtype: torch.dtype) -> None:
+        """Turn it to the numbers that it is trained in."""
+        self._dtype = dtype
+        self.body.to(dtype)
+        for norm in self._norms:
+            # What it learns of its inputs' spread, bfloat16 would round away.
+            norm.float()
+
+    _dtype = torch.float32
+
+    def train(self) -> None:
+        """Let it learn."""
+        self.body.train()
+        for norm in self._frozen:
+            norm.eval()
+
+    def eval(self) -> None:
+        """Let it serve."""
+        self.body.eval()
+
+    def served(self, image: Image) -> Image:
+        """A photo as serving crops it."""
+        cropped: Image = self._preparation.crop(image)
+        return cropped
+
+    def pixels(self, images: Sequence[Image]) -> torch.Tensor:
+        """Photos of the network's size to its input, (n, 3, size, size) float32."""
+        stacked = np.stack([np.asarray(image, dtype=np.uint8) for image in images])
+        return self._preparation.finish(torch.from_numpy(stacked).to(self.device))
+
+    def vectors(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(n, 3, size, size) to (n, dim) float32, not normalised."""
+        given = pixels.to(self._dtype, memory_format=torch.channels_last)
+        out: torch.Tensor = self.body(given).float()
+        return out
+
+    def finish(self) -> None:
+        """Once training has ended."""
+        self._dtype = torch.float32
+        self.body.float().eval().to("cpu").to(memory_format=torch.contiguous_format)
+
+    def save(self, folder: Path) -> None:
+        """Write it in the form that it came in: open_clip's or timm's."""
+        self._parts.save(folder)

@@ -1,0 +1,168 @@
+"""A text model made ready for training: its word table apart, the rest in quick numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers.normalizers import Lowercase
+from tokenizers.normalizers import Sequence as InOrder
+
+from vitrina.device import best_device
+from vitrina.embedder.finetuning.attention import attend_as_usual, attend_in_float32
+from vitrina.embedder.fingerprint import fingerprint, weights
+from vitrina.embedder.quiet import quiet_transformers
+from vitrina.embedder.text import Tokens, load_parts, pool, token_batches, tokenizing, unused
+from vitrina.embedder.text_config import TextForm, write_form
+from vitrina.threads import workers
+from vitrina.training.dropout import Dropout, with_quick_dropout
+from vitrina.training.sparse_embedding import Table
+from vitrina.types import Codes, Pooling
+
+BUDGET = {"cpu": 768, "cuda": 131_072, "mps": 8192}
+"""Tokens, padding included, that go through the network at once, by device: on a CPU few enough for
+one core's cache, and for texts of unlike length not to be padded to one."""
+
+
+@dataclass(frozen=True)
+class TextShape:
+    """What of a text model is chosen anew. from_scratch: random weights. lower_case: texts are
+    read so; None for as the tokenizer has it. max_length: tokens of a text, at most; None for the
+    model's own. pooling: None for its own."""
+
+    from_scratch: bool = False
+    lower_case: bool | None = None
+    max_length: int | None = None
+    pooling: Pooling | None = None
+
+
+class TrainableText:
+    """A text model in training.
+
+    Attributes:
+        body: everything but the word table.
+        table: the word table.
+        form: its pooling and its length limit.
+        tokenize: texts to token lists.
+        pad: the padding token.
+        fingerprint: of what training begins with.
+        workers: batches that go through it side by side.
+    """
+
+    def __init__(self, folder: Path, model: str, shape: TextShape, *, seed: int) -> None:
+        """folder: with `config.json`, the tokenizer's files, and weights unless `from_scratch`.
+        model: its name, for messages.
+
+        Raises EncoderError if it does not load.
+        """
+        what = f"{model}: {folder} can't be trained as a text model"
+        found = load_parts(folder, model, what, from_scratch=shape.from_scratch, seed=seed)
+        self._tokenizer, own, form = found.tokenizer, found.network, found.form
+        core: Any = self._tokenizer.backend_tokenizer
+        if shape.lower_case:
+            before = [core.normalizer] if core.normalizer else []
+            if not before or before[0].normalize_str("Ж") != "ж":
+                core.normalizer = InOrder([Lowercase(), *before])
+        limit = min(found.limit, shape.max_length or found.limit)
+        self.form = TextForm(shape.pooling or form.pooling, limit)
+        self.pad = self._tokenizer.pad_token_id or 0
+        self.mask: int | None = self._tokenizer.mask_token_id
+        self.special = sorted(self._tokenizer.all_special_ids)
+        self.tokenize: Callable[[Sequence[str]], Tokens] = tokenizing(
+            self._tokenizer, self.form.max_length, self.pad, found.rows
+        )
+        self.device = best_device()
+        with_quick_dropout(own)
+        for part in own.modules():
+            # Attention that drops no links is computed in one go, several times as fast.
+            if type(part).__name__.endswith("SelfAttention"):
+                for child in part.children():
+                    if isinstance(child, Dropout):
+                        child.p = 0.0
+        self.body: Any = own.to(self.device).train()
+        self.workers = workers(self.device) if self.device.type == "cpu" else 1
+        self.budget = BUDGET[self.device.type]
+        self._words = own.get_input_embeddings()
+        self._words.weight.requires_grad_(False)
+        for name, parameter in own.named_parameters():
+            # They have no part in token vectors, and no gradient.
+            if unused(name):
+                parameter.requires_grad_(False)
+        settings = {"tokenizer": core.to_str(), "pooling": self.form.pooling.value}
+        self.fingerprint = fingerprint(weights(own), {**settings, "limit": self.form.max_length})
+
+    @property
+    def width(self) -> int:
+        """The length of a token's vector."""
+        return int(self.body.config.hidden_size)
+
+    @property
+    def dim(self) -> int:
+        """The length of a text's vector."""
+        return self.width * self.form.pooling.width
+
+    @property
+    def layers(self) -> int:
+        """How many transformer blocks there are."""
+        return int(self.body.config.num_hidden_layers)
+
+    @property
+    def vocabulary(self) -> int:
+        """The rows of the word table."""
+        return len(self._words.weight)
+
+    def begin(self, dtype: torch.dtype, *, averaged: bool) -> Table:
+        """Take the word table out, and turn the rest to the numbers that it is trained in."""
+        self.table = Table(self._words.weight, dtype, averaged=averaged)
+        self.body.to(dtype)
+        if self.device.type == "cpu" and dtype is torch.bfloat16:
+            attend_in_float32(self.body)
+        return self.table
+
+    def begin_as_is(self) -> None:
+        """Look words up as they are, before training."""
+        self.table = Table(self._words.weight, torch.float32)
+
+    def hidden(self, ids: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        """The token vectors of padded lists, (n, tokens, dim); see `TokenLists.padded`."""
+        ids, there = ids.to(self.device), there.to(self.device)
+        vectors = self.table.look_up(ids)
+        # Without padding no mask is needed, and attention is quicker.
+        mask = None if bool(there.all()) else there.long()
+        out = self.body(inputs_embeds=vectors, attention_mask=mask)
+        states: torch.Tensor = out.last_hidden_state
+        return states
+
+    def pooled(self, ids: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        """The vectors of padded lists, (n, dim) float32, not normalised."""
+        return pool(self.hidden(ids, there).float(), there.to(self.device), self.form.pooling)
+
+    def batches(self, lengths: Codes) -> Iterator[Codes]:
+        """Texts of like length that go through the network together: positions in `lengths`."""
+        for batch in token_batches(lengths.tolist(), self.budget):
+            yield np.array(batch)
+
+    def train(self) -> None:
+        """Let it learn."""
+        self.body.train()
+
+    def eval(self) -> None:
+        """Let it serve."""
+        self.body.eval()
+
+    def finish(self) -> None:
+        """Put the word table back, once training has ended."""
+        self._words.weight.data = self.table.weight
+        self.body.float().eval()
+        attend_as_usual(self.body)
+
+    def save(self, folder: Path) -> None:
+        """Write it in the form that transformers and sentence-transformers load."""
+        with quiet_transformers():
+            self.body.save_pretrained(folder, safe_serialization=True)
+            self._tokenizer.save_pretrained(folder)
+        write_form(folder, self.form, self.width)

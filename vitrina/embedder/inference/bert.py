@@ -1,0 +1,125 @@
+"""BERT and its kin, from transformers' modules to a stack, and packed texts through it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as fn
+from transformers import BertModel, RobertaModel, XLMRobertaModel
+
+from vitrina.embedder.inference.stack import (
+    Activation,
+    Block,
+    Linear,
+    Norm,
+    Packing,
+    Runner,
+    Stack,
+)
+from vitrina.types import Pooling
+
+
+@dataclass(frozen=True)
+class Bert:
+    """A text model as plain data. words: (vocabulary, dim). places: (longest, dim), the position's
+    vector and the token type's in one. first_place: what a text's first token is counted as."""
+
+    words: torch.Tensor
+    places: torch.Tensor
+    first_place: int
+    norm: Norm
+    stack: Stack
+
+
+def read_bert(model: Any) -> Bert | None:
+    """A model as plain data; None for one that is built otherwise.
+
+    Whether it was read rightly is for the caller to check, by comparing vectors.
+    """
+    if not isinstance(model, BertModel | RobertaModel | XLMRobertaModel):
+        return None
+    config: Any = model.config
+    plain = (
+        config.hidden_act == "gelu"
+        and getattr(config, "position_embedding_type", "absolute") == "absolute"
+        and not config.is_decoder
+    )
+    if not plain:
+        return None
+    tables: Any = model.embeddings
+    offset = 0 if isinstance(model, BertModel) else int(config.pad_token_id) + 1
+    stack = Stack(
+        blocks=[_block(layer) for layer in model.encoder.layer],
+        heads=config.num_attention_heads,
+        norm_first=False,
+        activation=Activation.GELU,
+        scale=(config.hidden_size // config.num_attention_heads) ** -0.5,
+    )
+    places = tables.position_embeddings.weight + tables.token_type_embeddings.weight[0]
+    norm = Norm.of(tables.LayerNorm)
+    return Bert(tables.word_embeddings.weight.detach(), places.detach(), offset, norm, stack)
+
+
+def _block(layer: Any) -> Block:
+    seen, after = layer.attention.self, layer.attention.output
+    parts = (seen.query, seen.key, seen.value)
+    qkv = Linear(
+        torch.cat([part.weight for part in parts]).detach(),
+        torch.cat([part.bias for part in parts]).detach(),
+    )
+    return Block(
+        qkv=qkv,
+        out=Linear.of(after.dense),
+        norm1=Norm.of(after.LayerNorm),
+        up=Linear.of(layer.intermediate.dense),
+        down=Linear.of(layer.output.dense),
+        norm2=Norm.of(layer.output.LayerNorm),
+    )
+
+
+class PackedBert:
+    """Texts without padding: all tokens of a batch in one matrix."""
+
+    def __init__(self, bert: Bert, runner: Runner, pooling: Pooling, device: torch.device) -> None:
+        self._words, self._places = bert.words.to(device), bert.places.to(device)
+        self._norm = bert.norm.to(device)
+        self._first_place = bert.first_place
+        self._runner, self._pooling, self._device = runner, pooling, device
+
+    def pooled(self, tokens: Sequence[Sequence[int]]) -> torch.Tensor:
+        """(len(tokens), dim) float32, not normalised. tokens: best sorted by length."""
+        packing = Packing.of([len(line) for line in tokens])
+        ids = torch.from_numpy(np.concatenate([np.asarray(line) for line in tokens]))
+        before = np.repeat(packing.starts, packing.lengths)
+        place = torch.from_numpy(np.arange(len(ids)) - before + self._first_place)
+        x = fn.embedding(self._sent(ids), self._words)
+        x = x.add_(fn.embedding(self._sent(place), self._places))
+        x = self._norm.apply(x)
+        first_only = self._pooling is Pooling.CLS
+        x = self._runner.run(x, packing, first_only=first_only)
+        return x if first_only else pool_packed(x, packing, self._pooling)
+
+    def _sent(self, tensor: torch.Tensor) -> torch.Tensor:
+        if self._device.type == "cuda":
+            # From pinned memory the copy runs beside the model.
+            return tensor.pin_memory().to(self._device, non_blocking=True)
+        return tensor.to(self._device)
+
+
+def pool_packed(tokens: torch.Tensor, packing: Packing, pooling: Pooling) -> torch.Tensor:
+    """(all tokens, dim) float32 to (sequences, dim * pooling.width)."""
+    starts = torch.from_numpy(packing.starts).to(tokens.device)
+    if pooling is Pooling.CLS:
+        return tokens[starts]
+    lengths = torch.from_numpy(packing.lengths).to(tokens.device)
+    how = "max" if pooling is Pooling.MAX else "sum"
+    pooled = torch.segment_reduce(tokens, how, lengths=lengths, axis=0, unsafe=True)
+    if pooling is Pooling.MAX:
+        return pooled
+    divisor = lengths.unsqueeze(1).to(pooled.dtype)
+    pooled = pooled / (divisor.sqrt() if pooling is Pooling.MEAN_SQRT_LEN else divisor)
+    return torch.cat([tokens[starts], pooled], 1) if pooling is Pooling.CLS_MEAN else pooled

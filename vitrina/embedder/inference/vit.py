@@ -1,0 +1,147 @@
+"""CLIP's image tower, from open_clip's module to a stack, and pictures through it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import open_clip.transformer as towers
+import torch
+from torch import nn
+from torch.nn import functional as fn
+
+from vitrina.embedder.inference.int8 import Int8Linear, Numbers
+from vitrina.embedder.inference.stack import (
+    Activation,
+    Block,
+    Linear,
+    Norm,
+    Packing,
+    Runner,
+    Stack,
+)
+
+
+@dataclass(frozen=True)
+class Vit:
+    """An image model as plain data. patch: (dim, edge * edge * 3) over pixels from 0 to 255, the
+    preprocessing's mean and deviation folded in. places: (1 + patches, dim), the class token's own
+    vector added to the first."""
+
+    edge: int
+    patch: Linear
+    places: torch.Tensor
+    norm: Norm
+    stack: Stack
+    last: Norm
+    projection: torch.Tensor
+
+
+def read_vit(tower: Any, mean: npt.NDArray[Any], deviation: npt.NDArray[Any]) -> Vit | None:
+    """A tower as plain data; None for one that is built otherwise.
+
+    mean, deviation: (3,) of the preprocessing, for pixels from 0 to 1. Whether it was read
+    rightly is for the caller to check, by comparing vectors.
+    """
+    plain = (
+        isinstance(tower, towers.VisionTransformer)
+        and tower.attn_pool is None
+        and tower.pool_type == "tok"
+        and tower.proj is not None
+        and isinstance(tower.ln_pre, nn.LayerNorm)
+        and tower.patch_size[0] == tower.patch_size[1]
+        and all(_is_plain(block) for block in tower.transformer.resblocks)
+    )
+    if not plain:
+        return None
+    blocks = list(tower.transformer.resblocks)
+    heads = blocks[0].attn.num_heads
+    places = tower.positional_embedding.detach().float().clone()
+    places[0] += tower.class_embedding.detach()
+    width = places.shape[1]
+    weight = tower.conv1.weight.detach().float()
+    scaled = weight / torch.tensor(255 * deviation).float().view(1, 3, 1, 1)
+    offset = -(weight * torch.tensor(mean / deviation).float().view(1, 3, 1, 1)).sum((1, 2, 3))
+    quick = isinstance(blocks[0].mlp.gelu, towers.QuickGELU)
+    return Vit(
+        edge=tower.patch_size[0],
+        patch=Linear(scaled.permute(0, 2, 3, 1).flatten(1).contiguous(), offset),
+        places=places,
+        norm=Norm.of(tower.ln_pre),
+        stack=Stack(
+            blocks=[_block(block) for block in blocks],
+            heads=heads,
+            norm_first=True,
+            activation=Activation.QUICK_GELU if quick else Activation.GELU,
+            scale=(width // heads) ** -0.5,
+        ),
+        last=Norm.of(tower.ln_post),
+        projection=tower.proj.detach(),
+    )
+
+
+def _is_plain(block: Any) -> bool:
+    return (
+        isinstance(block, towers.ResidualAttentionBlock)
+        and isinstance(block.attn, nn.MultiheadAttention)
+        and block.attn.in_proj_weight is not None
+        and isinstance(block.ls_1, nn.Identity)
+        and isinstance(block.ls_2, nn.Identity)
+        and isinstance(block.mlp.gelu, nn.GELU | towers.QuickGELU)
+    )
+
+
+def _block(block: Any) -> Block:
+    attention = block.attn
+    return Block(
+        qkv=Linear(attention.in_proj_weight.detach(), attention.in_proj_bias.detach()),
+        out=Linear.of(attention.out_proj),
+        norm1=Norm.of(block.ln_1),
+        up=Linear.of(block.mlp.c_fc),
+        down=Linear.of(block.mlp.c_proj),
+        norm2=Norm.of(block.ln_2),
+    )
+
+
+class PatchedVit:
+    """Pictures as patches of bytes through a stack.
+
+    exact_patches: False where the first layer too is to run on bytes, which pixels are anyway.
+    """
+
+    def __init__(
+        self, vit: Vit, runner: Runner, device: torch.device, *, exact_patches: bool
+    ) -> None:
+        self._edge, self._runner, self._device = vit.edge, runner, device
+        self._patch = vit.patch.to(device)
+        self._bytes = None if exact_patches else Int8Linear(vit.patch)
+        self._places = vit.places.to(device)
+        self._first, self._last = vit.norm.to(device), vit.last.to(device)
+        self._projection = vit.projection.float().to(device)
+
+    def pooled(self, pictures: torch.Tensor) -> torch.Tensor:
+        """(n, height, width, 3) uint8 on the CPU to (n, dim) float32, not normalised."""
+        count, height, width, _ = pictures.shape
+        down, across = height // self._edge, width // self._edge
+        parts = pictures.view(count, down, self._edge, across, self._edge, 3)
+        patches = parts.transpose(2, 3).reshape(count * down * across, -1)
+        seen = self._embedded(patches).view(count, down * across, -1)
+        x = fn.pad(seen, (0, 0, 1, 0)).add_(self._places)
+        x = self._first.apply(x).flatten(0, 1)
+        length = 1 + down * across
+        packing = Packing(np.full(count, length, dtype=np.int64), [(count, length)])
+        x = self._runner.run(x, packing, first_only=True)
+        return self._last.apply(x) @ self._projection
+
+    def _embedded(self, patches: torch.Tensor) -> torch.Tensor:
+        if self._bytes is not None:
+            rows = Numbers(*patches.shape)
+            rows.numbers[:] = patches.numpy()
+            rows.scales[:] = (1, 0)
+            return torch.from_numpy(self._bytes.outputs(rows))
+        if self._device.type == "cuda":
+            patches = patches.pin_memory()
+        moved = patches.to(self._device, non_blocking=True).float()
+        return self._patch.apply(moved)

@@ -1,0 +1,137 @@
+"""An index on disk: what `vitrina index` writes, what opening reads.
+
+A base is written once; updates put small files beside it:
+
+    index.faiss             the base
+    rows-00000.parquet ...  its rows and those added since, in order (see `entries`)
+    dead.parquet            positions that count no more
+    queries.parquet         what recall is measured by (see `probe`)
+    index.json              the card
+
+No file is ever changed: an update is a folder of new files, and the commit names old and new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vitrina.errors import StoreError
+from vitrina.index.card import CARD_FILE, IndexCard
+from vitrina.index.engine import Engine
+from vitrina.index.entries import Entries
+from vitrina.index.recall_probe import Probe
+from vitrina.index.results import AGAIN
+from vitrina.store.files import write_json
+from vitrina.store.parquet import Column, read_file_as
+from vitrina.store.shards import numbers_of
+from vitrina.types import Mask
+
+INDEX_FILE = "index.faiss"
+DEAD_FILE = "dead.parquet"
+QUERIES_FILE = "queries.parquet"
+ROWS_FILE = "rows-{:05d}.parquet"
+
+
+@dataclass(frozen=True, eq=False)
+class Folder:
+    """A live index's files by their names, wherever they lie. where: for messages."""
+
+    files: Mapping[str, Path]
+    where: str
+
+    def card(self) -> IndexCard:
+        """Read `index.json`. Raises StoreError if it is missing, damaged, or lacks a part."""
+        return IndexCard.read(self._path(CARD_FILE))
+
+    def entries(self, card: IndexCard) -> tuple[Entries, Mask]:
+        """The rows, and which of them are dead. Raises StoreError."""
+        paths = [self._path(name) for name in self.row_files]
+        if not paths:
+            raise StoreError(f"the index at {self.where} has no rows; {AGAIN}")
+        entries = Entries.read(paths, card.modalities, AGAIN)
+        dead = np.zeros(len(entries), dtype=bool)
+        if DEAD_FILE in self.files:
+            kind = {"position": Column((pa.int64(),), False, least=0, most=len(entries) - 1)}
+            table = read_file_as(self._path(DEAD_FILE), kind, AGAIN)
+            dead[numbers_of(table.column("position").combine_chunks(), np.int64)] = True
+        if len(entries) < card.base or (~dead).sum() != card.rows:
+            raise StoreError(
+                f"the index at {self.where} is damaged: {(~dead).sum()} live rows where "
+                f"{CARD_FILE} says {card.rows}; {AGAIN}"
+            )
+        return entries, dead
+
+    @property
+    def damaged(self) -> str:
+        """The beginning of a message about rows that lie where there is nothing."""
+        return f"the index at {self.where} is damaged, {AGAIN}"
+
+    @property
+    def row_files(self) -> list[str]:
+        """The names of the files of rows, in order."""
+        return sorted(name for name in self.files if name.startswith("rows-"))
+
+    def engine(self, card: IndexCard, *, mapped: bool = True) -> Engine:
+        """The base. Raises StoreError."""
+        path = self._path(INDEX_FILE)
+        engine = Engine.read(path, card.factory, mapped=mapped)
+        if (engine.dim, len(engine)) != (card.dim, card.base):
+            raise StoreError(
+                f"{self.where}/{INDEX_FILE} is not what {CARD_FILE} describes: {len(engine)} "
+                f"vectors of {engine.dim}; {AGAIN}"
+            )
+        return engine
+
+    def probe(self, dim: int, rows: int) -> Probe | None:
+        """Queries that recall is measured by; None for an exact index. dim: of a vector. rows: of
+        the index, the dead ones included. Raises StoreError."""
+        if QUERIES_FILE not in self.files:
+            return None
+        return Probe.read(self._path(QUERIES_FILE), dim, rows, AGAIN)
+
+    def _path(self, name: str) -> Path:
+        path = self.files.get(name)
+        if path is None or not path.exists():
+            raise StoreError(f"the index at {self.where} lacks {name}; {AGAIN}")
+        return path
+
+
+def write_parts(
+    folder: Path,
+    *,
+    card: Mapping[str, Any],
+    dead: Mask,
+    probe: Probe | None,
+    rows: tuple[str, Entries] | None = None,
+    engine: Engine | None = None,
+    others: int = 0,
+) -> None:
+    """Write the new files of an index into an empty folder.
+
+    rows: the name and the content of a new file of rows. engine: a new base. others: the bytes of
+    its files that are written already.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if engine is not None:
+        engine.write(folder / INDEX_FILE)
+    if rows is not None:
+        rows[1].write(folder / rows[0])
+    if dead.any():
+        column = pa.array(np.flatnonzero(dead))
+        pq.write_table(
+            pa.table({"position": column}),
+            folder / DEAD_FILE,
+            compression="zstd",
+            write_page_checksum=True,
+        )
+    if probe is not None:
+        probe.write(folder / QUERIES_FILE)
+    size = others + sum(file.stat().st_size for file in folder.iterdir())
+    write_json(folder / CARD_FILE, {**card, "bytes": size})

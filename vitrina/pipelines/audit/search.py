@@ -1,0 +1,193 @@
+"""Ranking all labels of a store by how suspect they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vitrina.audit.label_scores import ranking
+from vitrina.audit.near_duplicates import Copies, nearness
+from vitrina.audit.outliers import centres, likeness, strangeness
+from vitrina.data.split import group_rows
+from vitrina.disk import nameless_file
+from vitrina.errors import TrainingError
+from vitrina.ids import id_keys
+from vitrina.pipelines.audit.cleanlab_check import Checked, cleanlab, cross_check
+from vitrina.pipelines.audit.neighbour_cache import find_neighbours
+from vitrina.pipelines.audit.out_of_fold import Heard, Hearing
+from vitrina.pipelines.common.group_keys import duplicate_keys
+from vitrina.pipelines.common.progress import Meter
+from vitrina.pipelines.index.job import default_features
+from vitrina.stage_timer import stage
+from vitrina.store.decisions import Decisions
+from vitrina.store.gather import Gathered, gather
+from vitrina.store.products import Categories
+from vitrina.store.shards import array_keys
+from vitrina.store.store import Store
+from vitrina.types import Codes, Features, Floats, Mask, Modality
+
+FOLDS = 5
+MOST = 10_000
+"""Suspects that are explained and shown."""
+SUSPECT = 0.5
+"""The score from which on another category is likelier than the label, by more than it is
+granted."""
+NEAREST = 10
+SAMPLED_PAIRS = 200_000
+"""Products whose neighbours tell from which nearness on two are copies."""
+
+
+@dataclass(frozen=True)
+class AuditOptions:
+    """How to audit.
+
+    features: None for all that the store has. most: suspects to explain and show, at most. folds:
+    the parts in which products are kept from those who judge them. cleanlab: ask it too, where it
+    is installed. seed: of all draws.
+    """
+
+    features: Features | None = None
+    most: int = MOST
+    folds: int = FOLDS
+    cleanlab: bool = False
+    seed: int = 0
+    quiet: bool = True
+
+    def __post_init__(self) -> None:
+        """Raise TrainingError for what can't be."""
+        if self.folds < 2 or self.most < 1:
+            raise TrainingError("an audit needs two folds and one suspect at least")
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Everything that an audit found of n products.
+
+    labels: with decisions applied. heard: what was said. strange: of each modality, how foreign a
+    product is to its category. settled: (n,) bool, judged by a reviewer already. score: (n,)
+    float32. order: the checked products, the most suspect first. cross: what another tool says.
+    """
+
+    labels: Categories
+    heard: Heard
+    hearing: Hearing
+    strange: dict[Modality, Floats]
+    settled: Mask
+    score: Floats
+    order: Codes
+    cross: Checked | None
+
+    @property
+    def suspects(self) -> Codes:
+        """The checked products whose label is probably wrong, and that nobody judged yet."""
+        return self.order[(self.score[self.order] > SUSPECT) & ~self.settled[self.order]]
+
+
+def find(
+    store: Store,
+    options: AuditOptions,
+    scratch: Path | None = None,
+    labels: Categories | None = None,
+) -> Found:
+    """Rank all labels of a store by how suspect they are.
+
+    scratch: a folder for what is too large for memory; None for the system's. labels: others than
+    the store's, to see what would be found.
+
+    Raises StoreError if a space is missing, TrainingError if there is too little to learn from,
+    StoreLockedError if the index is to be built and another process writes.
+    """
+    if options.cleanlab:
+        # Told now, and not once everything has been heard.
+        cleanlab()
+    features = options.features or default_features(store)
+    labels, decisions = labels or store.labels(), store.decisions()
+    with stage("reading vectors"):
+        gathered = gather(store.products, store.spaces(features), scratch)
+    codes = np.where(gathered.any_present(), labels.codes, -1)
+    if (codes < 0).all():
+        raise TrainingError(
+            f"{store.place} holds no product with a category and a {features} vector; embed a "
+            "catalogue that has a category_id column"
+        )
+    if len(np.unique(codes[codes >= 0])) < 2:
+        raise TrainingError(
+            f"an audit needs products of two categories at least, and {store.place} has labelled "
+            "ones of one alone; embed a catalogue with more labelled products"
+        )
+    rows, classes = np.flatnonzero(codes >= 0), len(labels.ids)
+    quiet = options.quiet
+    with stage("finding neighbours"):
+        near = find_neighbours(
+            store, features, rows, seed=options.seed, quiet=quiet, scratch=scratch
+        )
+        keys = duplicate_keys(store.products)
+    some = rows[:: max(1, len(rows) // SAMPLED_PAIRS)]
+    beside, cosines = near.of(some)
+    beside, cosines = beside[:, :NEAREST], cosines[:, :NEAREST]
+    there = (beside >= 0) & (codes[beside] >= 0)
+    same = (codes[beside] == codes[some][:, None])[there]
+    hearing = Hearing(
+        products=store.products,
+        gathered=gathered,
+        features=features,
+        codes=codes,
+        classes=classes,
+        groups=group_rows(*keys),
+        keys=array_keys(store.products.ids),
+        near=near,
+        copies=Copies.of(keys, nearness(cosines[there], same)),
+        folds=options.folds,
+        seed=options.seed,
+        shares=_whole(len(codes), classes, scratch) if options.cleanlab else None,
+    )
+    total = hearing.planned()
+    title = "judging labels"
+    with stage(title), Meter(title, total, quiet=quiet, per_pass=len(rows)) as meter:
+        heard = hearing.hear(meter.advance)
+    sizes = np.bincount(codes[rows], minlength=classes)
+    score = np.where(heard.checked, heard.pooled.score(sizes[codes] - 1), 0).astype(np.float32)
+    checked = np.flatnonzero(heard.checked)
+    order = checked[ranking(score[checked], checked)]
+    return Found(
+        labels=labels,
+        heard=heard,
+        hearing=hearing,
+        strange=_strange(gathered, codes, classes),
+        settled=_settled(store, labels, decisions),
+        score=score,
+        order=order,
+        cross=cross_check(codes, hearing.shares) if hearing.shares is not None else None,
+    )
+
+
+def _whole(rows: int, classes: int, scratch: Path | None) -> Floats:
+    """A matrix of that shape in a file without a name."""
+    with nameless_file(scratch, rows * classes * 4) as file:
+        return np.memmap(file, np.float32, mode="r+", shape=(rows, classes))
+
+
+def _strange(gathered: Gathered, codes: Codes, classes: int) -> dict[Modality, Floats]:
+    out = {}
+    for number, modality in enumerate(gathered.modalities):
+        rows = np.flatnonzero(gathered.present[number])
+        vectors = gathered.vectors[number]
+        blocks = [rows[at : at + 4096] for at in range(0, len(rows), 4096)]
+        centre = centres(((at, vectors[at]) for at in blocks), codes, classes, vectors.shape[1])
+        like = likeness(((at, vectors[at]) for at in blocks), codes, centre)
+        out[modality] = strangeness(like, codes, classes)
+    return out
+
+
+def _settled(store: Store, labels: Categories, decisions: Decisions) -> Mask:
+    """Which products a reviewer judged, and still have the category that he gave or left them."""
+    settled = np.zeros(len(labels.codes), dtype=bool)
+    code_of = {key: code for code, key in enumerate(labels.ids)}
+    judged = [*decisions.settled.values()]
+    at = store.products.table.positions(id_keys([one.product_id for one in judged]))
+    for row, one in zip(at.tolist(), judged, strict=True):
+        if row >= 0 and labels.codes[row] == code_of.get(one.category, -1):
+            settled[row] = True
+    return settled
