@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from vitrina.pipelines.audit.search import AuditOptions, Found, find
+from vitrina.pipelines.audit.search import AuditOptions, AuditResult, find
 from vitrina.pipelines.common.group_keys import duplicate_keys
 from vitrina.pipelines.index.job import default_features
 from vitrina.store.gather import gather
@@ -106,7 +106,7 @@ def plant(store: Store, labels: Categories, share: float, seed: int) -> tuple[np
     return codes, codes != labels.codes
 
 
-def rankings(found: Found) -> Iterator[tuple[str, Floats]]:
+def rankings(found: AuditResult) -> Iterator[tuple[str, Floats]]:
     """Each way to rank, with its scores: (n,) of all products, higher is more suspect."""
     from cleanlab.rank import get_label_quality_scores
 

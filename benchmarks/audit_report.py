@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from vitrina.audit.report import write_report
-from vitrina.audit.results import Audit, Near, Suspect
+from vitrina.audit.results import Audit, AuditNeighbour, Suspect
 from vitrina.store.decisions import Decision
 from vitrina.types import Action, Reason
 
@@ -98,12 +98,12 @@ def made_up(rows: list[dict], titles: dict, count: int) -> Audit:
         score = 1 - 0.75 * (rank / count) ** 1.3
         kinds = rng.sample(list(Reason), rng.randint(1, 4))
         near = tuple(
-            Near(rng.choice(by_category[of]), of, 0.98 - 0.03 * at)
+            AuditNeighbour(rng.choice(by_category[of]), of, 0.98 - 0.03 * at)
             for at in range(6)
             for of in [rng.choices([given, suggested, rng.choice(large)], [2, 6, 1])[0]]
         )
         copies = tuple(
-            Near(rng.choice(by_category[suggested]), suggested, 0.99)
+            AuditNeighbour(rng.choice(by_category[suggested]), suggested, 0.99)
             for _ in range(max(0, rng.randint(-8, 3)))
         )
         suspects.append(

@@ -37,7 +37,7 @@ def prepare(given: argparse.Namespace, folder: Path) -> dict:
 
     import vitrina as vt
     from vitrina.embedder.finetuning.text_network import TextShape, TrainableText
-    from vitrina.pipelines.common.store_split import part
+    from vitrina.pipelines.common.store_split import split_store
     from vitrina.pipelines.finetune.encoder_files import text_tokens
     from vitrina.types import SplitKind
 
@@ -47,7 +47,7 @@ def prepare(given: argparse.Namespace, folder: Path) -> dict:
     network.save(folder / "start")
     tokens = text_tokens(store.products, network.tokenize)
     codes = store.products.categories().codes
-    split = part(store.products, codes, SplitKind.GROUPED, given.seed).split
+    split = split_store(store.products, codes, SplitKind.GROUPED, given.seed).split
     rng = np.random.default_rng(given.seed)
     train = rng.permutation(split.train)[: given.rows]
     validation = np.sort(rng.permutation(split.validation)[: given.rows // 4])

@@ -27,7 +27,7 @@ import vitrina as vt
 from vitrina.classifier.calibrate import error_by_chance, expected_calibration_error, reliability
 from vitrina.classifier.metrics import difference, evaluate
 from vitrina.data.split import split_rows
-from vitrina.pipelines.common.store_split import part
+from vitrina.pipelines.common.store_split import split_store
 from vitrina.store.gather import gather
 from vitrina.types import Features, SplitKind
 
@@ -53,7 +53,7 @@ class Case:
         gathered = gather(store.products, store.spaces(Features.FUSED))
         labels = store.products.categories()
         codes = np.where(gathered.any_present(), labels.codes, -1)
-        parted = part(store.products, codes, SplitKind.GROUPED, seed)
+        parted = split_store(store.products, codes, SplitKind.GROUPED, seed)
         # Drawn by another seed than what the model draws from the rest.
         split = split_rows(
             codes, parted.groups, SplitKind.GROUPED, seed=seed + 1_000_003, keys=parted.keys

@@ -6,7 +6,7 @@ from itertools import cycle
 import numpy as np
 
 from vitrina import api
-from vitrina.audit.results import Audit, Near, Suspect
+from vitrina.audit.results import Audit, AuditNeighbour, Suspect
 from vitrina.types import Reason
 
 
@@ -51,10 +51,12 @@ def audited(store, count=12, card=None):
                 text_category=labels.ids[(given + 1) % len(labels.ids)],
                 image_category=labels.ids[given],
                 neighbours=tuple(
-                    Near(ids[at], labels.ids[int(labels.codes[at])], 0.9 - 0.1 * number)
+                    AuditNeighbour(ids[at], labels.ids[int(labels.codes[at])], 0.9 - 0.1 * number)
                     for number, at in enumerate(near)
                 ),
-                copies=(Near(ids[near[0]], labels.ids[int(labels.codes[near[0]])], 0.99),),
+                copies=(
+                    AuditNeighbour(ids[near[0]], labels.ids[int(labels.codes[near[0]])], 0.99),
+                ),
                 batch=1 + rank // 3,
             )
         )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from vitrina.classifier.metrics import evaluate
-from vitrina.pipelines.benchmark.rows import Row, Table
+from vitrina.pipelines.benchmark.rows import MethodsTable, Row
 from vitrina.training.loop import Epoch
 from vitrina.types import Features
 
@@ -97,4 +97,4 @@ def benchmark(methods=METHODS, *, categories=60, rows=700, seed=0, extra=(), nam
         "rows that leak": 4,
     }
     found = [row_of(method, true, sizes, rng) for method in methods]
-    return Table(about, (*extra, *found), true, sizes, names or category_names(categories))
+    return MethodsTable(about, (*extra, *found), true, sizes, names or category_names(categories))

@@ -14,7 +14,7 @@ from catalogue_files import all_rows, parquet, products_of
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.readers import Columns
 from vitrina.data.readers.arrow_values import values_of
-from vitrina.data.readers.base import Unreadable
+from vitrina.data.readers.base import UnreadableValue
 from vitrina.errors import CatalogueError
 
 BAD = pa.array([b"ok", b"\xff"]).view(pa.string())
@@ -50,8 +50,8 @@ UNWRITTEN = {"timestamp in s", "date64", "duration"}
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_value_that_cannot_be_read(tmp_path, name):
     good, bad = values_of("x", BROKEN[name])
-    assert not isinstance(good, Unreadable)
-    assert isinstance(bad, Unreadable)
+    assert not isinstance(good, UnreadableValue)
+    assert isinstance(bad, UnreadableValue)
     assert bad.reason.startswith("column 'x' can't be read: it is ")
     if name in UNWRITTEN:
         return
@@ -100,7 +100,7 @@ def test_a_value_that_cannot_be_read(tmp_path, name):
 )
 def test_text_of_every_type(array, expected, tmp_path):
     (value, *_) = values_of("x", array)
-    assert not isinstance(value, Unreadable)
+    assert not isinstance(value, UnreadableValue)
     try:
         path = parquet(tmp_path / "a.parquet", product_id=[1], title=["t"], x=array[:1])
     except pa.ArrowNotImplementedError:

@@ -13,7 +13,7 @@ from audited import embedded
 from vitrina import api
 from vitrina.audit.results import Audit
 from vitrina.errors import CatalogueError, StoreError, StoreLockedError, TrainingError
-from vitrina.pipelines.audit.out_of_fold import Hearing
+from vitrina.pipelines.audit.out_of_fold import OutOfFoldPredictor
 from vitrina.pipelines.audit.search import AuditOptions, find
 from vitrina.sample import write_sample
 from vitrina.store.decisions import Decision, add_decisions
@@ -221,7 +221,7 @@ def test_cleanlab_may_be_asked(store):
 
 def test_without_cleanlab_it_says_how_to_install_it(store, monkeypatch):
     monkeypatch.setitem(sys.modules, "cleanlab.experimental.label_issues_batched", None)
-    monkeypatch.setattr(Hearing, "hear", None)
+    monkeypatch.setattr(OutOfFoldPredictor, "hear", None)
     with pytest.raises(TrainingError, match=r"pip install 'vitrina\[cleanlab\]'"):
         api.audit(store, cleanlab=True)
 

@@ -20,8 +20,8 @@ from PIL import Image
 from vitrina.audit.cards import CHUNK, PLAIN
 from vitrina.audit.report import LARGE, SMALL, write_report
 from vitrina.audit.report_words import WHOLE
-from vitrina.audit.results import Audit, Near, Suspect
-from vitrina.page.bars import Bin, bar, histogram
+from vitrina.audit.results import Audit, AuditNeighbour, Suspect
+from vitrina.page.bars import HistogramBin, bar, histogram
 from vitrina.page.charts import Axis
 from vitrina.store.decisions import Decision
 from vitrina.types import Action, Reason
@@ -273,7 +273,7 @@ def test_tables_of_categories_and_gaps(tmp_path):
 
 def test_markup_from_outside_stays_text(tmp_path):
     key = f'"{EVIL}'
-    near = Near(f"near {EVIL}", EVIL, 0.5)
+    near = AuditNeighbour(f"near {EVIL}", EVIL, 0.5)
     one = suspect(
         product_id=key,
         title=EVIL,
@@ -340,7 +340,12 @@ def test_without_a_script_the_first_are_a_plain_table(tmp_path):
 
 
 def test_photos_are_made_small_and_stand_in_the_page_once(tmp_path):
-    near = (Near(10, 1, 0.9), Near(11, 2, 0.8), Near(12, None, 0.7), Near(2, 2, 0.6))
+    near = (
+        AuditNeighbour(10, 1, 0.9),
+        AuditNeighbour(11, 2, 0.8),
+        AuditNeighbour(12, None, 0.7),
+        AuditNeighbour(2, 2, 0.6),
+    )
     one, two = suspect(1, neighbours=near, copies=near[:1]), suspect(2, neighbours=near[:2])
     photos = {
         1: photo("red"),
@@ -438,7 +443,11 @@ def test_a_report_that_fails_leaves_the_last_one(tmp_path):
 
 
 def test_bars_are_as_high_as_their_counts():
-    bins = [Bin(0, 0.5, 10, "ten"), Bin(0.5, 1, 5, EVIL), Bin(1, 1.5, 0, "none")]
+    bins = [
+        HistogramBin(0, 0.5, 10, "ten"),
+        HistogramBin(0.5, 1, 5, EVIL),
+        HistogramBin(1, 1.5, 0, "none"),
+    ]
     root = ElementTree.fromstring(
         histogram(bins, Axis(0, 1.5, ()), Axis(0, 10, ()), label=f'"{EVIL}')
     )
@@ -456,7 +465,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def test_a_browser_draws_the_cards_and_their_text_stays_text(tmp_path):
-    near = tuple(Near(100 + at, code, 0.9) for at, code in enumerate((1, 2, 3, None)))
+    near = tuple(AuditNeighbour(100 + at, code, 0.9) for at, code in enumerate((1, 2, 3, None)))
     one = suspect(title=EVIL, neighbours=near, evidence={"model": 0.7}, batch=3)
     others = [suspect(rank, batch=3) for rank in range(2, 400)]
     decided = {2: Decision(2, Action.MOVE, 1, 2, reviewer=EVIL)}

@@ -8,7 +8,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.naive_bayes import ComplementNB
 from tuning_tools import products
 
-from vitrina.baselines.base import BaselineKind, Examples, Lesson
+from vitrina.baselines.base import BaselineKind, BaselineTask, TextExamples
 from vitrina.baselines.naive_bayes import PRIOR, learn_naive_bayes
 from vitrina.baselines.network import planned_epochs
 from vitrina.baselines.terms import TermKinds, Terms
@@ -44,7 +44,7 @@ def catalogue(rows=360, seed=0):
 def examples(**changes):
     texts, labels = catalogue()
     rows = np.arange(len(texts))
-    return replace(Examples(texts, labels, CLASSES, rows[:300], rows[300:]), **changes)
+    return replace(TextExamples(texts, labels, CLASSES, rows[:300], rows[300:]), **changes)
 
 
 def learn(kind, given, *, seed=0, epochs=4, **options):
@@ -150,7 +150,7 @@ def test_two_classes_are_enough_and_one_is_not(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_texts_without_words_are_refused(kind):
-    nothing = Examples(["", "!"] * 5, np.tile([0, 1], 5), 2, np.arange(8), np.arange(8, 10))
+    nothing = TextExamples(["", "!"] * 5, np.tile([0, 1], 5), 2, np.arange(8), np.arange(8, 10))
     with pytest.raises(TrainingError, match="the texts to learn from hold no words"):
         learn(kind, nothing)
 
@@ -158,7 +158,9 @@ def test_texts_without_words_are_refused(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_most_texts_may_be_empty(kind):
     texts, labels = catalogue(100, seed=9)
-    given = Examples([*texts[:10], *[""] * 90], labels, CLASSES, np.arange(95), np.arange(95, 100))
+    given = TextExamples(
+        [*texts[:10], *[""] * 90], labels, CLASSES, np.arange(95), np.arange(95, 100)
+    )
     probabilities = learn(kind, given, epochs=2).probabilities(["", *texts])
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
@@ -183,7 +185,9 @@ def test_examples_that_do_not_fit_are_refused():
 
 def test_the_lesson_has_no_class_that_is_not_learnt():
     labels = np.array([3, -1, 5, 3, 0, 5, 1])
-    lesson = Lesson.of(Examples(list("abcdefg"), labels, 6, np.arange(4), np.arange(4, 7)))
+    lesson = BaselineTask.of(
+        TextExamples(list("abcdefg"), labels, 6, np.arange(4), np.arange(4, 7))
+    )
     assert (lesson.texts, lesson.labels.tolist()) == (["a", "c", "d"], [0, 1, 0])
     assert (lesson.held, lesson.held_labels.tolist()) == (["f"], [1])
     assert lesson.present.tolist() == [3, 5]
@@ -236,7 +240,7 @@ def test_the_order_of_words_is_seen_by_those_who_read_in_order():
         first, second = ("белый", "чёрный")[:: 1 if label else -1]
         texts.append(" ".join([*filler[: rng.integers(4)], first, second, filler[0]]))
         labels.append(label)
-    given = Examples(texts, np.array(labels), 2, np.arange(500), np.arange(500, 600))
+    given = TextExamples(texts, np.array(labels), 2, np.arange(500), np.arange(500, 600))
     for kind in (BaselineKind.CNN, BaselineKind.LSTM):
         chosen = learn(kind, given).probabilities(texts[600:]).argmax(axis=1)
         assert (chosen == labels[600:]).mean() > 0.95
@@ -251,7 +255,7 @@ def test_epochs_suit_the_rows():
 
 def test_naive_bayes_is_that_of_scikit_learn():
     texts, labels = catalogue(200)
-    lesson = Lesson.of(Examples(texts, labels, CLASSES, np.arange(200), np.arange(0)))
+    lesson = BaselineTask.of(TextExamples(texts, labels, CLASSES, np.arange(200), np.arange(0)))
     ours = learn_naive_bayes(lesson)
     words = TfidfVectorizer(token_pattern=r"\b\w+\b", ngram_range=(1, 2), sublinear_tf=True)
     theirs = ComplementNB(alpha=PRIOR).fit(words.fit_transform(texts), lesson.labels)

@@ -22,7 +22,7 @@ from vitrina.pipelines.benchmark.blend import (
     logarithmic_pool,
 )
 from vitrina.pipelines.benchmark.cache_keys import key_of
-from vitrina.pipelines.benchmark.dataset import Answers, Ground
+from vitrina.pipelines.benchmark.dataset import BenchmarkData, PredictionCache
 from vitrina.pipelines.benchmark.methods import METHODS, POOLS
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.store.store import Store
@@ -63,7 +63,7 @@ def found(tmp_path_factory):
 
 def test_every_method_is_measured_on_the_same_validation_rows(found):
     store = Store.open(found.folder / "store")
-    ground = Ground.of(store, SplitKind.GROUPED, 0)
+    ground = BenchmarkData.of(store, SplitKind.GROUPED, 0)
     true = ground.codes[ground.validation]
     np.testing.assert_array_equal(found.table.true, true)
     for row in found.table.ranked:
@@ -163,7 +163,7 @@ def test_other_options_run_only_what_they_concern(tmp_path, monkeypatch):
 
 
 def test_what_a_method_depends_on(found):
-    ground = Ground.of(Store.open(found.folder / "store"), SplitKind.GROUPED, 0)
+    ground = BenchmarkData.of(Store.open(found.folder / "store"), SplitKind.GROUPED, 0)
     plain = BenchmarkOptions()
     touched = {}
     for change in (
@@ -311,7 +311,7 @@ def test_a_method_that_says_nothing_leaves_it_to_the_others(linear):
 
 
 def test_answers_are_kept_whole_or_not_at_all(tmp_path):
-    answers = Answers(tmp_path / "kept", 5, 3)
+    answers = PredictionCache(tmp_path / "kept", 5, 3)
     blocks = [np.full((2, 3), 0.25, dtype=np.float32), np.full((3, 3), 0.5, dtype=np.float32)]
     kept = answers.put("one", iter(blocks))
     assert kept[:, 0].tolist() == [0.25, 0.25, 0.5, 0.5, 0.5]
@@ -324,13 +324,13 @@ def test_answers_are_kept_whole_or_not_at_all(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         answers.put("two", broken())
     assert not answers.has("two")
-    assert not Answers(tmp_path / "kept", 6, 3).has("one")
+    assert not PredictionCache(tmp_path / "kept", 6, 3).has("one")
     (tmp_path / "kept" / "three..npy").write_bytes(b"nothing")
     assert not answers.has("three")
 
 
 def test_answers_of_other_options_are_never_taken_for_these(tmp_path):
-    answers = Answers(tmp_path, 2, 3)
+    answers = PredictionCache(tmp_path, 2, 3)
     answers.expect("one", "early")
     answers.put("one", iter([np.full((2, 3), 0.25, dtype=np.float32)]))
     answers.expect("one", "later")

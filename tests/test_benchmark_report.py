@@ -25,13 +25,13 @@ from vitrina.page.words import duration
 from vitrina.pipelines.benchmark import rows as rows_module
 from vitrina.pipelines.benchmark.figures import (
     SIZES,
-    Pair,
+    ConfusedPair,
     confused_pairs,
     coverage_curve,
     f1_by_size,
 )
 from vitrina.pipelines.benchmark.page import page
-from vitrina.pipelines.benchmark.rows import Row, Table, read_row, write_row
+from vitrina.pipelines.benchmark.rows import MethodsTable, Row, read_row, write_row
 from vitrina.pipelines.benchmark.text import COLUMNS, lines, markdown, rate, to_json
 from vitrina.training.loop import Epoch
 from vitrina.types import Features
@@ -54,7 +54,7 @@ def small(true, predicted, confidence=None, sizes=None, names=None):
         confidence = np.array(confidence, np.float32)
     metrics = evaluate(true, predicted, confidence, classes=len(sizes), bootstrap=5)
     row = Row("one", Features.TEXT, metrics, metrics, 1.0, 10.0, (), "", "", predicted, confidence)
-    return Table({}, (row,), true, sizes, names or category_names(len(sizes)))
+    return MethodsTable({}, (row,), true, sizes, names or category_names(len(sizes)))
 
 
 def with_row(table, **changes):
@@ -117,8 +117,8 @@ def test_pairs_put_both_directions_together_and_pass_over_no_prediction():
     #                 0→1 twice, 1→0 thrice, 2→3 once, one row without a prediction
     table = small([0, 0, 1, 1, 1, 1, 2, 2, 0], [1, 1, 0, 0, 0, 1, 3, -1, 0])
     assert confused_pairs(table.rows[0], table) == (
-        Pair(true=1, predicted=0, count=3, back=2, true_rows=4, predicted_rows=3),
-        Pair(true=2, predicted=3, count=1, back=0, true_rows=2, predicted_rows=0),
+        ConfusedPair(true=1, predicted=0, count=3, back=2, true_rows=4, predicted_rows=3),
+        ConfusedPair(true=2, predicted=3, count=1, back=0, true_rows=2, predicted_rows=0),
     )
     first, second = confused_pairs(table.rows[0], table)
     assert (first.share, first.share_back) == (3 / 4, 2 / 3)
@@ -700,7 +700,7 @@ def test_a_table_of_one_method_without_a_history():
 
 @pytest.mark.parametrize("rows", [(), (left_out_row(),)], ids=["empty", "all left out"])
 def test_a_table_of_nothing(rows):
-    table = Table({}, rows, np.zeros(0, np.int64), np.ones(2, np.int64), ("a", "b"))
+    table = MethodsTable({}, rows, np.zeros(0, np.int64), np.ones(2, np.int64), ("a", "b"))
     root = tree(table)
     assert "No method was run" in words(of(root, "short"))
     assert "No predictions were kept" in words(of(root, "confused"))

@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import vitrina as vt
-from vitrina.audit.results import Audit, Near, Suspect
+from vitrina.audit.results import Audit, AuditNeighbour, Suspect
 from vitrina.classifier.card import HeadShape, ModelCard, ReportCard
 from vitrina.classifier.model import Model
 from vitrina.classifier.tree import LEVELS, CategoryTree
@@ -23,7 +23,7 @@ from vitrina.errors import CatalogueError, EncoderError, StoreError, TrainingErr
 from vitrina.index.card import IndexCard
 from vitrina.index.storage import Folder
 from vitrina.pipelines.audit.label_studio import import_tasks
-from vitrina.pipelines.classify.predictor import Classifier, ClassifyOptions
+from vitrina.pipelines.classify.predictor import ClassifyOptions, Predictor
 from vitrina.pipelines.common.encoders import TrainedCard
 from vitrina.store.sources import Sources
 from vitrina.training.checkpoint import Checkpoint
@@ -302,7 +302,7 @@ def test_vectors_of_another_length_are_refused_before_they_are_used(shelf, monke
         model.check(Modality.TEXT, fingerprint, 7)
     monkeypatch.setattr("vitrina.store.space.Space.dim", 7)
     with pytest.raises(StoreError, match="have 7; run `vitrina train` again"):
-        Classifier(shelf, ClassifyOptions())
+        Predictor(shelf, ClassifyOptions())
 
 
 def test_a_heads_vote_is_a_rule(shelf, monkeypatch):
@@ -312,7 +312,7 @@ def test_a_heads_vote_is_a_rule(shelf, monkeypatch):
             Model, "load", lambda *given, vote=vote: replace(load(*given), vote=vote)
         )
         with pytest.raises(StoreError, match=r"the vote of the head text-logistic is not .*; run"):
-            Classifier(shelf, ClassifyOptions())
+            Predictor(shelf, ClassifyOptions())
 
 
 def test_a_path_of_very_many_parts_costs_little():
@@ -367,7 +367,7 @@ def test_an_index_that_contradicts_itself(changes, reason, shelf):
 @pytest.fixture
 def audited(tmp_path):
     """The folder of an audit."""
-    near = (Near(7, 1, 0.5), Near(8, None, 0.25))
+    near = (AuditNeighbour(7, 1, 0.5), AuditNeighbour(8, None, 0.25))
     suspects = tuple(
         Suspect(
             rank=at,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from vitrina.errors import StoreError
 from vitrina.index import choose
-from vitrina.index.choose import FLAT_NUMBERS, Plan, kind_of, plans
+from vitrina.index.choose import FLAT_NUMBERS, IndexPlan, kind_of, plans
 from vitrina.types import IndexKind
 
 GB, MB = 10**9, 10**6
@@ -28,7 +28,7 @@ def factories(rows, dim, memory=PLENTY, recall=0.99, factory=None):
 
 def test_a_small_catalogue_is_searched_exactly():
     assert plans(19_000, 824, memory=PLENTY, recall=0.99) == (
-        Plan(IndexKind.FLAT, "Flat", 4 * 19_000 * 824),
+        IndexPlan(IndexKind.FLAT, "Flat", 4 * 19_000 * 824),
     )
     assert factories(FLAT_NUMBERS // 64, 64) == ["Flat"]
     assert factories(FLAT_NUMBERS // 64 + 1, 64) != ["Flat"]

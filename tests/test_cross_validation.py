@@ -5,14 +5,14 @@ import pytest
 
 from vitrina.data.split import split_rows
 from vitrina.errors import TrainingError
-from vitrina.pipelines.common.store_split import Parted
-from vitrina.pipelines.train.cross_validation import PARTS, Turn, turns_of
+from vitrina.pipelines.common.store_split import StoreSplit
+from vitrina.pipelines.train.cross_validation import PARTS, Fold, turns_of
 from vitrina.types import SplitKind
 
 
 def parted_of(codes, groups, kind=SplitKind.GROUPED):
     keys = np.arange(len(codes), dtype=np.uint64)
-    return Parted(split_rows(codes, groups, kind, keys=keys), groups, keys)
+    return StoreSplit(split_rows(codes, groups, kind, keys=keys), groups, keys)
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def some():
 
 def turns(codes, groups, unseen=None, kind=SplitKind.GROUPED):
     parted = parted_of(codes, groups, kind)
-    first = Turn(parted.split.train, parted.split.validation)
+    first = Fold(parted.split.train, parted.split.validation)
     everybody = np.ones(len(codes), dtype=bool)
     return first, turns_of(first, codes, parted, everybody if unseen is None else unseen, 0)
 

@@ -8,12 +8,12 @@ from index_tools import CELL, check_found, fused, nearest, rows_of, units
 
 from vitrina.index import exact, score
 from vitrina.index.exact import Barred, exact_search
-from vitrina.index.results import Found
+from vitrina.index.results import SearchResult
 from vitrina.index.score import ranked, rows_known, score_pairs
 
 
 def found(*answer):
-    return Found(*answer, None)
+    return SearchResult(*answer, None)
 
 
 def picks(draw, count, most):

@@ -6,7 +6,7 @@ import pytest
 from feeds import DECLARATION, feed, offer, read
 
 from vitrina.data.catalogue import Catalogue
-from vitrina.data.readers.feed.repairs import Repair
+from vitrina.data.readers.feed.repairs import FeedRepair
 from vitrina.data.reading import Reading
 from vitrina.errors import CatalogueError
 
@@ -104,7 +104,7 @@ def test_bytes_of_no_usual_encoding_are_replaced_and_said(tmp_path):
     content = feed(offer(1, "Größe"), offer(2, "cup"), categories="").replace("Лавка", "Shop")
     found = read(tmp_path, content.encode("latin-1"))
     assert found.titles == {1: "Gr\ufffd\ufffde", 2: "cup"}
-    assert found.repairs == {Repair.BYTES: 2}
+    assert found.repairs == {FeedRepair.BYTES: 2}
     assert "neither UTF-8 nor Cyrillic" in found.notes[0]
     assert "--encoding" in found.notes[0]
 
@@ -115,7 +115,7 @@ def test_a_text_cut_within_a_character_costs_that_character(tmp_path, named):
     letter = "чашка".encode()
     found = read(tmp_path, content.replace(letter, letter[:-1]))
     assert found.titles == {0: "чашк\ufffd", 1: NAMES[0], 2: NAMES[1]}
-    assert found.repairs == {Repair.BYTES: 1}
+    assert found.repairs == {FeedRepair.BYTES: 1}
     assert len(found.notes) == (named != "utf-8")
 
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vitrina.data.catalogue import Catalogue
-from vitrina.data.readers.feed.repairs import Repair
+from vitrina.data.readers.feed.repairs import FeedRepair
 from vitrina.data.readers.yml import YmlReader
 from vitrina.errors import CatalogueError
 
@@ -26,25 +26,25 @@ def between(tmp_path, faulty):
 @pytest.mark.parametrize(
     ("written", "title", "repairs"),
     [
-        ("LCD&TFT", "LCD&TFT", {Repair.AMPERSAND: 1}),
-        ("a & b && c", "a & b && c", {Repair.AMPERSAND: 3}),
-        ("a&hellip;b", "a…b", {Repair.ENTITY: 1}),
-        ("a&nbsp;b &laquo;c&raquo; &AMP; &NBSP;", "a b «c» &", {Repair.ENTITY: 5}),
-        ("a&foo;b", "a&foo;b", {Repair.UNKNOWN_ENTITY: 1}),
-        ("a\x0bb\x00\x1fc", "a b c", {Repair.CONTROL: 3}),
-        ("a&#0;b&#xFFFF;c&#99999999;d", "a b c d", {Repair.CHARACTER: 3}),
-        ("a&#55357;&#56832;b", "a😀b", {Repair.CHARACTER: 2}),
-        ("a&#8211 b", "a– b", {Repair.CHARACTER: 1}),
-        ("a&#;b", "a&#;b", {Repair.AMPERSAND: 1}),
-        ("размер <5", "размер <5", {Repair.LESS_THAN: 1}),
-        ("5 << 6 < 7", "5 << 6 < 7", {Repair.LESS_THAN: 3}),
-        ("один<br>два", "один два", {Repair.TAG: 1}),
-        ("a]]>b", "a b", {Repair.CDATA: 1}),
+        ("LCD&TFT", "LCD&TFT", {FeedRepair.AMPERSAND: 1}),
+        ("a & b && c", "a & b && c", {FeedRepair.AMPERSAND: 3}),
+        ("a&hellip;b", "a…b", {FeedRepair.ENTITY: 1}),
+        ("a&nbsp;b &laquo;c&raquo; &AMP; &NBSP;", "a b «c» &", {FeedRepair.ENTITY: 5}),
+        ("a&foo;b", "a&foo;b", {FeedRepair.UNKNOWN_ENTITY: 1}),
+        ("a\x0bb\x00\x1fc", "a b c", {FeedRepair.CONTROL: 3}),
+        ("a&#0;b&#xFFFF;c&#99999999;d", "a b c d", {FeedRepair.CHARACTER: 3}),
+        ("a&#55357;&#56832;b", "a😀b", {FeedRepair.CHARACTER: 2}),
+        ("a&#8211 b", "a– b", {FeedRepair.CHARACTER: 1}),
+        ("a&#;b", "a&#;b", {FeedRepair.AMPERSAND: 1}),
+        ("размер <5", "размер <5", {FeedRepair.LESS_THAN: 1}),
+        ("5 << 6 < 7", "5 << 6 < 7", {FeedRepair.LESS_THAN: 3}),
+        ("один<br>два", "один два", {FeedRepair.TAG: 1}),
+        ("a]]>b", "a b", {FeedRepair.CDATA: 1}),
         ("<![CDATA[a & <b>b</b>]]>", "a & b", {}),
-        ("<![CDATA[a]]> & <![CDATA[b & c]]>", "a & b & c", {Repair.AMPERSAND: 1}),
+        ("<![CDATA[a]]> & <![CDATA[b & c]]>", "a & b & c", {FeedRepair.AMPERSAND: 1}),
         ("<!-- & -->a", "a", {}),
-        ("a<!-- & --> &", "a &", {Repair.AMPERSAND: 1}),
-        ("a &lt;b&gt; & &amp;lt; &quot;", 'a & < "', {Repair.AMPERSAND: 1}),
+        ("a<!-- & --> &", "a &", {FeedRepair.AMPERSAND: 1}),
+        ("a &lt;b&gt; & &amp;lt; &quot;", 'a & < "', {FeedRepair.AMPERSAND: 1}),
     ],
 )
 def test_text_is_mended(tmp_path, written, title, repairs):
@@ -124,7 +124,7 @@ def test_an_unclosed_section_costs_no_other_offer(tmp_path, later):
     assert found.ids == [1, 2, 3, 4]
     assert found.products[1].description == "текст да"
     assert found.products[1].attributes == ("V",)
-    assert found.repairs == {Repair.CDATA: 1}
+    assert found.repairs == {FeedRepair.CDATA: 1}
 
 
 @pytest.mark.parametrize("tag", ["company", "name", "platform"])

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vitrina.data.readers.feed.php import LONGEST_BLOCK, strip_code
-from vitrina.data.readers.feed.repairs import Repair
+from vitrina.data.readers.feed.repairs import FeedRepair
 
 TITLE = "чашка синяя"
 BLOCKS = [
@@ -48,7 +48,7 @@ def test_a_block_in_every_place(tmp_path, block):
     found = read(tmp_path, content)
     assert found.titles == dict.fromkeys(range(1, 6), TITLE)
     assert found.reasons == []
-    assert found.repairs[Repair.PHP] == content.count(block)
+    assert found.repairs[FeedRepair.PHP] == content.count(block)
     assert dict(found.products[1].metadata)["url"] == "http://x/?a=&b=1"
 
 
@@ -71,20 +71,20 @@ def test_a_block_in_every_place(tmp_path, block):
 def test_code_before_the_first_tag(tmp_path, head, blocks):
     found = read(tmp_path, feed(offer(1), offer(2), head=head))
     assert found.titles == {1: TITLE, 2: TITLE}
-    assert found.repairs.get(Repair.PHP, 0) == blocks
+    assert found.repairs.get(FeedRepair.PHP, 0) == blocks
 
 
 @pytest.mark.parametrize("tail", ["<? ", "<?php", "<? if ($x) { echo 'да", "<? /* it", "<?\n$a;"])
 def test_code_without_an_end_at_the_end(tmp_path, tail):
     found = read(tmp_path, feed(offer(1), tail=tail))
-    assert (found.titles, found.repairs) == ({1: TITLE}, {Repair.PHP: 1})
+    assert (found.titles, found.repairs) == ({1: TITLE}, {FeedRepair.PHP: 1})
 
 
 @pytest.mark.parametrize("name", ["a <? b", "вопрос <?> ответ", "a <% b", "<?", "a <? b's"])
 def test_a_mark_without_an_end_is_text(tmp_path, name):
     found = read(tmp_path, feed(offer(1, name), offer(2, "c's"), offer(3)))
     assert found.titles == {1: name, 2: "c's", 3: TITLE}
-    assert (found.reasons, found.repairs) == ([], {Repair.LESS_THAN: 1})
+    assert (found.reasons, found.repairs) == ([], {FeedRepair.LESS_THAN: 1})
 
 
 def test_the_outermost_tag_may_be_printed_by_code(tmp_path):

@@ -21,9 +21,9 @@ from vitrina.embedder.text_config import read_form
 from vitrina.errors import EncoderError, TrainingError
 from vitrina.pipelines.common.encoders import load_if_named
 from vitrina.pipelines.common.seen_rows import rows_seen
-from vitrina.pipelines.common.store_split import part
+from vitrina.pipelines.common.store_split import split_store
 from vitrina.pipelines.finetune.self_training import second, with_unlabelled
-from vitrina.pipelines.finetune.trainer import Examples
+from vitrina.pipelines.finetune.trainer import FinetuneExamples
 from vitrina.store.store import Store
 from vitrina.training import loop
 from vitrina.training.config import Recipe
@@ -114,7 +114,7 @@ def test_validation_products_never_enter(store, model, monkeypatch):
     monkeypatch.setattr(TextClasses, "parts", watched)
     vt.finetune(store, "text", model=str(model), name="kinds", **FAST)
     codes = store.products.categories().codes
-    split = part(store.products, codes, SplitKind.GROUPED, 0).split
+    split = split_store(store.products, codes, SplitKind.GROUPED, 0).split
     trained = np.unique(np.concatenate(seen))
     assert np.isin(trained, split.train).all()
     noted = rows_seen(store, store.encoder_folder("kinds"))
@@ -128,7 +128,7 @@ def test_what_its_base_has_learnt_from_never_judges(store, model):
     vt.finetune(store, "text", model=str(model), name="first", **FAST)
     learnt = rows_seen(store, store.encoder_folder("first"))
     codes = store.products.categories().codes
-    whole = part(store.products, codes, SplitKind.GROUPED, 1)
+    whole = split_store(store.products, codes, SplitKind.GROUPED, 1)
     again = vt.finetune(store, "text", model="first", name="second", seed=1, **FAST)
     groups = whole.groups
     judges = whole.split.validation
@@ -171,11 +171,11 @@ def test_an_encoder_that_is_trained_again_replaces_the_one_before(store, model):
 
 def test_the_same_products_are_kept_apart_whatever_else_is_missing(store):
     codes = store.products.categories().codes
-    parted = part(store.products, codes, SplitKind.GROUPED, 0)
+    parted = split_store(store.products, codes, SplitKind.GROUPED, 0)
     everything = np.ones(len(codes), dtype=bool)
     some = np.random.default_rng(0).random(len(codes)) < 0.8
-    whole = Examples.of(codes, parted, everything, 0)
-    fewer = Examples.of(codes, parted, some, 0)
+    whole = FinetuneExamples.of(codes, parted, everything, 0)
+    fewer = FinetuneExamples.of(codes, parted, some, 0)
     # What one modality's encoder stops by, and blends are fitted on, no other one learns from.
     np.testing.assert_array_equal(fewer.held, whole.held[some[whole.held]])
     np.testing.assert_array_equal(fewer.rows, whole.rows[some[whole.rows]])

@@ -15,7 +15,7 @@ from vitrina.classifier.fusion import (
 from vitrina.classifier.metrics import difference
 from vitrina.classifier.tree import CategoryTree
 from vitrina.errors import TrainingError
-from vitrina.pipelines.train.evaluation import Bench
+from vitrina.pipelines.train.evaluation import EvaluationSet
 from vitrina.typed_json import convert_json
 from vitrina.types import Features, FusionKind, Modality
 
@@ -114,7 +114,7 @@ def bench(rows=1500, groups=None, seed=0, noise=False, precision=0.9):
     }
     rng = np.random.default_rng(9)
     present = {TEXT: rng.random(rows) < 0.9, IMAGE: rng.random(rows) < 0.8}
-    return Bench(
+    return EvaluationSet(
         features=Features.FUSED,
         scores={Features.FUSED: natural, Features.TEXT: natural, Features.IMAGE: natural},
         present=present,

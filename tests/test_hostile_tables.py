@@ -12,7 +12,7 @@ import pytest
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import Columns
 from vitrina.data.readers.arrow_values import values_of
-from vitrina.data.readers.base import Fault, Unreadable
+from vitrina.data.readers.base import Fault, UnreadableValue
 from vitrina.data.readers.csv_lines import CsvLines
 from vitrina.data.readers.csv_table import CsvRecords
 from vitrina.errors import CatalogueError
@@ -182,7 +182,7 @@ def test_structs() -> None:
 
 def test_a_place_outside_its_dictionary() -> None:
     bad = pa.DictionaryArray.from_arrays(pa.array([0, 9, -1, None]), pa.array(["a"]), safe=False)
-    outside = Unreadable("column 'c' can't be read: it is not among the column's values")
+    outside = UnreadableValue("column 'c' can't be read: it is not among the column's values")
     assert values_of("c", bad) == ["a", outside, outside, None]
 
 

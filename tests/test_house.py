@@ -96,6 +96,15 @@ def test_the_import_rule_can_fail(tmp_path):
     assert rooms_imported(path) == {"pipelines.embed", "cli"}
 
 
+def test_no_public_class_name_stands_twice():
+    places: dict[str, list[str]] = {}
+    for name, path in NAMES.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(name)
+    assert {name: there for name, there in places.items() if len(there) > 1} == {}
+
+
 def test_modules_form_no_circle():
     # Also those that are imported for types or within a function. The root imports the public
     # names when they are asked for.

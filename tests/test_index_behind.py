@@ -9,7 +9,7 @@ from test_store import put_products, put_space, row
 
 from vitrina import api
 from vitrina.errors import StoreError
-from vitrina.pipelines.index.index_state import Behind
+from vitrina.pipelines.index.index_state import Staleness
 from vitrina.store.store import Store
 
 TITLES = {at: f"t{at % 30}" for at in range(40)}
@@ -56,12 +56,12 @@ def kept(shelf):
 @pytest.mark.parametrize(
     ("changes", "counts", "told"),
     [
-        ({50: "new"}, Behind(1, 0, 0), "1 added"),
-        ({3: "else", 4: "t9"}, Behind(0, 2, 0), "2 changed"),
-        ({3: None, 4: "", 5: ""}, Behind(0, 0, 3), "3 removed"),
-        ({50: "new", 3: "else", 4: None}, Behind(1, 1, 1), "1 added, 1 changed, 1 removed"),
+        ({50: "new"}, Staleness(1, 0, 0), "1 added"),
+        ({3: "else", 4: "t9"}, Staleness(0, 2, 0), "2 changed"),
+        ({3: None, 4: "", 5: ""}, Staleness(0, 0, 3), "3 removed"),
+        ({50: "new", 3: "else", 4: None}, Staleness(1, 1, 1), "1 added, 1 changed, 1 removed"),
         # Without a text, or with one that the encoder knows nothing of, there is nothing to find.
-        ({50: "", 51: "t1", 6: "t7"}, Behind(1, 1, 0), "1 added, 1 changed"),
+        ({50: "", 51: "t1", 6: "t7"}, Staleness(1, 1, 0), "1 added, 1 changed"),
     ],
 )
 def test_what_has_changed_is_counted(shelf, warnings, changes, counts, told):
@@ -101,7 +101,7 @@ def test_products_with_vectors_of_zeros_are_no_additions(shelf, warnings):
 
 def test_a_product_whose_vector_becomes_zeros_is_removed(shelf):
     shelf.put({3: "zero", 50: "new"})
-    assert api.open_index(shelf.store).behind == Behind(1, 0, 1)
+    assert api.open_index(shelf.store).behind == Staleness(1, 0, 1)
     shelf.check_update(shelf.index(), "added", added=1, removed=1)
 
 
@@ -234,7 +234,7 @@ def test_a_fused_index_notices_either(tmp_path, monkeypatch, warnings):
     del second[12]
     pair.put(second)
     index = api.open_index(pair.store, "fused")
-    assert index.behind == Behind(added=1, changed=7, removed=2)
+    assert index.behind == Staleness(added=1, changed=7, removed=2)
     same = {key: value for key, value in second.items() if first.get(key) == value}
     pair.check(index, same)
     assert warnings() == behind("1 added, 7 changed, 2 removed")

@@ -12,7 +12,7 @@ from index_tools import Shelf, exhaustive
 
 from vitrina import api
 from vitrina.pipelines.index import job
-from vitrina.pipelines.index.index_state import Behind
+from vitrina.pipelines.index.index_state import Staleness
 
 PRODUCTS = 24
 FEWEST = 12
@@ -73,7 +73,7 @@ class Machine(RuleBasedStateMachine):
     def search(self):
         index = api.open_index(self.shelf.store)
         missing = self.missing()
-        assert index.behind == (None if missing == Behind(0, 0, 0) else missing)
+        assert index.behind == (None if missing == Staleness(0, 0, 0) else missing)
         now = self.shelf.known()
         same = {key: title for key, title in self.indexed.items() if now.get(key) == title}
         self.shelf.check(exhaustive(index), same)
@@ -87,7 +87,7 @@ class Machine(RuleBasedStateMachine):
         after = self.shelf.card()
         if after["state"] == before["state"]:
             assert self.shelf.store.manifest.sequence == sequence
-            assert missing == Behind(0, 0, 0)
+            assert missing == Staleness(0, 0, 0)
             self.shelf.check(exhaustive(index))
             return
         assert self.shelf.store.manifest.sequence > sequence
@@ -102,7 +102,7 @@ class Machine(RuleBasedStateMachine):
         """What the index lacks of the store."""
         now, then = self.shelf.known(), self.indexed
         changed = sum(now[key] != then[key] for key in now.keys() & then.keys())
-        return Behind(len(now.keys() - then.keys()), changed, len(then.keys() - now.keys()))
+        return Staleness(len(now.keys() - then.keys()), changed, len(then.keys() - now.keys()))
 
     def kind(self, before, missing):
         """What the rules in docs/index.md make of it."""

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from vitrina.audit.confusion import pairs, twins
-from vitrina.audit.label_scores import Said, confident, ranking
+from vitrina.audit.label_scores import LabelScores, confident, ranking
 from vitrina.audit.near_duplicates import LEAST, NEVER, Copies, Groups, nearness
 from vitrina.audit.outliers import FEWEST, centres, is_foreign, likeness, strangeness
 from vitrina.audit.photo_hash import photo_hash, same_photo
@@ -16,7 +16,7 @@ from vitrina.audit.thumbs import thumbnail
 
 def said(shares, codes):
     shares, codes = np.array(shares, dtype=np.float32), np.array(codes)
-    out = Said.nothing(len(codes))
+    out = LabelScores.nothing(len(codes))
     out.put(np.arange(len(codes)), shares, codes)
     return out
 

@@ -14,7 +14,7 @@ from vitrina.errors import StoreError, StoreLockedError, TrainingError
 from vitrina.index.vote import DEFAULT_RULE, VoteRule, vote
 from vitrina.pipelines.index import leave_one_out as leave_out
 from vitrina.pipelines.index import vote_rules as evaluate
-from vitrina.pipelines.index.neighbours import Only
+from vitrina.pipelines.index.neighbours import SearchFilter
 from vitrina.pipelines.index.vote_rules import evaluate_votes, measure_rule
 from vitrina.types import VoteKind
 
@@ -53,7 +53,9 @@ def by_hand(shelf):
     rows = np.flatnonzero(index.labels >= 0)
     codes, categories = index.labels[rows], index.categories
     classes = len(categories.ids)
-    apart, everybody = (heard(index, rows, only) for only in (Only(no_duplicates=True), Only()))
+    apart, everybody = (
+        heard(index, rows, only) for only in (SearchFilter(no_duplicates=True), SearchFilter())
+    )
     votes = evaluate_votes(
         codes, *apart, classes, names=categories.names, ids=categories.ids, seed=3
     )

@@ -24,8 +24,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from vitrina.embedder.load import (
-    Form,
     ModelName,
+    ModelNameForm,
     fit_lexical,
     fit_thumbnail,
     load_image,
@@ -116,23 +116,23 @@ def fill(cache: Path, repository: str, write: Any, revision: str = "main") -> Pa
 @pytest.mark.parametrize(
     ("name", "modality", "expected"),
     [
-        ("hf:a/b", TEXT, ModelName(Form.HUGGING_FACE, "a/b")),
-        ("hf:a/b@v1.0", TEXT, ModelName(Form.HUGGING_FACE, "a/b", "v1.0")),
-        ("hf:a/b@", IMAGE, ModelName(Form.HUGGING_FACE, "a/b")),
-        ("open_clip:ViT-B-16/dfn2b", IMAGE, ModelName(Form.OPEN_CLIP, "ViT-B-16/dfn2b")),
-        ("timm:resnet50.a1_in1k", IMAGE, ModelName(Form.TIMM, "resnet50.a1_in1k")),
-        ("timm:resnet50@abc", IMAGE, ModelName(Form.TIMM, "resnet50", "abc")),
-        ("lexical", TEXT, ModelName(Form.LEXICAL, "lexical")),
-        ("thumbnail", IMAGE, ModelName(Form.THUMBNAIL, "thumbnail")),
-        ("rubert-tiny2", TEXT, ModelName(Form.HUGGING_FACE, "cointegrated/rubert-tiny2")),
+        ("hf:a/b", TEXT, ModelName(ModelNameForm.HUGGING_FACE, "a/b")),
+        ("hf:a/b@v1.0", TEXT, ModelName(ModelNameForm.HUGGING_FACE, "a/b", "v1.0")),
+        ("hf:a/b@", IMAGE, ModelName(ModelNameForm.HUGGING_FACE, "a/b")),
+        ("open_clip:ViT-B-16/dfn2b", IMAGE, ModelName(ModelNameForm.OPEN_CLIP, "ViT-B-16/dfn2b")),
+        ("timm:resnet50.a1_in1k", IMAGE, ModelName(ModelNameForm.TIMM, "resnet50.a1_in1k")),
+        ("timm:resnet50@abc", IMAGE, ModelName(ModelNameForm.TIMM, "resnet50", "abc")),
+        ("lexical", TEXT, ModelName(ModelNameForm.LEXICAL, "lexical")),
+        ("thumbnail", IMAGE, ModelName(ModelNameForm.THUMBNAIL, "thumbnail")),
+        ("rubert-tiny2", TEXT, ModelName(ModelNameForm.HUGGING_FACE, "cointegrated/rubert-tiny2")),
         (
             "cointegrated/rubert-tiny2",
             TEXT,
-            ModelName(Form.HUGGING_FACE, "cointegrated/rubert-tiny2"),
+            ModelName(ModelNameForm.HUGGING_FACE, "cointegrated/rubert-tiny2"),
         ),
-        ("clip", IMAGE, ModelName(Form.OPEN_CLIP, "ViT-B-32-quickgelu/openai")),
-        ("ViT-B-32", IMAGE, ModelName(Form.OPEN_CLIP, "ViT-B-32-quickgelu/openai")),
-        ("efficientnet_b1", IMAGE, ModelName(Form.TIMM, "efficientnet_b1")),
+        ("clip", IMAGE, ModelName(ModelNameForm.OPEN_CLIP, "ViT-B-32-quickgelu/openai")),
+        ("ViT-B-32", IMAGE, ModelName(ModelNameForm.OPEN_CLIP, "ViT-B-32-quickgelu/openai")),
+        ("efficientnet_b1", IMAGE, ModelName(ModelNameForm.TIMM, "efficientnet_b1")),
     ],
 )
 def test_every_form_of_a_name(name: str, modality: Modality, expected: ModelName) -> None:
@@ -142,7 +142,7 @@ def test_every_form_of_a_name(name: str, modality: Modality, expected: ModelName
 def test_a_directory_is_named_absolutely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "shelf" / "model"
     folder.mkdir(parents=True)
-    expected = ModelName(Form.DIRECTORY, str(folder))
+    expected = ModelName(ModelNameForm.DIRECTORY, str(folder))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert ModelName.parse(str(folder), TEXT) == expected

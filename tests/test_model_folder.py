@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tuning_tools import write_model
 
-from vitrina.embedder.finetuning.mlm import BESIDE, Guesser
+from vitrina.embedder.finetuning.mlm import BESIDE, MLMHead
 from vitrina.embedder.finetuning.text_network import TextShape, TrainableText
 from vitrina.embedder.load import find_image, load_image, load_text
 from vitrina.embedder.untrusted import Budget, loading
@@ -787,11 +787,11 @@ def test_what_is_no_file_is_not_waited_for(bert, copied, name, kind):
 def test_a_layer_over_words_that_does_not_fit(tmp_path):
     save_file({"dense.weight": torch.zeros(3, 3)}, tmp_path / BESIDE)
     with pytest.raises(EncoderError, match=BESIDE):
-        Guesser(4, 9, 1e-12).load_beside(tmp_path, from_scratch=False)
+        MLMHead(4, 9, 1e-12).load_beside(tmp_path, from_scratch=False)
     (tmp_path / BESIDE).write_bytes(b"x" * 50)
     with pytest.raises(EncoderError, match=BESIDE):
-        Guesser(4, 9, 1e-12).load_beside(tmp_path, from_scratch=False)
-    Guesser(4, 9, 1e-12).load_beside(tmp_path, from_scratch=True)
+        MLMHead(4, 9, 1e-12).load_beside(tmp_path, from_scratch=False)
+    MLMHead(4, 9, 1e-12).load_beside(tmp_path, from_scratch=True)
 
 
 def test_a_library_that_builds_more_than_the_weights_is_stopped():

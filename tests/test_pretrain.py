@@ -16,7 +16,7 @@ from vitrina.embedder.finetuning.mlm import SAMPLED, MaskedWords
 from vitrina.embedder.finetuning.text_network import TextShape, TrainableText
 from vitrina.embedder.finetuning.tokens import TokenLists
 from vitrina.errors import EncoderError, TrainingError
-from vitrina.pipelines.common.store_split import part
+from vitrina.pipelines.common.store_split import split_store
 from vitrina.store.store import Store
 from vitrina.training import loop
 from vitrina.training.config import Recipe
@@ -67,7 +67,7 @@ def test_texts_of_validation_products_are_left_out_wherever_they_stand(
     store, model, tmp_path, monkeypatch
 ):
     codes = store.products.categories().codes
-    held = part(store.products, codes, SplitKind.GROUPED, 0).split.validation
+    held = split_store(store.products, codes, SplitKind.GROUPED, 0).split.validation
     titles = [title for _, title, _ in products(400)]
     also = tmp_path / "also.csv"
     with also.open("w", newline="", encoding="utf-8") as file:

@@ -13,7 +13,7 @@ from review_tools import HOME, KEEP, MARKUP, MOVE, SKIP, Page, clock, marked, op
 
 from vitrina.audit.results import Audit, Suspect
 from vitrina.audit.review import security
-from vitrina.audit.review.categories import Categories
+from vitrina.audit.review.categories import CategoryList
 from vitrina.audit.review.decision_log import Log
 from vitrina.audit.review.decisions_service import Desk, Verdict
 from vitrina.audit.review.options import ReviewOptions
@@ -209,7 +209,7 @@ def test_a_skip_by_another_is_no_conflict(store):
 
 def test_many_at_once_lose_nothing(store, audit):
     queue, log = queued(store, audit)
-    desk = Desk(audit, Categories(audit.names), queue, log, Sessions())
+    desk = Desk(audit, CategoryList(audit.names), queue, log, Sessions())
     outcomes = []
 
     def work(name):
@@ -367,7 +367,7 @@ def tree():
         6: "Всё->Дом->Платяные шкафы",
     }
     more = {1000 + number: f"Всё->Прочее->Раздел {number}->Платформы" for number in range(5000)}
-    return Categories({**paths, **more})
+    return CategoryList({**paths, **more})
 
 
 SUSPECT = Suspect(1, 1, "x", 2, 3, 0.9, 0.1, 0.8, text_category=4)
@@ -797,7 +797,7 @@ def test_string_ids_serve_too(audit):
         replace(one, given=f"c/{one.given}", suggested=f"c/{one.suggested}")
         for one in audit.suspects
     )
-    tree = Categories(names)
+    tree = CategoryList(names)
     found = tree.search("", suspects[0])
     assert tree.by_token(found[0][0].token).key == suspects[0].suggested
 

@@ -12,8 +12,8 @@ from audited import undecided
 from review_tools import HOME, KEEP, MOVE, Page, opened
 
 from vitrina.audit.review import connections, security
-from vitrina.audit.review.categories import Categories
-from vitrina.audit.review.forms import MOST_FIELDS, Form, NotUnderstoodError, whole_number
+from vitrina.audit.review.categories import CategoryList
+from vitrina.audit.review.forms import MOST_FIELDS, FormFields, NotUnderstoodError, whole_number
 from vitrina.audit.review.options import ReviewOptions
 from vitrina.audit.review.serve import server
 
@@ -200,7 +200,7 @@ def test_numbers_have_a_length():
 
 
 def test_forms_are_parsed_strictly():
-    form = Form.parse(b"a=1&b=%D1%8F+x&a=2&c", f"{FORM}; charset=UTF-8")
+    form = FormFields.parse(b"a=1&b=%D1%8F+x&a=2&c", f"{FORM}; charset=UTF-8")
     assert (form.get("a"), form.every("a"), form.get("b"), form.get("c")) == (
         "2",
         ["1", "2"],
@@ -208,12 +208,12 @@ def test_forms_are_parsed_strictly():
         "",
     )
     assert (form.get("d"), form.every("d")) == ("", ())
-    assert len(Form.parse(b"&".join([b"a=1"] * MOST_FIELDS)).every("a")) == MOST_FIELDS
+    assert len(FormFields.parse(b"&".join([b"a=1"] * MOST_FIELDS)).every("a")) == MOST_FIELDS
     for body in (b"a=%", b"a=%FF", b"\xff", b"&".join([b"a=1"] * (MOST_FIELDS + 1))):
         with pytest.raises(NotUnderstoodError):
-            Form.parse(body)
+            FormFields.parse(body)
     with pytest.raises(NotUnderstoodError):
-        Form.parse(b"a=1", "text/plain")
+        FormFields.parse(b"a=1", "text/plain")
 
 
 def test_a_fault_of_the_page_is_one_line(store, monkeypatch, caplog):
@@ -222,7 +222,7 @@ def test_a_fault_of_the_page_is_one_line(store, monkeypatch, caplog):
     def fail(*_, **__):
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(Categories, "search", fail)
+    monkeypatch.setattr(CategoryList, "search", fail)
     answer = page.client.get("/categories?at=1&q=a")
     assert answer.status_code == 500
     assert answer.text.count("\n") == 1

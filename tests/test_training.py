@@ -13,10 +13,10 @@ from vitrina.training import loop
 from vitrina.training.checkpoint import Checkpoint
 from vitrina.training.config import Recipe, rate_at
 from vitrina.training.dropout import Dropout, drawing, with_quick_dropout
-from vitrina.training.loop import Part, Watch, fit
+from vitrina.training.loop import BatchPart, Watch, fit
 from vitrina.training.loss import ClassLoss
-from vitrina.training.optimiser import Group, Optimiser, grouped
-from vitrina.training.sparse_embedding import Table
+from vitrina.training.optimiser import Optimiser, ParameterGroup, grouped
+from vitrina.training.sparse_embedding import SparseEmbedding
 from vitrina.types import Balance
 
 RECIPE = Recipe(epochs=3, batch_rows=8, rate=0.05, weight_decay=0.0, clip=0.0)
@@ -44,7 +44,7 @@ class Words:
     workers = 2
 
     def optimiser(self, recipe, steps):
-        self.table = Table(self.start, self.dtype, averaged=bool(recipe.average))
+        self.table = SparseEmbedding(self.start, self.dtype, averaged=bool(recipe.average))
         self.layer.to(self.dtype)
         return Optimiser(grouped(self.layer), [self.table], recipe, steps)
 
@@ -52,7 +52,7 @@ class Words:
         self.batches.append((rows.copy(), rng.random()))
         self.table.open(self.words[rows].flatten())
         return [
-            Part(len(part) / len(rows), partial(self.loss_of, part))
+            BatchPart(len(part) / len(rows), partial(self.loss_of, part))
             for part in np.array_split(rows, 3)
             if len(part)
         ]
@@ -173,7 +173,7 @@ def test_rows_go_where_adam_over_the_whole_table_would_take_them(average):
     uses = rng.random((steps, 40)) < np.geomspace(0.5, 0.01, 40)
     uses[steps // 2 :, 10] = False
     uses[:, 20] = False
-    table = Table(torch.ones(40, 4), torch.float32, averaged=bool(average))
+    table = SparseEmbedding(torch.ones(40, 4), torch.float32, averaged=bool(average))
     optimiser = Optimiser([], [table], recipe, steps)
     right = torch.ones(40, 4, requires_grad=True)
     adam = torch.optim.Adam([right], lr=recipe.rate, betas=(0.9, 0.999), eps=1e-8)
@@ -202,7 +202,7 @@ def test_a_network_in_bfloat16_keeps_steps_that_its_own_numbers_would_lose():
     torch.nn.init.ones_(layer.weight)
     layer.to(torch.bfloat16)
     recipe = Recipe(epochs=1, batch_rows=1, rate=1e-4, warm_up=0.0, weight_decay=0.0)
-    optimiser = Optimiser([Group((layer.weight,))], [], recipe, 10**6)
+    optimiser = Optimiser([ParameterGroup((layer.weight,))], [], recipe, 10**6)
     for _ in range(100):
         out = layer(torch.ones(1, 1, dtype=torch.bfloat16)).sum()
         optimiser.add(torch.autograd.grad(out, optimiser.leaves))

@@ -9,7 +9,7 @@ import pytest
 import vitrina as vt
 from vitrina.classifier.model import Model
 from vitrina.errors import TrainingError
-from vitrina.pipelines.common.store_split import part
+from vitrina.pipelines.common.store_split import split_store
 from vitrina.types import SplitKind
 
 WORDS = "чашка майка чай стол лампа кот дом лес река нож вилка ложка диван шкаф ковёр"
@@ -105,7 +105,7 @@ def test_a_category_that_the_first_turn_did_not_learn_may_vote_in_others(tmp_pat
     seed = next(
         seed
         for seed in range(100)
-        if 62 not in part(store.products, codes, SplitKind.GROUPED, seed).split.train
+        if 62 not in split_store(store.products, codes, SplitKind.GROUPED, seed).split.train
     )
     report = vt.train(store, "logistic", fusion="knn", seed=seed)
     assert report.turns == 5

@@ -63,13 +63,13 @@ def neighbours_to(
         neighbours_of_batch,
         neighbours_of_ids,
     )
-    from vitrina.pipelines.index.neighbours import Only
+    from vitrina.pipelines.index.neighbours import SearchFilter
     from vitrina.store.filters import Condition
 
     options = QueryOptions(
         features=member(Features, features),
         k=k,
-        only=Only(category, tuple(map(Condition.parse, where)), no_duplicates, other_shops),
+        only=SearchFilter(category, tuple(map(Condition.parse, where)), no_duplicates, other_shops),
         quiet=quiet,
     )
     if column := id_column(store, Path(queries), reading.columns):

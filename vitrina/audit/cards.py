@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from vitrina.audit.report_words import SHORT, WHOLE, decided
-from vitrina.audit.results import Audit, Near, Suspect
+from vitrina.audit.results import Audit, AuditNeighbour, Suspect
 from vitrina.page.markup import text
 from vitrina.page.words import plain
 from vitrina.store.decisions import Decision
@@ -36,7 +36,7 @@ def block(name: str, value: Any) -> str:
     return f'<script type="application/json" id="{name}">{told.translate(_ESCAPES)}</script>\n'
 
 
-class Cards:
+class ReportCards:
     """The cards of an audit's first suspects.
 
     `products`: all whose photos and titles the cards show, in the order in which they are needed;
@@ -121,7 +121,9 @@ class Cards:
             card["decision"] = plain(decided(decision, name))
         return card
 
-    def _near(self, near: Sequence[Near], titles: Mapping[ProductId, str]) -> list[list[Any]]:
+    def _near(
+        self, near: Sequence[AuditNeighbour], titles: Mapping[ProductId, str]
+    ) -> list[list[Any]]:
         """Lists, not objects: there are tens of thousands of them."""
         return [
             [

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vitrina.audit.label_scores import Said
+from vitrina.audit.label_scores import LabelScores
 from vitrina.types import Codes, Mask
 
 TWIN = 0.2
@@ -18,7 +18,7 @@ FEWEST = 5
 
 
 @dataclass(frozen=True)
-class Pair:
+class SuspectPair:
     """Suspects of one category for which another is suggested. rows: the first of them."""
 
     given: int
@@ -42,7 +42,7 @@ class Twins:
     inside: bool
 
 
-def pairs(given: Codes, suggested: Codes, rows: Codes, named: int = 8) -> tuple[Pair, ...]:
+def pairs(given: Codes, suggested: Codes, rows: Codes, named: int = 8) -> tuple[SuspectPair, ...]:
     """Confusions, the most frequent first.
 
     given, suggested: (m,) int64 of the suspects. rows: (m,) int64, what they are named by, the
@@ -56,7 +56,7 @@ def pairs(given: Codes, suggested: Codes, rows: Codes, named: int = 8) -> tuple[
     order = np.argsort(place, kind="stable")
     starts = np.cumsum(counts) - counts
     found = [
-        Pair(
+        SuspectPair(
             int(one),
             int(other),
             int(count),
@@ -67,7 +67,7 @@ def pairs(given: Codes, suggested: Codes, rows: Codes, named: int = 8) -> tuple[
     return tuple(sorted(found, key=lambda pair: (-pair.count, pair.given, pair.suggested)))
 
 
-def twins(said: Said, codes: Codes, checked: Mask, classes: int) -> tuple[Twins, ...]:
+def twins(said: LabelScores, codes: Codes, checked: Mask, classes: int) -> tuple[Twins, ...]:
     """Categories that may be duplicates of one another, or one a part of the other.
 
     codes: (n,) int64 labels. checked: (n,) bool, of whom something was said.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
-from vitrina.audit.cards import Cards
+from vitrina.audit.cards import ReportCards
 from vitrina.audit.report_words import SHORT, WHOLE
 from vitrina.page.markup import element, scrolling, text
 from vitrina.types import Reason
 
 
-def filters(cards: Cards) -> str:
+def filters(cards: ReportCards) -> str:
     """What the script fills and listens to, and what stands there where no script runs."""
     if not len(cards):
         return '<p class="card empty">There is no suspect to show.</p>'
@@ -25,7 +25,7 @@ def filters(cards: Cards) -> str:
     )
 
 
-def _reasons(cards: Cards) -> str:
+def _reasons(cards: ReportCards) -> str:
     counts = Counter(reason for one in cards.suspects for reason in set(one.reasons))
     buttons = "".join(
         element(
@@ -54,7 +54,7 @@ def _category() -> str:
     )
 
 
-def _score(cards: Cards) -> str:
+def _score(cards: ReportCards) -> str:
     low = int(100 * min((one.score for one in cards.suspects if one.score >= 0), default=0.0))
     return (
         '<div class="choice"><label class="label" for="score">Evidence of at least '
@@ -63,7 +63,7 @@ def _score(cards: Cards) -> str:
     )
 
 
-def _state(cards: Cards) -> str:
+def _state(cards: ReportCards) -> str:
     still = sum(map(cards.is_open, cards.suspects))
     if still == len(cards):
         return ""

@@ -26,7 +26,7 @@ a tenth of it."""
 
 
 @dataclass(frozen=True, eq=False)
-class Said:
+class LabelScores:
     """What somebody says of the categories of n products.
 
     given: (n,) float32, the probability of the one that each has. other: (n,) int64, the likeliest
@@ -38,7 +38,7 @@ class Said:
     beside: Floats
 
     @classmethod
-    def nothing(cls, rows: int) -> Said:
+    def nothing(cls, rows: int) -> LabelScores:
         """Of so many products, to be filled in by `put`."""
         return cls(
             np.zeros(rows, dtype=np.float32),
@@ -46,9 +46,9 @@ class Said:
             np.zeros(rows, dtype=np.float32),
         )
 
-    def of(self, rows: Codes) -> Said:
+    def of(self, rows: Codes) -> LabelScores:
         """What is said of some of them."""
-        return Said(self.given[rows], self.other[rows], self.beside[rows])
+        return LabelScores(self.given[rows], self.other[rows], self.beside[rows])
 
     def put(self, rows: Codes, shares: Floats, codes: Codes) -> None:
         """Fill in some rows. shares: (m, classes) probabilities. codes: (m,) their labels, which
@@ -84,7 +84,7 @@ def ranking(score: Floats, keys: Codes) -> Codes:
     return np.lexsort((keys, -score))
 
 
-def confident(said: Said, codes: Codes, classes: int) -> Mask:
+def confident(said: LabelScores, codes: Codes, classes: int) -> Mask:
     """(n,) bool: labels that confident learning counts as wrong (Northcutt et al. 2021): another
     category reaches the probability that its own products have of it on average.
 

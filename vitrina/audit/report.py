@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
-from vitrina.audit.cards import Cards, block
+from vitrina.audit.cards import ReportCards, block
 from vitrina.audit.report_parts import body
 from vitrina.audit.results import Audit
 from vitrina.audit.thumbs import thumbnail
@@ -49,7 +49,7 @@ def write_report(
     most: suspects shown. progress: told of the photos made small; a product without one counts
     when all others are done. Raises OSError if the disk fails.
     """
-    cards = Cards(audit, decided or {}, most)
+    cards = ReportCards(audit, decided or {}, most)
     script = _own("report.js")
     store = audit.card.get("store")
     title = f"Vitrina audit · {store}" if store else "Vitrina audit"
@@ -67,7 +67,7 @@ def write_report(
         page.write("</div></body></html>\n")
 
 
-def _thumbnails(cards: Cards, photos: Photos, progress: Progress) -> Iterator[str]:
+def _thumbnails(cards: ReportCards, photos: Photos, progress: Progress) -> Iterator[str]:
     """An inert element for each product's photo, which the script finds by the product's number.
 
     A photo that an earlier product has too is told by that one's number.

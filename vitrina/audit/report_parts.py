@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from vitrina.audit.cards import Cards
+from vitrina.audit.cards import ReportCards
 from vitrina.audit.filters import filters
 from vitrina.audit.report_tables import Card, missing, pairs, twins, whole, worst
 from vitrina.audit.report_words import HOW, NOT_SAID, SHORT, WHOLE
 from vitrina.audit.results import Audit
-from vitrina.page.bars import Bin, bar, histogram
+from vitrina.page.bars import HistogramBin, bar, histogram
 from vitrina.page.charts import Axis, Frame
 from vitrina.page.markup import facts, section, text
 from vitrina.page.words import duration
@@ -20,7 +20,7 @@ from vitrina.types import Reason
 SCORES = Frame(width=640, height=440, bottom=50)
 
 
-def body(audit: Audit, cards: Cards, title: str) -> str:
+def body(audit: Audit, cards: ReportCards, title: str) -> str:
     """All of the page that stands before its data."""
     card = audit.card
     parts = (
@@ -71,7 +71,7 @@ MISSING_HINT = (
 )
 
 
-def _lead(card: Card, cards: Cards) -> str:
+def _lead(card: Card, cards: ReportCards) -> str:
     found = whole(card.get("suspects"), len(cards))
     if not found:
         return f"{_checked(card)}No label was found that the evidence speaks against."
@@ -88,7 +88,7 @@ def _checked(card: Card) -> str:
     return f"{checked:,} labelled product{'s were' if checked != 1 else ' was'} checked. "
 
 
-def _short(card: Card, cards: Cards) -> str:
+def _short(card: Card, cards: ReportCards) -> str:
     found = whole(card.get("suspects"), len(cards))
     checked = whole(card.get("checked"), whole(card.get("labelled")))
     tiles = []
@@ -135,7 +135,7 @@ def _facts(card: Card) -> str:
 
 def _evidence(card: Card) -> str:
     bins = [
-        Bin(
+        HistogramBin(
             float(one["low"]),
             float(one["high"]),
             int(one["count"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vitrina.audit.cards import Cards
+from vitrina.audit.cards import ReportCards
 from vitrina.page.bars import bar
 from vitrina.page.markup import category, element, scrolling, text
 
@@ -22,7 +22,7 @@ Card = Mapping[str, Any]
 """An audit's card, or a part of it: JSON's types."""
 
 
-def pairs(card: Card, cards: Cards) -> str:
+def pairs(card: Card, cards: ReportCards) -> str:
     """Suspects by the category that they have and the one suggested: the first, then the rest."""
     found: Sequence[Card] = card.get("pairs") or ()
     if not found:
@@ -36,7 +36,7 @@ def pairs(card: Card, cards: Cards) -> str:
     return told
 
 
-def _pairs(found: Sequence[Card], most: int, cards: Cards, caption: str) -> str:
+def _pairs(found: Sequence[Card], most: int, cards: ReportCards, caption: str) -> str:
     rows = []
     for one in found:
         count = whole(one.get("count"))
@@ -54,7 +54,7 @@ def _pairs(found: Sequence[Card], most: int, cards: Cards, caption: str) -> str:
     return scrolling("Pairs of categories", f'<table class="wide pairs">{inside}</table>')
 
 
-def worst(card: Card, cards: Cards) -> str:
+def worst(card: Card, cards: ReportCards) -> str:
     """The categories of which the largest share is suspect."""
     found: Sequence[Card] = card.get("categories") or ()
     rows = []
@@ -72,7 +72,7 @@ def worst(card: Card, cards: Cards) -> str:
     return scrolling("Categories", f'<table class="wide">{inside}</table>')
 
 
-def twins(card: Card, cards: Cards) -> str:
+def twins(card: Card, cards: ReportCards) -> str:
     """Categories that look like one another's duplicates."""
     found: Sequence[Card] = card.get("twins") or ()
     rows = []

@@ -30,7 +30,7 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Near:
+class AuditNeighbour:
     """A product beside a suspect: a neighbour or a copy. score: its cosine, higher is nearer."""
 
     product_id: ProductId
@@ -73,8 +73,8 @@ class Suspect:
     evidence: Mapping[str, float] = field(default_factory=dict)
     text_category: CategoryId | None = None
     image_category: CategoryId | None = None
-    neighbours: tuple[Near, ...] = ()
-    copies: tuple[Near, ...] = ()
+    neighbours: tuple[AuditNeighbour, ...] = ()
+    copies: tuple[AuditNeighbour, ...] = ()
     batch: int = 0
 
 
@@ -286,7 +286,7 @@ def _suspect(row: _SuspectRow) -> Suspect:
         evidence={one.kind: one.against for one in row.evidence},
         text_category=row.text_category_id,
         image_category=row.image_category_id,
-        neighbours=tuple(Near(**vars(one)) for one in row.neighbours),
-        copies=tuple(Near(**vars(one)) for one in row.copies),
+        neighbours=tuple(AuditNeighbour(**vars(one)) for one in row.neighbours),
+        copies=tuple(AuditNeighbour(**vars(one)) for one in row.copies),
         batch=row.batch,
     )

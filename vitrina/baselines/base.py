@@ -27,7 +27,7 @@ class BaselineKind(StrEnum):
 
 
 @dataclass(frozen=True, eq=False)
-class Examples:
+class TextExamples:
     """A catalogue's products, and which of them to use.
 
     Attributes:
@@ -55,7 +55,7 @@ class Examples:
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
+class BaselineTask:
     """Examples as a method sees them: only the texts it may see, only the classes they have.
 
     Attributes:
@@ -78,7 +78,7 @@ class Lesson:
         return len(self.present)
 
     @classmethod
-    def of(cls, examples: Examples) -> Lesson:
+    def of(cls, examples: TextExamples) -> BaselineTask:
         """Raises TrainingError where there is nothing to tell apart."""
         rows = examples.rows[examples.labels[examples.rows] >= 0]
         present, labels = np.unique(examples.labels[rows], return_inverse=True)

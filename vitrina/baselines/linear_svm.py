@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.linear_model import SGDClassifier
 
-from vitrina.baselines.base import Lesson
+from vitrina.baselines.base import BaselineTask
 from vitrina.baselines.terms import TermKinds, Terms
 from vitrina.parallel import Progress
 from vitrina.types import Floats
@@ -42,7 +42,7 @@ class LinearSvm:
         return logits
 
 
-def learn_linear_svm(lesson: Lesson, *, seed: int, progress: Progress) -> LinearSvm:
+def learn_linear_svm(lesson: BaselineTask, *, seed: int, progress: Progress) -> LinearSvm:
     """Learn all classes, some at a time. progress: told the texts, as their share of the work."""
     terms, matrix = Terms.learn(lesson.texts, TERMS)
     weights = np.empty((len(terms), lesson.classes), dtype=np.float32)

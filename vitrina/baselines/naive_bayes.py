@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from vitrina.baselines.base import Lesson
+from vitrina.baselines.base import BaselineTask
 from vitrina.baselines.terms import TermKinds, Terms
 from vitrina.types import Floats
 
@@ -46,7 +46,7 @@ class NaiveBayes:
         return logits
 
 
-def learn_naive_bayes(lesson: Lesson) -> NaiveBayes:
+def learn_naive_bayes(lesson: BaselineTask) -> NaiveBayes:
     """Count, and choose what is added to the counts by held rows."""
     terms, matrix = Terms.learn(lesson.texts, TERMS)
     there = np.ones(len(lesson.texts))

@@ -12,16 +12,16 @@ import scipy.sparse as sp
 import torch
 from torch.nn import functional as fn
 
-from vitrina.baselines.base import Lesson
+from vitrina.baselines.base import BaselineTask
 from vitrina.parallel import map_ahead
 from vitrina.threads import one_thread_each, workers
 from vitrina.training.checkpoint import Checkpoint
 from vitrina.training.config import Recipe
 from vitrina.training.dropout import Dropout
-from vitrina.training.loop import History, Part, Watch, fit
+from vitrina.training.loop import BatchPart, History, Watch, fit
 from vitrina.training.loss import ClassLoss
 from vitrina.training.optimiser import Optimiser, grouped
-from vitrina.training.sparse_embedding import Table
+from vitrina.training.sparse_embedding import SparseEmbedding
 from vitrina.types import Balance, Codes, Floats
 
 PART_ROWS = 64
@@ -76,7 +76,7 @@ class Texts(Protocol):
         ...
 
 
-class Reader(Protocol):
+class TextReader(Protocol):
     """Brings texts into that form."""
 
     def __len__(self) -> int:
@@ -107,7 +107,7 @@ class Design:
     pieces that are left out anew in each pass. dropout: before the classes. rate: as `Recipe`'s.
     """
 
-    reader: Callable[[Sequence[str]], Reader]
+    reader: Callable[[Sequence[str]], TextReader]
     body: Callable[[int], Body]
     dim: int
     scale: float = 0.1
@@ -119,7 +119,7 @@ class Design:
 class TextNetwork:
     """The task of telling a lesson's classes apart; a `Task` and, once trained, a `Scorer`."""
 
-    def __init__(self, design: Design, lesson: Lesson, *, seed: int) -> None:
+    def __init__(self, design: Design, lesson: BaselineTask, *, seed: int) -> None:
         """seed: decides the first weights."""
         self._design, self._lesson = design, lesson
         self._reader = design.reader(lesson.texts)
@@ -134,7 +134,7 @@ class TextNetwork:
         torch.nn.init.zeros_(self._head.weight)
         torch.nn.init.zeros_(self._head.bias)
         self._dropout = Dropout(design.dropout)
-        self._table = Table(self._first[:0], torch.float32)
+        self._table = SparseEmbedding(self._first[:0], torch.float32)
         # Now, since in training torch is told that there is one thread.
         self._workers = workers(torch.device("cpu"))
 
@@ -150,11 +150,11 @@ class TextNetwork:
 
     def optimiser(self, recipe: Recipe, steps: int) -> Optimiser:
         """As `Task.optimiser`."""
-        self._table = Table(self._first, torch.float32, averaged=bool(recipe.average))
+        self._table = SparseEmbedding(self._first, torch.float32, averaged=bool(recipe.average))
         groups = [*grouped(self._head), *grouped(self._body)]
         return Optimiser(groups, [self._table], recipe, steps)
 
-    def parts(self, rows: Codes, rng: np.random.Generator) -> list[Part]:
+    def parts(self, rows: Codes, rng: np.random.Generator) -> list[BatchPart]:
         """As `Task.parts`: texts of like length."""
         self._body.train()
         self._dropout.train()
@@ -162,7 +162,7 @@ class TextNetwork:
         all_bags = [self._thinned(self._texts.bags(part), rng) for part in chosen]
         self._table.open(torch.cat([bags.ids for bags in all_bags]))
         return [
-            Part(len(part) / len(rows), partial(self._loss_of, bags, part))
+            BatchPart(len(part) / len(rows), partial(self._loss_of, bags, part))
             for part, bags in zip(chosen, all_bags, strict=True)
         ]
 
@@ -206,7 +206,7 @@ class TextNetwork:
 
 def learn_network(
     design: Design,
-    lesson: Lesson,
+    lesson: BaselineTask,
     *,
     seed: int,
     epochs: int | None,

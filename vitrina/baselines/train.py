@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vitrina.baselines.base import Baseline, BaselineKind, Examples, Lesson, Scorer
+from vitrina.baselines.base import Baseline, BaselineKind, BaselineTask, Scorer, TextExamples
 from vitrina.baselines.cnn import CNN
 from vitrina.baselines.linear_svm import learn_linear_svm
 from vitrina.baselines.lstm import LSTM
@@ -18,7 +18,7 @@ DESIGNS = {BaselineKind.MLP: MLP, BaselineKind.CNN: CNN, BaselineKind.LSTM: LSTM
 
 def train_baseline(
     kind: BaselineKind,
-    examples: Examples,
+    examples: TextExamples,
     *,
     seed: int,
     epochs: int | None = None,
@@ -32,7 +32,7 @@ def train_baseline(
     rows, `planned_rows` in all or fewer. The same seed gives the same outcome on the same machine.
     Raises TrainingError where the rows have fewer than two classes, or no words.
     """
-    lesson = Lesson.of(examples)
+    lesson = BaselineTask.of(examples)
     scorer: Scorer
     history: History | None = None
     if kind is BaselineKind.NAIVE_BAYES:

@@ -30,7 +30,7 @@ class ThresholdsCard:
 
 
 @dataclass(frozen=True, eq=False)
-class Decided:
+class HierarchicalPrediction:
     """What may be let through of some predictions.
 
     chosen: (n,) int64, the likeliest class. confidence: (n,) float32, its probability. steps: (n,)
@@ -113,7 +113,7 @@ class BackOff:
             left[rows] = ~one.accept(lines[rows, step], shares[rows, step])
         return cls(tree, tuple(found))
 
-    def decide(self, probabilities: Floats) -> Decided:
+    def decide(self, probabilities: Floats) -> HierarchicalPrediction:
         """probabilities: (n, classes) float32, calibrated."""
         chosen = probabilities.argmax(axis=1).astype(np.int64)
         confidence = probabilities.max(axis=1)
@@ -125,9 +125,11 @@ class BackOff:
             node, share = lines[:, step], shares[:, step]
             steps[(steps < 0) & thresholds.accept(node, share)] = step
         let = np.where(steps > 0, shares[np.arange(len(steps)), steps], confidence)
-        return Decided(chosen, confidence, steps, np.where(steps >= 0, let, 0).astype(np.float32))
+        return HierarchicalPrediction(
+            chosen, confidence, steps, np.where(steps >= 0, let, 0).astype(np.float32)
+        )
 
-    def nodes(self, decided: Decided) -> Codes:
+    def nodes(self, decided: HierarchicalPrediction) -> Codes:
         """The node of what may be let through: (n,) int64, -1 for nothing."""
         lines = self.tree.lines[decided.chosen]
         node = lines[np.arange(len(lines)), np.maximum(decided.steps, 0)]

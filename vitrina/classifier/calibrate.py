@@ -62,7 +62,7 @@ def fit_temperature(logits: Floats, true: Codes) -> float:
 
 
 @dataclass(frozen=True)
-class Bin:
+class ReliabilityBin:
     """Predictions of about one confidence: how many, how sure on average, how often right."""
 
     rows: int
@@ -70,7 +70,7 @@ class Bin:
     accuracy: float
 
 
-def reliability(confidence: Floats, correct: Mask, bins: int = 15) -> tuple[Bin, ...]:
+def reliability(confidence: Floats, correct: Mask, bins: int = 15) -> tuple[ReliabilityBin, ...]:
     """What a reliability diagram shows: bins of equal width, those without rows left out.
 
     confidence: (n,) float32 within 0 and 1. correct: (n,) bool. A bin holds its upper edge. Raises
@@ -85,12 +85,12 @@ def reliability(confidence: Floats, correct: Mask, bins: int = 15) -> tuple[Bin,
     rows = np.bincount(places, minlength=bins)
     sure, right = np.bincount(places, exact, bins), np.bincount(places, correct, bins)
     return tuple(
-        Bin(int(rows[at]), float(sure[at] / rows[at]), float(right[at] / rows[at]))
+        ReliabilityBin(int(rows[at]), float(sure[at] / rows[at]), float(right[at] / rows[at]))
         for at in np.flatnonzero(rows)
     )
 
 
-def expected_calibration_error(bins: Sequence[Bin]) -> float:
+def expected_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
     """The mean gap between confidence and accuracy over bins, weighted by their rows: from 0,
     perfectly calibrated, to 1 (Naeini et al., "Obtaining Well Calibrated Probabilities Using
     Bayesian Binning", 2015)."""

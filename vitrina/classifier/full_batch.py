@@ -22,7 +22,7 @@ NOTHING = -1
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class WeightedRows:
     """Some of the rows as they are looked at. share: what they count of the whole."""
 
     inputs: torch.Tensor
@@ -63,7 +63,7 @@ def fit_whole(
     head.eval()
 
 
-def _descend(head: Head, parts: Sequence[Part], loss_of: ClassLoss, decay: float) -> None:
+def _descend(head: Head, parts: Sequence[WeightedRows], loss_of: ClassLoss, decay: float) -> None:
     optimiser = torch.optim.LBFGS(
         head.parameters(),
         max_iter=ITERATIONS,
@@ -84,12 +84,14 @@ def _descend(head: Head, parts: Sequence[Part], loss_of: ClassLoss, decay: float
     optimiser.step(closure)  # type: ignore[no-untyped-call]
 
 
-def _loss(head: Head, parts: Sequence[Part], loss_of: ClassLoss) -> torch.Tensor:
+def _loss(head: Head, parts: Sequence[WeightedRows], loss_of: ClassLoss) -> torch.Tensor:
     losses = [one.share * loss_of(head.layers(one.inputs), one.labels) for one in parts]
     return torch.stack(losses).sum()
 
 
-def _parts(head: Head, gathered: Gathered, codes: Codes, rows: Codes, dropout: float) -> list[Part]:
+def _parts(
+    head: Head, gathered: Gathered, codes: Codes, rows: Codes, dropout: float
+) -> list[WeightedRows]:
     vectors, present = gathered.blocks(rows)
     complete: Mask = np.logical_and.reduce(present)
     if len(present) == 1 or not dropout:
@@ -110,5 +112,5 @@ def _parts(head: Head, gathered: Gathered, codes: Codes, rows: Codes, dropout: f
                     [torch.from_numpy(mask.astype(np.float32)) for mask in masks],
                 )
             labels = torch.from_numpy(codes[rows[some]])
-            parts.append(Part(inputs, labels, share * float(some.mean())))
+            parts.append(WeightedRows(inputs, labels, share * float(some.mean())))
     return parts

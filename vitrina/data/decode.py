@@ -20,7 +20,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from vitrina.data.decode_budget import decode_budget
-from vitrina.data.image_forms import GIF, JXL, WEBP, Form, recognise
+from vitrina.data.image_forms import GIF, JXL, WEBP, ImageFormat, recognise
 from vitrina.data.image_headers import gif_canvas, jxl_size, orientation
 from vitrina.data.image_limits import (
     MAX_GIF_PIXELS,
@@ -33,7 +33,7 @@ from vitrina.data.image_limits import (
     refuse_scans,
     without_long_extensions,
 )
-from vitrina.data.image_repair import Repair
+from vitrina.data.image_repair import ImageRepair
 from vitrina.errors import ImageError
 
 NEARLY_WHOLE = 0.9
@@ -132,7 +132,7 @@ class _Decoder:
         way = _TURNS.get(turn)
         return Decoded(picture if way is None else picture.transpose(way), mended)
 
-    def _pixels(self, form: Form, data: bytes, times: int = 1) -> tuple[Image.Image, int]:
+    def _pixels(self, form: ImageFormat, data: bytes, times: int = 1) -> tuple[Image.Image, int]:
         """The picture as it is stored, and its orientation. times: what to reserve for it."""
         self.reserved.close()
         _refuse_by_header(form, data, self.max_pixels)
@@ -148,7 +148,9 @@ class _Decoder:
     def _reserve(self, size: int) -> None:
         self.reserved.enter_context(decode_budget().reserve(size))
 
-    def _repaired(self, form: Form, data: bytes, err: Exception) -> tuple[Image.Image, int, str]:
+    def _repaired(
+        self, form: ImageFormat, data: bytes, err: Exception
+    ) -> tuple[Image.Image, int, str]:
         """The picture of a file that can't be read as it is. Raises ImageError if none can be
         had."""
         reason = _reason(form, data, err)
@@ -171,7 +173,7 @@ class _Decoder:
             break
         raise ImageError(reason) from err
 
-    def _share(self, form: Form, repair: Repair, picture: Image.Image) -> float:
+    def _share(self, form: ImageFormat, repair: ImageRepair, picture: Image.Image) -> float:
         """How much of a repaired picture was in its file: all before the first pixel that differs
         where the file is completed in another way."""
         if repair.other is None:
@@ -207,7 +209,7 @@ class _Header:
     bytes: int
 
 
-def _refuse_by_header(form: Form, data: bytes, max_pixels: int) -> None:
+def _refuse_by_header(form: ImageFormat, data: bytes, max_pixels: int) -> None:
     """Refuse what its reader must not be given."""
     form.open()
     if form in (GIF, JXL):
@@ -217,7 +219,7 @@ def _refuse_by_header(form: Form, data: bytes, max_pixels: int) -> None:
         refuse_large(size, min(MAX_GIF_PIXELS, max_pixels), highest=MAX_GIF_PIXELS)
 
 
-def _open(form: Form, data: bytes, at_least: int | None, max_pixels: int) -> _Header:
+def _open(form: ImageFormat, data: bytes, at_least: int | None, max_pixels: int) -> _Header:
     """Read the header, refuse what is too large, and set the size to decode at."""
     file = io.BytesIO(data)
     image = form.open()(file)
@@ -241,7 +243,7 @@ def _open(form: Form, data: bytes, at_least: int | None, max_pixels: int) -> _He
     return _Header(image, decoding_bytes(form.name, image.mode, pixels, coefficients))
 
 
-def _load(form: Form, image: ImageFile) -> tuple[Image.Image, int]:
+def _load(form: ImageFormat, image: ImageFile) -> tuple[Image.Image, int]:
     """Decode an opened picture: RGB as it is stored, and its orientation."""
     if isinstance(image, TiffImageFile):
         # The reader checks the size, with a warning, only where it has no buffer yet.
@@ -304,7 +306,7 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(grey)
 
 
-def _reason(form: Form, data: bytes, err: Exception) -> str:
+def _reason(form: ImageFormat, data: bytes, err: Exception) -> str:
     text = _words(err)
     if isinstance(err, Image.DecompressionBombError):
         return "too large: more pixels than Pillow's own limit"
@@ -319,7 +321,7 @@ def _words(err: Exception) -> str:
     return (str(err) or type(err).__name__).splitlines()[0][:120]
 
 
-def _is_cut(form: Form, data: bytes) -> bool:
+def _is_cut(form: ImageFormat, data: bytes) -> bool:
     if form is WEBP:
         return len(data) < int.from_bytes(data[4:8], "little")
     return form.ends not in data[-1024:]

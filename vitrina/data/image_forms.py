@@ -21,7 +21,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from vitrina.data.image_repair import Repair, repair_gif, repair_jpeg, repair_png, repair_webp
+from vitrina.data.image_repair import ImageRepair, repair_gif, repair_jpeg, repair_png, repair_webp
 from vitrina.errors import ImageError
 
 _MOST_JUNK = 8192
@@ -46,7 +46,7 @@ class _Jpeg(JpegImageFile):
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class ImageFormat:
     """A kind of image file.
 
     Attributes:
@@ -61,7 +61,7 @@ class Form:
     begins: re.Pattern[bytes]
     reader: type[ImageFile] | tuple[str, str, str]
     ends: bytes = b""
-    repair: Callable[[bytes, str], Iterator[Repair]] | None = None
+    repair: Callable[[bytes, str], Iterator[ImageRepair]] | None = None
 
     def open(self) -> type[ImageFile]:
         """The class that reads it. Raises ImageError if its package is not installed."""
@@ -75,17 +75,19 @@ class Form:
         return reader
 
 
-JPEG = Form("JPEG", re.compile(rb"\xff\xd8\xff"), _Jpeg, b"\xff\xd9", repair_jpeg)
-GIF = Form("GIF", re.compile(rb"GIF8[79]a"), GifImageFile, repair=repair_gif)
-WEBP = Form("WebP", re.compile(rb"RIFF.{4}WEBPVP8", re.DOTALL), WebPImageFile, repair=repair_webp)
-JXL = Form(
+JPEG = ImageFormat("JPEG", re.compile(rb"\xff\xd8\xff"), _Jpeg, b"\xff\xd9", repair_jpeg)
+GIF = ImageFormat("GIF", re.compile(rb"GIF8[79]a"), GifImageFile, repair=repair_gif)
+WEBP = ImageFormat(
+    "WebP", re.compile(rb"RIFF.{4}WEBPVP8", re.DOTALL), WebPImageFile, repair=repair_webp
+)
+JXL = ImageFormat(
     "JPEG XL",
     re.compile(rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n"),
     ("pillow_jxl.JpegXLImagePlugin", "JXLImageFile", "jxl"),
 )
 FORMS = (
     JPEG,
-    Form(
+    ImageFormat(
         "PNG",
         re.compile(rb"\x89PNG\r\n\x1a\n"),
         PngImageFile,
@@ -94,15 +96,15 @@ FORMS = (
     ),
     WEBP,
     GIF,
-    Form("AVIF", re.compile(rb".{4}ftyp.{0,40}?avi[fs]", re.DOTALL), AvifImageFile),
-    Form(
+    ImageFormat("AVIF", re.compile(rb".{4}ftyp.{0,40}?avi[fs]", re.DOTALL), AvifImageFile),
+    ImageFormat(
         "HEIC",
         re.compile(rb".{4}ftyp(?:he[iv][cfmsx]|mif[12]|msf1)", re.DOTALL),
         ("pillow_heif", "HeifImageFile", "heic"),
     ),
     JXL,
-    Form("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImageFile),
-    Form("BMP", re.compile(rb"BM"), BmpImageFile),
+    ImageFormat("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImageFile),
+    ImageFormat("BMP", re.compile(rb"BM"), BmpImageFile),
 )
 
 _STRANGERS = (
@@ -125,7 +127,7 @@ _STRANGER_PATTERNS = tuple(
 )
 
 
-def recognise(data: bytes) -> tuple[Form, int]:
+def recognise(data: bytes) -> tuple[ImageFormat, int]:
     """The form of a file, and where in the data it starts. Raises ImageError for none."""
     if not data:
         raise ImageError("empty file")
@@ -142,5 +144,5 @@ def recognise(data: bytes) -> tuple[Form, int]:
     return form, junk.end()
 
 
-def _form_at(data: bytes, start: int) -> Form | None:
+def _form_at(data: bytes, start: int) -> ImageFormat | None:
     return next((form for form in FORMS if form.begins.match(data, start)), None)

@@ -33,7 +33,7 @@ _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
 
 @dataclass(frozen=True, slots=True)
-class Repair:
+class ImageRepair:
     """A file made readable again.
 
     Attributes:
@@ -52,14 +52,14 @@ class Repair:
     fine: bool = False
 
 
-def repair_jpeg(data: bytes, reason: str) -> Iterator[Repair]:
+def repair_jpeg(data: bytes, reason: str) -> Iterator[ImageRepair]:
     """Leave out what says nothing of the pixels; put an end to a file that has none."""
     segments = list(jpeg_markers(data))
     if not any(marker == _SOS for marker, *_ in segments):
         return
     bare = _without_metadata(data, segments)
     if segments[-1][0] == _EOI:
-        yield Repair(bare, _BARE + reason)
+        yield ImageRepair(bare, _BARE + reason)
         return
     marker, start, after = segments[-1]
     if after > len(data) or marker not in (_SOS,):
@@ -72,10 +72,10 @@ def repair_jpeg(data: bytes, reason: str) -> Iterator[Repair]:
     scans = sum(marker == _SOS for marker, *_ in segments)
     for part in (data, _without_metadata(data, segments)):
         other = part + _FILLER + b"\xff\xd9"
-        yield Repair(part + b"\xff\xd9", CUT, other=other, fine=scans > 1)
+        yield ImageRepair(part + b"\xff\xd9", CUT, other=other, fine=scans > 1)
 
 
-def repair_png(data: bytes, reason: str) -> Iterator[Repair]:
+def repair_png(data: bytes, reason: str) -> Iterator[ImageRepair]:
     """Keep the chunks that make the pixels; fill up the last lines of a picture that is cut."""
     kept: dict[bytes, bytes] = {}
     pixels = bytearray()
@@ -106,10 +106,10 @@ def repair_png(data: bytes, reason: str) -> Iterator[Repair]:
     what = _BARE + reason if ended and there == size else CUT
     chunks = [(kind, kept[kind]) for kind in (b"IHDR", b"PLTE", b"tRNS", b"eXIf") if kept.get(kind)]
     chunks += [(b"IDAT", whole), (b"IEND", b"")]
-    yield Repair(_PNG + b"".join(_png_chunk(*chunk) for chunk in chunks), what, there / size)
+    yield ImageRepair(_PNG + b"".join(_png_chunk(*chunk) for chunk in chunks), what, there / size)
 
 
-def repair_gif(data: bytes, reason: str) -> Iterator[Repair]:  # noqa: ARG001
+def repair_gif(data: bytes, reason: str) -> Iterator[ImageRepair]:  # noqa: ARG001
     """End the file after its first frame; fill up the last lines of one that is cut."""
     try:
         frame = gif_frame(data)
@@ -124,7 +124,7 @@ def repair_gif(data: bytes, reason: str) -> Iterator[Repair]:  # noqa: ARG001
         blocks.append(data[at + 1 : at + 1 + data[at]])
         at += data[at] + 1
     if at < len(data):
-        yield Repair(data[: at + 1] + b";", CUT)
+        yield ImageRepair(data[: at + 1] + b";", CUT)
         return
     codes = b"".join(blocks)
     if not 1 < code_bits < 9 or len(codes) > _MOST_LZW or not width * height:
@@ -134,10 +134,10 @@ def repair_gif(data: bytes, reason: str) -> Iterator[Repair]:  # noqa: ARG001
     filler = bytes(at - len(data)) + (b"\xff" + bytes(255)) * (
         (width * height - there) * 3 // 2 // 255 + 2
     )
-    yield Repair(data + filler + b"\0;", CUT, there / (width * height))
+    yield ImageRepair(data + filler + b"\0;", CUT, there / (width * height))
 
 
-def repair_webp(data: bytes, reason: str) -> Iterator[Repair]:
+def repair_webp(data: bytes, reason: str) -> Iterator[ImageRepair]:
     """Leave out what follows the picture, and chunks that are cut; fill up a cut picture."""
     chunks: list[bytes] = []
     at, pictures = 12, 0
@@ -150,7 +150,7 @@ def repair_webp(data: bytes, reason: str) -> Iterator[Repair]:
             missing = after - len(data)
             if picture and not pictures and missing < size / 2:
                 part = b"".join([*chunks, data[at:]])
-                yield Repair(
+                yield ImageRepair(
                     _riff(part + bytes(missing)),
                     CUT,
                     other=_riff(part + (_FILLER * (missing // len(_FILLER) + 1))[:missing]),
@@ -161,7 +161,7 @@ def repair_webp(data: bytes, reason: str) -> Iterator[Repair]:
             pictures += picture
         at = after
     if pictures:
-        yield Repair(_riff(_unflagged(b"".join(chunks))), CUT if cut else _BARE + reason)
+        yield ImageRepair(_riff(_unflagged(b"".join(chunks))), CUT if cut else _BARE + reason)
 
 
 def _without_metadata(data: bytes, segments: list[tuple[int, int, int]]) -> bytes:

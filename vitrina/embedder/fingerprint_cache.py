@@ -10,7 +10,7 @@ import hashlib
 from pathlib import Path
 
 from vitrina.cache import cache_folder
-from vitrina.embedder.load import Form, ModelName
+from vitrina.embedder.load import ModelName, ModelNameForm
 from vitrina.types import Modality
 
 
@@ -32,7 +32,7 @@ def unchanged(name: str, modality: Modality, fingerprint: str) -> bool:
     A model on a hub is taken to be what it was: its revision is looked at when it is loaded.
     """
     parsed = ModelName.parse(name, modality)
-    if parsed.form is not Form.DIRECTORY:
+    if parsed.form is not ModelNameForm.DIRECTORY:
         return True
     entry = _entry(parsed)
     try:
@@ -42,7 +42,7 @@ def unchanged(name: str, modality: Modality, fingerprint: str) -> bool:
 
 
 def _entry(name: ModelName) -> Path | None:
-    if name.form is not Form.DIRECTORY:
+    if name.form is not ModelNameForm.DIRECTORY:
         return None
     digest = hashlib.blake2b(name.place.encode(), digest_size=16)
     try:

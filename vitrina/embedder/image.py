@@ -42,7 +42,7 @@ SILENT_CHOICES = ("num_heads", "scale", "global_pool", "pool_type")
 """Attributes of a module that decide its output and show in neither its weights nor its text."""
 
 
-class Network(Protocol):
+class ImageRunner(Protocol):
     """A way to run an image model."""
 
     def pooled(self, pictures: torch.Tensor) -> torch.Tensor:
@@ -106,7 +106,7 @@ class TorchImage:
         asked: Compute | None,
         taken: str,
         model: str,
-    ) -> tuple[Compute, Network]:
+    ) -> tuple[Compute, ImageRunner]:
         pictures = torch.from_numpy(np.stack([self.prepare(image) for image in probes]))
         with first_run(model), torch.inference_mode():
             module.to(self._device)
@@ -117,24 +117,24 @@ class TorchImage:
         ready, cpu = self._preparation, torch.device("cpu")
         vit = read_vit(module, ready.mean, ready.deviation) if ready.in_bytes else None
 
-        def plain(dtype: torch.dtype) -> Network:
+        def plain(dtype: torch.dtype) -> ImageRunner:
             if vit is None:
                 return OwnCode(module, self._preparation, self._device, dtype)
             runner = PlainRunner(vit.stack, self._device, dtype)
             return PatchedVit(vit, runner, self._device, exact_patches=True)
 
-        def probe(network: Network) -> Vectors:
+        def probe(network: ImageRunner) -> Vectors:
             with one_thread_each():
                 return self._run(network, pictures)
 
-        def exactly() -> Network:
+        def exactly() -> ImageRunner:
             read = plain(torch.float32)
             if vit is None or agreement(exact, probe(read)) >= AGREEMENT[Compute.FLOAT32]:
                 return read
             # What was not read rightly runs by its own code.
             return OwnCode(module, self._preparation, self._device, torch.float32)
 
-        makers: dict[Compute, Callable[[], Network]] = {Compute.FLOAT32: exactly}
+        makers: dict[Compute, Callable[[], ImageRunner]] = {Compute.FLOAT32: exactly}
         if has_bfloat16(self._device):
             makers[Compute.BFLOAT16] = partial(plain, torch.bfloat16)
         if vit and self._device.type == "cpu" and has_int8():
@@ -175,7 +175,7 @@ class TorchImage:
         check_numbers(vectors, self._model)
         return vectors
 
-    def _run(self, network: Network, pictures: torch.Tensor) -> Vectors:
+    def _run(self, network: ImageRunner, pictures: torch.Tensor) -> Vectors:
         def smaller(batch: torch.Tensor) -> None:
             self.batch = max(1, min(self.batch, len(batch) // 2))
 

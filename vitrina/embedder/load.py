@@ -25,7 +25,7 @@ ALIASES = {
 }
 
 
-class Form(StrEnum):
+class ModelNameForm(StrEnum):
     """The forms in which a model is named."""
 
     HUGGING_FACE = "hf"
@@ -40,7 +40,7 @@ class Form(StrEnum):
 class ModelName:
     """A parsed model name. `place` is a repository, ARCH/TAG, a timm name or a directory."""
 
-    form: Form
+    form: ModelNameForm
     place: str
     revision: str | None = None
 
@@ -51,18 +51,21 @@ class ModelName:
         Raises EncoderError if it is in no known form, or serves the other modality.
         """
         name = ALIASES.get(name, name)
-        if name in (Form.LEXICAL, Form.THUMBNAIL):
-            fits = Modality.TEXT if name == Form.LEXICAL else Modality.IMAGE
+        if name in (ModelNameForm.LEXICAL, ModelNameForm.THUMBNAIL):
+            fits = Modality.TEXT if name == ModelNameForm.LEXICAL else Modality.IMAGE
             if fits is not modality:
                 raise EncoderError(f"{name} is a model for {fits}; it can't serve {modality}")
-            return cls(Form(name), name)
+            return cls(ModelNameForm(name), name)
         head, _, rest = name.partition(":")
-        if head in (Form.HUGGING_FACE, Form.OPEN_CLIP, Form.TIMM) and rest:
+        if (
+            head in (ModelNameForm.HUGGING_FACE, ModelNameForm.OPEN_CLIP, ModelNameForm.TIMM)
+            and rest
+        ):
             place, _, revision = rest.partition("@")
-            return cls(Form(head), place, revision or None)
+            return cls(ModelNameForm(head), place, revision or None)
         folder = Path(name).expanduser()
         if name and folder.is_dir():
-            return cls(Form.DIRECTORY, str(folder.absolute()))
+            return cls(ModelNameForm.DIRECTORY, str(folder.absolute()))
         raise EncoderError(
             f"{name!r} names no {modality} model; give hf:REPO, open_clip:ARCH/TAG, timm:NAME, "
             f"a directory that exists, or "
@@ -94,7 +97,7 @@ def load_text(name: str, kept: Path | None = None, compute: Compute | None = Non
     """
     if kept is None or not (kept / "config.json").exists():
         parsed = ModelName.parse(name, Modality.TEXT)
-        if parsed.form is Form.LEXICAL:
+        if parsed.form is ModelNameForm.LEXICAL:
             from vitrina.embedder.lexical import Lexical
 
             return Lexical.load(_state(name, kept))
@@ -122,14 +125,14 @@ def find_text(name: str) -> TextFiles:
     Raises EncoderError, HubUnreachableError.
     """
     parsed = ModelName.parse(name, Modality.TEXT)
-    if parsed.form is Form.HUGGING_FACE:
+    if parsed.form is ModelNameForm.HUGGING_FACE:
         folder, revision = _snapshot(parsed, ("*.json", "*.txt", "*.model", "*.safetensors"))
         return TextFiles(folder, name, revision)
-    if parsed.form is Form.DIRECTORY:
+    if parsed.form is ModelNameForm.DIRECTORY:
         if not (Path(parsed.place) / "config.json").exists():
             raise EncoderError(f"{parsed.place} has no config.json: not a Hugging Face model")
         return TextFiles(Path(parsed.place), parsed.place, None)
-    if parsed.form is Form.LEXICAL:
+    if parsed.form is ModelNameForm.LEXICAL:
         raise EncoderError(
             "lexical is fitted, not trained; give hf:REPO or a directory of a text model"
         )
@@ -146,7 +149,7 @@ def load_image(name: str, kept: Path | None = None, compute: Compute | None = No
     """
     if kept is None or not _is_image_model(kept):
         parsed = ModelName.parse(name, Modality.IMAGE)
-        if parsed.form is Form.THUMBNAIL:
+        if parsed.form is ModelNameForm.THUMBNAIL:
             from vitrina.embedder.thumbnail import Thumbnail
 
             return Thumbnail.load(_state(name, kept))
@@ -196,14 +199,14 @@ def find_image(
     if kept is not None:
         return ImageFiles(_image_folder(kept, name, size, from_scratch), name, None)
     parsed = ModelName.parse(name, Modality.IMAGE)
-    if parsed.form is Form.THUMBNAIL:
+    if parsed.form is ModelNameForm.THUMBNAIL:
         raise EncoderError(
             "thumbnail is fitted, not trained; give open_clip:ARCH/TAG, timm:NAME or a directory "
             "of an image model"
         )
     from vitrina.embedder import image_models
 
-    if parsed.form is Form.OPEN_CLIP:
+    if parsed.form is ModelNameForm.OPEN_CLIP:
         arch, _, tag = parsed.place.partition("/")
         if from_scratch:
             return ImageFiles(image_models.clip_parts(arch, None, size), name, None)
@@ -211,15 +214,15 @@ def find_image(
         return ImageFiles(
             _reaching_hub(name, lambda: image_models.clip_parts(arch, tag, size)), name, None
         )
-    if parsed.form is Form.TIMM:
+    if parsed.form is ModelNameForm.TIMM:
         if from_scratch:
             return ImageFiles(image_models.timm_random(parsed.place, size), name, None)
         repository = image_models.timm_repository(parsed.place)
-        hub = ModelName(Form.HUGGING_FACE, repository, parsed.revision)
+        hub = ModelName(ModelNameForm.HUGGING_FACE, repository, parsed.revision)
         folder, revision = _snapshot(hub, ("config.json", "model.safetensors"))
         return ImageFiles(image_models.timm_parts(folder, name, size), name, revision)
     folder, found = Path(parsed.place), None
-    if parsed.form is Form.HUGGING_FACE:
+    if parsed.form is ModelNameForm.HUGGING_FACE:
         folder, found = _snapshot(parsed, ("*.json", "*.safetensors"))
     else:
         name = parsed.place

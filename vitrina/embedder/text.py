@@ -66,7 +66,7 @@ PROBES = (
 Tokens = Sequence[Sequence[int]]
 
 
-class Network(Protocol):
+class TextRunner(Protocol):
     """A way to run a text model."""
 
     def pooled(self, tokens: Tokens) -> torch.Tensor:
@@ -120,10 +120,10 @@ class HuggingFaceText:
     @stage("compiling and choosing numbers")
     def _choose(
         self, model: Any, pad: int, form: TextForm, asked: Compute | None, taken: str, name: str
-    ) -> tuple[Compute, Network]:
+    ) -> tuple[Compute, TextRunner]:
         tokens = sorted(self._tokenize(PROBES), key=len, reverse=True)
 
-        def probe(network: Network) -> Vectors:
+        def probe(network: TextRunner) -> Vectors:
             with one_thread_each():
                 return self._run(network, tokens)
 
@@ -133,18 +133,18 @@ class HuggingFaceText:
         check_probes(exact, name)
         bert = read_bert(model)
 
-        def packed(dtype: torch.dtype) -> Network:
+        def packed(dtype: torch.dtype) -> TextRunner:
             if bert is None:
                 return PaddedModel(copy.deepcopy(model).to(dtype), form.pooling, pad, self._device)
             runner = PlainRunner(bert.stack, self._device, dtype)
             return PackedBert(bert, runner, form.pooling, self._device)
 
-        def exactly() -> Network:
+        def exactly() -> TextRunner:
             read = packed(torch.float32) if bert else own
             # What was not read rightly runs by its own code.
             return read if agreement(exact, probe(read)) >= AGREEMENT[Compute.FLOAT32] else own
 
-        makers: dict[Compute, Callable[[], Network]] = {Compute.FLOAT32: exactly}
+        makers: dict[Compute, Callable[[], TextRunner]] = {Compute.FLOAT32: exactly}
         if has_bfloat16(self._device):
             makers[Compute.BFLOAT16] = partial(packed, torch.bfloat16)
         if bert and self._device.type == "cpu" and has_int8():
@@ -181,7 +181,7 @@ class HuggingFaceText:
         check_numbers(vectors, self.card.model)
         return batch[0], vectors
 
-    def _run(self, network: Network, tokens: Tokens) -> Vectors:
+    def _run(self, network: TextRunner, tokens: Tokens) -> Vectors:
         def smaller(batch: Tokens) -> None:
             self._budget = max(len(batch[0]), self._budget // 2)
 
@@ -285,7 +285,7 @@ def tokenizing(
     return tokenize
 
 
-def _in_int8(bert: Bert, pooling: Pooling, device: torch.device) -> Network:
+def _in_int8(bert: Bert, pooling: Pooling, device: torch.device) -> TextRunner:
     return PackedBert(bert, Int8Runner(bert.stack), pooling, device)
 
 

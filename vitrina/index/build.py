@@ -11,7 +11,7 @@ import numpy as np
 
 from vitrina.errors import StoreError
 from vitrina.index.card import Goal
-from vitrina.index.choose import Plan, plans
+from vitrina.index.choose import IndexPlan, plans
 from vitrina.index.engine import Engine, sample_rows
 from vitrina.index.entries import Entries
 from vitrina.index.fuse import read_fused
@@ -117,7 +117,7 @@ def build(
 
 
 def _try(
-    plan: Plan,
+    plan: IndexPlan,
     rows: Rows,
     entries: Entries,
     goal: Goal,
@@ -167,7 +167,7 @@ def _rank(built: Built, goal: Goal) -> tuple[bool, float]:
     return reached, built.queries_per_second if reached else built.recall.value
 
 
-def _line(plan: Plan, built: Built) -> dict[str, Any]:
+def _line(plan: IndexPlan, built: Built) -> dict[str, Any]:
     return {
         "factory": plan.factory,
         "parameters": built.index.effort.to_json(plan.kind),

@@ -26,7 +26,7 @@ LINKS = 32
 
 
 @dataclass(frozen=True)
-class Plan:
+class IndexPlan:
     """An index to build. factory: FAISS's factory string. bytes: what it will take, about."""
 
     kind: IndexKind
@@ -36,7 +36,7 @@ class Plan:
 
 def plans(
     rows: int, dim: int, *, memory: int, recall: float, factory: str | None = None
-) -> tuple[Plan, ...]:
+) -> tuple[IndexPlan, ...]:
     """The indexes to try; where there are several, the fastest that reaches the goal is kept.
 
     Args:
@@ -49,13 +49,13 @@ def plans(
     Raises StoreError if nothing fits the memory.
     """
     if factory is not None:
-        return (Plan(kind_of(factory), factory, 0),)
-    flat = Plan(IndexKind.FLAT, "Flat", 4 * rows * dim)
+        return (IndexPlan(kind_of(factory), factory, 0),)
+    flat = IndexPlan(IndexKind.FLAT, "Flat", 4 * rows * dim)
     if flat.bytes <= memory and (rows * dim <= FLAT_NUMBERS or recall >= 1):
         return (flat,)
     lists = min(rows, 2 ** round(math.log2(4 * math.sqrt(rows))))
     found = [
-        Plan(IndexKind.IVF_FLAT, f"IVF{lists},SQfp16", rows * (2 * dim + 8))
+        IndexPlan(IndexKind.IVF_FLAT, f"IVF{lists},SQfp16", rows * (2 * dim + 8))
         if dim <= NARROW
         else _quantised(rows, dim, lists, memory)
     ]
@@ -64,7 +64,7 @@ def plans(
         reduced = f"PCA{size}," if size < dim else ""
         # Each row has twice as many links on the ground level.
         found.append(
-            Plan(IndexKind.HNSW, f"{reduced}HNSW{LINKS},SQ8", rows * (size + 8 * LINKS + 16))
+            IndexPlan(IndexKind.HNSW, f"{reduced}HNSW{LINKS},SQ8", rows * (size + 8 * LINKS + 16))
         )
     fit = tuple(plan for plan in found if plan.bytes <= memory)
     if not fit:
@@ -77,7 +77,7 @@ def plans(
     return fit
 
 
-def _quantised(rows: int, dim: int, lists: int, memory: int) -> Plan:
+def _quantised(rows: int, dim: int, lists: int, memory: int) -> IndexPlan:
     """IVF-PQ with the longest codes that fit, or else the shortest: 4 bits for every 2, 4 or 8
     dimensions."""
     size = min(dim, CODE_DIM) // 16 * 16
@@ -85,7 +85,7 @@ def _quantised(rows: int, dim: int, lists: int, memory: int) -> Plan:
         parts = size // width
         # FAISS pads codes to two parts, keeps an id of 8 bytes, and blocks of 32 rows per list.
         cost = (rows + 16 * lists) * (parts // 2) + 8 * rows + 4 * size * (lists + dim)
-        plan = Plan(IndexKind.IVF_PQ, f"OPQ{parts}_{size},IVF{lists},PQ{parts}x4fs", cost)
+        plan = IndexPlan(IndexKind.IVF_PQ, f"OPQ{parts}_{size},IVF{lists},PQ{parts}x4fs", cost)
         if cost <= memory:
             break
     return plan

@@ -26,7 +26,7 @@ class Neighbour:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class SearchResult:
     """The neighbours of q queries, nearest first, ties in the index's order.
 
     positions: (q, k) int64 rows of the index, -1 where there are fewer than k neighbours.

@@ -20,7 +20,7 @@ from vitrina.ids import IdTable, id_keys
 from vitrina.index.engine import Engine
 from vitrina.index.exact import SLACK, TIE, Barred, exact_search
 from vitrina.index.fuse import read_fused
-from vitrina.index.results import Effort, Found, check_fingerprints
+from vitrina.index.results import Effort, SearchResult, check_fingerprints
 from vitrina.index.score import ranked, score_pairs
 from vitrina.store.rows import Rows
 from vitrina.store.shards import array_keys
@@ -132,7 +132,7 @@ class VectorIndex:
         exclude: Sequence[ProductId | None] | None = None,
         allowed: Mask | None = None,
         barred: Barred | None = None,
-    ) -> Found:
+    ) -> SearchResult:
         """Find the k nearest products of each query.
 
         Args:
@@ -159,7 +159,7 @@ class VectorIndex:
         own: Codes | None = None,
         allowed: Mask | None = None,
         barred: Barred | None = None,
-    ) -> Found:
+    ) -> SearchResult:
         """`search` with the excluded rows as positions, (q,) int64, -1 for none."""
         if k < 1:
             raise ValueError(f"k must be at least 1, not {k}")
@@ -178,7 +178,7 @@ class VectorIndex:
             vectors = np.ascontiguousarray(queries[block], dtype=np.float32)
             found = self._nearest(vectors, k, scope, barred.of(block))
             positions[block], scores[block] = found
-        return Found(positions, scores, self.product_ids)
+        return SearchResult(positions, scores, self.product_ids)
 
     def _nearest(
         self, queries: Vectors, k: int, scope: _Scope, barred: Barred

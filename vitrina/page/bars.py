@@ -13,7 +13,7 @@ GAP = 0.06
 
 
 @dataclass(frozen=True)
-class Bin:
+class HistogramBin:
     """One bar of a histogram, from `low` to `high`; tip: what a pointer over it is told."""
 
     low: float
@@ -22,7 +22,9 @@ class Bin:
     tip: str
 
 
-def histogram(bins: Sequence[Bin], x: Axis, y: Axis, *, label: str, frame: Frame = LARGE) -> str:
+def histogram(
+    bins: Sequence[HistogramBin], x: Axis, y: Axis, *, label: str, frame: Frame = LARGE
+) -> str:
     """An SVG element. label: what it shows, for those who can't see it."""
     place = Place(x, y, frame)
     floor = place.y(y.low)

@@ -44,20 +44,20 @@ class Chunk(NamedTuple):
     size: int
 
 
-class Group(NamedTuple):
+class RowGroup(NamedTuple):
     """A row group."""
 
     rows: int
     chunks: tuple[Chunk, ...]
 
 
-def read_footer(path: Path) -> tuple[Group, ...]:
+def read_footer(path: Path) -> tuple[RowGroup, ...]:
     """The row groups of a file. Raises DamagedPagesError, OSError."""
     with path.open("rb") as file:
         return footer_of(file)
 
 
-def footer_of(file: BinaryIO) -> tuple[Group, ...]:
+def footer_of(file: BinaryIO) -> tuple[RowGroup, ...]:
     """The row groups of an open file. Raises DamagedPagesError, OSError."""
     end = file.seek(0, 2)
     file.seek(max(end - _TAIL, 0))
@@ -76,8 +76,8 @@ def footer_of(file: BinaryIO) -> tuple[Group, ...]:
     return groups
 
 
-def _group(found: dict[int, list[dict[int, dict[int, list[bytes]]]]]) -> Group:
-    return Group(_natural(found[3]), tuple(map(_chunk, found[1])))
+def _group(found: dict[int, list[dict[int, dict[int, list[bytes]]]]]) -> RowGroup:
+    return RowGroup(_natural(found[3]), tuple(map(_chunk, found[1])))
 
 
 def _chunk(found: dict[int, dict[int, list[bytes]]]) -> Chunk:

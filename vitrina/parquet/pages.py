@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vitrina.parquet.footer import Chunk, DamagedPagesError, Group, footer_of
+from vitrina.parquet.footer import Chunk, DamagedPagesError, RowGroup, footer_of
 from vitrina.parquet.thrift import ThriftError, read_struct
 
 _HEADER = 1 << 12
@@ -64,7 +64,7 @@ class GroupSize:
 
 
 def group_size(
-    file: BinaryIO, schema: pq.ParquetSchema, group: Group, columns: Collection[str]
+    file: BinaryIO, schema: pq.ParquetSchema, group: RowGroup, columns: Collection[str]
 ) -> GroupSize:
     """Go through the page headers of some top-level columns. Raises DamagedPagesError."""
     size = GroupSize()

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from functools import cache
 from random import Random
 
-from vitrina.sample.taxonomy import Category
+from vitrina.sample.taxonomy import SampleCategory
 from vitrina.sample.vocabulary import COLOURS
 
 
@@ -39,7 +39,7 @@ class Look:
 
 
 @cache
-def look_of(category: Category) -> Look:
+def look_of(category: SampleCategory) -> Look:
     """The look of a category."""
     shapes, colours = _LOOKS[category.leaf]
     own, _, shared = shapes.partition(" / ")
@@ -54,12 +54,12 @@ def _repeat(weighted: str) -> tuple[str, ...]:
     return tuple(shapes)
 
 
-def backdrops_of(category: Category) -> tuple[Backdrop, ...]:
+def backdrops_of(category: SampleCategory) -> tuple[Backdrop, ...]:
     """Where goods of the category's department are usually photographed."""
     return _BACKDROPS[category.department]
 
 
-def pick_colour(category: Category, rng: Random) -> str:
+def pick_colour(category: SampleCategory, rng: Random) -> str:
     """Draw a product's colour: mostly one that is usual in its category."""
     if rng.random() < _ANY_COLOUR_SHARE:
         return rng.choice(tuple(COLOURS))

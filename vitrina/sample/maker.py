@@ -7,9 +7,9 @@ from typing import Any
 
 from vitrina.sample.looks import pick_colour
 from vitrina.sample.photos import draw_photo, encode_jpeg
-from vitrina.sample.plan import Photo, Plan
+from vitrina.sample.plan import Photo, SamplePlan
 from vitrina.sample.shops import Shop, count_small_shops, pick_shop
-from vitrina.sample.taxonomy import Category, categories
+from vitrina.sample.taxonomy import SampleCategory, categories
 from vitrina.sample.wording import Clarity, Wording, draw_clarity, reword, write_wording
 
 INDEX = "__index_level_0__"
@@ -23,7 +23,7 @@ _NOT_AN_IMAGE = b"<html><head><title>404 Not Found</title></head><body>nginx</bo
 class Maker:
     """Makes products from the plan and the seed, each by itself and in any order."""
 
-    def __init__(self, plan: Plan, seed: int) -> None:
+    def __init__(self, plan: SamplePlan, seed: int) -> None:
         self._plan = plan
         self._seed = seed
         self._small_shops = count_small_shops(len(plan))
@@ -112,7 +112,7 @@ class Maker:
         department = self._category(source).department
         return pick_shop(department, self._small_shops, self._rng(source, "shop"))
 
-    def _category(self, position: int) -> Category:
+    def _category(self, position: int) -> SampleCategory:
         return categories()[int(self._plan.true[position])]
 
     def _colour(self, position: int) -> str:

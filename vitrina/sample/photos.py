@@ -17,7 +17,7 @@ from vitrina.sample.home import HOME
 from vitrina.sample.looks import backdrops_of, look_of
 from vitrina.sample.outline import Paint, Points
 from vitrina.sample.packs import PACKS
-from vitrina.sample.taxonomy import Category
+from vitrina.sample.taxonomy import SampleCategory
 from vitrina.sample.vocabulary import COLOURS, Rgb
 from vitrina.sample.wear import WEAR
 from vitrina.types import Floats
@@ -35,7 +35,7 @@ class _Shape:
     ends: tuple[int, ...]
 
 
-def draw_photo(category: Category, colour: str, rng: Random, *, telling: bool) -> Image.Image:
+def draw_photo(category: SampleCategory, colour: str, rng: Random, *, telling: bool) -> Image.Image:
     """Draw a product of that category and colour: 128 x 128, RGB.
 
     A telling photo shows one of the category's own shapes and never, say, a closed carton.

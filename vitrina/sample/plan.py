@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vitrina.errors import CatalogueError
-from vitrina.sample.taxonomy import ONE_ROW, Category, categories
+from vitrina.sample.taxonomy import ONE_ROW, SampleCategory, categories
 
 MIN_PRODUCTS = 50
 
@@ -48,7 +48,7 @@ BROKEN = (Photo.TRUNCATED, Photo.EMPTY, Photo.NOT_AN_IMAGE)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SamplePlan:
     """One entry per product, all arrays (products,).
 
     `true` and `given` are positions in `categories()`, int16; they differ where the label is
@@ -69,7 +69,7 @@ class Plan:
         return len(self.true)
 
 
-def draw_plan(products: int, seed: int) -> Plan:
+def draw_plan(products: int, seed: int) -> SamplePlan:
     """Settle what each of the products is. Raises CatalogueError below `MIN_PRODUCTS`."""
     if products < MIN_PRODUCTS:
         raise CatalogueError(f"a sample needs at least {MIN_PRODUCTS} products, not {products}")
@@ -82,7 +82,7 @@ def draw_plan(products: int, seed: int) -> Plan:
     photo = _draw_photos(products, rng)
     original = _draw_originals(true, photo, rng)
     copies = original >= 0
-    return Plan(
+    return SamplePlan(
         true=true,
         given=_draw_labels(true, in_test, copies, rng),
         in_test=in_test,
@@ -170,7 +170,7 @@ def _find_siblings(used: npt.NDArray[np.int16]) -> dict[int, list[int]]:
     return siblings
 
 
-def _shared_steps(one: Category, other: Category) -> int:
+def _shared_steps(one: SampleCategory, other: SampleCategory) -> int:
     steps = 0
     for mine, theirs in zip(one.path, other.path, strict=False):
         if mine != theirs:

@@ -12,7 +12,7 @@ SEPARATOR = "->"
 
 
 @dataclass(frozen=True, slots=True)
-class Category:
+class SampleCategory:
     """One leaf of the tree.
 
     `path` runs from the department down, without the root. `names` are what sellers call such
@@ -59,11 +59,11 @@ BY_FREQUENCY = (
 
 
 @cache
-def categories() -> tuple[Category, ...]:
+def categories() -> tuple[SampleCategory, ...]:
     """All leaves, most frequent first; ids follow the tree's order, not the frequency."""
-    leaves: dict[str, Category] = {}
+    leaves: dict[str, SampleCategory] = {}
     for position, (path, names, phrases, materials, measures) in enumerate(LEAVES):
-        category = Category(
+        category = SampleCategory(
             category_id=11_003 + 37 * position,
             path=tuple(path.split(SEPARATOR)),
             names=tuple(names.split("|")),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from random import Random
 
-from vitrina.sample.taxonomy import Category, categories
+from vitrina.sample.taxonomy import SampleCategory, categories
 from vitrina.sample.vocabulary import (
     ANY_BRANDS,
     BRANDS,
@@ -71,7 +71,7 @@ class Wording:
 class _Facts:
     """What is settled of a product before a word is written."""
 
-    category: Category
+    category: SampleCategory
     clarity: Clarity
     colour: str
     name: str
@@ -91,7 +91,7 @@ def draw_clarity(rng: Random) -> Clarity:
     return Clarity.PLAIN
 
 
-def write_wording(category: Category, clarity: Clarity, colour: str, rng: Random) -> Wording:
+def write_wording(category: SampleCategory, clarity: Clarity, colour: str, rng: Random) -> Wording:
     """Write the text of a product of that category and colour."""
     own_brands = BRANDS[category.department]
     facts = _Facts(

@@ -22,7 +22,7 @@ from vitrina.typed_json import Count, parse_json
 
 
 @dataclass(frozen=True)
-class Found:
+class SavedState:
     """What a checkpoint holds. told: of the run. step: steps taken."""
 
     told: dict[str, Any]
@@ -55,14 +55,14 @@ class Checkpoint:
         digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
         self.path = cache_folder("training") / f"{digest[:24]}.safetensors"
 
-    def read(self) -> Found | None:
+    def read(self) -> SavedState | None:
         """What was written last; None for nothing, or nothing that can be read."""
         try:
             with safe_open(self.path, "pt") as file:
                 content = (file.metadata() or {})["vitrina"].encode()
                 told = parse_json(content, _Told, str(self.path), "delete it")
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return Found(told.run, told.step, arrays)
+            return SavedState(told.run, told.step, arrays)
         except (OSError, SafetensorError, KeyError, ValueError, StoreError):
             return None
 

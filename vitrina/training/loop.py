@@ -24,7 +24,7 @@ SECONDS_BETWEEN_CHECKPOINTS = 300.0
 
 
 @dataclass(frozen=True)
-class Part:
+class BatchPart:
     """A part of a batch. share: of the batch that it is. loss: gives the mean loss over it; what
     it draws, it draws by `training.dropout`."""
 
@@ -49,7 +49,7 @@ class Task(Protocol):
         """Parts of a batch that may be gone through side by side."""
         ...
 
-    def parts(self, rows: Codes, rng: np.random.Generator) -> Sequence[Part]:
+    def parts(self, rows: Codes, rng: np.random.Generator) -> Sequence[BatchPart]:
         """A batch in parts. rng: for what is drawn anew."""
         ...
 
@@ -207,7 +207,9 @@ def _step(task: Task, optimiser: Optimiser, batch: Codes, recipe: Recipe) -> flo
     parts = task.parts(batch, draws)
     leaves = optimiser.leaves
 
-    def differentiate(numbered: tuple[int, Part]) -> tuple[float, Sequence[torch.Tensor | None]]:
+    def differentiate(
+        numbered: tuple[int, BatchPart],
+    ) -> tuple[float, Sequence[torch.Tensor | None]]:
         number, part = numbered
         with drawing(seed, number):
             loss = part.loss() * part.share

@@ -15,13 +15,13 @@ import torch
 
 from vitrina.training.checkpoint import under
 from vitrina.training.config import Recipe, rate_at
-from vitrina.training.sparse_embedding import BETAS, EPSILON, Table
+from vitrina.training.sparse_embedding import BETAS, EPSILON, SparseEmbedding
 
 Arrays = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Group:
+class ParameterGroup:
     """Parameters that are stepped alike. factor: of the learning rate. decay: whether weight
     decay draws them towards zero; it should not draw biases and the scales of norms."""
 
@@ -30,12 +30,12 @@ class Group:
     decay: bool = True
 
 
-def grouped(module: torch.nn.Module, factor: float = 1.0) -> list[Group]:
+def grouped(module: torch.nn.Module, factor: float = 1.0) -> list[ParameterGroup]:
     """All trainable parameters of a module: matrices with weight decay, vectors without."""
     there = [one for one in module.parameters() if one.requires_grad]
     parts = [
-        Group(tuple(one for one in there if one.ndim > 1), factor),
-        Group(tuple(one for one in there if one.ndim <= 1), factor, decay=False),
+        ParameterGroup(tuple(one for one in there if one.ndim > 1), factor),
+        ParameterGroup(tuple(one for one in there if one.ndim <= 1), factor, decay=False),
     ]
     return [group for group in parts if group.parameters]
 
@@ -45,8 +45,8 @@ class Optimiser:
 
     def __init__(
         self,
-        groups: Sequence[Group],
-        tables: Sequence[Table],
+        groups: Sequence[ParameterGroup],
+        tables: Sequence[SparseEmbedding],
         recipe: Recipe,
         steps: int,
         buffers: Sequence[torch.Tensor] = (),

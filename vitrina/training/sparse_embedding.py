@@ -33,7 +33,7 @@ class _Rows:
     average: torch.Tensor | None
 
 
-class Table:
+class SparseEmbedding:
     """weight: (rows, dim) float32. Weight decay does not touch it: a rare word's vector would
     fade between its uses."""
 

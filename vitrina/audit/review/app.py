@@ -10,8 +10,8 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from vitrina.audit.results import Audit
-from vitrina.audit.review.cards import Cards
-from vitrina.audit.review.categories import Categories
+from vitrina.audit.review.cards import CardMaker
+from vitrina.audit.review.categories import CategoryList
 from vitrina.audit.review.decision_log import Log
 from vitrina.audit.review.decisions_service import Desk
 from vitrina.audit.review.options import ReviewOptions
@@ -43,11 +43,11 @@ def create_app(
     codes = {key: int(labels.codes[row]) for key, row in rows.items()}
     now = {key: labels.ids[code] if code >= 0 else None for key, code in codes.items()}
     named_here = dict(zip(labels.ids, labels.names, strict=True))
-    categories = Categories({**named_here, **audit.names})
+    categories = CategoryList({**named_here, **audit.names})
     queue = Queue(audit, now, log)
     desk = Desk(audit, categories, queue, log, Sessions())
     csrf, version = secrets.token_urlsafe(24), secrets.token_hex(4)
-    pages = Pages(desk, Cards(categories, shelf, queue), options, csrf, version)
+    pages = Pages(desk, CardMaker(categories, shelf, queue), options, csrf, version)
     routes = Routes(desk, pages, shelf, csrf)
     app = Starlette(
         routes=[

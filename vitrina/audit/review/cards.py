@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from vitrina.audit.results import Near, Suspect
-from vitrina.audit.review.categories import Categories, Category
+from vitrina.audit.results import AuditNeighbour, Suspect
+from vitrina.audit.review.categories import CategoryList, CategoryPath
 from vitrina.audit.review.product_cache import Shelf, mentioned
 from vitrina.audit.review.queue import Queue
 from vitrina.store.decisions import Decision
@@ -31,7 +31,7 @@ class Side(StrEnum):
 class Path:
     """A category's path, and from which segment on it differs from the one beside it."""
 
-    category: Category
+    category: CategoryPath
     differs: int
 
     @property
@@ -50,7 +50,7 @@ class Beside:
     """A neighbour or a copy. row: of the product table, None for one that is gone from it."""
 
     title: str
-    category: Category | None
+    category: CategoryPath | None
     score: float
     side: Side
     row: int | None
@@ -62,7 +62,7 @@ class Opinion:
     """What one modality by itself would say. kind: `text` or `photo`."""
 
     kind: str
-    category: Category
+    category: CategoryPath
     side: Side
 
 
@@ -105,10 +105,10 @@ class Card:
         return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rsplit(' ', 1)[0]}…"
 
 
-class Cards:
+class CardMaker:
     """Makes cards."""
 
-    def __init__(self, categories: Categories, shelf: Shelf, queue: Queue) -> None:
+    def __init__(self, categories: CategoryList, shelf: Shelf, queue: Queue) -> None:
         self._categories, self._shelf, self._queue = categories, shelf, queue
 
     def of(self, one: Suspect) -> Card:
@@ -163,7 +163,7 @@ class Cards:
     def _beside(
         self,
         one: Suspect,
-        near: Sequence[Near],
+        near: Sequence[AuditNeighbour],
         texts: Mapping[ProductId, Mapping[str, Any]],
     ) -> tuple[Beside, ...]:
         found = []

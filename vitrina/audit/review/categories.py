@@ -31,7 +31,7 @@ def segments(path: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Category:
+class CategoryPath:
     """A category. path: its segments as they are shown; empty where the catalogue names none."""
 
     key: CategoryId
@@ -50,12 +50,12 @@ class Category:
 
 @dataclass(frozen=True)
 class _Entry:
-    category: Category
+    category: CategoryPath
     words: str
     leaf: str
 
 
-class Categories:
+class CategoryList:
     """All categories. names: the path of each, by id, "" where there is none."""
 
     def __init__(self, names: Mapping[CategoryId, str]) -> None:
@@ -67,21 +67,21 @@ class Categories:
         roots = {path[0] for path in whole.values() if path}
         short = min((len(path) for path in whole.values() if path), default=0)
         cut = 1 if len(roots) == 1 and short > 1 else 0
-        self._all = {key: Category(key, path[cut:]) for key, path in whole.items()}
+        self._all = {key: CategoryPath(key, path[cut:]) for key, path in whole.items()}
         self._by_token = {one.token: one for one in self._all.values()}
         self._entries = [
             _Entry(one, _words(" ".join((*one.path, one.token))), _words(one.leaf))
             for one in self._all.values()
         ]
 
-    def __getitem__(self, key: CategoryId) -> Category:
-        return self._all.get(key) or Category(key, ())
+    def __getitem__(self, key: CategoryId) -> CategoryPath:
+        return self._all.get(key) or CategoryPath(key, ())
 
-    def by_token(self, token: str) -> Category | None:
+    def by_token(self, token: str) -> CategoryPath | None:
         """The category that a page named."""
         return self._by_token.get(token)
 
-    def search(self, text: str, suspect: Suspect) -> list[tuple[Category, bool]]:
+    def search(self, text: str, suspect: Suspect) -> list[tuple[CategoryPath, bool]]:
         """The categories that hold all words typed, or their beginnings, the likeliest first.
 
         Those whose last segment holds them go first, then those that are near the suspect: what
@@ -96,7 +96,7 @@ class Categories:
         found = self._found(text, near) or self._found(folded(text).translate(_LAYOUT), near)
         return [(one, one.key in near) for one in found[:LISTED]]
 
-    def _found(self, text: str, near: Mapping[CategoryId, int]) -> list[Category]:
+    def _found(self, text: str, near: Mapping[CategoryId, int]) -> list[CategoryPath]:
         words = _WORD.findall(folded(text))[:12]
         if not words:
             return []

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vitrina.audit.results import Audit, Suspect
-from vitrina.audit.review.categories import Categories
+from vitrina.audit.review.categories import CategoryList
 from vitrina.audit.review.decision_log import Log
 from vitrina.audit.review.queue import Filter, Queue
 from vitrina.audit.review.session import Session, Sessions
@@ -30,7 +30,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SavedDecisions:
     """What came of it.
 
     made: the decisions that are in the store now. agreed: those that stood already and say the
@@ -63,12 +63,12 @@ class Desk:
     """Takes decisions on the suspects of one audit."""
 
     def __init__(
-        self, audit: Audit, categories: Categories, queue: Queue, log: Log, sessions: Sessions
+        self, audit: Audit, categories: CategoryList, queue: Queue, log: Log, sessions: Sessions
     ) -> None:
         self.audit, self.categories, self.queue = audit, categories, queue
         self.log, self.sessions = log, sessions
 
-    def decide(self, session: Session, verdict: Verdict) -> Outcome:
+    def decide(self, session: Session, verdict: Verdict) -> SavedDecisions:
         """Put a verdict into the store, but for products that were settled meanwhile.
 
         Those are never overwritten unasked: a verdict that names the decision it replaces is one
@@ -95,7 +95,7 @@ class Desk:
         if made:
             session.note(tuple(made), self.sessions.clock())
             self.queue.release([self.audit.by_product[one.product_id] for one in made])
-        return Outcome(tuple(made), tuple(agreed), tuple(beaten))
+        return SavedDecisions(tuple(made), tuple(agreed), tuple(beaten))
 
     def _decision(self, one: Suspect, verdict: Verdict) -> Decision:
         action, category = verdict.action, None

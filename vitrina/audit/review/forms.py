@@ -28,14 +28,14 @@ def whole_number(text: str) -> int | None:
     return int(text) if valid else None
 
 
-class Form:
+class FormFields:
     """The fields of a form, each with all its values in order."""
 
     def __init__(self, fields: Mapping[str, Sequence[str]]) -> None:
         self._fields = fields
 
     @classmethod
-    def parse(cls, body: bytes, content_type: str = _MEDIA_TYPE) -> Form:
+    def parse(cls, body: bytes, content_type: str = _MEDIA_TYPE) -> FormFields:
         """Read a URL-encoded body.
 
         Raises NotUnderstoodError for another content type, broken escapes or UTF-8, and more
@@ -60,7 +60,7 @@ class Form:
         return cls(fields)
 
     @classmethod
-    async def of(cls, request: Request) -> Form:
+    async def of(cls, request: Request) -> FormFields:
         """Read a request's form. Raises NotUnderstoodError, see `parse`."""
         return cls.parse(await request.body(), request.headers.get("content-type", ""))
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from vitrina.audit.results import Suspect
-from vitrina.audit.review.cards import Cards
+from vitrina.audit.review.cards import CardMaker
 from vitrina.audit.review.decisions_service import Desk
 from vitrina.audit.review.options import ReviewOptions
 from vitrina.audit.review.product_cache import LARGE, SMALL
@@ -48,7 +48,7 @@ class Pages:
     """Renders what the routes answer with. csrf, version: of this process."""
 
     def __init__(
-        self, desk: Desk, cards: Cards, options: ReviewOptions, csrf: str, version: str
+        self, desk: Desk, cards: CardMaker, options: ReviewOptions, csrf: str, version: str
     ) -> None:
         self.desk, self.cards, self._options, self._csrf = desk, cards, options, csrf
         self._prefix = f"vitrina-{options.port}"

@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from vitrina.audit.results import Suspect
-from vitrina.audit.review.decisions_service import Desk, Outcome, Verdict
-from vitrina.audit.review.forms import Form, NotUnderstoodError, whole_number
+from vitrina.audit.review.decisions_service import Desk, SavedDecisions, Verdict
+from vitrina.audit.review.forms import FormFields, NotUnderstoodError, whole_number
 from vitrina.audit.review.page import HERE, Pages, Visit, named
 from vitrina.audit.review.product_cache import LARGE, SMALL, Shelf
 from vitrina.audit.review.security import same
@@ -27,7 +27,7 @@ LISTED = 40
 """Decisions on one page of their list."""
 
 Look: TypeAlias = Callable[[Request, Visit], Response]
-Change: TypeAlias = Callable[[Request, Visit, Form], Response]
+Change: TypeAlias = Callable[[Request, Visit, FormFields], Response]
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 _log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Routes:
             if not same(request.headers.get("x-csrf-token", ""), self._csrf):
                 return self._pages.problem(visit, "stale-page", 403)
             try:
-                form = await Form.of(request)
+                form = await FormFields.of(request)
             except NotUnderstoodError:
                 return self._pages.problem(visit, "not-understood", 400)
 
@@ -161,7 +161,7 @@ class Routes:
         kept = {"cache-control": "private, max-age=31536000, immutable"}
         return Response(found, media_type="image/webp", headers=kept)
 
-    def decide(self, _: Request, visit: Visit, form: Form) -> Response:
+    def decide(self, _: Request, visit: Visit, form: FormFields) -> Response:
         """Take a decision on one suspect, or on several at once."""
         if not visit.reviewer:
             return self._pages.problem(visit, "need-name", 403)
@@ -184,7 +184,7 @@ class Routes:
         said = self._said(visit, outcome)
         return self._ready(visit, self._pages.card(visit, following, said), following)
 
-    def _verdict(self, visit: Visit, form: Form) -> Verdict | None:
+    def _verdict(self, visit: Visit, form: FormFields) -> Verdict | None:
         """What a form says; None if it makes no sense."""
         known: dict[int, str] = {}
         for pair in form.every("one"):
@@ -204,7 +204,7 @@ class Routes:
             category = found.key
         return Verdict(Action(action), known, visit.reviewer, category, visit.words.language.value)
 
-    def _conflict(self, visit: Visit, verdict: Verdict, outcome: Outcome) -> Response:
+    def _conflict(self, visit: Visit, verdict: Verdict, outcome: SavedDecisions) -> Response:
         one, standing = outcome.beaten[0]
         chosen = verdict.category
         conflict = {
@@ -216,7 +216,7 @@ class Routes:
         }
         return self._pages.card(visit, one, conflict=conflict)
 
-    def _said(self, visit: Visit, outcome: Outcome) -> str:
+    def _said(self, visit: Visit, outcome: SavedDecisions) -> str:
         """What came of a verdict, in words."""
         words, said = visit.words, []
         if outcome.made:
@@ -237,7 +237,7 @@ class Routes:
             said.append(words("conflict-many", n=len(outcome.beaten), who=", ".join(who)))
         return " ".join(said)
 
-    def undo(self, request: Request, visit: Visit, form: Form) -> Response:
+    def undo(self, request: Request, visit: Visit, form: FormFields) -> Response:
         """Take back the last decision of this visit, or the one that is named."""
         if not visit.reviewer:
             return self._pages.problem(visit, "need-name", 403)
@@ -259,7 +259,7 @@ class Routes:
             return self._pages.batch(visit, first, said) or self._pages.card(visit, first, said)
         return self._pages.card(visit, first, words("said-undo", title=first.title))
 
-    def settings(self, _: Request, __: Visit, form: Form) -> Response:
+    def settings(self, _: Request, __: Visit, form: FormFields) -> Response:
         """Keep a reviewer's name or language in his browser."""
         response = HTMLResponse("", headers={"hx-refresh": "true"})
         name, language = named(form.get("reviewer")), form.get("language")

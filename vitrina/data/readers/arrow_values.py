@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vitrina.data.readers.base import Unreadable
+from vitrina.data.readers.base import UnreadableValue
 
 LONGEST_VALUE = 1 << 24
 """Bytes; a longer value is none that a product can use."""
@@ -25,7 +25,7 @@ _OUT_OF_RANGE = "it is outside the range of dates"
 
 
 def rows_of(batch: pa.RecordBatch, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """The rows of a batch; an `Unreadable` stands for what has no Python value."""
+    """The rows of a batch; an `UnreadableValue` stands for what has no Python value."""
     arrays = [batch.column(name) for name in columns]
     if batch.nbytes <= _LARGE_BATCH:
         yield from zip(*map(values_of, columns, arrays), strict=True)
@@ -58,7 +58,7 @@ def _values_apart(name: str, column: pa.Array) -> Iterator[Any]:
     if pa.types.is_dictionary(column.type):
         yield from _dictionary(name, column)
         return
-    too_long = Unreadable(f"column {name!r} is longer than {LONGEST_VALUE} bytes")
+    too_long = UnreadableValue(f"column {name!r} is longer than {LONGEST_VALUE} bytes")
     for row in range(len(column)):
         piece = column.slice(row, 1)
         yield too_long if piece.nbytes > LONGEST_VALUE else values_of(name, piece)[0]
@@ -110,17 +110,17 @@ def _value(name: str, one: pa.Array) -> Any:
     try:
         return _plain(one).to_pylist()[0]
     except UnicodeDecodeError:
-        return Unreadable(f"column {name!r} can't be read: {_NOT_UTF8}")
+        return UnreadableValue(f"column {name!r} can't be read: {_NOT_UTF8}")
     except OverflowError:
-        return Unreadable(f"column {name!r} can't be read: {_OUT_OF_RANGE}")
+        return UnreadableValue(f"column {name!r} can't be read: {_OUT_OF_RANGE}")
     except (ValueError, ArithmeticError, pa.ArrowException) as err:
         reason = str(err).splitlines()[0] if str(err) else type(err).__name__
-        return Unreadable(f"column {name!r} can't be read: {reason}")
+        return UnreadableValue(f"column {name!r} can't be read: {reason}")
 
 
 def _dictionary(name: str, column: pa.DictionaryArray) -> list[Any]:
     known = list(_values_apart(name, column.dictionary))
-    outside = Unreadable(f"column {name!r} can't be read: it is not among the column's values")
+    outside = UnreadableValue(f"column {name!r} can't be read: it is not among the column's values")
     return [
         None if place is None else known[place] if 0 <= place < len(known) else outside
         for place in column.indices.to_pylist()
@@ -143,7 +143,7 @@ def _timestamps(name: str, column: pa.Array) -> list[Any]:
         texts = column.cast(pa.timestamp(kind.unit, "UTC")).cast(pa.string()).to_pylist()
     if column.null_count == ticks.null_count:
         return list(texts)
-    out_of_range = Unreadable(f"column {name!r} can't be read: {_OUT_OF_RANGE}")
+    out_of_range = UnreadableValue(f"column {name!r} can't be read: {_OUT_OF_RANGE}")
     valid = ticks.is_valid().to_pylist()
     return [
         out_of_range if text is None and there else text

@@ -55,7 +55,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class UnreadableValue:
     """The place of one value that can't be had in a row whose other values can, and why."""
 
     reason: str
@@ -105,7 +105,7 @@ class Records(Protocol):
         self, columns: Sequence[str], id_column: str | None = None
     ) -> Iterator[tuple[Any, ...] | Fault | None]:
         """Every row from the first, its values in the order of `columns`; None for a blank row
-        that counts. A value that can't be had is an `Unreadable`.
+        that counts. A value that can't be had is an `UnreadableValue`.
 
         id_column: the one whose value a `Fault` carries along where it can be had.
         """

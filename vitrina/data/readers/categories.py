@@ -24,7 +24,7 @@ from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
-from vitrina.data.readers.base import Unreadable
+from vitrina.data.readers.base import UnreadableValue
 from vitrina.data.readers.marketplace import text_of, texts
 
 ARROW = "->"
@@ -189,7 +189,7 @@ def _is_hierarchy(separator: str, names: Collection[str]) -> bool:
 
 def _names_in(value: Any) -> list[str] | None:
     """The names in a list, be it a real one or the text of one; None for what is no list."""
-    if isinstance(value, Unreadable):
+    if isinstance(value, UnreadableValue):
         raise ValueError(value.reason)
     if isinstance(value, str) and value[:1] == "[" and value.rstrip()[-1:] == "]":
         try:

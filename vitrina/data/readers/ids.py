@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from vitrina.data.readers.base import INT64, IdType, Unreadable
+from vitrina.data.readers.base import INT64, IdType, UnreadableValue
 from vitrina.data.text import is_missing
 from vitrina.ids import is_canonical_integer
 from vitrina.types import ProductId
@@ -82,7 +82,7 @@ def read_id(label: str, value: Any, kind: IdType) -> ProductId | None:
     """
     if kind is int and type(value) is int and value in INT64:
         return value
-    if isinstance(value, Unreadable):
+    if isinstance(value, UnreadableValue):
         raise ValueError(f"{label}: {value.reason}")
     if isinstance(value, bytes):
         value = value.decode()

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from vitrina.data.readers.base import Unreadable
+from vitrina.data.readers.base import UnreadableValue
 from vitrina.data.text import clean, is_missing
 
 TEXT_FIELDS = "text_fields"
@@ -42,7 +42,7 @@ def parse_text_fields(value: Any) -> TextFields:
             value = None if missing else json.loads(value)
         except (ValueError, RecursionError) as err:
             raise ValueError(f"broken JSON in text_fields: {err}") from err
-    if isinstance(value, Unreadable):
+    if isinstance(value, UnreadableValue):
         raise ValueError(value.reason)
     if value is None:
         return TextFields()
@@ -78,7 +78,7 @@ def texts(value: Any) -> list[str]:
     Null, NaN and empty text give nothing; whole floats are shown as integers, since that is
     what they were before their column got a gap. Raises as `text_of`.
     """
-    if isinstance(value, Unreadable):
+    if isinstance(value, UnreadableValue):
         raise ValueError(value.reason)
     if value is None or value != value:
         return []

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from vitrina.data.product import Metadata
-from vitrina.data.readers.base import Unreadable
+from vitrina.data.readers.base import UnreadableValue
 from vitrina.data.readers.marketplace import text_of
 from vitrina.data.text import is_missing
 
@@ -25,7 +25,7 @@ def metadata_of(named: Iterable[tuple[str, Any]]) -> Metadata:
 
 
 def _kept(value: Any) -> str | int | float | bool | None:
-    if value is None or isinstance(value, Unreadable):
+    if value is None or isinstance(value, UnreadableValue):
         return None
     if isinstance(value, bool):
         return value

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vitrina.parquet.footer import DamagedPagesError, Group
+from vitrina.parquet.footer import DamagedPagesError, RowGroup
 from vitrina.parquet.pages import group_size
 
 _BATCH_BYTES = 1 << 28
@@ -35,7 +35,7 @@ def open_parquet(path: Path, dictionaries: Sequence[str] = ()) -> pq.ParquetFile
 def group_batches(
     path: Path,
     file: pq.ParquetFile,
-    groups: Sequence[Group],
+    groups: Sequence[RowGroup],
     number: int,
     columns: Sequence[str],
     most: int,

@@ -12,7 +12,7 @@ from typing import Any
 
 from vitrina.data.photo_names import parse_references
 from vitrina.data.product import Metadata, Product, Rejection
-from vitrina.data.readers.base import Columns, Fault, IdType, Records, Unreadable
+from vitrina.data.readers.base import Columns, Fault, IdType, Records, UnreadableValue
 from vitrina.data.readers.columns import ALL_NEEDED, LABELS, FoundColumns, Needs, find_columns
 from vitrina.data.readers.ids import read_id
 from vitrina.data.readers.labels import NO_LABEL, Labels
@@ -221,7 +221,7 @@ class TableReader:
         """The kept values. One that can't be read is left out and counted."""
         kept = {name: values[place] for name, place in self._kept}
         for name, value in kept.items():
-            if isinstance(value, Unreadable):
+            if isinstance(value, UnreadableValue):
                 lost = f"values of column {name!r} left out that can't be read"
                 self.repairs[lost] = self.repairs.get(lost, 0) + 1
         for name, form in self._forms:
@@ -231,7 +231,7 @@ class TableReader:
 
 def _references(value: Any) -> tuple[str, ...]:
     """Names of photos. Raises ValueError for a value that can't be read."""
-    if isinstance(value, Unreadable):
+    if isinstance(value, UnreadableValue):
         raise ValueError(value.reason)
     return parse_references(value)
 

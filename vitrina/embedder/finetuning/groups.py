@@ -6,12 +6,12 @@ import re
 
 import torch
 
-from vitrina.training.optimiser import Group
+from vitrina.training.optimiser import ParameterGroup
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers?|blocks|resblocks|stages|h)\.(\d+)\.")
 
 
-def by_depth(module: torch.nn.Module, decay: float) -> list[Group]:
+def by_depth(module: torch.nn.Module, decay: float) -> list[ParameterGroup]:
     """A module's trainable parameters by layer.
 
     decay: a layer's learning rate is that of the one above it times this (layer-wise decay, as in
@@ -30,6 +30,6 @@ def by_depth(module: torch.nn.Module, decay: float) -> list[Group]:
         level = int(found[1]) + 1 if found else (count if seen or not count else 0)
         groups.setdefault((level, one.ndim > 1), []).append(one)
     return [
-        Group(tuple(parameters), decay ** (count - level) if count else 1.0, decay=matrix)
+        ParameterGroup(tuple(parameters), decay ** (count - level) if count else 1.0, decay=matrix)
         for (level, matrix), parameters in groups.items()
     ]

@@ -19,7 +19,7 @@ from vitrina.embedder.finetuning.photo_bytes import PhotoBytes
 from vitrina.embedder.photos import OVERSAMPLING
 from vitrina.embedder.precision import training_dtype
 from vitrina.training.config import Recipe
-from vitrina.training.loop import Part
+from vitrina.training.loop import BatchPart
 from vitrina.training.optimiser import Optimiser, grouped
 from vitrina.types import Codes
 
@@ -42,12 +42,12 @@ class ImageClasses(Classes):
         groups = [*grouped(self.head), *by_depth(self.network.body, self.layer_decay)]
         return Optimiser(groups, [], recipe, steps, list(self.network.body.buffers()))
 
-    def parts(self, rows: Codes, rng: np.random.Generator) -> list[Part]:
+    def parts(self, rows: Codes, rng: np.random.Generator) -> list[BatchPart]:
         """As `Task.parts`."""
         self.learn()
         seeds = rng.integers(1 << 62, size=len(rows))
         return [
-            Part(len(at) / len(rows), partial(self._photo_loss, rows[at], seeds[at]))
+            BatchPart(len(at) / len(rows), partial(self._photo_loss, rows[at], seeds[at]))
             for at in _runs(len(rows), self.network.part or len(rows))
         ]
 

@@ -26,7 +26,7 @@ from vitrina.embedder.weight_files import WAY_OUT, read_header
 from vitrina.errors import EncoderError
 from vitrina.store.damage import blamed_on
 from vitrina.training.config import Recipe
-from vitrina.training.loop import Part
+from vitrina.training.loop import BatchPart
 from vitrina.training.optimiser import Optimiser, grouped
 from vitrina.types import Codes
 
@@ -59,7 +59,7 @@ THEIRS = (
 """What the parts are called in BERT's and in RoBERTa's weights."""
 
 
-class Guesser(torch.nn.Module):
+class MLMHead(torch.nn.Module):
     """From a hidden token's vector to one that is compared with the word table."""
 
     def __init__(self, dim: int, vocabulary: int, epsilon: float) -> None:
@@ -116,7 +116,7 @@ class MaskedWords:
     rows: Codes
     held: Codes
     seed: int = 0
-    guesser: Guesser = field(init=False)
+    guesser: MLMHead = field(init=False)
 
     def __post_init__(self) -> None:
         """Learn the words' frequencies. Raises ValueError for a tokenizer without a mask."""
@@ -125,7 +125,7 @@ class MaskedWords:
         epsilon = float(getattr(self.network.body.config, "layer_norm_eps", 1e-12))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            self.guesser = Guesser(self.network.width, self.network.vocabulary, epsilon)
+            self.guesser = MLMHead(self.network.width, self.network.vocabulary, epsilon)
         self.guesser.to(self.network.device)
         counts = np.bincount(self.tokens.flat, minlength=self.network.vocabulary).astype(float)
         counts[self.network.special] = 0
@@ -149,7 +149,7 @@ class MaskedWords:
         """As `Task.workers`."""
         return self.network.workers
 
-    def parts(self, rows: Codes, rng: np.random.Generator) -> list[Part]:
+    def parts(self, rows: Codes, rng: np.random.Generator) -> list[BatchPart]:
         """As `Task.parts`: texts of like length."""
         self.network.train()
         lengths = self.tokens.lengths_of(rows)
@@ -160,7 +160,7 @@ class MaskedWords:
         self.network.table.open(torch.cat(used).to(self.network.device))
         total = sum(len(part[3]) for part in hidden)
         return [
-            Part(len(part[3]) / total, partial(self._loss, part, others))
+            BatchPart(len(part[3]) / total, partial(self._loss, part, others))
             for part in hidden
             if len(part[3])
         ]

@@ -15,7 +15,7 @@ from vitrina.embedder.finetuning.text_network import TrainableText
 from vitrina.embedder.finetuning.tokens import TokenLists
 from vitrina.embedder.precision import training_dtype
 from vitrina.training.config import Recipe
-from vitrina.training.loop import Part
+from vitrina.training.loop import BatchPart
 from vitrina.training.optimiser import Optimiser, grouped
 from vitrina.types import Codes
 
@@ -36,7 +36,7 @@ class TextClasses(Classes):
         groups = [*grouped(self.head), *by_depth(self.network.body, self.layer_decay)]
         return Optimiser(groups, [table], recipe, steps)
 
-    def parts(self, rows: Codes, rng: np.random.Generator) -> list[Part]:
+    def parts(self, rows: Codes, rng: np.random.Generator) -> list[BatchPart]:
         """As `Task.parts`: texts of like length."""
         self.learn()
         parts, used = [], []
@@ -45,7 +45,7 @@ class TextClasses(Classes):
             ids = self._hide(ids, rng)
             used.append(ids.flatten())
             loss = partial(self._text_loss, ids, there, rows[chosen])
-            parts.append(Part(len(chosen) / len(rows), loss))
+            parts.append(BatchPart(len(chosen) / len(rows), loss))
         self.network.table.open(torch.cat(used).to(self.network.device))
         return parts
 

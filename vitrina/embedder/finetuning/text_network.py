@@ -20,7 +20,7 @@ from vitrina.embedder.text import Tokens, load_parts, pool, token_batches, token
 from vitrina.embedder.text_config import TextForm, write_form
 from vitrina.threads import workers
 from vitrina.training.dropout import Dropout, with_quick_dropout
-from vitrina.training.sparse_embedding import Table
+from vitrina.training.sparse_embedding import SparseEmbedding
 from vitrina.types import Codes, Pooling
 
 BUDGET = {"cpu": 768, "cuda": 131_072, "mps": 8192}
@@ -115,9 +115,9 @@ class TrainableText:
         """The rows of the word table."""
         return len(self._words.weight)
 
-    def begin(self, dtype: torch.dtype, *, averaged: bool) -> Table:
+    def begin(self, dtype: torch.dtype, *, averaged: bool) -> SparseEmbedding:
         """Take the word table out, and turn the rest to the numbers that it is trained in."""
-        self.table = Table(self._words.weight, dtype, averaged=averaged)
+        self.table = SparseEmbedding(self._words.weight, dtype, averaged=averaged)
         self.body.to(dtype)
         if self.device.type == "cpu" and dtype is torch.bfloat16:
             attend_in_float32(self.body)
@@ -125,7 +125,7 @@ class TrainableText:
 
     def begin_as_is(self) -> None:
         """Look words up as they are, before training."""
-        self.table = Table(self._words.weight, torch.float32)
+        self.table = SparseEmbedding(self._words.weight, torch.float32)
 
     def hidden(self, ids: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
         """The token vectors of padded lists, (n, tokens, dim); see `TokenLists.padded`."""

@@ -31,7 +31,7 @@ ROWS = 128
 rows that it meets, which takes longer than the product."""
 
 
-class Numbers:
+class QuantizedRows:
     """Rows as bytes: numbers (n, k) uint8, and (n, 2) float32, the step and the low end of each.
 
     whole: numbers, and further rows of no meaning up to a multiple of `ROWS`.
@@ -42,17 +42,17 @@ class Numbers:
         self.numbers = self.whole[:rows]
         self.scales = np.empty((rows, 2), dtype=np.float32)
 
-    def taken(self, rows: Codes) -> Numbers:
+    def taken(self, rows: Codes) -> QuantizedRows:
         """Some of the rows."""
-        other = Numbers(len(rows), self.numbers.shape[1])
+        other = QuantizedRows(len(rows), self.numbers.shape[1])
         np.take(self.numbers, rows, axis=0, out=other.numbers)
         np.take(self.scales, rows, axis=0, out=other.scales)
         return other
 
 
-def quantised(rows: Floats) -> Numbers:
+def quantised(rows: Floats) -> QuantizedRows:
     """(n, k) float32 rows as bytes."""
-    numbers = Numbers(*rows.shape)
+    numbers = QuantizedRows(*rows.shape)
     kernels.quantise(rows, numbers.numbers, numbers.scales)
     return numbers
 
@@ -70,7 +70,7 @@ class Int8Linear:
         self._zeros = torch.zeros(len(steps), dtype=torch.int64)
         self._packed = torch.ops.onednn.qlinear_prepack(numbers, None)
 
-    def raw(self, rows: Numbers) -> Floats:
+    def raw(self, rows: QuantizedRows) -> Floats:
         """(n, outputs) float32: numbers @ weights, not yet restored."""
         product = torch.ops.onednn.qlinear_pointwise(
             torch.from_numpy(rows.whole),
@@ -90,7 +90,7 @@ class Int8Linear:
         raw: Floats = product.numpy()[: len(rows.numbers)]
         return raw
 
-    def outputs(self, rows: Numbers) -> Floats:
+    def outputs(self, rows: QuantizedRows) -> Floats:
         """(n, outputs) float32."""
         raw = self.raw(rows)
         kernels.restore(raw, rows.scales, self.sums, self.bias)
@@ -104,8 +104,8 @@ class _Norm:
         # As float32: a double would have the kernel go through doubles.
         self.eps: Any = np.float32(norm.eps)
 
-    def quantised(self, rows: Floats) -> Numbers:
-        numbers = Numbers(*rows.shape)
+    def quantised(self, rows: Floats) -> QuantizedRows:
+        numbers = QuantizedRows(*rows.shape)
         kernels.norm_quantise(
             rows, self.weight, self.bias, self.eps, numbers.numbers, numbers.scales
         )
@@ -148,21 +148,21 @@ class Int8Runner:
             self._add(x, block.out, mixed, block.norm1)
             seen = self._taken(x, block.norm2)
             up, raw = block.up, block.up.raw(seen)
-            inner = Numbers(*raw.shape)
+            inner = QuantizedRows(*raw.shape)
             self._activate(raw, seen.scales, up.sums, up.bias, inner.numbers, inner.scales)
             self._add(x, block.down, inner, block.norm2)
         return torch.from_numpy(x)
 
-    def _attend_first(self, seen: Numbers, packing: Packing) -> Numbers:
+    def _attend_first(self, seen: QuantizedRows, packing: Packing) -> QuantizedRows:
         queries = torch.from_numpy(self._queries.outputs(seen.taken(packing.starts)))
         others = torch.from_numpy(self._others.outputs(seen))
         return quantised(attend_first(queries, others, packing, self._heads, self._scale).numpy())
 
-    def _taken(self, x: Floats, norm: _Norm) -> Numbers:
+    def _taken(self, x: Floats, norm: _Norm) -> QuantizedRows:
         """What half a block takes."""
         return norm.quantised(x) if self._norm_first else quantised(x)
 
-    def _add(self, x: Floats, layer: Int8Linear, rows: Numbers, norm: _Norm) -> None:
+    def _add(self, x: Floats, layer: Int8Linear, rows: QuantizedRows, norm: _Norm) -> None:
         """Add what half a block gives."""
         kernels.add(x, layer.raw(rows), rows.scales, layer.sums, layer.bias)
         if not self._norm_first:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as fn
 
-from vitrina.embedder.inference.int8 import Int8Linear, Numbers
+from vitrina.embedder.inference.int8 import Int8Linear, QuantizedRows
 from vitrina.embedder.inference.stack import (
     Activation,
     Block,
@@ -137,7 +137,7 @@ class PatchedVit:
 
     def _embedded(self, patches: torch.Tensor) -> torch.Tensor:
         if self._bytes is not None:
-            rows = Numbers(*patches.shape)
+            rows = QuantizedRows(*patches.shape)
             rows.numbers[:] = patches.numpy()
             rows.scales[:] = (1, 0)
             return torch.from_numpy(self._bytes.outputs(rows))

@@ -10,7 +10,7 @@ import numpy as np
 from vitrina.audit.confusion import pairs, twins
 from vitrina.audit.label_scores import confident
 from vitrina.audit.outliers import is_foreign
-from vitrina.pipelines.audit.search import SUSPECT, Found
+from vitrina.pipelines.audit.search import SUSPECT, AuditResult
 from vitrina.store.store import Store
 from vitrina.types import Codes, Modality
 
@@ -18,7 +18,7 @@ NAMED = 100
 """Products that are named of those that lack something, and pairs and categories that are told."""
 
 
-def card_of(store: Store, found: Found) -> dict[str, Any]:
+def card_of(store: Store, found: AuditResult) -> dict[str, Any]:
     """Figures, confusions, and what stands out, as JSON's types.
 
     `features`, `products`, `labelled`, `checked`, `settled` (judged by reviewers already),

@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 from vitrina.audit.outliers import FAR
 from vitrina.audit.photo_hash import photo_hash, same_photo
-from vitrina.audit.results import Near, Suspect
+from vitrina.audit.results import AuditNeighbour, Suspect
 from vitrina.data.sources import ImageSource
 from vitrina.errors import ImageError, ImageSourceError
 from vitrina.parallel import map_ahead
@@ -20,7 +20,7 @@ from vitrina.store.store import Store
 from vitrina.types import CategoryId, Codes, Floats, Modality, Reason
 
 if TYPE_CHECKING:
-    from vitrina.pipelines.audit.search import Found
+    from vitrina.pipelines.audit.search import AuditResult
 
 SHOWN = 6
 """Neighbours and copies of a suspect that are shown."""
@@ -37,7 +37,7 @@ FOREIGN = 0.05
 
 
 def explain(
-    store: Store, found: Found, rows: Codes, images: ImageSource | None, quiet: bool
+    store: Store, found: AuditResult, rows: Codes, images: ImageSource | None, quiet: bool
 ) -> tuple[Suspect, ...]:
     """Describe suspects. rows: (m,) int64 positions in the product table, by rank."""
     hearing, heard, labels = found.hearing, found.heard, found.labels
@@ -65,9 +65,11 @@ def explain(
         evidence = _evidence(found, row, copies[at])
         reasons = _reasons(found, row, evidence, alone)
 
-        def told(pairs: list[tuple[int, float]]) -> tuple[Near, ...]:
+        def told(pairs: list[tuple[int, float]]) -> tuple[AuditNeighbour, ...]:
             return tuple(
-                Near(ids[one].as_py(), _id(labels.ids, hearing.codes[one]), round(score, 4))
+                AuditNeighbour(
+                    ids[one].as_py(), _id(labels.ids, hearing.codes[one]), round(score, 4)
+                )
                 for one, score in pairs
             )
 
@@ -102,7 +104,7 @@ def _says(given: float, other: int, beside: float, label: int) -> tuple[int, flo
     return (int(other), float(beside)) if beside > given else (label, float(given))
 
 
-def _evidence(found: Found, row: int, copies: list[tuple[int, float]]) -> dict[Reason, float]:
+def _evidence(found: AuditResult, row: int, copies: list[tuple[int, float]]) -> dict[Reason, float]:
     """How much each kind speaks against the label, from 0 to 1."""
     heard, codes = found.heard, found.hearing.codes
     out = {
@@ -123,7 +125,7 @@ def _evidence(found: Found, row: int, copies: list[tuple[int, float]]) -> dict[R
 
 
 def _reasons(
-    found: Found,
+    found: AuditResult,
     row: int,
     evidence: Mapping[Reason, float],
     alone: Mapping[Modality, tuple[int, float]],
@@ -170,7 +172,7 @@ def _copies(
 
 def _same_photos(
     store: Store,
-    found: Found,
+    found: AuditResult,
     rows: Codes,
     near: Codes,
     images: ImageSource | None,
@@ -209,7 +211,7 @@ def _same_photos(
 
 
 def _batches(
-    found: Found, rows: Codes, near: Codes, copies: list[list[tuple[int, float]]]
+    found: AuditResult, rows: Codes, near: Codes, copies: list[list[tuple[int, float]]]
 ) -> Codes:
     """Number the look-alikes: (m,) int64 from 1, in the order of their first suspects."""
     codes, other = found.hearing.codes, found.heard.pooled.other

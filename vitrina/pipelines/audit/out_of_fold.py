@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from vitrina.audit.label_scores import Said
+from vitrina.audit.label_scores import LabelScores
 from vitrina.audit.near_duplicates import Copies
-from vitrina.baselines.base import Examples, Lesson
+from vitrina.baselines.base import BaselineTask, TextExamples
 from vitrina.baselines.linear_svm import LinearSvm, learn_linear_svm
 from vitrina.baselines.terms import LONGEST
 from vitrina.classifier.calibrate import fit_temperature, softmax
@@ -40,7 +40,7 @@ TERMS = 100_000
 
 
 @dataclass(eq=False)
-class Heard:
+class OutOfFoldModel:
     """What was said of n products.
 
     pooled: by all voices together. model, words, near: by each. alone: by heads that see one
@@ -48,18 +48,18 @@ class Heard:
     one without copies. checked: (n,) bool, of whom something was said.
     """
 
-    pooled: Said
-    model: Said
-    words: Said | None
-    near: Said
-    alone: dict[Modality, Said]
+    pooled: LabelScores
+    model: LabelScores
+    words: LabelScores | None
+    near: LabelScores
+    alone: dict[Modality, LabelScores]
     copied: Floats
     checked: Mask
     members: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
-class Hearing:
+class OutOfFoldPredictor:
     """Everything that is needed to hear.
 
     codes: (n,) int64 labels, -1 for none or for no vector. groups: (n,) int64, copies stand in one
@@ -109,16 +109,16 @@ class Hearing:
         words = min(learnt, WORDS_ROWS) if self.hears_words else 0
         return self.folds * (heads + words) + len(self.rows)
 
-    def hear(self, progress: Progress) -> Heard:
+    def hear(self, progress: Progress) -> OutOfFoldModel:
         """Hear all. Raises TrainingError where there are too few categories to tell apart."""
         count = len(self.codes)
         fold = self._fold()
-        heard = Heard(
-            Said.nothing(count),
-            Said.nothing(count),
+        heard = OutOfFoldModel(
+            LabelScores.nothing(count),
+            LabelScores.nothing(count),
             None,
-            Said.nothing(count),
-            {one: Said.nothing(count) for one in self.features.modalities},
+            LabelScores.nothing(count),
+            {one: LabelScores.nothing(count) for one in self.features.modalities},
             np.full(count, np.nan, dtype=np.float32),
             np.zeros(count, dtype=bool),
         )
@@ -137,7 +137,7 @@ class Hearing:
             )
             words = self._learn_words(learnt, progress) if self.hears_words else None
             if words is not None and heard.words is None:
-                heard.words = Said.nothing(count)
+                heard.words = LabelScores.nothing(count)
             self._ask(heard, heads, words, asked, progress)
         heard.members = [f"{name} head" for name in self.members]
         heard.members += ["words"] * (heard.words is not None) + ["neighbours", "copies"]
@@ -153,7 +153,7 @@ class Hearing:
 
     def _ask(
         self,
-        heard: Heard,
+        heard: OutOfFoldModel,
         heads: dict[str, Head],
         words: _Words | None,
         asked: Codes,
@@ -213,9 +213,9 @@ class Hearing:
             some = some[np.sort(drawn)]
         held = np.zeros(0, dtype=np.int64)
         told = list(self._texts(some))
-        examples = Examples(told, self.codes[some], self.classes, np.arange(len(some)), held)
+        examples = TextExamples(told, self.codes[some], self.classes, np.arange(len(some)), held)
         try:
-            lesson = Lesson.of(examples)
+            lesson = BaselineTask.of(examples)
             model = learn_linear_svm(lesson, seed=self.seed, progress=progress)
         except TrainingError:
             # Titles without words say nothing; the others are heard all the same.

@@ -16,7 +16,7 @@ from vitrina.errors import TrainingError
 from vitrina.ids import id_keys
 from vitrina.pipelines.audit.cleanlab_check import Checked, cleanlab, cross_check
 from vitrina.pipelines.audit.neighbour_cache import find_neighbours
-from vitrina.pipelines.audit.out_of_fold import Heard, Hearing
+from vitrina.pipelines.audit.out_of_fold import OutOfFoldModel, OutOfFoldPredictor
 from vitrina.pipelines.common.group_keys import duplicate_keys
 from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.index.job import default_features
@@ -62,7 +62,7 @@ class AuditOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class AuditResult:
     """Everything that an audit found of n products.
 
     labels: with decisions applied. heard: what was said. strange: of each modality, how foreign a
@@ -71,8 +71,8 @@ class Found:
     """
 
     labels: Categories
-    heard: Heard
-    hearing: Hearing
+    heard: OutOfFoldModel
+    hearing: OutOfFoldPredictor
     strange: dict[Modality, Floats]
     settled: Mask
     score: Floats
@@ -90,7 +90,7 @@ def find(
     options: AuditOptions,
     scratch: Path | None = None,
     labels: Categories | None = None,
-) -> Found:
+) -> AuditResult:
     """Rank all labels of a store by how suspect they are.
 
     scratch: a folder for what is too large for memory; None for the system's. labels: others than
@@ -129,7 +129,7 @@ def find(
     beside, cosines = beside[:, :NEAREST], cosines[:, :NEAREST]
     there = (beside >= 0) & (codes[beside] >= 0)
     same = (codes[beside] == codes[some][:, None])[there]
-    hearing = Hearing(
+    hearing = OutOfFoldPredictor(
         products=store.products,
         gathered=gathered,
         features=features,
@@ -151,7 +151,7 @@ def find(
     score = np.where(heard.checked, heard.pooled.score(sizes[codes] - 1), 0).astype(np.float32)
     checked = np.flatnonzero(heard.checked)
     order = checked[ranking(score[checked], checked)]
-    return Found(
+    return AuditResult(
         labels=labels,
         heard=heard,
         hearing=hearing,

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vitrina.audit.label_scores import Said
+from vitrina.audit.label_scores import LabelScores
 from vitrina.audit.results import Audit, suspect_schema
-from vitrina.pipelines.audit.search import Found
+from vitrina.pipelines.audit.search import AuditResult
 from vitrina.store.files import replacing
 from vitrina.store.store import Store
 from vitrina.types import Codes, Modality
@@ -20,7 +20,7 @@ from vitrina.types import Codes, Modality
 BLOCK_ROWS = 50_000
 
 
-def write_table(path: Path, store: Store, found: Found, audit: Audit) -> None:
+def write_table(path: Path, store: Store, found: AuditResult, audit: Audit) -> None:
     """Write it: the checked products by rank, then the others in the catalogue's order.
 
     Columns: `rank` (null where there is no label to check), `product_id`, `title`, the given and
@@ -47,7 +47,7 @@ def write_table(path: Path, store: Store, found: Found, audit: Audit) -> None:
 
 
 def _columns(
-    store: Store, found: Found, audit: Audit, rows: Codes, start: int
+    store: Store, found: AuditResult, audit: Audit, rows: Codes, start: int
 ) -> Iterator[tuple[str, pa.Array]]:
     heard, codes = found.heard, found.hearing.codes
     schema = store.products.schema
@@ -93,14 +93,14 @@ def _columns(
 
 
 def _category(
-    name: str, found: Found, codes: Codes, kind: pa.DataType
+    name: str, found: AuditResult, codes: Codes, kind: pa.DataType
 ) -> Iterator[tuple[str, pa.Array]]:
     at = pa.array(codes, mask=codes < 0)
     yield f"{name}_category_id", pa.array(found.labels.ids, kind).take(at)
     yield f"{name}_category_name", pa.array(found.labels.names, pa.string()).take(at)
 
 
-def _said(said: Said | None, rows: Codes) -> pa.Array:
+def _said(said: LabelScores | None, rows: Codes) -> pa.Array:
     if said is None:
         return pa.nulls(len(rows), pa.float32())
     return _where(said.given[rows] + said.beside[rows] > 0, said.given[rows])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vitrina.classifier.fusion import fit_weights
-from vitrina.pipelines.benchmark.dataset import Halves
+from vitrina.pipelines.benchmark.dataset import Float16Matrix
 from vitrina.types import Codes, Floats
 
 LEAST = 1e-4
@@ -31,7 +31,7 @@ class Pool:
     linear: bool
     weights: Floats
 
-    def __call__(self, parts: Sequence[Halves]) -> Floats:
+    def __call__(self, parts: Sequence[Float16Matrix]) -> Floats:
         """parts: (n, classes) each; a method that says nothing of a row (zeros) leaves it to the
         others. Returns (n, classes) float32, rows sum to 1."""
         if self.linear:
@@ -54,7 +54,7 @@ def even(count: int) -> Pool:
     return Pool(linear=True, weights=np.full(count, 1 / count, dtype=np.float32))
 
 
-def fit_pool(parts: Sequence[Halves], labels: Codes) -> Pool:
+def fit_pool(parts: Sequence[Float16Matrix], labels: Codes) -> Pool:
     """The pool of less log-loss, linear or logarithmic, each by its best weights.
 
     parts: (n, classes) each, of rows that no method learnt from. labels: (n,) int64.
@@ -64,7 +64,7 @@ def fit_pool(parts: Sequence[Halves], labels: Codes) -> Pool:
     return min(ways, key=lambda way: -float(np.log(way(parts)[rows, labels]).mean()))
 
 
-def interpolate(parts: Sequence[Halves], score: Callable[[Floats], float]) -> Pool:
+def interpolate(parts: Sequence[Float16Matrix], score: Callable[[Floats], float]) -> Pool:
     """A head's probabilities, the first part, interpolated with its neighbours' vote, by the share
     of the vote that scores best (Khandelwal et al., "Generalization through memorization: nearest
     neighbor language models", 2020)."""
@@ -75,12 +75,12 @@ def interpolate(parts: Sequence[Halves], score: Callable[[Floats], float]) -> Po
     return max(ways, key=lambda way: score(way(parts)))
 
 
-def logarithmic_pool(parts: Sequence[Halves], labels: Codes) -> Pool:
+def logarithmic_pool(parts: Sequence[Float16Matrix], labels: Codes) -> Pool:
     """The one of least log-loss; see `fit_weights`."""
     return Pool(linear=False, weights=fit_weights([_log(part) for part in parts], labels))
 
 
-def linear_pool(parts: Sequence[Halves], labels: Codes) -> Pool:
+def linear_pool(parts: Sequence[Float16Matrix], labels: Codes) -> Pool:
     """The one of least log-loss, by expectation maximisation."""
     rows = np.arange(len(labels))
     given = [np.asarray(part[rows, labels], dtype=np.float64) for part in parts]
@@ -92,14 +92,14 @@ def linear_pool(parts: Sequence[Halves], labels: Codes) -> Pool:
     return Pool(linear=True, weights=weights.astype(np.float32))
 
 
-def _total(parts: Sequence[Halves] | Sequence[Floats], weights: Floats) -> Floats:
+def _total(parts: Sequence[Float16Matrix] | Sequence[Floats], weights: Floats) -> Floats:
     total: Floats = np.zeros(parts[0].shape, dtype=np.float32)
     for weight, part in zip(weights, parts, strict=True):
         total += np.float32(weight) * np.asarray(part, dtype=np.float32)
     return total
 
 
-def _log(part: Halves) -> Floats:
+def _log(part: Float16Matrix) -> Floats:
     there = np.asarray(part, dtype=np.float32)
     log: Floats = np.log(np.maximum(there, LEAST))
     # One that says nothing speaks for no category.

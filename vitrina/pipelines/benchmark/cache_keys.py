@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from vitrina.errors import StoreError
-from vitrina.pipelines.benchmark.dataset import Ground
+from vitrina.pipelines.benchmark.dataset import BenchmarkData
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.types import Modality
 
@@ -28,7 +28,7 @@ TUNING = {
 """The options of `BenchmarkOptions` that an encoder's fine-tuning goes by."""
 
 
-def key_of(name: str, ground: Ground, options: BenchmarkOptions) -> str:
+def key_of(name: str, ground: BenchmarkData, options: BenchmarkOptions) -> str:
     """The key of a method that learns by itself. name: as `--rows` calls it."""
     told: dict[str, Any] = {"name": name, "ground": ground.digest, "seed": options.seed}
     looks_at = name.removeprefix("vote-").removesuffix("-tuned")
@@ -48,7 +48,7 @@ def key_of_pool(name: str, keys: Iterable[str]) -> str:
     return _digest({"name": name, "keys": sorted(keys)})
 
 
-def _vectors(modality: Modality, ground: Ground, options: BenchmarkOptions) -> str:
+def _vectors(modality: Modality, ground: BenchmarkData, options: BenchmarkOptions) -> str:
     wanted = str(getattr(options, modality.value))
     try:
         return f"{wanted} {ground.store.space(modality).entry.fingerprint}"

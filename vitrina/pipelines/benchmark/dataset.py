@@ -13,19 +13,19 @@ import numpy.typing as npt
 
 from vitrina.errors import TrainingError
 from vitrina.pipelines.common.product_inputs import texts
-from vitrina.pipelines.common.store_split import Parted, part
+from vitrina.pipelines.common.store_split import StoreSplit, split_store
 from vitrina.store.products import Categories
 from vitrina.store.store import Store
 from vitrina.types import Codes, Floats, Mask, SplitKind
 
 BLOCK_ROWS = 4096
 
-Halves = npt.NDArray[np.float16]
+Float16Matrix = npt.NDArray[np.float16]
 """(n, classes) float16, mapped from the disk."""
 
 
 @dataclass(frozen=True, eq=False)
-class Ground:
+class BenchmarkData:
     """A store's products on their sides.
 
     Attributes:
@@ -40,14 +40,16 @@ class Ground:
 
     store: Store
     labels: Categories
-    parted: Parted
+    parted: StoreSplit
     rows: Codes
     held: Codes
     validation: Codes
     further: Codes
 
     @classmethod
-    def of(cls, store: Store, kind: SplitKind, seed: int, seen: Mask | None = None) -> Ground:
+    def of(
+        cls, store: Store, kind: SplitKind, seed: int, seen: Mask | None = None
+    ) -> BenchmarkData:
         """seen: (n,) bool, products that an encoder has learnt from already.
 
         Raises TrainingError if there is too little to learn from, or to measure on.
@@ -55,7 +57,7 @@ class Ground:
         labels = store.labels()
         if (labels.codes < 0).all():
             raise TrainingError(f"{store.place} holds no product with a category to learn from")
-        parted = part(store.products, labels.codes, kind, seed)
+        parted = split_store(store.products, labels.codes, kind, seed)
         if seen is not None:
             parted = parted.unseen(seen)
         rows, held = parted.hold(parted.split.train, seed)
@@ -77,7 +79,7 @@ class Ground:
         """The products that every method is asked about: held, validation, further, in turn."""
         return np.concatenate([self.held, self.validation, self.further])
 
-    def part_of(self, answers: Halves, name: str) -> Halves:
+    def part_of(self, answers: Float16Matrix, name: str) -> Float16Matrix:
         """The answers about one of these: "held", "validation" or "further"."""
         first = len(self.held), len(self.held) + len(self.validation)
         bounds = {"held": (0, first[0]), "validation": first, "further": (first[1], None)}
@@ -105,7 +107,7 @@ class Ground:
         return found.hexdigest()[:16]
 
 
-class Answers:
+class PredictionCache:
     """The probabilities that methods gave, one file each: what is blended, and predicted by.
 
     A file's name holds the key of what its answers depend on, so answers of other options are never
@@ -121,7 +123,7 @@ class Answers:
         """From here on a method's answers are those of a key."""
         self._keys[name] = key
 
-    def put(self, name: str, blocks: Iterator[Floats]) -> Halves:
+    def put(self, name: str, blocks: Iterator[Floats]) -> Float16Matrix:
         """Keep the blocks of one method, which come in the order of `Ground.asked`."""
         unfinished = self._folder / f".{name}.npy"
         whole = np.lib.format.open_memmap(unfinished, "w+", np.float16, self._shape)
@@ -137,9 +139,9 @@ class Answers:
                 other.unlink()
         return self.get(name)
 
-    def get(self, name: str) -> Halves:
+    def get(self, name: str) -> Float16Matrix:
         """What was kept. Raises FileNotFoundError."""
-        found: Halves = np.load(self._path(name), mmap_mode="r")
+        found: Float16Matrix = np.load(self._path(name), mmap_mode="r")
         if found.shape != self._shape:
             raise FileNotFoundError(f"{name} is of another benchmark")
         return found

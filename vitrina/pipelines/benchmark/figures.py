@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vitrina.pipelines.benchmark.rows import Row, Table
+from vitrina.pipelines.benchmark.rows import MethodsTable, Row
 from vitrina.types import Codes, Floats
 
 SIZES = (0, 1, 2, 5, 10, 30, 100, 300)
@@ -39,7 +39,7 @@ class SizeBin:
 
 
 @dataclass(frozen=True)
-class Pair:
+class ConfusedPair:
     """Two categories that are taken for each other.
 
     Attributes:
@@ -82,7 +82,7 @@ class CoverageCurve:
     precision: npt.NDArray[np.float64]
 
 
-def f1_by_size(row: Row, table: Table) -> tuple[SizeBin, ...]:
+def f1_by_size(row: Row, table: MethodsTable) -> tuple[SizeBin, ...]:
     """The mean F1 of categories by how many training rows they have, smallest first.
 
     A category's F1 is scikit-learn's: 2 hits / (rows that have it + rows that are given it), over
@@ -112,7 +112,7 @@ def f1_by_size(row: Row, table: Table) -> tuple[SizeBin, ...]:
     return tuple(bins)
 
 
-def confused_pairs(row: Row, table: Table, top: int = TOP) -> tuple[Pair, ...]:
+def confused_pairs(row: Row, table: MethodsTable, top: int = TOP) -> tuple[ConfusedPair, ...]:
     """The pairs of categories that are most often taken for each other, most rows first.
 
     A pair's rows are those of both directions; among equals, lower codes come first. Rows with no
@@ -131,11 +131,13 @@ def confused_pairs(row: Row, table: Table, top: int = TOP) -> tuple[Pair, ...]:
         count, back = int(upward[one]), int(counts[one] - upward[one])
         if back > count:
             first, second, count, back = second, first, back, count
-        pairs.append(Pair(first, second, count, back, int(support[first]), int(support[second])))
+        pairs.append(
+            ConfusedPair(first, second, count, back, int(support[first]), int(support[second]))
+        )
     return tuple(pairs)
 
 
-def coverage_curve(row: Row, table: Table) -> CoverageCurve:
+def coverage_curve(row: Row, table: MethodsTable) -> CoverageCurve:
     """Precision against coverage, the surest rows first.
 
     Rows of equal confidence are accepted together, so there is one point for each confidence that

@@ -20,11 +20,11 @@ from vitrina.embedder.load import NONE
 from vitrina.errors import EncoderError, ImageSourceError, StoreError, VitrinaError
 from vitrina.limits import available_cpus
 from vitrina.pipelines.benchmark import text
-from vitrina.pipelines.benchmark.dataset import Answers, Ground
-from vitrina.pipelines.benchmark.methods import METHODS, Method, Methods, Outcome, choices
+from vitrina.pipelines.benchmark.dataset import BenchmarkData, PredictionCache
+from vitrina.pipelines.benchmark.methods import METHODS, Method, MethodOutcome, Methods, choices
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.pipelines.benchmark.page import page
-from vitrina.pipelines.benchmark.rows import Row, Table, read_row, write_row
+from vitrina.pipelines.benchmark.rows import MethodsTable, Row, read_row, write_row
 from vitrina.pipelines.common.product_inputs import remembered_images
 from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.common.seen_rows import seen_by_base, seen_by_spaces
@@ -45,7 +45,7 @@ class Benchmark:
     there were products to predict. stages: the run's seconds, each of which belongs to one of
     them; a method's are those of its training and of its answers."""
 
-    table: Table
+    table: MethodsTable
     folder: Path
     submission: Path | None
     stages: Mapping[str, float]
@@ -94,17 +94,17 @@ def _benchmark(
         for catalogue in catalogues:
             with stage("embedding"):
                 _embed(catalogue, store, options)
-    ground = Ground.of(store, options.split, options.seed, _seen(store, options))
+    ground = BenchmarkData.of(store, options.split, options.seed, _seen(store, options))
     images: ImageSource | None = None
     with suppress(ImageSourceError):
         images = remembered_images(store) if options.image != NONE else None
-    answers = Answers(out / "answers", len(ground.asked), ground.classes)
+    answers = PredictionCache(out / "answers", len(ground.asked), ground.classes)
     try:
         rows = _run(Methods(ground, options, answers, images, out))
     finally:
         if images is not None:
             images.close()
-    table = Table(
+    table = MethodsTable(
         about=_about(ground, options),
         rows=rows,
         true=ground.codes[ground.validation],
@@ -178,7 +178,7 @@ def _run(methods: Methods) -> tuple[Row, ...]:
 
 def _row(method: Method, methods: Methods) -> Row:
     try:
-        outcome: Outcome = methods.run(method)
+        outcome: MethodOutcome = methods.run(method)
     except VitrinaError as err:
         why = str(err) or repr(err)
         return Row(method.title, method.modality, None, None, 0.0, None, (), left_out=why)
@@ -205,7 +205,9 @@ def _said(row: Row) -> str:
     return f"weighted F1 {row.validation.weighted_f1:.4f}, {row.seconds:.0f} s"
 
 
-def _submit(ground: Ground, table: Table, answers: Answers, out: Path) -> Path | None:
+def _submit(
+    ground: BenchmarkData, table: MethodsTable, answers: PredictionCache, out: Path
+) -> Path | None:
     """The best method's categories for the products that have none."""
     if not len(ground.further) or not table.ranked:
         return None
@@ -225,7 +227,7 @@ def _submit(ground: Ground, table: Table, answers: Answers, out: Path) -> Path |
     return path
 
 
-def _about(ground: Ground, options: BenchmarkOptions) -> dict[str, Any]:
+def _about(ground: BenchmarkData, options: BenchmarkOptions) -> dict[str, Any]:
     versions = {}
     for name in PACKAGES:
         with suppress(Exception):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vitrina.baselines.base import BaselineKind, Examples
+from vitrina.baselines.base import BaselineKind, TextExamples
 from vitrina.baselines.train import planned_rows, train_baseline
 from vitrina.classifier.calibrate import fit_temperature, softmax
 from vitrina.classifier.fit import FitOptions, fit_head
@@ -21,14 +21,19 @@ from vitrina.errors import TrainingError
 from vitrina.index.vote import DEFAULT_RULE, vote_shares
 from vitrina.pipelines.benchmark.blend import Pool, even, fit_pool, interpolate
 from vitrina.pipelines.benchmark.cache_keys import key_of, key_of_pool
-from vitrina.pipelines.benchmark.dataset import Answers, Ground, Halves, in_blocks
+from vitrina.pipelines.benchmark.dataset import (
+    BenchmarkData,
+    Float16Matrix,
+    PredictionCache,
+    in_blocks,
+)
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.pipelines.benchmark.vectors import Encoders
 from vitrina.pipelines.common.training_progress import KEPT_APART, watching
 from vitrina.pipelines.finetune.job import sample_of
-from vitrina.pipelines.finetune.trainer import Tuned
+from vitrina.pipelines.finetune.trainer import FinetunedEncoder
 from vitrina.pipelines.index.vote_rules import choose_rule
-from vitrina.pipelines.train.base_models import Voters
+from vitrina.pipelines.train.base_models import NeighbourVoter
 from vitrina.training.checkpoint import Checkpoint
 from vitrina.training.loop import Epoch
 from vitrina.types import Codes, Features, Floats, HeadKind, Modality
@@ -44,7 +49,7 @@ class Method:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class MethodOutcome:
     """What came of a method beside its answers. seconds: of training. asking: of its answers.
     modality: what it looked at, where that depends on what there was."""
 
@@ -60,9 +65,9 @@ class Outcome:
 class Methods:
     """Runs methods over a ground, and keeps what they answer."""
 
-    ground: Ground
+    ground: BenchmarkData
     options: BenchmarkOptions
-    answers: Answers
+    answers: PredictionCache
     images: ImageSource | None
     out: Path
     done: dict[str, float] = field(default_factory=dict)
@@ -76,13 +81,13 @@ class Methods:
             return key_of_pool(method.name, keys)
         return key_of(method.name, self.ground, self.options)
 
-    def run(self, method: Method) -> Outcome:
+    def run(self, method: Method) -> MethodOutcome:
         """Let a method learn and answer. Raises TrainingError or EncoderError where it can't."""
         return self._makers[method.name]()
 
     @cached_property
-    def _makers(self) -> dict[str, Callable[[], Outcome]]:
-        makers: dict[str, Callable[[], Outcome]] = {
+    def _makers(self) -> dict[str, Callable[[], MethodOutcome]]:
+        makers: dict[str, Callable[[], MethodOutcome]] = {
             kind.value: partial(self._baseline, kind) for kind in BaselineKind
         }
         for features in Features:
@@ -104,9 +109,11 @@ class Methods:
         """The vectors of both modalities, frozen and fine-tuned."""
         return Encoders(self.ground, self.options, self.images, self.out)
 
-    def _baseline(self, kind: BaselineKind) -> Outcome:
+    def _baseline(self, kind: BaselineKind) -> MethodOutcome:
         ground = self.ground
-        examples = Examples(ground.texts, ground.codes, ground.classes, ground.rows, ground.held)
+        examples = TextExamples(
+            ground.texts, ground.codes, ground.classes, ground.rows, ground.held
+        )
         started = time.monotonic()
         told = {"job": "benchmark", "ground": ground.digest, "kind": kind.value}
         seed, quiet = self.options.seed, self.options.quiet
@@ -122,9 +129,9 @@ class Methods:
 
         asking = self._put(kind.value, map(ask, in_blocks(ground.asked)))
         epochs = baseline.history.epochs if baseline.history else ()
-        return Outcome(seconds, asking, self._on_train(ask), epochs)
+        return MethodOutcome(seconds, asking, self._on_train(ask), epochs)
 
-    def _head(self, name: str, features: Features, tuned: bool) -> Outcome:
+    def _head(self, name: str, features: Features, tuned: bool) -> MethodOutcome:
         ground = self.ground
         gathered = self.encoders.gathered(features, tuned)
         there = gathered.any_present()
@@ -144,18 +151,18 @@ class Methods:
             return shares
 
         asking = self._put(name, map(ask, in_blocks(ground.asked)))
-        return Outcome(seconds, asking, self._on_train(ask), note="on vectors that are there")
+        return MethodOutcome(seconds, asking, self._on_train(ask), note="on vectors that are there")
 
-    def _tuned(self, modality: Modality) -> Outcome:
+    def _tuned(self, modality: Modality) -> MethodOutcome:
         return self._from_tuned(f"{modality}-tuned", self.encoders.tuned(modality))
 
-    def _efficientnet(self) -> Outcome:
+    def _efficientnet(self) -> MethodOutcome:
         tuned = self.encoders.efficientnet()
         outcome = self._from_tuned("efficientnet", tuned)
         note = f"{outcome.note}, random weights" if self.encoders.efficientnet_random else ""
         return replace(outcome, note=note or outcome.note)
 
-    def _from_tuned(self, name: str, tuned: Tuned) -> Outcome:
+    def _from_tuned(self, name: str, tuned: FinetunedEncoder) -> MethodOutcome:
         ground, classes = self.ground, tuned.examples.classes
         held = ground.held[tuned.there[ground.held]]
         labels = tuned.examples.labels
@@ -181,14 +188,14 @@ class Methods:
         if self.options.from_scratch and name == "text-tuned":
             note += ", random weights"
         history = tuned.history
-        return Outcome(tuned.seconds, asking, self._on_train(ask), history.epochs, note)
+        return MethodOutcome(tuned.seconds, asking, self._on_train(ask), history.epochs, note)
 
-    def _vote(self, name: str, features: Features, tuned: bool) -> Outcome:
+    def _vote(self, name: str, features: Features, tuned: bool) -> MethodOutcome:
         ground = self.ground
         gathered = self.encoders.gathered(features, tuned)
         there = gathered.any_present()
         rows = np.sort(ground.rows[there[ground.rows]])
-        voters = Voters(gathered, ground.codes, rows, ground.classes)
+        voters = NeighbourVoter(gathered, ground.codes, rows, ground.classes)
         started = time.monotonic()
         rule = DEFAULT_RULE
         if len(ground.held):
@@ -208,9 +215,11 @@ class Methods:
             )
 
         asking = self._put(name, map(ask, in_blocks(ground.asked)))
-        return Outcome(seconds, asking, note=f"{rule.kind}, {rule.k} nearest, prior {rule.prior:g}")
+        return MethodOutcome(
+            seconds, asking, note=f"{rule.kind}, {rule.k} nearest, prior {rule.prior:g}"
+        )
 
-    def _blend(self, name: str, features: Features) -> Outcome:
+    def _blend(self, name: str, features: Features) -> MethodOutcome:
         wanted = [
             other
             for other in self.done
@@ -220,7 +229,7 @@ class Methods:
         labels = self.ground.codes[self.ground.held]
         return self._pooled(name, wanted, lambda parts: fit_pool(parts, labels))
 
-    def _interpolation(self) -> Outcome:
+    def _interpolation(self) -> MethodOutcome:
         votes = [name for name in self.done if name.startswith("vote-")]
         pairs = [
             (name.removeprefix("vote-"), name)
@@ -233,12 +242,12 @@ class Methods:
 
         return self._pooled("knn", [*best], lambda parts: interpolate(parts, self._held_score))
 
-    def _held_score(self, answers: Halves | Floats) -> float:
+    def _held_score(self, answers: Float16Matrix | Floats) -> float:
         return self.measure(answers, self.ground.held, bootstrap=1).weighted_f1
 
     def _pooled(
-        self, name: str, wanted: list[str], fit: Callable[[Sequence[Halves]], Pool]
-    ) -> Outcome:
+        self, name: str, wanted: list[str], fit: Callable[[Sequence[Float16Matrix]], Pool]
+    ) -> MethodOutcome:
         if len(wanted) < 2:
             raise TrainingError(f"a blend needs two methods or more, but {len(wanted)} answered")
         ground = self.ground
@@ -255,7 +264,7 @@ class Methods:
         note = " + ".join(f"{weight:.2f} {other}" for weight, other in heard)
         looked = {MODALITY_OF[other] for other in wanted}
         modality = looked.pop() if len(looked) == 1 else Features.FUSED
-        return Outcome(seconds, asking, note=f"{pool.kind}: {note}", modality=modality)
+        return MethodOutcome(seconds, asking, note=f"{pool.kind}: {note}", modality=modality)
 
     def _put(self, name: str, blocks: Iterator[Floats]) -> float:
         started = time.monotonic()
@@ -264,12 +273,14 @@ class Methods:
         self.note(name, answers)
         return taken
 
-    def note(self, name: str, answers: Halves) -> None:
+    def note(self, name: str, answers: Float16Matrix) -> None:
         """Remember how well a method does on held rows."""
         held = self.ground.part_of(answers, "held")
         self.done[name] = self._held_score(held) if len(held) else 0.0
 
-    def measure(self, answers: Halves | Floats, rows: Codes, bootstrap: int = 200) -> Metrics:
+    def measure(
+        self, answers: Float16Matrix | Floats, rows: Codes, bootstrap: int = 200
+    ) -> Metrics:
         """What some answers about some products reach."""
         chosen, sure = choices(answers)
         return evaluate(
@@ -292,7 +303,7 @@ class Methods:
         )
 
 
-def choices(answers: Halves | Floats) -> tuple[Codes, Floats]:
+def choices(answers: Float16Matrix | Floats) -> tuple[Codes, Floats]:
     """The likeliest category of each row, -1 where nothing was said, and its probability."""
     sure = answers.max(axis=1).astype(np.float32)
     chosen = answers.argmax(axis=1).astype(np.int64)

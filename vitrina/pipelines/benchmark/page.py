@@ -9,7 +9,7 @@ from typing import Any
 from vitrina.page.charts import Axis, interval
 from vitrina.page.document import opening
 from vitrina.page.markup import element, facts, scrolling, section, text
-from vitrina.pipelines.benchmark.rows import Row, Table
+from vitrina.pipelines.benchmark.rows import MethodsTable, Row
 from vitrina.pipelines.benchmark.sections import confused, coverage, rare, training
 from vitrina.pipelines.benchmark.style import SCRIPT, style
 from vitrina.pipelines.benchmark.text import COLUMNS, NONE, WORDS, cells
@@ -43,7 +43,7 @@ METRICS = (
 )
 
 
-def page(table: Table, chosen: Sequence[str] = ()) -> str:
+def page(table: MethodsTable, chosen: Sequence[str] = ()) -> str:
     """The whole page, the same for the same table.
 
     chosen: the names of the methods whose F1 is shown by category size; by default the best of
@@ -72,7 +72,7 @@ def page(table: Table, chosen: Sequence[str] = ()) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _lead(table: Table) -> str:
+def _lead(table: MethodsTable) -> str:
     run = len(table.ranked)
     methods = "one method" if run == 1 else f"{run} methods"
     learnt = table.about.get("rows to train on")
@@ -84,11 +84,11 @@ def _lead(table: Table) -> str:
     )
 
 
-def _used(table: Table) -> int:
+def _used(table: MethodsTable) -> int:
     return len(set(table.true.tolist()))
 
 
-def _headline(table: Table) -> str:
+def _headline(table: MethodsTable) -> str:
     tiles: list[str] = []
     for modality, row in table.best.items():
         metrics = row.validation
@@ -140,7 +140,7 @@ def _told(value: Any, *, apart: bool = True) -> str:
             return str(value)
 
 
-def _methods(table: Table) -> str:
+def _methods(table: MethodsTable) -> str:
     """The table; a heading's `data-first` is the order that its first click sorts by."""
     heads = [
         element(
@@ -167,7 +167,7 @@ def _methods(table: Table) -> str:
     return section("methods", "All methods", body, hint)
 
 
-def _row(table: Table, row: Row, axis: Axis | None) -> str:
+def _row(table: MethodsTable, row: Row, axis: Axis | None) -> str:
     texts, keys, best = [text(cell) for cell in cells(row)], _keys(row), table.is_best(row)
     if best:
         texts[0] += f'<br/><span class="tag">best on {KINDS[row.modality]}</span>'

@@ -135,7 +135,7 @@ def _or_nan(value: float | None) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class MethodsTable:
     """The methods of one benchmark. Raises ValueError for parts that don't fit each other.
 
     Attributes:

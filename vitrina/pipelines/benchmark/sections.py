@@ -19,20 +19,20 @@ from vitrina.pipelines.benchmark.charts import (
     training_charts,
 )
 from vitrina.pipelines.benchmark.figures import (
-    Pair,
+    ConfusedPair,
     SizeBin,
     confused_pairs,
     coverage_curve,
     f1_by_size,
 )
-from vitrina.pipelines.benchmark.rows import Row, Table
+from vitrina.pipelines.benchmark.rows import MethodsTable, Row
 from vitrina.pipelines.benchmark.text import NONE
 
 CHOSEN = 6
 """Methods whose F1 is shown by size, where nobody chose."""
 
 
-def training(table: Table) -> str:
+def training(table: MethodsTable) -> str:
     """Score and loss by epoch, one small chart for each method that has a history."""
     shown = [(number, row) for number, row in enumerate(table.ranked) if row.history]
     if not shown:
@@ -52,7 +52,7 @@ def training(table: Table) -> str:
     return section("training", "Training", f'<div class="multiples">{"".join(cards)}</div>', hint)
 
 
-def rare(table: Table, chosen: Sequence[str]) -> str:
+def rare(table: MethodsTable, chosen: Sequence[str]) -> str:
     """F1 by how many training rows a category has: a chart, and the table behind it."""
     title = "Rare and common categories"
     shown = [(number, row, f1_by_size(row, table)) for number, row in _chosen(table, chosen)]
@@ -70,7 +70,7 @@ def rare(table: Table, chosen: Sequence[str]) -> str:
     return section("sizes", title, body, hint)
 
 
-def confused(table: Table) -> str:
+def confused(table: MethodsTable) -> str:
     """The pairs of categories that the best method takes for each other."""
     title = "Most confused categories"
     best = next((row for row in table.ranked if row.predicted is not None), None)
@@ -101,7 +101,7 @@ def confused(table: Table) -> str:
     return section("confused", title, body, hint)
 
 
-def coverage(table: Table) -> str:
+def coverage(table: MethodsTable) -> str:
     """Precision against coverage, for every method that says how sure it is."""
     title = "What could be accepted unseen"
     shown = [
@@ -131,7 +131,7 @@ def _best(row: Row) -> str:
     return f"{told}; best {best.score:.3f}, epoch {best.number + 1}"
 
 
-def _chosen(table: Table, chosen: Sequence[str]) -> Iterator[tuple[int, Row]]:
+def _chosen(table: MethodsTable, chosen: Sequence[str]) -> Iterator[tuple[int, Row]]:
     able = {row.name: at for at, row in enumerate(table.ranked) if row.predicted is not None}
     missing = [name for name in chosen if name not in able]
     if missing:
@@ -166,7 +166,7 @@ def _sizes(bins: Sequence[SizeBin], shown: Sequence[tuple[int, Row, tuple[SizeBi
     )
 
 
-def _pair(at: int, pair: Pair, table: Table) -> str:
+def _pair(at: int, pair: ConfusedPair, table: MethodsTable) -> str:
     back = f"{pair.share_back:.0%} of {pair.predicted_rows:,}" if pair.predicted_rows else NONE
     words = (category(table.names[pair.true]), category(table.names[pair.predicted]))
     numbers = (

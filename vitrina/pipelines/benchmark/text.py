@@ -10,7 +10,7 @@ from typing import Any
 from vitrina.classifier.metrics import NEVER
 from vitrina.page.words import duration, plain
 from vitrina.pipelines.benchmark.figures import confused_pairs, f1_by_size
-from vitrina.pipelines.benchmark.rows import Row, Table
+from vitrina.pipelines.benchmark.rows import MethodsTable, Row
 
 NONE = "–"
 COLUMNS = (
@@ -67,7 +67,7 @@ def cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def markdown(table: Table) -> str:
+def markdown(table: MethodsTable) -> str:
     """A GitHub Markdown table, best first; the best of each modality in bold."""
     rows = []
     for row in (*table.ranked, *table.left_out):
@@ -79,7 +79,7 @@ def markdown(table: Table) -> str:
     return "".join(f"| {' | '.join(texts)} |\n" for texts in (COLUMNS, rule, *rows))
 
 
-def lines(table: Table) -> list[str]:
+def lines(table: MethodsTable) -> list[str]:
     """Aligned lines for a terminal, best first; a star at the best of each modality."""
     rows: list[Sequence[str]] = [SHORT]
     for row in (*table.ranked, *table.left_out):
@@ -96,7 +96,7 @@ def lines(table: Table) -> list[str]:
     return [*told, "F1 is weighted, on validation rows; * the best of its modality"]
 
 
-def to_json(table: Table) -> dict[str, Any]:
+def to_json(table: MethodsTable) -> dict[str, Any]:
     """Everything that the report shows but the curves, as JSON's types, best first.
 
     A row has, beside its own values, `best_of_modality` and `by_size`; the best method's confused

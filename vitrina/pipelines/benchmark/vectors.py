@@ -14,12 +14,17 @@ from vitrina.embedder.photos import encode_photos
 from vitrina.errors import EncoderError, HubUnreachableError, StoreError
 from vitrina.parallel import unwatched
 from vitrina.pipelines.benchmark.cache_keys import key_of
-from vitrina.pipelines.benchmark.dataset import Ground, in_blocks
+from vitrina.pipelines.benchmark.dataset import BenchmarkData, in_blocks
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.pipelines.common.encoders import load_encoder
 from vitrina.pipelines.common.product_inputs import references
 from vitrina.pipelines.finetune.encoder_files import base_text
-from vitrina.pipelines.finetune.trainer import FinetuneOptions, Tuned, tune_image, tune_text
+from vitrina.pipelines.finetune.trainer import (
+    FinetunedEncoder,
+    FinetuneOptions,
+    tune_image,
+    tune_text,
+)
 from vitrina.store.gather import Gathered, gather
 from vitrina.types import Features, Mask, Modality, Vectors
 
@@ -32,10 +37,14 @@ class Encoders:
     """Encoders and what they make of a ground's products, each made once."""
 
     def __init__(
-        self, ground: Ground, options: BenchmarkOptions, images: ImageSource | None, out: Path
+        self,
+        ground: BenchmarkData,
+        options: BenchmarkOptions,
+        images: ImageSource | None,
+        out: Path,
     ) -> None:
         self._ground, self._options, self._images, self._out = ground, options, images, out
-        self._tuned: dict[Modality, Tuned] = {}
+        self._tuned: dict[Modality, FinetunedEncoder] = {}
         self._vectors: dict[tuple[Modality, bool], tuple[Vectors, Mask]] = {}
         self.efficientnet_random = False
 
@@ -90,7 +99,7 @@ class Encoders:
             there[block] = found.ok
         return out, there
 
-    def tuned(self, modality: Modality) -> Tuned:
+    def tuned(self, modality: Modality) -> FinetunedEncoder:
         """The encoder of a modality, fine-tuned. Raises EncoderError if it can't be had."""
         if modality not in self._tuned:
             if getattr(self._options, modality.value) == NONE:
@@ -115,7 +124,7 @@ class Encoders:
     def _mark(self, modality: Modality) -> str:
         return key_of(f"{modality}-tuned", self._ground, self._options)
 
-    def _tuned_text(self) -> Tuned:
+    def _tuned_text(self) -> FinetunedEncoder:
         ground, options = self._ground, self._options
         return tune_text(
             ground.store,
@@ -138,7 +147,9 @@ class Encoders:
             ),
         )
 
-    def _tuned_image(self, model: str | None = None, from_scratch: bool = False) -> Tuned:
+    def _tuned_image(
+        self, model: str | None = None, from_scratch: bool = False
+    ) -> FinetunedEncoder:
         ground, options = self._ground, self._options
         if self._images is None:
             raise EncoderError("there are no photos to look at; say where they are with --images")
@@ -160,7 +171,7 @@ class Encoders:
             ),
         )
 
-    def efficientnet(self) -> Tuned:
+    def efficientnet(self) -> FinetunedEncoder:
         """EfficientNet_b1, fine-tuned: from its published weights, or, where no hub is in reach,
         from random ones."""
         try:

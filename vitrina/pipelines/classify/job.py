@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from vitrina.data.catalogue import Catalogue
 from vitrina.errors import CatalogueError
-from vitrina.pipelines.classify.predictor import Classifier, ClassifyOptions, ClassifyReport
+from vitrina.pipelines.classify.predictor import ClassifyOptions, ClassifyReport, Predictor
 from vitrina.pipelines.common.batch_encoder import BATCH_ROWS, check_place, rejections, write_errors
 from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.common.reading import PREDICTIONS, check_batch
@@ -70,7 +70,7 @@ def _run(
     options: ClassifyOptions,
     start: Callable[[pa.Schema], Callable[[pa.Table], None]],
 ) -> ClassifyReport:
-    classifier = Classifier(store, options)
+    classifier = Predictor(store, options)
     notes = check_batch(catalogue, classifier.model.modalities, PREDICTIONS)
     report = ClassifyReport(
         model=classifier.model.name,

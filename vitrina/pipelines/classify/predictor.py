@@ -161,7 +161,7 @@ def _path(tree: CategoryTree, step: int, node: int, share: float) -> dict[str, A
     }
 
 
-class Classifier:
+class Predictor:
     """A head, the encoders it was trained on, and the index that votes beside it."""
 
     def __init__(self, store: Store, options: ClassifyOptions) -> None:

@@ -11,8 +11,8 @@ from vitrina.data.product import TEXT_FIELDS, encoder_text
 from vitrina.embedder.base import EncoderCard, Fitted, ImageEncoder, TextEncoder
 from vitrina.embedder.fingerprint_cache import remember, unchanged
 from vitrina.embedder.load import (
-    Form,
     ModelName,
+    ModelNameForm,
     fit_lexical,
     fit_thumbnail,
     load_image,
@@ -94,7 +94,7 @@ def load_if_named(
         trained_for(store, name, modality)
         kept = store.encoder_folder(name)
         return load_encoder(name, modality, kept, compute, before=before)
-    if ModelName.parse(name, modality).form in (Form.LEXICAL, Form.THUMBNAIL):
+    if ModelName.parse(name, modality).form in (ModelNameForm.LEXICAL, ModelNameForm.THUMBNAIL):
         return None
     encoder = load_encoder(name, modality, compute=compute, before=before)
     remember(name, modality, encoder.card.fingerprint)
@@ -142,11 +142,11 @@ def known_space(store: Store, modality: Modality, model: str) -> Space | None:
     if model in store.manifest.encoders:
         return _trained_space(store, modality, model)
     parsed = ModelName.parse(model, modality)
-    if parsed.form in (Form.LEXICAL, Form.THUMBNAIL):
+    if parsed.form in (ModelNameForm.LEXICAL, ModelNameForm.THUMBNAIL):
         return _fitted_space(store, modality, parsed.form)
     name = store.manifest.active.get(modality)
     space = None if name is None else store.open_space(name)
-    if space is None or space.card["model"] in (Form.LEXICAL, Form.THUMBNAIL):
+    if space is None or space.card["model"] in (ModelNameForm.LEXICAL, ModelNameForm.THUMBNAIL):
         return None
     if space.card["model"] in store.manifest.encoders:
         return None
@@ -193,7 +193,7 @@ def _trained_space(store: Store, modality: Modality, model: str) -> Space | None
     return None
 
 
-def _fitted_space(store: Store, modality: Modality, form: Form) -> Space | None:
+def _fitted_space(store: Store, modality: Modality, form: ModelNameForm) -> Space | None:
     """The space of an encoder that was fitted here: the one in use, or else the newest."""
     names = list(store.manifest.spaces)
     active = store.manifest.active.get(modality)
@@ -237,7 +237,7 @@ def _photos(products: Products, stride: int) -> Iterator[list[str]]:
 def _plain_name(model: str, modality: Modality) -> str:
     """A model's name without where it comes from."""
     parsed = ModelName.parse(model, modality)
-    if parsed.form is Form.OPEN_CLIP:
+    if parsed.form is ModelNameForm.OPEN_CLIP:
         return parsed.place.replace("/", "-")
     parts = [part for part in PurePosixPath(parsed.place).parts if part not in ("/", "model")]
     last = parts[-1] if parts else "model"

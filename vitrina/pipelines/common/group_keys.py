@@ -89,7 +89,7 @@ def by_row(codes: Codes, at: Codes) -> Codes:
     return np.where(at >= 0, codes[at], -1)
 
 
-class Bars:
+class ExclusionFilter:
     """Which rows of an index new products must not find: their duplicates, those of their shops.
 
     products: of the store. at: (n,) int64, the product behind each row of the index, -1 for none.

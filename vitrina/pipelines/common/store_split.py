@@ -26,7 +26,7 @@ MOST_HELD = 4000
 
 
 @dataclass(frozen=True, eq=False)
-class Parted:
+class StoreSplit:
     """A split of a store's labelled products. groups: (n,) int64 of all of its products; those of
     one group never stand on two sides. keys: (n,) uint64, the products'."""
 
@@ -34,7 +34,7 @@ class Parted:
     groups: Codes
     keys: Keys
 
-    def unseen(self, seen: Mask) -> Parted:
+    def unseen(self, seen: Mask) -> StoreSplit:
         """The same, where no product judges that something has learnt from already, or from a copy
         of it. seen: (n,) bool, such products, whose groups are barred with them.
 
@@ -65,7 +65,7 @@ class Parted:
         return rows[~held], rows[held]
 
 
-def part(products: Products, codes: Codes, kind: SplitKind, seed: int) -> Parted:
+def split_store(products: Products, codes: Codes, kind: SplitKind, seed: int) -> StoreSplit:
     """Split a store's labelled products. codes: (n,) int64, the class of each, -1 for none.
 
     Raises TrainingError if there is too little to split.
@@ -75,4 +75,4 @@ def part(products: Products, codes: Codes, kind: SplitKind, seed: int) -> Parted
     else:
         groups = np.arange(len(codes))
     keys = array_keys(products.ids)
-    return Parted(split_rows(codes, groups, kind, seed=seed, keys=keys), groups, keys)
+    return StoreSplit(split_rows(codes, groups, kind, seed=seed, keys=keys), groups, keys)

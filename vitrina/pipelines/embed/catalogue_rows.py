@@ -17,7 +17,7 @@ from vitrina.pipelines.common.photo_hashes import NO_PHOTO, Photographed, PhotoH
 from vitrina.pipelines.embed.category_changes import CategoryTally
 from vitrina.pipelines.embed.change_guard import ChangeCounts, share_words
 from vitrina.pipelines.embed.id_forms import IdForms
-from vitrina.pipelines.embed.ingest_result import Ingested, IngestOptions, NotFound, Unreadable
+from vitrina.pipelines.embed.ingest_result import Ingested, IngestOptions, NotFound, UnreadablePhoto
 from vitrina.pipelines.embed.snapshot import ProductSnapshot
 from vitrina.pipelines.embed.source_choice import SourceTwins
 from vitrina.stage_timer import timed_each
@@ -90,7 +90,9 @@ class CatalogueRows:
             ids, products, self._photos(products, positions), strict=True
         ):
             if photo.reason:
-                self.result.unreadable.append(Unreadable(product_id, photo.reason, photo.tried))
+                self.result.unreadable.append(
+                    UnreadablePhoto(product_id, photo.reason, photo.tried)
+                )
             if product.label_fault:
                 self.result.faulty_labels.append(
                     Rejection(product.row, product.label_fault, product_id)

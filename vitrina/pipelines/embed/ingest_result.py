@@ -37,7 +37,7 @@ class IngestOptions:
 
 
 @dataclass(frozen=True)
-class Unreadable:
+class UnreadablePhoto:
     """A photo that can't be read. tried: in this run; else it failed before and looks the same."""
 
     product_id: ProductId
@@ -88,7 +88,7 @@ class Ingested:
     unpruned: int = 0
     rejected: list[Rejection] = field(default_factory=list)
     faulty_labels: list[Rejection] = field(default_factory=list)
-    unreadable: list[Unreadable] = field(default_factory=list)
+    unreadable: list[UnreadablePhoto] = field(default_factory=list)
     not_found: list[NotFound] = field(default_factory=list)
     categories: CategoryChanges = field(default_factory=CategoryChanges)
 

@@ -24,7 +24,7 @@ from vitrina.pipelines.common.encoders import (
     known_space,
 )
 from vitrina.pipelines.common.progress import Meter
-from vitrina.pipelines.embed.ingest_result import Ingested, Unreadable
+from vitrina.pipelines.embed.ingest_result import Ingested, UnreadablePhoto
 from vitrina.pipelines.embed.options import DTYPE, EmbedOptions
 from vitrina.pipelines.embed.space_errors import SpaceErrors, commonest
 from vitrina.stage_timer import Stages, stage, timed_each
@@ -258,7 +258,7 @@ class SpaceJob:
             self._make_space(encoder)
 
     @property
-    def _unreadable(self) -> list[Unreadable]:
+    def _unreadable(self) -> list[UnreadablePhoto]:
         return self._ingested.unreadable if self._modality is Modality.IMAGE else []
 
     @property

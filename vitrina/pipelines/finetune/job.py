@@ -14,14 +14,19 @@ from vitrina.errors import TrainingError
 from vitrina.pipelines.common.encoders import load_encoder
 from vitrina.pipelines.common.product_inputs import remembered_images
 from vitrina.pipelines.common.seen_rows import seen_by_base
-from vitrina.pipelines.common.store_split import Parted, part
+from vitrina.pipelines.common.store_split import StoreSplit, split_store
 from vitrina.pipelines.finetune.encoder_files import (
     base_text,
     check_name,
     chosen_base,
     write_encoder,
 )
-from vitrina.pipelines.finetune.trainer import FinetuneOptions, Tuned, tune_image, tune_text
+from vitrina.pipelines.finetune.trainer import (
+    FinetunedEncoder,
+    FinetuneOptions,
+    tune_image,
+    tune_text,
+)
 from vitrina.stage_timer import so_far, stage, timed_run
 from vitrina.store.products import Categories
 from vitrina.store.store import Store
@@ -114,9 +119,9 @@ def _finetune(store: Store, options: FinetuneOptions, images: ImageSource | None
     return keep(store, name, tuned, labels, options)
 
 
-def _parted(store: Store, labels: Categories, options: FinetuneOptions) -> Parted:
+def _parted(store: Store, labels: Categories, options: FinetuneOptions) -> StoreSplit:
     """The split, where nothing judges that the base has learnt from already."""
-    parted = part(store.products, labels.codes, options.split, options.seed)
+    parted = split_store(store.products, labels.codes, options.split, options.seed)
     return parted if options.from_scratch else parted.unseen(_seen_before(store, options))
 
 
@@ -125,7 +130,7 @@ def _seen_before(store: Store, options: FinetuneOptions) -> Mask:
 
 
 def keep(
-    store: Store, name: str, tuned: Tuned, labels: Categories, options: FinetuneOptions
+    store: Store, name: str, tuned: FinetunedEncoder, labels: Categories, options: FinetuneOptions
 ) -> FinetuneReport:
     """Measure a trained encoder, and commit it to the store under a name."""
     examples, codes, classes = tuned.examples, labels.codes, len(labels.ids)

@@ -17,7 +17,7 @@ from vitrina.embedder.load import load_text
 from vitrina.errors import EncoderError, TrainingError
 from vitrina.pipelines.common.product_inputs import texts
 from vitrina.pipelines.common.seen_rows import seen_by_base
-from vitrina.pipelines.common.store_split import part
+from vitrina.pipelines.common.store_split import split_store
 from vitrina.pipelines.common.training_progress import watching
 from vitrina.pipelines.finetune.encoder_files import base_text, check_name, write_encoder
 from vitrina.stage_timer import so_far, stage, timed_run
@@ -188,7 +188,7 @@ def _held_out(store: Store, options: PretrainOptions) -> Codes:
     codes = store.labels().codes
     if options.split is None or (codes < 0).all():
         return np.empty(0, dtype=np.int64)
-    return part(store.products, codes, options.split, options.seed).split.validation
+    return split_store(store.products, codes, options.split, options.seed).split.validation
 
 
 def _all_texts(store: Store, also: Sequence[Catalogue]) -> Iterator[list[str]]:

@@ -18,7 +18,7 @@ from vitrina.data.sources import ImageSource
 from vitrina.embedder.load import TextFiles
 from vitrina.pipelines.common.product_inputs import references
 from vitrina.pipelines.common.progress import Meter
-from vitrina.pipelines.common.store_split import Parted
+from vitrina.pipelines.common.store_split import StoreSplit
 from vitrina.pipelines.common.training_progress import KEPT_APART, watching
 from vitrina.pipelines.finetune.encoder_files import base_image, text_tokens
 from vitrina.stage_timer import stage
@@ -85,7 +85,7 @@ class FinetuneOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class Examples:
+class FinetuneExamples:
     """What an encoder learns from.
 
     labels: (n,) int64 of every product, numbered among the classes that are trained on, -1 for
@@ -100,7 +100,7 @@ class Examples:
     validation: Codes
 
     @classmethod
-    def of(cls, codes: Codes, parted: Parted, there: Mask, seed: int) -> Examples:
+    def of(cls, codes: Codes, parted: StoreSplit, there: Mask, seed: int) -> FinetuneExamples:
         """there: (n,) bool, products that have what the encoder looks at."""
         split = parted.split.among(there, np.where(there, codes, -1))
         # Parted before anything is left out: all that is trained keeps the same products apart.
@@ -114,14 +114,14 @@ class Examples:
 
 
 @dataclass(frozen=True, eq=False)
-class Tuned:
+class FinetunedEncoder:
     """A trained encoder. base: what it began as. there: (n,) bool, products that have what it
     looks at. logits: what its head says of some products, (m, classes of `examples`) float32.
     save: writes the encoder into a folder. guessed: texts without a category learnt from too.
     guessing: the seconds it took to train what guessed them."""
 
     base: str
-    examples: Examples
+    examples: FinetuneExamples
     there: Mask
     recipe: Recipe
     history: History
@@ -144,8 +144,8 @@ class Tuned:
 
 
 def tune_text(
-    store: Store, base: TextFiles, codes: Codes, parted: Parted, options: FinetuneOptions
-) -> Tuned:
+    store: Store, base: TextFiles, codes: Codes, parted: StoreSplit, options: FinetuneOptions
+) -> FinetunedEncoder:
     """Train a text encoder on a store's products. codes: (n,) int64, the class of each, -1 for
     none. Raises EncoderError, TrainingError."""
     from vitrina.embedder.finetuning.text_classes import TextClasses
@@ -178,7 +178,7 @@ def tune_text(
         else:
             tokens = text_tokens(store.products, network.tokenize)
     there = store.products.has(Modality.TEXT)
-    examples = Examples.of(codes, parted, there, options.seed)
+    examples = FinetuneExamples.of(codes, parted, there, options.seed)
     taught = _taught(examples, options)
     # What further files have comes after the store's products, and has no label.
     taught["labels"] = np.concatenate(
@@ -213,8 +213,8 @@ def tune_text(
 
 
 def tune_image(
-    store: Store, source: ImageSource, codes: Codes, parted: Parted, options: FinetuneOptions
-) -> Tuned:
+    store: Store, source: ImageSource, codes: Codes, parted: StoreSplit, options: FinetuneOptions
+) -> FinetunedEncoder:
     """The same for an image encoder. source: of the products' photos."""
     from vitrina.embedder.finetuning.image_classes import ImageClasses
     from vitrina.embedder.finetuning.image_network import TrainableImage
@@ -237,7 +237,7 @@ def tune_image(
             2 * network.size,
             max_pixels=options.reading.max_pixels,
         )
-    examples = Examples.of(codes, parted, photos.there, options.seed)
+    examples = FinetuneExamples.of(codes, parted, photos.there, options.seed)
     task = ImageClasses(
         network=network,
         photos=photos,
@@ -249,7 +249,7 @@ def tune_image(
     return _Fitted(store, files.model, examples, photos.there, options).of(task, recipe, seen)
 
 
-def _taught(examples: Examples, options: FinetuneOptions) -> dict[str, Any]:
+def _taught(examples: FinetuneExamples, options: FinetuneOptions) -> dict[str, Any]:
     """What a task of classes is told, whatever its encoder looks at."""
     labels, classes = examples.labels, len(examples.classes)
     return {
@@ -263,7 +263,7 @@ def _taught(examples: Examples, options: FinetuneOptions) -> dict[str, Any]:
     }
 
 
-def _score(examples: Examples) -> Callable[[Codes, Codes], float]:
+def _score(examples: FinetuneExamples) -> Callable[[Codes, Codes], float]:
     def score(true: Codes, predicted: Codes) -> float:
         found = evaluate(true, predicted, None, classes=len(examples.classes), bootstrap=1)
         return found.weighted_f1
@@ -273,15 +273,18 @@ def _score(examples: Examples) -> Callable[[Codes, Codes], float]:
 
 @dataclass(frozen=True)
 class _Fitted:
-    """Trainings of an encoder on a store's products. model: its name. there: as of `Tuned`."""
+    """Trainings of an encoder on a store's products. model: its name. there: as of
+    `FinetunedEncoder`."""
 
     store: Store
     model: str
-    examples: Examples
+    examples: FinetuneExamples
     there: Mask
     options: FinetuneOptions
 
-    def of(self, task: TextClasses | ImageClasses, recipe: Recipe, seen: list[str]) -> Tuned:
+    def of(
+        self, task: TextClasses | ImageClasses, recipe: Recipe, seen: list[str]
+    ) -> FinetunedEncoder:
         """Train. seen: what the outcome depends on beside products and options."""
         rows = len(task.rows)
         told, quiet = self.told("finetune", recipe, seen), self.options.quiet
@@ -289,7 +292,7 @@ class _Fitted:
         with stage("training"), watching(title, total, rows, KEPT_APART, quiet=quiet) as watch:
             history = fit(task, recipe, checkpoint=Checkpoint(told), watch=watch)
         task.network.finish()
-        return Tuned(
+        return FinetunedEncoder(
             self.model, self.examples, self.there, recipe, history, task.logits, task.network.save
         )
 

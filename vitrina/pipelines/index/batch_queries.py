@@ -24,7 +24,7 @@ from vitrina.data.readers.parquet import ParquetRecords
 from vitrina.errors import CatalogueError
 from vitrina.ids import id_keys, ids_as
 from vitrina.index.fuse import fuse
-from vitrina.index.results import Found
+from vitrina.index.results import SearchResult
 from vitrina.pipelines.common.batch_encoder import (
     BATCH_ROWS,
     BatchEncoder,
@@ -33,10 +33,10 @@ from vitrina.pipelines.common.batch_encoder import (
     unusable,
     write_errors,
 )
-from vitrina.pipelines.common.group_keys import Bars
+from vitrina.pipelines.common.group_keys import ExclusionFilter
 from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.common.reading import NEIGHBOURS, check_batch, remembered_reading
-from vitrina.pipelines.index.neighbours import EVERYTHING, Index, Only
+from vitrina.pipelines.index.neighbours import EVERYTHING, Index, SearchFilter
 from vitrina.store.files import replacing
 from vitrina.store.products import PART_ROWS
 from vitrina.store.space import error_row
@@ -57,7 +57,7 @@ class QueryOptions:
 
     features: Features | None = None
     k: int = 10
-    only: Only = EVERYTHING
+    only: SearchFilter = EVERYTHING
     quiet: bool = True
 
 
@@ -105,7 +105,7 @@ class _Block:
 
     batch: Batch
     ids: pa.Array
-    found: Found
+    found: SearchResult
     missing: list[dict[str, Any]]
     failures: list[dict[str, Any]]
 
@@ -211,7 +211,7 @@ def _by_content(index: Index, catalogue: Catalogue, options: QueryOptions) -> It
     vectors = index.vectors
     encoder = BatchEncoder.of(index.store, map(index.store.space, vectors.modalities))
     only = options.only
-    bars = Bars(
+    bars = ExclusionFilter(
         index.store.products,
         index.products_at,
         duplicates=only.no_duplicates,
@@ -263,7 +263,7 @@ class _Output:
         ]
         self._names = pa.chunked_array(names).unify_dictionaries().combine_chunks()
 
-    def table(self, ids: pa.Array, found: Found) -> pa.Table:
+    def table(self, ids: pa.Array, found: SearchResult) -> pa.Table:
         """The neighbours of the queries with these ids, nearest first."""
         queries, ranks = np.nonzero(found.positions >= 0)
         positions = found.positions[queries, ranks]

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Behind:
+class Staleness:
     """What an index lacks of its store: how many products were added, changed or removed since.
     Until `vitrina index` is run, those added or changed are not found."""
 
@@ -85,7 +85,7 @@ def changes(old: Entries, dead: Mask, now: Entries, there: Mask, spaces: Sequenc
     return change
 
 
-def open_vectors(store: Store, features: Features) -> tuple[VectorIndex, Behind | None]:
+def open_vectors(store: Store, features: Features) -> tuple[VectorIndex, Staleness | None]:
     """Open an index for searching; rows that no product stands behind any more are left out.
 
     Raises StoreError if it was not built or is damaged, FingerprintError if the store's encoders
@@ -137,13 +137,13 @@ def card_of(folder: Folder, features: Features) -> IndexCard:
     return card
 
 
-def behind_by(change: Change) -> Behind | None:
+def behind_by(change: Change) -> Staleness | None:
     """What to say of a change; None for no change."""
-    behind = Behind(change.added, change.changed, change.removed)
-    return behind if behind != Behind(0, 0, 0) else None
+    behind = Staleness(change.added, change.changed, change.removed)
+    return behind if behind != Staleness(0, 0, 0) else None
 
 
-def warn_if_behind(behind: Behind | None) -> None:
+def warn_if_behind(behind: Staleness | None) -> None:
     """Say so: on standard error, unless the program has set up its logging otherwise."""
     if behind:
         log.warning("%s", behind)

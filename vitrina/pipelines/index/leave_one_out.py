@@ -17,7 +17,7 @@ import numpy.typing as npt
 from vitrina.classifier.metrics import Metrics
 from vitrina.index.card import CARD_FILE
 from vitrina.index.exact import Barred
-from vitrina.index.results import Found
+from vitrina.index.results import SearchResult
 from vitrina.index.vote import DEFAULT_RULE, VOTERS
 from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.index.neighbours import Index
@@ -167,7 +167,7 @@ class _Heard:
         labels = np.full((rows, NEIGHBOURS), -1, dtype=np.int64)
         return cls(labels, np.zeros((rows, NEIGHBOURS), dtype=np.float32))
 
-    def hear(self, at: Codes, found: Found, labels: Codes) -> None:
+    def hear(self, at: Codes, found: SearchResult, labels: Codes) -> None:
         self.labels[at] = np.where(found.positions >= 0, labels[found.positions], -1)
         self.scores[at] = found.scores
 

@@ -19,13 +19,13 @@ from vitrina.errors import ImageError, ImageSourceError, StoreError
 from vitrina.index.card import IndexCard
 from vitrina.index.exact import Barred
 from vitrina.index.fuse import fuse
-from vitrina.index.results import AGAIN, Found
+from vitrina.index.results import AGAIN, SearchResult
 from vitrina.index.search import VectorIndex
 from vitrina.index.vote import DEFAULT_RULE, Vote, VoteRule, vote
 from vitrina.pipelines.common.encoders import encoder_of
 from vitrina.pipelines.common.group_keys import by_row, duplicate_codes, shop_codes
 from vitrina.pipelines.index.index_state import (
-    Behind,
+    Staleness,
     card_of,
     folder_of,
     open_vectors,
@@ -39,7 +39,7 @@ from vitrina.types import CategoryId, Codes, Features, Floats, Mask, Modality, P
 
 
 @dataclass(frozen=True)
-class Near:
+class NeighbourProduct:
     """One neighbour. score: the cosine of the index's vectors, higher is nearer.
 
     Between complete products of a fused index that is the mean of their text and image cosines.
@@ -59,7 +59,7 @@ class Near:
 
 
 @dataclass(frozen=True)
-class Only:
+class SearchFilter:
     """Which products may be neighbours.
 
     category: those of a category id, or below a category path. where: those that meet all
@@ -73,7 +73,7 @@ class Only:
     other_shops: bool = False
 
 
-EVERYTHING = Only()
+EVERYTHING = SearchFilter()
 
 
 class Index:
@@ -117,12 +117,12 @@ class Index:
         return self._opened[0]
 
     @property
-    def behind(self) -> Behind | None:
+    def behind(self) -> Staleness | None:
         """What the index lacks of its store."""
         return self._opened[1]
 
     @cached_property
-    def _opened(self) -> tuple[VectorIndex, Behind | None]:
+    def _opened(self) -> tuple[VectorIndex, Staleness | None]:
         vectors, behind = open_vectors(self.store, self._card.features)
         warn_if_behind(behind)
         return vectors, behind
@@ -139,7 +139,7 @@ class Index:
         no_duplicates: bool = False,
         other_shops: bool = False,
         max_pixels: int = MAX_PIXELS,
-    ) -> list[Near]:
+    ) -> list[NeighbourProduct]:
         """The k nearest products of a product, a text, an image, or a text with an image.
 
         Args:
@@ -157,7 +157,7 @@ class Index:
         sense, ImageSourceError for an image that can't be used.
         """
         conditions = tuple(Condition.parse(text) for text in where)
-        only = Only(category, conditions, no_duplicates, other_shops)
+        only = SearchFilter(category, conditions, no_duplicates, other_shops)
         if product is not None:
             found = self.of_products(self._row_of(product), k, only)
         else:
@@ -166,7 +166,7 @@ class Index:
         near = found.neighbours(0)
         rows = self.store.products.titles([one.product_id for one in near])
         return [
-            Near(
+            NeighbourProduct(
                 one.product_id,
                 round(one.score, 6),
                 row["title"],
@@ -176,7 +176,9 @@ class Index:
             for one, row in zip(near, rows, strict=True)
         ]
 
-    def of_products(self, positions: Codes, k: int, only: Only = EVERYTHING) -> Found:
+    def of_products(
+        self, positions: Codes, k: int, only: SearchFilter = EVERYTHING
+    ) -> SearchResult:
         """Neighbours of products of the index, (q,) int64 rows of it, without themselves."""
         vectors = self.vectors.read(positions)
         rows = self._barring(only)
@@ -190,11 +192,11 @@ class Index:
         vectors: Sequence[Floats],
         present: Sequence[Mask],
         k: int,
-    ) -> Found:
+    ) -> SearchResult:
         """Neighbours of new products; `vectors` and `present` in the index's modalities' order."""
         return self.vectors.search(fuse(vectors, present, self.vectors.weights), k)
 
-    def vote(self, found: Found) -> tuple[Vote, Codes]:
+    def vote(self, found: SearchResult) -> tuple[Vote, Codes]:
         """The category vote of the neighbours, and each neighbour's own code, (q, k)."""
         labels = np.where(found.positions >= 0, self.labels[found.positions], -1)
         classes = len(self.categories.ids)
@@ -234,7 +236,7 @@ class Index:
         known = self.labels[self.labels >= 0]
         return np.bincount(known, minlength=len(self.categories.ids))
 
-    def allowed(self, only: Only) -> Mask | None:
+    def allowed(self, only: SearchFilter) -> Mask | None:
         """(n,) bool: the rows of the index that a filter leaves; None for all."""
         if only.category is None and not only.where:
             return None
@@ -246,7 +248,7 @@ class Index:
 
     _filtered: tuple[Any, Mask] | None = None
 
-    def _barring(self, only: Only) -> list[Codes]:
+    def _barring(self, only: SearchFilter) -> list[Codes]:
         """Codes of the index's rows, of which a product bars those that it has itself."""
         codes = [*self.duplicates] if only.no_duplicates else []
         return [*codes, self._shops] if only.other_shops else codes

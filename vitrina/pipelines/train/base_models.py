@@ -68,7 +68,7 @@ def _parts(
 
 
 @dataclass(frozen=True, eq=False)
-class Voters:
+class NeighbourVoter:
     """The products whose neighbourhood votes. rows: positions, ascending. codes: (n,) int64."""
 
     gathered: Gathered
@@ -99,11 +99,11 @@ class Voters:
 
 
 @dataclass(frozen=True, eq=False)
-class Members:
+class Ensemble:
     """Members ready to be heard. rule: None where nobody votes."""
 
     heads: Mapping[str, Head]
-    voters: Voters
+    voters: NeighbourVoter
     rule: VoteRule | None
 
     def scores(

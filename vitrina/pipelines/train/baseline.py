@@ -9,14 +9,14 @@ import time
 
 import numpy as np
 
-from vitrina.baselines.base import BaselineKind, Examples
+from vitrina.baselines.base import BaselineKind, TextExamples
 from vitrina.baselines.terms import LONGEST
 from vitrina.baselines.train import train_baseline
 from vitrina.classifier.metrics import difference, evaluate
 from vitrina.data.product import TEXT_FIELDS, encoder_text
 from vitrina.errors import TrainingError
-from vitrina.pipelines.train.report import Baseline
-from vitrina.pipelines.train.trainer import Lesson
+from vitrina.pipelines.train.report import BaselineScore
+from vitrina.pipelines.train.trainer import HeadTrainer
 from vitrina.store.products import Products
 from vitrina.types import Codes, Floats
 
@@ -28,7 +28,7 @@ long as a head."""
 BLOCK_VALUES = 1 << 24
 
 
-def text_baseline(products: Products, lesson: Lesson) -> Baseline:
+def text_baseline(products: Products, lesson: HeadTrainer) -> BaselineScore:
     """Learn in the turns of a lesson that is over, and be measured on the rows that it judged."""
     started = time.perf_counter()
     seed, codes = lesson.options.seed, lesson.codes
@@ -46,7 +46,7 @@ def text_baseline(products: Products, lesson: Lesson) -> Baseline:
         there = np.array([bool(text) for text in texts], dtype=bool)
         count = int(there.sum())
         if count < LEAST_TEXTS:
-            return Baseline.left_out(
+            return BaselineScore.left_out(
                 f"{count} labelled products have a text to learn from, fewer than {LEAST_TEXTS}"
             )
         most = max(most, count)
@@ -55,9 +55,9 @@ def text_baseline(products: Products, lesson: Lesson) -> Baseline:
             asked = _texts(products, rows[here])
             chosen[here], sure[here] = _answers(lesson, learnt[there], spoken, asked)
         except TrainingError as err:
-            return Baseline.left_out(str(err))
+            return BaselineScore.left_out(str(err))
     true, fused = codes[rows[wanted]], lesson.judged.decided.chosen[wanted]
-    return Baseline(
+    return BaselineScore(
         learnt=most,
         judged=int(wanted.sum()),
         metrics=evaluate(true, chosen[wanted], sure[wanted], classes=lesson.classes),
@@ -82,7 +82,7 @@ def _texts(products: Products, rows: Codes) -> list[str]:
 
 
 def _answers(
-    lesson: Lesson, learnt: Codes, texts: list[str], asked: list[str]
+    lesson: HeadTrainer, learnt: Codes, texts: list[str], asked: list[str]
 ) -> tuple[Codes, Floats]:
     """The category of each text that is asked about, -1 where there is none, and how sure that is.
 
@@ -91,7 +91,7 @@ def _answers(
     kept = lesson.parted.hold(learnt, lesson.options.seed)[1]
     held = np.flatnonzero(np.isin(learnt, kept))
     rows = np.setdiff1d(np.arange(len(learnt)), held)
-    examples = Examples(texts, lesson.codes[learnt], lesson.classes, rows, held)
+    examples = TextExamples(texts, lesson.codes[learnt], lesson.classes, rows, held)
     model = train_baseline(BaselineKind.NAIVE_BAYES, examples, seed=lesson.options.seed)
     chosen = np.full(len(asked), -1, dtype=np.int64)
     sure = np.zeros(len(asked), dtype=np.float32)

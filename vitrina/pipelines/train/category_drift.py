@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from vitrina.classifier.card import ModelCard
 from vitrina.errors import StoreError
 from vitrina.ids import typed_id
-from vitrina.pipelines.train.report import LISTED, Category, Since, listed
+from vitrina.pipelines.train.report import LISTED, CategoryCount, CategoryDrift, listed
 from vitrina.store.products import Categories
 from vitrina.store.store import Store
 from vitrina.types import CategoryId, Codes
 
 
-def since(store: Store, name: str, labels: Categories, rows: Codes) -> Since | None:
+def since(store: Store, name: str, labels: Categories, rows: Codes) -> CategoryDrift | None:
     """What has changed since a head of this name was trained; None where there was none.
 
     rows: (categories,) int64, how many products there are to learn each from.
@@ -28,13 +28,15 @@ def since(store: Store, name: str, labels: Categories, rows: Codes) -> Since | N
         # The id is there still, but what the head learnt of it is gone.
         del known[key]
     added = [
-        Category(key, title or "", int(count))
+        CategoryCount(key, title or "", int(count))
         for key, title, count in zip(labels.ids, labels.names, rows, strict=True)
         if key not in known and count
     ]
     counts = dict(zip(labels.ids, rows.tolist(), strict=True))
-    gone = [Category(key, title or "", 0) for key, title in known.items() if not counts.get(key)]
-    return Since(tuple(added), tuple(gone))
+    gone = [
+        CategoryCount(key, title or "", 0) for key, title in known.items() if not counts.get(key)
+    ]
+    return CategoryDrift(tuple(added), tuple(gone))
 
 
 def head_categories(store: Store, card: ModelCard) -> dict[CategoryId, str]:
@@ -69,7 +71,7 @@ def unknown(counts: Mapping[CategoryId, int], known: Iterable[CategoryId]) -> di
 
 def unknown_line(model: str, found: Mapping[CategoryId, int]) -> str:
     """What to tell of them, for a terminal."""
-    named = listed([Category(key, "", count) for key, count in found.items()], LISTED)
+    named = listed([CategoryCount(key, "", count) for key, count in found.items()], LISTED)
     return (
         f"{len(found)} categories of {sum(found.values())} products are unknown to {model}: "
         f"{named}; run `vitrina train` to teach it"

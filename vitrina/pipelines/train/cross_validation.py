@@ -18,8 +18,8 @@ import numpy as np
 from vitrina.classifier.heads import Head
 from vitrina.data.split import draw_by_group
 from vitrina.index.vote import VoteRule
-from vitrina.pipelines.common.store_split import Parted
-from vitrina.pipelines.train.base_models import Members, Voters
+from vitrina.pipelines.common.store_split import StoreSplit
+from vitrina.pipelines.train.base_models import Ensemble, NeighbourVoter
 from vitrina.store.gather import Gathered
 from vitrina.types import Codes, Floats, Mask
 
@@ -30,14 +30,14 @@ PARTS = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Turn:
+class Fold:
     """Positions of the rows that are learnt from, and of those that are asked about."""
 
     learnt: Codes
     asked: Codes
 
 
-def turns_of(first: Turn, codes: Codes, parted: Parted, unseen: Mask, seed: int) -> list[Turn]:
+def turns_of(first: Fold, codes: Codes, parted: StoreSplit, unseen: Mask, seed: int) -> list[Fold]:
     """The split's own turn, and those in which the other rows are asked about.
 
     codes: (n,) int64 classes, -1 for none. unseen: (n,) bool, rows that no encoder has learnt from:
@@ -56,17 +56,17 @@ def turns_of(first: Turn, codes: Codes, parted: Parted, unseen: Mask, seed: int)
         known = np.unique(codes[learnt])
         asked = asked[np.isin(codes[asked], known)]
         if len(asked) and len(known) > 1:
-            found.append(Turn(learnt, asked))
+            found.append(Fold(learnt, asked))
     return found
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
+class FittedFold:
     """A turn once its heads are trained. voters: the rows that it learnt from. asked: as of
-    `Turn`."""
+    `Fold`."""
 
     heads: Mapping[str, Head]
-    voters: Voters
+    voters: NeighbourVoter
     asked: Codes
 
     @cached_property
@@ -74,19 +74,19 @@ class Heard:
         """The nearest voters of those that are asked about; see `Voters.near`."""
         return self.voters.near(self.voters.gathered, self.asked)
 
-    def members(self, rule: VoteRule | None) -> Members:
+    def members(self, rule: VoteRule | None) -> Ensemble:
         """All who may be heard. rule: of the vote, None where nobody votes."""
-        return Members(self.heads, self.voters, rule)
+        return Ensemble(self.heads, self.voters, rule)
 
 
-def near_of(heard: Sequence[Heard]) -> tuple[Codes, Floats]:
+def near_of(heard: Sequence[FittedFold]) -> tuple[Codes, Floats]:
     """The nearest voters of all that are asked about, turn by turn."""
     labels, scores = zip(*(one.near for one in heard), strict=True)
     return np.concatenate(labels), np.concatenate(scores)
 
 
 def scores_of(
-    heard: Sequence[Heard], rule: VoteRule | None, looked_at: Gathered | None = None
+    heard: Sequence[FittedFold], rule: VoteRule | None, looked_at: Gathered | None = None
 ) -> dict[str, Floats]:
     """What each member says of all that are asked about, turn by turn: (m, classes) logits.
     looked_at: how these are seen; None for as they are."""

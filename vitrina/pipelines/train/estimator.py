@@ -12,14 +12,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from vitrina.classifier.backoff import Decided
+from vitrina.classifier.backoff import HierarchicalPrediction
 from vitrina.classifier.calibrate import softmax
 from vitrina.classifier.fusion import VOTE
 from vitrina.data.split import split_rows
 from vitrina.errors import TrainingError
-from vitrina.pipelines.common.store_split import Parted
-from vitrina.pipelines.train.base_models import Members, Voters, present_of
-from vitrina.pipelines.train.trainer import Lesson, TrainOptions
+from vitrina.pipelines.common.store_split import StoreSplit
+from vitrina.pipelines.train.base_models import Ensemble, NeighbourVoter, present_of
+from vitrina.pipelines.train.trainer import HeadTrainer, TrainOptions
 from vitrina.store.gather import Gathered
 from vitrina.store.products import Categories
 from vitrina.types import (
@@ -122,7 +122,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         known = np.where(gathered.any_present(), codes, -1)
         try:
             split = split_rows(known, members, kind, seed=seed)
-            lesson = Lesson(
+            lesson = HeadTrainer(
                 gathered=gathered,
                 codes=known,
                 labels=Categories(
@@ -130,7 +130,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     codes,
                     tuple(names or [""] * len(self.classes_)),
                 ),
-                parted=Parted(split, members, np.arange(rows, dtype=np.uint64)),
+                parted=StoreSplit(split, members, np.arange(rows, dtype=np.uint64)),
                 split=split,
                 features=self.features_,
                 options=TrainOptions(
@@ -156,9 +156,9 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         # Who votes is asked again at every prediction.
         voters = gathered if voting else self._gathered(X[:0])
         # In float64 a row gets the same answer whichever others are asked about with it.
-        self._members = Members(
+        self._members = Ensemble(
             {name: head.double() for name, head in lesson.served.items()},
-            Voters(voters, known, np.flatnonzero(known >= 0), len(self.classes_)),
+            NeighbourVoter(voters, known, np.flatnonzero(known >= 0), len(self.classes_)),
             lesson.rule if voting else None,
         )
         return self
@@ -175,7 +175,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels: Array = self.classes_[shares.argmax(axis=1)]
         return labels
 
-    def decide(self, X: Array) -> Decided:
+    def decide(self, X: Array) -> HierarchicalPrediction:
         """What of each prediction may be let through at the promised precision; `steps` counts up
         from the label, 0, to its ancestors."""
         shares = self._shares(X)

@@ -13,9 +13,9 @@ from functools import cached_property
 
 import numpy as np
 
-from vitrina.classifier.backoff import BackOff, Decided
+from vitrina.classifier.backoff import BackOff, HierarchicalPrediction
 from vitrina.classifier.calibrate import (
-    Bin,
+    ReliabilityBin,
     error_by_chance,
     expected_calibration_error,
     reliability,
@@ -31,7 +31,7 @@ FOLDS = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class EvaluationResult:
     """What is said of the judged rows, each by numbers that others chose.
 
     Attributes:
@@ -47,7 +47,7 @@ class Judged:
     blend: Blend
     back_off: BackOff
     true: Codes
-    decided: Decided
+    decided: HierarchicalPrediction
     nodes: Codes
     plain: Floats
 
@@ -68,12 +68,12 @@ class Judged:
         )
 
     @cached_property
-    def bins(self) -> tuple[Bin, ...]:
+    def bins(self) -> tuple[ReliabilityBin, ...]:
         """How often what is so sure is right."""
         return reliability(self.decided.confidence, self.right)
 
     @cached_property
-    def bins_before(self) -> tuple[Bin, ...]:
+    def bins_before(self) -> tuple[ReliabilityBin, ...]:
         """The same without calibration."""
         return reliability(self.plain, self.right)
 
@@ -116,7 +116,7 @@ class Judged:
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class EvaluationSet:
     """Rows to judge by.
 
     features: what is looked at. scores: what each member says of all rows, (n, classes) logits, as
@@ -134,7 +134,7 @@ class Bench:
     precision: float
     seed: int
 
-    def judge(self, kind: FusionKind) -> Judged:
+    def judge(self, kind: FusionKind) -> EvaluationResult:
         """Put members together in one way."""
         fold = self._folds
         natural = self.scores[self.features]
@@ -146,7 +146,7 @@ class Bench:
         blend = self._blend(kind, everything)
         served = _shares(blend, natural, self.present, everything)
         decided, nodes = self._decide(crossed)
-        return Judged(
+        return EvaluationResult(
             kind=kind,
             blend=blend,
             back_off=self._back_off(served, everything),
@@ -165,7 +165,7 @@ class Bench:
             scores[features] = (rows, {name: parts[name][rows] for name in (*members, *stand_ins)})
         return Blend.fit(members, scores, self.true, stand_ins)
 
-    def _decide(self, shares: Floats) -> tuple[Decided, Codes]:
+    def _decide(self, shares: Floats) -> tuple[HierarchicalPrediction, Codes]:
         fold, count = self._folds, len(self.true)
         steps, nodes = np.full(count, -1, dtype=np.int64), np.full(count, -1, dtype=np.int64)
         sure = np.zeros(count, dtype=np.float32)
@@ -178,7 +178,7 @@ class Bench:
                 found.shares,
                 back_off.nodes(found),
             )
-        return Decided(shares.argmax(axis=1), shares.max(axis=1), steps, sure), nodes
+        return HierarchicalPrediction(shares.argmax(axis=1), shares.max(axis=1), steps, sure), nodes
 
     def _back_off(self, shares: Floats, rows: Mask) -> BackOff:
         return BackOff.fit(

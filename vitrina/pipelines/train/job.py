@@ -11,13 +11,13 @@ from vitrina.data.split import Unjudged, group_rows
 from vitrina.errors import TrainingError
 from vitrina.pipelines.common.group_keys import duplicate_keys
 from vitrina.pipelines.common.seen_rows import seen_by_spaces
-from vitrina.pipelines.common.store_split import part
+from vitrina.pipelines.common.store_split import split_store
 from vitrina.pipelines.index.job import default_features
 from vitrina.pipelines.train.baseline import text_baseline
 from vitrina.pipelines.train.category_drift import since
 from vitrina.pipelines.train.model_card import model_card
-from vitrina.pipelines.train.report import Baseline, Promised, TrainReport
-from vitrina.pipelines.train.trainer import Lesson, TrainOptions, heard_of
+from vitrina.pipelines.train.report import BaselineScore, Promised, TrainReport
+from vitrina.pipelines.train.trainer import HeadTrainer, TrainOptions, heard_of
 from vitrina.stage_timer import RunTimer, stage, timed_run
 from vitrina.store import layout
 from vitrina.store.gather import gather
@@ -44,12 +44,12 @@ def train(store: Store, options: TrainOptions) -> TrainReport:
                 "embed a catalogue that has a category_id column"
             )
         with stage("splitting"):
-            whole = part(store.products, labels.codes, options.split, options.seed)
+            whole = split_store(store.products, labels.codes, options.split, options.seed)
         seen = seen_by_spaces(store, spaces)
         parted = whole.unseen(seen)
         split = parted.split.among(gathered.any_present(), codes)
         left_out = len(whole.split.validation) - len(parted.split.validation)
-        lesson = Lesson(gathered, codes, labels, parted, split, features, options, seen)
+        lesson = HeadTrainer(gathered, codes, labels, parted, split, features, options, seen)
         lesson.learn()
         with stage("baseline"):
             baseline = text_baseline(store.products, lesson)
@@ -78,7 +78,7 @@ def train(store: Store, options: TrainOptions) -> TrainReport:
 
 
 def _report(
-    store: Store, name: str, lesson: Lesson, seen: int, baseline: Baseline, run: RunTimer
+    store: Store, name: str, lesson: HeadTrainer, seen: int, baseline: BaselineScore, run: RunTimer
 ) -> TrainReport:
     judged, options = lesson.judged, lesson.options
     fused = lesson.served.get(lesson.features.value)
@@ -121,7 +121,7 @@ def _report(
     )
 
 
-def _copied(store: Store, lesson: Lesson) -> int:
+def _copied(store: Store, lesson: HeadTrainer) -> int:
     """How many judged rows have a copy among those that heads learnt from in their turn."""
     if lesson.options.split is SplitKind.GROUPED:
         return 0

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import isnan
 
-from vitrina.classifier.calibrate import Bin
+from vitrina.classifier.calibrate import ReliabilityBin
 from vitrina.classifier.metrics import Difference, Metrics
 from vitrina.page.words import plain
 from vitrina.pipelines.train.report import FEW, TrainReport, listed
@@ -112,7 +112,7 @@ def _calibration(report: TrainReport) -> list[str]:
     ]
 
 
-def _diagram(bins: Sequence[Bin]) -> list[str]:
+def _diagram(bins: Sequence[ReliabilityBin]) -> list[str]:
     rows = (
         (
             f"{one.confidence:.2f}",

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from vitrina.classifier.calibrate import Bin
+from vitrina.classifier.calibrate import ReliabilityBin
 from vitrina.classifier.levels import LevelMetrics
 from vitrina.classifier.metrics import Difference, Metrics
 from vitrina.data.split import Unjudged
@@ -43,7 +43,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Alone:
+class SingleModality:
     """One modality by its own head, on the judged rows. ahead: how far the model is ahead of it."""
 
     modality: Modality
@@ -61,7 +61,7 @@ class Alone:
 
 
 @dataclass(frozen=True)
-class Baseline:
+class BaselineScore:
     """A plain text classifier beside the model: what it has to beat, learnt in moments.
 
     learnt, judged: the rows that it learnt from at once, at most, and those that it was measured
@@ -77,7 +77,7 @@ class Baseline:
     skipped: str = ""
 
     @classmethod
-    def left_out(cls, why: str) -> Baseline:
+    def left_out(cls, why: str) -> BaselineScore:
         """Where there is none."""
         return cls(0, 0, None, None, 0.0, why)
 
@@ -104,7 +104,7 @@ def _ahead(of: str, gap: Difference, way_out: str) -> str:
 
 
 @dataclass(frozen=True)
-class Category:
+class CategoryCount:
     """A category with how many labelled products it has."""
 
     category_id: CategoryId
@@ -113,12 +113,12 @@ class Category:
 
 
 @dataclass(frozen=True)
-class Since:
+class CategoryDrift:
     """What has changed since a head of this name was trained: categories that are new to it, and
     those that have no product any more."""
 
-    added: tuple[Category, ...]
-    gone: tuple[Category, ...]
+    added: tuple[CategoryCount, ...]
+    gone: tuple[CategoryCount, ...]
 
     def lines(self) -> list[str]:
         """What has changed, for a terminal."""
@@ -129,7 +129,7 @@ class Since:
         ]
 
 
-def listed(some: Sequence[Category], most: int) -> str:
+def listed(some: Sequence[CategoryCount], most: int) -> str:
     """The largest of some categories, with their rows."""
     largest = sorted(some, key=lambda one: -one.rows)[:most]
     told = ", ".join(f"{one.name or one.category_id} ({one.rows})" for one in largest)
@@ -216,8 +216,8 @@ class TrainReport:
     calibration_error: float
     calibration_error_before: float
     calibration_error_by_chance: float
-    bins: tuple[Bin, ...]
-    bins_before: tuple[Bin, ...]
+    bins: tuple[ReliabilityBin, ...]
+    bins_before: tuple[ReliabilityBin, ...]
     train: Metrics
     validation: Metrics
     vote: Metrics
@@ -225,10 +225,10 @@ class TrainReport:
     hierarchical_f1: float
     promised: Promised
     compared: tuple[Compared, ...]
-    alone: tuple[Alone, ...]
-    baseline: Baseline
+    alone: tuple[SingleModality, ...]
+    baseline: BaselineScore
     lone: int
-    since: Since | None
+    since: CategoryDrift | None
     stages: Mapping[str, float]
     seconds: float
 

@@ -16,19 +16,25 @@ from vitrina.data.split import Split, draw_by_group
 from vitrina.errors import TrainingError
 from vitrina.index.vote import DEFAULT_RULE, VoteRule, vote
 from vitrina.pipelines.common.progress import Meter
-from vitrina.pipelines.common.store_split import Parted
+from vitrina.pipelines.common.store_split import StoreSplit
 from vitrina.pipelines.index.vote_rules import choose_rule
-from vitrina.pipelines.train.base_models import Members, Voters, fit_heads, planned, present_of
+from vitrina.pipelines.train.base_models import (
+    Ensemble,
+    NeighbourVoter,
+    fit_heads,
+    planned,
+    present_of,
+)
 from vitrina.pipelines.train.cross_validation import (
     SCARCE,
-    Heard,
-    Turn,
+    FittedFold,
+    Fold,
     near_of,
     scores_of,
     turns_of,
 )
-from vitrina.pipelines.train.evaluation import Bench, Judged
-from vitrina.pipelines.train.report import Alone, Compared
+from vitrina.pipelines.train.evaluation import EvaluationResult, EvaluationSet
+from vitrina.pipelines.train.report import Compared, SingleModality
 from vitrina.stage_timer import stage
 from vitrina.store.gather import Gathered
 from vitrina.store.products import Categories
@@ -86,7 +92,7 @@ class TrainOptions:
 
 
 @dataclass(eq=False)
-class Lesson:
+class HeadTrainer:
     """What is learnt, and what comes of it.
 
     Attributes:
@@ -112,19 +118,19 @@ class Lesson:
     gathered: Gathered
     codes: Codes
     labels: Categories
-    parted: Parted
+    parted: StoreSplit
     split: Split
     features: Features
     options: TrainOptions
     seen: Mask
-    judged: Judged = field(init=False)
+    judged: EvaluationResult = field(init=False)
     compared: tuple[Compared, ...] = ()
-    alone: tuple[Alone, ...] = ()
+    alone: tuple[SingleModality, ...] = ()
     served: dict[str, Head] = field(default_factory=dict)
     rule: VoteRule | None = None
     train: Metrics = field(init=False)
     vote: Metrics = field(init=False)
-    turns: list[Turn] = field(default_factory=list)
+    turns: list[Fold] = field(default_factory=list)
 
     @property
     def classes(self) -> int:
@@ -141,7 +147,7 @@ class Lesson:
             )
         kinds = possible if self.options.compare else (self.options.fusion,)
         members = self._everybody(kinds)
-        turns = [Turn(self.split.train, self._judges())]
+        turns = [Fold(self.split.train, self._judges())]
         if len(turns[0].asked) == len(self.split.validation) < SCARCE:
             free = ~np.isin(self.parted.groups, self.parted.groups[self.seen])
             turns = turns_of(turns[0], self.codes, self.parted, free, self.options.seed)
@@ -166,9 +172,11 @@ class Lesson:
         with Meter(title, total, quiet=quiet, per_pass=rows) as meter:
             with stage("training heads"):
                 heard = [
-                    Heard(
+                    FittedFold(
                         self._fit(turn.learnt, members, fit, meter),
-                        Voters(self.gathered, self.codes, np.sort(turn.learnt), self.classes),
+                        NeighbourVoter(
+                            self.gathered, self.codes, np.sort(turn.learnt), self.classes
+                        ),
                         turn.asked,
                     )
                     for turn in turns
@@ -200,7 +208,7 @@ class Lesson:
             )
         )
 
-    def _judge(self, kinds: tuple[FusionKind, ...], heard: list[Heard]) -> None:
+    def _judge(self, kinds: tuple[FusionKind, ...], heard: list[FittedFold]) -> None:
         rows = np.concatenate([one.asked for one in heard])
         near = near_of(heard)
         self.vote = self._vote(rows, near)
@@ -217,7 +225,7 @@ class Lesson:
             for one, other in (self.features.modalities, self.features.modalities[::-1]):
                 without = self.gathered.without(other)
                 scores[Features(one)] = scores_of(heard, self.rule, without)
-        bench = Bench(
+        bench = EvaluationSet(
             features=self.features,
             scores=scores,
             present=present_of(self.gathered, rows),
@@ -250,7 +258,7 @@ class Lesson:
         order = np.argsort(drawn, kind="stable")
         return np.sort(rows[order[:most]])
 
-    def _choose(self, found: dict[FusionKind, Judged]) -> Judged:
+    def _choose(self, found: dict[FusionKind, EvaluationResult]) -> EvaluationResult:
         """The best, or the simplest that is not surely worse."""
         if not self.options.compare:
             (only,) = found.values()
@@ -272,7 +280,7 @@ class Lesson:
         simplest = next(one for one in told if one.behind.low <= 0)
         return found[simplest.fusion]
 
-    def _alone(self, bench: Bench, modality: Modality) -> Alone:
+    def _alone(self, bench: EvaluationSet, modality: Modality) -> SingleModality:
         said = bench.scores[self.features][modality].argmax(axis=1)
         chosen = np.where(bench.present[modality], said, -1)
         metrics = evaluate(bench.true, chosen, None, classes=self.classes)
@@ -283,9 +291,9 @@ class Lesson:
             classes=self.classes,
             seed=self.options.seed,
         )
-        return Alone(modality, metrics, ahead)
+        return SingleModality(modality, metrics, ahead)
 
-    def _on_train(self, heads: Members) -> Metrics:
+    def _on_train(self, heads: Ensemble) -> Metrics:
         """Of the heads alone, on training rows, of which the vote would find themselves."""
         rows = self.split.train
         if len(rows) > SAMPLED:
@@ -306,14 +314,14 @@ class Lesson:
         return evaluate(self.codes[rows], cast.codes, cast.shares, classes=self.classes)
 
 
-def _counts(heard: list[Heard]) -> Codes:
+def _counts(heard: list[FittedFold]) -> Codes:
     """(classes,) int64: how many of each class vote in the first turn; of a class that has no vote
     in it, the most that it has in another."""
     first, *others = (one.voters.counts for one in heard)
     return np.where(first > 0, first, np.max([first, *others], axis=0))
 
 
-def heard_of(judged: Judged, features: Features) -> dict[str, float]:
+def heard_of(judged: EvaluationResult, features: Features) -> dict[str, float]:
     """How much each member is heard of products that lack nothing; those that are heard at all."""
     weights = judged.blend.weights[features].tolist()
     heard = zip(judged.blend.members, weights, strict=True)

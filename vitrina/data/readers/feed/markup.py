@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from html import escape, unescape
 from html.entities import html5
 
-from vitrina.data.readers.feed.repairs import Repair, Repairs
+from vitrina.data.readers.feed.repairs import FeedRepair, Repairs
 
 LONGEST_EXPANSION = 1 << 16
 """Characters by which declared entities may lengthen one offer."""
@@ -87,7 +87,7 @@ def plain(text: str, entities: Mapping[str, str], repairs: Repairs) -> str:
     """
     text, invalid = _INVALID.subn(" ", text)
     if invalid:
-        repairs[Repair.CONTROL] += invalid
+        repairs[FeedRepair.CONTROL] += invalid
     references = _References(entities, repairs)
     ends = Finder(text, CDATA_END), Finder(text, COMMENT_END)
     out: list[str] = []
@@ -98,13 +98,13 @@ def plain(text: str, entities: Mapping[str, str], repairs: Repairs) -> str:
         if section[0] == CDATA:
             end, after = _cdata_end(text, section, ends[0])
             if after == end:
-                repairs[Repair.CDATA] += 1
+                repairs[FeedRepair.CDATA] += 1
             out.append(escape(text[at:end]))
             at = after
         elif (end := ends[1].find(at)) >= 0:
             at = end + len(COMMENT_END)
         else:
-            repairs[Repair.LESS_THAN] += 1
+            repairs[FeedRepair.LESS_THAN] += 1
             out.append("&lt;!--")
     out.append(references.mend(text[at:]))
     return "".join(out)
@@ -162,7 +162,7 @@ class _References:
 
     def mend(self, text: str) -> str:
         if CDATA_END in text:
-            self._repairs[Repair.CDATA] += text.count(CDATA_END)
+            self._repairs[FeedRepair.CDATA] += text.count(CDATA_END)
             text = text.replace(CDATA_END, " ")
         if "&" not in text:
             return text
@@ -178,18 +178,18 @@ class _References:
         if name is not None:
             return self._entity(name)
         if decimal is None and hexadecimal is None:
-            self._repairs[Repair.AMPERSAND] += 1
+            self._repairs[FeedRepair.AMPERSAND] += 1
             return "&amp;"
         code = int(decimal) if decimal else int(hexadecimal, 16)
         if 0xD800 <= code < 0xE000:
-            self._repairs[Repair.CHARACTER] += 1
+            self._repairs[FeedRepair.CHARACTER] += 1
             self._surrogates = True
             return chr(code)
         if code > 0x10FFFF or _INVALID.match(chr(code)):
-            self._repairs[Repair.CHARACTER] += 1
+            self._repairs[FeedRepair.CHARACTER] += 1
             return " "
         if not semicolon:
-            self._repairs[Repair.CHARACTER] += 1
+            self._repairs[FeedRepair.CHARACTER] += 1
         return f"&#{code};"
 
     def _entity(self, name: str) -> str:
@@ -204,7 +204,7 @@ class _References:
             return escape(declared)
         known = html5.get(f"{name};") or html5.get(f"{name.lower()};")
         if known is None:
-            self._repairs[Repair.UNKNOWN_ENTITY] += 1
+            self._repairs[FeedRepair.UNKNOWN_ENTITY] += 1
             return f"&amp;{name};"
-        self._repairs[Repair.ENTITY] += 1
+        self._repairs[FeedRepair.ENTITY] += 1
         return escape(known)

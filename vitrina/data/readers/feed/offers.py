@@ -17,7 +17,7 @@ from vitrina.data.readers.feed.markup import (
     plain,
     tag_at,
 )
-from vitrina.data.readers.feed.repairs import Repair, Repairs
+from vitrina.data.readers.feed.repairs import FeedRepair, Repairs
 
 LONGEST_MENDED = 1 << 20
 """Characters that an offer with faulty tags may have."""
@@ -139,9 +139,13 @@ def _mended(text: str, repairs: Repairs) -> Any:
     if not any(field.tag.lower() in _TITLES and (field.text or "").strip() for field in offer):
         raise UnreadableError(_NO_NAME)
     attributes = fields.faulty + are_faulty(opening[3])
-    counts = {Repair.ATTRIBUTE: attributes, Repair.LESS_THAN: fields.signs, Repair.TAG: fields.odd}
+    counts = {
+        FeedRepair.ATTRIBUTE: attributes,
+        FeedRepair.LESS_THAN: fields.signs,
+        FeedRepair.TAG: fields.odd,
+    }
     if not any(counts.values()):
-        counts[Repair.TAG] = 1
+        counts[FeedRepair.TAG] = 1
     for repair, count in counts.items():
         if count:
             repairs[repair] += count

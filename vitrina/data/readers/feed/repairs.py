@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 
-class Repair(StrEnum):
+class FeedRepair(StrEnum):
     """A kind of fault that is mended; the value is its name in reports."""
 
     PHP = "PHP blocks removed"

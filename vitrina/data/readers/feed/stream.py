@@ -8,7 +8,7 @@ import zlib
 
 from vitrina.data.readers.feed.markup import Finder
 from vitrina.data.readers.feed.php import strip_code
-from vitrina.data.readers.feed.repairs import Repair, Repairs
+from vitrina.data.readers.feed.repairs import FeedRepair, Repairs
 
 _BLOCK = 1 << 17
 
@@ -56,7 +56,7 @@ class FeedText:
         self.closes_root |= stripped.closes_root
         self.ended = not block
         if stripped.blocks:
-            self._repairs[Repair.PHP] += stripped.blocks
+            self._repairs[FeedRepair.PHP] += stripped.blocks
         return True
 
     def find(self, mark: str, at: int) -> int:
@@ -87,5 +87,5 @@ class FeedText:
             self._decoder.errors = "replace"
             text = self._decoder.decode(block, not block)
             self._decoder.errors = "strict"
-            self._repairs[Repair.BYTES] += text.count("\ufffd")
+            self._repairs[FeedRepair.BYTES] += text.count("\ufffd")
             return text
