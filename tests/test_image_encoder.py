@@ -83,10 +83,10 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "has_int8", lambda: False)
 
 
-def write_clip(folder: Path, seed: int = 0, head: int = 16, **options: Any) -> Path:
+def write_clip(folder: Path, seed: int = 0, head: int = 16, size: int = 32, **options: Any) -> Path:
     """A CLIP of two layers with random weights, in open_clip's local form."""
     torch.manual_seed(seed)
-    vision = {"image_size": 32, "layers": 2, "width": 32, "head_width": head, "patch_size": 8}
+    vision = {"image_size": size, "layers": 2, "width": 32, "head_width": head, "patch_size": 8}
     text = {"context_length": 8, "vocab_size": 50, "width": 16, "heads": 2, "layers": 1}
     config = {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text, **options}
     clip = open_clip.CLIP(**config)
@@ -134,8 +134,10 @@ def test_a_real_mobilenet_gives_timms_vectors() -> None:
     assert encoder.edge == 256
 
 
-def test_open_clip_vectors_are_open_clips_own(tmp_path: Path) -> None:
-    folder = write_clip(tmp_path / "clip", quick_gelu=True)
+# 37 is four patches and 5 pixels, which are left out.
+@pytest.mark.parametrize("size", [32, 37])
+def test_open_clip_vectors_are_open_clips_own(tmp_path: Path, size: int) -> None:
+    folder = write_clip(tmp_path / "clip", size=size, quick_gelu=True)
     encoder = open_clip_folder(folder, "tiny")
     clip, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")
     images = [*smooth(3, (100, 80)), *smooth(2, (20, 60), seed=1)]
@@ -143,7 +145,7 @@ def test_open_clip_vectors_are_open_clips_own(tmp_path: Path) -> None:
         pixels = torch.stack([transform(image) for image in images])
         theirs = clip.eval().encode_image(pixels, normalize=True).numpy()
     assert cosines(encode(encoder, images), theirs).min() >= 0.999
-    assert (encoder.card.dim, encoder.edge) == (16, 32)
+    assert (encoder.card.dim, encoder.edge) == (16, size)
 
 
 def test_more_images_than_a_batch_keep_their_order(tmp_path: Path) -> None:

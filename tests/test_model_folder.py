@@ -493,6 +493,29 @@ def test_a_token_beyond_the_table_is_met_when_a_text_has_it(bert, copied):
         encoder.encode(["кружка", "редкое"])
 
 
+@pytest.mark.parametrize("ident", [10**7, 10**9, 2**32 - 1])
+def test_a_token_of_a_very_high_number_is_refused(bert, copied, ident):
+    # The tokenizers library would count up to it, and keep what is missing.
+    def high(value):
+        value["model"]["vocab"]["слово39"] = ident
+
+    refused(load_text, copied(bert, "tokenizer.json", high), f"numbers a token {ident}")
+    other = copied(bert, "tokenizer.json", high)
+    (other / "tokenizer.json").rename(other / "tokenizer.9.json")
+    shutil.copy(bert / "tokenizer.json", other)
+    config = json.loads((other / "tokenizer_config.json").read_text())
+    named = {**config, "fast_tokenizer_files": ["tokenizer.9.json"]}
+    (other / "tokenizer_config.json").write_text(json.dumps(named))
+    refused(load_text, other, f"numbers a token {ident}")
+
+
+def test_a_token_that_looks_like_a_number_is_one(bert, copied):
+    def named(value):
+        value["model"]["vocab"][": 4000000000"] = value["model"]["vocab"].pop("слово39")
+
+    load_text(str(copied(bert, "tokenizer.json", named)))
+
+
 @pytest.mark.parametrize(
     "change_of",
     [

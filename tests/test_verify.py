@@ -795,3 +795,14 @@ def test_a_missing_card_is_named_and_written_anew(shelf):
     api.verify(shelf, repair=True)
     check_whole(shelf)
     assert both(shelf) == before
+
+
+def test_repair_tidies_up_after_one_that_was_killed_at_its_end(shelf):
+    (shelf / ".tmp-writer").mkdir()
+    (shelf / layout.OWNER).write_text("{}")
+    sequence = Store.open(shelf).manifest.sequence
+    assert api.verify(shelf).ok
+    assert (shelf / ".tmp-writer").exists()
+    assert api.verify(shelf, repair=True).ok
+    assert not [*shelf.glob(".tmp-*"), *shelf.glob(".lock-owner*")]
+    assert Store.open(shelf).manifest.sequence == sequence

@@ -81,8 +81,9 @@ class Models(Target):
         write_clip(folder / "open-clip")
         rng = np.random.default_rng(0)
         for number in range(3):
-            pixels = rng.integers(0, 255, (40, 40, 3)).astype("uint8")
-            Image.fromarray(pixels).save(folder / f"{number}.png")
+            # Noise would be all alike to many a damaged model.
+            colours = Image.fromarray(rng.integers(0, 255, (3, 3, 3)).astype("uint8"))
+            colours.resize((40, 40), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
 
     def load(self) -> None:
         self._files = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -211,7 +212,9 @@ def mutated_value(value: Any, draw: Random, outside: str, times: int | None = No
             )
         elif way == 4:
             other, place = draw.choice(places)
-            owner[key] = json.loads(json.dumps(other[place]))
+            # One that is nested too deeply to be copied stays where it is.
+            with suppress(RecursionError):
+                owner[key] = json.loads(json.dumps(other[place]))
         elif way == 5 and type(owner[key]) in (int, float):
             owner[key] = draw.choice((owner[key] + 1, owner[key] - 1, -owner[key], 2 * owner[key]))
         elif way == 6 and isinstance(owner[key], str):

@@ -38,8 +38,9 @@ class Tally:
         return sum(self.stops.values())
 
 
-def check_stopped(how: str, ended: Ended, folder: Path) -> list[str]:
-    """What is wrong with how a run ended that was stopped."""
+def check_stopped(how: str, ended: Ended, folder: Path, before: list[str]) -> list[str]:
+    """What is wrong with how a run ended that was stopped. before: leftovers of an earlier SIGKILL,
+    which stay where a run is stopped before it writes."""
     from vitrina.cli.interrupts import LINE
 
     lines, found = ended.error.strip().splitlines(), []
@@ -63,7 +64,8 @@ def check_stopped(how: str, ended: Ended, folder: Path) -> list[str]:
             found.append(f"told {lines[-2:]}")
         if ended.after > SOON:
             found.append(f"ended after {ended.after:.1f} s")
-    if how != "SIGKILL" and (left := leftovers(folder)):
+    left = [name for name in leftovers(folder) if name not in before]
+    if how != "SIGKILL" and left:
         found.append(f"left {left}")
     return [f"{how}: {one} (exit {ended.code}: {ended.error.strip()[-300:]!r})" for one in found]
 
@@ -106,13 +108,14 @@ def kill_one_store(
     shutil.copytree(base, folder)
     faults: list[str] = []
     for how in hows:
+        before = leftovers(folder)
         ended, share = stop(command, folder, how, draw, known)
         if ended.code == 0:
             break
         tally.stops[how] += 1
         tally.quarters[int(4 * share)] += 1
         tally.slowest = max(tally.slowest, ended.after)
-        problems = check_stopped(how, ended, folder)
+        problems = check_stopped(how, ended, folder, before)
         found = [] if name == "repair" else verified(folder)
         tally.verified += not found
         faults += [*problems, *found]

@@ -128,7 +128,7 @@ def verify(
     files = sum(1 for _ in opened.manifest.files())
     with Meter("verifying", files, unit="files", quiet=quiet) as meter:
         report = run(opened, meter.advance)
-    return mend(opened, report) if repair and not report.ok else report
+    return mend(opened, report) if repair else report
 
 
 def compact(

@@ -50,6 +50,10 @@ TOKENIZER_FILES = (
 )
 """Files of which a tokenizer is made: with none of them, transformers makes an empty one."""
 
+MOST_TOKENS = 10_000_000
+"""Above the largest vocabularies by far."""
+_LARGE_NUMBER = re.compile(rb":\s*[0-9]{8}")
+
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _ATTENTION = ("eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3")
 
@@ -267,6 +271,8 @@ def _check_tokenizer_files(folder: Path, model: str) -> None:
         )
     for name in there:
         check_file(folder / name, MOST_TOKENIZER_BYTES)
+        if name.endswith(".json"):
+            _check_token_ids(folder / name)
     for name in ("special_tokens_map.json", "added_tokens.json", "merges.txt"):
         if (folder / name).exists():
             check_file(folder / name, MOST_TOKENIZER_BYTES)
@@ -275,6 +281,24 @@ def _check_tokenizer_files(folder: Path, model: str) -> None:
         for name in config.fast_tokenizer_files:
             if name != Path(name).name:
                 raise EncoderError(f"{path} names {name!r}, no file of its folder; {WAY_OUT}")
+            if (folder / name).exists():
+                check_file(folder / name, MOST_TOKENIZER_BYTES)
+                _check_token_ids(folder / name)
+
+
+def _check_token_ids(path: Path) -> None:
+    """The tokenizers library counts from 0 to the highest id, and notes each that is missing."""
+    if not _LARGE_NUMBER.search(path.read_bytes()):
+        return
+    value = read_json(path, WAY_OUT, EncoderError)
+    model = value.get("model") if isinstance(value, dict) else None
+    vocabulary = model.get("vocab") if isinstance(model, dict) else value
+    ids = vocabulary.values() if isinstance(vocabulary, dict) else ()
+    highest = max((one for one in ids if isinstance(one, int)), default=0)
+    if highest >= MOST_TOKENS:
+        raise EncoderError(
+            f"{path} numbers a token {highest}, which no model's table has; {WAY_OUT}"
+        )
 
 
 def _check_timm_arguments(path: Path, arguments: dict[str, Any]) -> None:

@@ -125,7 +125,9 @@ class PatchedVit:
         """(n, height, width, 3) uint8 on the CPU to (n, dim) float32, not normalised."""
         count, height, width, _ = pictures.shape
         down, across = height // self._edge, width // self._edge
-        parts = pictures.view(count, down, self._edge, across, self._edge, 3)
+        # As a convolution does, leave out the pixels beyond the last whole patch.
+        whole = pictures[:, : down * self._edge, : across * self._edge]
+        parts = whole.reshape(count, down, self._edge, across, self._edge, 3)
         patches = parts.transpose(2, 3).reshape(count * down * across, -1)
         seen = self._embedded(patches).view(count, down * across, -1)
         x = fn.pad(seen, (0, 0, 1, 0)).add_(self._places)
