@@ -206,6 +206,10 @@ def test_a_named_attribute_column_that_is_not_there(tmp_path):
         ("sku,title", "no column 'product_id'; there are sku, title; .* --id-column"),
         ("product_id,name", "no column 'title'; there are product_id, name; .* --title-column"),
         ("product_id,title,title", "more than one column 'title'; .* --title-column"),
+        (
+            "product_id,text_fields,text_fields",
+            "more than one column 'text_fields'; leave one of them in the file",
+        ),
     ],
 )
 def test_columns_that_must_be_there(tmp_path, header, message):

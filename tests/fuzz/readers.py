@@ -265,7 +265,8 @@ class Readers(Target):
         for at, name in enumerate(table.column_names):
             one = pa.Table.from_arrays([table.column(at)], names=[name])
             try:
-                pq.write_table(one, io.BytesIO())
+                # Some types can't be cut into row groups.
+                pq.write_table(one, io.BytesIO(), row_group_size=1)
             except (pa.ArrowException, OSError):
                 # Parquet has no such type.
                 continue

@@ -89,6 +89,10 @@ def find_columns(records: Records, columns: Columns, needs: Needs) -> FoundColum
         )
         for field in LISTS
     }
+    if names.count(TEXT_FIELDS) > 1:
+        raise CatalogueError(
+            f"{records.path}: more than one column {TEXT_FIELDS!r}; leave one of them in the file"
+        )
     if TEXT_FIELDS in names:
         found["text_fields"] = TEXT_FIELDS
         for field in ("title", "description"):
