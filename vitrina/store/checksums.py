@@ -91,7 +91,7 @@ def _shard_faults(file: pq.ParquetFile, entry: FileEntry, space: SpaceEntry) -> 
         finite = np.isfinite(block).all(axis=1)
         endless += int((~finite).sum())
         lengths = np.linalg.norm(block[finite], axis=1)
-        # An encoder returns all zeros for content without any feature it supports.
+        # An encoder returns a zero vector for content that it can't represent.
         off = (np.abs(lengths - 1) > TOLERANCE[dtype]) & (lengths > 0)
         long += int(off.sum())
     if endless:

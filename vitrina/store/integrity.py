@@ -81,7 +81,7 @@ class Checksums:
         return found
 
     def check(self, name: str, entry: FileEntry, where: str, way_out: str) -> None:
-        """Raise StoreError, naming `where` and `way_out`, if a file differs from its manifest entry.
+        """Raise StoreError, naming `where` and `way_out`, if a file differs from `entry`.
 
         name: of the file below the folder; for a retired file it differs from `entry.path`. Raises
         OSError if it can't be read.
