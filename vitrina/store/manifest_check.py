@@ -93,8 +93,8 @@ def _check_file(entry: FileEntry, role: Role, owner: str = "") -> None:
 def _check_folder(
     folder: FolderEntry, role: Role, owner: str | None, *, fingerprint: str = ""
 ) -> None:
-    """Check a folder's names and checksum. owner: None for any. fingerprint: of a fitted encoder; it
-    is in the folder's name instead of the checksum of its files."""
+    """Check a folder's names and checksum. owner: None for any. fingerprint: of a fitted encoder,
+    which names the folder instead of the checksum of its files."""
     own: dict[str, str] = {}
     for entry in folder.files:
         parsed = _parse_name(entry, role, owner)
