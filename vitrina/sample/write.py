@@ -94,7 +94,7 @@ def write_sample(
 
     Makes `train.parquet` (85%), `test.parquet` (15%, without categories), `images.zip` and
     `truth.parquet`, the ground truth: true categories, wrong labels, bad photos and copies. The
-    output is deterministic in size and seed. Files get their names when all are complete, and
+    same size and seed give byte-identical files. Files get their names when all are complete, and
     replace those of an earlier sample. `progress` is called with the number of products written
     so far, after every thousand and at the end. `seed` is not negative. Raises CatalogueError for
     fewer than 50 products.

@@ -111,7 +111,7 @@ class Files(Protocol):
 
     @property
     def scratch(self) -> Path:
-        """A local folder for files in the making; on the store's own disk where it has one."""
+        """A local folder for unfinished files; on the store's own disk where it has one."""
 
     def publish(self, temporary: Path, name: str) -> None:
         """Flush a scratch file and rename it to `name`, replacing any existing file."""

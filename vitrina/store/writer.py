@@ -23,7 +23,7 @@ from vitrina.store.manifest import Manifest
 from vitrina.store.manifest_check import check
 
 KEPT = 3
-"""Number of commits that stay readable; one that only adds to the one before does not count."""
+"""Number of commits that stay readable; successive commits that only add files count as one."""
 
 _FENCES = 5
 _FOLDERS = (layout.INDEXES, layout.MODELS, layout.AUDITS)
@@ -110,7 +110,7 @@ class Writer:
         return FolderEntry(name, (*beside, *entries))
 
     def write_errors(self, folder: str, errors: pa.Table) -> FileEntry:
-        """Write a table of failures for the next commit. folder: "" for the store's root."""
+        """Write a table of errors for the next commit. folder: "" for the store's root."""
         path = self.scratch / "errors.parquet"
         pq.write_table(errors, path, compression="zstd", write_page_checksum=True)
         return self.publish(
