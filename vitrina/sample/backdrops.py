@@ -1,4 +1,4 @@
-"""What stands behind the sample's products, and the grain of their photos."""
+"""Backdrops and noise of the sample's photos."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def noise_patch(rng: Random) -> Floats:
 
 
 def _draw_colours(kind: Backdrop, rng: Random) -> tuple[Floats, Floats]:
-    """The colour near the viewer and the one far off, each (3,) float32."""
+    """Foreground and background colour, each (3,) float32."""
     tone = np.array(rng.choice(tuple(COLOURS.values())), np.float32)
     white = np.full(3, 255, np.float32)
     if kind is Backdrop.STUDIO:
@@ -80,7 +80,7 @@ def _grain(rng: Random) -> Floats:
     return _grain_bank()[top : top + SIDE, left : left + SIDE]
 
 
-# The banks don't depend on the seed: which patch a photo takes from them does.
+# The banks are the same for every seed; the patch that a photo takes depends on the seed.
 @cache
 def _noise_bank() -> Floats:
     return np.random.default_rng(1).standard_normal((_BANK_SIDE, _BANK_SIDE, 3), np.float32)

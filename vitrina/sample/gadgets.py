@@ -1,4 +1,4 @@
-"""Silhouettes of electronics: phones, cases, cables, sound, watches. Data for `photos`."""
+"""Silhouettes of electronics: phones, cases, cables, audio, watches. Data for `photos`."""
 
 from __future__ import annotations
 

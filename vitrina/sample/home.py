@@ -1,4 +1,4 @@
-"""Silhouettes of what stands about the house: kitchenware, textiles, toys. Data for `photos`."""
+"""Silhouettes of household goods: kitchenware, textiles, toys. Data for `photos`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The leaves of the sample's category tree, as data: `taxonomy` makes categories of them.
+"""Leaves of the sample's category tree, as data for `taxonomy`.
 
-Of each leaf: its path, its names, what is said of it, its list of materials and its list of
-measures, the last two by their names in `vocabulary`.
+Each leaf has a path, names, selling phrases, and the names in `vocabulary` of its list of materials
+and its list of measures.
 """
 
 from __future__ import annotations

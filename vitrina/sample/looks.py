@@ -1,7 +1,7 @@
-"""How each of the sample's categories is photographed: shapes, usual colours, backdrops.
+"""Photo style of each sample category: shapes, usual colours, backdrops.
 
 Some shapes serve several categories (a folded garment, a bottle, a retail carton), and some
-differ by a detail: there a photo alone can't tell, as in a real catalogue.
+differ by a detail: there a photo alone is ambiguous, as in a real catalogue.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from vitrina.sample.vocabulary import COLOURS
 
 
 class Backdrop(Enum):
-    """What stands behind the thing."""
+    """Background of a photo."""
 
     STUDIO = auto()
     GREY = auto()
@@ -28,9 +28,9 @@ class Backdrop(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a category's photos are drawn from; what is given twice is met twice as often.
+    """Choices for a category's photos; an entry given twice is drawn twice as often.
 
-    `shapes` are all that is met, `own` those of them that tell the category best.
+    `shapes` are all shapes, `own` those of them that identify the category best.
     """
 
     shapes: tuple[str, ...]
@@ -55,7 +55,7 @@ def _repeat(weighted: str) -> tuple[str, ...]:
 
 
 def backdrops_of(category: SampleCategory) -> tuple[Backdrop, ...]:
-    """Where goods of the category's department are usually photographed."""
+    """Usual backdrops of the category's department."""
     return _BACKDROPS[category.department]
 
 
@@ -71,7 +71,7 @@ _ANY_COLOUR_SHARE = 0.25
 _SUITS = "чёрный белый серый синий тёмно-синий"
 _BRIGHT = "красный жёлтый голубой зелёный оранжевый розовый"
 
-# Own shapes / shapes that others have too, with how many times as often they are met; colours.
+# Own shapes / shapes shared with other categories, each with a weight; colours.
 _LOOKS: dict[str, tuple[str, str]] = {
     "Платья": ("dress*3|sleeved dress*2 / skirt", "красный бордовый розовый чёрный зелёный"),
     "Юбки": ("skirt*3|straight skirt*2 / dress", "чёрный серый розовый бежевый хаки"),

@@ -1,4 +1,4 @@
-"""Makes any one product of a planned sample: its row, its truth and its photo's bytes."""
+"""Generates single products of a planned sample: row, ground truth and photo."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vitrina.sample.taxonomy import SampleCategory, categories
 from vitrina.sample.wording import Clarity, Wording, draw_clarity, reword, write_wording
 
 INDEX = "__index_level_0__"
-"""What pandas calls the column of an index that has no name."""
+"""Column name that pandas gives to an unnamed index."""
 
 _FIRST_ID = 100_003
 _ID_STEP = 17
@@ -21,7 +21,7 @@ _NOT_AN_IMAGE = b"<html><head><title>404 Not Found</title></head><body>nginx</bo
 
 
 class Maker:
-    """Makes products from the plan and the seed, each by itself and in any order."""
+    """Generates products from the plan and the seed, independently and in any order."""
 
     def __init__(self, plan: SamplePlan, seed: int) -> None:
         self._plan = plan
@@ -29,7 +29,7 @@ class Maker:
         self._small_shops = count_small_shops(len(plan))
 
     def make_row(self, position: int) -> dict[str, Any]:
-        """The catalogue's row, with category and frame index, which a test file leaves out."""
+        """The catalogue row, with category and frame index, which a test file omits."""
         given = categories()[self._plan.given[position]]
         shop = self._shop(position)
         rng = self._rng(position, "sales")
@@ -47,7 +47,7 @@ class Maker:
         }
 
     def make_truth(self, position: int) -> dict[str, Any]:
-        """What the catalogue doesn't say of the product."""
+        """The ground truth of a product, which is not in the catalogue."""
         plan = self._plan
         true, given = self._category(position), categories()[plan.given[position]]
         in_test, original = bool(plan.in_test[position]), int(plan.original[position])
@@ -65,7 +65,7 @@ class Maker:
         }
 
     def image_name(self, position: int) -> str:
-        """The photo's name in the archive, whether there is a photo or not."""
+        """The photo's name in the archive, even if there is no photo."""
         return f"images/{self._split(position)}/{self._product_id(position)}.jpg"
 
     def make_image(self, position: int) -> bytes | None:
@@ -83,13 +83,13 @@ class Maker:
             return content[: len(content) * 2 // 5] if photo is Photo.TRUNCATED else content
         if self._plan.same_photo[position]:
             return self._photograph(original)
-        # A copy saved once more: all but the same picture in other bytes.
+        # A re-encoded copy: nearly the same picture in other bytes.
         return self._photograph(original, quality=self._rng(position, "copy").randrange(40, 62))
 
     def _photograph(self, position: int, quality: int | None = None) -> bytes:
         rng = self._rng(position, "photo")
         usual_quality = rng.randrange(70, 92)
-        # Who leaves the words out relies on the photo, and takes care that it tells.
+        # A product with a vague text gets a photo that identifies its category.
         telling = not self._clarity(position).telling
         photo = draw_photo(self._category(position), self._colour(position), rng, telling=telling)
         return encode_jpeg(photo, quality or usual_quality)
@@ -106,7 +106,7 @@ class Maker:
         return reword(wording, self._rng(position, "copy"))
 
     def _shop(self, position: int) -> Shop:
-        # A text copied word for word is a card that the same seller has put up twice.
+        # A byte-identical text is a card that the same shop has listed twice.
         copied = self._plan.same_text[position]
         source = int(self._plan.original[position]) if copied else position
         department = self._category(source).department
@@ -129,5 +129,5 @@ class Maker:
         return _FIRST_ID + _ID_STEP * position + position * position // 3 % _ID_STEP
 
     def _rng(self, position: int, purpose: str) -> Random:
-        # A stream per purpose: what changes in one kind of content leaves the others as they were.
+        # A random stream per purpose: a change to one kind of content does not affect the others.
         return Random(f"{self._seed}/{position}/{purpose}")

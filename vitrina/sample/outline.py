@@ -1,7 +1,7 @@
-"""The drawing kit: outlines of things as polygons, in a square that runs from -1 to 1.
+"""Drawing primitives: outlines as polygons, in a square from -1 to 1.
 
-The y axis points down, as in a picture. Curves become points here, once per silhouette; a
-photo only turns, stretches and fills them.
+The y axis points down, as in a picture. Curves are sampled here, once per silhouette; a photo only
+rotates, stretches and fills them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CURVE_STEPS = 5
 
 
 class Paint(Enum):
-    """What a layer is filled with; a photo turns it into a colour."""
+    """Fill of a layer; each photo maps it to a colour."""
 
     BODY = auto()
     SHADE = auto()
@@ -78,22 +78,27 @@ def panel(paint: Paint, corners: tuple[float, float, float, float], radius: floa
         return polygon(paint, [(left, top), (right, top), (right, bottom), (left, bottom)])
     angles = np.radians(np.linspace(0, 90, 6))
     quarter = np.stack([np.cos(angles), np.sin(angles)], axis=1) * radius
-    turns = ((right, bottom, 1, 1), (left, bottom, -1, 1), (left, top, -1, -1), (right, top, 1, -1))
+    quadrants = (
+        (right, bottom, 1, 1),
+        (left, bottom, -1, 1),
+        (left, top, -1, -1),
+        (right, top, 1, -1),
+    )
     pieces = []
-    for x, y, sign_x, sign_y in turns:
+    for x, y, sign_x, sign_y in quadrants:
         piece = quarter * (sign_x, sign_y) + (x - sign_x * radius, y - sign_y * radius)
         pieces.append(piece if sign_x == sign_y else piece[::-1])
     return Layer(paint, np.concatenate(pieces))
 
 
 def mirrored(paint: Paint, half: Path, *, smooth: bool = False) -> Layer:
-    """A figure that is the same left and right; `half` is its right side from top to bottom."""
+    """A symmetric figure; `half` is its right side from top to bottom."""
     right = _curve(half, closed=False) if smooth else np.array(half, dtype=np.float64)
     return Layer(paint, np.concatenate([right, right[::-1] * (-1, 1)]))
 
 
 def stroke(paint: Paint, path: Path, width: float, *, smooth: bool = True) -> Layer:
-    """A line of that width."""
+    """A line of the given width."""
     middle = _curve(path, closed=False) if smooth else np.array(path, dtype=np.float64)
     along = np.gradient(middle, axis=0)
     along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
@@ -102,12 +107,12 @@ def stroke(paint: Paint, path: Path, width: float, *, smooth: bool = True) -> La
 
 
 def moved(layers: Silhouette, shift: tuple[float, float], scale: float = 1.0) -> Silhouette:
-    """The same layers elsewhere, larger or smaller."""
+    """The layers, scaled and then shifted."""
     return tuple(Layer(layer.paint, layer.points * scale + np.array(shift)) for layer in layers)
 
 
 def _curve(path: Path, *, closed: bool) -> Points:
-    """Catmull-Rom through the points; a point given twice makes a corner."""
+    """Catmull-Rom spline through the points; a repeated point makes a corner."""
     knots = np.array(path, dtype=np.float64)
     if closed:
         knots = np.concatenate([knots[-1:], knots, knots[:2]])

@@ -1,4 +1,4 @@
-"""Silhouettes of what is known by its packing: cosmetics, food, cartons. Data for `photos`."""
+"""Silhouettes of packaged goods: cosmetics, food, cartons. Data for `photos`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Photos of the sample's products: silhouettes, coloured, lit and put before a backdrop."""
+"""Photos of the sample's products: silhouettes, coloured, lit and set against a backdrop."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CANVAS = 2 * SIDE
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """A silhouette whose points lie in one array, so that a photo turns them all at once."""
+    """A silhouette with all points in one array, so that a photo transforms them at once."""
 
     points: Points
     paints: tuple[Paint, ...]
@@ -36,9 +36,9 @@ class _Shape:
 
 
 def draw_photo(category: SampleCategory, colour: str, rng: Random, *, telling: bool) -> Image.Image:
-    """Draw a product of that category and colour: 128 x 128, RGB.
+    """Draw a product of a category and colour: 128 x 128, RGB.
 
-    A telling photo shows one of the category's own shapes and never, say, a closed carton.
+    telling: draw one of the category's own shapes, never a shared one such as a closed carton.
     """
     look = look_of(category)
     shape = _load_shape(rng.choice(look.own if telling else look.shapes))
@@ -54,7 +54,7 @@ def draw_photo(category: SampleCategory, colour: str, rng: Random, *, telling: b
 
 
 def encode_jpeg(photo: Image.Image, quality: int) -> bytes:
-    """The photo as the bytes of a JPEG file."""
+    """Encode a photo as a JPEG file."""
     buffer = io.BytesIO()
     photo.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
@@ -62,9 +62,9 @@ def encode_jpeg(photo: Image.Image, quality: int) -> bytes:
 
 @cache
 def _load_shape(name: str) -> _Shape:
-    for room in (WEAR, GADGETS, HOME, PACKS):
-        if name in room:
-            layers = room[name]()
+    for silhouettes in (WEAR, GADGETS, HOME, PACKS):
+        if name in silhouettes:
+            layers = silhouettes[name]()
             return _Shape(
                 points=np.concatenate([layer.points for layer in layers]),
                 paints=tuple(layer.paint for layer in layers),
@@ -103,19 +103,19 @@ def _blend(colour: Rgb, other: Rgb, share: float) -> tuple[int, int, int, int]:
 def _draw_thing(
     shape: _Shape, paints: dict[Paint, tuple[int, int, int, int]], rng: Random
 ) -> Image.Image:
-    # RGBA would be reduced by way of premultiplied colours, which takes three times as long. So
-    # the fourth channel is alpha by agreement only, and transparent pixels carry the body's
-    # colour, or the edges would be dark.
+    # Reducing RGBA premultiplies the colours, which takes three times as long. So the fourth
+    # channel is alpha by convention only, and transparent pixels carry the body's colour to avoid
+    # dark edges.
     thing = Image.new("RGBX", (_CANVAS, _CANVAS), (*paints[Paint.BODY][:3], 0))
     draw = ImageDraw.Draw(thing)
     pair = rng.random() < 0.05
     places = ((-0.26, -0.08, 0.62), (0.26, 0.1, 0.62)) if pair else ((0.0, 0.0, 1.0),)
-    turn, stretch, lean = rng.gauss(0, 4), rng.uniform(0.93, 1.08), rng.gauss(0, 0.03)
+    degrees, stretch, lean = rng.gauss(0, 4), rng.uniform(0.93, 1.08), rng.gauss(0, 0.03)
     scale = rng.uniform(0.8, 0.98)
     drift = rng.gauss(0, 0.03), rng.gauss(0, 0.03)
     flip = -1 if rng.random() < 0.25 else 1
     for x, y, size in places:
-        matrix = _placement(turn, stretch * flip, lean) * (scale * size)
+        matrix = _placement(degrees, stretch * flip, lean) * (scale * size)
         points = shape.points @ matrix + (x + drift[0], y + drift[1])
         corners = ((points + 1) * (_CANVAS / 2)).tolist()
         start = 0
@@ -125,19 +125,19 @@ def _draw_thing(
     return thing.reduce(2)
 
 
-def _placement(turn: float, stretch: float, lean: float) -> Points:
-    angle = radians(turn)
+def _placement(degrees: float, stretch: float, lean: float) -> Points:
+    angle = radians(degrees)
     rotation = np.array([[cos(angle), sin(angle)], [-sin(angle), cos(angle)]])
     matrix: Points = np.array([[stretch, 0], [lean, 1 / abs(stretch)]]) @ rotation
     return matrix
 
 
 def _put_into(scene: Floats, thing: Image.Image, rng: Random) -> None:
-    """Lay the thing over the scene, lit from above on the left."""
+    """Composite the thing over the scene in place, lit from the top left."""
     pixels = np.asarray(thing, dtype=np.float32)
     soft = _soften(thing.getchannel("X"))
     scene *= 1 - rng.uniform(0.2, 0.5) * _slide(soft, 5)[:, :, None]
-    # The blurred outline falls off towards the edges, and so its slope rounds what is flat.
+    # The blurred outline falls off towards the edges, so its slope makes flat shapes look round.
     light = 1 + rng.uniform(0.2, 0.5) * (_slide(soft, -3) - _slide(soft, 3))
     lit = pixels[:, :, :3] * light[:, :, None]
     scene += (lit - scene) * (pixels[:, :, 3:] / np.float32(255))
@@ -151,7 +151,7 @@ def _soften(alpha: Image.Image) -> Floats:
 
 
 def _slide(field: Floats, pixels: int) -> Floats:
-    """The field moved right and down, or left and up; nothing comes in from outside."""
+    """Shift a field right and down, or left and up, padded with zeros."""
     moved = np.zeros_like(field)
     if pixels > 0:
         moved[pixels:, pixels:] = field[:-pixels, :-pixels]

@@ -1,7 +1,7 @@
-"""Who is who in the sample: every product's category, split and defects, settled beforehand.
+"""Plan of the sample: category, split and defects of every product, drawn in advance.
 
-The plan alone knows of the whole catalogue, in a few bytes a product; text and photo of a
-product are then made from it and the seed alone, in any order.
+Only the plan covers the whole catalogue, in a few bytes per product. Text and photo of a product
+are then generated from it and the seed alone, in any order.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _BROKEN_SHARE = 0.01
 _MIN_BROKEN = 3
 _COPY_SHARE = 0.05
 _WRONG_SHARE = 0.03
-# Copies are mislabelled more often than others: where a copy and its original disagree is what
-# an audit looks for.
+# Copies are mislabelled more often than other products: an audit looks for copies whose label
+# differs from the original's.
 _COPY_WRONG_WEIGHT = 4
 _MIN_ROWS = 3
 
 
 class Photo(IntEnum):
-    """What becomes of a product's photo."""
+    """State of a product's photo."""
 
     OK = 0
     MISSING = 1
@@ -40,7 +40,7 @@ class Photo(IntEnum):
 
     @property
     def broken(self) -> bool:
-        """Whether there is a file, and no picture in it."""
+        """True if the file exists but is not a valid picture."""
         return self in BROKEN
 
 
@@ -53,8 +53,8 @@ class SamplePlan:
 
     `true` and `given` are positions in `categories()`, int16; they differ where the label is
     wrong. `in_test` is bool. `photo` holds `Photo` values, int8. `original` is the position of
-    the product that this one copies, or -1, int64; `same_photo` and `same_text` say, bool,
-    whether the copy is exact to the byte, and are false elsewhere.
+    the product that this one copies, or -1, int64. `same_photo` and `same_text` are bool: True for
+    a byte-identical copy, False for products that are not copies.
     """
 
     true: npt.NDArray[np.int16]
@@ -70,7 +70,7 @@ class SamplePlan:
 
 
 def draw_plan(products: int, seed: int) -> SamplePlan:
-    """Settle what each of the products is. Raises CatalogueError below `MIN_PRODUCTS`."""
+    """Draw the plan of a sample. Raises CatalogueError below `MIN_PRODUCTS` products."""
     if products < MIN_PRODUCTS:
         raise CatalogueError(f"a sample needs at least {MIN_PRODUCTS} products, not {products}")
     rng = np.random.default_rng([seed, products])
@@ -94,7 +94,7 @@ def draw_plan(products: int, seed: int) -> SamplePlan:
 
 
 def _draw_categories(rows: int, singles: int, rng: np.random.Generator) -> npt.NDArray[np.int16]:
-    """Category positions in random order, their counts close to Zipf's law."""
+    """Category positions in random order, with counts close to Zipf's law."""
     many = len(categories()) - ONE_ROW
     used = min(many, max(1, (rows - singles) // (2 * _MIN_ROWS)))
     weights = (np.arange(used) + 2.5) ** -1.1
@@ -120,7 +120,7 @@ def _draw_photos(products: int, rng: np.random.Generator) -> npt.NDArray[np.int8
 def _draw_originals(
     true: npt.NDArray[np.int16], photo: npt.NDArray[np.int8], rng: np.random.Generator
 ) -> npt.NDArray[np.int64]:
-    """Choose the copies, and for each an original: same category, sound photo, no copy itself."""
+    """Choose copies and their originals: of the same category, with an intact photo, no copies."""
     original = np.full(len(true), -1, np.int64)
     fit = np.flatnonzero((photo == Photo.OK) & (true < len(categories()) - ONE_ROW))
     copies = rng.permutation(fit)[: round(len(true) * _COPY_SHARE)]
@@ -129,9 +129,9 @@ def _draw_originals(
     sources = fit[~copied[fit]]
     for position in np.unique(true[copies]):
         same = sources[true[sources] == position]
-        takers = copies[true[copies] == position]
+        copies_here = copies[true[copies] == position]
         if len(same):
-            original[takers] = rng.choice(same, len(takers))
+            original[copies_here] = rng.choice(same, len(copies_here))
     return original
 
 
@@ -141,7 +141,7 @@ def _draw_labels(
     copies: npt.NDArray[np.bool_],
     rng: np.random.Generator,
 ) -> npt.NDArray[np.int16]:
-    """The labels that the catalogue gives: some wrong ones in train, each a near relation."""
+    """Labels in the catalogue; some train labels are wrong, each a closely related category."""
     given = true.copy()
     siblings = _find_siblings(np.unique(true[~in_test]))
     may_err = ~in_test & np.isin(true, list(siblings))
@@ -155,7 +155,7 @@ def _draw_labels(
 
 
 def _find_siblings(used: npt.NDArray[np.int16]) -> dict[int, list[int]]:
-    """For each category with several rows, those it may be mistaken for: the closest it has."""
+    """For each category with several rows, the closest categories, used as its wrong labels."""
     several = [int(position) for position in used if position < len(categories()) - ONE_ROW]
     siblings = {}
     for position in several:

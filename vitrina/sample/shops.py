@@ -1,4 +1,4 @@
-"""The sample's sellers: a few big ones that sell everything, many small ones with a leaning."""
+"""Shops of the sample: a few large ones that sell everything, many small specialised ones."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Shop:
 
 
 def count_small_shops(products: int) -> int:
-    """How many small shops a catalogue of that many products has: some twenty products each."""
+    """Number of small shops: one per twenty products, but at least six per department."""
     return max(6 * len(_DEPARTMENTS), products // 20)
 
 
 def pick_shop(department: str, small_shops: int, rng: Random) -> Shop:
-    """Draw the seller of a product; small sellers tend to keep to one department."""
+    """Draw the shop of a product; small shops mostly sell in one department."""
     if rng.random() < _BIG_SHARE:
         number = int(len(_BIG) * rng.random() ** 2)
         return Shop(101 + number, _BIG[number])
@@ -60,5 +60,5 @@ def _small_shop(number: int) -> Shop:
     title = f"{rng.choice(_ADJECTIVES)} {rng.choice(nouns)}"
     if rng.random() < 0.3:
         title = f"ИП {title}"
-    # The titles of small shops run out long before the shops do; a number tells them apart.
+    # There are fewer titles than small shops, so a number makes them unique.
     return Shop(1_000 + 3 * number, f"{title} {number + 1}")

@@ -1,4 +1,4 @@
-"""The sample's category tree, and how often each of its leaves is met."""
+"""Category tree of the sample, and the order of its leaves by frequency."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ SEPARATOR = "->"
 class SampleCategory:
     """One leaf of the tree.
 
-    `path` runs from the department down, without the root. `names` are what sellers call such
-    a thing, `phrases` what they say of it; `materials` and `measures` name lists of
+    `path` runs from the department down, without the root. `names` are the sellers' names for
+    such a product, `phrases` their descriptions. `materials` and `measures` name lists in
     `vocabulary`, which several leaves share.
     """
 
@@ -44,9 +44,9 @@ class SampleCategory:
 
 
 ONE_ROW = 4
-"""How many categories, the last in `BY_FREQUENCY`, have exactly one training row."""
+"""Number of categories, the last in `BY_FREQUENCY`, with exactly one training row."""
 
-# Look-alikes stand close together here, so that neither of a pair can be won by its frequency.
+# Look-alikes are close together, so that frequency does not decide between them.
 BY_FREQUENCY = (
     *("Футболки", "Платья", "Чехлы для телефонов", "Лонгсливы", "Кроссовки", "Кружки"),
     *("Смартфоны", "Рубашки", "Шампуни", "Стаканы", "Ботинки", "Бальзамы для волос"),

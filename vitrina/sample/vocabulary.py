@@ -1,4 +1,4 @@
-"""Words that all of the sample's categories share: colours, brands, materials, filler."""
+"""Vocabulary of the sample, shared by its categories: colours, brands, materials, filler."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ MEASURES: dict[str, tuple[str, ...]] = {
 
 COUNTRIES = ("Россия", "Китай", "Турция", "Беларусь", "Узбекистан")
 
-# Titles of sellers who think that the photo says it all.
+# Titles that do not identify the product; the seller relies on the photo.
 VAGUE_TITLES = (
     "Модель {model} {number}, новинка {year}",
     "{model} {number}, цвет {colour}",

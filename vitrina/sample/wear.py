@@ -1,4 +1,4 @@
-"""Silhouettes of what is worn: clothes, shoes, bags. Data for `photos`."""
+"""Silhouettes of wearables: clothes, shoes, bags. Data for `photos`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a seller writes of a product: title, HTML description, attributes, characteristics."""
+"""Product texts of the sample: title, HTML description, attributes, characteristics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vitrina.sample.vocabulary import (
 
 
 class Clarity(Enum):
-    """How well the text alone tells the category."""
+    """Clarity of a text: how well it identifies the category."""
 
     PLAIN = auto()
     TERSE = auto()
@@ -32,11 +32,11 @@ class Clarity(Enum):
 
     @property
     def telling(self) -> bool:
-        """Whether the seller names the kind of thing in the title."""
+        """True if the title names the kind of product."""
         return self in (Clarity.PLAIN, Clarity.TERSE)
 
 
-# Shares of the products. What is neither terse, hinted at nor vague is plain.
+# Shares of the products. The rest is plain.
 _CLARITY_SHARES = {Clarity.TERSE: 0.08, Clarity.HINTED: 0.06, Clarity.VAGUE: 0.09}
 _ANY_BRAND_SHARE = 0.35
 _CROSS_SELL_SHARE = 0.08
@@ -45,7 +45,7 @@ _LATIN = str.maketrans("аеорсухАЕОРСХКМТ", "aeopcyxAEOPCXKMT")
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """The text fields of one row, as the marketplace file keeps them."""
+    """The text fields of one row, as in the marketplace file."""
 
     title: str
     description: str
@@ -69,7 +69,7 @@ class Wording:
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """What is settled of a product before a word is written."""
+    """Properties of a product that its texts are written from."""
 
     category: SampleCategory
     clarity: Clarity
@@ -82,7 +82,7 @@ class _Facts:
 
 
 def draw_clarity(rng: Random) -> Clarity:
-    """Draw how well a seller words things."""
+    """Draw the clarity of a product's text."""
     left = rng.random()
     for clarity, share in _CLARITY_SHARES.items():
         left -= share
@@ -92,7 +92,7 @@ def draw_clarity(rng: Random) -> Clarity:
 
 
 def write_wording(category: SampleCategory, clarity: Clarity, colour: str, rng: Random) -> Wording:
-    """Write the text of a product of that category and colour."""
+    """Write the text of a product of a category and colour."""
     own_brands = BRANDS[category.department]
     facts = _Facts(
         category=category,
@@ -116,7 +116,7 @@ def write_wording(category: SampleCategory, clarity: Clarity, colour: str, rng: 
 
 
 def reword(wording: Wording, rng: Random) -> Wording:
-    """Change a title as a seller does who copies another's card; the rest stays."""
+    """Change the title, as sellers do with a copied card; the rest is unchanged."""
     title = wording.title
     endings = (" / в наличии", ", оригинал", " NEW", " + подарок", ", скидка", " (1 шт)")
     ending = rng.choice(endings)
@@ -136,7 +136,7 @@ def _write_title(facts: _Facts, rng: Random) -> str:
             model=model, number=number, year=year, brand=facts.brand, colour=facts.colour
         )
     if facts.clarity is Clarity.TERSE:
-        return _smudge(facts.name.capitalize(), rng)
+        return _corrupt(facts.name.capitalize(), rng)
     words = [facts.name]
     if rng.random() < 0.6:
         words.append(facts.brand)
@@ -147,11 +147,11 @@ def _write_title(facts: _Facts, rng: Random) -> str:
     tail = [facts.colour, facts.measure, rng.choice(facts.category.phrases), facts.material]
     rng.shuffle(tail)
     title = ", ".join([" ".join(words), *tail[: rng.randrange(4)]])
-    return _smudge(title[0].upper() + title[1:], rng)
+    return _corrupt(title[0].upper() + title[1:], rng)
 
 
-def _smudge(title: str, rng: Random) -> str:
-    """Type it carelessly, now and then."""
+def _corrupt(title: str, rng: Random) -> str:
+    """Corrupt some titles: typos, Latin look-alikes, case, spaces."""
     slip = rng.random()
     if slip < 0.07:
         at = rng.randrange(1, max(2, len(title) - 1))

@@ -1,4 +1,4 @@
-"""Writes the sample catalogue in the marketplace's form, with the truth beside it."""
+"""Writer of the sample catalogue in the marketplace's format, with its ground truth."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ _TRUTH = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class SampleReport:
-    """What was written where, and how much of everything is in it.
+    """Paths and counts of a written sample.
 
-    `products` counts train and test together, `categories` and `wrong_labels` are those of
-    the train file, and all else is of both.
+    `products` counts train and test together. `categories` and `wrong_labels` count the train
+    file, `test_products` the test file. The photo and duplicate counts cover both.
     """
 
     train: Path
@@ -79,7 +79,7 @@ class SampleReport:
 
     @property
     def train_products(self) -> int:
-        """How many products have a given category."""
+        """Number of products in the train file, which gives their categories."""
         return self.products - self.test_products
 
 
@@ -90,14 +90,14 @@ def write_sample(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> SampleReport:
-    """Write a catalogue of that many products, train and test together, into the folder `out`.
+    """Write a catalogue of `products` products, train and test together, to the folder `out`.
 
     Makes `train.parquet` (85%), `test.parquet` (15%, without categories), `images.zip` and
-    `truth.parquet`, which tells what the catalogue hides: true categories, wrong labels, bad
-    photos and copies. The same size and seed give the same bytes. Files get their names when
-    all are whole, and replace those of an earlier sample. `progress` is told how many products
-    are written so far, after every thousand and at the end. `seed` is not negative. Raises
-    CatalogueError for fewer than 50 products.
+    `truth.parquet`, the ground truth: true categories, wrong labels, bad photos and copies. The
+    same size and seed give byte-identical files. Files get their names when all are complete, and
+    replace those of an earlier sample. `progress` is called with the number of products written
+    so far, after every thousand and at the end. `seed` is not negative. Raises CatalogueError for
+    fewer than 50 products.
     """
     plan = draw_plan(products, seed)
     maker = Maker(plan, seed)
@@ -118,7 +118,7 @@ def write_sample(
                 truth.add(maker.make_truth(position))
                 image = maker.make_image(position)
                 if image is not None:
-                    images.writestr(_member(maker.image_name(position)), image)
+                    images.writestr(_zip_entry(maker.image_name(position)), image)
                 done = position + 1
                 if progress is not None and (done % _ROWS_PER_GROUP == 0 or done == products):
                     progress(done)
@@ -141,9 +141,9 @@ def write_sample(
 
 
 class _Table:
-    """A Parquet file that takes rows one by one and keeps no more than a row group of them.
+    """A Parquet writer that takes single rows and buffers at most one row group.
 
-    A row may have more columns than the schema; what the schema lacks is left out.
+    Columns of a row that the schema lacks are left out.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
@@ -174,8 +174,8 @@ class _Table:
         self._rows.clear()
 
 
-def _member(name: str) -> ZipInfo:
-    # By default a member carries the time and the system it was made on: other bytes each run.
+def _zip_entry(name: str) -> ZipInfo:
+    # By default an entry records the current time and system, so its bytes differ in each run.
     info = ZipInfo(name, date_time=(2024, 1, 1, 0, 0, 0))
     info.create_system = 3
     info.external_attr = 0o644 << 16
@@ -183,7 +183,7 @@ def _member(name: str) -> ZipInfo:
 
 
 def _with_gapped_index(schema: pa.Schema) -> pa.Schema:
-    """Mark the index column as pandas does when it saves a frame that has lost some rows."""
+    """Mark the index column as pandas does for a frame with some rows removed."""
     kinds = {
         "int64": ("int64", "int64"),
         "bool": ("bool", "bool"),

@@ -1,4 +1,4 @@
-"""Whether a file of a store holds what its manifest says."""
+"""Verification of a file's content against its manifest entry."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from vitrina.store.shards import (
 from vitrina.store.space import ERRORS
 
 TOLERANCE = {"float16": 2e-3, "float32": 1e-5}
-"""How far a vector's length may be from 1, by the rounding of its numbers."""
+"""Maximum deviation of a vector's length from 1, due to rounding, by dtype."""
 
 
 def faults_of(content: pa.Buffer, entry: FileEntry, space: SpaceEntry | None) -> list[str]:
-    """What is wrong with a file. space: of a shard; None for any other file."""
+    """List the faults of a file; empty if it is valid. space: of a shard; else None."""
     if len(content) != entry.bytes:
         return [f"{len(content)} bytes instead of {entry.bytes}"]
     if hashlib.sha256(content).hexdigest() != entry.sha256:
@@ -44,7 +44,7 @@ def faults_of(content: pa.Buffer, entry: FileEntry, space: SpaceEntry | None) ->
         if rows != entry.rows:
             return [f"{rows} rows instead of {entry.rows}"]
         if space is not None:
-            return _faults(file, entry, space)
+            return _shard_faults(file, entry, space)
         if entry.path.startswith(f"{layout.PRODUCTS}/"):
             _check_products(file)
         elif layout.is_errors(entry.path):
@@ -61,8 +61,8 @@ def _check_products(file: pq.ParquetFile) -> None:
             hashes_to_array(table.column(name))
 
 
-def _faults(file: pq.ParquetFile, entry: FileEntry, space: SpaceEntry) -> list[str]:
-    """What is wrong with a shard's rows."""
+def _shard_faults(file: pq.ParquetFile, entry: FileEntry, space: SpaceEntry) -> list[str]:
+    """List the faults of a shard's rows."""
     names = [*SHARD, "embedding"]
     if file.schema_arrow.names != names:
         return [f"its columns are {', '.join(file.schema_arrow.names)}, not {', '.join(names)}"]
@@ -91,7 +91,7 @@ def _faults(file: pq.ParquetFile, entry: FileEntry, space: SpaceEntry) -> list[s
         finite = np.isfinite(block).all(axis=1)
         endless += int((~finite).sum())
         lengths = np.linalg.norm(block[finite], axis=1)
-        # All zero is what an encoder gives for content it knows nothing of.
+        # An encoder returns a zero vector for content that it can't represent.
         off = (np.abs(lengths - 1) > TOLERANCE[dtype]) & (lengths > 0)
         long += int(off.sum())
     if endless:

@@ -1,4 +1,4 @@
-"""Fewer and fuller shards: small ones are merged, rows of what is gone or changed are dropped."""
+"""Compaction: merges small shards, and drops rows of removed or changed products."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from vitrina.store.writer import KEPT, Writer
 from vitrina.types import Stored
 
 COMPACT_ROWS = 32_768
-"""Rows of a merged shard at most: 54 MB at 824 numbers of float16."""
+"""Maximum rows of a merged shard: 54 MB at 824 float16 numbers."""
 
 
 @dataclass(frozen=True)
 class SpaceCompaction:
-    """What became of one space. dropped: rows that no product needed any more."""
+    """Result for one space. dropped: number of rows that no product needed any more."""
 
     space: str
     shards_before: int
@@ -41,8 +41,8 @@ class SpaceCompaction:
 
 @dataclass
 class CompactReport:
-    """What was done. freed: bytes deleted; what older commits need is deleted with them.
-    decision_files: how many files of decisions were made one."""
+    """Result of a compaction. freed: bytes deleted, files of deleted commits included.
+    decision_files: number of decision files before they were merged."""
 
     store: str
     kept_commits: int
@@ -62,10 +62,10 @@ def compact(
     rows: int = COMPACT_ROWS,
     progress: Progress = unwatched,
 ) -> CompactReport:
-    """Rewrite small shards and those with dead rows, in one commit; live contents stay the same.
+    """Rewrite small shards and those with dead rows, in one commit; live content is unchanged.
 
-    keep: commits that stay readable, the newest among them. rows: of a merged shard at most.
-    progress: called with the number of shards that were looked at since.
+    keep: number of commits that stay readable, the newest included. rows: maximum rows of a merged
+    shard. progress: called with the number of shards processed since the last call.
     Raises StoreError if a shard is damaged, StoreLockedError if another process writes.
     """
     report = CompactReport(store.place, keep)
@@ -76,8 +76,8 @@ def compact(
             space = store.open_space(name)
             after = _rewrite(store, writer.scratch, space, rows, progress)
             rewritten.append((space, after))
-        # All are put at the end, since other readers go by what lies in a folder and would see
-        # rows twice until the commit.
+        # All are published at the end: readers that list the folder see rows twice until the
+        # commit.
         for space, after in rewritten:
             shards = tuple(_publish(writer, space, piece) for piece in after)
             manifest = manifest.with_space(space.name, replace(space.entry, shards=shards))
@@ -116,7 +116,7 @@ def _publish(writer: Writer, space: Space, piece: FileEntry | _Piece) -> FileEnt
 def _rewrite(
     store: Store, scratch: Path, space: Space, rows: int, progress: Progress
 ) -> list[FileEntry | _Piece]:
-    """A space's shards: those that stay, and in between what others were merged into."""
+    """A space's shards in order: those that stay, and merged ones in place of the others."""
     before = space.entry.shards
     located = space.locate(store.products)
     live = np.bincount(located.shard[located.done], minlength=len(before))
@@ -138,9 +138,9 @@ def _rewrite(
 
 
 def piece_sizes(live: int, rows: int) -> list[int]:
-    """Into how many rows each to cut the live ones: as few shards as hold them.
+    """Row counts of the shards that hold `live` rows: as few shards as possible.
 
-    Where it takes several, each is at least half full, and compacting again leaves it alone.
+    If there are several, each is at least half full, so the next compaction leaves it alone.
     """
     count = -(-live // rows)
     return [live // count + (at < live % count) for at in range(count)]
@@ -153,12 +153,12 @@ def _batches(
     sizes: Sequence[int],
     id_type: pa.DataType,
 ) -> Iterator[tuple[pa.Array, pa.Array, Stored]]:
-    """The live rows of some shards, as many at a time as each new shard takes."""
+    """Yield the live rows of some shards, one batch for each new shard."""
     ids: list[pa.Array] = []
     hashes: list[Any] = []
     vectors: list[Stored] = []
-    held, ahead = 0, iter(sizes)
-    size = next(ahead, 0)
+    filled, later_sizes = 0, iter(sizes)
+    size = next(later_sizes, 0)
     shards = [space.entry.shards[at] for at in group]
     for batch in read_shards(space.files, shards, vectors=space.vector_type):
         assert batch.vectors is not None
@@ -172,14 +172,14 @@ def _batches(
         inside = (serving >= batch.start) & (serving < batch.start + len(batch.ids))
         chosen = serving[inside] - batch.start
         while len(chosen):
-            take = chosen[: size - held]
+            take = chosen[: size - filled]
             ids.append(batch.ids.take(pa.array(take)))
             hashes.append(batch.hashes[take])
             vectors.append(batch.vectors[take])
-            held, chosen = held + len(take), chosen[len(take) :]
-            if held == size:
+            filled, chosen = filled + len(take), chosen[len(take) :]
+            if filled == size:
                 yield _joined(ids, hashes, vectors)
-                held, size = 0, next(ahead, 0)
+                filled, size = 0, next(later_sizes, 0)
 
 
 def _joined(

@@ -1,4 +1,4 @@
-"""Errors of libraries on damaged bytes, turned into one line that names the file."""
+"""Conversion of library errors on damaged bytes to one line that names the file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DAMAGE = (
     pa.ArrowException,
     SafetensorError,
     OSError,
-    # FAISS raises RuntimeError; the others come of values that are not what a writer wrote.
+    # FAISS raises RuntimeError; the others are due to corrupt values.
     RuntimeError,
     MemoryError,
     LookupError,
@@ -28,15 +28,15 @@ DAMAGE = (
     struct.error,
     zlib.error,
 )
-"""Exceptions that reading a damaged file ends in."""
+"""Exceptions that reading a damaged file may raise."""
 
 
 @contextmanager
 def blamed_on(where: str, way_out: str, error: type[VitrinaError] = StoreError) -> Iterator[None]:
-    """Raise `error` for whatever goes wrong inside with a file: one line that names it and the way
-    out. Exceptions of Vitrina's own pass.
+    """Convert errors on a file in a `with` block to `error`: one line that names the file and the
+    way out. Vitrina's own exceptions pass.
 
-    Only reading belongs inside: it would hide a mistake of the code that uses what was read.
+    Only reading belongs in the block: it would hide bugs in code that uses the data.
     """
     try:
         yield
@@ -49,6 +49,6 @@ def blamed_on(where: str, way_out: str, error: type[VitrinaError] = StoreError) 
 
 
 def reason_of(err: BaseException) -> str:
-    """The first line of an exception's message, or else its name."""
+    """First line of an exception's message, at most 200 characters, or else its type's name."""
     lines = str(err).strip().splitlines()
     return lines[0][:200] if lines else type(err).__name__

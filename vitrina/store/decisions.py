@@ -1,13 +1,12 @@
-"""What reviewers said of products, in small Parquet files that are only ever added.
+"""Reviewers' decisions on products, in small append-only Parquet files.
 
 No commit names them, so a reviewer never waits for a writer, and two reviewers never overwrite one
-another: each of them puts files of his own, and whoever reads takes all there are. A decision that
-was taken back stays in them, and so does the decision to take it back.
+another: each adds files of their own, and a reader takes all files. An undone decision stays in
+them, and so does the decision that undoes it.
 
-Decisions of one product are ordered by what was there when they were made, not by clocks alone: one
-that is added later is recorded as later, however slow the clock of its machine (a hybrid logical
-clock: Kulkarni et al., "Logical Physical Clocks", 2014). Of two that were made without sight of one
-another, the clocks decide.
+Decisions on one product are ordered causally, not by clocks alone: one that is added later is
+recorded as later, however slow the clock of its machine (a hybrid logical clock: Kulkarni et al.,
+"Logical Physical Clocks", 2014). Concurrent decisions are ordered by the clocks.
 """
 
 from __future__ import annotations
@@ -60,21 +59,21 @@ def _nothing() -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class Decision:
-    """What one reviewer said of one product.
+    """One reviewer's decision on one product.
 
     Attributes:
         product_id: of the product.
-        action: what was decided.
-        given: the category that it had in the catalogue.
-        category: the right one, where that was said: `given` if it is to be kept.
-        suggested: what the audit had suggested.
-        reviewer: who.
-        time: when, in UTC; once it is in the store, later than all that were there of its product.
-        shown: what was shown of it, as JSON's types: the audit, its score and reasons.
-        undoes: the `key` of the decision that this one takes back.
-        key: its own, unlike all others.
+        action: the action taken.
+        given: the product's category in the catalogue.
+        category: the right category, where the action gives one; to keep, `given`.
+        suggested: the category that the audit suggested.
+        reviewer: the reviewer's name.
+        time: in UTC; once stored, later than all earlier decisions on its product.
+        shown: the data shown to the reviewer, as JSON types: the audit, its score and reasons.
+        undoes: the `key` of the decision that this one undoes.
+        key: its unique id.
 
-    Raises StoreError for parts that don't fit each other.
+    Raises StoreError for inconsistent fields.
     """
 
     product_id: ProductId
@@ -89,11 +88,11 @@ class Decision:
     key: str = field(default_factory=_id)
 
     def __post_init__(self) -> None:
-        told = self.action in (Action.KEEP, Action.MOVE)
-        if told != (self.category is not None):
+        needs_category = self.action in (Action.KEEP, Action.MOVE)
+        if needs_category != (self.category is not None):
             raise StoreError(
                 f"a decision to {self.action} product {self.product_id} "
-                f"{'needs a' if told else 'has no'} category"
+                f"{'needs a' if needs_category else 'has no'} category"
             )
         if (self.action is Action.KEEP) and self.category != self.given:
             raise StoreError(
@@ -104,7 +103,7 @@ class Decision:
             raise StoreError("an undoing names a decision, and nothing else does")
 
     def undone(self, reviewer: str) -> Decision:
-        """The decision that takes this one back."""
+        """The decision that undoes this one."""
         return replace(
             self,
             action=Action.UNDO,
@@ -118,13 +117,13 @@ class Decision:
 
 @dataclass(frozen=True)
 class Decisions:
-    """Decisions, each of them once. all: by time."""
+    """Unique decisions. all: by time."""
 
     all: tuple[Decision, ...]
 
     @cached_property
     def standing(self) -> dict[ProductId, Decision]:
-        """Of each product the last one that was not taken back."""
+        """The last decision on each product that was not undone."""
         undone = {one.undoes for one in self.all}
         return {
             one.product_id: one
@@ -134,12 +133,12 @@ class Decisions:
 
     @cached_property
     def settled(self) -> dict[ProductId, Decision]:
-        """The same of those whose right category was told."""
+        """The standing decisions that give a category."""
         return {key: one for key, one in self.standing.items() if one.category is not None}
 
 
 def decision_schema(product_id: pa.DataType, category_id: pa.DataType) -> pa.Schema:
-    """The columns of `decisions/`."""
+    """The schema of `decisions/`."""
     return pa.schema(
         [
             pa.field("key", pa.string(), nullable=False),
@@ -160,9 +159,9 @@ DECISIONS = kind_of_schema(
     decision_schema(pa.string(), pa.string()),
     ("product_id", "given_category_id", "category_id", "suggested_category_id"),
 )
-"""The kind of every file of decisions."""
+"""Column requirements of every decision file."""
 _FIRST, _LAST = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) * 10**6 for year in (1970, 9000))
-# A file's name holds a time, and one that comes later needs a time after it.
+# A file's name holds a time, and a later decision needs a time after it.
 DECISIONS["time"] = replace(DECISIONS["time"], least=_FIRST, most=_LAST)
 
 _WAY_OUT = "bring it back from a backup, or `vitrina verify STORE --repair` puts it aside"
@@ -198,7 +197,7 @@ def from_table(table: pa.Table) -> list[Decision]:
 def in_types(
     decisions: Iterable[Decision], product_id: IdType, category_id: IdType
 ) -> tuple[Decision, ...]:
-    """Decisions with their ids as the store has them by now: integers may have become strings."""
+    """Decisions with ids of the store's current types: integers may have become strings."""
     if str not in (product_id, category_id):
         return tuple(decisions)
     return tuple(
@@ -214,7 +213,7 @@ def in_types(
 
 
 def in_order(decisions: Iterable[Decision]) -> tuple[Decision, ...]:
-    """Each decision once, by time: files may share some."""
+    """Unique decisions by time; files may overlap."""
     once = {one.key: one for one in decisions}
     return tuple(sorted(once.values(), key=lambda one: (one.time, one.key)))
 
@@ -225,11 +224,11 @@ def add_decisions(
     decisions: Sequence[Decision],
     known: Iterable[Decision] | None = None,
 ) -> tuple[Decision, ...]:
-    """Put decisions into the store at once, in one file of their own, and return them as they are
-    recorded there: by time, each later than those that its product has already.
+    """Add decisions to the store in one new file. Returns them as recorded: by time, each later
+    than the existing ones on its product.
 
-    known: all that are in the store, where that is at hand; None to read them. Any process may do
-    so at any time, beside a writer too. Raises StoreError if the disk fails, or a file of decisions
+    known: all decisions in the store, if already loaded; None to read them. Any process may call
+    this at any time, also beside a writer. Raises StoreError if the disk fails, or a decision file
     is damaged.
     """
     if not decisions:
@@ -242,7 +241,7 @@ def add_decisions(
 
 
 def _later(decisions: Iterable[Decision], known: Iterable[Decision]) -> tuple[Decision, ...]:
-    """Decisions whose times are past the newest of their products, and past one another's."""
+    """Move times so that each decision is later than all before it on its product."""
     newest: dict[ProductId, datetime] = {}
     for one in known:
         newest[one.product_id] = max(one.time, newest.get(one.product_id, one.time))
@@ -257,7 +256,7 @@ def _later(decisions: Iterable[Decision], known: Iterable[Decision]) -> tuple[De
 
 
 def put_decisions(files: Files, table: pa.Table, moment: datetime) -> str:
-    """Write one file of decisions, and return its name in the store."""
+    """Write a decision file and return its name. Raises StoreError if the disk fails."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
     content = sink.getvalue().to_pybytes()
@@ -265,7 +264,7 @@ def put_decisions(files: Files, table: pa.Table, moment: datetime) -> str:
     try:
         files.create(name, content)
     except FileExistsError:
-        # Its name tells its content: it is the same file.
+        # The name carries the checksum: it is the same file.
         return name
     except OSError as err:
         raise StoreError(
@@ -276,28 +275,28 @@ def put_decisions(files: Files, table: pa.Table, moment: datetime) -> str:
 
 
 def decision_files(files: Files) -> list[str]:
-    """The names of all files of decisions, oldest first; others in their folder are the owner's."""
+    """Names of all decision files, oldest first; other files in the folder are ignored."""
     names = files.names(layout.DECISIONS)
-    return [name for name in names if (told := parse(name)) and told.role is Role.DECISIONS]
+    return [name for name in names if (parsed := parse(name)) and parsed.role is Role.DECISIONS]
 
 
 def read_decisions(files: Files) -> tuple[Decision, ...]:
-    """All decisions, each of them once, by time.
+    """All decisions, unique, by time.
 
-    Raises StoreError for a file that is damaged.
+    Raises StoreError for a damaged file.
     """
     for _ in range(_TRIES):
         try:
             found = [decisions_in(files, name) for name in decision_files(files)]
         except FileNotFoundError:
-            # Several were made one meanwhile.
+            # Files were merged meanwhile.
             continue
         return in_order(one for decisions in found for one in decisions)
     raise StoreError(f"{files.place}: decisions come and go faster than they can be read")
 
 
 def read_file(files: Files, name: str) -> pa.Table:
-    """One file of decisions. Raises FileNotFoundError, StoreError if it is damaged."""
+    """Read a decision file. Raises FileNotFoundError, StoreError if it is damaged."""
     content = files.read(name)
     digest = hashlib.sha256(content).hexdigest()[: layout.DIGEST]
     if not name.endswith(f"-{digest}.parquet"):
@@ -321,10 +320,10 @@ def decisions_in(files: Files, name: str) -> list[Decision]:
 
 
 def merge_decisions(files: Files) -> int:
-    """Make one of all files of decisions, and return how many they were.
+    """Merge all decision files into one; returns their number before the merge.
 
-    What is added meanwhile stays apart, and a reader who sees a decision in two files takes it
-    once. Raises StoreError if one is damaged.
+    A file added meanwhile stays separate, and readers take a decision in two files once. Raises
+    StoreError if a file is damaged.
     """
     names = decision_files(files)
     if len(names) > 1:
@@ -339,7 +338,7 @@ def merge_decisions(files: Files) -> int:
 
 
 def _joined(tables: Sequence[pa.Table]) -> pa.Table:
-    """Tables of decisions as one: ids are strings where some are, which were integers before."""
+    """Concatenate tables of decisions; an id column is of strings if it is in any table."""
     schema = tables[0].schema
     for at, field_ in enumerate(schema):
         if any(one.schema.field(at).type == pa.string() for one in tables):
@@ -350,8 +349,8 @@ def _joined(tables: Sequence[pa.Table]) -> pa.Table:
 def corrected(labels: Categories, products: Products, decisions: Decisions) -> Categories:
     """Labels with the decisions applied.
 
-    A decision is about the label that was shown. Where the catalogue has another one by now, its
-    owner has spoken since, and the label stays.
+    A decision is about the label that was shown. If the catalogue's label has changed since, the
+    decision is not applied.
     """
     settled = [*decisions.settled.values()]
     at = products.table.positions(id_keys([one.product_id for one in settled]))

@@ -29,27 +29,27 @@ class FileEntry:
 
     @property
     def name(self) -> str:
-        """Its name in its folder."""
+        """The name within its folder."""
         return self.path.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
 class FolderEntry:
-    """A live folder of files: an index, a head, an encoder fitted here."""
+    """A live folder of files: an index, a head, an audit, an encoder fitted on this catalogue."""
 
     path: str
     files: tuple[FileEntry, ...]
 
 
 def empty() -> Mapping[Any, Any]:
-    """No entries, for the default of a field."""
+    """An empty mapping, as a field's default."""
     return MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class SpaceEntry:
-    """A live space: its encoder's fingerprint and card, its shards in order, its failures, and
-    the encoder itself where it was fitted here."""
+    """A live space. fingerprint, card: of its encoder. shards: in order. errors: its failures.
+    encoder: the encoder itself if it was fitted on this catalogue."""
 
     fingerprint: Fingerprint
     card: Mapping[str, Any] = field(default_factory=empty)
@@ -64,11 +64,11 @@ class SpaceEntry:
 
     @property
     def next_number(self) -> int:
-        """The number that the next shard's name gets."""
+        """The number of the next shard."""
         return 1 + max((shard_number(shard.path) for shard in self.shards), default=-1)
 
     def to_json(self) -> dict[str, Any]:
-        """As a manifest holds it."""
+        """The JSON form in a manifest."""
         return {
             "fingerprint": self.fingerprint,
             "card": dict(self.card),

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and the operations a store needs of wherever it lies."""
+"""Atomic file writes, and the `Files` protocol: file operations of any store."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 class UnsafeFileError(StoreError):
-    """A name in a store leads to something that is not a file or a folder of the store: a link, a
-    pipe, a device; or it is no name that a store can have.
+    """A name in a store leads to something other than a file or a folder of the store (a link, a
+    pipe, a device), or is not a valid name.
 
     what, way_out: the parts of the message.
     """
@@ -36,19 +36,19 @@ class UnsafeFileError(StoreError):
 
 
 class KnownChecksums(Protocol):
-    """The checksums of a store's files, as far as they are known: see `integrity`."""
+    """Cache of the checksums of a store's files: see `integrity`."""
 
     def check(self, name: str, entry: FileEntry, where: str, way_out: str) -> None:
-        """Raise StoreError if a file is not what a manifest says."""
+        """Raise StoreError if a file differs from its manifest entry."""
 
     def note(self, name: str, sha256: str) -> None:
-        """Take it that a file, which this process just put there, has a checksum."""
+        """Record the checksum of a file that this process just wrote."""
 
 
 class Claim(Protocol):
-    """The right to write, while it lasts.
+    """The exclusive right to write, while it lasts.
 
-    contested: an earlier writer was not seen to end, and might still be running elsewhere.
+    contested: an earlier writer was not seen to end, and may still be running elsewhere.
     """
 
     contested: bool
@@ -60,7 +60,7 @@ class Claim(Protocol):
 class Files(Protocol):
     """The files of one store, by name: a directory, or a prefix of an object store.
 
-    No method touches anything outside of the store: a name that leads there, by `..` or by a link,
+    No method touches anything outside the store: a name that leads there, by `..` or by a link,
     raises UnsafeFileError. Every method may raise StoreError or OSError where the disk or the
     network fails.
     """
@@ -68,9 +68,9 @@ class Files(Protocol):
     place: str
     """The store's root as messages show it."""
     workers: int
-    """How many files may usefully be read at once."""
+    """Number of files worth reading at once."""
     copies: bool
-    """Whether `local` makes copies."""
+    """True if `local` makes copies."""
 
     @property
     def checksums(self) -> KnownChecksums:
@@ -80,10 +80,10 @@ class Files(Protocol):
         """A file's full path, for messages."""
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a file."""
+        """True if the file exists."""
 
     def size(self, name: str) -> int:
-        """Its bytes. Raises FileNotFoundError."""
+        """Size in bytes. Raises FileNotFoundError."""
 
     def read(self, name: str) -> bytes:
         """Its content. Raises FileNotFoundError."""
@@ -111,37 +111,37 @@ class Files(Protocol):
 
     @property
     def scratch(self) -> Path:
-        """A local folder for files in the making; on the store's own disk where it has one."""
+        """A local folder for unfinished files; on the store's own disk where it has one."""
 
     def publish(self, temporary: Path, name: str) -> None:
-        """Give a file from the scratch folder its name, flushed, replacing what had it."""
+        """Flush a scratch file and rename it to `name`, replacing any existing file."""
 
     def create(self, name: str, content: bytes) -> None:
-        """Write a file unless there is one. Raises FileExistsError; of two at once, one wins."""
+        """Write a new file. Raises FileExistsError; of two concurrent calls one succeeds."""
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a small file, replacing what had its name."""
+        """Write a small file, replacing any existing one."""
 
     def move(self, name: str, target: str) -> None:
-        """Rename a file. A reader finds it under one name or the other at every moment."""
+        """Rename a file. At every moment it exists under one of the two names."""
 
     def delete(self, name: str) -> None:
         """Delete a file, if it is there."""
 
     def forget(self, live: set[str]) -> None:
-        """Delete local copies of all files but these, where `local` makes copies."""
+        """Delete local copies of all files except `live`, where `local` makes copies."""
 
     def check_rights(self) -> None:
         """Raise OSError or StoreError if this process may not write here."""
 
     def claim(self, job: str) -> AbstractContextManager[Claim]:
-        """Be the one writer for the length of a `with` block. Raises StoreLockedError."""
+        """Hold the exclusive right to write in a `with` block. Raises StoreLockedError."""
 
 
 def check_file(out: Path) -> None:
-    """Raise CatalogueError if no file can be written there, before any work is done for it.
+    """Raise CatalogueError if no file can be written to `out`; for a check before any work.
 
-    A folder that is missing will be made.
+    A missing folder is not an error.
     """
     if out.exists() and not out.is_file():
         raise CatalogueError(f"{out} is no file that could be replaced; give another name")
@@ -149,7 +149,7 @@ def check_file(out: Path) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise CatalogueError if no files can be put into a folder, which may yet have to be made."""
+    """Raise CatalogueError if files can't be written to a folder, which may not exist yet."""
     there = folder
     while not there.exists() and there != there.parent:
         there = there.parent
@@ -163,7 +163,7 @@ def check_folder(folder: Path) -> None:
 
 
 def probe(folder: Path) -> None:
-    """Make a file without a name in a folder, which is gone at once. Raises OSError."""
+    """Create an unnamed file in a folder and drop it at once. Raises OSError."""
     with tempfile.TemporaryFile(dir=folder):
         return
 
@@ -173,7 +173,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path; on success flush it to disk and rename it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
-    # Left by a killed run; or a link, through which another file would be written.
+    # Left by a killed run; or a link that would redirect the write to another file.
     temporary.unlink(missing_ok=True)
     with removing(lambda: temporary.unlink(missing_ok=True)), filling(path):
         yield temporary
@@ -199,7 +199,7 @@ def making_folder(path: Path) -> Iterator[Path]:
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """Write a file that is new: what had its name, a link for instance, is not written through."""
+    """Write a new file; an existing one, such as a link, is removed, not written through."""
     path.unlink(missing_ok=True)
     with path.open("xb") as file:
         file.write(content)
@@ -221,7 +221,7 @@ def checksum(path: Path) -> str:
 
 
 def folder_checksum(sums: Mapping[str, str]) -> str:
-    """The SHA-256 of a folder. sums: of its files, by their paths in it."""
+    """The SHA-256 of a folder. sums: checksums of its files by relative path."""
     return hashlib.sha256(to_json(dict(sums))).hexdigest()
 
 

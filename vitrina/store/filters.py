@@ -1,7 +1,7 @@
-"""Which products a condition such as `price<=1000` and a part of the category tree let through.
+"""Search filters: conditions such as `price<=1000`, and category subtrees.
 
-A condition looks at a column of the product table, or at a key of its metadata; the table is
-streamed once for all of them, and only the columns they name are read.
+A condition reads a column of the product table, or a key of its metadata. The table is streamed
+once for all conditions, and only the columns they name are read.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CONDITION = re.compile(r"(?!!=)([^=<>~]+?)\s*(!=|<=|>=|[=<>~])(.*)", re.DOTALL)
 
 
 class Operator(StrEnum):
-    """How a cell is compared with a condition's value."""
+    """Comparison of a cell with a condition's value."""
 
     EQUAL = "="
     UNEQUAL = "!="
@@ -46,7 +46,7 @@ class Operator(StrEnum):
     CONTAINS = "~"
 
 
-# By Python or NumPy, and by Arrow.
+# The comparison in Python or NumPy, and in Arrow.
 _COMPARE: dict[Operator, tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]] = {
     Operator.EQUAL: (operator.eq, pc.equal),
     Operator.LESS: (operator.lt, pc.less),
@@ -59,21 +59,22 @@ _ORDERS = frozenset(_COMPARE) - {Operator.EQUAL}
 
 @dataclass(frozen=True)
 class Condition:
-    """What a product must satisfy.
+    """A condition on products.
 
     column: of the product table, else a key of the metadata; `metadata.KEY` is always the key.
     value: as it was typed; empty only with `=` and `!=`.
 
     - Numbers are compared as numbers, whatever their form: `5` equals `5.0`.
-    - Text is equal to the very same text; `~` finds the value anywhere in it, in any case.
-    - Text is ordered by numbers if the value is one (text that is no number is then neither
-      below nor above it), else by code points.
-    - Metadata may hold either, product by product. True and false equal those words in any case,
-      and have no order.
-    - Of a list, any item may satisfy `=` or `~`; lists have no order.
-    - `!=` is everything that `=` is not, products without a value too. They satisfy nothing else.
+    - Text equals only identical text; `~` matches a substring and ignores case.
+    - Text is ordered numerically if the value is a number (text that is not a number is then
+      neither below nor above it), else by code points.
+    - Metadata may hold either, product by product. Booleans equal the words `true` and `false` in
+      any case, and have no order.
+    - A list matches `=` or `~` if any of its items does; lists have no order.
+    - `!=` is the complement of `=`, so products without a value satisfy it. They satisfy no other.
 
-    Raises StoreError for a column or value that can't be looked for.
+    Raises StoreError for text that is not valid Unicode, an empty column, or an empty value with
+    another operator than `=` and `!=`.
     """
 
     column: str
@@ -95,10 +96,10 @@ class Condition:
 
     @classmethod
     def parse(cls, text: str) -> Condition:
-        """Read `COLUMN OPERATOR VALUE`, with or without spaces; the first operator counts.
+        """Parse `COLUMN OPERATOR VALUE`, with or without spaces, split at the first operator.
 
         A value that begins like an operator needs a space before it, since `price=>5` and
-        `shop==Foo` are slips. Raises StoreError for what is no condition.
+        `shop==Foo` are typos. Raises StoreError for text that is not a condition.
         """
         found = _CONDITION.fullmatch(text.strip())
         if not found or found[3].startswith(("=", "<", ">", "~")):
@@ -110,13 +111,13 @@ class Condition:
 
     @property
     def number(self) -> int | float | None:
-        """The value as a finite number, an integer if it is whole; None if it is none."""
+        """The value as a finite number, an integer if it is whole; None if it is not a number."""
         if not re.fullmatch(_NUMBER, self.value):
             return None
         number = float(self.value)
         if not math.isfinite(number):
             return None
-        # Integers past 2**53 would lose their last digits on the way through a float.
+        # Integers above 2**53 would lose their last digits as floats.
         if self.value.lstrip("+-").isdigit():
             return int(self.value)
         return int(number) if number.is_integer() else number
@@ -125,16 +126,18 @@ class Condition:
 def matching(
     products: Products, conditions: Sequence[Condition], category: CategoryId | None = None
 ) -> Mask:
-    """Find the products that satisfy all conditions and lie in a category: (n,) bool, in order.
+    """Find the products that satisfy all conditions and lie in a category.
 
-    category: an id, for the products that have it and those of the categories below it; or a
-    path from the root, such as `Одежда->Женская`, for that node and all below it. Paths are
-    compared segment by segment, without regard to case and to spaces. Text is a path if it is
-    no product's category id. A product without a category name goes by its id's usual one.
+    Returns (n,) bool in the product table's order.
 
-    Raises StoreError for a column, key or category that no product has, for a value that is no
-    number where a column or key holds only numbers, for the order of a number among texts none
-    of which is one, for the order of lists, and for a store without products.
+    category: an id, for its products and those of the categories below it; or a path from the
+    root, such as `Одежда->Женская`, for that node and all below it. Paths are compared segment by
+    segment, ignoring case and extra spaces. Text is a path if it is no product's category id. A
+    product without a category name gets its id's most frequent one.
+
+    Raises StoreError for a column, key or category that no product has, for a value that is not a
+    number where a column or key holds only numbers, for a numeric order over texts none of which
+    is a number, for an order over lists, and for a store without products.
     """
     schema = products.schema
     own = [one for one in conditions if one.column in schema.names]
@@ -179,16 +182,16 @@ class _Column:
         cells = batch.column(self.columns[0])
         if self._texts is not None:
             self._texts.add(cells)
-        return _asked(self._found, cells, self._condition)
+        return _apply(self._found, cells, self._condition)
 
     def check(self) -> None:
-        """Raise StoreError for a number that is compared with texts alone."""
+        """Raise StoreError if a numeric order is applied to texts none of which is a number."""
         if self._texts is not None:
             self._texts.check()
 
 
 class _Metadata:
-    """All conditions on keys of the metadata, which is parsed once for them."""
+    """All conditions on metadata keys; the metadata is parsed once for all of them."""
 
     columns = (METADATA,)
 
@@ -206,11 +209,11 @@ class _Metadata:
             cells = [row.get(key) for row in rows]
             kinds.update(map(type, cells))
             texts.add([one for one in cells if type(one) is str])
-            mask &= _asked(_in_values, cells, condition)
+            mask &= _apply(_in_values, cells, condition)
         return mask
 
     def check(self, products: Products) -> None:
-        """Raise StoreError for a condition that the values seen show to be a mistake."""
+        """Raise StoreError for a condition that the values seen contradict."""
         for (key, condition), kinds, texts in zip(
             self._conditions, self._kinds, self._texts, strict=True
         ):
@@ -232,7 +235,7 @@ class _Metadata:
 
 
 class _TextsOnly:
-    """Finds out whether an order by a number is asked of texts none of which is a number."""
+    """Detects a numeric order over texts none of which is a number."""
 
     def __init__(self, condition: Condition) -> None:
         self._condition = condition
@@ -240,7 +243,7 @@ class _TextsOnly:
         self._example = ""
 
     def add(self, cells: Any) -> None:
-        """Take note of some texts, an Arrow column or a list; they may be null."""
+        """Record texts, an Arrow column or a list; they may be null."""
         if not self._open:
             return
         texts = _texts(cells) if isinstance(cells, list) else cells
@@ -251,7 +254,7 @@ class _TextsOnly:
             self._example = texts[0].as_py()[:_SHOWN_TEXT]
 
     def check(self) -> None:
-        """Raise StoreError if so."""
+        """Raise StoreError if this is the case."""
         if self._open and self._example:
             column, example = self._condition.column, self._example
             raise StoreError(
@@ -260,8 +263,8 @@ class _TextsOnly:
             )
 
 
-def _asked(found: Callable[[Any, Condition], Mask], cells: Any, condition: Condition) -> Mask:
-    """`!=` is what `=` is not; nothing below knows of it."""
+def _apply(found: Callable[[Any, Condition], Mask], cells: Any, condition: Condition) -> Mask:
+    """Apply a condition; `!=` is evaluated as the complement of `=`."""
     if condition.operator is Operator.UNEQUAL:
         return ~found(cells, replace(condition, operator=Operator.EQUAL))
     return found(cells, condition)
@@ -281,7 +284,7 @@ def _in_texts(cells: pa.Array, condition: Condition) -> Mask:
 
 
 def _in_numbers(cells: pa.Array, condition: Condition) -> Mask:
-    # NumPy compares 64-bit integers with any number of Python's exactly; Arrow would go by floats.
+    # NumPy compares 64-bit integers exactly with Python numbers; Arrow would convert to floats.
     numbers = cells.fill_null(0).to_numpy()
     found: Mask = _COMPARE[condition.operator][0](numbers, condition.number)
     return found & _mask(cells.is_valid())
@@ -295,7 +298,7 @@ def _in_lists(cells: pa.Array, condition: Condition) -> Mask:
 
 
 def _in_values(cells: list[Any], condition: Condition) -> Mask:
-    """The same for values of JSON: text, numbers, booleans, None for none."""
+    """Match JSON values: text, numbers, booleans, None for a missing one."""
     if condition.operator is Operator.CONTAINS:
         written = [one if one is None or type(one) is str else json.dumps(one) for one in cells]
         return _in_texts(_texts(written), condition)
@@ -312,7 +315,7 @@ def _in_values(cells: list[Any], condition: Condition) -> Mask:
 
 
 def _texts(values: list[str | None]) -> pa.Array:
-    """Texts as a column; JSON may hold half a surrogate pair, which is no character."""
+    """Convert texts to an Arrow column; lone surrogates, which JSON allows, are replaced."""
     try:
         return pa.array(values, pa.string())
     except UnicodeEncodeError:
@@ -332,7 +335,7 @@ def _check_number(condition: Condition) -> None:
 
 
 def _objects(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    """Each row's metadata; {} for none. Raises StoreError for what is no JSON object."""
+    """Parse each row's metadata; {} for none. Raises StoreError if it is not a JSON object."""
     texts = batch.column(METADATA).fill_null("{}").to_pylist()
     try:
         # Parsed as one document, which is several times faster than one by one.

@@ -1,4 +1,4 @@
-"""The format of a store, which `store.json` tells."""
+"""The format version of a store, recorded in `store.json`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class StoreCard:
 def read_card(files: Files) -> StoreCard:
     """Read `store.json`.
 
-    Raises FileNotFoundError, and StoreError if it is damaged or of a version that is not read.
+    Raises FileNotFoundError, and StoreError if it is damaged or its version can't be read.
     """
     way_out = "delete it, and `vitrina verify STORE --repair` writes it anew"
     where = files.where(layout.CARD)

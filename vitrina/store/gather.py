@@ -1,8 +1,8 @@
-"""Vectors of every product side by side, in the product table's order, on disk.
+"""Vectors of all products in one matrix per modality, in the product table's order, on disk.
 
-A space keeps its rows in shard order and spaces differ in it, so training and indexing would
-have to join them by id again and again. One pass writes them into a scratch file that is read
-through a memory map: what is held in memory does not grow with the catalogue.
+A space keeps its rows in shard order, which differs between spaces, so training and indexing would
+have to join them by id again and again. One pass writes them to a memory-mapped scratch file, so
+memory use does not grow with the catalogue.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class Gathered:
         return mask
 
     def only(self, modalities: Sequence[Modality]) -> Gathered:
-        """The same without other modalities."""
+        """A copy with only the given modalities, in their order."""
         places = [self.modalities.index(one) for one in modalities]
         vectors = tuple(self.vectors[place] for place in places)
         return Gathered(tuple(modalities), vectors, tuple(self.present[place] for place in places))
 
     def without(self, modality: Modality) -> Gathered:
-        """The same products as if they lacked a modality."""
+        """A copy in which all products lack a modality."""
         present = tuple(
             np.zeros_like(mask) if one is modality else mask
             for one, mask in zip(self.modalities, self.present, strict=True)
@@ -55,16 +55,16 @@ class Gathered:
         return Gathered(self.modalities, self.vectors, present)
 
     def blocks(self, rows: Codes) -> tuple[list[Floats], list[Mask]]:
-        """Some rows of each modality: (len(rows), dim) float32, and (len(rows),) bool."""
+        """Rows of each modality: (len(rows), dim) float32, and (len(rows),) bool."""
         vectors = [np.asarray(matrix[rows], dtype=np.float32) for matrix in self.vectors]
         return vectors, [mask[rows] for mask in self.present]
 
 
 def gather(products: Products, spaces: Sequence[Space], scratch: Path | None = None) -> Gathered:
-    """Join the live vectors of some spaces to the product table.
+    """Join the live vectors of spaces to the product table.
 
     scratch: a folder for the memory-mapped files; by default the system's temporary one. The
-    files have no name once this returns: the system drops them with the arrays.
+    files are unnamed: the system deletes them with the arrays.
     """
     vectors, present = [], []
     for space in spaces:
@@ -96,7 +96,7 @@ def matrix(products: Products, space: Space) -> tuple[pa.Array, Stored]:
 
 
 def put(matrix: Stored, positions: Codes, block: Stored) -> None:
-    """Write rows to their places; those that stand together go in one piece."""
+    """Write rows to their positions, as one block if these are contiguous."""
     start, stop = int(positions[0]) if len(positions) else 0, len(positions)
     if stop and positions[-1] - start == stop - 1 and (np.diff(positions) == 1).all():
         matrix[start : start + stop] = block

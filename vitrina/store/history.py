@@ -1,4 +1,4 @@
-"""Reading a store's commits; the newest wins."""
+"""Reader of a store's commits; the newest one is current."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from vitrina.store.names import Role, parse
 
 _TRIES = 5
 _LATER = (layout.SPACES, layout.INDEXES, layout.MODELS, layout.AUDITS, layout.DECISIONS)
-"""Folders that files are put into only after the first commit, which is of products."""
+"""Folders that receive files only after the first commit, which adds products."""
 
 
 def numbers(files: Files) -> list[int]:
-    """The numbers of all commits that are there, oldest first."""
-    told = map(parse, files.names(layout.MANIFESTS))
-    return sorted(one.number for one in told if one and one.role is Role.MANIFEST)
+    """Numbers of all existing commits, oldest first."""
+    parsed = map(parse, files.names(layout.MANIFESTS))
+    return sorted(one.number for one in parsed if one and one.role is Role.MANIFEST)
 
 
 def newest_number(files: Files) -> int:
@@ -30,19 +30,18 @@ def newest_number(files: Files) -> int:
 def read_manifest(files: Files, sequence: int) -> Manifest:
     """Read one commit.
 
-    Raises FileNotFoundError if it is gone, StoreError if it is damaged or is no manifest that
-    Vitrina writes.
+    Raises FileNotFoundError if it is gone, StoreError if it is damaged or not a valid manifest.
     """
     name = layout.manifest(sequence)
     return parse_manifest(files.read(name), files.where(name), sequence)
 
 
 def newest(files: Files, *, damaged_too: bool = False) -> Manifest:
-    """The newest commit; an empty one where there is none.
+    """Read the newest commit; an empty one where there is none.
 
-    damaged_too: where it is damaged, the newest whole one before it.
-    Raises StoreError if it is damaged, if there is no whole one, or if none is left of a store that
-    had some: a writer would take what is there for leftovers.
+    damaged_too: if it is damaged, read the newest whole one before it.
+    Raises StoreError if it is damaged, if no commit is whole, or if a store with files has no
+    manifest left: a writer would take its files for leftovers.
     """
     for _ in range(_TRIES):
         there = numbers(files)
@@ -50,7 +49,7 @@ def newest(files: Files, *, damaged_too: bool = False) -> Manifest:
             try:
                 return read_manifest(files, number)
             except FileNotFoundError:
-                # Two commits came in between, and the writer has tidied this one away.
+                # Two later commits were made meanwhile, and the writer deleted this one.
                 break
             except StoreError:
                 if not damaged_too or number == there[0]:
@@ -68,7 +67,7 @@ def newest(files: Files, *, damaged_too: bool = False) -> Manifest:
 
 
 def read_history(files: Files) -> list[Manifest]:
-    """All commits that are there and whole, oldest first."""
+    """All whole commits, oldest first."""
     history = []
     for number in numbers(files):
         try:
@@ -79,16 +78,16 @@ def read_history(files: Files) -> list[Manifest]:
 
 
 def read_retired(files: Files) -> dict[str, Manifest]:
-    """Commits that are being forgotten, by the names of their files.
+    """Retired commits that are being deleted, by the names of their manifest files.
 
-    A writer puts a manifest there before it deletes the files that this commit alone names, and
-    deletes it after them: the next writer goes on if that one was killed.
+    A writer retires a manifest before it deletes the files that only this commit names, and deletes
+    the manifest last: if it is killed, the next writer completes the deletion.
     """
     found = {}
     folder = layout.retired(layout.MANIFESTS)
     for name in files.names(folder):
-        told = parse(name.removeprefix(layout.retired("")))
-        if told and told.role is Role.MANIFEST:
+        parsed = parse(name.removeprefix(layout.retired("")))
+        if parsed and parsed.role is Role.MANIFEST:
             with suppress(FileNotFoundError, StoreError):
-                found[name] = parse_manifest(files.read(name), name, told.number)
+                found[name] = parse_manifest(files.read(name), name, parsed.number)
     return found

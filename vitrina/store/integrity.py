@@ -1,9 +1,9 @@
-"""Compares a store's files with the checksums in its manifest, once after each change of a file.
+"""Verification of a store's files against their manifest checksums, once per change of a file.
 
-A file is hashed when it is first opened. From then on its device, inode, size and times stand for
-its content, so that daily use costs one `stat` a file. What was found is kept in Vitrina's cache
-folder, never in the store: a store from elsewhere must not vouch for itself. All of it may be
-deleted at any time; the files are then hashed again.
+A file is hashed when it is first opened. From then on its device, inode, size and times identify
+its content, so that daily use costs one `stat` per file. Verified checksums are kept in Vitrina's
+cache folder, never in the store: a store from elsewhere must not vouch for itself. The cache may
+be deleted at any time; the files are then hashed again.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ if TYPE_CHECKING:
 CHANGED = "its checksum does not fit: bytes were changed"
 
 SAVE_SECONDS = 5.0
-"""Least time between two writes of known checksums; the last is at the process's end."""
+"""Minimum time between two saves of known checksums; the last save is at process exit."""
 MEMORIES = 256
-"""Stores whose checksums are kept; those saved longest ago are forgotten."""
+"""Maximum number of stores with checksums on disk; the least recently saved are deleted."""
 HELD = 64
-"""Stores whose checksums a process holds in memory."""
+"""Maximum number of stores whose checksums a process keeps in memory."""
 LEAST = 64
-"""Files that are kept at most before those that are gone are looked for."""
+"""Number of cached files up to which entries of deleted files are not looked for."""
 
 Stamp = tuple[int, int, int, int, int]
-"""Device, inode, bytes, and the times of the last change of content and of inode, in ns."""
+"""Device, inode, size in bytes, and the mtime and ctime in ns."""
 
 
 class _Saved(msgspec.Struct):
-    """A memory on disk. root: the store's folder. kept: how many files were left when those that
-    are gone were last dropped. files: of each name, the stamp and the SHA-256 that it had."""
+    """Checksum cache on disk. root: the store's folder. kept: number of files left when entries of
+    deleted files were last dropped. files: the stamp and the SHA-256 of each file by name."""
 
     root: str
     kept: int
@@ -56,8 +56,8 @@ class _Saved(msgspec.Struct):
 
 
 class Checksums:
-    """The SHA-256 of the files below one folder, as far as they are known; safe with threads and
-    with other processes at the same folder.
+    """Known SHA-256 checksums of the files below one folder; safe with threads and with other
+    processes that use the same folder.
 
     root: the folder of a local store, or of the local copies of one that lies elsewhere.
     """
@@ -71,7 +71,7 @@ class Checksums:
 
     @classmethod
     def of(cls, root: Path) -> Checksums:
-        """Those of a folder, the same ones wherever they are asked for in this process."""
+        """The instance for a folder, shared within the process."""
         key = str(root.absolute())
         with _LOCK:
             found = _OF_PROCESS.pop(key, None) or cls(Path(key))
@@ -81,10 +81,10 @@ class Checksums:
         return found
 
     def check(self, name: str, entry: FileEntry, where: str, way_out: str) -> None:
-        """Raise StoreError, naming `where` and `way_out`, if a file is not what a manifest says.
+        """Raise StoreError, naming `where` and `way_out`, if a file differs from `entry`.
 
-        name: of the file below the folder, which for one that was put aside is not that of
-        `entry`. Raises OSError if it can't be read.
+        name: of the file below the folder; for a retired file it differs from `entry.path`. Raises
+        OSError if it can't be read.
         """
         path = self._root / name
         stamp = _stamp(path.stat())
@@ -93,7 +93,7 @@ class Checksums:
         with self._lock:
             if self._known.get(name) == (stamp, entry.sha256):
                 return
-        # The stamp is from before it is read: that of a file which is being changed won't fit.
+        # The stamp is taken before reading: if the file changes meanwhile, it will not match.
         if checksum(path) != entry.sha256:
             raise StoreError(_content_message(where, way_out))
         if entry.path.endswith(".parquet"):
@@ -102,7 +102,7 @@ class Checksums:
         self._remember(name, stamp, entry.sha256)
 
     def note(self, name: str, sha256: str) -> None:
-        """Take it that a file, which this process just put there, has a checksum."""
+        """Record the checksum of a file that this process just wrote."""
         with suppress(OSError):
             self._remember(name, _stamp((self._root / name).stat()), sha256)
 
@@ -120,23 +120,23 @@ class Checksums:
         return self._found
 
     def save(self) -> None:
-        """Write down what was found since the last time; in vain where nothing can be written."""
+        """Save new checksums to disk; failure to write is ignored."""
         with self._lock:
             self._saved_at = time.monotonic()
             if not self._fresh:
                 return
             saved = self._read()
-            # Another process may have saved meanwhile; of what both know, ours is newer.
+            # Another process may have saved meanwhile; for files in both, our entry is newer.
             saved.files.update((name, self._known[name]) for name in self._fresh)
             self._fresh.clear()
             if len(saved.files) > max(LEAST, 2 * saved.kept):
-                for name in [name for name in saved.files if not self._there(name)]:
+                for name in [name for name in saved.files if not self._exists(name)]:
                     del saved.files[name]
                 saved.kept = len(saved.files)
             with suppress(OSError):
                 self._write(saved)
 
-    def _there(self, name: str) -> bool:
+    def _exists(self, name: str) -> bool:
         return os.path.lexists(self._root / name)
 
     @property
@@ -147,7 +147,7 @@ class Checksums:
     def _read(self) -> _Saved:
         root = str(self._root)
         with suppress(OSError, ValueError, RecursionError), self._file.open("rb") as file:
-            # What another user wrote vouches for nothing.
+            # A cache written by another user is not trusted.
             if os.fstat(file.fileno()).st_uid == os.geteuid():
                 saved = msgspec.json.decode(file.read(), type=_Saved)
                 if saved.root == root:
@@ -158,7 +158,7 @@ class Checksums:
         path = self._file
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = not path.exists()
-        # Readable by the user alone, and of a name of its own.
+        # Readable by the user only, under a unique name.
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
             temporary = Path(file.name)
             file.write(msgspec.json.encode(saved))
@@ -167,7 +167,7 @@ class Checksums:
         finally:
             temporary.unlink(missing_ok=True)
         if new:
-            _bound(path.parent)
+            _delete_oldest(path.parent)
 
 
 _LOCK = RLock()
@@ -181,10 +181,10 @@ def _save_all() -> None:
 
 
 def checked_file(files: Files, name: str, entry: FileEntry, way_out: str) -> Path:
-    """A file of a store on the local disk, fetched if need be, that is what a manifest says.
+    """Local path of a store's file, fetched if need be and verified against its manifest entry.
 
-    name: where it lies by now. Raises FileNotFoundError if it is gone, StoreError, naming the file
-    and `way_out`, if it is damaged.
+    name: its current name. Raises FileNotFoundError if it is gone, StoreError, naming the file and
+    `way_out`, if it is damaged.
     """
     path = files.local(name)
     try:
@@ -192,7 +192,7 @@ def checked_file(files: Files, name: str, entry: FileEntry, way_out: str) -> Pat
     except StoreError:
         if not files.copies:
             raise
-        # The copy may be what is damaged.
+        # The local copy may be the damaged one.
         path.unlink(missing_ok=True)
         path = files.local(name)
         files.checksums.check(name, entry, files.where(name), way_out)
@@ -200,7 +200,7 @@ def checked_file(files: Files, name: str, entry: FileEntry, way_out: str) -> Pat
 
 
 def check_content(content: pa.Buffer, where: str, entry: FileEntry, way_out: str) -> None:
-    """Raise StoreError, naming `where` and `way_out`, if bytes are not what a manifest says."""
+    """Raise StoreError, naming `where` and `way_out`, if bytes differ from their manifest entry."""
     if len(content) != entry.bytes:
         raise StoreError(_size_message(where, len(content), entry, way_out))
     if hashlib.sha256(content).hexdigest() != entry.sha256:
@@ -210,8 +210,8 @@ def check_content(content: pa.Buffer, where: str, entry: FileEntry, way_out: str
 
 
 def _check_pages(file: BinaryIO, entry: FileEntry, where: str, way_out: str) -> None:
-    """A stranger's checksum fits whatever the file is: Arrow must not be given what ends the
-    process. Raises StoreError."""
+    """Check Parquet pages before Arrow reads them: an untrusted file with a valid checksum may
+    still crash Arrow. Raises StoreError."""
     with blamed_on(where, way_out):
         check_pages(file, columns_by_group(entry.path))
 
@@ -228,8 +228,8 @@ def _stamp(stat: os.stat_result) -> Stamp:
     return (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
-def _bound(folder: Path) -> None:
-    """Delete all but the newest memories, and what killed processes left of theirs."""
+def _delete_oldest(folder: Path) -> None:
+    """Delete all but the newest `MEMORIES` files, temporary ones of killed processes included."""
     found = []
     for path in folder.iterdir():
         with suppress(OSError):

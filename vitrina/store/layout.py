@@ -1,8 +1,8 @@
-"""Where everything in a store lies: the only place that makes a name in it (`names` reads them).
+"""Layout of a store: the only module that makes names in it (`names` parses them).
 
-Names are POSIX paths below the store's root, the same on a disk and in a bucket. What a commit
-names carries part of its content's SHA-256, so that two writers can never put different bytes
-under one name.
+Names are POSIX paths below the store's root, the same on a disk and in a bucket. The name of a file
+that a commit names carries part of its content's SHA-256, so that two writers can never put
+different bytes under one name.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 FORMAT_VERSION = 3
-"""Raise it when an older Vitrina could misread a store written by a newer one. Format 3 knows
-sources: an older version would mix the products of several."""
+"""Version of the format. Increment it when an older Vitrina could misread a newer store. Format 3
+added sources: an older version would mix the products of several."""
 
 READABLE_FORMATS = (2, 3)
-"""Formats that are read; a writer brings the store to the newest."""
+"""Formats that can be read; a writer upgrades the store to the newest."""
 
 TEMPORARY = ".tmp-"
-"""Prefix of what is being written; whatever carries it when a writer starts is a crash's."""
+"""Prefix of unfinished files; those that exist when a writer starts are left from a crash."""
 
 CARD = "store.json"
 """The format version and the time of creation."""
 
 LOCK = ".lock"
-"""What a writer holds."""
+"""The writer's lock."""
 
 OWNER = ".lock-owner.json"
-"""Who holds it, on a local disk: for the message that a second writer gets."""
+"""The lock holder on a local disk, for the message to a second writer."""
 
 SCRATCH = f"{TEMPORARY}writer"
-"""Where a local store's writer makes files before they get their names."""
+"""Scratch folder of a local store's writer, for files before they get their names."""
 
 JOURNAL = f"{TEMPORARY}folder-"
-"""Prefix of a journal: the files of a folder that a writer is about to put."""
+"""Prefix of a journal, which lists the files of a folder about to be published."""
 
 PRODUCTS = "products"
 MANIFESTS = "manifests"
@@ -45,20 +45,20 @@ MODELS = "models"
 AUDITS = "audits"
 
 DECISIONS = "decisions"
-"""What reviewers said: files that are only ever added, by anyone at any time, and that no commit
-names. Every one of them is live."""
+"""Reviewers' decisions: append-only files that any process may add at any time and that no commit
+names. All of them are live."""
 
 DAMAGED = ".damaged"
-"""Ending of a file of decisions that was put aside, since nothing can redo what a person said."""
+"""Suffix of a damaged decision file; it is kept, since decisions can't be recomputed."""
 
 RETIRED = "retired"
-"""Where files go that no longer belong to the newest commit, for readers of an older one."""
+"""Folder of files that left the newest commit, for readers of an older one."""
 
 FOLDERS = (PRODUCTS, MANIFESTS, SPACES, INDEXES, MODELS, AUDITS, DECISIONS, RETIRED)
 """The folders of a store."""
 
 DIGEST = 12
-"""Hexadecimal digits of a SHA-256 that go into a name."""
+"""Number of hexadecimal digits of a SHA-256 in a name."""
 
 
 def manifest(sequence: int) -> str:
@@ -75,7 +75,7 @@ _TEXTS = ("title", "description", "attributes", "characteristics", "metadata", "
 
 
 def columns_by_group(name: str) -> tuple[str, ...]:
-    """The columns of a Parquet file that are never read whole, a row group at a time at most."""
+    """Columns of a Parquet file that are read one row group at a time, never whole."""
     return _TEXTS if name.startswith(f"{PRODUCTS}/") else ()
 
 
@@ -100,22 +100,22 @@ def shard_number(name: str) -> int:
 
 
 def errors(folder: str) -> str:
-    """What could not be read or embedded, for people; always the newest commit's."""
+    """The newest commit's table of errors, for people: items not read or not embedded."""
     return below(folder, "errors.parquet")
 
 
 def errors_of_commit(folder: str, digest: str) -> str:
-    """The errors that a commit names: hidden, so that `part-*.parquet` stays the data."""
+    """The table of errors that a commit names: hidden, so that `part-*.parquet` is data only."""
     return below(folder, f".errors-{digest[:DIGEST]}.parquet")
 
 
 def is_errors(name: str) -> bool:
-    """Whether a file is a table of errors that a commit names."""
+    """True for a table of errors that a commit names."""
     return name.rpartition("/")[2].startswith(".errors-")
 
 
 def index(name: str, digest: str) -> str:
-    """The folder of an index; a rebuilt index is a new folder, and the commit switches over."""
+    """The folder of an index; a rebuilt index gets a new folder, and the commit switches to it."""
     return f"{INDEXES}/{name}-{digest[:DIGEST]}"
 
 
@@ -130,22 +130,22 @@ def encoder(model_name: str, digest: str) -> str:
 
 
 def audit(digest: str) -> str:
-    """The folder of what an audit found."""
+    """The folder of an audit's results."""
     return f"{AUDITS}/audit-{digest[:DIGEST]}"
 
 
 def decisions(moment: datetime, digest: str) -> str:
-    """A file of decisions; moment: of the first of them, in UTC."""
+    """A decision file. moment: time of its first decision, in UTC."""
     return f"{DECISIONS}/{moment:%Y%m%dT%H%M%S%f}-{digest[:DIGEST]}.parquet"
 
 
 def journal(digest: str) -> str:
-    """The list of the files of a folder that is being put."""
+    """The journal of a folder that is being published."""
     return f"{JOURNAL}{digest[:DIGEST]}.json"
 
 
 def retired(name: str) -> str:
-    """Where a file lies once it has left the newest commit."""
+    """The name of a file once it has left the newest commit."""
     return f"{RETIRED}/{name}"
 
 

@@ -1,9 +1,9 @@
-"""The one writer of a store in a bucket: a lock object that its holder keeps renewing.
+"""Write lease of a store in a bucket: a lock object that its holder keeps renewing.
 
-A lease alone can't keep two writers apart: a holder may sleep past its end and wake up. Commits
-are safe without it, since of two with one number only one succeeds. The lease spares the work
-of a writer who could not commit; and who takes one over makes a commit of its own first
-(`contested`), so that nothing of the earlier holder can be committed from then on.
+A lease alone can't exclude a second writer: a holder may sleep past its expiry and wake up. Commits
+are safe without it, since of two with one number only one succeeds. The lease saves the work of a
+writer that could not commit. A writer that takes over a lease first makes a commit of its own
+(`contested`), so that the earlier holder can no longer commit.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from vitrina.store.files import Files
 
 RENEW = 20.0
-"""Seconds between two renewals."""
+"""Seconds between renewals."""
 EXPIRE = 180.0
-"""Seconds after which a lease that was not renewed counts as its holder's end. Clocks of two
-machines may differ by less than this."""
+"""Seconds without renewal after which a lease expires. Clocks of two machines must differ by less
+than this."""
 
 AHEAD = 86_400.0
-"""Seconds by which a lease may have been renewed in the future. Past that it was not written by a
-clock, and it would never end."""
+"""Maximum seconds by which a renewal may lie in the future. A later time is not a clock's, and the
+lease would never expire."""
 
 _HELD: set[str] = set()
 """Tokens of the leases that this process holds."""
@@ -61,7 +61,7 @@ class Lease:
 
     @contextmanager
     def held(self) -> Iterator[Lease]:
-        """Hold it for the length of a `with` block. Raises StoreLockedError."""
+        """Hold the lease in a `with` block. Raises StoreLockedError."""
         self._take()
         _HELD.add(self._token)
         done = threading.Event()
@@ -76,7 +76,7 @@ class Lease:
             self._release()
 
     def check(self) -> None:
-        """Raise StoreLockedError if the lease is another's by now, or may be."""
+        """Raise StoreLockedError if another writer has the lease, or may have it."""
         if not self._lost and time.monotonic() - self._renewed > EXPIRE:
             self._lost = "it could not be renewed in time"
         if self._lost:
@@ -89,39 +89,39 @@ class Lease:
         try:
             self._files.create(LOCK, self._content())
         except FileExistsError:
-            there = self._read()
-            if there is not None and not self._ended(there):
+            current = self._read()
+            if current is not None and not self._ended(current):
                 raise StoreLockedError(
-                    f"{self._files.place} is being written by {there.owner}; "
+                    f"{self._files.place} is being written by {current.owner}; "
                     "try again when it is done"
                 ) from None
             self.contested = True
             self._files.write(LOCK, self._content())
 
-    def _ended(self, there: _Lock) -> bool:
-        if there.owner == replace(self._me, job=there.owner.job):
-            # This very process, which could not delete it when it was done.
-            return there.token not in _HELD
-        return there.owner.ended(self._me) or not -AHEAD < time.time() - there.renewed <= EXPIRE
+    def _ended(self, current: _Lock) -> bool:
+        if current.owner == replace(self._me, job=current.owner.job):
+            # Left by this process, which failed to delete it.
+            return current.token not in _HELD
+        return current.owner.ended(self._me) or not -AHEAD < time.time() - current.renewed <= EXPIRE
 
     def _renew(self, done: threading.Event) -> None:
         while not done.wait(RENEW):
             try:
-                there = self._read()
-                if there is None or there.token != self._token:
-                    taken = "" if there is None else f" by {there.owner}"
+                current = self._read()
+                if current is None or current.token != self._token:
+                    taken = "" if current is None else f" by {current.owner}"
                     self._lost = f"taken over{taken}"
                     return
                 self._files.write(LOCK, self._content())
                 self._renewed = time.monotonic()
             except (StoreError, OSError):
-                # The network may come back before the lease ends; `check` watches the clock.
+                # The network may come back before the lease expires; `check` watches the clock.
                 continue
 
     def _release(self) -> None:
         try:
-            there = self._read()
-            if there is not None and there.token == self._token:
+            current = self._read()
+            if current is not None and current.token == self._token:
                 self._files.delete(LOCK)
         except (StoreError, OSError):
             return
@@ -131,7 +131,7 @@ class Lease:
         return json.dumps(value).encode()
 
     def _read(self) -> _Lock | None:
-        """The lock object; None where it is gone or means nothing."""
+        """The lock object; None if it is gone or invalid."""
         try:
             content = self._files.read(LOCK)
         except FileNotFoundError:

@@ -1,12 +1,12 @@
-"""Files of a store that no commit names: what a killed writer left, told from what an owner put
-there, which is never touched.
+"""Detection of files that a killed writer left in a store and that no commit names.
 
-A file is Vitrina's if its name is of a form that `layout` makes and one of these holds:
+Files of other origin are never touched. A file is Vitrina's if its name is of a form that `layout`
+makes and one of these holds:
 
-- its content has the checksum that its name carries;
+- its content has the checksum in its name;
 - it lies in a folder whose name carries the checksum of all files there;
-- a journal names it with its checksum: a writer writes one before it puts a folder of files;
-- a commit that is being forgotten names it (see `history.read_retired`).
+- a journal names it with its checksum: a writer writes one before it publishes a folder;
+- a commit that is being deleted names it (see `history.read_retired`).
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def to_journal(entries: Iterable[FileEntry]) -> tuple[str, bytes]:
 
 
 class Leftovers:
-    """Recognises files of Vitrina's that no commit names.
+    """Recognises Vitrina's files that no commit names.
 
     Attributes:
-        notes: names of the journals and of the manifests of commits that are being forgotten, which
-            are deleted after the files they name.
+        notes: names of journals, and of manifests of commits that are being deleted; delete these
+            after the files they name.
     """
 
     def __init__(self, files: Files) -> None:
@@ -46,29 +46,29 @@ class Leftovers:
         self._forgotten = frozenset[str]().union(*(one.names for one in retired.values()))
         self.notes = [*retired]
         for name in files.names(""):
-            told = parse(name)
-            if told and told.role is Role.JOURNAL and self._read_journal(name, told.digest):
+            parsed = parse(name)
+            if parsed and parsed.role is Role.JOURNAL and self._read_journal(name, parsed.digest):
                 self.notes.append(name)
 
     def among(self, names: Iterable[str]) -> list[str]:
-        """Those of some names, which no commit names, that are Vitrina's."""
+        """Names of Vitrina's files among `names`, none of which a commit names."""
         ours: list[str] = []
         folders: defaultdict[str, dict[str, str]] = defaultdict(dict)
         for name in names:
             original = name.removeprefix(layout.retired(""))
-            told = parse(original)
-            if told is None:
+            parsed = parse(original)
+            if parsed is None:
                 continue
             if original in self._forgotten:
                 ours.append(name)
-            elif told.role in SINGLE_ROLES:
-                if self._checksum(name).startswith(told.digest):
+            elif parsed.role in SINGLE_ROLES:
+                if self._checksum(name).startswith(parsed.digest):
                     ours.append(name)
-            elif told.role in FOLDER_ROLES and name == original:
+            elif parsed.role in FOLDER_ROLES and name == original:
                 if self._checksum(name) == self._journalled.get(name):
                     ours.append(name)
                 else:
-                    folders[told.folder][told.inside] = self._checksum(name)
+                    folders[parsed.folder][parsed.inside] = self._checksum(name)
         for folder, sums in folders.items():
             if folder.endswith(f"-{folder_checksum(sums)[: layout.DIGEST]}"):
                 ours += [layout.below(folder, inside) for inside in sums]
@@ -87,6 +87,6 @@ class Leftovers:
         try:
             return hashlib.sha256(self._files.open(name).read_buffer()).hexdigest()
         except OSError:
-            # Another writer, whose right was taken over, may be tidying up still; or it is the
-            # owner's, and this process can't read it.
+            # A fenced writer may still be cleaning up; or the file is of other origin, and this
+            # process can't read it.
             return ""

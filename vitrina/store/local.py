@@ -33,16 +33,16 @@ from vitrina.store.owner import Owner
 from vitrina.temporary_files import removing
 from vitrina.typed_json import load_json
 
-# What file systems say that know no hard links.
+# Errors of file systems without hard links.
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
-# Without O_NONBLOCK, opening a pipe would wait for its other end.
+# Without O_NONBLOCK, opening a pipe would block until its other end opens.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
-_MOST = 1 << 30
-"""Bytes of a file that is read into memory whole: a card, a manifest, a table of failures. A file
-with holes may claim any size."""
+_MAX_BYTES = 1 << 30
+"""Maximum bytes of a file that is read into memory whole: a card, a manifest, a table of errors. A
+sparse file may claim any size."""
 
 _REPLACE = "replace it by what it points to"
 _DELETE = "delete it, then run `vitrina verify STORE`"
@@ -51,8 +51,8 @@ _DELETE = "delete it, then run `vitrina verify STORE`"
 class LocalFiles:
     """The files of a store below a directory; see `Files`.
 
-    The root may be a link, and its parents; nothing below it is. Another process that changes the
-    directory at the same moment is not guarded against.
+    The root and its parents may be links; nothing below the root may be. There is no protection
+    against another process that changes the directory at the same moment.
     """
 
     workers = 2
@@ -68,7 +68,7 @@ class LocalFiles:
         return str(self.root / name)
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a file."""
+        """True if the file exists."""
         try:
             self._file(name)
         except (FileNotFoundError, NotADirectoryError):
@@ -76,14 +76,14 @@ class LocalFiles:
         return True
 
     def size(self, name: str) -> int:
-        """Its bytes."""
+        """Size in bytes."""
         return self._file(name).stat().st_size
 
     def read(self, name: str) -> bytes:
         """Its content."""
         path = self._file(name)
-        if path.stat().st_size > _MOST:
-            raise UnsafeFileError(str(path), f"is larger than {_MOST >> 20} MiB", _DELETE)
+        if path.stat().st_size > _MAX_BYTES:
+            raise UnsafeFileError(str(path), f"is larger than {_MAX_BYTES >> 20} MiB", _DELETE)
         with os.fdopen(os.open(path, _READ), "rb") as file:
             return file.read()
 
@@ -111,7 +111,7 @@ class LocalFiles:
         while left:
             one = left.pop()
             if one.is_dir(follow_symlinks=False):
-                # The owner may have put a folder beside ours that this process can't read.
+                # There may be a folder of other origin that this process can't read.
                 with suppress(OSError), os.scandir(one.path) as inside:
                     left += inside
             elif _is_file(one):
@@ -134,7 +134,7 @@ class LocalFiles:
         sync(path.parent)
 
     def create(self, name: str, content: bytes) -> None:
-        """Write the content aside, flush it, and link it to its name if that is free."""
+        """Write a temporary file, flush it, and link it to its name. Raises FileExistsError."""
         path = self._path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         if not _link_unnamed(path, content):
@@ -142,7 +142,7 @@ class LocalFiles:
         sync(path.parent)
 
     def _link_named(self, path: Path, content: bytes) -> None:
-        # Not in the scratch folder, which is the writer's: decisions are added beside it.
+        # Not in the scratch folder, which is the writer's: decisions are added concurrently.
         temporary = self.root / f"{TEMPORARY}{path.name}"
         with removing(lambda: temporary.unlink(missing_ok=True)):
             write_new(temporary, content)
@@ -152,13 +152,13 @@ class LocalFiles:
             except OSError as err:
                 if err.errno not in _NO_LINKS:
                     raise
-                # There the lock alone keeps a second writer away.
+                # Without hard links, only the lock excludes a second writer.
                 if path.exists():
                     raise FileExistsError(errno.EEXIST, "it is there already", str(path)) from err
                 temporary.replace(path)
 
     def write(self, name: str, content: bytes) -> None:
-        """Write the content aside, flush and rename."""
+        """Write a temporary file, flush and rename."""
         temporary = self.scratch / Path(name).name
         write_new(temporary, content)
         self.publish(temporary, name)
@@ -170,7 +170,7 @@ class LocalFiles:
         source.replace(path)
 
     def delete(self, name: str) -> None:
-        """Delete a file, and the folders that are empty then."""
+        """Delete a file, and the folders that become empty."""
         try:
             path = self._file(name)
         except (FileNotFoundError, NotADirectoryError):
@@ -221,10 +221,10 @@ class LocalFiles:
         return Path(entry.path).relative_to(self.root).as_posix()
 
     def forget(self, live: set[str]) -> None:
-        """Nothing to delete: there are no copies."""
+        """Do nothing: there are no copies."""
 
     def check_rights(self) -> None:
-        """Try; of the folders that are there already, and of the lock, the rights will do."""
+        """Write a probe file; for existing folders and the lock, check the permissions."""
         there = self.root
         while not there.exists() and there != there.parent:
             there = there.parent
@@ -238,7 +238,7 @@ class LocalFiles:
 
     @contextmanager
     def claim(self, job: str) -> Iterator[Claim]:
-        """Hold the operating system's lock on a file: it ends with the process."""
+        """Hold an operating system lock on a file; it ends with the process."""
         self.root.mkdir(parents=True, exist_ok=True)
         lock, owner, _ = self._lock(), self._path(OWNER), self._scratch()
         try:
@@ -249,8 +249,8 @@ class LocalFiles:
                 "try again when it is done"
             ) from err
         try:
-            # Of a killed writer the record is left. On this machine the lock tells that it
-            # ended; some network disks keep their locks to each machine.
+            # A killed writer leaves its record. On this machine the lock proves that it ended;
+            # on some network disks a lock is not visible to other machines.
             before = self._owner()
             me = Owner.me(job)
             with removing(self._end_claim):
@@ -258,13 +258,13 @@ class LocalFiles:
                 temporary = self.scratch / OWNER
                 write_new(temporary, json.dumps(me.to_json()).encode())
                 temporary.replace(owner)
-                yield _Held(before is not None and not before.on(me))
+                yield _LocalClaim(before is not None and not before.on(me))
         finally:
             lock.release()
 
     def _lock(self) -> FileLock:
-        """The lock's file. Some versions of filelock empty it, so it must not be another's file
-        that is linked here under a second name."""
+        """The lock file. Some versions of filelock truncate it, so it must not be a hard link to
+        another file. Raises UnsafeFileError."""
         with suppress(FileNotFoundError):
             there = self._file(LOCK).stat()
             if there.st_size and there.st_nlink > 1:
@@ -273,7 +273,7 @@ class LocalFiles:
         return FileLock(self.root / LOCK)
 
     def _owner(self) -> Owner | None:
-        """The holder of the lock, or the last one; None where the record is missing or damaged."""
+        """The current or last lock holder; None if the record is missing or damaged."""
         try:
             return Owner.from_json(load_json(self.read(OWNER), OWNER, "it is ignored"))
         except (OSError, StoreError):
@@ -284,7 +284,7 @@ class LocalFiles:
         self._remove_leftovers()
 
     def _remove_leftovers(self) -> None:
-        """Delete what a killed writer left half-written; older versions wrote the card beside."""
+        """Delete a killed writer's unfinished files, an older version's card included."""
         shutil.rmtree(self._scratch(), ignore_errors=True)
         self.delete(f"{TEMPORARY}{CARD}")
         for name in self.names(""):
@@ -295,11 +295,11 @@ class LocalFiles:
 
 
 @dataclass
-class _Held:
+class _LocalClaim:
     contested: bool
 
     def check(self) -> None:
-        """Nothing to look at: the operating system's lock can't be lost."""
+        """Do nothing: the operating system's lock can't be lost."""
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
@@ -307,10 +307,9 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def _link_unnamed(path: Path, content: bytes) -> bool:
-    """Write the content to a file without a name, of which a killed process leaves nothing, and
-    give it its name. False where the file system knows no such files.
+    """Write an unnamed file, which vanishes if the process is killed, and link it to its name.
 
-    Raises FileExistsError.
+    Returns False if the file system does not support this. Raises FileExistsError.
     """
     try:
         descriptor = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)

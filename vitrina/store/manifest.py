@@ -1,4 +1,4 @@
-"""What one commit says is live. Everything a manifest names is immutable once it is written."""
+"""The manifest of a commit: all live files. A file that a manifest names is immutable."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from vitrina.store.files import to_json
 from vitrina.types import Modality
 
 _DEPTH = 64
-"""Levels of nesting of a manifest at most; those that Vitrina writes have less than ten."""
+"""Maximum nesting depth of a manifest; those that Vitrina writes stay below ten."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """One commit. `active` names the space that serves each modality; `reading` how the
-    catalogue was read; `indexes` and `models` the live folder of each name; `model` the head
-    that was trained last; `encoders` those that were trained here; `audit` what the last audit
-    found; `step` whether a run that goes on is to commit what it leads to."""
+    """One commit. active: the space that serves each modality. reading: how the catalogue was
+    read. indexes, models: the live folder of each name. model: the head trained last. encoders:
+    those trained on this catalogue. audit: the last audit's results. step: True for an intermediate
+    commit, which a later commit of the same run supersedes."""
 
     sequence: Count = 0
     products: tuple[FileEntry, ...] = ()
@@ -37,31 +37,31 @@ class Manifest:
     step: bool = False
 
     def with_space(self, name: str, entry: SpaceEntry) -> Manifest:
-        """The same, with one space put in or replaced."""
+        """A copy with one space added or replaced."""
         return replace(self, spaces={**self.spaces, name: entry})
 
     def with_active(self, modality: Modality, space: str) -> Manifest:
-        """The same, with another space serving a modality."""
+        """A copy with another space active for a modality."""
         return replace(self, active={**self.active, modality: space})
 
     def with_index(self, name: str, folder: FolderEntry) -> Manifest:
-        """The same, with one index switched over to a new folder."""
+        """A copy with one index switched to a new folder."""
         return replace(self, indexes={**self.indexes, name: folder})
 
     def with_model(self, name: str, folder: FolderEntry) -> Manifest:
-        """The same, with one head switched over to a new folder and made the one in use."""
+        """A copy with one head switched to a new folder and made the current one."""
         return replace(self, models={**self.models, name: folder}, model=name)
 
     def with_encoder(self, name: str, folder: FolderEntry) -> Manifest:
-        """The same, with one trained encoder switched over to a new folder."""
+        """A copy with one trained encoder switched to a new folder."""
         return replace(self, encoders={**self.encoders, name: folder})
 
     def with_audit(self, folder: FolderEntry) -> Manifest:
-        """The same, with another audit."""
+        """A copy with another audit."""
         return replace(self, audit=folder)
 
     def errors(self) -> Iterator[FileEntry]:
-        """The tables of failures that it names."""
+        """The tables of errors that it names."""
         if self.rejected:
             yield self.rejected
         for space in self.spaces.values():
@@ -76,7 +76,7 @@ class Manifest:
         folders += [self.audit] if self.audit else []
         for space in self.spaces.values():
             yield from space.shards
-            # One that was trained here is there under its own name too.
+            # An encoder trained on this catalogue is also in `encoders`.
             if space.encoder and space.encoder not in folders:
                 folders.append(space.encoder)
         for folder in folders:
@@ -84,16 +84,16 @@ class Manifest:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """The names of every file that it names."""
+        """The names of all its files."""
         return frozenset(entry.path for entry in self.files())
 
     def to_bytes(self) -> bytes:
-        """The manifest as its file holds it, with a checksum of its own."""
+        """The content of its file: JSON with a checksum."""
         value = self.to_json()
         return to_json({**value, "sha256": digest(value)})
 
     def to_json(self) -> dict[str, Any]:
-        """As its file holds it, without the checksum."""
+        """The JSON form in its file, without the checksum."""
         return {
             "sequence": self.sequence,
             "products": [asdict(entry) for entry in self.products],

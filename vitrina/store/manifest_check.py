@@ -1,5 +1,7 @@
-"""Whether the parts of a manifest fit one another, and whether each name in it is one that Vitrina
-makes for that part: a manifest may come from elsewhere."""
+"""Consistency check of a manifest, which is untrusted input.
+
+Its parts must agree, and each name must have the form that Vitrina makes for that part.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from vitrina.store.manifest import Manifest
 
 _SHOWN = 120
-"""Characters of a stranger's text that a message shows."""
+"""Maximum characters of untrusted text in a message."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,11 @@ class SpaceCard:
 
 
 def check(manifest: Manifest) -> None:
-    """Raise ValueError for a part that does not fit, or a name of another form."""
+    """Raise ValueError for inconsistent parts, or a name of another form."""
     for part in manifest.products:
         _check_file(part, Role.PRODUCTS)
         if not part.rows:
-            # Other modules rely on it that a store with parts has products.
+            # Other modules assume that a store with parts has products.
             raise ValueError(f"its part {part.path} of the product table has no rows")
     if manifest.rejected:
         _check_file(manifest.rejected, Role.ERRORS)
@@ -52,7 +54,7 @@ def check(manifest: Manifest) -> None:
     for name, folder in manifest.models.items():
         _check_folder(folder, Role.MODEL, name)
     for name, folder in manifest.encoders.items():
-        # Older versions named them by their fingerprints.
+        # Older versions put the fingerprint into the folder's name.
         _check_folder(folder, Role.MODEL, name, fingerprint=folder.path[-DIGEST:])
     if manifest.audit:
         _check_folder(manifest.audit, Role.AUDIT, "audit")
@@ -83,39 +85,39 @@ def _check_space(name: str, space: SpaceEntry) -> None:
 
 
 def _check_file(entry: FileEntry, role: Role, owner: str = "") -> None:
-    told = _name(entry, role, owner)
-    if told.digest != entry.sha256[:DIGEST]:
+    parsed = _parse_name(entry, role, owner)
+    if parsed.digest != entry.sha256[:DIGEST]:
         raise ValueError(f"{_shown(entry.path)} carries another checksum than its entry")
 
 
 def _check_folder(
     folder: FolderEntry, role: Role, owner: str | None, *, fingerprint: str = ""
 ) -> None:
-    """owner: None for any. fingerprint: of a fitted encoder, which names the folder instead of the
-    checksum of its files."""
+    """Check a folder's names and checksum. owner: None for any. fingerprint: of a fitted encoder,
+    which names the folder instead of the checksum of its files."""
     own: dict[str, str] = {}
     for entry in folder.files:
-        told = _name(entry, role, owner)
-        if told.folder == folder.path:
-            own[told.inside] = entry.sha256
+        parsed = _parse_name(entry, role, owner)
+        if parsed.folder == folder.path:
+            own[parsed.inside] = entry.sha256
         elif role is not Role.INDEX:
             raise ValueError(f"{_shown(entry.path)} is not in {_shown(folder.path)}")
     if not own:
         raise ValueError(f"{_shown(folder.path)} has no file")
-    # An updated index shares files with those before it; it tells them by their last part.
-    told_apart = {entry.name if role is Role.INDEX else entry.path for entry in folder.files}
-    if len(told_apart) < len(folder.files):
+    # An updated index shares files with earlier ones and identifies them by their last part.
+    distinct = {entry.name if role is Role.INDEX else entry.path for entry in folder.files}
+    if len(distinct) < len(folder.files):
         raise ValueError(f"{_shown(folder.path)} has two files of one name")
     digest = folder.path[-DIGEST:]
     if digest not in (folder_checksum(own)[:DIGEST], fingerprint[:DIGEST]):
         raise ValueError(f"{_shown(folder.path)} carries another checksum than its files")
 
 
-def _name(entry: FileEntry, role: Role, owner: str | None) -> StoreName:
-    told = parse(entry.path)
-    if told is None or told.role is not role or owner not in (None, told.owner):
+def _parse_name(entry: FileEntry, role: Role, owner: str | None) -> StoreName:
+    parsed = parse(entry.path)
+    if parsed is None or parsed.role is not role or owner not in (None, parsed.owner):
         raise ValueError(f"{_shown(entry.path)} is not the name of {role} there")
-    return told
+    return parsed
 
 
 def _shown(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Reads a manifest, which may come from elsewhere: its types, its checksum, the names in it."""
+"""Manifest parser. A manifest is untrusted input: types, checksum and names are checked."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from vitrina.store.manifest_check import check
 from vitrina.typed_json import load_json
 
 _DEPTH = 64
-"""Levels of nesting of a manifest at most; those that Vitrina writes have less than ten."""
+"""Maximum nesting depth of a manifest; those that Vitrina writes stay below ten."""
 
 _PARTS = frozenset(Manifest().to_json()) - {"encoders", "audit"}
-"""Parts that a manifest has; older stores know neither encoders nor audits."""
+"""Required keys of a manifest; older stores have neither encoders nor audits."""
 
 
 def parse_manifest(content: bytes, where: str, sequence: int | None = None) -> Manifest:
-    """The manifest in a file; `where` is for the message. sequence: the number in its name.
+    """Parse a manifest file. where: its name for messages. sequence: the number in its name.
 
-    Raises StoreError if it is cut short, changed, lacks a part, or names a file of another form
-    than `layout` makes: it may come from elsewhere.
+    Raises StoreError if it is truncated, changed, lacks a key, or names a file in a form that
+    `layout` does not make.
     """
     way = "`vitrina verify STORE --repair` goes back to the commit before it"
     try:
@@ -38,7 +38,7 @@ def parse_manifest(content: bytes, where: str, sequence: int | None = None) -> M
 
 
 def _parsed(value: Any) -> Manifest:
-    """A manifest of the right checksum and types. Raises ValueError."""
+    """Check the checksum and types, and convert. Raises ValueError."""
     if not isinstance(value, dict):
         raise ValueError("it is no object")
     if value.pop("sha256", None) != digest(value):

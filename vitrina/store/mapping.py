@@ -1,7 +1,7 @@
-"""Files mapped into memory, without a file descriptor held for each.
+"""Memory-mapped files without an open file descriptor for each.
 
-A store of ten million products has thousands of shards, and `mmap.mmap` and Arrow keep a
-descriptor open for every mapping; the usual limit is 1,024.
+A store of ten million products has thousands of shards. `mmap.mmap` and Arrow keep a descriptor
+open for every mapping, and the usual limit is 1,024.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _libc() -> Any:
 
 
 def map_file(path: Path) -> memoryview:
-    """Map a file to read from, for as long as the view, or a view of it, is held.
+    """Map a file read-only, for as long as the view, or a view of it, is alive.
 
     The content stays readable if the file is deleted meanwhile. Raises OSError, also for an
     empty file.

@@ -1,7 +1,7 @@
-"""Names in a store, read back: the inverse of `layout`, for names that come from a stranger.
+"""Parser of names in a store: the inverse of `layout`, for untrusted names.
 
-A manifest, a listing and a journal may come from elsewhere. No name of theirs is used before
-`parse` has recognised it, or `is_plain` has found that it stays below the store's root.
+A manifest, a listing and a journal may come from elsewhere. None of their names is used before
+`parse` has recognised it, or `is_plain` has confirmed that it stays below the store's root.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from functools import lru_cache
 from vitrina.store import layout
 
 OWNER_BYTES = 242
-"""Bytes of the name of a space, an index, a model or an encoder at most: with a hyphen and
-`layout.DIGEST` digits it is still one file name."""
+"""Maximum bytes of the name of a space, an index, a model or an encoder: with a hyphen and
+`layout.DIGEST` digits it still fits a file name."""
 
 _PART_BYTES = 255
 _NAME_BYTES = 1024
@@ -23,7 +23,7 @@ _NO_PARTS = frozenset(("", ".", ".."))
 
 
 class Role(StrEnum):
-    """Purpose of a file in a store. The value says it in messages."""
+    """Purpose of a file in a store. The value is its text in messages."""
 
     PRODUCTS = "a part of the product table"
     SHARD = "a shard"
@@ -37,7 +37,7 @@ class Role(StrEnum):
 
 
 FOLDER_ROLES = (Role.INDEX, Role.MODEL, Role.AUDIT)
-"""Roles of files in a folder whose name carries the checksum of all of them."""
+"""Roles of files in a folder whose name carries the checksum of all its files."""
 
 SINGLE_ROLES = (Role.PRODUCTS, Role.SHARD, Role.ERRORS)
 """Roles of files that a commit names and whose own name carries their checksum."""
@@ -45,13 +45,13 @@ SINGLE_ROLES = (Role.PRODUCTS, Role.SHARD, Role.ERRORS)
 
 @dataclass(frozen=True)
 class StoreName:
-    """A name of the form that `layout` makes.
+    """A parsed name, of a form that `layout` makes.
 
     Attributes:
-        role: what the file is for.
+        role: the file's purpose.
         owner: its space, index or model; "" where it has none.
         number: of a part, a shard or a manifest.
-        digest: the beginning of its content's SHA-256; of a file in a folder, the folder's digest.
+        digest: prefix of its content's SHA-256; of a file in a folder, the folder's digest.
         folder: the folder of a file in one, with its digest; else "".
         inside: the file's path in that folder.
     """
@@ -65,8 +65,8 @@ class StoreName:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name is a relative POSIX path without `.`, `..`, empty parts, backslashes and
-    characters that can't be printed, short enough for any file system."""
+    """True for a relative POSIX path without `.`, `..`, empty parts, backslashes and unprintable
+    characters, and short enough for any file system."""
     parts = name.split("/")
     return (
         name.isprintable()
@@ -78,8 +78,8 @@ def is_plain(name: str) -> bool:
 
 
 def is_owner(name: str) -> bool:
-    """Whether a space, an index, a model or an encoder can have this name: one plain part of a
-    path, in any script, that is not hidden."""
+    """True for a valid name of a space, an index, a model or an encoder: one plain path component,
+    in any script, that is not hidden."""
     return (
         is_plain(name)
         and "/" not in name
@@ -108,20 +108,20 @@ _PATTERNS = {role: re.compile(form, re.ASCII) for role, form in _FORMS.items()}
 
 @lru_cache(maxsize=1 << 14)
 def parse(name: str) -> StoreName | None:
-    """The parts of a name, if it is precisely of a form that `layout` makes; else None."""
+    """Parse a name; None unless it has exactly a form that `layout` makes."""
     if not is_plain(name):
         return None
     for role, pattern in _PATTERNS.items():
         if found := pattern.fullmatch(name):
             parts = {key: value for key, value in found.groupdict().items() if value is not None}
-            told = StoreName(role, **{**parts, "number": int(parts.get("number", "0"))})  # type: ignore[arg-type]
-            return told if _made(told, name) else None
+            parsed = StoreName(role, **{**parts, "number": int(parts.get("number", "0"))})  # type: ignore[arg-type]
+            return parsed if _round_trips(parsed, name) else None
     return None
 
 
 def is_upkeep(name: str) -> bool:
-    """Whether a file is one that Vitrina writes and no commit names: cards, locks, manifests,
-    decisions, copies of errors for people, and what is being written."""
+    """True for files that Vitrina writes and no commit names: cards, locks, manifests, decisions,
+    copies of errors for people, and unfinished files."""
     folder = name.rpartition("/")[0]
     if name in (layout.CARD, layout.LOCK, layout.OWNER, layout.errors("")):
         return True
@@ -130,18 +130,18 @@ def is_upkeep(name: str) -> bool:
     space = folder.removeprefix(layout.space(""))
     if folder == layout.space(space) and is_owner(space):
         return name in (layout.space_card(space), layout.errors(folder))
-    told = parse(name.partition(layout.DAMAGED)[0] if folder == layout.DECISIONS else name)
-    return told is not None and told.role in (Role.MANIFEST, Role.DECISIONS)
+    parsed = parse(name.partition(layout.DAMAGED)[0] if folder == layout.DECISIONS else name)
+    return parsed is not None and parsed.role in (Role.MANIFEST, Role.DECISIONS)
 
 
-def _made(told: StoreName, name: str) -> bool:
-    """Whether `layout` makes this very name: no other padding, no owner that can't be one."""
-    if told.owner and not is_owner(told.owner):
+def _round_trips(parsed: StoreName, name: str) -> bool:
+    """True if `layout` makes exactly this name: the padding and the owner are right."""
+    if parsed.owner and not is_owner(parsed.owner):
         return False
-    if told.role is Role.PRODUCTS:
-        return name == layout.product_part(told.number, told.digest)
-    if told.role is Role.SHARD:
-        return name == layout.shard(told.owner, told.number, told.digest)
-    if told.role is Role.MANIFEST:
-        return name == layout.manifest(told.number)
+    if parsed.role is Role.PRODUCTS:
+        return name == layout.product_part(parsed.number, parsed.digest)
+    if parsed.role is Role.SHARD:
+        return name == layout.shard(parsed.owner, parsed.number, parsed.digest)
+    if parsed.role is Role.MANIFEST:
+        return name == layout.manifest(parsed.number)
     return True

@@ -1,4 +1,4 @@
-"""Reading float16 and float32 numbers at an address, from kernels that numba compiles."""
+"""Numba intrinsics that load float16 and float32 numbers from memory addresses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _load(kind: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         pointer = builder.inttoptr(args[0], kind.as_pointer())
         number = builder.load(builder.gep(pointer, [args[1]]))
-        # A page's numbers begin wherever its header ends.
+        # A page's numbers start right after its header, unaligned.
         number.align = 1
         return builder.fpext(number, ir.FloatType()) if kind == ir.HalfType() else number
 
@@ -27,19 +27,19 @@ def _load(kind: Any) -> Any:
 
 @intrinsic
 def half_at(_typing: Any, _address: Any, _place: Any) -> Any:
-    """The float16 at a place after an address, as float32."""
+    """Load the float16 at an index after an address, as float32."""
     return types.float32(types.uint64, types.int64), _load(ir.HalfType())
 
 
 @intrinsic
 def single_at(_typing: Any, _address: Any, _place: Any) -> Any:
-    """The float32 at a place after an address."""
+    """Load the float32 at an index after an address."""
     return types.float32(types.uint64, types.int64), _load(ir.FloatType())
 
 
 @compiled
 def copy_rows(addresses: npt.NDArray[np.uint64], half: bool, out: Floats) -> None:
-    """Copy rows of float16 or float32 numbers into `out`, (n, dim) float32; zeros for none."""
+    """Copy float16 or float32 rows into `out`, (n, dim) float32; zeros where an address is 0."""
     for at in range(len(addresses)):
         address = addresses[at]
         if address == 0:

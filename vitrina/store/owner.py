@@ -1,4 +1,4 @@
-"""Who writes to a store: enough to name the writer, and to tell that it is gone."""
+"""Identity of a store's writer process, to name it and to detect that it has ended."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vitrina.errors import printable
 from vitrina.typed_json import convert_json
 
 _SHOWN = 100
-"""Characters of the job and the host that a message shows."""
+"""Maximum characters of the job and the host in a message."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """A process. boot: the machine's boot; started: the process's start, both as Linux tells."""
+    """A process. boot: the machine's boot id. started: in clock ticks. Both are read from /proc."""
 
     job: str
     pid: Annotated[int, Meta(ge=0, le=2**31 - 1)]
@@ -35,19 +35,19 @@ class Owner:
 
     @classmethod
     def from_json(cls, value: Any) -> Owner:
-        """Read what `to_json` gave. Raises StoreError for anything else."""
+        """Parse the result of `to_json`. Raises StoreError for anything else."""
         return convert_json(value, cls, "the record of a writer", "it is ignored")
 
     def to_json(self) -> dict[str, Any]:
-        """As the lock holds it."""
+        """The JSON form in the lock."""
         return asdict(self)
 
     def on(self, other: Owner) -> bool:
-        """Whether both ran on one machine since it started."""
+        """True if both ran on one machine within one boot."""
         return (self.host, self.boot) == (other.host, other.boot)
 
     def ended(self, me: Owner) -> bool:
-        """Whether it is known to have ended: only on `me`'s own machine can that be told."""
+        """True if it is known to have ended; only processes on `me`'s machine can be checked."""
         return self.on(me) and _started(self.pid) != self.started
 
     def __str__(self) -> str:
@@ -60,8 +60,8 @@ def _boot() -> str:
 
 
 def _started(pid: int) -> str:
-    """The process's start in clock ticks, which a later process of the same number lacks."""
-    # After the name, which may hold spaces and brackets, field 22 is the twentieth.
+    """A process's start in clock ticks, to distinguish a later process with the same id."""
+    # Field 22 is the twentieth after the name, which may hold spaces and brackets.
     return (_text(f"/proc/{pid}/stat").rpartition(")")[2].split() + [""] * 20)[19]
 
 

@@ -1,9 +1,8 @@
-"""Reading a column of vectors at the speed of memory.
+"""Fast reading of a vector column from Parquet pages.
 
-Arrow takes a list column apart value by value. In the pages that `write_shard` writes (data pages
-of the first version, plain encoding, no codec, nothing null) the numbers lie side by side already,
-behind a few bytes of levels: a copy and a checksum are all it takes. Whatever looks otherwise is
-left to Arrow.
+Arrow decodes a list column value by value. In the pages that `write_shard` writes (data pages of
+version 1, plain encoding, no compression, no nulls) the numbers are already contiguous after a few
+bytes of levels, so a copy and a checksum suffice. Any other layout is left to Arrow.
 
 The layout is that of parquet.thrift in the Apache Parquet format, in Thrift's compact protocol.
 """
@@ -24,9 +23,9 @@ _DATA_PAGE = 0
 _TYPE, _SIZE, _STORED_SIZE, _CHECKSUM, _DATA = 1, 2, 3, 4, 5
 _VALUES, _ENCODING = 1, 2
 _HEADER_BYTES = 512
-"""A header of ours takes some 30 bytes; a damaged one must not be read on and on."""
+"""Maximum bytes of a page header, to bound the parsing of a damaged one; ours take some 30."""
 _DEPTH = 4
-"""Structs in structs; ours have two."""
+"""Maximum nesting depth of structs in a header; ours have two levels."""
 
 
 def read_numbers(
@@ -34,8 +33,8 @@ def read_numbers(
 ) -> npt.NDArray[Any] | None:
     """Read all numbers of a column.
 
-    content: the whole file. column: its place among the file's leaf columns. dtype: of the
-    numbers. Returns (values,) of `dtype`, or None where the column is not laid out so.
+    content: the whole file. column: its index among the file's leaf columns. dtype: of the
+    numbers. Returns (values,) of `dtype`, or None where the column has another layout.
     Raises pa.ArrowInvalid if a page is damaged.
     """
     pages = find_numbers(content, metadata, column, dtype, check=True)
@@ -57,11 +56,11 @@ def find_numbers(
     *,
     check: bool = False,
 ) -> list[tuple[int, int]] | None:
-    """Where the numbers of a column lie: of each page, the byte they begin at and how many.
+    """Find the numbers of a column: the byte offset and the number of values in each page.
 
-    The arguments are those of `read_numbers`. check: look at the pages' checksums, which reads
-    all of the column. Returns None where the column is not laid out so. Raises pa.ArrowInvalid if
-    a page is damaged.
+    The arguments are those of `read_numbers`. check: verify the pages' checksums, which reads the
+    whole column. Returns None where the column has another layout. Raises pa.ArrowInvalid if a
+    page is damaged.
     """
     chunks = [metadata.row_group(at).column(column) for at in range(metadata.num_row_groups)]
     if any(chunk.compression != "UNCOMPRESSED" or chunk.has_dictionary_page for chunk in chunks):
@@ -85,8 +84,11 @@ def find_numbers(
 
 
 def _read_page(content: memoryview, at: int, check: bool) -> tuple[int, int, int] | None:
-    """Where a page's body begins and ends, and its number of values; None for another kind of
-    page, or one without a checksum."""
+    """Start and end of a page's body, and its number of values.
+
+    Returns None for another kind of page, or one without a checksum. Raises pa.ArrowInvalid if the
+    page is damaged.
+    """
     if not 0 <= at < len(content):
         raise pa.ArrowInvalid("a page lies outside the file")
     try:
@@ -111,13 +113,13 @@ def _read_page(content: memoryview, at: int, check: bool) -> tuple[int, int, int
 
 
 def _levels(body: memoryview) -> int:
-    """The bytes of repetition and definition levels that stand before the values."""
+    """Bytes of repetition and definition levels before the values."""
     first = 4 + int.from_bytes(body[:4], "little")
     return first + 4 + int.from_bytes(body[first : first + 4], "little")
 
 
 def _struct(content: memoryview, at: int, depth: int = 0) -> tuple[dict[int, Any], int]:
-    """A struct's integers, booleans and structs by field number, and where it ends."""
+    """Parse a struct: its integers, booleans and structs by field number, and its end offset."""
     if depth > _DEPTH:
         raise ValueError("structs nested too deep in a page's header")
     fields: dict[int, Any] = {}
@@ -137,7 +139,7 @@ def _struct(content: memoryview, at: int, depth: int = 0) -> tuple[dict[int, Any
         elif kind in (4, 5, 6):
             fields[field], at = _integer(content, at)
         elif kind == 8:
-            # Bytes, as in statistics; of no use here.
+            # Bytes, as in statistics; not needed here.
             length, at = _integer(content, at, zigzag=False)
             at += length
         elif kind == 12:
@@ -147,7 +149,7 @@ def _struct(content: memoryview, at: int, depth: int = 0) -> tuple[dict[int, Any
 
 
 def _integer(content: memoryview, at: int, *, zigzag: bool = True) -> tuple[int, int]:
-    """A number, seven bits to a byte, and where it ends."""
+    """Parse a varint: the number and its end offset."""
     number = shift = 0
     while True:
         byte = content[at]

@@ -1,5 +1,7 @@
-"""Opening the Parquet files that a snapshot names, wherever they lie by now, and checking that a
-table is what its kind of table must be before any of it is used."""
+"""Opening and validation of a snapshot's Parquet files.
+
+A file may have been retired since the snapshot. Columns are checked before any of them is used.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ IDS = (pa.int64(), pa.string())
 
 
 class Access(Enum):
-    """What a file is opened for; it matters where files are fetched from afar."""
+    """Access pattern of an opened file; it matters for files in remote storage."""
 
     WHOLE = "all of it is read once"
     PARTS = "a small part of it is read"
@@ -39,8 +41,8 @@ class Access(Enum):
 
 @dataclass(frozen=True)
 class Column:
-    """Requirements on a column. types: one of them. nulls: whether values may be missing. needed:
-    whether the column must be there. least, most: bounds of integers, both included."""
+    """Requirements on a column. types: the allowed types. nulls: True if values may be null.
+    needed: True if the column is required. least, most: inclusive bounds of integers."""
 
     types: tuple[pa.DataType, ...]
     nulls: bool = True
@@ -50,12 +52,12 @@ class Column:
 
 
 Kind = Mapping[str, Column]
-"""A kind of table: its columns that code relies on, by name. A table may have others."""
+"""Column requirements of a table, by name. A table may have other columns."""
 
 
 def kind_of_schema(schema: pa.Schema, ids: Sequence[str] = ()) -> dict[str, Column]:
-    """The kind of the tables that are written with a schema. ids: columns that hold ids, which are
-    integers or strings."""
+    """Column requirements of tables with a schema. ids: columns of ids, which are integers or
+    strings."""
     return {
         field.name: Column(IDS if field.name in ids else (field.type,), field.nullable)
         for field in schema
@@ -63,7 +65,7 @@ def kind_of_schema(schema: pa.Schema, ids: Sequence[str] = ()) -> dict[str, Colu
 
 
 def check_schema(schema: pa.Schema, kind: Kind) -> None:
-    """Raise pa.ArrowInvalid if a table is not of a kind, by its columns and their types."""
+    """Raise pa.ArrowInvalid if a table's columns or their types do not meet the requirements."""
     names = schema.names
     for name, column in kind.items():
         if names.count(name) != 1:
@@ -75,14 +77,14 @@ def check_schema(schema: pa.Schema, kind: Kind) -> None:
 
 
 def check_columns(file: pq.ParquetFile, columns: Sequence[str]) -> None:
-    """Raise pa.ArrowInvalid if a file lacks a column that is asked for: Arrow leaves it out."""
+    """Raise pa.ArrowInvalid if a file lacks a requested column, which Arrow silently skips."""
     if missing := set(columns) - set(file.schema_arrow.names):
         raise pa.ArrowInvalid(f"it lacks the column {min(missing)}")
 
 
 def check_values(table: pa.Table | pa.RecordBatch, kind: Kind) -> None:
-    """Raise pa.ArrowInvalid if some columns of a table, whose types were checked, hold what their
-    kind may not: nulls, broken UTF-8, numbers out of bounds."""
+    """Raise pa.ArrowInvalid for invalid values: nulls, broken UTF-8, numbers out of bounds. The
+    types must have been checked."""
     table.validate(full=True)
     for name in table.schema.names:
         expected = kind.get(name)
@@ -96,7 +98,7 @@ def check_values(table: pa.Table | pa.RecordBatch, kind: Kind) -> None:
 
 
 def _lacks_values(column: pa.Array | pa.ChunkedArray) -> bool:
-    """Whether values are null, or numbers within the lists of a fixed size."""
+    """True if there are nulls, or nulls inside fixed-size lists."""
     if not pa.types.is_fixed_size_list(column.type):
         return bool(column.null_count)
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
@@ -106,7 +108,7 @@ def _lacks_values(column: pa.Array | pa.ChunkedArray) -> bool:
 def _check_bounds(name: str, column: pa.Array | pa.ChunkedArray, expected: Column) -> None:
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     for chunk in chunks:
-        # Lists of numbers too; pyarrow.compute's own functions for that take longer to import.
+        # Also for lists of numbers; importing pyarrow.compute for this takes longer.
         flat = chunk.flatten() if pa.types.is_fixed_size_list(chunk.type) else chunk
         numbers = flat.drop_null().cast(pa.int64()).to_numpy(zero_copy_only=False)
         if not len(numbers):
@@ -126,9 +128,9 @@ def read_table_as(
     columns: Sequence[str] | None = None,
     group: int | None = None,
 ) -> pa.Table:
-    """Read a Parquet file, or a row group of it, and check that it is of a kind.
+    """Read and validate a Parquet file, or one row group of it.
 
-    columns: those to read; all by default. Raises pa.ArrowException if it is not, or is damaged.
+    columns: those to read; all by default. Raises pa.ArrowException if it is invalid or damaged.
     """
     check_schema(file.schema_arrow, kind)
     check_columns(file, columns or ())
@@ -146,9 +148,9 @@ def read_table_as(
 def read_file_as(
     path: Path, kind: Kind, way_out: str, error: type[VitrinaError] = StoreError
 ) -> pa.Table:
-    """Read a Parquet file on the local disk and check that it is of a kind.
+    """Read and validate a Parquet file on the local disk.
 
-    Raises `error`, naming the file and `way_out`, if it is not, or is damaged or missing.
+    Raises `error`, naming the file and `way_out`, if it is invalid, damaged or missing.
     """
     with blamed_on(str(path), way_out, error), pa.memory_map(str(path)) as source:
         return read_table_as(pq.ParquetFile(source, page_checksum_verification=True), kind)
@@ -156,9 +158,9 @@ def read_file_as(
 
 @contextmanager
 def open_parquet(files: Files, entry: FileEntry, access: Access) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file of a snapshot for the length of a `with` block, in which it is read.
+    """Open a Parquet file of a snapshot for reading in a `with` block.
 
-    Raises StoreError if it is gone, is not what the manifest says, or is found damaged while it
+    Raises StoreError if it is missing, differs from its manifest entry, or proves damaged while it
     is read.
     """
     with open_source(files, entry, access) as source:
@@ -170,7 +172,7 @@ def open_parquet(files: Files, entry: FileEntry, access: Access) -> Iterator[pq.
 
 @contextmanager
 def open_source(files: Files, entry: FileEntry, access: Access) -> Iterator[pa.NativeFile]:
-    """The same for the bare bytes of a Parquet file."""
+    """Open a Parquet file of a snapshot as raw bytes; otherwise like `open_parquet`."""
     with (
         told_of(files, entry.path),
         wherever_it_lies(entry.path, lambda now: _open_as(files, now, entry, access)) as source,
@@ -180,7 +182,7 @@ def open_source(files: Files, entry: FileEntry, access: Access) -> Iterator[pa.N
 
 @contextmanager
 def told_of(files: Files, name: str) -> Iterator[None]:
-    """Whatever goes wrong inside with a Parquet file of a snapshot is raised as StoreError."""
+    """Convert any failure to read a Parquet file of a snapshot to StoreError."""
     where = files.where(name)
     with blamed_on(where, REPAIR):
         try:
@@ -193,8 +195,8 @@ def told_of(files: Files, name: str) -> Iterator[None]:
 
 
 def wherever_it_lies(name: str, use: Callable[[str], T]) -> T:
-    """Use a file of a snapshot by its name, or else by the one that it has once a later commit
-    replaced it: it lies aside for a while."""
+    """Call `use` with the name of a snapshot's file, or with its retired name if a later commit
+    replaced it: retired files are kept for a while."""
     try:
         return use(name)
     except FileNotFoundError:
@@ -205,7 +207,7 @@ def _open_as(files: Files, name: str, entry: FileEntry, access: Access) -> pa.Na
     if access is Access.OFTEN or not files.copies:
         return pa.memory_map(str(checked_file(files, name, entry, REPAIR)))
     if access is Access.PARTS:
-        # Its pages have checksums of their own; all of it would have to be fetched for more.
+        # Pages have checksums of their own; the file's checksum would need all of it.
         source = files.open_parts(name)
         footer_of(source)
         source.seek(0)

@@ -1,8 +1,8 @@
-"""What is left to embed, and which shards to merge: pure functions over what is there.
+"""Plans of shards to embed and shards to merge, as pure functions.
 
-A plan must not depend on where an earlier run was stopped: the order of the rows and the
-borders of the shards come from the product table alone, so a run that goes on after a crash
-writes the very files that an undisturbed one would have written.
+A plan must not depend on where an earlier run was stopped. Row order and shard borders derive
+from the product table alone, so the files of a resumed run are byte-identical to those of an
+uninterrupted one.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy.typing as npt
 from vitrina.types import Codes, Mask
 
 SHARD_ROWS = 4096
-"""Rows of a shard: what a killed run redoes at most."""
+"""Rows per shard: the most that a killed run has to redo."""
 
 
 def first_positions(hashes: npt.NDArray[np.void]) -> Codes:
-    """Where each product's content appears first.
+    """Find the first product with the same content as each product.
 
     hashes: (n,) 16-byte content hashes; all zero where the product has nothing to embed.
     Returns (n,) int64: the position of the first product with the same content, -1 for none.
@@ -37,36 +37,36 @@ def first_positions(hashes: npt.NDArray[np.void]) -> Codes:
 
 
 def plan_shards(first: Codes, done: Mask, size: int = SHARD_ROWS) -> list[Codes]:
-    """Cut what is left into shards.
+    """Split the remaining products into shards.
 
     first: (n,) from `first_positions`. done: (n,) bool, rows that need no work.
     Returns the product positions of each shard, at most `size` of them. Products of the same
-    content stand together, so that a shard encodes each content once.
+    content are adjacent, so that a shard encodes each content once.
     """
     todo = np.flatnonzero(~done & (first >= 0))
-    # The key is the first appearance among all products, done or not: it does not move when
-    # part of the work is already behind.
+    # The key is the first appearance among all products, done or not, so it does not depend on
+    # how much is already done.
     todo = todo[np.argsort(first[todo], kind="stable")]
     return [todo[start : start + size] for start in range(0, len(todo), size)]
 
 
 def plan_merges(rows: Sequence[int], live: Sequence[int], size: int) -> list[list[int]]:
-    """Which neighbouring shards become one.
+    """Group neighbouring shards to merge.
 
-    rows and live: of each shard, all its rows and those still needed. size: rows of a merged
-    shard at most. Returns groups of shard numbers, in order and covering all. A shard that is
-    all live stands alone where it is at least half full, or has no neighbour to join; any group
-    of several, or of one with dead rows, is to be rewritten.
+    rows, live: total and live rows of each shard. size: maximum rows of a merged shard. Returns
+    groups of shard numbers, in order and covering all. A fully live shard stays alone if it is at
+    least half full, or has no neighbour to merge with. A group of several shards, or of one with
+    dead rows, is to be rewritten.
     """
     groups: list[list[int]] = []
-    held = 0
+    pending = 0
     for number, (total, alive) in enumerate(zip(rows, live, strict=True)):
         good = alive == total and 2 * total >= size
-        if groups and held >= 0 and not good and held + alive <= size:
+        if groups and pending >= 0 and not good and pending + alive <= size:
             groups[-1].append(number)
-            held += alive
+            pending += alive
         else:
             groups.append([number])
-            # Below zero: nothing is to join a shard that may stay as it is.
-            held = -1 if good else alive
+            # Negative: no shard may join one that stays as it is.
+            pending = -1 if good else alive
     return groups

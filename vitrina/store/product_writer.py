@@ -19,9 +19,9 @@ from vitrina.store.writer import Writer
 
 @dataclass
 class ProductWriter:
-    """Writes the product table in bounded parts, in the scratch folder until `finish`.
+    """Writes the product table in bounded parts, to the scratch folder until `finish`.
 
-    A part is named by its content, so a part that did not change is the file that is there.
+    A part is named by its content, so an unchanged part keeps its existing file.
     """
 
     writer: Writer
@@ -55,22 +55,22 @@ class ProductWriter:
             self.close()
 
     def close(self) -> None:
-        """Let go of the file that is being written; what was added since stays unwritten."""
+        """Close the open file; rows still buffered are not written."""
         if self._open is not None:
             self._open.close()
             self._open = None
 
     def end_part(self) -> int:
-        """End the part that is being written: what is added from here on stands in others.
+        """End the current part: later rows go to new parts.
 
-        Returns how many parts there are so far.
+        Returns the number of parts so far.
         """
         self._flush()
         self.close()
         return len(self._parts)
 
     def finish(self) -> tuple[FileEntry, ...]:
-        """Flush, give the parts their names, and return them for the manifest."""
+        """Flush, publish the parts, and return their manifest entries."""
         self.end_part()
         return tuple(
             self.writer.publish(path, partial(layout.product_part, number), rows)

@@ -1,4 +1,4 @@
-"""The product table: what the catalogue says of each product, and the hash of its contents."""
+"""The product table: catalogue fields of each product, and hashes of its content."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def content_hash(content: bytes) -> str:
 
 
 def hash_bytes(text: str | None) -> bytes:
-    """A content hash's 16 bytes; all zero for none, as in the arrays of them."""
+    """The 16 bytes of a hexadecimal content hash; all zero for none, as in arrays of hashes."""
     return bytes.fromhex(text) if text else bytes(16)
 
 
 def schema(product_id: pa.DataType, category_id: pa.DataType) -> pa.Schema:
-    """The columns of `products/`, for ids that are integers or strings."""
+    """The schema of `products/`, for ids that are integers or strings."""
     return pa.schema(
         [
             pa.field("product_id", product_id, nullable=False),
@@ -75,13 +75,13 @@ def schema(product_id: pa.DataType, category_id: pa.DataType) -> pa.Schema:
 ID_COLUMNS = ("product_id", "category_id")
 
 PRODUCTS = kind_of_schema(schema(pa.string(), pa.string()), ID_COLUMNS)
-"""The kind of every part of the product table."""
-# Stores of format 2 know no sources.
+"""Column requirements of every part of the product table."""
+# Stores of format 2 have no sources.
 PRODUCTS["source"] = replace(PRODUCTS["source"], needed=False)
 
 
 class Products:
-    """A snapshot's product table. Only ids, hashes and categories are ever held whole."""
+    """A snapshot's product table. Only ids, hashes and categories are loaded whole."""
 
     def __init__(self, files: Files, manifest: Manifest) -> None:
         self._files = files
@@ -99,9 +99,9 @@ class Products:
         return pa.chunked_array(chunks, self.schema.field(name).type)
 
     def _columns(self, name: str, use: Callable[[pa.ChunkedArray], T]) -> Iterator[T]:
-        """The results of `use` on one column of each part. use: raises pa.ArrowInvalid where the
-        column is not what it should be."""
-        self._some()
+        """Yield the results of `use` on one column of each part. use: raises pa.ArrowInvalid for an
+        invalid column."""
+        self._require_products()
         for part in self._parts:
             with self._open(part) as file:
                 made = use(read_table_as(file, self._kind, [name]).column(0))
@@ -110,21 +110,21 @@ class Products:
     @cached_property
     def schema(self) -> pa.Schema:
         """The table's columns and their types."""
-        self._some()
+        self._require_products()
         with open_parquet(self._files, self._parts[0], Access.OFTEN) as file:
             check_schema(file.schema_arrow, PRODUCTS)
             return pa.schema([one for one in file.schema_arrow if one.name in PRODUCTS])
 
     @cached_property
     def _kind(self) -> Kind:
-        """The kind of table that every part is: ids are of one type in all of them."""
+        """Column requirements with the id types of the first part, which all parts must share."""
         types = {name: self.schema.field(name).type for name in ID_COLUMNS}
         return {
             **PRODUCTS,
             **{name: replace(PRODUCTS[name], types=(types[name],)) for name in types},
         }
 
-    def _some(self) -> None:
+    def _require_products(self) -> None:
         if not self._parts:
             raise StoreError("the store holds no products yet; run `vitrina embed` first")
 
@@ -138,7 +138,7 @@ class Products:
 
     @cached_property
     def table(self) -> IdTable:
-        """Finds positions by product id."""
+        """Lookup of positions by product id."""
         blocks = [
             array_keys(self.ids.slice(start, PART_ROWS))
             for start in range(0, len(self.ids), PART_ROWS)
@@ -152,21 +152,21 @@ class Products:
         return self._hashes[modality]
 
     def has(self, modality: Modality) -> Mask:
-        """(n,) bool: which products have content of a modality."""
+        """(n,) bool: products with content of a modality."""
         halves = self.hashes(modality).view(np.uint64).reshape(-1, 2)
         mask: Mask = (halves != 0).any(axis=1)
         return mask
 
     def stamps(self) -> npt.NDArray[np.void]:
-        """(n,) `V16` hashes of what the photos' files look like, zero where that is unknown."""
+        """(n,) `V16` hashes of the photo files' state, zero where it is unknown."""
         return self._hash_array("image_stamp")
 
     def _hash_array(self, name: str) -> npt.NDArray[np.void]:
         return np.concatenate([*self._columns(name, hashes_to_array)])
 
     def sources(self) -> tuple[tuple[str, ...], Codes]:
-        """The names of the sources that products come from, and (n,) int64, which one each
-        product has; a product without one is of the unnamed source, ""."""
+        """Names of the products' sources, and (n,) int64: the index of each product's source. A
+        product without one belongs to the unnamed source, ""."""
         if "source" not in self.schema.names:
             return ("",), np.zeros(len(self), dtype=np.int64)
         column = self.column("source").fill_null("").combine_chunks()
@@ -175,10 +175,10 @@ class Products:
         return tuple(encoded.dictionary.to_pylist()), codes
 
     def categories(self, retired: Mapping[str, Sequence[str]] | None = None) -> Categories:
-        """The label of every product.
+        """The catalogue's label of every product.
 
-        retired: of category ids that came to mean another category, as text, the names of what
-        they meant before: a product with such a name has no label.
+        retired: for reused category ids, as text, the names of the categories they meant before; a
+        product with such a name has no label.
         """
         seen: dict[Any, int] = {}
         names: dict[Any, str] = {}
@@ -190,10 +190,10 @@ class Products:
             number = [seen.setdefault(key, len(seen)) for key in encoded.dictionary.to_pylist()]
             local = encoded.indices.fill_null(len(number)).to_numpy(zero_copy_only=False)
             blocks.append(np.array([*number, -1], dtype=np.int64)[local])
-            # The newest catalogue's products come first, and so do its names.
+            # The newest catalogue's products come first, so its names take precedence.
             column = batch.column("category_name")
             named = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
-            # Arrow's own grouping would import its data sets, which takes a fifth of a second.
+            # Arrow's own grouping would import pyarrow.dataset, which takes 0.2 s.
             for code, at in zip(*np.unique(local[named], return_index=True), strict=True):
                 if code < len(number):
                     key = encoded.dictionary[int(code)].as_py()
@@ -208,7 +208,7 @@ class Products:
     def batches(
         self, columns: Sequence[str], rows: int = GROUP_ROWS
     ) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Stream some columns in order, each batch with the position of its first row."""
+        """Stream columns in order; yields each batch with the position of its first row."""
         start = 0
         for part in self._parts:
             stop = start + part.rows
@@ -223,7 +223,7 @@ class Products:
                     raise pa.ArrowInvalid(f"{start - stop + part.rows} rows, not {part.rows}")
 
     def take(self, positions: Codes, columns: Sequence[str]) -> pa.Table:
-        """Read some rows, in the order asked for; cheap where positions stand close together."""
+        """Read rows in the order of `positions`; cheap where these are close together."""
         order = np.argsort(positions, kind="stable")
         wanted = positions[order]
         pieces: list[pa.Table] = []
@@ -254,17 +254,20 @@ class Products:
         return groups
 
     def _read_group(self, part: FileEntry, group: int) -> pa.Table:
-        # Shards ask for rows almost in order, so the group in hand serves most of them.
-        held = self._group
-        if held is None or held[0] != (part.path, group):
+        # Rows are read almost in order, so one cached group serves most of them.
+        cached = self._group
+        if cached is None or cached[0] != (part.path, group):
             with self._open(part) as file:
-                # Another thread may put another one there at any time.
+                # Another thread may replace the cached group at any time.
                 table = read_table_as(file, self._kind, self.schema.names, group=group)
-            self._group = held = ((part.path, group), table)
-        return held[1]
+            self._group = cached = ((part.path, group), table)
+        return cached[1]
 
     def titles(self, ids: Sequence[ProductId]) -> list[dict[str, Any]]:
-        """`product_id`, `title`, `category_id` and `category_name` of some products."""
+        """`product_id`, `title`, `category_id` and `category_name` of some products.
+
+        Raises StoreError for an id that the store does not hold.
+        """
         positions = self.table.positions(id_keys(ids))
         if (positions < 0).any():
             unknown = ids[int(np.argmin(positions))]
@@ -276,12 +279,12 @@ class Products:
         return self.take(positions, columns).to_pylist()  # type: ignore[no-any-return]
 
     def category_counts(self) -> dict[CategoryId, int]:
-        """How many products have each category."""
+        """Number of products in each category."""
         found = pc.value_counts(self.column("category_id").drop_null()).to_pylist()
         return {one["values"]: one["counts"] for one in found}
 
     def counts(self) -> dict[str, int]:
-        """How many products have a text, an image, a category."""
+        """Number of products with a text, an image, a category; and number of categories."""
         have = {"text": "text_hash", "image": "image_hash", "category": "category_id"}
         counted = {}
         for name, column in have.items():
@@ -291,7 +294,7 @@ class Products:
 
 
 def _without_retired(batch: pa.RecordBatch, retired: Mapping[str, Sequence[str]]) -> pa.RecordBatch:
-    """Category ids and names, the id null where the name is one that it had before."""
+    """Category ids and names of a batch; an id is null where its name is a retired one."""
     ids, names = batch.column("category_id"), batch.column("category_name")
     text = ids.cast(pa.string())
     for key, before in retired.items():

@@ -1,9 +1,9 @@
-"""A store in a bucket, or wherever fsspec reaches.
+"""A store in a bucket, or at any other place that fsspec reaches.
 
-An object store has no rename and no lock. What makes a commit atomic is one operation: to write
-an object only if there is none of its name. Files that a commit names are put first; they carry
-their checksum in their name, so writers never overwrite each other's. The manifest goes last
-with that operation, and of two writers who make commit 8, one is refused.
+An object store has no rename and no lock. Commits are atomic through one operation: creating an
+object only if none of its name exists. Files that a commit names are put first; their names carry
+their checksums, so writers never overwrite each other's. The manifest is created last with that
+operation, and of two writers that make commit 8, one is refused.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ EXCLUSIVE = {
     "az": "If-None-Match",
     "memory": "one process",
 }
-"""Protocols whose `create` is one conditional request, not a look and then a write."""
+"""Protocols whose `create` is one conditional request, not a check and then a write."""
 
 _BLOCK = 1 << 18
 
@@ -48,18 +48,18 @@ _BLOCK = 1 << 18
 class RemoteFiles:
     """The files of a store below a URL; see `Files`.
 
-    options: for fsspec, such as `{"anon": True}`; by default what the environment says.
+    options: for fsspec, such as `{"anon": True}`; by default the environment's settings.
     """
 
     workers = 8
     copies = True
 
     def __init__(self, url: str, options: dict[str, Any] | None = None) -> None:
-        """Open the file system. Raises StoreError if it is unknown or needs a package."""
+        """Open the file system. Raises StoreError if it is unknown or lacks a package."""
         self.place = url.rstrip("/")
         self._protocol = url.partition("://")[0]
         try:
-            # Listings must be fresh: other writers put objects there too.
+            # Listings must be fresh: other writers add objects too.
             self._fs, root = fsspec.core.url_to_fs(
                 self.place, use_listings_cache=False, **(options or {})
             )
@@ -80,12 +80,12 @@ class RemoteFiles:
         return f"{self.place}/{name}"
 
     def exists(self, name: str) -> bool:
-        """Whether there is such an object."""
+        """True if the object exists."""
         with self._named(name):
             return bool(self._fs.isfile(self._path(name)))
 
     def size(self, name: str) -> int:
-        """Its bytes."""
+        """Size in bytes."""
         with self._named(name):
             return int(self._fs.size(self._path(name)))
 
@@ -114,7 +114,7 @@ class RemoteFiles:
         return path
 
     def forget(self, live: set[str]) -> None:
-        """Delete the local copies of all files but these."""
+        """Delete the local copies of all files except `live`."""
         for folder, _, names in os.walk(self._cache):
             for path in (Path(folder) / name for name in names):
                 name = path.relative_to(self._cache).as_posix()
@@ -141,8 +141,8 @@ class RemoteFiles:
         return [one for one in found if self._name(one["name"]) != folder]
 
     def tree(self, folder: str) -> list[str]:
-        """The objects in a folder and below it, sorted; a bucket may hold others, whose names no
-        folder could hold."""
+        """The objects in a folder and below it, sorted, without those whose names can't be file
+        names."""
         with self._named(folder):
             found = map(self._name, self._fs.find(self._path(folder)))
             return sorted(filter(is_plain, found))
@@ -157,7 +157,7 @@ class RemoteFiles:
     def publish(self, temporary: Path, name: str) -> None:
         """Upload; an object appears whole.
 
-        A part of the product table that did not change is there already, and is not sent again.
+        An unchanged part of the product table exists already and is not uploaded again.
         """
         shard = name.startswith(SPACES)
         if shard or not self._holds(name, temporary.stat().st_size):
@@ -166,23 +166,23 @@ class RemoteFiles:
         if shard:
             temporary.unlink()
             return
-        # What was just written will be read next: the product table, an index.
+        # The product table or an index is read next, so it is kept as a local copy.
         path = self._cache / name
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(temporary, path)
 
     def create(self, name: str, content: bytes) -> None:
-        """Put with a condition: only if there is no such object."""
+        """Put on the condition that the object does not exist. Raises FileExistsError."""
         with self._named(name):
             try:
                 self._fs.pipe_file(self._path(name), content, mode="create")
             except FileExistsError:
-                # A lost answer makes the client ask again, and then its own object is there.
+                # After a lost response the client retries, and finds its own object.
                 if self.read(name) != content:
                     raise
 
     def write(self, name: str, content: bytes) -> None:
-        """Put."""
+        """Put an object."""
         with self._named(name):
             self._fs.pipe_file(self._path(name), content)
 
@@ -207,7 +207,7 @@ class RemoteFiles:
         self.delete(name)
 
     def claim(self, job: str) -> AbstractContextManager[Claim]:
-        """Hold a lease, once the store has shown that it refuses to overwrite."""
+        """Hold a lease, after a check that the server refuses to overwrite."""
         return self._claim(job)
 
     @contextmanager
@@ -228,7 +228,7 @@ class RemoteFiles:
                 self._temporary = None
 
     def _probe(self) -> None:
-        """Some servers that speak S3 take a conditional put and overwrite all the same."""
+        """Check that the server honours conditional puts: some S3 servers ignore the condition."""
         name = f"{TEMPORARY}probe-{secrets.token_hex(8)}"
         try:
             for _ in range(2):
@@ -261,7 +261,7 @@ class RemoteFiles:
 
     @contextmanager
     def _named(self, name: str) -> Iterator[None]:
-        """Whatever a client library raises becomes one line; what callers wait for stays."""
+        """Convert a client library's error to a one-line StoreError; errors callers handle pass."""
         try:
             yield
         except (FileNotFoundError, FileExistsError, StoreError):

@@ -1,4 +1,4 @@
-"""Going on without the files of a store that are damaged or missing."""
+"""Repair of a store: drops its damaged or missing files from the commit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vitrina.store.verify import VerifyReport
 
 
 def repair(store: Store, report: VerifyReport) -> VerifyReport:
-    """Make a commit without what `report` found damaged or missing, so that work can go on.
+    """Commit a manifest without the files that `report` lists as damaged or missing.
 
     Damaged manifests are deleted: the store goes back to the newest whole commit. Products and
     vectors that were lost are embedded again by the next `vitrina embed` of their catalogue.
@@ -29,24 +29,24 @@ def repair(store: Store, report: VerifyReport) -> VerifyReport:
     with store.writer("verify", damaged_too=True) as writer:
         manifest = without(store.manifest, broken)
         for name in broken:
-            # Nothing can redo what a person said; it is kept for whoever can read it still.
+            # Decisions can't be recomputed, so a damaged file is kept for manual recovery.
             if name.startswith(layout.DECISIONS):
                 store.files.move(name, _free(store, f"{name}{layout.DAMAGED}"))
         writer.commit(manifest)
-        # Older commits may name the same files; nobody can go back to them.
+        # Older commits may name the same files, so they can't be restored either.
         writer.tidy(1)
     report.repaired = sorted(broken)
     return report
 
 
 def _free(store: Store, name: str) -> str:
-    """The name, with a number where a file has it already."""
+    """The name, with a number appended if a file has it already."""
     names = chain([name], (f"{name}-{number}" for number in count(2)))
     return next(one for one in names if not store.files.exists(one))
 
 
 def without(manifest: Manifest, broken: set[str]) -> Manifest:
-    """The manifest without some files. A folder goes whole; a space goes with its encoder."""
+    """The manifest without broken files. A folder is dropped whole, a space with its encoder."""
 
     def whole(folder: FolderEntry | None) -> bool:
         return folder is None or not broken.intersection(file.path for file in folder.files)

@@ -1,7 +1,7 @@
-"""Shards whose product ids become strings, because the store's ids do.
+"""Conversion of a store's shards to string product ids.
 
-A catalogue whose ids were integers so far may bring one that is none. Its store goes over to
-strings: nothing is embedded anew, and every file that another reader joins by `product_id` has ids
+A catalogue whose ids were integers so far may add one that is not. Its store then switches to
+strings: nothing is embedded again, and every file that other readers join by `product_id` has ids
 of one type. Indexes, heads, audits and decisions are read with their ids in the store's type.
 """
 

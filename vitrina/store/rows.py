@@ -1,8 +1,7 @@
-"""The vectors of chosen rows, read in any order from where the store keeps them.
+"""Random access to the vectors of rows, directly in the store's files.
 
-A shard's numbers lie in its Parquet pages side by side (see `pages`). So a shard that is mapped
-into memory needs no reading: a row is an address. What is not laid out so (another tool wrote it)
-is read into memory instead.
+A shard's numbers are contiguous in its Parquet pages (see `pages`), so in a memory-mapped shard a
+row is just an address. A shard with another layout (another tool wrote it) is read into memory.
 """
 
 from __future__ import annotations
@@ -29,17 +28,17 @@ from vitrina.store.space import Space
 from vitrina.types import Codes, Floats, Mask, Modality, Stored
 
 Addresses = npt.NDArray[np.uint64]
-"""(n,) uint64: where each row's numbers begin in this process's memory; 0 for none."""
+"""(n,) uint64: address of each row's numbers in this process's memory; 0 for none."""
 
 Places = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
-"""(n,) int32 each: of each row, the number of its shard among its space's, -1 for none, and its
-row in that shard."""
+"""(n,) int32 each: the index of each row's shard in its space, -1 for none, and its row in that
+shard."""
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
     """n rows of one or two modalities. dims, dtypes, addresses: one per modality; the numbers of
-    a row are float16 or float32. held: what must live as long as the addresses are used."""
+    a row are float16 or float32. held: owners of the memory that the addresses point to."""
 
     modalities: tuple[Modality, ...]
     dims: tuple[int, ...]
@@ -51,7 +50,10 @@ class Rows:
     def of_arrays(
         cls, modalities: Sequence[Modality], vectors: Sequence[Stored], present: Sequence[Mask]
     ) -> Rows:
-        """Rows of matrices, (n, dim) float16 or float32 each, that lie in memory or are mapped."""
+        """Rows of matrices, (n, dim) float16 or float32 each, in memory or memory-mapped.
+
+        present: (n,) bool each. Raises ValueError if the numbers of a row are not contiguous.
+        """
         addresses = []
         for matrix, mask in zip(vectors, present, strict=True):
             if matrix.strides[-1] != matrix.itemsize:
@@ -67,10 +69,10 @@ class Rows:
     def mapped(
         cls, spaces: Sequence[Space], places: Sequence[Places], damaged: str = "the places of rows"
     ) -> Rows:
-        """Rows of a store, mapped into memory. places: of the rows, for each space. damaged: what
-        tells them, and the way out, for the message where they are outside the space.
+        """Rows of a store, memory-mapped. places: of the rows, for each space. damaged: the origin
+        of the places and the way out, for the message about places outside the space.
 
-        Raises StoreError if a shard is missing, or is not what its space says.
+        Raises StoreError for such places, and for a shard that is missing or damaged.
         """
         addresses, held = [], []
         for space, (shards, rows) in zip(spaces, places, strict=True):
@@ -111,16 +113,16 @@ class Rows:
 
     @property
     def present(self) -> tuple[Mask, ...]:
-        """(n,) bool for each modality: which rows have it."""
+        """(n,) bool for each modality: rows that have it."""
         return tuple(addresses != 0 for addresses in self.addresses)
 
     def take(self, at: Codes) -> Rows:
-        """Some of the rows, in the order asked for."""
+        """Select rows, in the order of `at`."""
         addresses = tuple(addresses[at] for addresses in self.addresses)
         return Rows(self.modalities, self.dims, self.dtypes, addresses, self.held)
 
     def read(self, at: Codes) -> tuple[list[Floats], list[Mask]]:
-        """The vectors of some rows: for each modality (len(at), dim) float32, zero where missing,
+        """Read vectors of rows: for each modality (len(at), dim) float32, zero where missing,
         and (len(at),) bool."""
         vectors, present = [], []
         for addresses, dim, dtype in zip(self.addresses, self.dims, self.dtypes, strict=True):
@@ -144,7 +146,7 @@ def _check_places(
 
 
 def _map_shard(space: Space, entry: FileEntry) -> tuple[Addresses, Any]:
-    """The address of every row of a shard, and what to hold on to."""
+    """Map a shard. Returns the address of every row, and the owner of the memory."""
     with told_of(space.files, entry.path):
         path = wherever_it_lies(
             entry.path, lambda now: checked_file(space.files, now, entry, REPAIR)

@@ -30,19 +30,19 @@ from vitrina.types import Stored, Vectors
 
 HASH_BYTES = 16
 NO_CONTENT = "0" * 32
-"""How an absent content hash is written where a column can't be null in memory."""
+"""Placeholder for an absent content hash where a column in memory can't be null."""
 
 SHARD = {
     "product_id": Column(IDS, nulls=False),
     "content_hash": Column((pa.string(),), nulls=False),
 }
-"""The columns of a shard beside its vectors."""
+"""Column requirements of a shard, without its vectors."""
 
 
 def hashes_to_array(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.void]:
     """Turn a column of hexadecimal 16-byte hashes into (n,) `V16`; null becomes all zero.
 
-    Raises pa.ArrowInvalid for anything else in it.
+    Raises pa.ArrowInvalid for any other value.
     """
     if column.type != pa.string():
         raise pa.ArrowInvalid(f"its content hashes are {column.type}, not strings")
@@ -52,7 +52,7 @@ def hashes_to_array(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.void]:
 
 
 def _hex(column: pa.Array) -> bytes:
-    # All are of 32 digits, so what they share is one run of them in the array's own buffer.
+    # All have 32 digits, so they form one run in the array's buffer.
     _, offsets, digits = column.buffers()
     if not len(column):
         return b""
@@ -61,14 +61,14 @@ def _hex(column: pa.Array) -> bytes:
     if (np.diff(at) == 2 * HASH_BYTES).all():
         with suppress(ValueError):
             raw = bytes.fromhex(digits[int(at[0]) : int(at[-1])].to_pybytes().decode())
-    # Spaces between digits are skipped, which would move all that follow.
+    # bytes.fromhex skips spaces, which would shift all hashes that follow.
     if len(raw) != HASH_BYTES * len(column):
         raise pa.ArrowInvalid("a content hash is not 32 hexadecimal digits")
     return raw
 
 
 def array_to_hashes(hashes: npt.NDArray[np.void]) -> pa.Array:
-    """The reverse of `hashes_to_array`, for hashes that are all there."""
+    """Inverse of `hashes_to_array`, for hashes without nulls."""
     text = hashes.tobytes().hex()
     return pa.array([text[at : at + 32] for at in range(0, len(text), 32)], pa.string())
 
@@ -86,10 +86,10 @@ def write_shard(
     """Write one shard.
 
     ids: (n,) int64 or string. hashes: (n,) string. vectors: (n, dim) float16 or float32,
-    L2-normalised. dtype: "float16" or "float32", how the vectors are kept.
+    L2-normalised. dtype: "float16" or "float32", the stored type of the vectors.
     """
     flat = pa.array(np.ascontiguousarray(vectors, dtype=dtype).reshape(-1))
-    # Items declared to be there are read by a third faster than those that might be null.
+    # Non-nullable items are read a third faster than nullable ones.
     kind = pa.list_(pa.field("item", flat.type, nullable=False), vectors.shape[1])
     columns = [ids, hashes, pa.FixedSizeListArray.from_arrays(flat, type=kind)]
     names = ("product_id", "content_hash", "embedding")
@@ -99,7 +99,7 @@ def write_shard(
             for name, column in zip(names, columns, strict=True)
         ]
     )
-    # Vectors hardly compress, and without a codec they are read at the speed of the disk.
+    # Vectors hardly compress, and uncompressed ones are read at disk speed.
     pq.write_table(
         pa.table(columns, schema=schema),
         path,
@@ -112,8 +112,8 @@ def write_shard(
 
 @dataclass(frozen=True)
 class ShardBatch:
-    """Consecutive rows of one shard. vectors: (n, dim) of the stored dtype, or None where not
-    asked for."""
+    """Consecutive rows of one shard. vectors: (n, dim) of the stored dtype, or None if not
+    requested."""
 
     shard: int
     start: int
@@ -131,8 +131,8 @@ def read_shards(
 ) -> Iterator[ShardBatch]:
     """Stream the rows of some shards in order, a bounded batch at a time.
 
-    vectors: the type that the vectors must have; None for those that are not wanted. Raises
-    StoreError naming a shard that is missing or damaged.
+    vectors: the required type of the vectors; None to read none. Raises StoreError naming a shard
+    that is missing or damaged.
     """
 
     def read(entry: FileEntry) -> tuple[pa.Array, npt.NDArray[np.void], Stored | None]:
@@ -147,13 +147,13 @@ def read_shards(
 
     for number, (ids, hashes, matrix) in enumerate(map_ahead(read, shards, files.workers)):
         for start in range(0, len(ids), batch_rows):
-            part = slice(start, start + batch_rows)
+            window = slice(start, start + batch_rows)
             yield ShardBatch(
                 number,
                 start,
-                ids[part],
-                hashes[part],
-                None if matrix is None else matrix[part],
+                ids[window],
+                hashes[window],
+                None if matrix is None else matrix[window],
             )
 
 
@@ -166,8 +166,8 @@ def _ids_and_hashes(file: pq.ParquetFile) -> tuple[pa.Array, npt.NDArray[np.void
 def read_vectors(
     files: Files, entry: FileEntry, rows: npt.NDArray[np.int64], kind: pa.FixedSizeListType
 ) -> Vectors:
-    """Read some rows' vectors of one shard: (len(rows), dim) float32. kind: the type that its
-    vectors must have."""
+    """Read vectors of one shard: (len(rows), dim) float32. kind: the required type of its
+    vectors."""
     with open_source(files, entry, Access.WHOLE) as source:
         vectors: Vectors = _matrix(source, entry, kind)[rows].astype(np.float32)
         return vectors
@@ -183,21 +183,21 @@ def matrix_of(column: pa.FixedSizeListArray) -> npt.NDArray[Any]:
 def numbers_of(column: pa.Array, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """View a column of numbers without nulls as (n,), without a copy.
 
-    Arrow's own way imports pandas where there is one, which takes a second.
+    Arrow's own conversion imports pandas if it is installed, which takes a second.
     """
     numbers = np.frombuffer(column.buffers()[1], dtype=dtype)
     return numbers[column.offset : column.offset + len(column)]
 
 
 def _matrix(source: pa.NativeFile, entry: FileEntry, kind: pa.FixedSizeListType) -> Stored:
-    """The vectors of a shard: (n, dim) as they are kept. Raises pa.ArrowInvalid."""
+    """The vectors of a shard: (n, dim) of the stored dtype. Raises pa.ArrowInvalid."""
     return read_matrix(memoryview(source.read_buffer()).cast("B"), entry.rows, kind)
 
 
 def read_matrix(content: memoryview, rows: int, kind: pa.FixedSizeListType) -> Stored:
-    """The vectors of a shard, given its bytes: (n, dim) as they are kept, checksums looked at.
+    """Read the vectors from a shard's bytes: (n, dim) of the stored dtype, checksums verified.
 
-    rows, kind: how many vectors of what type there must be. Raises pa.ArrowInvalid.
+    rows, kind: the required number and type of vectors. Raises pa.ArrowInvalid.
     """
     source = pa.BufferReader(pa.py_buffer(content))
     file = pq.ParquetFile(source, page_checksum_verification=True)
@@ -207,7 +207,7 @@ def read_matrix(content: memoryview, rows: int, kind: pa.FixedSizeListType) -> S
     dtype = np.dtype(kind.value_type.to_pandas_dtype())
     numbers = None
     if not kind.value_field.nullable and not schema.field("embedding").nullable:
-        # No list comes before it, so its place among the leaves is that among the columns.
+        # No list precedes it, so its index among the leaves is its index among the columns.
         column = schema.names.index("embedding")
         numbers = read_numbers(content, file.metadata, column, dtype)
     dim = kind.list_size
@@ -215,7 +215,7 @@ def read_matrix(content: memoryview, rows: int, kind: pa.FixedSizeListType) -> S
         table = read_table_as(file, {}, ["embedding"])
         matrix = matrix_of(table.column(0).combine_chunks())
         if len(matrix) != rows:
-            # Arrow leaves nulls out, which would move all rows behind them.
+            # Arrow omits nulls, which would shift all later rows.
             raise pa.ArrowInvalid(f"{len(matrix)} vectors instead of {rows}")
         return matrix
     if len(numbers) != rows * dim:
@@ -229,18 +229,18 @@ def vector_type(dim: int, dtype: str) -> pa.FixedSizeListType:
 
 
 def check_vectors(file: pq.ParquetFile, rows: int, kind: pa.FixedSizeListType) -> None:
-    """Raise pa.ArrowInvalid if a shard has not so many vectors of a type."""
+    """Raise pa.ArrowInvalid unless a shard has `rows` vectors of type `kind`."""
     schema, there = file.schema_arrow, file.metadata.num_rows
     found = schema.field("embedding").type if schema.names.count("embedding") == 1 else pa.null()
     if not pa.types.is_fixed_size_list(found) or (
         (found.value_type, found.list_size, there) != (kind.value_type, kind.list_size, rows)
     ):
         raise pa.ArrowInvalid(
-            f"{there} vectors of {_told(found)} instead of {rows} of {_told(kind)}"
+            f"{there} vectors of {_describe(found)} instead of {rows} of {_describe(kind)}"
         )
 
 
-def _told(kind: pa.DataType) -> str:
+def _describe(kind: pa.DataType) -> str:
     if not pa.types.is_fixed_size_list(kind):
         return str(kind)
     # Arrow calls float32 "float".

@@ -1,8 +1,8 @@
-"""Sources: the shops and feeds whose products live side by side in one store.
+"""Sources: the shops and feeds whose products share one store.
 
-Product and category ids belong to their source. The first source of a store is its home, whose
-ids stand as its catalogue writes them. The ids of every other source carry its name in front
-("Ромашка:15"): they are unique over the whole store, so that one column still joins all its files.
+Product and category ids belong to their source. The first source of a store is its home; its ids
+are stored as its catalogue writes them. The ids of every other source are prefixed with its name
+("Ромашка:15"), so they are unique in the whole store and one column still joins all its files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vitrina.typed_json import convert_json
 from vitrina.types import CategoryId
 
 SEPARATOR = ":"
-"""Between a source's name and an id of its own."""
+"""Separator between a source's name and its own id."""
 
 _KEY = "sources"
 
@@ -31,13 +31,13 @@ class Source:
     """One source of products.
 
     Attributes:
-        name: "" where neither its catalogue nor its owner names it.
-        home: whether its ids stand in the store as its catalogue writes them.
-        asked: whether its owner named it; else its feed does.
-        alias: the name that its feed gives itself, where that is another one.
-        reading: how its catalogue was read last, as JSON.
-        retired: of each category id that came to mean another category, as text and as it stands
-            in the store, the names of what it meant before.
+        name: "" where neither its catalogue nor the user names it.
+        home: True if its ids are stored as its catalogue writes them.
+        asked: True if the user named it, False if its feed did.
+        alias: the feed's own name, where it differs.
+        reading: how its catalogue was last read, as JSON.
+        retired: for each reused category id, as text and as stored, the names of the categories
+            that it meant before.
     """
 
     name: str = ""
@@ -54,11 +54,11 @@ class Source:
 
     @property
     def prefix(self) -> str:
-        """The text before its ids in the store."""
+        """The prefix of its ids in the store."""
         return "" if self.home else f"{self.name}{SEPARATOR}"
 
     def to_json(self) -> dict[str, Any]:
-        """As a manifest holds it."""
+        """The JSON form in a manifest."""
         return {
             "name": self.name,
             "home": self.home,
@@ -77,10 +77,10 @@ class Sources:
 
     @classmethod
     def of(cls, reading: Mapping[str, Any], *, products: bool) -> Sources:
-        """The sources that a manifest's `reading` lists.
+        """The sources in a manifest's `reading`.
 
-        products: whether the store holds any; a store of format 2 that does has one unnamed source.
-        Raises StoreError for a list that is none.
+        products: True if the store holds any; a store of format 2 that does has one unnamed source.
+        Raises StoreError for an invalid list.
         """
         listed = reading.get(_KEY)
         if listed is None:
@@ -101,31 +101,31 @@ class Sources:
         return len(self.all)
 
     def to_json(self) -> dict[str, Any]:
-        """The part of a manifest's `reading` that lists them."""
+        """The part of a manifest's `reading` that lists the sources."""
         return {_KEY: [one.to_json() for one in self.all]}
 
     def named(self, name: str) -> Source | None:
-        """The source of a name; None if there is none."""
+        """The source with a name; None if there is none."""
         return next((one for one in self.all if one.name == name), None)
 
     def known(self, name: str) -> Source | None:
-        """The source that a feed means by a name of its own; None for a new one."""
+        """The source that a feed's own name refers to; None for a new one."""
         by_alias = next((one for one in self.all if one.alias == name), None)
         return self.named(_plain(name)) or by_alias
 
     def with_source(self, source: Source) -> Sources:
-        """These sources with one put in, or in the place of the one with its name."""
+        """A copy with one source added, or replaced if its name exists."""
         if self.named(source.name) is None:
             return Sources((*self.all, source))
         return Sources(tuple(source if one.name == source.name else one for one in self.all))
 
     def resolve(self, asked: str | None, named: str | None, catalogue: object) -> Source:
-        """The source that a catalogue's products belong to, an old one or a new one.
+        """The source of a catalogue's products, an existing one or a new one.
 
-        asked: the name that the catalogue's owner gives, "" for the unnamed source. named: the
-        name in the catalogue itself. catalogue: for messages.
+        asked: the name given by the user, "" for the unnamed source. named: the name in the
+        catalogue itself. catalogue: for messages.
 
-        Raises CatalogueError for a name that can't serve, StoreError where the name is missing.
+        Raises CatalogueError for an invalid name, StoreError if a name is required and missing.
         """
         if asked is not None:
             name = " ".join(asked.split())
@@ -135,7 +135,7 @@ class Sources:
                     "from its ids"
                 )
             source = self.named(name) or Source(name, home=not self.all, asked=True)
-            # The feed is known by its own name from then on.
+            # Later runs recognise the feed by its own name.
             return source if named in (None, name) else replace(source, alias=named)
         if named is not None:
             return self.known(named) or Source(_plain(named), home=not self.all)
@@ -160,19 +160,19 @@ class Sources:
 
     @property
     def retired(self) -> dict[str, tuple[str, ...]]:
-        """Of category ids that came to mean another category, what they meant before."""
+        """For reused category ids, the names of the categories that they meant before."""
         return {key: names for one in self.all for key, names in one.retired.items()}
 
 
 def _plain(name: str) -> str:
-    """A feed's name for itself as a source's name."""
+    """Convert a feed's own name to a valid source name."""
     return " ".join(name.replace(SEPARATOR, " ").split())
 
 
 def with_retired(source: Source, reused: Mapping[str, tuple[frozenset[str], str]]) -> Source:
-    """The source after some of its category ids came to mean other categories.
+    """The source with the earlier names of reused category ids added to `retired`.
 
-    reused: by id as text, the names of before and the name of now.
+    reused: by id as text, the earlier names and the current name.
     """
     retired = dict(source.retired)
     for key, (before, now) in reused.items():

@@ -38,14 +38,14 @@ ERRORS_SCHEMA = pa.schema(
         ("error", pa.string()),
     ]
 )
-"""Ids are written as strings here, since a rejected row may lack one of the catalogue's type."""
+"""Schema of a table of errors. Ids are strings: a rejected row may have one of another type."""
 
 ERRORS = kind_of_schema(ERRORS_SCHEMA)
 
 FIND = "find"
-"""The stage of a photo that the catalogue names and that isn't there."""
+"""The stage of a photo that the catalogue names but that is missing."""
 REPAIR = "repair"
-"""The stage of a photo that was mended and embedded."""
+"""The stage of a photo that was repaired and embedded."""
 
 
 def error_row(
@@ -68,10 +68,11 @@ def error_row(
 
 @dataclass(frozen=True)
 class Located:
-    """Which products of a table have a live vector, and where.
+    """Locations of the products' live vectors. done: (n,) bool. shard, row: (n,) int32, -1 for
+    none.
 
-    A row of a shard is live when the product table still holds its product with that very
-    content; so a changed product's old row dies, and revives if the content comes back.
+    A row of a shard is live if the product table still holds its product with the same content.
+    So a changed product's old row is dead, and is live again if the content comes back.
     """
 
     done: Mask
@@ -79,7 +80,7 @@ class Located:
     row: npt.NDArray[np.int32]
 
     def mark(self, positions: Codes, shard: int) -> None:
-        """Note that these products were just written, in this order, as a new shard."""
+        """Record that these products were just written, in this order, as a new shard."""
         self.done[positions] = True
         self.shard[positions] = shard
         self.row[positions] = np.arange(len(positions))
@@ -87,7 +88,7 @@ class Located:
 
 @dataclass(frozen=True)
 class Space:
-    """One space of a snapshot. card: what `space.json` says of its encoder."""
+    """One space of a snapshot."""
 
     name: str
     modality: Modality
@@ -106,7 +107,7 @@ class Space:
 
     @property
     def vector_type(self) -> pa.FixedSizeListType:
-        """The type of the vectors in its shards. Raises StoreError for a card of another type."""
+        """The type of the vectors in its shards. Raises StoreError for an invalid card."""
         dim, dtype = self.dim, self.card["dtype"]
         if dim < 1 or dtype not in ("float16", "float32"):
             raise StoreError(
@@ -122,10 +123,10 @@ class Space:
 
     @property
     def compute(self) -> Compute | None:
-        """The numbers that the encoder was run in when the space was made; None if it has no
-        choice. Older cards name the device beside them."""
-        said = str(self.card.get("details", {}).get("compute", "")).partition(" ")[0]
-        return Compute(said) if said in set(Compute) else None
+        """The number format that the encoder ran in when the space was made; None if the card has
+        none. Older cards append the device."""
+        value = str(self.card.get("details", {}).get("compute", "")).partition(" ")[0]
+        return Compute(value) if value in set(Compute) else None
 
     @property
     def dim(self) -> int:
@@ -144,14 +145,14 @@ class Space:
         return Located(shard >= 0, shard, row)
 
     def live_positions(self, products: Products) -> Iterator[Codes]:
-        """The positions of all live rows in the product table, a batch of (n,) at a time; a
-        product stands in them as often as it has a live row."""
+        """Yield the positions of all live rows in the product table, (n,) int64 per batch; a
+        product occurs once for each of its live rows."""
         hashes = products.hashes(self.modality)
         for batch in read_shards(self.files, self.entry.shards):
             yield _live(batch, products, hashes)[0]
 
     def vectors(self, located: Located, positions: Codes) -> Vectors:
-        """The vectors of some products, (len(positions), dim) float32; zero where not done."""
+        """Read vectors of products: (len(positions), dim) float32, zero where not done."""
         out = np.zeros((len(positions), self.dim), dtype=np.float32)
         shards = located.shard[positions]
         for number in np.unique(shards[shards >= 0]):
@@ -161,7 +162,7 @@ class Space:
         return out
 
     def stream(self, products: Products) -> Iterator[tuple[Codes, Stored]]:
-        """All live vectors, shard by shard: (n,) positions in the product table, (n, dim) of
+        """Yield all live vectors in shard order: (n,) positions in the product table, (n, dim) of
         the stored dtype."""
         hashes = products.hashes(self.modality)
         for batch in read_shards(self.files, self.entry.shards, vectors=self.vector_type):
@@ -172,28 +173,28 @@ class Space:
 
 
 def failed(products: Products, modality: Modality, errors: pa.Table) -> Mask:
-    """Which products failed with the content they still have: (n,) bool."""
+    """(n,) bool: products that failed with their current content."""
     mask = np.zeros(len(products), dtype=bool)
     mask[standing(products, modality, errors.filter(failures(errors)))[1]] = True
     return mask
 
 
 def failures(errors: pa.Table) -> pa.ChunkedArray:
-    """Rows of a table of errors that are failures: not photos that aren't there, or mended."""
+    """(rows,) bool: errors that are failures, not missing or repaired photos."""
     return pc.invert(pc.is_in(errors.column("stage"), value_set=pa.array([FIND, REPAIR])))
 
 
 def standing(products: Products, modality: Modality, errors: pa.Table) -> tuple[Codes, Codes]:
-    """Rows of errors about products with the content that they still have: (m,) each, the rows and
-    the products' positions."""
+    """Find errors about products' current content: (m,) int64 each, the rows and the products'
+    positions."""
     if not errors.num_rows:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     ids = errors.column("product_id")
     positions = np.full(len(ids), -1, dtype=np.int64)
-    # An integer and its digits have one key.
+    # An integer and its decimal text have the same key.
     keys = id_keys(ids.drop_null().to_pylist())
     positions[ids.is_valid().to_numpy()] = products.table.positions(keys)
-    # A photo that could not even be read has no hash, then and now.
+    # A photo that could not be read has no hash, then or now.
     then = hashes_to_array(errors.column("content_hash"))
     now = products.hashes(modality)[positions]
     rows = np.flatnonzero((positions >= 0) & (now == then))
@@ -203,7 +204,7 @@ def standing(products: Products, modality: Modality, errors: pa.Table) -> tuple[
 def _live(
     batch: ShardBatch, products: Products, hashes: npt.NDArray[np.void]
 ) -> tuple[Codes, Codes]:
-    """The positions of a batch's live rows in the product table, and their places in it."""
+    """The positions of a batch's live rows in the product table, and their rows in the batch."""
     positions = products.table.positions(array_keys(batch.ids))
     live = np.flatnonzero(positions >= 0)
     live = live[hashes[positions[live]] == batch.hashes[live]]
@@ -211,7 +212,7 @@ def _live(
 
 
 def read_errors(files: Files, entry: FileEntry | None) -> pa.Table:
-    """Read a table of failures; none at all gives an empty one."""
+    """Read a table of errors; an empty one for None."""
     if entry is None:
         return ERRORS_SCHEMA.empty_table()
     with open_parquet(files, entry, Access.WHOLE) as file:

@@ -1,4 +1,4 @@
-"""A store: products, spaces, indexes and models that are committed whole."""
+"""A store: products, spaces, indexes and models, committed atomically."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Store:
-    """A store as one commit shows it; `refresh` looks for a newer one."""
+    """A store at one commit; `refresh` switches to the newest."""
 
     def __init__(self, files: Files, manifest: Manifest) -> None:
         self.files = files
@@ -50,11 +50,11 @@ class Store:
         damaged_too: bool = False,
         options: dict[str, Any] | None = None,
     ) -> Store:
-        """Open a store; where there is none yet and `create`, one that its first writer will make.
+        """Open a store. If there is none and `create` is set, its first writer will create it.
 
         path: a directory, or a URL that fsspec opens, such as `s3://bucket/prefix`. options: for
-        fsspec, of a URL; by default what the environment says. damaged_too: where the newest
-        manifest is damaged, open the store as the newest whole one shows it.
+        fsspec, of a URL; by default the environment's settings. damaged_too: if the newest
+        manifest is damaged, open the store at the newest whole one.
 
         Raises StoreError if there is none, it can't be reached, or is of another format version.
         """
@@ -72,16 +72,16 @@ class Store:
             if not create:
                 raise StoreError(f"{path} is not a store; `vitrina embed` makes one") from None
             _refuse_others(files)
-            # The first writer makes it: a catalogue that can't be read leaves no empty store.
+            # The first writer creates it, so an unreadable catalogue leaves no empty store.
             return cls(files, Manifest())
         return cls(files, newest(files, damaged_too=damaged_too))
 
     def refresh(self) -> None:
-        """Look at the newest commit."""
+        """Switch to the newest commit."""
         self.show(newest(self.files))
 
     def show(self, manifest: Manifest) -> None:
-        """Look at another commit."""
+        """Switch to another commit."""
         if manifest.products != self.manifest.products:
             self._products = None
             self.__dict__.pop("id_types", None)
@@ -101,7 +101,7 @@ class Store:
 
     @property
     def sources(self) -> Sources:
-        """The sources whose products it holds."""
+        """The sources of its products."""
         return Sources.of(self.manifest.reading, products=bool(self.manifest.products))
 
     @cached_property
@@ -115,16 +115,16 @@ class Store:
         return (int if product == pa.int64() else str), (int if category == pa.int64() else str)
 
     def decisions(self) -> Decisions:
-        """What reviewers have said by now, whatever commit is looked at."""
+        """All reviewers' decisions so far, whatever the current commit."""
         return Decisions(in_types(read_decisions(self.files), *self.id_types))
 
     def categories(self) -> Categories:
-        """The label of every product, as the catalogues give it. A product whose category id came
-        to mean another category since it was last read has none."""
+        """The label of every product in the catalogues. A product has none if its category id was
+        reused for another category since it was last read."""
         return self.products.categories(self.sources.retired)
 
     def labels(self) -> Categories:
-        """The label of every product as reviewers corrected it: what is learnt from and votes."""
+        """The labels with reviewers' corrections applied, for training and votes."""
         labels, decisions = self.categories(), self.decisions()
         return corrected(labels, self.products, decisions) if decisions.standing else labels
 
@@ -149,11 +149,11 @@ class Store:
         return Space.open(self.files, name, entry)
 
     def spaces(self, features: Features) -> tuple[Space, ...]:
-        """The spaces that some features are made of, text first."""
+        """The spaces of some features, text first."""
         return tuple(self.space(modality) for modality in features.modalities)
 
     def index_files(self, name: str) -> dict[str, Path]:
-        """A live index's files on the local disk by their own names, wherever they lie: an
+        """Local paths of a live index's files, by file name. They may be in several folders: an
         updated index shares files with the one before.
 
         Raises StoreError if it was not built, or a file of it is gone.
@@ -167,7 +167,7 @@ class Store:
         return {path.name: path for path in paths}
 
     def model_folder(self, name: str | None = None) -> Path:
-        """Where a live head lies on the local disk: the named one, or the one trained last.
+        """Local folder of a live head: the named one, or the one trained last.
 
         Raises StoreError if there is none, or a file of it is gone.
         """
@@ -181,7 +181,7 @@ class Store:
         return self.folder(folder, "run `vitrina train` again")
 
     def folder(self, entry: FolderEntry, way_out: str) -> Path:
-        """A live folder on the local disk; fetched, where the store is elsewhere.
+        """Local path of a live folder, fetched if the store is remote.
 
         Raises StoreError if a file of it is gone.
         """
@@ -190,7 +190,7 @@ class Store:
         return first.parents[inside.count("/")]
 
     def encoder_folder(self, name: str) -> Path:
-        """Where a live encoder that was trained here lies on the local disk.
+        """Local folder of a live encoder that was trained on this catalogue.
 
         Raises StoreError if there is none, or a file of it is gone.
         """
@@ -213,15 +213,15 @@ class Store:
         return list(map_ahead(local, entry.files, self.files.workers))
 
     def check_rights(self) -> None:
-        """Raise StoreError if this process may not write to the store: for a job that writes only
-        after hours of work."""
+        """Raise StoreError if this process may not write to the store: an early check for a job
+        that writes only after hours of work."""
         try:
             self.files.check_rights()
         except OSError as err:
             raise StoreError(self._unwritten(err)) from err
 
     def _unwritten(self, err: OSError) -> str:
-        """Why the store could not be written."""
+        """Message about a failure to write to the store."""
         reason = err.strerror or str(err) or type(err).__name__
         if err.errno in _FORBIDDEN:
             return (
@@ -236,12 +236,12 @@ class Store:
 
     @contextmanager
     def writer(self, job: str, *, damaged_too: bool = False) -> Iterator[Writer]:
-        """Become the store's one writer for the length of a `with` block.
+        """Become the store's one writer in a `with` block.
 
-        damaged_too: delete manifests that are damaged and go back to the newest whole one.
+        damaged_too: delete damaged manifests and go back to the newest whole one.
 
         Raises StoreLockedError at once if another process is writing, StoreError if the disk
-        fails on the way; what was committed by then stands.
+        fails; commits made before that stand.
         """
         try:
             with self.files.claim(job) as claim:
@@ -263,7 +263,7 @@ class Store:
 
 
 def open_files(path: str | Path, options: dict[str, Any] | None = None) -> Files:
-    """Where a store lies: a directory, or anything with `://` in it.
+    """File access to a store in a directory, or at a URL: any path with `://` in it.
 
     Raises StoreError for a URL that can't be opened.
     """
@@ -280,7 +280,7 @@ def open_files(path: str | Path, options: dict[str, Any] | None = None) -> Files
 def _refuse_others(files: Files) -> None:
     if isinstance(files, LocalFiles) and files.root.exists() and not files.root.is_dir():
         raise StoreError(f"{files.place} is a file; give a directory")
-    # A writer killed before it made `store.json` leaves only its lock and that file's beginning.
+    # A writer killed before it wrote `store.json` leaves only its lock and temporary files.
     ours = (layout.LOCK, layout.OWNER)
     others = [
         name

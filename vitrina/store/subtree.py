@@ -1,4 +1,4 @@
-"""A part of the category tree: a category id or a path, and the products that lie below it."""
+"""Category subtree: a category id or a path, and the products below it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vitrina.store.products import Products
 from vitrina.types import CategoryId, Mask
 
 ARROW = "->"
-"""What joins the segments of a category's path."""
+"""Separator between the segments of a category path."""
 COLUMNS = ("category_id", "category_name")
 
 _NEAREST = 3
@@ -23,10 +23,10 @@ _NEAREST = 3
 
 @dataclass(frozen=True)
 class Subtree:
-    """A category, or a node of the tree, and what lies below.
+    """A category, or a node of the tree, and everything below it.
 
-    ids: all products with one of them. names: as well as those with one of these names.
-    usual: and those with one of these ids and no name.
+    A product belongs to it if its category id is in `ids`, its category name is in `names`, or it
+    has no name and its id is in `usual`.
     """
 
     ids: pa.Array
@@ -36,7 +36,7 @@ class Subtree:
 
     @classmethod
     def find(cls, products: Products, category: CategoryId) -> Subtree:
-        """Look for one; see `where.matching`. Raises StoreError if no product has it."""
+        """Find a category; see `filters.matching`. Raises StoreError if no product has it."""
         usual, names = _usual_names(products)
         paths = {name: _segments(name) for name in names}
         wanted = str(category).strip()
@@ -59,7 +59,7 @@ class Subtree:
         )
 
     def holds(self, batch: pa.RecordBatch) -> Mask:
-        """Which products of a batch of `columns` lie in it: (n,) bool."""
+        """(n,) bool: products of a batch of `columns` that belong to it."""
         ids, names = (batch.column(name) for name in self.columns)
         unnamed = pc.and_(names.is_null(), pc.is_in(ids, self.usual))
         found = pc.or_(pc.is_in(ids, self.ids), pc.or_(pc.is_in(names, self.names), unnamed))
@@ -68,7 +68,7 @@ class Subtree:
 
 
 def _usual_names(products: Products) -> tuple[dict[CategoryId, str], set[str]]:
-    """Each category id with the name that most of its products have, "" for none; and all names."""
+    """The most frequent name of each category id, "" for none; and all names."""
     pairs: Counter[tuple[CategoryId | None, str]] = Counter()
     for _, batch in products.batches(COLUMNS):
         counted = pa.table(batch).group_by(list(COLUMNS)).aggregate([([], "count_all")])
@@ -77,7 +77,7 @@ def _usual_names(products: Products) -> tuple[dict[CategoryId, str], set[str]]:
     usual: dict[CategoryId, str] = {}
     for (one, name), _ in sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0][1])):
         if one is not None:
-            # A name, however rare, says more than none.
+            # Any name, however rare, is preferred to none.
             usual[one] = usual.get(one) or name
     return usual, {name for _, name in pairs if name}
 
@@ -88,7 +88,7 @@ def _segments(path: str) -> tuple[str, ...]:
 
 
 def _nearest(wanted: str, usual: dict[CategoryId, str], names: Iterable[str]) -> list[str]:
-    """Nodes whose path or last segment looks most like what was asked for, and ids."""
+    """Ids and paths most similar to `wanted`, by the path or its last segment; at most three."""
     shown: dict[str, str] = {str(one): str(one) for one in usual}
     for name in sorted(names):
         parts = [part.strip() for part in name.split(ARROW)]

@@ -1,4 +1,4 @@
-"""Whether every byte of a store is right."""
+"""Verification of every byte of a store."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ AGAIN = "then `vitrina embed` redoes what it held"
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong. file: its name in the store. way_out: what to do about it.
-    repairable: whether `repair` is that; it leaves files out, and changes none."""
+    """One problem. file: its name in the store. what: the fault. way_out: the remedy.
+    repairable: whether `repair` is the remedy; it leaves files out and changes none."""
 
     file: str
     what: str
@@ -46,7 +46,7 @@ class Problem:
 
 @dataclass
 class VerifyReport:
-    """What was looked at and what is wrong. notes: what is worth knowing and not wrong."""
+    """Result of a verification. notes: remarks that are not problems."""
 
     store: str
     commit: int = 0
@@ -60,7 +60,7 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """True if there are no problems."""
         return not self.problems
 
     def to_json(self) -> dict[str, Any]:
@@ -69,10 +69,10 @@ class VerifyReport:
 
 
 def verify(store: Store, progress: Progress = unwatched) -> VerifyReport:
-    """Check a store's newest whole commit, and the files of those before it.
+    """Verify a store's newest whole commit, and that the files of earlier commits exist.
 
-    store: opened with `damaged_too`, so that a damaged manifest is found and not raised.
-    progress: called with 1 for each file of `store.manifest.files()` that was read.
+    store: opened with `damaged_too`, so that a damaged manifest is reported and not raised.
+    progress: called with 1 for each file of `store.manifest.files()` once it is verified.
     """
     return _Check(store, progress).run()
 
@@ -101,12 +101,12 @@ class _Check:
             self._report.problems.extend(found)
             self._bad.update(problem.file for problem in found)
             self._progress(1)
-        self._older(older)
+        self._older_commits(older)
         self._products()
         for name in manifest.spaces:
             self._space(self._store.open_space(name))
         self._decisions()
-        self._strays(older)
+        self._unnamed_files(older)
         return self._report
 
     def _manifests(self) -> list[Manifest]:
@@ -129,8 +129,8 @@ class _Check:
     def _file(
         self, looked: tuple[FileEntry, SpaceEntry | None]
     ) -> tuple[int | None, list[Problem]]:
-        """One file against what the manifest says of it: its size, None if it can't be had, and
-        what is wrong."""
+        """Verify a file against its manifest entry. Returns its size, None if it can't be read, and
+        its problems."""
         entry, space = looked
         name = entry.path
         again = AGAIN
@@ -155,11 +155,11 @@ class _Check:
         try:
             return self._files.open(name).read_buffer()
         except FileNotFoundError:
-            # Put aside by a commit that came since, or that is damaged and will be gone back from.
+            # Retired by a later commit, or by a damaged one that a repair will revert.
             return self._files.open(layout.retired(name)).read_buffer()
 
-    def _older(self, older: list[Manifest]) -> None:
-        """Files that only older commits need."""
+    def _older_commits(self, older: list[Manifest]) -> None:
+        """Check that the files needed only by older commits exist."""
         live = self._store.manifest.names
         for manifest in older:
             for entry in manifest.files():
@@ -239,7 +239,7 @@ class _Check:
                 continue
             self._report.files += 1
 
-    def _strays(self, older: list[Manifest]) -> None:
+    def _unnamed_files(self, older: list[Manifest]) -> None:
         named = self._store.manifest.names.union(*(one.names for one in older))
         retired = layout.retired("")
         unnamed = [name for name in self._files.tree("") if name.removeprefix(retired) not in named]
@@ -278,7 +278,7 @@ def _paths(folder: FolderEntry | None) -> set[str]:
 
 
 def _live_rows(space: Space, products: Products) -> tuple[int, Mask]:
-    """How many live rows are a product's second or later one, and which products have any."""
+    """Number of surplus live rows of products, and (n,) bool: products that have a live row."""
     done = np.zeros(len(products), dtype=bool)
     twice = 0
     for positions in space.live_positions(products):

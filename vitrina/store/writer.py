@@ -1,4 +1,4 @@
-"""What only the one writer of a store may do: put files, commit, and tidy up behind itself."""
+"""Operations of a store's one writer: publish files, commit, and clean up."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from vitrina.store.manifest import Manifest
 from vitrina.store.manifest_check import check
 
 KEPT = 3
-"""Commits that stay readable, counting as one those that only add to the one before."""
+"""Number of commits that stay readable; successive commits that only add files count as one."""
 
 _FENCES = 5
 _FOLDERS = (layout.INDEXES, layout.MODELS, layout.AUDITS)
 
 
 class Writer:
-    """Puts files under names that tell their content, then commits a manifest that names them."""
+    """Publishes files under names with their checksum, then commits a manifest that names them."""
 
     def __init__(
         self, files: Files, manifest: Manifest, claim: Claim, show: Callable[[Manifest], None]
     ) -> None:
-        """manifest: the newest commit that is known. claim: the right to write. show: is given
-        each commit that becomes the newest."""
+        """manifest: the newest known commit. claim: the right to write. show: called with each
+        commit that becomes the newest."""
         self._files = files
         self._manifest = manifest
         self._claim = claim
@@ -46,38 +46,38 @@ class Writer:
 
     @property
     def scratch(self) -> Path:
-        """A local folder for files in the making."""
+        """A local folder for unfinished files."""
         return self._files.scratch
 
     def begin(self) -> None:
-        """Make the store if it is new, fence off an earlier writer, and tidy up after it."""
+        """Create the store if it is new, fence off an earlier writer, and clean up after it."""
         card = StoreCard(0, datetime.now(UTC).isoformat(timespec="seconds"))
         if self._files.exists(layout.CARD):
             card = read_card(self._files)
         if card.format != layout.FORMAT_VERSION:
             newest_format = replace(card, format=layout.FORMAT_VERSION)
             self._files.write(layout.CARD, to_json(asdict(newest_format)))
-        self._look(newest(self._files))
+        self._set_newest(newest(self._files))
         if self._claim.contested:
             self._fence()
         self._history = read_history(self._files)
         self.tidy(KEPT)
 
-    def _look(self, manifest: Manifest) -> None:
+    def _set_newest(self, manifest: Manifest) -> None:
         self._manifest = manifest
         self._show_commit(manifest)
 
     def go_back(self) -> None:
-        """Delete the manifests that are newer than the newest whole one."""
+        """Delete manifests newer than the newest whole one."""
         whole = newest(self._files, damaged_too=True).sequence
         for number in numbers(self._files):
             if number > whole:
                 self._files.delete(layout.manifest(number))
 
     def publish(self, temporary: Path, name_of: Callable[[str], str], rows: int = 0) -> FileEntry:
-        """Give a file from the scratch folder the name that its checksum makes, and describe it.
+        """Rename a scratch file to the name for its checksum, and return its entry.
 
-        It is not live before a commit names it.
+        It is not live until a commit names it. name_of: returns the name for a SHA-256.
         """
         digest, size = checksum(temporary), temporary.stat().st_size
         name = name_of(digest)
@@ -88,9 +88,9 @@ class Writer:
     def publish_folder(
         self, folder: Path, name_of: Callable[[str], str], beside: Sequence[FileEntry] = ()
     ) -> FolderEntry:
-        """The same for a folder of files, which is named by the checksum of them all.
+        """Publish a folder of files under the name for the checksum of them all.
 
-        beside: files that are published already and belong to it too, wherever they lie.
+        beside: published files in other folders that belong to it too.
         """
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         sums = {path.relative_to(folder).as_posix(): checksum(path) for path in files}
@@ -99,7 +99,7 @@ class Writer:
             FileEntry(f"{name}/{inside}", 0, path.stat().st_size, digest)
             for path, (inside, digest) in zip(files, sums.items(), strict=True)
         )
-        # Of a folder that is put in part, the next writer can tell only by this that it is ours.
+        # The journal alone lets the next writer recognise a partly published folder as ours.
         journal, content = to_journal(entries)
         self._uncommitted[journal] = entries
         self._files.write(journal, content)
@@ -110,7 +110,7 @@ class Writer:
         return FolderEntry(name, (*beside, *entries))
 
     def write_errors(self, folder: str, errors: pa.Table) -> FileEntry:
-        """Write a table of failures for the next commit. folder: "" for the store's root."""
+        """Write a table of errors for the next commit. folder: "" for the store's root."""
         path = self.scratch / "errors.parquet"
         pq.write_table(errors, path, compression="zstd", write_page_checksum=True)
         return self.publish(
@@ -120,11 +120,11 @@ class Writer:
     def commit(self, manifest: Manifest) -> None:
         """Make `manifest` the newest; everything it names must have been published.
 
-        It takes the place of commits before it that were but steps on the way to it: these do not
-        count among those that stay readable.
+        It supersedes the intermediate commits (`step`) before it, which do not count among those
+        that stay readable.
 
-        A manifest that says what the newest says already is no commit. Raises StoreLockedError
-        if another writer has committed meanwhile.
+        A manifest equal to the newest is not committed. Raises StoreError if its parts are
+        inconsistent, StoreLockedError if another writer has committed meanwhile.
         """
         before = self._manifest
         changed = replace(manifest, sequence=before.sequence) != before
@@ -134,17 +134,17 @@ class Writer:
             self._files.delete(journal)
         self._uncommitted.clear()
         if changed:
-            self._settle(before, self._manifest)
+            self._retire_replaced(before, self._manifest)
 
     def abandon(self) -> None:
-        """Delete folders that were put in whole or in part since the last commit: the job failed.
+        """Delete folders published in whole or in part since the last commit, after a failed job.
 
-        In a bucket the next writer does that: this one's network may have failed.
+        In a bucket the next writer does that: the network may have failed.
         """
         if not self._uncommitted or self._files.copies:
             return
         with suppress(OSError, StoreError):
-            self._look(newest(self._files))
+            self._set_newest(newest(self._files))
             known = [*self._history, self._manifest]
             named = frozenset[str]().union(*(manifest.names for manifest in known))
             for journal, entries in self._uncommitted.items():
@@ -154,10 +154,10 @@ class Writer:
                 self._files.delete(journal)
 
     def tidy(self, keep: int) -> int:
-        """Keep the newest `keep` commits readable; delete what only older ones name, and what
-        was never committed. Returns the bytes deleted.
+        """Keep the newest `keep` commits readable; delete files that only older ones name, and
+        files that were never committed. Returns the bytes deleted.
 
-        What Vitrina did not make is left where it is (see `leftovers`).
+        Files not made by Vitrina are left alone (see `leftovers`).
         """
         self._thin()
         kept = self._newest(keep)
@@ -165,7 +165,7 @@ class Writer:
         for manifest in dropped:
             self._retire(layout.manifest(manifest.sequence))
         if keep == 1 and len(kept) == 1:
-            # Of a manifest that no other can stand in for, there are two.
+            # A single manifest is written twice, since no other could replace it.
             self._put(self._manifest)
             self._history.append(self._manifest)
         leftovers = Leftovers(self._files)
@@ -174,7 +174,7 @@ class Writer:
             self._files.delete(name)
         known = {manifest.sequence for manifest in self._history}
         for number in numbers(self._files):
-            # Half a commit of a fenced writer, or one that repair went back from.
+            # A partial commit of a fenced writer, or one that a repair reverted.
             if number not in known and number < self._manifest.sequence:
                 self._files.delete(layout.manifest(number))
         self._files.forget(set(self._manifest.names))
@@ -182,7 +182,7 @@ class Writer:
         return freed
 
     def _sort_out(self, leftovers: Leftovers) -> int:
-        """Put every data file where it belongs, and delete leftovers. Returns the bytes deleted."""
+        """Move every data file to its place, and delete leftovers. Returns the bytes deleted."""
         live = self._manifest.names
         named = frozenset[str]().union(*(manifest.names for manifest in self._history))
         unnamed, freed = [], 0
@@ -194,7 +194,7 @@ class Writer:
         for name in self._files.tree(layout.RETIRED):
             original = name.removeprefix(layout.retired(""))
             if original in live and not self._files.exists(original):
-                # The commit that put it aside is gone, or was damaged and gone back from.
+                # The commit that retired it is gone, or was damaged and reverted.
                 self._files.move(name, original)
             elif original in live:
                 freed += self._delete(name)
@@ -203,7 +203,7 @@ class Writer:
         return freed + sum(self._delete(name) for name in leftovers.among(unnamed))
 
     def _newest(self, keep: int) -> list[Manifest]:
-        """The newest `keep` commits; one that names no file which the next lacks is not counted."""
+        """The newest `keep` commits; one whose files are all in the next is not counted."""
         kept: list[Manifest] = []
         for manifest in reversed(self._history):
             keep -= not (kept and manifest.names <= kept[0].names)
@@ -223,7 +223,7 @@ class Writer:
         content = manifest.to_bytes()
         try:
             self._files.create(name, content)
-            # A later one means that this number was free because it was tidied away.
+            # A later commit means that this number was free because its manifest was deleted.
             taken = newest_number(self._files) != manifest.sequence
             if taken:
                 self._files.delete(name)
@@ -234,19 +234,19 @@ class Writer:
                 f"{self._files.place}: another writer made commit {manifest.sequence} meanwhile; "
                 "nothing of it was overwritten, run this again to go on from there"
             )
-        self._look(manifest)
+        self._set_newest(manifest)
 
     def _fence(self) -> None:
-        """Take the next number, so that whoever held the lock before can't commit any more."""
+        """Take the next number, so that an earlier lock holder can no longer commit."""
         for _ in range(_FENCES):
             try:
                 return self._put(self._manifest)
             except StoreLockedError:
-                self._look(newest(self._files))
+                self._set_newest(newest(self._files))
         raise StoreError(f"{self._files.place}: other writers commit all the time; try again later")
 
-    def _settle(self, before: Manifest, after: Manifest) -> None:
-        """Put aside what the commit replaced: other readers go by what lies in a folder."""
+    def _retire_replaced(self, before: Manifest, after: Manifest) -> None:
+        """Retire files that the commit replaced, since other readers list the folders."""
         gone = before.names - after.names
         for name in gone:
             if not name.startswith(_FOLDERS):
@@ -258,9 +258,9 @@ class Writer:
             self._forget(self._history.pop(0))
 
     def _forget(self, manifest: Manifest) -> None:
-        """Delete a commit that is no longer in the history, and what it alone names."""
+        """Delete a commit that left the history, and the files that it alone names."""
         name = layout.manifest(manifest.sequence)
-        # What is left of it when this process is killed, the next writer finds by its manifest.
+        # If this process is killed, the next writer finds the rest by the retired manifest.
         self._retire(name)
         for own in manifest.names.difference(*(one.names for one in self._history)):
             self._files.delete(layout.retired(own))
@@ -268,13 +268,13 @@ class Writer:
         self._files.delete(layout.retired(name))
 
     def _retire(self, name: str) -> None:
-        """Put a file aside. One that was lost is what a repair leaves out."""
+        """Retire a file. A missing one is ignored: a repair leaves out lost files."""
         with suppress(FileNotFoundError):
             self._files.move(name, layout.retired(name))
 
     def _thin(self) -> None:
-        """Delete manifests that were steps on the way to the newest, and those whose files the
-        next one has too; the last two stay in any case, so that there is one to go back to."""
+        """Delete manifests of superseded intermediate commits, and those whose files the next one
+        has too. The last two always stay, so that there is one to go back to."""
         while len(self._history) > 2 and self._history[-2].step > self._history[-1].step:
             self._forget(self._history.pop(-2))
         for at in range(len(self._history) - 3, -1, -1):
@@ -282,7 +282,7 @@ class Writer:
                 self._files.delete(layout.manifest(self._history.pop(at).sequence))
 
     def _show(self, before: Manifest, after: Manifest) -> None:
-        """Let errors.parquet and space.json be what a commit says, for other readers."""
+        """Update errors.parquet and space.json to a commit, for other readers."""
         for entry in set(after.errors()) - set(before.errors()):
             folder = entry.path.rpartition("/")[0]
             with suppress(FileNotFoundError):
@@ -296,7 +296,7 @@ class Writer:
             self._files.write(name, content)
 
     def _data_files(self) -> list[str]:
-        """The files, live or not, in the folders where commits put files."""
+        """All files, live or not, in the root and the folders that commits write to."""
         folders = (layout.PRODUCTS, layout.SPACES, *_FOLDERS)
         found = self._files.names("")
         return found + [name for folder in folders for name in self._files.tree(folder)]
@@ -305,7 +305,7 @@ class Writer:
         try:
             size = self._files.size(name)
         except FileNotFoundError:
-            # Another writer, whose right was taken over, may be tidying up still.
+            # A fenced writer may still be cleaning up.
             return 0
         self._files.delete(name)
         return size
