@@ -1,1 +1,1 @@
-"""What a classifier over vectors has to beat: known methods over text alone, well tuned."""
+"""Baselines for a classifier over vectors: known, well-tuned methods over text alone."""

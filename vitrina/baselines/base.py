@@ -1,4 +1,4 @@
-"""What every baseline learns from, and what comes of it."""
+"""Common types of all baselines: training examples, the scorer protocol, the trained baseline."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vitrina.types import Codes, Floats
 
 
 class BaselineKind(StrEnum):
-    """A method."""
+    """A baseline method."""
 
     NAIVE_BAYES = "naive-bayes"
     LINEAR_SVM = "linear-svm"
@@ -28,14 +28,15 @@ class BaselineKind(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class TextExamples:
-    """A catalogue's products, and which of them to use.
+    """A catalogue's products, and the training and held-out rows among them.
 
     Attributes:
         texts: of all n products.
         labels: (n,) int64 below `classes`, -1 for none.
-        classes: how many there are.
-        rows: (m,) int64, which to learn from; those without a label are left out.
-        held: a few more, to stop and to calibrate by; may be empty. Never validation rows.
+        classes: number of classes.
+        rows: (m,) int64, training rows; those without a label are left out.
+        held: int64, held-out rows for early stopping and calibration; may be empty. Never
+            validation rows.
     """
 
     texts: Sequence[str]
@@ -56,13 +57,13 @@ class TextExamples:
 
 @dataclass(frozen=True, eq=False)
 class BaselineTask:
-    """Examples as a method sees them: only the texts it may see, only the classes they have.
+    """Examples in the form that a method trains on, with classes renumbered to those present.
 
     Attributes:
-        texts: to learn from.
-        labels: (len(texts),) int64 below `classes`; every class is there.
-        held, held_labels: the same of held rows; without those of other classes.
-        classes: how many there are.
+        texts: of the training rows.
+        labels: (len(texts),) int64 below `classes`; every class occurs.
+        held, held_labels: texts and labels of held-out rows; rows of other classes are left out.
+        classes: number of classes.
         present: (classes,) int64, their numbers in the catalogue.
     """
 
@@ -74,12 +75,12 @@ class BaselineTask:
 
     @property
     def classes(self) -> int:
-        """How many there are."""
+        """Number of classes."""
         return len(self.present)
 
     @classmethod
     def of(cls, examples: TextExamples) -> BaselineTask:
-        """Raises TrainingError where there is nothing to tell apart."""
+        """Select rows and classes. Raises TrainingError if the rows have fewer than two classes."""
         rows = examples.rows[examples.labels[examples.rows] >= 0]
         present, labels = np.unique(examples.labels[rows], return_inverse=True)
         if len(present) < 2:
@@ -97,8 +98,8 @@ class BaselineTask:
         )
 
     def score(self, logits: Floats) -> float:
-        """Weighted F1 of what is chosen for held rows by (len(held), classes) logits; NaN where
-        there are none."""
+        """Weighted F1 on held-out rows by their logits, (len(held), classes); NaN if there are no
+        such rows."""
         if not self.held:
             return float("nan")
         chosen = logits.argmax(axis=1)
@@ -108,23 +109,23 @@ class BaselineTask:
 
 
 class Scorer(Protocol):
-    """A method that has learnt."""
+    """A trained method."""
 
     def logits(self, texts: Sequence[str]) -> Floats:
-        """What speaks for each class of the lesson: (len(texts), classes) float32."""
+        """Logits over the task's classes: (len(texts), classes) float32."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """A method that has learnt, and is calibrated.
+    """A trained, calibrated method.
 
     Attributes:
-        scorer: what it learnt.
-        present: (k,) int64, the classes that it learnt.
-        classes: how many the catalogue has.
-        temperature: what logits are divided by.
-        history: of the training, where it went by `training.loop`.
+        scorer: the trained method.
+        present: (k,) int64, the catalogue's numbers of the scorer's classes.
+        classes: number of classes in the catalogue.
+        temperature: divisor of the logits.
+        history: of the training; None for a method not trained by `training.loop`.
     """
 
     scorer: Scorer
@@ -134,7 +135,7 @@ class Baseline:
     history: History | None = None
 
     def probabilities(self, texts: Sequence[str]) -> Floats:
-        """(len(texts), classes) float32, rows sum to 1; 0 for classes that it never saw."""
+        """(len(texts), classes) float32, rows sum to 1; 0 for classes without training rows."""
         out = np.zeros((len(texts), self.classes), dtype=np.float32)
         if len(texts):
             out[:, self.present] = softmax(self.scorer.logits(texts), self.temperature)

@@ -1,4 +1,4 @@
-"""A convolutional network over words, and the largest value of each filter over time.
+"""Convolutional network over words, with max pooling over time.
 
 Kim, "Convolutional neural networks for sentence classification", 2014.
 """
@@ -13,11 +13,11 @@ from vitrina.baselines.words import WordPieces
 from vitrina.training.dropout import Dropout
 
 FILTERS = (256, 128, 128, 64, 64)
-"""Of one word, two words, and so on."""
+"""Filters over runs of one word, two words, and so on."""
 
 
 class Convolutions(Body):
-    """Filters over runs of words, each as a matrix product over the words side by side."""
+    """Filters over runs of words, each computed as a matrix product over concatenated words."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -37,8 +37,7 @@ class Convolutions(Body):
         tops = []
         for words, layer in enumerate(self.layers, 1):
             runs = [rows[:, start : start + longest] for start in range(words)]
-            # What fills shorter texts up begins no run, so that a text does not rest on those
-            # beside it.
+            # Padding begins no run, so a text's values do not depend on its batch.
             values = torch.relu(layer(torch.cat(runs, dim=2))) * there
             tops.append(values.amax(dim=1))
         return torch.cat(tops, dim=1)

@@ -1,4 +1,4 @@
-"""A bidirectional LSTM over words, with the largest value and the mean over time."""
+"""Bidirectional LSTM over words, with max and mean pooling over time."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from vitrina.baselines.words import WordPieces
 from vitrina.training.dropout import Dropout
 
 HIDDEN = 128
-"""Numbers of the state in each direction."""
+"""State size in each direction."""
 
 
 class Recurrent(Body):
-    """Two LSTMs, one from each end.
+    """Two LSTMs, one per direction.
 
-    Each is fed texts that begin at their first place, so that what fills shorter texts up comes
-    after all words and changes no state that counts. A packed bidirectional LSTM does the same
-    in several times as long: PyTorch has its fused kernel for plain batches alone.
+    Both take left-aligned texts, so padding follows all words and changes no state that counts.
+    A packed bidirectional LSTM gives the same result but takes several times as long: PyTorch has
+    a fused kernel for padded batches only.
     """
 
     def __init__(self, dim: int) -> None:
@@ -35,11 +35,11 @@ class Recurrent(Body):
         vectors, there = self.dropout(vectors), bags.words > 0
         lengths = there.sum(dim=1, keepdim=True)
         places = torch.arange(bags.words.shape[1])
-        turned = bags.words.gather(1, (lengths - 1 - places).clamp(min=0)) * there
+        backward = bags.words.gather(1, (lengths - 1 - places).clamp(min=0)) * there
         pooled = []
-        for way, words in zip(self.ways, (bags.words, turned), strict=True):
+        for way, words in zip(self.ways, (bags.words, backward), strict=True):
             states, _ = way(fn.embedding(words, vectors))
-            # No state reaches -1, so what fills up is never the largest.
+            # No state reaches -1, so padding is never the maximum.
             pooled.append(states.masked_fill(~there.unsqueeze(2), -1.0).amax(dim=1))
             pooled.append((states * there.unsqueeze(2)).sum(dim=1) / lengths.clamp(min=1))
         return torch.cat(pooled, dim=1)

@@ -1,5 +1,4 @@
-"""A multilayer perceptron over TF-IDF terms; its first layer is a table of which each step touches
-the terms in use."""
+"""Multilayer perceptron over TF-IDF terms; its first layer is a sparse embedding of the terms."""
 
 from __future__ import annotations
 
@@ -21,13 +20,13 @@ WIDTH = 512
 
 @dataclass(frozen=True, eq=False)
 class TermTexts:
-    """n texts, each one sum; a `network.Texts`. terms: (n, terms) float32."""
+    """n texts, each one weighted sum of terms; a `network.Texts`. terms: (n, terms) float32."""
 
     terms: sp.csr_matrix
 
     @property
     def lengths(self) -> Codes:
-        """As `Texts.lengths`."""
+        """Number of terms of each text; see `Texts.lengths`."""
         lengths: Codes = np.diff(self.terms.indptr).astype(np.int64)
         return lengths
 
@@ -37,22 +36,22 @@ class TermTexts:
 
 
 class TermReader:
-    """Training texts' terms; a `network.Reader`."""
+    """TF-IDF terms of the training texts; a `network.TextReader`."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        """texts: to learn the terms from. Raises TrainingError where they hold none."""
+        """texts: training texts. Raises TrainingError if they hold no terms."""
         self._terms, _ = Terms.learn(texts, TERMS)
 
     def __len__(self) -> int:
         return len(self._terms)
 
     def __call__(self, texts: Sequence[str]) -> TermTexts:
-        """As `Reader`."""
+        """As `TextReader.__call__`."""
         return TermTexts(self._terms(texts))
 
 
 class Layers(Body):
-    """Two hidden layers, of which the first is the normalised sum of a text's terms."""
+    """Two hidden layers; the first is the layer-normalised sum of a text's term vectors."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -67,5 +66,5 @@ class Layers(Body):
         return torch.relu(self.linear(hidden))
 
 
-# Small at first, since a rare term's row takes few steps: its first numbers are noise.
+# Small initial scale: a rare term's row takes few steps, so its initial values remain as noise.
 MLP = Design(reader=TermReader, body=Layers, dim=128, scale=0.01)

@@ -1,4 +1,4 @@
-"""What the neural baselines share: a table of pieces, a network over it, a layer of classes."""
+"""Common code of the neural baselines: a table of pieces, a network over it, a class layer."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from vitrina.training.sparse_embedding import SparseEmbedding
 from vitrina.types import Balance, Codes, Floats
 
 PART_ROWS = 64
-"""Texts that go through a network at once: few enough for one core's cache, and of like length."""
+"""Texts of similar length in one forward pass: few enough for one core's cache."""
 BATCH_ROWS = 16, 256
-"""Of a step: the fewest and the most."""
+"""Minimum and maximum rows per step."""
 STEPS = 200
-"""Of an epoch, where that is between the two."""
+"""Target steps per epoch, within the limits of `BATCH_ROWS`."""
 EPOCHS = 8, 40
-"""The fewest and the most."""
+"""Minimum and maximum epochs."""
 ROWS = 200_000
-"""Of all epochs, where that is between the two."""
+"""Target rows summed over epochs, within the limits of `EPOCHS`."""
 SMOOTHING = 0.1
 AVERAGE, PATIENCE = 0.99, 4
-"""As `Recipe` has them."""
+"""See `Recipe`."""
 
 
 @dataclass(frozen=True, eq=False)
 class Bags:
     """Weighted sums of a table's rows.
 
-    ids: (k,) int64 rows. weights: (k,) float32. starts: (b,) int64, where each of b sums begins.
-    words: (n, longest) int64, the sums that n texts consist of, in their order, where a text is
-    more than one; the first sum is empty then, and fills shorter texts up.
+    ids: (k,) int64 rows. weights: (k,) float32. starts: (b,) int64, the start of each of b sums.
+    words: (n, longest) int64, the sums of each of n texts in order, if a text is a sequence of
+    sums; sum 0 is then empty and serves as padding. None if each text is one sum.
     """
 
     ids: torch.Tensor
@@ -55,7 +55,7 @@ class Bags:
 
 
 def bags_of(sums: sp.csr_matrix) -> Bags:
-    """The sums that rows of a matrix are, (b, rows of the table) float32."""
+    """Convert a matrix of weights, (b, rows of the table) float32, to b sums."""
     return Bags(
         torch.from_numpy(sums.indices.astype(np.int64)),
         torch.from_numpy(sums.data),
@@ -64,27 +64,27 @@ def bags_of(sums: sp.csr_matrix) -> Bags:
 
 
 class Texts(Protocol):
-    """Texts in the form that a network reads."""
+    """Texts in a network's input form."""
 
     @property
     def lengths(self) -> Codes:
-        """(n,) int64: what each takes to go through."""
+        """Cost of a forward pass for each text, (n,) int64."""
         ...
 
     def bags(self, rows: Codes) -> Bags:
-        """Some of them."""
+        """The sums of some texts. rows: int64."""
         ...
 
 
 class TextReader(Protocol):
-    """Brings texts into that form."""
+    """Converts texts to a network's input form."""
 
     def __len__(self) -> int:
-        """Rows of the table."""
+        """Number of rows in the table."""
         ...
 
     def __call__(self, texts: Sequence[str]) -> Texts:
-        """Any texts."""
+        """Convert any texts."""
         ...
 
 
@@ -94,7 +94,7 @@ class Body(torch.nn.Module):
     width: int
 
     def forward(self, vectors: torch.Tensor, bags: Bags) -> torch.Tensor:
-        """vectors: (b, dim) float32, the sums. Returns (n, width) float32."""
+        """Map the sums' vectors, (b, dim) float32, to one vector per text, (n, width) float32."""
         raise NotImplementedError
 
 
@@ -102,9 +102,10 @@ class Body(torch.nn.Module):
 class Design:
     """A network and how it is trained.
 
-    reader: learns from training texts how to read. body: makes a network for vectors of some
-    length. dim: the length of a table's row. scale: of its numbers at first. hidden: the share of
-    pieces that are left out anew in each pass. dropout: before the classes. rate: as `Recipe`'s.
+    reader: fits a text reader on training texts. body: creates a network for vectors of length
+    `dim`. dim: the length of a table row. scale: standard deviation of its initial values. hidden:
+    the share of pieces dropped at random in each pass. dropout: before the class layer. rate: the
+    peak learning rate.
     """
 
     reader: Callable[[Sequence[str]], TextReader]
@@ -117,31 +118,31 @@ class Design:
 
 
 class TextNetwork:
-    """The task of telling a lesson's classes apart; a `Task` and, once trained, a `Scorer`."""
+    """Classification of texts by a network: a `Task` and, once trained, a `Scorer`."""
 
     def __init__(self, design: Design, lesson: BaselineTask, *, seed: int) -> None:
-        """seed: decides the first weights."""
-        self._design, self._lesson = design, lesson
+        """seed: random seed of the initial weights."""
+        self._design, self._task = design, lesson
         self._reader = design.reader(lesson.texts)
-        self._texts, self._held = self._reader(lesson.texts), self._reader(lesson.held)
+        self._texts, self._held_out = self._reader(lesson.texts), self._reader(lesson.held)
         self._labels = torch.from_numpy(lesson.labels)
         self._loss = ClassLoss.of(lesson.labels, lesson.classes, Balance.NONE, SMOOTHING)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self._first = design.scale * torch.randn(len(self._reader), design.dim)
+            self._initial = design.scale * torch.randn(len(self._reader), design.dim)
             self._body = design.body(design.dim)
             self._head = torch.nn.Linear(self._body.width, lesson.classes)
         torch.nn.init.zeros_(self._head.weight)
         torch.nn.init.zeros_(self._head.bias)
         self._dropout = Dropout(design.dropout)
-        self._table = SparseEmbedding(self._first[:0], torch.float32)
-        # Now, since in training torch is told that there is one thread.
+        self._table = SparseEmbedding(self._initial[:0], torch.float32)
+        # Counted now: in training torch runs with one thread.
         self._workers = workers(torch.device("cpu"))
 
     @property
     def rows(self) -> Codes:
         """As `Task.rows`."""
-        return np.arange(len(self._lesson.texts))
+        return np.arange(len(self._task.texts))
 
     @property
     def workers(self) -> int:
@@ -150,16 +151,16 @@ class TextNetwork:
 
     def optimiser(self, recipe: Recipe, steps: int) -> Optimiser:
         """As `Task.optimiser`."""
-        self._table = SparseEmbedding(self._first, torch.float32, averaged=bool(recipe.average))
+        self._table = SparseEmbedding(self._initial, torch.float32, averaged=bool(recipe.average))
         groups = [*grouped(self._head), *grouped(self._body)]
         return Optimiser(groups, [self._table], recipe, steps)
 
     def parts(self, rows: Codes, rng: np.random.Generator) -> list[BatchPart]:
-        """As `Task.parts`: texts of like length."""
+        """As `Task.parts`: parts of texts of similar length."""
         self._body.train()
         self._dropout.train()
-        chosen = [rows[part] for part in _parts(self._texts.lengths[rows])]
-        all_bags = [self._thinned(self._texts.bags(part), rng) for part in chosen]
+        chosen = [rows[part] for part in _by_length(self._texts.lengths[rows])]
+        all_bags = [self._with_dropped_pieces(self._texts.bags(part), rng) for part in chosen]
         self._table.open(torch.cat([bags.ids for bags in all_bags]))
         return [
             BatchPart(len(part) / len(rows), partial(self._loss_of, bags, part))
@@ -167,8 +168,8 @@ class TextNetwork:
         ]
 
     def score(self) -> float:
-        """As `Task.score`: weighted F1 of held rows."""
-        return self._lesson.score(self._logits_of(self._held))
+        """As `Task.score`: weighted F1 on held-out rows."""
+        return self._task.score(self._logits_of(self._held_out))
 
     def logits(self, texts: Sequence[str]) -> Floats:
         """As `Scorer.logits`."""
@@ -177,21 +178,21 @@ class TextNetwork:
     def _logits_of(self, texts: Texts) -> Floats:
         self._body.eval()
         self._dropout.eval()
-        out = np.empty((len(texts.lengths), self._lesson.classes), dtype=np.float32)
+        out = np.empty((len(texts.lengths), self._task.classes), dtype=np.float32)
 
         def some(rows: Codes) -> tuple[Codes, Floats]:
             with torch.inference_mode():
                 bags = texts.bags(rows)
-                vectors = _sums(bags.ids, self._table.weight, bags)
+                vectors = _weighted_sums(bags.ids, self._table.weight, bags)
                 logits: torch.Tensor = self._head(self._body(vectors, bags))
                 return rows, logits.numpy()
 
         with one_thread_each():
-            for rows, logits in map_ahead(some, _parts(texts.lengths), self._workers):
+            for rows, logits in map_ahead(some, _by_length(texts.lengths), self._workers):
                 out[rows] = logits
         return out
 
-    def _thinned(self, bags: Bags, rng: np.random.Generator) -> Bags:
+    def _with_dropped_pieces(self, bags: Bags, rng: np.random.Generator) -> Bags:
         share = self._design.hidden
         if not share:
             return bags
@@ -199,7 +200,7 @@ class TextNetwork:
         return Bags(bags.ids, bags.weights * kept / (1 - share), bags.starts, bags.words)
 
     def _loss_of(self, bags: Bags, rows: Codes) -> torch.Tensor:
-        vectors = _sums(self._table.places(bags.ids), self._table.rows, bags)
+        vectors = _weighted_sums(self._table.places(bags.ids), self._table.rows, bags)
         logits = self._head(self._dropout(self._body(vectors, bags)))
         return self._loss(logits, self._labels[rows])
 
@@ -213,7 +214,8 @@ def learn_network(
     checkpoint: Checkpoint | None,
     watch: Watch,
 ) -> tuple[TextNetwork, History]:
-    """Train a network. epochs: None for what suits the number of rows."""
+    """Train a network. seed: random seed of weights and training. epochs: the maximum; None to
+    derive it from the number of rows."""
     network = TextNetwork(design, lesson, seed=seed)
     rows = len(lesson.texts)
     recipe = Recipe(
@@ -228,14 +230,14 @@ def learn_network(
 
 
 def planned_epochs(rows: int) -> int:
-    """Epochs of a training on so many rows, at most."""
+    """Maximum epochs of a training on `rows` rows."""
     return int(np.clip(ROWS // max(1, rows), *EPOCHS))
 
 
-def _parts(lengths: Codes) -> list[Codes]:
+def _by_length(lengths: Codes) -> list[Codes]:
     order = np.argsort(lengths, kind="stable")
     return [order[start : start + PART_ROWS] for start in range(0, len(order), PART_ROWS)]
 
 
-def _sums(ids: torch.Tensor, rows: torch.Tensor, bags: Bags) -> torch.Tensor:
+def _weighted_sums(ids: torch.Tensor, rows: torch.Tensor, bags: Bags) -> torch.Tensor:
     return fn.embedding_bag(ids, rows, bags.starts, mode="sum", per_sample_weights=bags.weights)

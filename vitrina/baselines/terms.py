@@ -1,4 +1,4 @@
-"""Texts as TF-IDF of words, word pairs and character n-grams."""
+"""TF-IDF features of texts: words, word pairs and character n-grams."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from vitrina.errors import TrainingError
 
 LONGEST = 2000
-"""Characters of a text that are read."""
+"""Characters of a text that are used; the rest is cut off."""
 MANY = 1000
-"""Texts from which on rare terms are of no use."""
+"""Number of texts from which on rare terms are dropped."""
 
 
 @dataclass(frozen=True)
 class TermKinds:
-    """Which terms to take.
+    """Options of term selection.
 
-    words, characters: the shortest and the longest n-gram of each sort; None for none.
-    fewest: texts that have a term that is kept; of a few texts all terms are.
-    most: terms of each sort that are kept, the commonest; None for all.
+    words, characters: the shortest and the longest n-gram; None for no character n-grams.
+    fewest: minimum document frequency of a term; below `MANY` texts all terms are kept.
+    most: maximum number of terms of each kind, the most frequent; None for all.
     """
 
     words: tuple[int, int] = (1, 2)
@@ -34,17 +34,17 @@ class TermKinds:
 
 
 class Terms:
-    """Terms of training texts, and what each weighs."""
+    """Terms of the training texts with their weights."""
 
     def __init__(self, sorts: Sequence[TfidfVectorizer]) -> None:
-        """sorts: fitted, one for each sort of terms."""
-        self._sorts = sorts
+        """sorts: fitted vectorizers, one for each kind of terms."""
+        self._vectorizers = sorts
 
     @classmethod
     def learn(cls, texts: Sequence[str], kinds: TermKinds) -> tuple[Terms, sp.csr_matrix]:
-        """Terms of these texts, and the texts by them.
+        """Fit terms on texts; returns them and the texts' matrix, (len(texts), terms) float32.
 
-        Raises TrainingError where there are none.
+        Raises TrainingError if there are none.
         """
         common: dict[str, Any] = {
             "sublinear_tf": True,
@@ -57,7 +57,7 @@ class Terms:
             sorts.append(
                 TfidfVectorizer(analyzer="char_wb", ngram_range=kinds.characters, **common)
             )
-        cut = _cut(texts)
+        cut = _truncated(texts)
         try:
             blocks = [sort.fit_transform(cut) for sort in sorts]
         except ValueError as err:
@@ -67,15 +67,16 @@ class Terms:
         return cls(sorts), sp.hstack(blocks, format="csr")
 
     def __len__(self) -> int:
-        return sum(len(sort.vocabulary_) for sort in self._sorts)
+        return sum(len(sort.vocabulary_) for sort in self._vectorizers)
 
     def __call__(self, texts: Sequence[str]) -> sp.csr_matrix:
-        """(len(texts), terms) float32; each sort of terms has a norm of 1, or 0 for none."""
+        """(len(texts), terms) float32; each kind of terms has norm 1, or 0 if the
+        text has none."""
         if not len(texts):
             return sp.csr_matrix((0, len(self)), dtype=np.float32)
-        cut = _cut(texts)
-        return sp.hstack([sort.transform(cut) for sort in self._sorts], format="csr")
+        cut = _truncated(texts)
+        return sp.hstack([sort.transform(cut) for sort in self._vectorizers], format="csr")
 
 
-def _cut(texts: Sequence[str]) -> list[str]:
+def _truncated(texts: Sequence[str]) -> list[str]:
     return [text[:LONGEST] for text in texts]

@@ -1,4 +1,4 @@
-"""Training any baseline."""
+"""Training of any baseline."""
 
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ def train_baseline(
     checkpoint: Checkpoint | None = None,
     watch: Watch = UNWATCHED,
 ) -> Baseline:
-    """Train a method on some rows, and calibrate it by held ones.
+    """Train a baseline, and calibrate it on held-out rows.
 
-    epochs: of a network, at most; None for what suits the number of rows. checkpoint: what a
-    network's training goes on from after a kill; the other methods begin anew. watch: told of
-    rows, `planned_rows` in all or fewer. The same seed gives the same outcome on the same machine.
-    Raises TrainingError where the rows have fewer than two classes, or no words.
+    epochs: maximum epochs of a network; None to derive it from the number of rows. checkpoint: the
+    file from which a network's training resumes; other methods start again. watch: its progress
+    takes at most `planned_rows` rows in total. The same seed gives the same result on the same
+    machine. Raises TrainingError if the rows have fewer than two classes, or no words.
     """
-    lesson = BaselineTask.of(examples)
+    task = BaselineTask.of(examples)
     scorer: Scorer
     history: History | None = None
     if kind is BaselineKind.NAIVE_BAYES:
-        scorer = learn_naive_bayes(lesson)
-        watch.progress(len(lesson.texts))
+        scorer = learn_naive_bayes(task)
+        watch.progress(len(task.texts))
     elif kind is BaselineKind.LINEAR_SVM:
-        scorer = learn_linear_svm(lesson, seed=seed, progress=watch.progress)
+        scorer = learn_linear_svm(task, seed=seed, progress=watch.progress)
     else:
         scorer, history = learn_network(
             DESIGNS[kind],
-            lesson,
+            task,
             seed=seed,
             epochs=epochs,
             checkpoint=checkpoint,
             watch=watch,
         )
     temperature = 1.0
-    if lesson.held:
-        temperature = fit_temperature(scorer.logits(lesson.held), lesson.held_labels)
-    return Baseline(scorer, lesson.present, examples.classes, temperature, history)
+    if task.held:
+        temperature = fit_temperature(scorer.logits(task.held), task.held_labels)
+    return Baseline(scorer, task.present, examples.classes, temperature, history)
 
 
 def planned_rows(kind: BaselineKind, rows: int, epochs: int | None = None) -> int:
-    """Rows that a training's progress will be told of at most, for a progress bar."""
+    """Maximum rows that a training reports as progress, for a progress bar."""
     return rows * (epochs or planned_epochs(rows)) if kind in DESIGNS else rows

@@ -1,8 +1,8 @@
-"""Texts as sequences of words, and words as sets of pieces, so that no word is unknown.
+"""Subword features: texts as sequences of words, words as sets of pieces.
 
 As in fastText (Bojanowski et al., "Enriching word vectors with subword information", 2017) a word
-is its character n-grams, and itself where it is common enough. Those are learnt from training
-texts, not hashed: an n-gram that was never trained would only add noise to its word.
+is its character n-grams, plus the whole word if it is frequent, so unseen words have vectors too.
+N-grams come from the training texts and are not hashed: an untrained n-gram would only add noise.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from vitrina.errors import TrainingError
 from vitrina.types import Codes
 
 LONGEST = 64
-"""Words of a text that are read."""
+"""Words of a text that are used; the rest is cut off."""
 GRAMS = (2, 5)
-"""The shortest and the longest n-gram, the marks of a word's ends included."""
+"""The shortest and the longest n-gram, including the marks of a word's ends."""
 MOST_GRAMS, MOST_WORDS = 100_000, 50_000
-"""That are kept, the commonest."""
+"""Maximum n-grams and words kept, the most frequent."""
 MANY = 1000
-"""Distinct words from which on what occurs once, or in one word alone, is no piece."""
+"""Number of distinct words from which on words that occur once, and n-grams of a single word, are
+no pieces."""
 
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 
@@ -37,9 +38,9 @@ _WORD = re.compile(r"[^\W\d_]+|\d+")
 class WordLists:
     """n texts; a `network.Texts`.
 
-    pieces: (distinct words, pieces) float32, the weighted sum that each word is; rows have a
-    norm of 1, or 0 for a word without a known piece. flat: int64, the words of one text after
-    another. starts: (n + 1,) int64, where each text begins, and where the last one ends.
+    pieces: (distinct words, pieces) float32, the piece weights of each word; rows have norm 1, or 0
+    for a word without a known piece. flat: int64, the words of all texts, concatenated. starts:
+    (n + 1,) int64, offsets of the texts in `flat`.
     """
 
     pieces: sp.csr_matrix
@@ -60,16 +61,16 @@ class WordLists:
         words = np.zeros(there.shape, dtype=np.int64)
         words[there] = 1 + places
         bags = bags_of(self.pieces[distinct])
-        # The empty sum before all others.
+        # The empty sum comes first.
         starts = torch.cat([torch.zeros(1, dtype=torch.int64), bags.starts])
         return Bags(bags.ids, bags.weights, starts, torch.from_numpy(words))
 
 
 class WordPieces:
-    """The pieces of training texts' words; a `network.Reader`."""
+    """Word pieces of the training texts; a `network.TextReader`."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        """texts: to learn the pieces from. Raises TrainingError where they hold none."""
+        """texts: training texts. Raises TrainingError if they hold no words."""
         counts = Counter(word for text in texts for word in split(text))
         if not counts:
             raise TrainingError("the texts to learn from hold no words")
@@ -90,7 +91,7 @@ class WordPieces:
         return len(self._words) + len(self._grams.vocabulary_)
 
     def __call__(self, texts: Sequence[str]) -> WordLists:
-        """Split texts into words, and these into pieces."""
+        """Split texts into words, and words into pieces."""
         numbers: dict[str, int] = {}
         lists = [[numbers.setdefault(word, len(numbers)) for word in split(t)] for t in texts]
         starts = np.cumsum([0, *(len(one) for one in lists)])
@@ -109,7 +110,7 @@ class WordPieces:
 
 
 def split(text: str) -> list[str]:
-    """Runs of letters and of digits, in lower case, ё as е."""
+    """Split a text into runs of letters and runs of digits, in lower case, with ё as е."""
     return _WORD.findall(text.lower().replace("ё", "е"))[:LONGEST]
 
 

@@ -1,1 +1,1 @@
-"""Encoders: what turns a text or an image into a vector."""
+"""Encoders: models that map a text or an image to a vector."""

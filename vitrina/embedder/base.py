@@ -1,4 +1,4 @@
-"""What every encoder is: a card, and a way from items to vectors."""
+"""Encoder protocols, the encoder card, and the reader of fitted encoders' state."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Texts: TypeAlias = Callable[[], Iterable[Sequence[str]]]
-"""Starts a pass over some texts, a batch at a time; may be called again."""
+"""Starts a pass over texts in batches; may be called again."""
 
 Images: TypeAlias = Callable[[], "Iterable[Iterable[Image]]"]
-"""Starts a pass over some decoded images, a batch at a time; may be called again."""
+"""Starts a pass over decoded images in batches; may be called again."""
 
 
 Prepared: TypeAlias = npt.NDArray[Any]
-"""One picture as an encoder takes it: bytes, floats or features, as the encoder has it."""
+"""One preprocessed picture in an encoder's own input form: bytes, floats or features."""
 
 
 @dataclass(frozen=True)
 class EncoderCard:
-    """Which encoder made a space. `model` is what `load` takes to make it again.
+    """Identity of the encoder that made a space. `model` is the name that `load` takes.
 
-    `fingerprint` covers all that decides the output but the device and the numbers it is run in:
-    those are chosen so that vectors stay close to float32's (`precision.AGREEMENT`).
-    `details` says for people what the fingerprint was taken over.
+    `fingerprint` covers everything that determines the output except the device and the numeric
+    format: these are chosen so that vectors stay close to float32's (`precision.AGREEMENT`).
+    `details` describes the fingerprint's inputs for readers.
     """
 
     modality: Modality
@@ -51,9 +51,9 @@ class EncoderCard:
         return {**asdict(self), "modality": self.modality.value}
 
     def check(self, fingerprint: str, wanted_by: str) -> None:
-        """Refuse to serve what another encoder made.
+        """Check that a fingerprint is this encoder's.
 
-        Raises FingerprintError naming both.
+        wanted_by: names what the fingerprint belongs to. Raises FingerprintError naming both.
         """
         if fingerprint != self.fingerprint:
             raise FingerprintError(
@@ -64,11 +64,11 @@ class EncoderCard:
 
 
 class TextEncoder(Protocol):
-    """Turns texts into vectors."""
+    """Maps texts to vectors."""
 
     @property
     def card(self) -> EncoderCard:
-        """What this encoder is."""
+        """The encoder's card."""
         ...
 
     def encode(self, texts: Sequence[str]) -> Vectors:
@@ -77,30 +77,30 @@ class TextEncoder(Protocol):
 
 
 class ImageEncoder(Protocol):
-    """Turns decoded images into vectors, in two steps so that the first runs in threads."""
+    """Maps decoded images to vectors in two steps, the first of which runs in threads."""
 
     @property
     def card(self) -> EncoderCard:
-        """What this encoder is."""
+        """The encoder's card."""
         ...
 
     @property
     def edge(self) -> int:
-        """The shortest edge, in pixels, that `prepare` makes use of."""
+        """Shortest edge, in pixels, that `prepare` needs."""
         ...
 
     @property
     def batch(self) -> int:
-        """Images that `encode` takes at once."""
+        """Batch size of `encode`."""
         ...
 
     def together(self) -> AbstractContextManager[int]:
-        """To be entered before `encode` is called from several threads, which are started within;
-        gives how many gain by that, 1 where a single one is as fast."""
+        """Context for calls of `encode` from several threads, which must start within it. Gives the
+        useful number of threads, 1 if a single one is as fast."""
         ...
 
     def prepare(self, image: Image) -> Prepared:
-        """One RGB image to what `encode` takes; thread-safe."""
+        """Preprocess one RGB image for `encode`; thread-safe."""
         ...
 
     def encode(self, prepared: Sequence[Prepared]) -> Vectors:
@@ -109,7 +109,7 @@ class ImageEncoder(Protocol):
 
 
 class Fitted(Protocol):
-    """An encoder that was fitted on a catalogue and is kept in its store."""
+    """An encoder that is fitted on a catalogue and kept in its store."""
 
     def save(self, folder: Path) -> None:
         """Write the fitted state into an existing folder, without pickle."""
@@ -118,19 +118,19 @@ class Fitted(Protocol):
 
 REFIT = "run `vitrina embed` with --refit"
 LARGEST = 1e6
-"""The largest number in a fitted encoder: with it no vector overflows."""
+"""Largest value in a fitted encoder, so that no vector overflows."""
 LONGEST = 1 << 16
-"""The longest vector of a fitted encoder."""
+"""Largest vector dimension of a fitted encoder."""
 
 
 def load_state(path: Path, kinds: Mapping[str, tuple[str, int]]) -> dict[str, npt.NDArray[Any]]:
-    """Read the arrays of an encoder that was fitted on a catalogue.
+    """Read the arrays of a fitted encoder.
 
-    kinds: of each array its dtype, as safetensors names it, and its dimensions. All have one length
-    along the first, and along the second no more than `LONGEST`.
+    kinds: dtype (safetensors' name) and number of dimensions of each array. All arrays have equal
+    length along the first axis; the second has at most `LONGEST`.
 
-    Raises EncoderError if the file is missing or damaged, holds other arrays, or numbers that are
-    not finite.
+    Raises EncoderError if the file is missing or damaged, holds other arrays, or float32 values
+    that are not finite or exceed `LARGEST`.
     """
     with blamed_on(str(path), REFIT, EncoderError), safe_open(path, "np") as file:
         if (have := set(file.keys())) != kinds.keys():

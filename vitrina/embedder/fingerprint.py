@@ -1,4 +1,4 @@
-"""A hash of all that decides an encoder's output."""
+"""Encoder fingerprint: a hash of everything that determines an encoder's output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def fingerprint(arrays: Mapping[str, npt.NDArray[Any]], settings: Mapping[str, Any]) -> str:
     """Hash named arrays and settings.
 
-    arrays: weights by name. settings: everything else that decides the output (tokenizer,
+    arrays: weights by name. settings: everything else that determines the output (tokenizer,
     preprocessing, pooling, length limit, normalisation), as JSON values.
     Returns 64 hexadecimal digits.
     """
@@ -31,7 +31,7 @@ def fingerprint(arrays: Mapping[str, npt.NDArray[Any]], settings: Mapping[str, A
 
 
 def weights(module: torch.nn.Module) -> dict[str, npt.NDArray[Any]]:
-    """A module's parameters and buffers as float32 or integer arrays, whatever it was kept in."""
+    """A module's parameters and buffers as float32 or integer arrays, whatever its own dtype."""
     arrays = {}
     for name, tensor in module.state_dict().items():
         whole = tensor.detach().cpu()

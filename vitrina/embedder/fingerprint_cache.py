@@ -1,7 +1,7 @@
-"""Fingerprints of models that were loaded before, so that one without work need not be loaded.
+"""Cache of model fingerprints, so that a model is not loaded if there is nothing to encode.
 
-A fingerprint covers the weights, so to take it is to load them. For a directory whose files look
-as they did (names, sizes, times), the one taken then still holds.
+A fingerprint covers the weights, so computing it loads them. For a directory whose files are
+unchanged (names, sizes, times), the cached fingerprint is valid.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from vitrina.types import Modality
 
 
 def remember(name: str, modality: Modality, fingerprint: str) -> None:
-    """Keep a fingerprint that was just taken; where the cache can't be written, don't."""
+    """Cache a fingerprint; does nothing if the cache can't be written."""
     entry = _entry(ModelName.parse(name, modality))
     if entry is None:
         return
@@ -27,9 +27,9 @@ def remember(name: str, modality: Modality, fingerprint: str) -> None:
 
 
 def unchanged(name: str, modality: Modality, fingerprint: str) -> bool:
-    """Whether a model is known to have this fingerprint still, without loading it.
+    """Check, without loading a model, that it still has this fingerprint.
 
-    A model on a hub is taken to be what it was: its revision is looked at when it is loaded.
+    A model on a hub counts as unchanged: its revision is checked when it is loaded.
     """
     parsed = ModelName.parse(name, modality)
     if parsed.form is not ModelNameForm.DIRECTORY:

@@ -1,4 +1,4 @@
-"""Image vectors from a torch model, with the preprocessing of its weights."""
+"""Image encoder: a torch model with its own preprocessing."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ from vitrina.threads import one_thread_each, workers
 from vitrina.types import Compute, Modality, Vectors
 
 BATCH_IMAGES = {"cpu": 16, "cuda": 256, "mps": 64}
-"""Pictures of a batch, by device: on a CPU few enough for one core's cache."""
+"""Pictures per batch, by device: on a CPU few enough for one core's cache."""
 
 SILENT_CHOICES = ("num_heads", "scale", "global_pool", "pool_type")
-"""Attributes of a module that decide its output and show in neither its weights nor its text."""
+"""Module attributes that determine the output but appear in neither its weights nor its `str`."""
 
 
 class ImageRunner(Protocol):
-    """A way to run an image model."""
+    """A backend that runs an image model."""
 
     def pooled(self, pictures: torch.Tensor) -> torch.Tensor:
-        """(n, ...) as prepared, on the CPU, to (n, dim) float32, not normalised."""
+        """Prepared pictures (n, ...) on the CPU to (n, dim) float32, not normalised."""
         ...
 
 
 class TorchImage:
-    """A loaded image model: its preprocessing, and a network from pixels to a vector."""
+    """Image encoder: a loaded model's preprocessing and network."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class TorchImage:
         settings = {
             "format": 1,
             "network": str(network),
-            "choices": _choices(network),
+            "choices": _silent_choices(network),
             "transform": str(transform),
             "normalised": True,
             **settings,
@@ -103,7 +103,7 @@ class TorchImage:
         module: torch.nn.Module,
         transform: Callable[[Image], torch.Tensor],
         probes: Sequence[Image],
-        asked: Compute | None,
+        requested: Compute | None,
         taken: str,
         model: str,
     ) -> tuple[Compute, ImageRunner]:
@@ -131,7 +131,7 @@ class TorchImage:
             read = plain(torch.float32)
             if vit is None or agreement(exact, probe(read)) >= AGREEMENT[Compute.FLOAT32]:
                 return read
-            # What was not read rightly runs by its own code.
+            # A model that was converted wrongly runs with its own code.
             return OwnCode(module, self._preparation, self._device, torch.float32)
 
         makers: dict[Compute, Callable[[], ImageRunner]] = {Compute.FLOAT32: exactly}
@@ -142,7 +142,7 @@ class TorchImage:
                 vit, Int8Runner(vit.stack), cpu, exact_patches=False
             )
 
-        return choose(makers, probe, exact, asked, fingerprint=taken)
+        return choose(makers, probe, exact, requested, fingerprint=taken)
 
     @property
     def edge(self) -> int:
@@ -157,14 +157,15 @@ class TorchImage:
             yield threads
 
     def prepare(self, image: Image) -> Prepared:
-        """One RGB image to (height, width, 3) uint8, or (3, height, width) float32 where the
-        model's preprocessing ends otherwise; thread-safe."""
+        """One RGB image to (height, width, 3) uint8, or (3, height, width) float32 if the
+        preprocessing does not end in a plain scaling; thread-safe."""
         return self._preparation.apply(image)
 
     def encode(self, prepared: Sequence[Prepared]) -> Vectors:
         """Prepared images to (len(prepared), dim) float32, L2-normalised; thread-safe.
 
-        Raises EncoderError where memory does not suffice for a single image.
+        Raises EncoderError if memory does not suffice for a single image, or vectors are not
+        finite.
         """
         parts = [
             self._run(self._network, torch.from_numpy(np.stack(prepared[start : start + size])))
@@ -185,7 +186,7 @@ class TorchImage:
 
 
 class OwnCode:
-    """A model run by its own code."""
+    """Runs a model with its own code."""
 
     def __init__(
         self,
@@ -194,13 +195,13 @@ class OwnCode:
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        # Convolutions run several times faster on a CPU when channels lie side by side.
+        # On a CPU, convolutions run several times faster in channels-last format.
         own = copy.deepcopy(module).to(device, dtype)
         self._module = own.to(memory_format=torch.channels_last)
         self._preparation, self._device, self._dtype = preparation, device, dtype
 
     def pooled(self, pictures: torch.Tensor) -> torch.Tensor:
-        """As `Network.pooled`."""
+        """As `ImageRunner.pooled`."""
         if self._device.type == "cuda":
             pictures = pictures.pin_memory()
         moved = pictures.to(self._device, non_blocking=True)
@@ -208,7 +209,7 @@ class OwnCode:
         return cast("torch.Tensor", self._module(pixels)).float()
 
 
-def _choices(network: torch.nn.Module) -> list[str]:
+def _silent_choices(network: torch.nn.Module) -> list[str]:
     return [
         f"{name}.{choice}={value}"
         for name, module in network.named_modules()

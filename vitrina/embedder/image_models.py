@@ -1,4 +1,4 @@
-"""From weights on the disk to an image model's parts: open_clip's towers and timm's models."""
+"""Loading of image models from weights on disk: open_clip's image towers and timm's models."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ CLIP_WEIGHTS = "open_clip_model.safetensors"
 
 @dataclass(frozen=True, eq=False)
 class ImageParts:
-    """An image model's parts.
+    """Parts of an image model.
 
     network: (n, 3, size, size) to (n, dim) float32. transform: one RGB image to (3, size, size).
-    edge: the shortest edge, in pixels, that the transform scales to. settings: what decides the
-    output beyond the network and the transform. save: writes the network as it is by then to a
-    folder that `clip_parts` or `timm_parts` read.
+    edge: the shortest edge, in pixels, that the transform scales to. settings: further settings
+    that determine the output. save: writes the current network to a folder that
+    `clip_folder_parts` or `timm_parts` reads.
     """
 
     network: torch.nn.Module
@@ -49,11 +49,11 @@ class ImageParts:
 
 
 def clip_parts(arch: str, tag: str | None, size: int | None = None) -> ImageParts:
-    """The image tower of a CLIP model by architecture and weights.
+    """Create the image tower of a CLIP model by architecture and weights.
 
-    tag: a name of published weights (already in the cache) or a checkpoint file; None for random
-    weights. size: pixels of its input; None for the architecture's own.
-    Raises EncoderError if the architecture's activation is not the weights' own.
+    tag: name of published weights (already in the cache) or a checkpoint file; None for random
+    weights. size: input pixels; None for the architecture's default.
+    Raises EncoderError if the weights were trained with another activation.
     """
     if tag is not None:
         check_activation(arch, tag)
@@ -69,7 +69,7 @@ def clip_parts(arch: str, tag: str | None, size: int | None = None) -> ImagePart
 def clip_folder_parts(
     folder: Path, model: str, size: int | None = None, *, from_scratch: bool = False
 ) -> ImageParts:
-    """The image tower of a CLIP model from a directory with `open_clip_config.json`.
+    """Load the image tower of a CLIP model from a directory with `open_clip_config.json`.
 
     Raises EncoderError if the directory holds no weights or they do not fit.
     """
@@ -89,7 +89,7 @@ def clip_folder_parts(
 
 
 def _clip_weights(folder: Path, model: str) -> Path:
-    """The file that open_clip takes the weights from."""
+    """The weights file that open_clip loads."""
     there = sorted(folder.glob("*.safetensors"))
     if not there:
         raise EncoderError(f"{model}: {folder} has no .safetensors weights")
@@ -97,7 +97,7 @@ def _clip_weights(folder: Path, model: str) -> Path:
     for name in preferred:
         if folder / name in there:
             return folder / name
-    # open_clip would take a pickled file of one of its names before a file of any other name.
+    # open_clip prefers a pickled file with one of its default names over any other file.
     if any(folder.glob("*.bin")) or any(folder.glob("*.pth")):
         raise EncoderError(f"{model}: {folder} has pickled weights; keep only {CLIP_WEIGHTS}")
     return there[0]
@@ -110,8 +110,10 @@ def _tower(clip: Any, transform: Any, config: dict[str, Any]) -> ImageParts:
     def save(folder: Path) -> None:
         own = {**config, "vision_cfg": {**config["vision_cfg"], "image_size": edge}}
         mean, deviation = clip.visual.image_mean, clip.visual.image_std
-        told = {"model_cfg": own, "preprocess_cfg": {"mean": mean, "std": deviation}}
-        (folder / CLIP_CONFIG).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        config_json = {"model_cfg": own, "preprocess_cfg": {"mean": mean, "std": deviation}}
+        (folder / CLIP_CONFIG).write_text(
+            json.dumps(config_json, indent=1) + "\n", encoding="utf-8"
+        )
         weights = {name: one.float().contiguous() for name, one in clip.state_dict().items()}
         save_file(weights, folder / CLIP_WEIGHTS)
 
@@ -119,8 +121,8 @@ def _tower(clip: Any, transform: Any, config: dict[str, Any]) -> ImageParts:
 
 
 def check_activation(arch: str, tag: str) -> None:
-    """Refuse weights under an architecture with another activation: the vectors would be worse
-    with nothing to show it.
+    """Check that weights and architecture have the same activation; a mismatch would silently give
+    worse vectors.
 
     Raises EncoderError naming the architecture to use.
     """
@@ -147,7 +149,7 @@ def check_activation(arch: str, tag: str) -> None:
 def timm_parts(
     folder: Path, model: str, size: int | None = None, *, from_scratch: bool = False
 ) -> ImageParts:
-    """A timm model from a directory with its `config.json` and `model.safetensors`.
+    """Load a timm model from a directory with `config.json` and `model.safetensors`.
 
     Raises EncoderError if it has no weights or they do not fit.
     """
@@ -159,7 +161,7 @@ def timm_parts(
 
 
 def timm_random(name: str, size: int | None = None) -> ImageParts:
-    """A timm model by its name, with random weights.
+    """Create a timm model by name, with random weights.
 
     Raises EncoderError if timm knows no such model.
     """
@@ -183,7 +185,7 @@ def _timm_parts(network: Any, size: int | None) -> ImageParts:
     given = {} if size is None else {"input_size": (3, size, size)}
     config: dict[str, Any] = resolve_model_data_config(network, args=given)  # type: ignore[no-untyped-call]
     transform = create_transform(**config, is_training=False)
-    # The preprocessing scales to more than it crops, so decoding must not go below that.
+    # The transform scales to more than the crop, so decoding must keep at least that size.
     edge = round(min(config["input_size"][1:]) / config["crop_pct"])
     if not 0 < edge <= 2 * MOST_EDGE:
         raise ValueError(f"it takes pictures of {edge} pixels")
@@ -197,9 +199,9 @@ def _timm_parts(network: Any, size: int | None) -> ImageParts:
 
 
 def timm_repository(name: str) -> str:
-    """The hub's repository of a timm model's weights.
+    """The hub repository of a timm model's weights.
 
-    Raises EncoderError if timm knows no such model, or only weights that lie elsewhere.
+    Raises EncoderError if timm has no such model, or no weights on the hub.
     """
     config = timm.models.get_pretrained_cfg(name)
     if config is None or not config.hf_hub_id:

@@ -1,9 +1,9 @@
-"""Text vectors without a download: TF-IDF over words and character n-grams, reduced by SVD.
+"""Lexical text encoder without a download: TF-IDF over words and character n-grams, reduced by SVD.
 
 Latent semantic indexing (Deerwester et al., 1990), with the truncated SVD found by randomised
 subspace iteration (Halko, Martinsson and Tropp, 2011, algorithm 4.4) over a stream: each pass
-reads the catalogue once and holds a matrix of terms by dimensions, so that memory does not
-grow with the catalogue. scikit-learn's TruncatedSVD does the same over a matrix held whole.
+reads the catalogue once and keeps a matrix of terms by dimensions, so memory does not grow with the
+catalogue. scikit-learn's TruncatedSVD needs the whole matrix in memory.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from vitrina.errors import EncoderError
 from vitrina.types import Modality, Vectors
 
 BUCKETS = 2**21
-"""Hash buckets that terms are counted in; far more than the terms that are kept."""
+"""Hash buckets of terms; far more than the terms kept."""
 
 SETTINGS: dict[str, Any] = {
     "format": 1,
@@ -35,7 +35,7 @@ SETTINGS: dict[str, Any] = {
     "max_characters": 2000,
 }
 MAX_TERMS = 30_000
-"""Terms kept, the commonest: on 35,000 fashion titles 46,000 of them gave a head no better F1."""
+"""Maximum terms kept, the most frequent: on 35,000 fashion titles 46,000 gave no better F1."""
 DIM = 384
 PASSES = 3
 BLOCK_TERMS = 4096
@@ -71,10 +71,10 @@ class Lexical:
 
     @classmethod
     def fit(cls, texts: Texts, *, dim: int = DIM, seed: int = 0) -> Lexical:
-        """Learn terms, weights and components from a catalogue.
+        """Fit terms, weights and components on a catalogue.
 
-        texts: starts a pass over the catalogue; called 1 + 3 times. dim: length of a vector,
-        fewer where the catalogue has fewer terms or texts.
+        texts: starts a pass over the catalogue; called 1 + `PASSES` times. dim: of a vector; less
+        if the catalogue has fewer terms or texts. seed: random seed of the SVD.
         """
         count = TermCounter()
         frequency = np.zeros(BUCKETS, dtype=np.int64)
@@ -82,7 +82,7 @@ class Lexical:
         for counted in count.passes(texts()):
             np.add.at(frequency, counted.indices, 1)
             total += counted.shape[0]
-        # A term seen once can't tell two products to be alike.
+        # A term with a single occurrence can't link two products.
         floor = 2 if total > 100 else 1
         kept = np.flatnonzero(frequency >= floor)
         if len(kept) > MAX_TERMS:
@@ -97,14 +97,14 @@ class Lexical:
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Texts to (len(texts), dim) float32, L2-normalised."""
-        # Normalisation after the projection makes the TF-IDF row's own length irrelevant.
+        # Vectors are normalised after the projection, so TF-IDF rows need no norm.
         counted = self._count(texts)[:, self._arrays["terms"]]
         weighted = counted.multiply(self._arrays["idf"]).tocsr()
         return normalise(weighted @ self._arrays["components"])
 
     def save(self, folder: Path) -> None:
         """Write `lexical.safetensors`."""
-        # As bytes first: a full disk is then an OSError like any other.
+        # Serialised first, so that a full disk raises a plain OSError.
         (folder / "lexical.safetensors").write_bytes(save(self._arrays))
 
     @classmethod
@@ -142,7 +142,7 @@ class TermCounter:
         return counted
 
     def passes(self, texts: Iterable[Sequence[str]]) -> Iterator[sp.csr_matrix]:
-        """Count batch after batch."""
+        """Count texts batch by batch."""
         return (self(batch) for batch in texts)
 
 
@@ -168,8 +168,8 @@ def _components(
                 gram += sketch.T @ sketch
         if number + 1 < PASSES:
             basis = product
-    # The last pass gives the projected Gram matrix; its eigenvectors put the basis in the
-    # order of the singular values, so that it can be cut to the leading ones.
+    # The last pass gives the projected Gram matrix. Its eigenvectors order the basis by singular
+    # value, so that it can be cut to the leading ones.
     rotation = np.linalg.eigh(gram)[1][:, ::-1]
     return np.ascontiguousarray(basis @ rotation[:, :dim].astype(np.float32))
 
@@ -178,8 +178,8 @@ def _orthonormal(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Make a tall matrix's columns orthonormal in place, by the eigenvectors of its Gram matrix.
 
     Stathopoulos and Wu, "A block orthogonalization procedure with constant synchronization
-    requirements", 2002. One matrix product instead of a QR of a tall matrix, which takes many
-    times as long; directions that are lost in rounding are dropped.
+    requirements", 2002. A matrix product replaces a QR decomposition, which takes many times as
+    long on a tall matrix. Directions lost in rounding are dropped.
     """
     gram = np.zeros((matrix.shape[1],) * 2)
     for start in range(0, len(matrix), BLOCK_TERMS):
@@ -187,11 +187,11 @@ def _orthonormal(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         gram += exact.T @ exact
     values, vectors = np.linalg.eigh(gram)
     if values[-1] <= 0:
-        # No text has a term: there is nothing to span.
+        # No text has a term.
         return np.zeros((len(matrix), 1), dtype=np.float32)
     real = values > values[-1] * 1e-13
     scaled = vectors[:, real] / np.sqrt(values[real])
-    # In place, since a second tall matrix would be the largest thing in memory.
+    # In place, because a second tall matrix would dominate memory.
     for start in range(0, len(matrix), BLOCK_TERMS):
         block = matrix[start : start + BLOCK_TERMS]
         block[:, : scaled.shape[1]] = block.astype(np.float64) @ scaled

@@ -1,4 +1,4 @@
-"""From a model's name to a loaded encoder; every way in which that fails ends in one clear line."""
+"""Loading of encoders by model name, with a one-line error for every failure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ALIASES = {
 
 
 class ModelNameForm(StrEnum):
-    """The forms in which a model is named."""
+    """Forms of a model name."""
 
     HUGGING_FACE = "hf"
     OPEN_CLIP = "open_clip"
@@ -46,9 +46,9 @@ class ModelName:
 
     @classmethod
     def parse(cls, name: str, modality: Modality) -> ModelName:
-        """Parse what a user wrote.
+        """Parse a user's model name.
 
-        Raises EncoderError if it is in no known form, or serves the other modality.
+        Raises EncoderError if it has no known form, or is a model of the other modality.
         """
         name = ALIASES.get(name, name)
         if name in (ModelNameForm.LEXICAL, ModelNameForm.THUMBNAIL):
@@ -74,14 +74,14 @@ class ModelName:
 
 
 def fit_lexical(texts: Texts, seed: int = 0) -> TextEncoder:
-    """Fit the encoder that needs no download on a catalogue's texts."""
+    """Fit the lexical encoder, which needs no download, on a catalogue's texts."""
     from vitrina.embedder.lexical import Lexical
 
     return Lexical.fit(texts, seed=seed)
 
 
 def fit_thumbnail(images: Images) -> ImageEncoder:
-    """Fit the encoder that needs no download on a catalogue's images."""
+    """Fit the thumbnail encoder, which needs no download, on a catalogue's images."""
     from vitrina.embedder.thumbnail import Thumbnail
 
     return Thumbnail.fit(images)
@@ -90,9 +90,9 @@ def fit_thumbnail(images: Images) -> ImageEncoder:
 def load_text(name: str, kept: Path | None = None, compute: Compute | None = None) -> TextEncoder:
     """Load a text encoder.
 
-    name: as DESIGN.md's model names. kept: where the store keeps it: `lexical`, and what was
-    trained here. compute: the numbers to run it in; None for the fastest here that keep its
-    vectors.
+    name: see the model names in DESIGN.md. kept: its folder in the store, for `lexical` and
+    finetuned models. compute: the numeric format; None for the fastest on this machine that keeps
+    its vectors.
     Raises EncoderError, HubUnreachableError.
     """
     if kept is None or not (kept / "config.json").exists():
@@ -111,7 +111,7 @@ def load_text(name: str, kept: Path | None = None, compute: Compute | None = Non
 
 @dataclass(frozen=True)
 class TextFiles:
-    """Where a text model's files are. model: what `load_text` takes to find them again."""
+    """Files of a text model. model: the name by which `load_text` finds them."""
 
     folder: Path
     model: str
@@ -119,8 +119,7 @@ class TextFiles:
 
 
 def find_text(name: str) -> TextFiles:
-    """Find the files of a text model in the Hugging Face form: in a directory, the cache, on the
-    hub.
+    """Find the files of a Hugging Face text model: in a directory, the cache or on the hub.
 
     Raises EncoderError, HubUnreachableError.
     """
@@ -142,9 +141,9 @@ def find_text(name: str) -> TextFiles:
 def load_image(name: str, kept: Path | None = None, compute: Compute | None = None) -> ImageEncoder:
     """Load an image encoder.
 
-    name: as DESIGN.md's model names. kept: where the store keeps it: `thumbnail`, and what was
-    trained here. compute: the numbers to run it in; None for the fastest here that keep its
-    vectors.
+    name: see the model names in DESIGN.md. kept: its folder in the store, for `thumbnail` and
+    finetuned models. compute: the numeric format; None for the fastest on this machine that keeps
+    its vectors.
     Raises EncoderError, HubUnreachableError.
     """
     if kept is None or not _is_image_model(kept):
@@ -161,14 +160,14 @@ def load_image(name: str, kept: Path | None = None, compute: Compute | None = No
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """An image model's parts. model: what `load_image` takes to find them again."""
+    """Parts of an image model. model: the name by which `load_image` finds them."""
 
     parts: ImageParts
     model: str
     revision: str | None
 
     def encoder(self, compute: Compute | None = None) -> ImageEncoder:
-        """As an encoder."""
+        """Create the encoder."""
         from vitrina.embedder.image import TorchImage
 
         return TorchImage(
@@ -189,10 +188,10 @@ def find_image(
     size: int | None = None,
     from_scratch: bool = False,
 ) -> ImageFiles:
-    """Find an image model: by open_clip or timm, in a directory, the cache, on the hub.
+    """Find an image model of open_clip or timm: in a directory, the cache or on the hub.
 
-    kept: where the store keeps it, if it was trained here. size: pixels of its input; None for
-    its own. from_scratch: with random weights, which need no hub.
+    kept: its folder in the store, if it was finetuned. size: input pixels; None for the default.
+    from_scratch: use random weights, which need no hub.
 
     Raises EncoderError, HubUnreachableError.
     """
@@ -254,7 +253,7 @@ def _state(name: str, kept: Path | None) -> Path:
 
 
 def _snapshot(name: ModelName, patterns: tuple[str, ...]) -> tuple[Path, str]:
-    """The folder of a repository's files, from the cache or the hub, and its revision."""
+    """Get a repository's files from the cache or the hub: their folder and the revision."""
     from huggingface_hub import snapshot_download
 
     folder = _reaching_hub(
@@ -270,7 +269,7 @@ Loaded = TypeVar("Loaded")
 
 
 def _reaching_hub(name: str, load: Callable[[], Loaded]) -> Loaded:
-    """Run what may need the hub; open_clip wraps network failures in RuntimeError."""
+    """Run a loader that may need the hub; open_clip wraps network failures in RuntimeError."""
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     try:

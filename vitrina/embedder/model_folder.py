@@ -1,8 +1,8 @@
-"""Checks of a model's directory before any library sees it.
+"""Checks of a model's directory before any library reads it.
 
-Nobody vouches for such a directory. Its JSON is converted to the types that libraries rely on, its
-sizes are bounded, and what would have a library run code, fetch from the hub or read files of
-other places is refused with a line that names the file.
+The directory is untrusted. Its JSON is converted to the types that libraries rely on, and its sizes
+are bounded. Settings that would make a library run code, fetch from the hub or read files elsewhere
+are refused with an error that names the file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CONFIG, CLIP_CONFIG, TOKENIZER_CONFIG = (
 )
 MOST_JSON_BYTES, MOST_TOKENIZER_BYTES = 16 << 20, 256 << 20
 MOST_EDGE = 2048
-"""Pixels of a picture's edge, as a model takes it or as it is scaled to before it is cropped."""
+"""Maximum input edge in pixels; twice this for the edge scaled to before cropping."""
 
 MOST_DEPTH, MOST_ARGUMENT = 1000, 65_536
 _DEPTHS = ("depth", "depths", "layers", "num_layers", "num_blocks", "repeats")
@@ -48,7 +48,7 @@ TOKENIZER_FILES = (
     "spiece.model",
     "spm.model",
 )
-"""Files of which a tokenizer is made: with none of them, transformers makes an empty one."""
+"""Tokenizer files: with none of them, transformers creates an empty tokenizer."""
 
 MOST_TOKENS = 10_000_000
 """Above the largest vocabularies by far."""
@@ -57,7 +57,7 @@ _LARGE_NUMBER = re.compile(rb":\s*[0-9]{8}")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _ATTENTION = ("eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3")
 
-# What has a library import other packages, or fetch and run what is named.
+# Settings that make a library import other packages, or fetch and run code.
 _REFUSED = ("quantization_config", "fusion_config", "transformers_weights", "compression_config")
 
 Layers = Annotated[int, msgspec.Meta(ge=1, le=1000)]
@@ -66,7 +66,7 @@ Width = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
 Inner = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 Rows = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
 Edge = Annotated[int, msgspec.Meta(ge=1, le=MOST_EDGE)]
-# A tuple here would have msgspec 0.23 crash: of tuples with bounds, in a union, it frees too much.
+# A list, since msgspec 0.23 crashes on bounded tuples in a union (it frees too much).
 Edges = Edge | Annotated[list[Edge], msgspec.Meta(min_length=2, max_length=2)]
 Colours = Annotated[list[float], msgspec.Meta(min_length=1, max_length=4)]
 
@@ -75,7 +75,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class TextConfig:
-    """The part of a text model's `config.json` that is relied on here."""
+    """The fields of a text model's `config.json` that are checked."""
 
     model_type: str
     hidden_size: Width | None = None
@@ -92,7 +92,7 @@ class TextConfig:
 
 @dataclass(frozen=True)
 class TokenizerConfig:
-    """The part of a `tokenizer_config.json` that is relied on here."""
+    """The fields of a `tokenizer_config.json` that are checked."""
 
     tokenizer_class: str | None = None
     model_max_length: int | float | None = None
@@ -178,9 +178,9 @@ class ClipConfig:
 
 
 def check_text_folder(folder: Path, model: str, *, from_scratch: bool = False) -> Budget:
-    """Check a text model's directory in the Hugging Face form.
+    """Check the directory of a Hugging Face text model.
 
-    Returns what a library may build from it. Raises EncoderError.
+    Returns limits for loading it. Raises EncoderError.
     """
     path, raw, config = _config(folder, CONFIG, TextConfig)
     for key in _REFUSED:
@@ -303,7 +303,7 @@ def _check_token_ids(path: Path) -> None:
 
 def _check_timm_arguments(path: Path, arguments: dict[str, Any]) -> None:
     for key, value in arguments.items():
-        # These have timm fetch weights, load them without a check, or give lists of features.
+        # These make timm fetch weights, load them unchecked, or return lists of features.
         if key.startswith(("pretrained", "checkpoint", "feature", "cache_dir", "out_indices")):
             raise EncoderError(f"{path} gives the model the argument {key}; remove it")
         sizes = value if isinstance(value, list | tuple) else [value]

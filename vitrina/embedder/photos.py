@@ -1,4 +1,4 @@
-"""From photo references to image vectors: read, decode and prepare beside the model."""
+"""Photo encoding: read, decode and prepare photos in parallel with the model."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from vitrina.stage_timer import Stages
 from vitrina.types import Mask, Vectors
 
 OVERSAMPLING = 2
-"""Encoded photos are decoded to this many times the encoder's edge at least: a JPEG reduced to the
-very edge loses detail that the model's own resize would have kept."""
+"""Photos are decoded to at least this many times the encoder's edge: a JPEG reduced to the edge
+itself loses detail that the model's own resize keeps."""
 
 READ_AHEAD = 192 << 20
-"""Bytes of photos' files that are in memory and not decoded yet, give or take one block."""
+"""Maximum bytes of photo files in memory and not decoded yet, plus or minus one block."""
 
 GROUPED_PIXELS = 1 << 20
-"""Pixels that are decoded before any of them is used, but for the last picture's."""
+"""Pixels decoded before any picture is used; the last picture may exceed this."""
 
 Read = Callable[[str], bytes]
 """Fetches one photo; raises ImageError."""
 Report = Callable[[int], None]
-"""Told how many products were done since it was told last."""
+"""Takes the number of products done since its last call."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a photo can't be used, and at which stage that came out."""
+    """The reason a photo can't be used, and the stage that failed: read or decode."""
 
     stage: str
     reason: str
@@ -46,8 +46,8 @@ class Failure:
 
 @dataclass(frozen=True)
 class Encoded:
-    """vectors: (n, dim) float32, zero where it failed. ok: (n,) bool. errors: by position.
-    mended: what was wrong with a photo that was used all the same, by position."""
+    """Encoded products. vectors: (n, dim) float32, zero where it failed. ok: (n,) bool. errors: by
+    position. mended: defects of photos used nevertheless, by position."""
 
     vectors: Vectors
     ok: Mask
@@ -65,10 +65,10 @@ def encode_photos(
 ) -> Encoded:
     """Encode each product's photos into the normalised mean of their vectors.
 
-    products: references to the photos of each, at least one. read: called from this thread
-    only, in order, since an archive or a column is fastest so. stages: told the time spent in
-    reading, decoding and encoding. max_pixels: photos of more are refused.
-    A product with several photos fails only if none of them can be used.
+    products: photo references of each, at least one. read: called from this thread only, in order,
+    which is fastest for an archive or a column. stages: timer of reading, decoding and encoding.
+    max_pixels: larger photos are refused. A product with several photos fails only if none of them
+    can be used.
     """
     stages = stages or Stages()
     vectors = np.zeros((len(products), encoder.card.dim), dtype=np.float32)
@@ -90,7 +90,7 @@ def encode_photos(
             finally:
                 ahead.release(block.size)
             if side_by_side:
-                # In the thread that decoded it: no core waits for another.
+                # In the decoding thread, so that no core waits for another.
                 block.encode(encoder, stages)
             return block
 
@@ -110,11 +110,11 @@ def encode_photos(
 
 @dataclass
 class _Block:
-    """Some neighbouring products on their way: from bytes to prepared photos to vectors.
+    """Consecutive products in processing: from bytes to prepared photos to vectors.
 
-    photos: of each photo, the product's position and what was read. size: bytes of these. ready,
-    then vectors: of the photos that can be used, whose products are `owners`. errors: of products
-    without any. mended: what was wrong with photos of others.
+    photos: product position and content (or failure) of each photo. size: bytes of these. ready,
+    vectors: of usable photos, whose product positions are `owners`. errors: of products without a
+    usable photo. mended: defects of usable photos, by product.
     """
 
     products: int
@@ -154,7 +154,7 @@ class _Block:
 def _blocks(
     products: Sequence[Sequence[str]], read: Read, most: int, stages: Stages, ahead: MemoryBudget
 ) -> Iterator[_Block]:
-    """Read blocks of `most` products, or fewer where their photos' files are large."""
+    """Read blocks of `most` products, or fewer if their files are large."""
     start = 0
     while start < len(products):
         photos: list[tuple[int, bytes | Failure]] = []
@@ -179,7 +179,7 @@ def _fetched(reference: str, read: Read) -> bytes | Failure:
 
 @dataclass(frozen=True)
 class PreparedPhoto:
-    """ready: what the encoder takes. mended: what is wrong with the file, "" for a sound one."""
+    """ready: the encoder's input. mended: defect of the file, "" for none."""
 
     ready: Prepared
     mended: str
@@ -188,7 +188,7 @@ class PreparedPhoto:
 def prepare_photo(
     encoder: ImageEncoder, data: bytes, max_pixels: int = MAX_PIXELS
 ) -> PreparedPhoto:
-    """Decode a photo, no larger than the encoder has use for, and prepare it; thread-safe.
+    """Decode a photo at the size that the encoder needs, and prepare it; thread-safe.
 
     Raises ImageError with the reason if it can't be used.
     """
@@ -202,11 +202,10 @@ def decode_photos(
     batch: int = 512,
     max_pixels: int = MAX_PIXELS,
 ) -> Iterator[Iterable[Image]]:
-    """Decode each product's first usable photo, a batch at a time; others are passed over.
+    """Decode each product's first usable photo, in batches; products without one are skipped.
 
-    For fitting, where a broken photo has nothing to teach and is reported later. A batch decodes
-    its photos as it is read, so that few are in memory together; take it to its end before the
-    next.
+    For fitting; broken photos are reported later. A batch decodes its photos lazily, so that few
+    are in memory together; consume it before the next one.
     """
     images = _in_groups(products, read, max_pixels)
     while (first := next(images, None)) is not None:
@@ -214,8 +213,8 @@ def decode_photos(
 
 
 def _in_groups(products: Iterable[Sequence[str]], read: Read, max_pixels: int) -> Iterator[Image]:
-    """The pictures in order. Small ones are decoded several at a time: what is done with a picture
-    in between would drive the decoder out of the processor's caches."""
+    """Decode pictures in order, small ones in groups: work on a picture in between would evict the
+    decoder from the processor's caches."""
     group: list[Image] = []
     pixels = 0
     for references in products:
@@ -225,7 +224,7 @@ def _in_groups(products: Iterable[Sequence[str]], read: Read, max_pixels: int) -
             group.append(picture)
             pixels += picture.width * picture.height
             if pixels >= GROUPED_PIXELS:
-                # Within the block, for a large picture's memory is reserved until its end.
+                # Within the `with` block: a large picture's memory stays reserved until its end.
                 yield from group
                 group.clear()
                 pixels = 0

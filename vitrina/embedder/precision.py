@@ -1,4 +1,4 @@
-"""Where an encoder runs, and in which numbers: found by looking and measuring."""
+"""Choice of an encoder's device and numeric format, by hardware checks and measurement."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from vitrina.threads import limit_torch, one_thread_each
 from vitrina.types import Compute, Vectors
 
 AGREEMENT = {Compute.FLOAT32: 0.9999, Compute.BFLOAT16: 0.9995, Compute.INT8: 0.99}
-"""The least cosine to the model's own float32 vectors, over the probes, at which each may serve."""
+"""Minimum cosine to the model's own float32 vectors, over the probes, to use each format."""
 
 WORTH = 1.1
-"""How many times as fast as float32 other numbers must be to be taken."""
+"""Minimum speed-up over float32 for another format to be chosen."""
 
 WORTH_TRAINING = 2.0
-"""How many times as fast matrix products must be for a CPU to train in bfloat16."""
+"""Minimum speed-up of matrix products for a CPU to train in bfloat16."""
 
 TRIALS = 2
 ALIKE = 1e-6
-"""The most by which numbers of vectors differ that count as one vector."""
+"""Maximum difference between vectors that count as identical, per component."""
 
 
 def training_dtype(device: torch.device, *, transformer: bool = False) -> torch.dtype:
-    """The numbers to train in: bfloat16 on a GPU that multiplies it by itself.
+    """The dtype to train in: bfloat16 on a GPU that supports it in hardware.
 
-    On a CPU a small step is lost more easily in it, so it must be worth it: transformers, which are
-    matrix products for the greater part, are trained in bfloat16 where it multiplies matrices
-    `WORTH_TRAINING` times as fast as float32. That is measured once, and kept in the cache.
+    On a CPU bfloat16 loses small steps more easily, so it must pay off. Transformers, which are
+    mostly matrix products, train in bfloat16 if that multiplies matrices `WORTH_TRAINING` times as
+    fast as float32. The measurement is made once and cached.
     """
     if not has_bfloat16(device):
         return torch.float32
@@ -49,12 +49,12 @@ def training_dtype(device: torch.device, *, transformer: bool = False) -> torch.
     memo = _memo("matrix products", [Compute.FLOAT32, Compute.BFLOAT16])
     known = _recall(memo)
     if known is None:
-        known = _quicker_products()
+        known = _faster_products()
         _remember(memo, known)
     return torch.bfloat16 if known is Compute.BFLOAT16 else torch.float32
 
 
-def _quicker_products() -> Compute:
+def _faster_products() -> Compute:
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16):
         pair = [torch.ones(shape, dtype=dtype) for shape in ((768, 512), (512, 768))]
@@ -66,10 +66,10 @@ def _quicker_products() -> Compute:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bfloat16 by itself.
+    """Check for hardware support of bfloat16 products.
 
-    On a CPU that does not make it faster: without AMX some multiply it at half the speed of
-    float32, and others at twice. `choose` measures.
+    On a CPU this does not imply speed: without AMX, some CPUs multiply bfloat16 at half the speed
+    of float32, others at twice. `choose` measures.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -90,15 +90,15 @@ def choose(
     *,
     fingerprint: str,
 ) -> tuple[Compute, Network]:
-    """The fastest of some ways to run a model, among those whose vectors agree with its own.
+    """Choose the fastest numeric format whose vectors agree with the model's own.
 
-    What is found for a model is kept in the cache, so that this machine measures once and its
-    runs all give the same bytes.
+    The choice for a model is cached, so that this machine measures once and all its runs give the
+    same bytes.
 
-    makers: by numbers, what makes a network. probe: runs one over the probes. exact: (n, dim)
-    float32, the probes' vectors by the model's own code. asked: take that one, without measuring.
-    fingerprint: the model's.
-    Raises EncoderError if the one asked for is not to be had or does not agree.
+    makers: by format, a function that creates the network. probe: runs a network over the probes.
+    exact: (n, dim) float32, the probes' vectors by the model's own code. asked: use this format,
+    without measuring. fingerprint: the model's.
+    Raises EncoderError if the requested format is not available or does not agree, or none does.
     """
     if asked is not None and asked not in makers:
         raise EncoderError(
@@ -136,12 +136,12 @@ def choose(
 
 
 def agreement(exact: Vectors, other: Vectors) -> float:
-    """The least cosine."""
+    """The minimum cosine over rows of two (n, dim) float32 arrays, L2-normalised."""
     return float(np.sum(exact * other, axis=1).min())
 
 
 def _memo(fingerprint: str, makers: Iterable[Compute]) -> Path:
-    """Where the choice for a model is kept: one for each kind of machine and version of torch."""
+    """Cache file of the choice for a model, by kind of machine and version of torch."""
     machine = [torch.__version__, platform.machine(), torch.backends.cpu.get_cpu_capability()]
     machine += [str(torch.cpu._is_avx512_bf16_supported()), str(torch.cpu._is_amx_tile_supported())]
     machine += [str(limit_torch()), *makers]
@@ -179,11 +179,11 @@ def unit_vectors(
     smaller: Callable[[Items], None],
     alone: Callable[[Items], str],
 ) -> Vectors:
-    """(len(items), dim) float32, L2-normalised; in halves where memory runs out.
+    """Encode a batch, in halves if memory runs out: (len(items), dim) float32, L2-normalised.
 
-    pooled: runs a network over a batch. items: the batch. smaller: told what was too
-    much, for the batches to come. alone: what a single item is, for the error.
-    Raises EncoderError where memory does not suffice for a single item.
+    pooled: runs a network over a batch. items: the batch. smaller: callback that takes a batch that
+    was too large. alone: describes a single item, for the error.
+    Raises EncoderError if memory does not suffice for a single item.
     """
     try:
         with torch.inference_mode():
@@ -195,7 +195,7 @@ def unit_vectors(
             raise
         if len(items) == 1:
             raise EncoderError(f"memory does not suffice for {alone(items)}") from err
-    # Out of the handler, which holds on to what the failed attempt allocated.
+    # Outside the handler, which keeps the failed attempt's memory alive.
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     smaller(items)
@@ -207,14 +207,15 @@ def unit_vectors(
 
 
 def check_numbers(vectors: Vectors, model: str) -> None:
-    """Raise EncoderError for vectors of NaN or infinity: nothing could be compared with them."""
+    """Raise EncoderError for vectors with NaN or infinity."""
     if not np.isfinite(vectors).all():
         raise EncoderError(f"{model}: its vectors are not numbers; are its weights damaged?")
 
 
 def check_probes(vectors: Vectors, model: str) -> None:
-    """Raise EncoderError where unlike probes get vectors that are no numbers, or all alike: such a
-    model tells nothing apart, and neighbours by its vectors would be drawn at random.
+    """Raise EncoderError if different probes get vectors that are not finite, or all identical.
+
+    Neighbours by such vectors would be random.
 
     vectors: (n, dim) float32, L2-normalised.
     """
@@ -227,8 +228,8 @@ def check_probes(vectors: Vectors, model: str) -> None:
 
 @contextmanager
 def first_run(model: str) -> Iterator[None]:
-    """Raise EncoderError where a model can't be run on its probes: its configuration may hold what
-    no library looks at before."""
+    """Raise EncoderError if a model fails on its probes, since libraries don't check all of its
+    configuration before."""
     try:
         yield
     except EncoderError:
@@ -242,7 +243,7 @@ def first_run(model: str) -> Iterator[None]:
 
 
 def is_out_of_memory(err: BaseException) -> bool:
-    """Whether an error says that memory ran out, on a GPU or off it."""
+    """Check that an error is an out-of-memory error, of a GPU or a CPU."""
     if isinstance(err, MemoryError | torch.OutOfMemoryError):
         return True
     text = str(err)

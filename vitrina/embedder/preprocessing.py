@@ -1,4 +1,4 @@
-"""A model's own preprocessing, cut in two: what a decoding thread does, and what the model can."""
+"""A model's preprocessing in two steps: one for decoding threads, one for the model's device."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Transform = Callable[[Image], Any]
 
 @dataclass(frozen=True)
 class Preparation:
-    """in_bytes: pictures are kept as bytes, a quarter of the memory, and `finish` scales them.
-    mean, deviation: (3,) float64 for pixels from 0 to 1."""
+    """A model's preprocessing. crop: the first step. in_bytes: pictures stay uint8, a quarter of
+    the memory, and `finish` scales them. mean, deviation: (3,) float64 for pixels from 0 to 1."""
 
     crop: Transform
     in_bytes: bool
@@ -29,13 +29,14 @@ class Preparation:
     deviation: npt.NDArray[np.float64]
 
     def apply(self, image: Image) -> Prepared:
-        """One RGB image to (height, width, 3) uint8, else to (3, height, width) float32."""
+        """One RGB image to (height, width, 3) uint8, or (3, height, width) float32 if not
+        `in_bytes`."""
         cropped = self.crop(image)
         ready: Prepared = np.asarray(cropped) if self.in_bytes else cropped.numpy()
         return ready
 
     def finish(self, pictures: torch.Tensor) -> torch.Tensor:
-        """A batch of them to what the model takes: (n, 3, height, width) float32."""
+        """A batch of results of `apply` to the model's input: (n, 3, height, width) float32."""
         if not self.in_bytes:
             return pictures
         device = pictures.device
@@ -45,9 +46,9 @@ class Preparation:
 
 
 def read_preparation(transform: Transform, probes: Sequence[Image]) -> Preparation:
-    """Cut off the scaling at the end of a transform, where it ends in one.
+    """Split the scaling off the end of a transform, if it ends in one.
 
-    probes: a few RGB images, on which both ways must give the same.
+    probes: RGB images on which the split transform must give the same result.
     """
     nothing, unit = np.zeros(3), np.ones(3)
     whole = Preparation(transform, False, nothing, unit)

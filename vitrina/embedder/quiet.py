@@ -1,4 +1,4 @@
-"""Keeps the libraries that load models from writing to the user's terminal meanwhile."""
+"""Silences the output of model libraries to the terminal."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_logging() -> Iterator[None]:
-    """Stop third parties from printing log lines where the program has set up no logging.
+    """Suppress third-party log lines if the program has set up no logging.
 
-    open_clip logs through the root logger, which would install a handler for good, and Python
-    prints a warning that no handler takes. A program's own handlers go on as they were.
+    open_clip logs through the root logger, which would install a handler permanently, and Python
+    prints warnings that have no handler. The program's own handlers keep working.
     """
     silent = logging.NullHandler()
     logging.root.addHandler(silent)
@@ -24,7 +24,7 @@ def quiet_logging() -> Iterator[None]:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """The same for transformers, which has a handler and a progress bar of its own."""
+    """Suppress the log and the progress bar of transformers, which has its own handler."""
     from transformers.utils import logging as chatter
 
     level, bar = chatter.get_verbosity(), chatter.is_progress_bar_enabled()

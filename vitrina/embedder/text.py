@@ -1,4 +1,4 @@
-"""Text vectors from any BERT-like model in the Hugging Face form, run as its own files say."""
+"""Text encoder: any BERT-like Hugging Face model, with the pooling and limits of its own files."""
 
 from __future__ import annotations
 
@@ -43,10 +43,11 @@ from vitrina.threads import one_thread_each, workers
 from vitrina.types import Compute, Modality, Pooling, Vectors
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 65_536, "mps": 8192}
-"""Tokens of a batch, by device: on a CPU what stays in one core's cache, on a GPU what fills it."""
+"""Tokens per batch, by device: on a CPU few enough for one core's cache, on a GPU enough to
+fill it."""
 
 WINDOW = 4096
-"""Texts that are tokenised and sorted by length together, while the model is at those before."""
+"""Texts tokenised and sorted by length together, while the model runs on the previous ones."""
 
 PROBES = (
     "Кружка керамическая 350 мл, белая",
@@ -67,15 +68,15 @@ Tokens = Sequence[Sequence[int]]
 
 
 class TextRunner(Protocol):
-    """A way to run a text model."""
+    """A backend that runs a text model."""
 
     def pooled(self, tokens: Tokens) -> torch.Tensor:
-        """(len(tokens), dim) float32, not normalised."""
+        """Pooled vectors of token lists: (len(tokens), dim) float32, not normalised."""
         ...
 
 
 class HuggingFaceText:
-    """A loaded text model."""
+    """Text encoder: a loaded Hugging Face model."""
 
     def __init__(
         self, folder: Path, model: str, revision: str | None, compute: Compute | None = None
@@ -119,7 +120,7 @@ class HuggingFaceText:
 
     @stage("compiling and choosing numbers")
     def _choose(
-        self, model: Any, pad: int, form: TextForm, asked: Compute | None, taken: str, name: str
+        self, model: Any, pad: int, form: TextForm, requested: Compute | None, taken: str, name: str
     ) -> tuple[Compute, TextRunner]:
         tokens = sorted(self._tokenize(PROBES), key=len, reverse=True)
 
@@ -141,7 +142,7 @@ class HuggingFaceText:
 
         def exactly() -> TextRunner:
             read = packed(torch.float32) if bert else own
-            # What was not read rightly runs by its own code.
+            # A model that was converted wrongly runs with its own code.
             return read if agreement(exact, probe(read)) >= AGREEMENT[Compute.FLOAT32] else own
 
         makers: dict[Compute, Callable[[], TextRunner]] = {Compute.FLOAT32: exactly}
@@ -149,13 +150,13 @@ class HuggingFaceText:
             makers[Compute.BFLOAT16] = partial(packed, torch.bfloat16)
         if bert and self._device.type == "cpu" and has_int8():
             makers[Compute.INT8] = partial(_in_int8, bert, form.pooling, self._device)
-        return choose(makers, probe, exact, asked, fingerprint=taken)
+        return choose(makers, probe, exact, requested, fingerprint=taken)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Texts to (len(texts), dim) float32, L2-normalised, in the order given.
 
-        Each text is encoded once, however often it is there. Safe to call from one thread at a
-        time. Raises EncoderError where memory does not suffice for a single text.
+        Duplicate texts are encoded once. Not thread-safe. Raises EncoderError if memory does not
+        suffice for a single text, or vectors are not finite.
         """
         unique = list(dict.fromkeys(texts))
         out = np.empty((len(unique), self._dim), dtype=np.float32)
@@ -195,8 +196,8 @@ class HuggingFaceText:
 
 @dataclass(frozen=True)
 class TextParts:
-    """A loaded text model. rows: of its word table. limit: tokens of a text, at most: the form's,
-    and no more than there are positions."""
+    """Parts of a loaded text model. rows: of its word embedding. limit: maximum tokens of a text,
+    the lower of the form's limit and the number of positions."""
 
     config: Any
     tokenizer: Any
@@ -209,13 +210,12 @@ class TextParts:
 def load_parts(
     folder: Path, model: str, what: str, *, from_scratch: bool = False, seed: int = 0
 ) -> TextParts:
-    """Load a directory in the Hugging Face form by transformers, as files that nobody vouches for.
+    """Load an untrusted Hugging Face model directory with transformers.
 
-    model: its name. what: begins the message of what fails. from_scratch: with random weights.
-    seed: of these.
+    model: its name. what: start of error messages. from_scratch: use random weights. seed: random
+    seed of these.
 
-    Raises EncoderError for a directory that is not safe, is damaged, lacks a part or does not fit
-    together.
+    Raises EncoderError if the directory is unsafe, damaged, incomplete or inconsistent.
     """
     budget = check_text_folder(folder, model, from_scratch=from_scratch)
     with (
@@ -225,7 +225,7 @@ def load_parts(
     ):
         torch.manual_seed(seed)
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        # Any other has transformers look for code, here or on the hub.
+        # Any other value makes transformers look for code, locally or on the hub.
         if config._attn_implementation not in ("eager", "sdpa"):
             config._attn_implementation = None
         tokenizer: Any = AutoTokenizer.from_pretrained(
@@ -249,11 +249,11 @@ def load_parts(
 
 
 def positions(network: Any) -> int:
-    """How many tokens a text may have: the rows of the table of positions, where there is one."""
+    """Maximum tokens of a text: usable rows of the position embedding, or 1,000,000 without one."""
     table = getattr(getattr(network, "embeddings", None), "position_embeddings", None)
     if not isinstance(table, torch.nn.Embedding):
         return 1_000_000
-    # RoBERTa counts positions from beyond the padding token.
+    # RoBERTa numbers positions from the padding token's index plus one.
     first = 0 if table.padding_idx is None else table.padding_idx + 1
     return len(table.weight) - first
 
@@ -261,10 +261,11 @@ def positions(network: Any) -> int:
 def tokenizing(
     tokenizer: Any, limit: int, pad: int, rows: int
 ) -> Callable[[Sequence[str]], Tokens]:
-    """Texts to token lists: the tokenizer's own core without transformers' wrapper, at about twice
-    its speed. limit: tokens of a text, at most. rows: of the word table.
+    """Create a function from texts to token lists.
 
-    What it returns raises EncoderError for a token without a row, and where the core fails.
+    It calls the tokenizer's core without the wrapper of transformers, at about twice the speed.
+    limit: maximum tokens of a text. pad: the token of an empty text. rows: of the word embedding.
+    The function raises EncoderError for a token without a row, and if the core fails.
     """
     core = tokenizer.backend_tokenizer
     core.no_padding()
@@ -290,8 +291,8 @@ def _in_int8(bert: Bert, pooling: Pooling, device: torch.device) -> TextRunner:
 
 
 def load_network(folder: Path, config: Any) -> Any:
-    """The model of a directory by transformers, in float32. Raises whatever that raises, and
-    ValueError where weights are lacking."""
+    """Load a directory's model with transformers, in float32. Raises its exceptions, and ValueError
+    for missing weights."""
     # safetensors only: a pickled checkpoint could run code, and so could the repository.
     network, report = AutoModel.from_pretrained(
         folder,
@@ -302,7 +303,7 @@ def load_network(folder: Path, config: Any) -> Any:
         dtype=torch.float32,
         output_loading_info=True,
     )
-    # transformers fills what a file lacks with random numbers.
+    # transformers initialises missing weights at random.
     lacking = sorted(name for name in report["missing_keys"] if not unused(name))
     if lacking:
         raise ValueError(f"its weights lack {lacking[0]} and {len(lacking) - 1} more")
@@ -310,18 +311,18 @@ def load_network(folder: Path, config: Any) -> Any:
 
 
 def unused(weight: str) -> bool:
-    """Whether a weight has no part in the token vectors: BERT's layer over the first token."""
+    """Check that a weight does not affect token vectors: BERT's pooler over the first token."""
     return weight.startswith("pooler.")
 
 
 class PaddedModel:
-    """A model run by transformers' own code, each batch padded to its longest text."""
+    """Runs a model with transformers' own code, each batch padded to its longest text."""
 
     def __init__(self, model: Any, pooling: Pooling, pad: int, device: torch.device) -> None:
         self._model, self._pooling, self._pad, self._device = model, pooling, pad, device
 
     def pooled(self, tokens: Tokens) -> torch.Tensor:
-        """(len(tokens), dim) float32, not normalised."""
+        """As `TextRunner.pooled`."""
         width = max(len(ids) for ids in tokens)
         ids = torch.full((len(tokens), width), self._pad)
         mask = torch.zeros((len(tokens), width), dtype=torch.long)
@@ -334,7 +335,8 @@ class PaddedModel:
 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
-    """(batch, tokens, dim) float32 and (batch, tokens) 0/1 to (batch, dim * pooling.width)."""
+    """Pool token vectors (batch, tokens, dim) float32 by a 0/1 mask (batch, tokens) to
+    (batch, dim * pooling.width)."""
     if pooling is Pooling.CLS:
         return hidden[:, 0]
     weight = mask.unsqueeze(-1).to(hidden.dtype)
@@ -347,10 +349,10 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Te
 
 
 def token_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Cut texts into batches of like length, longest first.
+    """Split texts into batches of similar length, longest first.
 
-    lengths: tokens of each text. budget: tokens of a batch with its padding; a text longer than
-    that stands alone. Yields positions; each appears exactly once.
+    lengths: tokens of each text. budget: tokens per batch, padding included; a longer text forms
+    its own batch. Yields positions; each appears exactly once.
     """
     order = sorted(range(len(lengths)), key=lambda at: (-lengths[at], at))
     start = 0

@@ -1,4 +1,4 @@
-"""How a text model is to be used, as the files beside its weights say."""
+"""Pooling and length limit of a text model, from the config files beside its weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class _Module:
-    """A layer that `modules.json` names. path: of its folder."""
+    """A layer listed in `modules.json`. path: of its folder."""
 
     type: str
     path: str = ""
@@ -31,7 +31,7 @@ class _Length:
 
 @dataclass(frozen=True)
 class TextForm:
-    """What a model's own files say of its use: pooling, and the longest input in tokens."""
+    """A text model's pooling and maximum input length in tokens."""
 
     pooling: Pooling
     max_length: int
@@ -40,13 +40,13 @@ class TextForm:
 def read_form(folder: Path, config: Any, tokenizer: Any) -> TextForm:
     """Read pooling and length limit from a model's directory.
 
-    Both come from the sentence-transformers files where the model has them. Without them the
-    pooling is the mean, as sentence-transformers itself takes it.
-    Raises EncoderError for a pooling that is not one of `Pooling`, for further layers, and for
-    files that are damaged or name others outside the directory.
+    Both come from the sentence-transformers files if the model has them. Otherwise the pooling is
+    the mean, the default of sentence-transformers.
+    Raises EncoderError for a pooling that is not one of `Pooling`, for other layers, and for files
+    that are damaged or refer to paths outside the directory.
     """
     pooling = Pooling.MEAN
-    for module in _json(folder / "modules.json", list[_Module]) or []:
+    for module in _read_optional(folder / "modules.json", list[_Module]) or []:
         kind = module.type.rpartition(".")[2]
         if kind == "Pooling":
             if Path(module.path).is_absolute() or ".." in Path(module.path).parts:
@@ -56,14 +56,14 @@ def read_form(folder: Path, config: Any, tokenizer: Any) -> TextForm:
             raise EncoderError(f"{folder} adds a {kind} layer, which Vitrina does not run")
     limits = [tokenizer.model_max_length, getattr(config, "max_position_embeddings", None)]
     limits.append(
-        (_json(folder / "sentence_bert_config.json", _Length) or _Length()).max_seq_length
+        (_read_optional(folder / "sentence_bert_config.json", _Length) or _Length()).max_seq_length
     )
     known = [int(limit) for limit in limits if limit and 0 < limit < 1_000_000]
     return TextForm(pooling, min(known, default=512))
 
 
 def _pooling(path: Path) -> Pooling:
-    config = _json(path, dict[str, Any]) or {}
+    config = _read_optional(path, dict[str, Any]) or {}
     if "pooling_mode" in config:
         mode = config["pooling_mode"]
         chosen = [str(one) for one in mode] if isinstance(mode, list) else [str(mode)]
@@ -76,14 +76,14 @@ def _pooling(path: Path) -> Pooling:
         }
         chosen = [names.get(key, key) for key, on in config.items() if on is True]
         chosen = [name for name in chosen if name != "include_prompt"]
-    # Several are one after the other, always in the order of sentence-transformers' own code.
+    # Several poolings are concatenated, in the fixed order of sentence-transformers.
     named = "+".join(sorted(chosen))
     if named not in set(Pooling):
         raise EncoderError(f"{path} asks for pooling {chosen}; Vitrina knows one of {[*Pooling]}")
     return Pooling(named)
 
 
-def _json(path: Path, kind: type[T]) -> T | None:
+def _read_optional(path: Path, kind: type[T]) -> T | None:
     if not path.exists():
         return None
     check_file(path, MOST_BYTES)
@@ -91,9 +91,9 @@ def _json(path: Path, kind: type[T]) -> T | None:
 
 
 def write_form(folder: Path, form: TextForm, dim: int) -> None:
-    """Write what `read_form` and sentence-transformers read, beside a model of vectors of `dim`."""
+    """Write the files that `read_form` and sentence-transformers read. dim: of a token vector."""
     modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
-    told = [
+    module_list = [
         {
             "idx": number,
             "name": str(number),
@@ -113,7 +113,7 @@ def write_form(folder: Path, form: TextForm, dim: int) -> None:
     pooling |= {name: kind.value in parts for kind, name in names.items()}
     (folder / "1_Pooling").mkdir(exist_ok=True)
     for name, value in (
-        ("modules.json", told),
+        ("modules.json", module_list),
         ("1_Pooling/config.json", pooling),
         ("sentence_bert_config.json", {"max_seq_length": form.max_length}),
     ):

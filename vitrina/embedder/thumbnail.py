@@ -1,4 +1,4 @@
-"""Image vectors without a download: colour layout and oriented gradients, reduced by PCA.
+"""Thumbnail image encoder without a download: colour layout and oriented gradients, reduced by PCA.
 
 The colour layout is a grid of mean colours in CIELAB; the gradients are HOG (Dalal and Triggs,
 2005). PCA is exact over the whole sample: the covariance of features is summed in one pass.
@@ -35,14 +35,14 @@ SETTINGS: dict[str, Any] = {
     "colour_weight": 2.0,
 }
 FEATURES = 3 * 8**2 + 9 * 2**2 * (64 // 8 - 2 + 1) ** 2
-"""Colours of the grid, and orientations of each cell of each block."""
+"""Feature count: grid colours, plus orientations of each cell of each block."""
 DIM = 256
 
 
 class Thumbnail:
     """A fitted thumbnail encoder.
 
-    mean: (m,) float32 of the raw features. components: (m, dim) float32, whitened partly.
+    mean: (m,) float32 of the raw features. components: (m, dim) float32, partly whitened.
     """
 
     def __init__(self, mean: Floats, components: Floats) -> None:
@@ -60,14 +60,14 @@ class Thumbnail:
 
     @property
     def edge(self) -> int:
-        """Pixels of the square that every image is reduced to."""
+        """Edge in pixels of the square that every image is scaled to."""
         return int(SETTINGS["edge"])
 
     @classmethod
     def fit(cls, images: Images, *, dim: int = DIM) -> Thumbnail:
-        """Learn the components from a catalogue's images, in one pass.
+        """Fit the components on a catalogue's images, in one pass.
 
-        Raises EncoderError if there is none that can be decoded.
+        Raises EncoderError if there is no image.
         """
         total: Any = 0.0
         count = 0
@@ -85,19 +85,19 @@ class Thumbnail:
         mean = total / count
         values, vectors = np.linalg.eigh(products / count - np.outer(mean, mean))
         leading = np.argsort(-values, kind="stable")[: min(dim, count, len(values))]
-        # The first components are brightness and outline; the square root keeps them from
-        # drowning the rest in a cosine, and full whitening would raise the noise instead.
+        # The first components are brightness and outline. Division by the square root of the
+        # deviation keeps them from dominating the cosine; full whitening would amplify noise.
         scale = np.maximum(values[leading], 1e-8) ** -0.25
         components = np.ascontiguousarray(vectors[:, leading] * scale, dtype=np.float32)
         return cls(mean.astype(np.float32), components)
 
     @property
     def batch(self) -> int:
-        """Images whose features are reduced at once."""
+        """Images per batch of `encode`."""
         return 64
 
     def together(self) -> AbstractContextManager[int]:
-        """One thread: `prepare` is where the time goes."""
+        """One thread: most time is spent in `prepare`."""
         return nullcontext(1)
 
     def prepare(self, image: Image) -> Floats:
@@ -111,7 +111,7 @@ class Thumbnail:
     def save(self, folder: Path) -> None:
         """Write `thumbnail.safetensors`."""
         arrays = {"mean": self._mean, "components": self._components}
-        # As bytes first: a full disk is then an OSError like any other.
+        # Serialised first, so that a full disk raises a plain OSError.
         (folder / "thumbnail.safetensors").write_bytes(save(arrays))
 
     @classmethod
@@ -139,6 +139,6 @@ def describe(image: Image) -> Floats:
         cells_per_block=(SETTINGS["block"],) * 2,
         feature_vector=True,
     )
-    # Each block of HOG has unit length; the weight makes the colours count about as much.
+    # Each HOG block has unit length; the weight gives the colours about equal influence.
     weighted = colours * SETTINGS["colour_weight"]
     return np.concatenate([weighted, gradients]).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Checks of a loaded tokenizer: that it tells words apart, within the table and within bounds."""
+"""Checks of a loaded tokenizer: it knows words, its ids fit the table, its output is bounded."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ PROBE_WORDS = (
     "кружка белая чай платье",
 )
 MOST_GROWTH = 64
-"""How many times as long as written a text may become by a tokenizer's replacements."""
+"""Maximum factor by which a tokenizer's replacements may lengthen a text."""
 
 
 def check_tokenizer(tokenizer: Any, rows: int, texts: tuple[str, ...], what: str) -> None:
     """Check a fast tokenizer of transformers.
 
-    rows: of the model's word table. texts: real ones. what: names it, for the message.
+    rows: of the model's word embedding. texts: realistic probes. what: names the tokenizer in
+    messages.
 
-    Raises EncoderError for one that knows none of the probes, gives tokens beyond the table, or
-    makes texts far longer.
+    Raises EncoderError if it maps all probes to unknown tokens, gives ids beyond the embedding, or
+    lengthens texts excessively.
     """
     core = tokenizer.backend_tokenizer
     if _growth(core) > MOST_GROWTH:
@@ -34,11 +35,11 @@ def check_tokenizer(tokenizer: Any, rows: int, texts: tuple[str, ...], what: str
             f"{what}: its tokenizer.json makes texts over {MOST_GROWTH} times as long; use a "
             "tokenizer that was made for the model"
         )
-    # Entries beyond the table in a vocabulary with gaps are met when a text has them: to list a
+    # In a vocabulary with gaps, ids beyond the table are found when a text has them: listing a
     # large vocabulary takes a tenth of a second.
     highest, known = core.get_vocab_size(with_added_tokens=True) - 1, set[int]()
     skipped = {tokenizer.unk_token_id, *tokenizer.all_special_ids}
-    # The core has an unknown word of its own, by name or by number, that special tokens may lack.
+    # The core's unknown token, by name or id, may be missing from the special tokens.
     unknown = getattr(core.model, "unk_token", None)
     skipped.add(core.token_to_id(unknown) if unknown else getattr(core.model, "unk_id", None))
     for one in core.encode_batch((*PROBE_WORDS, *texts)):
@@ -54,7 +55,7 @@ def check_tokenizer(tokenizer: Any, rows: int, texts: tuple[str, ...], what: str
 
 
 def check_token(highest: int, rows: int, what: str) -> None:
-    """Raise EncoderError for a token that has no row in the model's table."""
+    """Raise EncoderError for a token id without a row in the model's word embedding."""
     if highest >= rows:
         raise EncoderError(
             f"{what}: its tokenizer gives token {highest}, and the model's table has {rows} rows; "
@@ -63,12 +64,12 @@ def check_token(highest: int, rows: int, what: str) -> None:
 
 
 def _growth(core: Any) -> float:
-    """How many times as long a text may become: by replacements, and by a text taken repeatedly."""
+    """Factor by which a text may grow: by replacements, and by templates that repeat the text."""
     growth = 1.0
     for part in _parts(core.normalizer):
         if part.get("type") == "Replace":
             pattern = part.get("pattern", {}).get("String")
-            # An expression may match nothing, between any two letters.
+            # A regular expression may match the empty string between any two letters.
             shortest = len(pattern) if pattern else 0.5
             growth *= max(1.0, len(part.get("content", "")) / shortest)
         elif part.get("type") == "Prepend":

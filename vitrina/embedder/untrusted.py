@@ -1,5 +1,5 @@
-"""Loading a model's files by other libraries: offline, without code of the model's own, bounded by
-what its weights hold, and with one line for whatever goes wrong."""
+"""Loading of untrusted model files by other libraries: offline, without the model's own code, with
+sizes bounded by its weights, and a one-line error for every failure."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from vitrina.errors import EncoderError, VitrinaError
 from vitrina.store.damage import reason_of
 
 TIMES_NUMBERS, SLACK_NUMBERS = 4, 10_000_000
-"""Numbers that may be made beyond those of the weights: a library makes each parameter up to three
-times while it loads it, and there are parts without use."""
+"""Limit on numbers allocated, relative to the weights: a library creates each parameter up to three
+times while loading it, and some parts are unused."""
 PARTS_PER_TENSOR, SLACK_PARTS = 20, 2_000
 MOST_NUMBERS, MOST_PARTS = 2_000_000_000, 40_000
-"""Of a model with random weights."""
+"""Limits of a model with random weights."""
 
 _FACTORIES = {
     getattr(torch, name)
@@ -40,7 +40,7 @@ class Budget:
 
     @classmethod
     def of(cls, numbers: int, tensors: int) -> Budget:
-        """For weights of so many numbers in so many tensors."""
+        """Limits for weights of `numbers` numbers in `tensors` tensors."""
         return cls(
             TIMES_NUMBERS * numbers + SLACK_NUMBERS, PARTS_PER_TENSOR * tensors + SLACK_PARTS
         )
@@ -53,14 +53,13 @@ class _TooLargeError(ValueError):
 
 @contextmanager
 def loading(what: str, budget: Budget) -> Iterator[None]:
-    """Load a model's files within.
+    """Context for loading a model's files.
 
-    what: names the model and the files, for the message. Meanwhile the hub is offline,
-    transformers does not ask whether to run a model's code, and what is built of modules must
-    stay within the budget.
+    what: names the model and the files in messages. Within the context the hub is offline,
+    transformers does not prompt to run a model's code, and modules created must stay within the
+    budget.
 
-    Raises EncoderError for whatever a library raises, also for a panic of one that is written in
-    Rust.
+    Raises EncoderError for any exception of a library, including panics of Rust libraries.
     """
     try:
         with _offline(), _bounded(budget):
@@ -74,8 +73,7 @@ def loading(what: str, budget: Budget) -> Iterator[None]:
 
 
 def is_panic(err: BaseException) -> bool:
-    """Whether it is a panic of a library in Rust (tokenizers, safetensors), which is no
-    Exception."""
+    """Check for a panic of a Rust library (tokenizers, safetensors), which is no Exception."""
     return type(err).__module__ == "pyo3_runtime"
 
 
@@ -85,20 +83,20 @@ _offline_now: list[tuple[bool, int]] = []
 
 @contextmanager
 def _offline() -> Iterator[None]:
-    """Keep the hub's client and transformers' question off, for as long as any thread loads."""
+    """Disable the hub client and transformers' prompt while any thread loads a model."""
     from huggingface_hub import constants
     from transformers import dynamic_module_utils as dynamic
 
     with _lock:
         _offline_now.append((constants.HF_HUB_OFFLINE, dynamic.TIME_OUT_REMOTE_CODE))
-        # transformers asks on the terminal whether to run a model's code, for so many seconds;
-        # with none it refuses.
+        # transformers prompts on the terminal to run a model's code, for this many seconds; with 0
+        # it refuses.
         constants.HF_HUB_OFFLINE, dynamic.TIME_OUT_REMOTE_CODE = True, 0
     try:
         yield
     finally:
         with _lock:
-            # Whoever is last puts back what the first one found.
+            # The last thread restores the values from before the first.
             before = _offline_now[0]
             _offline_now.pop() if len(_offline_now) > 1 else _offline_now.clear()
             if not _offline_now:
@@ -138,7 +136,7 @@ def _bounded(budget: Budget) -> Iterator[None]:
 
 
 class _FactorySizes(TorchFunctionMode):
-    """Refuses to make a tensor of more numbers than there may be, before memory is asked for."""
+    """Rejects tensors of more than `most` numbers before their memory is allocated."""
 
     def __init__(self, most: int) -> None:
         super().__init__()
@@ -155,8 +153,10 @@ class _FactorySizes(TorchFunctionMode):
 
 @contextmanager
 def noting_missing() -> Iterator[list[str]]:
-    """The names of weights that a model needs and its file lacks, of whatever is loaded within by
-    this thread: timm leaves them at random where the number of classes differs."""
+    """Collect names of weights missing from files that this thread loads in the context.
+
+    timm leaves such weights random if the number of classes differs.
+    """
     thread, missing = threading.get_ident(), list[str]()
 
     def noting(self: torch.nn.Module, *args: Any, **options: Any) -> Any:
@@ -175,9 +175,9 @@ def noting_missing() -> Iterator[list[str]]:
 
 
 def check_finite(network: torch.nn.Module, what: str) -> None:
-    """Raise EncoderError for weights that are not numbers: no vector would be."""
+    """Raise EncoderError for weights with NaN or infinity: no vector would be finite."""
     for name, tensor in network.state_dict().items():
-        # The sum tells of all at once; it may also run over, of large numbers.
+        # The sum checks all values at once, but may overflow for large finite ones.
         whole = not tensor.is_floating_point() or bool(tensor.sum().isfinite())
         if not whole and not bool(tensor.isfinite().all()):
             raise EncoderError(f"{what}: {name} holds NaN or infinity; are its weights damaged?")

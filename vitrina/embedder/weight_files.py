@@ -1,4 +1,4 @@
-"""The tensors of a model's safetensors files, from the headers: nothing else of them is read."""
+"""Tensor entries of a model's safetensors files; only the headers are read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vitrina.typed_json import convert_json, load_json, read_json_as
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 MOST_HEADER_BYTES = 100_000_000
-"""The limit of the format's own library."""
+"""Limit of the safetensors library."""
 WAY_OUT = "copy or download the model again"
 
 _BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2} | {
@@ -41,7 +41,7 @@ class TensorEntry:
 
     @property
     def numbers(self) -> int:
-        """How many numbers it has."""
+        """Number of elements."""
         return math.prod(self.shape)
 
 
@@ -53,7 +53,7 @@ class Weights:
 
     @property
     def numbers(self) -> int:
-        """Numbers of all tensors."""
+        """Number of elements of all tensors."""
         return sum(tensor.numbers for tensor in self.tensors.values())
 
 
@@ -63,24 +63,24 @@ class _Index:
 
 
 def read_weights(folder: Path) -> Weights:
-    """The tensors of a model in transformers' form: one file, or several with an index.
+    """Read the tensor entries of a transformers model: one file, or several with an index.
 
-    Raises EncoderError for no weights, for files outside the folder and for damaged headers.
+    Raises EncoderError for missing weights, files outside the folder and damaged headers.
     """
     if (folder / WEIGHTS).exists() or not (folder / INDEX).exists():
         return Weights(read_header(folder / WEIGHTS))
     index = folder / INDEX
     check_file(index)
-    told = read_json_as(index, _Index, WAY_OUT, EncoderError).weight_map
+    weight_map = read_json_as(index, _Index, WAY_OUT, EncoderError).weight_map
     found: dict[str, TensorEntry] = {}
-    for name in sorted(set(told.values())):
-        # A name of this folder and no path: weights are looked for nowhere else.
+    for name in sorted(set(weight_map.values())):
+        # A plain file name, no path: weights must be in this folder.
         if name != Path(name).name or not name.endswith(".safetensors"):
             raise EncoderError(
                 f"{index} names {name!r}, which is no .safetensors file of its folder; {WAY_OUT}"
             )
         found |= read_header(folder / name)
-    lacking = sorted(set(told) - set(found))
+    lacking = sorted(set(weight_map) - set(found))
     if lacking or not found:
         named = lacking[0] if lacking else "any tensor"
         raise EncoderError(f"the files that {index} names lack {named}; {WAY_OUT}")
@@ -88,7 +88,7 @@ def read_weights(folder: Path) -> Weights:
 
 
 def read_header(path: Path) -> dict[str, TensorEntry]:
-    """The tensors of one safetensors file, by name. Raises EncoderError where it is damaged."""
+    """Read the tensor entries of one safetensors file, by name. Raises EncoderError if damaged."""
     check_file(path)
     with blamed_on(str(path), WAY_OUT, EncoderError):
         size = path.stat().st_size
@@ -98,10 +98,10 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
                 raise ValueError(f"its header would be of {length} bytes")
             header = file.read(length)
     where = f"the header of {path}"
-    told = load_json(header, where, WAY_OUT, EncoderError)
-    if isinstance(told, dict):
-        told.pop("__metadata__", None)
-    found = convert_json(told, dict[str, TensorEntry], where, WAY_OUT, EncoderError)
+    entries = load_json(header, where, WAY_OUT, EncoderError)
+    if isinstance(entries, dict):
+        entries.pop("__metadata__", None)
+    found = convert_json(entries, dict[str, TensorEntry], where, WAY_OUT, EncoderError)
     for name, fault in _faults(found, size - 8 - length):
         raise EncoderError(f"{path} does not hold {name} as its header says ({fault}); {WAY_OUT}")
     return found
@@ -112,7 +112,7 @@ def _faults(found: dict[str, TensorEntry], size: int) -> Iterator[tuple[str, str
         first, last = tensor.data_offsets
         if not first <= last <= size:
             yield name, f"bytes {first} to {last} of {size}"
-        # Numbers of a kind that is newer than this list take half a byte at least.
+        # Elements of dtypes newer than this list take at least half a byte.
         elif 2 * (last - first) < tensor.numbers:
             yield name, f"{tensor.numbers} numbers in {last - first} bytes"
         elif tensor.dtype in _BYTES and last - first != tensor.numbers * _BYTES[tensor.dtype]:
@@ -120,7 +120,7 @@ def _faults(found: dict[str, TensorEntry], size: int) -> Iterator[tuple[str, str
 
 
 def check_file(path: Path, most: int | None = None) -> None:
-    """Raise EncoderError for what is missing, no regular file (reading a pipe would wait for ever)
+    """Raise EncoderError for a path that is missing, no regular file (reading a pipe would block)
     or larger than `most` bytes."""
     try:
         seen = path.stat()

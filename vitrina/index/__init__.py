@@ -1,1 +1,1 @@
-"""FAISS indexes over the vectors of a store: build, search, measure recall; the vote."""
+"""FAISS indexes over a store's vectors: building, search, recall measurement, neighbour voting."""

@@ -1,4 +1,4 @@
-"""Builds an index: chooses its kind, learns, fills, tunes on queries held out of it, measures."""
+"""Index building: choose a kind, train, add rows, tune on held-out queries, measure recall."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from vitrina.types import Codes, IndexKind, Vectors
 
 BLOCK_ROWS = 8192
 HELD_SHARE = 20
-"""At most one row in so many is held out to tune on."""
+"""At most one row in this many is held out for tuning and measuring."""
 
 
 @dataclass(frozen=True, eq=False)
 class Built:
-    """An index in memory, and how it came to be. entries: its rows in its order. probe: None
-    for an exact one. tried: each index that was built for comparison, the one kept among them."""
+    """An index in memory with its measurements. entries: its rows, in its order. probe: None for
+    an exact index. tried: every index built for comparison, including the one kept."""
 
     index: VectorIndex
     entries: Entries
@@ -57,11 +57,11 @@ def build(
 
     Args:
         rows: of every product, in any order.
-        entries: the same rows, for what the index keeps of them.
-        goal: what is asked of it.
+        entries: ids, content hashes and places of the same rows.
+        goal: the requirements.
         weights: one positive number per modality of `rows`.
-        seed: decides which rows are learnt from, held out, and how lists begin.
-        progress: told how many rows were added.
+        seed: random seed of the training sample, the held-out rows and the initial centres.
+        progress: takes the number of rows added.
 
     Rows without any vector are left out. Raises StoreError if that leaves none or nothing fits
     the memory, and ValueError if `entries` or `weights` don't fit `rows`, or FAISS refuses the
@@ -76,35 +76,35 @@ def build(
         raise StoreError(f"no product has a {names} vector to index; run `vitrina embed` first")
     todo = plans(len(known), rows.dim, memory=goal.memory, recall=goal.recall, factory=goal.factory)
     exact = todo[0].kind is IndexKind.FLAT
-    held = 0 if exact else min(QUERIES, len(known) // HELD_SHARE)
+    held_out = 0 if exact else min(QUERIES, len(known) // HELD_SHARE)
     order = np.random.default_rng(seed).permutation(len(known))
-    # Those held out stand last: they are added once everything is measured.
-    known = np.concatenate([np.sort(known[order[held:]]), np.sort(known[order[:held]])])
+    # Held-out rows come last: they are added after all measurements.
+    known = np.concatenate([np.sort(known[order[held_out:]]), np.sort(known[order[:held_out]])])
     rows, entries = rows.take(known), entries.take(known)
-    base = np.arange(len(known) - held)
-    asked = np.arange(len(base), len(known))
+    base = np.arange(len(known) - held_out)
+    query_rows = np.arange(len(base), len(known))
     if exact:
-        # Nothing is learnt or tuned, so a query may be a row of the index; it is not its own
+        # Nothing is trained or tuned, so queries may be rows of the index. A query is not its own
         # neighbour.
-        asked = np.sort(order[:QUERIES])
-    probe = Probe.ask(rows, weights, base, asked, seed)
-    probe = probe.placed(asked) if exact else probe
+        query_rows = np.sort(order[:QUERIES])
+    probe = Probe.ask(rows, weights, base, query_rows, seed)
+    probe = probe.placed(query_rows) if exact else probe
     best: Built | None = None
     tried = []
 
-    def part(done: int) -> None:
+    def plan_progress(done: int) -> None:
         progress(done // len(todo))
 
     for plan in todo:
-        built = _try(plan, rows, entries, goal, probe, base, weights, seed, part)
-        tried.append(_line(plan, built))
+        built = _build_plan(plan, rows, entries, goal, probe, base, weights, seed, plan_progress)
+        tried.append(_summary(plan, built))
         if best is None or _rank(built, goal) > _rank(best, goal):
             best = built
         trim()
     assert best is not None
-    if held:
-        best.index.engine.extend(blocks(rows, asked, weights))
-        probe = probe.placed(asked).with_rows(rows, weights, asked)
+    if held_out:
+        best.index.engine.extend(blocks(rows, query_rows, weights))
+        probe = probe.placed(query_rows).with_rows(rows, weights, query_rows)
     return Built(
         best.index,
         entries,
@@ -116,7 +116,7 @@ def build(
     )
 
 
-def _try(
+def _build_plan(
     plan: IndexPlan,
     rows: Rows,
     entries: Entries,
@@ -135,7 +135,7 @@ def _try(
     del sample
     engine.fill(blocks(rows, base, weights, progress))
     dead = np.zeros(len(rows), dtype=bool)
-    # While rows are held out, they are no part of the index.
+    # Held-out rows are not part of the index yet.
     dead[len(base) :] = True
     index = VectorIndex(engine, rows, entries.ids, dead, tuple(weights), Effort(1, 1), {}, "memory")
     seconds = time.perf_counter() - started
@@ -149,8 +149,8 @@ def _try(
 def blocks(
     rows: Rows, at: Codes, weights: Sequence[float], progress: Progress = unwatched
 ) -> Iterator[Vectors]:
-    """The fused vectors of some rows, (n, dim) float32 each, the next read while the last is
-    used."""
+    """Yield the fused vectors of some rows in blocks, (n, dim) float32 each, reading one block
+    ahead."""
     starts = range(0, len(at), BLOCK_ROWS)
 
     def read(start: int) -> Vectors:
@@ -162,12 +162,12 @@ def blocks(
 
 
 def _rank(built: Built, goal: Goal) -> tuple[bool, float]:
-    """The fastest of those that reach the goal; where none does, the nearest to it."""
+    """Sort key: the fastest index that reaches the goal, or else the one with the best recall."""
     reached = built.recall.high >= goal.recall
     return reached, built.queries_per_second if reached else built.recall.value
 
 
-def _line(plan: IndexPlan, built: Built) -> dict[str, Any]:
+def _summary(plan: IndexPlan, built: Built) -> dict[str, Any]:
     return {
         "factory": plan.factory,
         "parameters": built.index.effort.to_json(plan.kind),

@@ -1,4 +1,4 @@
-"""`index.json`: the card of an index, as it is read from a store that may be a stranger's."""
+"""`index.json`: the card of an index, validated because the store may not be trusted."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ Weight = Annotated[float, Meta(gt=0, le=1e3)]
 
 @dataclass(frozen=True)
 class Goal:
-    """Requirements on an index. recall: the share of the true ten nearest. memory: bytes that
-    it may take. factory: FAISS's string, None to choose."""
+    """Requirements on an index. recall: the share of the true ten nearest. memory: maximum bytes.
+    factory: FAISS's factory string; None to choose one."""
 
     recall: Share = 0.99
     memory: Count = 1 << 32
     factory: Annotated[str, Meta(max_length=200)] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As `index.json` holds it."""
+        """The goal as JSON values of `index.json`."""
         return {"recall": self.recall, "memory": self.memory, "factory": self.factory}
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """How hard an index is searched, in FAISS's words; see `Effort`."""
+    """Search parameters by FAISS's names; see `Effort`."""
 
     nprobe: Annotated[int, Meta(ge=1, le=1 << 24)] | None = None
     efSearch: Annotated[int, Meta(ge=1, le=1 << 16)] | None = None  # noqa: N815
@@ -73,7 +73,7 @@ class UpdateCard:
 
 @dataclass(frozen=True)
 class VoteCard:
-    """The rule of the vote that was chosen, and its scores."""
+    """The chosen vote rule and its scores."""
 
     rule: RuleCard
     weighted_f1: Share = 0.0
@@ -84,7 +84,7 @@ class VoteCard:
 
 @dataclass(frozen=True)
 class IndexCard:
-    """Content of `index.json`. told: the same as plain JSON, with what is not read here.
+    """Content of `index.json`. told: the same as plain JSON, including unknown keys.
 
     Raises ValueError for a card that contradicts itself.
     """
@@ -126,5 +126,5 @@ class IndexCard:
 
     @classmethod
     def of(cls, value: Any, where: str) -> IndexCard:
-        """The card that some JSON holds. where: for messages. Raises StoreError."""
+        """Convert JSON to a card. where: for messages. Raises StoreError."""
         return replace(convert_json(value, cls, where, AGAIN), told=value)

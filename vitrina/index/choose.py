@@ -1,4 +1,4 @@
-"""Which kinds of index are worth building: a pure function of size, memory and the recall goal.
+"""Choice of index kinds to build: a pure function of size, memory and the recall goal.
 
 The rules come from `benchmarks/index.py`; docs/index.md has the figures.
 """
@@ -15,19 +15,19 @@ from vitrina.types import IndexKind
 FLAT_NUMBERS = 16_000_000
 """Numbers (rows times dim) up to which exact search takes about a millisecond."""
 GRAPH_ROWS = 100_000
-"""Rows up to which a graph is built quickly enough to be tried."""
+"""Rows up to which building a graph is fast enough to try one."""
 GRAPH_DIM = 256
-"""A graph is walked over that many leading principal components."""
+"""Leading principal components that a graph is built and searched over, at most."""
 CODE_DIM = 512
-"""Vectors are rotated to that many dimensions, at most, before they are quantised."""
+"""Dimensions that vectors are rotated to before quantisation, at most."""
 NARROW = 96
-"""Vectors up to this length gain little from product quantisation."""
+"""Dimensions up to which product quantisation gains little."""
 LINKS = 32
 
 
 @dataclass(frozen=True)
 class IndexPlan:
-    """An index to build. factory: FAISS's factory string. bytes: what it will take, about."""
+    """An index to build. factory: FAISS's factory string. bytes: its approximate size."""
 
     kind: IndexKind
     factory: str
@@ -37,14 +37,14 @@ class IndexPlan:
 def plans(
     rows: int, dim: int, *, memory: int, recall: float, factory: str | None = None
 ) -> tuple[IndexPlan, ...]:
-    """The indexes to try; where there are several, the fastest that reaches the goal is kept.
+    """List the indexes to try; of several, the fastest that reaches the goal is kept.
 
     Args:
         rows: vectors to index.
-        dim: their length.
-        memory: bytes that the index may take.
-        recall: the share of the true nearest that it should find; 1 asks for exact search.
-        factory: a FAISS factory string, to be taken as it is.
+        dim: their dimension.
+        memory: maximum bytes of the index.
+        recall: the share of the true nearest to find; 1 requires exact search.
+        factory: a FAISS factory string to use as is.
 
     Raises StoreError if nothing fits the memory.
     """
@@ -54,7 +54,7 @@ def plans(
     if flat.bytes <= memory and (rows * dim <= FLAT_NUMBERS or recall >= 1):
         return (flat,)
     lists = min(rows, 2 ** round(math.log2(4 * math.sqrt(rows))))
-    found = [
+    candidates = [
         IndexPlan(IndexKind.IVF_FLAT, f"IVF{lists},SQfp16", rows * (2 * dim + 8))
         if dim <= NARROW
         else _quantised(rows, dim, lists, memory)
@@ -63,13 +63,13 @@ def plans(
         size = min(GRAPH_DIM, dim)
         reduced = f"PCA{size}," if size < dim else ""
         # Each row has twice as many links on the ground level.
-        found.append(
+        candidates.append(
             IndexPlan(IndexKind.HNSW, f"{reduced}HNSW{LINKS},SQ8", rows * (size + 8 * LINKS + 16))
         )
-    fit = tuple(plan for plan in found if plan.bytes <= memory)
+    fit = tuple(plan for plan in candidates if plan.bytes <= memory)
     if not fit:
         exact = [flat] if rows * dim <= FLAT_NUMBERS or recall >= 1 else []
-        least = math.ceil(min(plan.bytes for plan in found + exact) / 1e6)
+        least = math.ceil(min(plan.bytes for plan in candidates + exact) / 1e6)
         raise StoreError(
             f"no index of {rows} vectors of {dim} fits into {memory / 1e6:.0f} MB; give it at "
             f"least {least} MB with --memory"
@@ -78,7 +78,7 @@ def plans(
 
 
 def _quantised(rows: int, dim: int, lists: int, memory: int) -> IndexPlan:
-    """IVF-PQ with the longest codes that fit, or else the shortest: 4 bits for every 2, 4 or 8
+    """Plan IVF-PQ with the longest codes that fit, or else the shortest: 4 bits per 2, 4 or 8
     dimensions."""
     size = min(dim, CODE_DIM) // 16 * 16
     for width in (2, 4, 8):
@@ -92,7 +92,7 @@ def _quantised(rows: int, dim: int, lists: int, memory: int) -> IndexPlan:
 
 
 def kind_of(factory: str) -> IndexKind:
-    """What kind a factory string makes."""
+    """The kind of index that a factory string creates."""
     if "HNSW" in re.sub(r"IVF\d+_HNSW\d*", "", factory):
         return IndexKind.HNSW
     if "IVF" in factory:

@@ -1,7 +1,7 @@
-"""One FAISS index: made from a factory string, filled, searched, written down.
+"""One FAISS index: create it from a factory string, add rows, search, write and read it.
 
-It is a finder of candidates. Whatever it finds is scored again (see `score`), so it keeps no exact
-vectors of its own, and positions are the order in which rows were added.
+It only finds candidates. They are scored again exactly (see `score`), so it needs no exact vectors
+of its own. Positions follow the order in which rows were added.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from vitrina.limits import computing_threads
 from vitrina.store.damage import blamed_on
 from vitrina.types import Codes, Floats, IndexKind, Mask, Vectors
 
-# Its stubs know neither its search parameters nor how its arrays are passed.
+# The stubs of faiss lack its search parameters and the way it takes arrays.
 faiss: Any = untyped
 
 SAMPLE_PER_LIST = 32
 SAMPLE_LEAST = 65_536
 SAMPLE_BYTES = 1 << 30
 EF_CONSTRUCTION = 160
-"""How widely a graph's links are sought: by FAISS's own 40 a graph is built sooner, which then
-takes twice the effort to search."""
+"""FAISS's efConstruction. Its default of 40 builds a graph faster, but searching that graph takes
+twice the effort."""
 CODEC_ROWS = 16_384
-"""Rows that codes are learnt from."""
+"""Rows that product quantisation codes are trained on."""
 
 ROWS_AT_ONCE = 256
-"""Rows that FastScan adds at once."""
+"""Rows added to FastScan at once."""
 FEW = 8
-"""Queries up to which one thread answers."""
+"""Number of queries up to which a search runs on one thread."""
 SPARE_BYTES = 1 << 20
-"""A part of an index is no larger than its file, but for what is derived from it."""
+"""Allowance over the file's size for data that FAISS derives while reading."""
 
 _READING = Lock()
 
 
 class Engine:
-    """A FAISS index behind what Vitrina needs of it."""
+    """A FAISS index behind the interface that Vitrina needs."""
 
     def __init__(self, index: Any, factory: str, where: str = "the index in memory") -> None:
         # In a container with a quota FAISS sees all of the host's CPUs.
@@ -61,15 +61,15 @@ class Engine:
 
     @classmethod
     def learn(cls, factory: str, dim: int, sample: Floats, seed: int) -> Engine:
-        """An empty index that is ready for rows.
+        """Create and train an empty index.
 
-        factory: FAISS's string. sample: (m, dim) float32 that are typical of what will be added;
-        see `sample_rows`. seed: for the centres of an inverted file.
+        factory: FAISS's factory string. sample: (m, dim) float32, typical of the rows to add; see
+        `sample_rows`. seed: random seed of the centres of an inverted file.
 
-        Raises ValueError if FAISS knows no such index, or the sample is too small for it.
+        Raises ValueError if FAISS rejects the factory string, or the sample is too small for it.
         """
-        # Of unit vectors the nearest by distance are those of the largest inner product; after a
-        # loss of dimensions lists and graphs are better by distance.
+        # For unit vectors, nearest by distance equals largest inner product. With fewer dimensions,
+        # lists and graphs work better by distance.
         flat = factory == "Flat"
         metric = faiss.METRIC_INNER_PRODUCT if flat else faiss.METRIC_L2
         try:
@@ -84,17 +84,17 @@ class Engine:
         try:
             for step in steps:
                 if isinstance(step, faiss.OPQMatrix):
-                    turned = quantizer_training.rotation(sample, step.d_out, step.M)
-                    faiss.copy_array_to_vector(np.ascontiguousarray(turned.T).ravel(), step.A)
+                    rotation = quantizer_training.rotation(sample, step.d_out, step.M)
+                    faiss.copy_array_to_vector(np.ascontiguousarray(rotation.T).ravel(), step.A)
                     step.is_trained = True
                 else:
                     step.train(sample)
                 sample = _transform(step)(sample)
             if isinstance(inner, faiss.IndexIVF):
-                _learn_lists(inner, sample, seed)
+                _train_lists(inner, sample, seed)
             elif isinstance(inner, faiss.IndexHNSW):
                 inner.hnsw.efConstruction = EF_CONSTRUCTION
-            # Codes are learnt in hundreds of tiny problems.
+            # Training codes means hundreds of tiny k-means problems.
             with _one_thread():
                 inner.train(sample[:CODEC_ROWS])
         except RuntimeError as err:
@@ -103,14 +103,14 @@ class Engine:
         return engine
 
     def fill(self, blocks: Iterable[Vectors]) -> None:
-        """Add rows for the first time, block by block, (n, dim) float32 each."""
+        """Add the first rows, in blocks of (n, dim) float32, and finish the layout."""
         self.extend(blocks)
         self._finish()
 
     def extend(self, blocks: Iterable[Vectors]) -> None:
-        """Add more rows, block by block, (n, dim) float32 each."""
+        """Add more rows, in blocks of (n, dim) float32."""
         _, inner = _chain(self._index)
-        quick = _lists_of(inner)
+        quick = _list_assigner(inner)
         for block in blocks:
             for transform in self._transforms:
                 block = transform(block)
@@ -134,7 +134,7 @@ class Engine:
         # Both point to the same centres.
         slow.own_fields, fast.own_fields = False, True
         if isinstance(self._index, faiss.IndexPreTransform):
-            # The wrapper owns what it wraps: it gets the new one, and the old one is ours to free.
+            # The wrapper owns its inner index: it takes the new one, and Python frees the old one.
             self._index.index = fast
             fast.thisown = False
             slow.thisown = True
@@ -144,10 +144,11 @@ class Engine:
     def search(
         self, queries: Vectors, candidates: int, effort: int, live: Mask | None = None
     ) -> npt.NDArray[np.int64]:
-        """Rows that are probably near: (q, candidates) int64, likeliest first, -1 for none.
+        """Find candidate rows: (q, candidates) int64, best first, -1 for none.
 
-        queries: (q, dim) float32. effort: lists to probe, or a graph's efSearch; of no meaning
-        for other kinds. live: (rows,) bool; the others are not found.
+        queries: (q, dim) float32. effort: lists to probe, or a graph's efSearch; ignored for other
+        kinds. live: (rows,) bool, rows that may be found; None for all. Raises StoreError if the
+        index is damaged.
         """
         selector = None
         if live is not None:
@@ -158,13 +159,13 @@ class Engine:
         for transform in self._transforms:
             queries = transform(queries)
         parameters = _parameters(inner, effort, selector)
-        # A few queries are answered sooner than threads agree on who does what.
+        # For a few queries, starting threads takes longer than searching.
         with (
             blamed_on(self._where, AGAIN),
             _one_thread() if len(queries) <= FEW else nullcontext(),
         ):
             _, found = inner.search(queries, candidates, params=parameters)
-            # Rows are addresses in memory: what a damaged list holds must not become one.
+            # Rows become memory addresses, so a damaged list must not supply any.
             if found.size and not -1 <= found.min() <= found.max() < len(self):
                 raise ValueError(f"it finds rows that are not among its {len(self)}")
         positions: npt.NDArray[np.int64] = found
@@ -176,7 +177,7 @@ class Engine:
 
     @property
     def most_effort(self) -> int:
-        """More effort than this finds nothing more."""
+        """Effort beyond which a search finds no more."""
         _, inner = _chain(self._index)
         if isinstance(inner, faiss.IndexIVF | faiss.IndexIVFFastScan):
             return int(inner.nlist)
@@ -187,28 +188,28 @@ class Engine:
 
     @property
     def dim(self) -> int:
-        """The length of a vector."""
+        """The dimension of a vector."""
         return int(self._index.d)
 
     def write(self, path: Path) -> None:
         """Write the index. Raises OSError, also where the disk is full."""
-        # FAISS takes no notice when the last of a file does not fit on the disk.
+        # FAISS ignores an error when the end of a file does not fit on the disk.
         with path.open("wb") as file:
             writer = faiss.PyCallbackIOWriter(file.write)
             faiss.write_index(self._index, writer)
 
     @classmethod
     def read(cls, path: Path, factory: str, *, mapped: bool = True) -> Engine:
-        """Read an index back; mapped, it can be searched but not added to.
+        """Read an index. mapped: map the file; the index then can be searched but not added to.
 
-        Mapped, opening costs next to nothing and processes on one machine share the pages; only
-        4-bit codes are read into memory, as FAISS can't map them. Raises StoreError if it is
+        Opening a mapped index costs next to nothing, and processes on one machine share its pages.
+        FAISS can't map 4-bit codes, so these are read into memory. Raises StoreError if the file is
         missing or damaged.
         """
         flags = faiss.IO_FLAG_MMAP_IFC if mapped else 0
         with blamed_on(str(path), AGAIN):
             size = path.stat().st_size
-            # FAISS allocates what a file claims to hold. Its limits are the process's.
+            # FAISS allocates as much as a file claims to hold. Its limits are process-wide.
             with _READING:
                 faiss.set_deserialization_vector_byte_limit(size + SPARE_BYTES)
                 faiss.set_deserialization_loop_limit(size)
@@ -220,8 +221,8 @@ class Engine:
             return engine
 
     def _check(self) -> None:
-        """Raise ValueError for parts that don't fit each other, so that none is found in the midst
-        of a search."""
+        """Raise ValueError if parts of the index don't fit each other, so that no search fails on
+        them."""
         steps, inner = _chain(self._index)
         dim = self.dim
         for step in steps:
@@ -234,14 +235,14 @@ class Engine:
             )
         if not self._index.is_trained:
             raise ValueError("it was never trained")
-        # A step's matrix may be of another size than the step says.
+        # A step's matrix may have another size than the step declares.
         none = np.zeros((1, self.dim), dtype=np.float32)
         for transform in self._transforms:
             none = transform(none)
 
 
 def sample_rows(rows: int, dim: int, factory: str) -> int:
-    """How many rows an index is to learn from."""
+    """Number of rows to train an index on."""
     found = re.search(r"IVF(\d+)", factory)
     lists = int(found[1]) if found else 0
     wanted = max(SAMPLE_LEAST, SAMPLE_PER_LIST * lists)
@@ -249,12 +250,12 @@ def sample_rows(rows: int, dim: int, factory: str) -> int:
 
 
 def _plain(factory: str) -> str:
-    """The same index with codes in FAISS's simple layout, if it has 4-bit codes in lists."""
+    """The factory string without FastScan: 4-bit codes in FAISS's simple layout."""
     return factory.removesuffix("fs") if "IVF" in factory and factory.endswith("x4fs") else factory
 
 
 def _chain(index: Any) -> tuple[list[Any], Any]:
-    """The transforms before an index, and the index itself."""
+    """Split an index into the transforms before it and the inner index."""
     if not isinstance(index, faiss.IndexPreTransform):
         return [], index
     steps = [faiss.downcast_VectorTransform(index.chain.at(at)) for at in range(index.chain.size())]
@@ -262,8 +263,8 @@ def _chain(index: Any) -> tuple[list[Any], Any]:
 
 
 def _transform(step: Any) -> Callable[[Floats], Floats]:
-    """A step before an index, as a function: a matrix product by numpy is several times faster
-    than by the library that FAISS comes with."""
+    """Convert a transform to a function: numpy's matrix product is several times faster than that
+    of the library FAISS ships with."""
     if not isinstance(step, faiss.LinearTransform):
         whole: Callable[[Floats], Floats] = step.apply
         return whole
@@ -279,16 +280,18 @@ def _transform(step: Any) -> Callable[[Floats], Floats]:
 
 
 def _ends_with_its_lists(index: Any, path: Path) -> bool:
-    """Whether an inverted file's last list ends where its file does: FAISS maps the last id of a
-    file that is cut by less than an id, and would read past its end. True for other kinds."""
+    """Check that an inverted file's last list ends at the end of its file; True for other kinds.
+
+    FAISS maps a file that is cut within its last id, and would then read past the end.
+    """
     _, inner = _chain(index)
     if not isinstance(inner, faiss.IndexIVF):
         return True
     lists = faiss.downcast_InvertedLists(inner.invlists)
     if not isinstance(lists, faiss.ArrayInvertedLists):
         return False
-    # "ilar", lists, bytes of a code, "full" or "sprs", how many numbers follow, the sizes of all
-    # lists, or number and size of those that are not empty; then the lists themselves.
+    # Layout: "ilar", number of lists, bytes of a code, "full" or "sprs", count of the numbers that
+    # follow, sizes of all lists, or number and size of each non-empty one; then the lists.
     start = path.stat().st_size - lists.compute_ntotal() * (lists.code_size + 8)
     filled = sum(lists.list_size(at) > 0 for at in range(lists.nlist))
     with path.open("rb") as file:
@@ -309,21 +312,21 @@ def _parameters(inner: Any, effort: int, selector: Any) -> Any:
     return faiss.SearchParameters(**given)
 
 
-def _learn_lists(inner: Any, sample: Floats, seed: int) -> None:
+def _train_lists(inner: Any, sample: Floats, seed: int) -> None:
     if isinstance(inner, faiss.IndexIVFPQ):
-        # An order of codes by which none is compared here; finding it takes most of a minute.
+        # Reorders codes for a comparison that is not used here, and takes most of a minute.
         inner.do_polysemous_training = False
         if inner.pq.nbits == 4:
-            # Codes of the vectors themselves, not of what is left beyond a list's centre: one
-            # table of distances then serves a query in all lists.
+            # Encode the vectors themselves, not their residuals from a list's centre: one table of
+            # distances then serves a query in all lists.
             inner.by_residual = False
     quantizer = faiss.downcast_index(inner.quantizer)
     if _is_plain(quantizer):
         quantizer.add(quantizer_training.centres(sample, inner.nlist, seed))
 
 
-def _lists_of(inner: Any) -> Any:
-    """Finds the list of each vector by a matrix product; None where FAISS is to do it."""
+def _list_assigner(inner: Any) -> Any:
+    """A function that assigns vectors to lists by a matrix product; None to leave it to FAISS."""
     if not isinstance(inner, faiss.IndexIVF):
         return None
     quantizer = faiss.downcast_index(inner.quantizer)
@@ -333,10 +336,10 @@ def _lists_of(inner: Any) -> Any:
 
 
 def _add_by_lists(inner: Any, vectors: Vectors, lists: Codes) -> None:
-    """Add to lists that are known by now.
+    """Add vectors whose lists are already known.
 
-    FastScan takes no lists, it looks for them itself, among all centres and slowly. So rows are
-    added some lists at a time, and it is shown the centres of those lists alone.
+    FastScan does not take list numbers: it searches all centres itself, slowly. Rows are therefore
+    added a few lists at a time, with a quantizer that has the centres of those lists only.
     """
     every = faiss.downcast_index(inner.quantizer)
     centres = every.reconstruct_n(0, every.ntotal)
@@ -355,7 +358,7 @@ def _add_by_lists(inner: Any, vectors: Vectors, lists: Codes) -> None:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """For what is so small that threads cost more than they do."""
+    """Run FAISS on one thread, for work too small to gain from more."""
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
@@ -365,12 +368,12 @@ def _one_thread() -> Iterator[None]:
 
 
 def _is_plain(quantizer: Any) -> bool:
-    """Whether lists are found by the Euclidean distance to every centre."""
+    """Check that lists are assigned by Euclidean distance over all centres."""
     return type(quantizer) in (faiss.IndexFlat, faiss.IndexFlatL2) and (
         quantizer.metric_type == faiss.METRIC_L2
     )
 
 
 def _reason(err: RuntimeError) -> str:
-    """FAISS's message without the place in its source."""
+    """FAISS's message without its source location."""
     return re.sub(r"^Error in .* at \S+:\d+: (Error: )?", "", str(err)).strip()

@@ -1,4 +1,4 @@
-"""The rows of an index on disk: which product each is, which content, and where its vector lies."""
+"""The rows of an index on disk: product id, content hash, and place of the vector in its space."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from vitrina.store.shards import array_keys, numbers_of
 from vitrina.types import Codes, Mask, Modality
 
 Contents = npt.NDArray[np.void]
-"""(n,) `V16`: a hash of all that a row's vectors were made from."""
+"""(n,) `V16`: a hash of each row's inputs to its vectors."""
 
 
 _CONTENT = Column((pa.binary(16),), nulls=False)
 _SHARD = Column((pa.int32(),), nulls=False, least=-1)
-# Where there is no shard, any row will do.
+# Without a shard, the row number has no meaning.
 _ROW = Column((pa.int32(),), nulls=False, least=-1)
 
 
 @dataclass(frozen=True, eq=False)
 class Entries:
-    """n rows. ids: (n,) product ids. contents: (n,) `V16`. places: for each modality, where each
-    row's vector lies in its space."""
+    """n rows of an index. ids: (n,) product ids. contents: (n,) `V16`. places: per modality, the
+    shard and row of each vector in its space, (n,) int32 each, shard -1 for none."""
 
     ids: pa.Array
     contents: Contents
@@ -42,11 +42,11 @@ class Entries:
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """The modalities, in their order."""
+        """The modalities, in order."""
         return tuple(self.places)
 
     def take(self, at: Codes) -> Entries:
-        """Some of the rows, in the order asked for."""
+        """Select rows, in the order of `at`."""
         return Entries(
             self.ids.take(pa.array(at)),
             self.contents[at],
@@ -54,8 +54,8 @@ class Entries:
         )
 
     def with_ids_as(self, kind: pa.DataType) -> Entries:
-        """These rows with ids of the type that the store's have by now: integers may have become
-        strings. Raises StoreError for the reverse."""
+        """Cast ids to the store's current type: integers may have become strings. Raises StoreError
+        for the reverse."""
         if kind not in (self.ids.type, pa.string()):
             raise StoreError(
                 f"the index has ids of {self.ids.type}, the store's are {kind}; run "
@@ -64,7 +64,7 @@ class Entries:
         return replace(self, ids=self.ids.cast(kind))
 
     def followed_by(self, more: Entries) -> Entries:
-        """These rows and then others of the same modalities."""
+        """Append rows of the same modalities."""
         places = {
             name: (
                 np.concatenate([shards, more.places[name][0]]),
@@ -76,8 +76,7 @@ class Entries:
         return Entries(ids, np.concatenate([self.contents, more.contents]), places)
 
     def moved(self, at: Codes, other: Entries, to: Codes) -> Entries:
-        """The same rows, those at `at` lying where `other` has the rows `to`, and no other lying
-        anywhere."""
+        """Give the rows `at` the places of the rows `to` of `other`, and all other rows none."""
         places = {}
         for name, (shards, rows) in self.places.items():
             moved = (np.full_like(shards, -1), np.zeros_like(rows))
@@ -87,7 +86,7 @@ class Entries:
         return Entries(self.ids, self.contents, places)
 
     def write(self, path: Path) -> None:
-        """Write them as Parquet."""
+        """Write the rows as Parquet."""
         columns = {
             "product_id": self.ids,
             "content": pa.FixedSizeBinaryArray.from_buffers(
@@ -100,7 +99,7 @@ class Entries:
 
     @classmethod
     def read(cls, paths: Sequence[Path], modalities: Sequence[Modality], way_out: str) -> Entries:
-        """Read what was written, file after file.
+        """Read and concatenate Parquet files of rows.
 
         Raises StoreError, naming the file and `way_out`, if one is missing or damaged.
         """
@@ -114,7 +113,7 @@ class Entries:
             # Files of one index have ids of one type.
             kind["product_id"] = Column((table.schema.field(0).type,), nulls=False)
         table = pa.concat_tables(tables).combine_chunks()
-        column = {name: _only(table.column(name)) for name in table.column_names}
+        column = {name: _single_chunk(table.column(name)) for name in table.column_names}
         content = column["content"]
         raw = content.buffers()[1].to_pybytes() if len(content) else b""
         start = content.offset * 16
@@ -131,16 +130,15 @@ class Entries:
         )
 
 
-def _only(column: pa.ChunkedArray) -> pa.Array:
+def _single_chunk(column: pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
 
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """What an index lacks of a store. gone: (g,) positions in the index that no product stands
-    behind any more. fresh: (f,) rows of the store to add. kept and at: (m,) positions in the
-    index that are right, and the rows of the store that they are. changed: how many products
-    are both in `gone` and in `fresh`."""
+    """Difference between an index and a store. gone: (g,) positions in the index to remove. fresh:
+    (f,) rows of the store to add. kept, at: (m,) unchanged positions in the index, and their rows
+    in the store. changed: number of products in both `gone` and `fresh`."""
 
     gone: Codes
     fresh: Codes
@@ -156,23 +154,23 @@ class Change:
 
     @property
     def added(self) -> int:
-        """Products that are new to the index."""
+        """Number of products that are new to the index."""
         return len(self.fresh) - self.changed
 
     @property
     def removed(self) -> int:
-        """Products that are in the index alone."""
+        """Number of products that the store no longer has."""
         return len(self.gone) - self.changed
 
 
 def compare(old: Entries, dead: Mask, new: Entries, there: Mask) -> Change:
-    """What has changed between an index and a store.
+    """Find the changes from an index to a store.
 
     Args:
         old: the rows of the index.
-        dead: (n,) bool, those of them that count no more.
+        dead: (n,) bool, removed rows of the index.
         new: every product of the store.
-        there: (m,) bool, those that have a vector.
+        there: (m,) bool, products that have a vector.
     """
     live = np.flatnonzero(~dead)
     keys = array_keys(new.ids)

@@ -1,7 +1,7 @@
 """Exact search: every row against every query, in blocks of rows.
 
-It is the measure of every other way of searching, and what serves where rows are few: those added
-since an index was built, or those that a filter leaves.
+It is the reference for approximate search. It also serves small sets of rows: those added since an
+index was built, or those that a filter leaves.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ BLOCK_ROWS = 8192
 TIE = 1e-5
 """Scores closer than this are equal: float32 sums over a thousand terms differ by about 1e-6."""
 TIED_PAIRS = 1 << 24
-"""Of queries and rows, that are looked through at once where ties go on: 128 MiB if all tie."""
+"""Pairs of queries and rows searched at once for long ties: 128 MiB if all tie."""
 SLACK = 4
-"""Candidates taken beyond those needed, to see that the next one is really farther."""
+"""Extra candidates, to check that the next one is really farther."""
 
 
 class Barred:
-    """Which rows a query must not find: those that share one of its codes.
+    """Exclusion filter: a query does not find rows that share one of its codes.
 
-    rows: a list of (n,) int64 codes of the rows. queries: as many (q,) int64 codes; -1 bars
+    rows: a list of (n,) int64 codes of the rows. queries: as many (q,) int64 codes; -1 excludes
     nothing.
     """
 
@@ -42,19 +42,19 @@ class Barred:
         self.queries = tuple(queries)
 
     def of(self, queries: Codes) -> Barred:
-        """The same for some of the queries."""
+        """Select queries, by position."""
         return Barred(self.rows, [codes[queries] for codes in self.queries])
 
     def candidates(self, positions: npt.NDArray[np.int64]) -> Mask:
-        """(q, m) bool: which candidates, (q, m) int64 rows, are barred; -1 is not."""
+        """Excluded candidates, (q, m) bool. positions: (q, m) int64 rows; -1 is never excluded."""
         barred = np.zeros(positions.shape, dtype=bool)
         for rows, own in zip(self.rows, self.queries, strict=True):
             barred |= (rows[positions] == own[:, None]) & (own >= 0)[:, None]
         return barred & (positions >= 0)
 
     def block(self, at: Codes) -> Iterator[tuple[Codes, Codes]]:
-        """The pairs to bar among all queries and a block of rows: (m,) queries, (m,) places in
-        `at`."""
+        """Yield excluded pairs between all queries and a block of rows: (m,) queries, (m,)
+        positions in `at`."""
         for rows, own in zip(self.rows, self.queries, strict=True):
             codes = rows[at]
             order = np.argsort(codes, kind="stable")
@@ -76,16 +76,16 @@ def exact_search(
     *,
     read: Callable[[Codes], Vectors] | None = None,
 ) -> tuple[npt.NDArray[np.int64], Floats]:
-    """The k nearest of some rows, ties by position.
+    """Find the k nearest of some rows, ties by position.
 
     Args:
         rows: n rows.
         weights: one per modality.
         queries: (q, dim) float32, fused and L2-normalised.
-        at: (m,) int64, the rows to look at, ascending.
-        k: how many.
-        barred: rows that a query must not find.
-        read: gives the fused vectors of rows, where they are at hand.
+        at: (m,) int64, the rows to search, ascending.
+        k: number of neighbours.
+        barred: exclusion filter.
+        read: returns the fused vectors of rows, if they are in memory.
 
     Returns positions (q, k) int64, -1 where there are fewer, and their scores, float32.
     """
@@ -99,8 +99,8 @@ def exact_search(
     scores = score_pairs(rows, weights, queries, positions)
     best, values = ranked(positions, scores, k)
     if fetch < len(at):
-        # What was left out is no nearer than the last candidate; if that ties with the k-th, the
-        # rest of the tie may belong before it.
+        # No omitted row is nearer than the last candidate. If that one ties with the k-th, omitted
+        # rows of the tie may rank before it.
         full = positions[:, -1] >= 0
         unsure = np.flatnonzero(full & (values[:, wanted - 1] <= rough[:, -1] + TIE))
         step = max(1, TIED_PAIRS // len(at))
@@ -116,7 +116,7 @@ def exact_search(
 
 @dataclass(frozen=True)
 class _Blocks:
-    """The rows to look at, some at a time, with every query's score of each: (q, m) float32."""
+    """Iterates over the rows to search in blocks, with all queries' scores: (q, m) float32."""
 
     read: Callable[[Codes], Vectors]
     queries: Vectors
@@ -133,29 +133,29 @@ class _Blocks:
 
 
 def _candidates(blocks: _Blocks, fetch: int) -> tuple[npt.NDArray[np.int64], Floats]:
-    """The `fetch` best of each query by a rougher score, best first."""
+    """Find the `fetch` best rows of each query by approximate scores, best first."""
     queries = np.arange(len(blocks.queries))
-    held = np.full((len(queries), fetch), -1, dtype=np.int64)
+    kept = np.full((len(queries), fetch), -1, dtype=np.int64)
     best = np.full((len(queries), fetch), -np.inf, dtype=np.float32)
     for block, scores in blocks:
-        # After the first blocks hardly a score passes the worst of those held.
+        # After the first blocks, few scores exceed the worst one kept.
         who, where = np.nonzero(scores > best[:, -1:])
-        if len(who) > 4 * held.size and scores.shape[1] > fetch:
+        if len(who) > 4 * kept.size and scores.shape[1] > fetch:
             top = np.argpartition(-scores, fetch - 1, axis=1)[:, :fetch]
             who, where = np.repeat(queries, fetch), top.ravel()
         owner = np.concatenate([np.repeat(queries, fetch), who])
-        place = np.concatenate([held.ravel(), block[where]])
+        place = np.concatenate([kept.ravel(), block[where]])
         value = np.concatenate([best.ravel(), scores[who, where]])
         order = np.lexsort((place, -value, owner))
         start = np.searchsorted(owner[order], queries)
         chosen = order[start[:, None] + np.arange(fetch)]
-        held, best = place[chosen], value[chosen]
-    held[np.isneginf(best)] = -1
-    return held, best
+        kept, best = place[chosen], value[chosen]
+    kept[np.isneginf(best)] = -1
+    return kept, best
 
 
 def _at_least(blocks: _Blocks, least: Floats) -> list[Codes]:
-    """All rows that come within a tie of each query's score, or above it. least: (q,) float32."""
+    """Find each query's rows that score at least `least`, (q,) float32, or tie with it."""
     owners, places = [], []
     for block, scores in blocks:
         who, where = np.nonzero(scores >= (least - 2 * TIE)[:, None])

@@ -1,4 +1,4 @@
-"""One vector per product out of one or two modalities, for an index over inner products."""
+"""Fusion of one or two modalities into one vector per product, for inner product search."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ def fuse(vectors: Sequence[Floats], present: Sequence[Mask], weights: Sequence[f
     products without images are compared by text alone.
 
     Args:
-        vectors: per modality (n, dim_m) float32, L2-normalised; whatever `present` denies is
-            taken for zero.
+        vectors: per modality (n, dim_m) float32, L2-normalised; rows not `present` count as zero.
         present: per modality (n,) bool.
         weights: one positive number per modality; only their ratios matter.
 
-    Returns (n, sum of dim_m) float32, each row L2-normalised, or zero where all is missing.
+    Returns (n, sum of dim_m) float32, each row L2-normalised, or zero if every modality is missing.
     Raises ValueError if the arguments disagree in number or rows, or a weight is not positive.
     """
     if not vectors or not len(vectors) == len(present) == len(weights):
@@ -41,7 +40,7 @@ def fuse(vectors: Sequence[Floats], present: Sequence[Mask], weights: Sequence[f
     stops = np.cumsum(dims)
     for matrix, mask, weight, dim, stop in zip(vectors, present, weights, dims, stops, strict=True):
         fused[mask, stop - dim : stop] = matrix[mask] * np.float32(np.sqrt(weight / sum(weights)))
-    # Measured, not derived from the weights: vectors kept as float16 are a little off length.
+    # Computed, not derived from the weights: float16 vectors are not exactly of unit length.
     lengths = np.linalg.norm(fused, axis=1, keepdims=True)
     np.divide(fused, lengths, out=fused, where=lengths > 0)
     return fused

@@ -1,7 +1,7 @@
-"""What an index learns from a sample before rows are added: a rotation, and centres of lists.
+"""Quantizer training on a sample, before rows are added: OPQ rotation and list centres.
 
-FAISS does both by itself, but its search for the nearest of thousands of centres reaches a third
-of the speed of a plain matrix product, and its OPQ takes minutes.
+FAISS can do both, but its search for the nearest of thousands of centres reaches a third of the
+speed of a plain matrix product, and its OPQ takes minutes.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import numpy as np
 from vitrina.types import Codes, Floats
 
 ROUNDS = 8
-"""Rounds of k-means; the recall of the finished index no longer changes after about six."""
+"""Rounds of k-means; recall no longer changes after about six."""
 BLOCK_ROWS = 4096
 
 
 def rotation(sample: Floats, size: int, parts: int) -> Floats:
-    """The parametric solution of optimised product quantisation.
+    """Compute the parametric solution of optimised product quantisation.
 
-    Principal components are dealt out so that the product of variances is about the same in
-    every part of a code: each goes, largest first, to the part with the smallest product that has
-    room (eigenvalue allocation; Ge, He, Ke & Sun, "Optimized Product Quantization for Approximate
+    Principal components are allocated so that the product of variances is about equal in all parts
+    of a code: each goes, largest first, to the part with the smallest product that has room
+    (eigenvalue allocation; Ge, He, Ke & Sun, "Optimized Product Quantization for Approximate
     Nearest Neighbor Search", CVPR 2013, section 3.3).
 
     Args:
         sample: (n, dim) float32.
         size: dimensions to keep, a multiple of `parts`, at most `dim`.
-        parts: of a code.
+        parts: number of parts of a code.
 
     Returns (dim, size) float32; a vector v becomes v @ rotation. Raises ValueError for a size
     that does not fit.
@@ -40,22 +40,22 @@ def rotation(sample: Floats, size: int, parts: int) -> Floats:
     order = np.argsort(-variances, kind="stable")[:size]
     variances = np.maximum(variances[order], variances.max() * 1e-7)
     products = np.zeros(parts)
-    dealt: list[list[int]] = [[] for _ in range(parts)]
+    allocated: list[list[int]] = [[] for _ in range(parts)]
     # Shifted to be positive, so that a part with more components counts as fuller.
     worth = np.log(variances) - np.log(variances.min()) + 1
     for component, value in enumerate(worth):
-        room = [part for part in range(parts) if len(dealt[part]) < size // parts]
+        room = [part for part in range(parts) if len(allocated[part]) < size // parts]
         part = min(room, key=lambda part: (products[part], part))
-        dealt[part].append(component)
+        allocated[part].append(component)
         products[part] += value
-    chosen = order[[component for part in dealt for component in part]]
+    chosen = order[[component for part in allocated for component in part]]
     return np.ascontiguousarray(axes[:, chosen], dtype=np.float32)
 
 
 def centres(sample: Floats, lists: int, seed: int) -> Floats:
-    """k-means (Lloyd's): (lists, dim) float32 centres of a sample, (n, dim) float32, n >= lists.
+    """Compute k-means centres (Lloyd), (lists, dim) float32, of a sample, (n, dim) float32.
 
-    A centre that attracts nothing is moved beside one that attracts much, as in FAISS. Raises
+    An empty centre is moved next to one with many rows, as in FAISS. Raises
     ValueError if the sample is smaller than `lists`.
     """
     if len(sample) < lists:
@@ -83,8 +83,8 @@ def assign(vectors: Floats, centres: Floats) -> Codes:
 
 
 def assigner(centres: Floats) -> Callable[[Floats], Codes]:
-    """`assign` for the same centres again and again."""
-    turned = np.ascontiguousarray(centres.T)
+    """A function like `assign` for fixed centres, with its work arrays allocated once."""
+    transposed = np.ascontiguousarray(centres.T)
     half = np.einsum("cd,cd->c", centres, centres) / 2
     work = np.empty((BLOCK_ROWS, len(centres)), dtype=np.float32)
 
@@ -92,7 +92,7 @@ def assigner(centres: Floats) -> Callable[[Floats], Codes]:
         found = np.empty(len(vectors), dtype=np.int64)
         for start in range(0, len(vectors), BLOCK_ROWS):
             block = vectors[start : start + BLOCK_ROWS]
-            scores = np.matmul(block, turned, out=work[: len(block)])
+            scores = np.matmul(block, transposed, out=work[: len(block)])
             scores -= half
             found[start : start + len(block)] = scores.argmax(axis=1)
         return found

@@ -1,9 +1,8 @@
-"""Queries whose true neighbours are known: what an index is tuned on, and measured by.
+"""Recall probe: queries with known true neighbours, for tuning an index and measuring its recall.
 
-The queries are products that were held out of the index while it was built and tuned. One half is
-for tuning, the other for the figure that is reported. Their true neighbours are kept up to date as
-rows come and go, at a cost that grows with the change alone, so that recall can be measured anew
-after every update.
+The queries are products held out of the index while it is built and tuned. One half serves tuning,
+the other the reported recall. Their true neighbours are updated as rows come and go, at a cost
+proportional to the change, so recall can be measured again after every update.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ from vitrina.types import Codes, Floats, Mask, Vectors
 
 RECALL_AT = 10
 KEPT = 32
-"""True neighbours that are kept of each query, so that ten are left when some have gone."""
+"""True neighbours kept per query, so that ten remain when some are removed."""
 QUERIES = 2000
 
 
 @dataclass(frozen=True)
 class Recall:
-    """The share of the true `at` nearest that a search finds, ties counted as found. low and
-    high: of its 95% interval. queries: that it was measured on."""
+    """The share of the true `at` nearest that a search finds, ties counted as found. low, high:
+    bounds of its 95% interval. queries: number of queries measured on."""
 
     at: int
     value: float
@@ -47,9 +46,9 @@ class Recall:
 
     @classmethod
     def of(cls, shares: npt.NDArray[np.float64], at: int = RECALL_AT) -> Recall:
-        """From each query's own share, with Wilson's score interval (1927). Neighbours of one
-        query are found or missed together, so a query counts as one trial, which makes the
-        interval rather too wide than too narrow."""
+        """Mean of per-query shares, (n,), with Wilson's score interval (1927). Neighbours of one
+        query are found or missed together, so a query counts as one trial; the interval is rather
+        too wide than too narrow."""
         count = len(shares)
         if not count:
             return cls(at, 0.0, 0.0, 1.0, 0)
@@ -57,12 +56,12 @@ class Recall:
         middle = (mean + z * z / (2 * count)) / (1 + z * z / count)
         half = z * math.sqrt(mean * (1 - mean) / count + (z / (2 * count)) ** 2)
         half /= 1 + z * z / count
-        # Of 1 and 0 the last bits may say otherwise.
+        # At 1 and 0, rounding may put a bound on the wrong side of the mean.
         low, high = min(mean, middle - half), max(mean, middle + half)
         return cls(at, mean, max(0.0, low), min(1.0, high), count)
 
     def to_json(self) -> dict[str, Any]:
-        """As `index.json` holds it."""
+        """The recall as JSON values of `index.json`."""
         return {
             "at": self.at,
             "value": round(self.value, 5),
@@ -74,11 +73,12 @@ class Recall:
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """h queries and the truth about them.
+    """h queries with their true neighbours.
 
-    queries: (h, dim) float32. own: (h,) int64 position of each in the index, -1 while it is held
-    out. positions, scores: (h, KEPT) true neighbours, nearest first, -1 and 0 for none. floor:
-    (h,) float32; of rows that score below it not all are known. tuning: (h,) bool.
+    queries: (h, dim) float32. own: (h,) int64 position of each in the index, -1 while held out.
+    positions, scores: (h, KEPT) true neighbours, nearest first, -1 and 0 for none. floor: (h,)
+    float32; rows that score below it may be missing from `positions`. tuning: (h,) bool, the half
+    for tuning.
     """
 
     queries: Vectors
@@ -95,16 +95,16 @@ class Probe:
     def ask(
         cls, rows: Rows, weights: Sequence[float], among: Codes, queries: Codes, seed: int
     ) -> Probe:
-        """Find the truth about some rows, by exact search.
+        """Find the true neighbours of some rows by exact search.
 
-        among: (m,) positions to search. queries: (h,) positions that are asked about; one that is
-        among `among` is not its own neighbour.
+        among: (m,) positions to search. queries: (h,) positions of the queries; a query is not its
+        own neighbour. seed: random seed of the two halves.
         """
         vectors = read_fused(rows, queries, weights)
         numbers = np.arange(len(rows))
         barred = Barred([numbers], [queries])
         positions, scores = exact_search(rows, weights, vectors, among, KEPT, barred)
-        # A short list holds everything there is.
+        # A list that is not full contains all rows.
         floor = np.where(positions[:, -1] >= 0, scores[:, -1], -np.inf).astype(np.float32)
         tuning = np.zeros(len(queries), dtype=bool)
         half = np.random.default_rng(seed).permutation(len(queries))[: len(queries) // 2]
@@ -112,18 +112,18 @@ class Probe:
         return cls(vectors, np.full(len(queries), -1), positions, scores, floor, tuning)
 
     def placed(self, own: Codes) -> Probe:
-        """The same, once the queries are rows of the index themselves."""
+        """Set the queries' positions in the index, (h,) int64."""
         return replace(self, own=own)
 
     def with_rows(self, rows: Rows, weights: Sequence[float], fresh: Codes) -> Probe:
-        """The truth once rows were added, `fresh` their positions."""
+        """Update the true neighbours after rows were added at the positions `fresh`."""
         if not len(fresh):
             return self
         positions, scores = self._above_floor(rows, weights, fresh)
         places = np.hstack([self.positions, positions])
         values = np.hstack([self.scores, scores])
         values = np.where(places >= 0, values, -np.inf)
-        # Below the floor there may be older rows that nobody has looked at since.
+        # Below the floor, older rows may be missing.
         values[values < self.floor[:, None]] = -np.inf
         best, kept = ranked(places, values, KEPT)
         full = best[:, -1] >= 0
@@ -134,8 +134,8 @@ class Probe:
     def _above_floor(
         self, rows: Rows, weights: Sequence[float], fresh: Codes
     ) -> tuple[npt.NDArray[np.int64], Floats]:
-        """The best of some rows for each query, those below its floor left out where that spares
-        time: (h, KEPT) each, -1 and 0 for none."""
+        """The best of some rows for each query, skipping rows below its floor if that saves time:
+        positions and scores, (h, KEPT) each, -1 and 0 for none."""
         if np.isneginf(self.floor).any():
             barred = Barred([np.arange(len(rows))], [self.own])
             return exact_search(rows, weights, self.queries, fresh, KEPT, barred)
@@ -157,7 +157,7 @@ class Probe:
         return ranked(found, score_pairs(rows, weights, self.queries, found), KEPT)
 
     def without_rows(self, dead: Mask) -> Probe:
-        """The truth once rows have died: (n,) bool."""
+        """Update the true neighbours after rows were removed. dead: (n,) bool."""
         gone = (self.positions >= 0) & dead[self.positions]
         best, kept = ranked(
             self.positions, np.where(gone | (self.positions < 0), -np.inf, self.scores), KEPT
@@ -167,7 +167,7 @@ class Probe:
 
     @property
     def good(self) -> Mask:
-        """(h,) bool: queries of which enough true neighbours are still known."""
+        """Queries with enough known true neighbours, (h,) bool."""
         enough: Mask = (self.positions[:, RECALL_AT - 1] >= 0) | np.isneginf(self.floor)
         return enough
 
@@ -184,15 +184,15 @@ class Probe:
         )
 
     def shares(self, scores: Floats) -> npt.NDArray[np.float64]:
-        """The share of each query's true neighbours in what was found: (h,) float64.
+        """The share of each query's true neighbours that a search found: (h,) float64.
 
-        scores: (h, m) float32 exact scores of what was found, -inf for nothing. Scores are
-        compared, not ids: of products at one distance, any is as right as another.
+        scores: (h, m) float32 exact scores of the rows found, -inf for none. Scores are compared,
+        not ids: products at equal distance are equally correct.
         """
         return self.prefixes(scores)[:, -1]
 
     def prefixes(self, scores: Floats) -> npt.NDArray[np.float64]:
-        """The same for the first 1, 2, ... m of what was found: (h, m) float64."""
+        """The shares among the first 1, 2, ... m rows found: (h, m) float64; see `shares`."""
         known = self.positions[:, :RECALL_AT] >= 0
         count = known.sum(axis=1)
         worst = np.where(known, self.scores[:, :RECALL_AT], np.inf).min(axis=1)
@@ -200,12 +200,12 @@ class Probe:
         shares: npt.NDArray[np.float64] = (
             np.minimum(hits, count[:, None]) / np.maximum(count, 1)[:, None]
         )
-        # Where there is nothing to find, all of it was found.
+        # With no true neighbours, the share is 1.
         shares[count == 0] = 1.0
         return shares
 
     def write(self, path: Path) -> None:
-        """Write it as Parquet, the vectors as float32."""
+        """Write the probe as Parquet, with vectors in float32."""
         flat = pa.array(np.ascontiguousarray(self.queries).reshape(-1))
         columns = {
             "vector": pa.FixedSizeListArray.from_arrays(flat, self.queries.shape[1]),
@@ -221,7 +221,7 @@ class Probe:
 
     @classmethod
     def read(cls, path: Path, dim: int, rows: int, way_out: str) -> Probe:
-        """Read it back. dim: of the vectors. rows: of the index, the dead ones included.
+        """Read a probe. dim: of the vectors. rows: of the index, dead ones included.
 
         Raises StoreError, naming the file and `way_out`, if it is damaged.
         """

@@ -1,4 +1,4 @@
-"""What a search gives, and how hard it looks."""
+"""Search results and search effort."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from vitrina.errors import FingerprintError
 from vitrina.types import Floats, IndexKind, ProductId
 
 AGAIN = "run `vitrina index --rebuild` to build it again"
-"""The way out of a damaged index."""
+"""Remedy for a damaged index, for error messages."""
 
 
 @dataclass(frozen=True)
 class Neighbour:
-    """One product near a query. score: the inner product, higher is nearer. rank: from 1."""
+    """A neighbour of a query. score: inner product, higher is nearer. rank: from 1."""
 
     product_id: ProductId
     score: float
@@ -31,7 +31,7 @@ class SearchResult:
 
     positions: (q, k) int64 rows of the index, -1 where there are fewer than k neighbours.
     scores: (q, k) float32 inner products; 0 where the position is -1.
-    product_ids: (n,) the ids of the whole index.
+    product_ids: (n,) ids of all rows of the index.
     """
 
     positions: npt.NDArray[np.int64]
@@ -59,14 +59,14 @@ class SearchResult:
 
 @dataclass(frozen=True)
 class Effort:
-    """How hard a base is searched. breadth: lists to probe, or a graph's efSearch. candidates:
-    how many are scored again for each query."""
+    """Search effort in the base. breadth: lists to probe, or a graph's efSearch. candidates: rows
+    scored exactly per query."""
 
     breadth: int
     candidates: int
 
     def to_json(self, kind: IndexKind) -> dict[str, int]:
-        """As `index.json` holds it, in FAISS's words."""
+        """The effort as JSON values of `index.json`, by FAISS's names."""
         if kind is IndexKind.FLAT:
             return {}
         name = "efSearch" if kind is IndexKind.HNSW else "nprobe"
@@ -74,7 +74,7 @@ class Effort:
 
 
 def check_fingerprints(ours: Mapping[str, str], theirs: Mapping[str, str], where: str) -> None:
-    """Refuse other encoders than an index's own. Raises FingerprintError."""
+    """Check encoder fingerprints by modality against an index's own. Raises FingerprintError."""
     for modality, given in theirs.items():
         built = ours.get(modality)
         if built is None:

@@ -1,8 +1,8 @@
-"""The exact score of a query and a row, each pair by itself, from the store's own numbers.
+"""Exact scores of query-row pairs, computed one pair at a time from the store's vectors.
 
-A batched matrix product gives a pair other last bits in another batch, and FAISS breaks ties as
-its heaps fall. A catalogue is full of exact duplicates (one photo in twenty shops), so that would
-show: whatever was found, and however, is scored again here before it is ranked.
+A batched matrix product gives a pair different last bits in different batches, and FAISS breaks
+ties arbitrarily. Catalogues contain many exact duplicates (one photo in twenty shops), so this
+would change results. All candidates are therefore scored here before they are ranked.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vitrina.store.rows import Addresses, Rows
 from vitrina.types import Codes, Floats, Vectors
 
 ALONE = 20_000
-"""Pairs that are not worth a second thread."""
+"""Number of pairs up to which one thread is used."""
 
 
 def score_pairs(
@@ -34,8 +34,8 @@ def score_pairs(
         queries: (q, dim) float32.
         positions: (q, m) int64 rows for each query, -1 for none.
 
-    Returns (q, m) float32; -inf where the position is -1 or the row has nothing. Raises
-    IndexError for a position past the rows: the kernel reads memory wherever it is pointed to.
+    Returns (q, m) float32; -inf where the position is -1 or the row has no vector. Raises
+    IndexError for a position past the rows: the kernel does not check addresses.
     """
     if positions.size and positions.max() >= len(rows):
         raise IndexError(f"row {positions.max()} of {len(rows)}")
@@ -74,7 +74,7 @@ def _accumulate(
     dots: Floats,
     squares: Floats,
 ) -> None:
-    """Add one modality's part of each pair's inner product, and of its row's squared length."""
+    """Add one modality's terms to each pair's inner product and its row's squared length."""
     root = np.sqrt(share)
     for q in range(positions.shape[0]):
         for j in range(positions.shape[1]):
@@ -103,9 +103,9 @@ def _accumulate(
 def ranked(
     positions: npt.NDArray[np.int64], scores: Floats, k: int
 ) -> tuple[npt.NDArray[np.int64], Floats]:
-    """The k best of each query's candidates, best first, ties by position.
+    """Rank each query's candidates and keep the k best, ties by position.
 
-    positions and scores: (q, m), -inf for what is no candidate. Returns (q, k) each; -1 and 0
+    positions, scores: (q, m), score -inf for no candidate. Returns (q, k) each; -1 and 0
     where there are fewer than k.
     """
     positions = np.where(np.isneginf(scores), -1, positions)
@@ -121,9 +121,9 @@ def ranked(
 
 
 def rows_known(rows: Rows, weights: Sequence[float], block_rows: int = 65_536) -> Codes:
-    """Positions of the rows that have a vector other than zeros: (m,) int64, ascending.
+    """Positions of rows with a non-zero vector: (m,) int64, ascending.
 
-    An encoder may give zeros for content it knows nothing of: that is like none at all.
+    An encoder may return zeros for content without known features; such rows count as missing.
     """
     known = []
     for start in range(0, len(rows), block_rows):

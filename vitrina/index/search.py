@@ -1,8 +1,8 @@
-"""Nearest neighbours in an index, scored exactly, whatever kind of index found them.
+"""Nearest neighbour search in an index, with exact scores for every kind of index.
 
-An index is a base (FAISS finds candidates in it), a delta of rows that came later (searched
-exactly), and rows that are dead. A position is a row's number in the base and then the delta; it
-never leaves this room: what goes out are product ids.
+An index has a base (FAISS finds candidates in it), a delta of rows added later (searched exactly),
+and dead rows. A position is a row's number in the base followed by the delta. Positions are
+internal to this package; callers outside get product ids.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from vitrina.types import Codes, Floats, IndexKind, Mask, Modality, ProductId, V
 
 BLOCK_QUERIES = 1024
 CELLS = 4_000_000
-"""Candidates that are held at once."""
+"""Maximum candidates in memory at once."""
 FEW = 20_000
-"""Rows that a filter may leave for them to be searched exactly."""
+"""Number of filtered rows up to which they are searched exactly."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Scope:
-    """The rows that a search may find. count: all of them; base: those in the base. mask: (base
-    rows,) bool, None if it may find all. breadth: lists or nodes to look at. delta: positions
-    behind the base. few: all positions, where they are few enough to be searched exactly."""
+    """The rows that a search may find. count: of all rows. base: of rows in the base. mask: (base
+    rows,) bool, None for all. breadth: lists or graph nodes to search. delta: positions after the
+    base. few: all positions, if few enough for exact search."""
 
     count: int
     base: int
@@ -53,12 +53,12 @@ class VectorIndex:
 
     Attributes:
         engine: finds candidates among the first rows, the base.
-        rows: (n,) all rows, with where their vectors lie.
+        rows: (n,) all rows, with the places of their vectors.
         product_ids: (n,) int64 or string.
-        dead: (n,) bool, rows that count no more.
+        dead: (n,) bool, removed rows.
         weights: one per modality of `rows`.
-        effort: how hard the base is searched.
-        card: what `index.json` says of it; empty for one that lies nowhere.
+        effort: search effort in the base.
+        card: content of `index.json`; empty for an index in memory.
         where: for messages.
     """
 
@@ -73,27 +73,27 @@ class VectorIndex:
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """What its vectors are made of, text first."""
+        """The modalities of its vectors, text first."""
         return self.rows.modalities
 
     @property
     def dim(self) -> int:
-        """The length of a vector."""
+        """The dimension of a vector."""
         return self.rows.dim
 
     def __len__(self) -> int:
-        """Live rows."""
+        """Number of live rows."""
         return int(len(self.dead) - self.dead.sum())
 
     def with_effort(self, effort: Effort) -> VectorIndex:
-        """The same, searched harder or less hard."""
+        """Set the search effort."""
         return replace(self, effort=effort)
 
     def check(self, fingerprints: Mapping[str, str]) -> None:
-        """Refuse vectors of another encoder than the index was built with.
+        """Check that query vectors come from the encoders that the index was built with.
 
-        fingerprints: of the encoders at hand. One that the index has and a query lacks may be
-        left out. Raises FingerprintError.
+        fingerprints: of the query's encoders by modality; a modality of the index may be missing.
+        Raises FingerprintError.
         """
         check_fingerprints(self.card.get("fingerprints", {}), fingerprints, self.where)
 
@@ -110,7 +110,7 @@ class VectorIndex:
         return read_fused(self.rows, positions, self.weights)
 
     def positions(self, ids: Sequence[ProductId | None]) -> Codes:
-        """(n,) int64: the live row of each product, -1 for None and where it is absent."""
+        """The live row of each product, (n,) int64; -1 for None and for absent products."""
         positions = np.full(len(ids), -1, dtype=np.int64)
         given = [at for at, product_id in enumerate(ids) if product_id is not None]
         if given:
@@ -119,7 +119,7 @@ class VectorIndex:
         return positions
 
     def find(self, keys: npt.NDArray[np.uint64]) -> Codes:
-        """The same by keys of ids, (n,) uint64; see `vitrina.ids`."""
+        """Positions by keys of ids, (n,) uint64; see `positions` and `vitrina.ids`."""
         live, table = self._table
         at = table.positions(keys)
         return np.where(at >= 0, live[at], -1) if len(live) else at
@@ -138,11 +138,11 @@ class VectorIndex:
         Args:
             queries: (q, dim) float32, L2-normalised, fused with the index's `weights`. A row of
                 zeros has no neighbours.
-            k: how many; more than the index holds gives all it holds.
-            exclude: one id per query that must not be among its neighbours, or None: the
-                product itself, when a product of the index is asked about.
-            allowed: (n,) bool, the rows of the index that may be found.
-            barred: further rows that a query must not find.
+            k: number of neighbours; at most as many as the index has are found.
+            exclude: one id per query to exclude from its neighbours, or None: the product itself,
+                if the query is a product of the index.
+            allowed: search filter, (n,) bool, the rows of the index that may be found.
+            barred: exclusion filter of further rows.
 
         Raises ValueError if k is below 1 or the shapes don't fit.
         """
@@ -171,10 +171,12 @@ class VectorIndex:
         scope = self._everything if allowed is None else self._scope(~self.dead & allowed, True)
         positions = np.full((len(queries), k), -1, dtype=np.int64)
         scores = np.zeros((len(queries), k), dtype=np.float32)
-        # Rows of zeros are at one distance from everything, which says nothing.
-        asked = np.flatnonzero(queries.any(axis=1)) if scope.count else np.empty(0, dtype=np.int64)
-        for start in range(0, len(asked), BLOCK_QUERIES):
-            block = asked[start : start + BLOCK_QUERIES]
+        # Rows of zeros are at equal distance from all rows, so they have no neighbours.
+        non_zero = (
+            np.flatnonzero(queries.any(axis=1)) if scope.count else np.empty(0, dtype=np.int64)
+        )
+        for start in range(0, len(non_zero), BLOCK_QUERIES):
+            block = non_zero[start : start + BLOCK_QUERIES]
             vectors = np.ascontiguousarray(queries[block], dtype=np.float32)
             found = self._nearest(vectors, k, scope, barred.of(block))
             positions[block], scores[block] = found
@@ -187,7 +189,7 @@ class VectorIndex:
             return exact_search(self.rows, self.weights, queries, scope.few, k, barred)
         found = np.full((len(queries), k), -1), np.zeros((len(queries), k), dtype=np.float32)
         if scope.base:
-            # Among farther neighbours the base tells less well which are nearest.
+            # The base ranks distant neighbours less accurately.
             width = self.effort.candidates * (2 if scope.breadth > self.effort.breadth else 1)
             width = max(width, k + 1 + SLACK)
             found = self._in_base(queries, k, width, scope.breadth, scope, barred)
@@ -216,7 +218,7 @@ class VectorIndex:
         scope: _Scope,
         barred: Barred,
     ) -> tuple[npt.NDArray[np.int64], Floats]:
-        """The k nearest in the base, out of `width` candidates or of more where needed."""
+        """Find the k nearest in the base among `width` candidates, or more if too few."""
         width = min(width, len(self.engine))
         step = max(1, CELLS // width)
         if len(queries) > step:
@@ -234,8 +236,8 @@ class VectorIndex:
             return best, values
         again = best[:, min(k, scope.base) - 1] < 0
         if self.engine.kind is IndexKind.FLAT:
-            # What was left out is no nearer than the farthest candidate; if that ties with the
-            # k-th, the rest of the tie may belong before it.
+            # No omitted row is nearer than the farthest candidate. If that one ties with the k-th,
+            # omitted rows of the tie may rank before it.
             least = np.where(candidates >= 0, scores, np.inf).min(axis=1)
             again |= values[:, -1] <= least + TIE
         who = np.flatnonzero(again)
@@ -256,7 +258,7 @@ class VectorIndex:
         count = int(in_base.sum())
         breadth = self.effort.breadth
         if filtered and count:
-            # Where rows are left out, the nearest of the others lie farther off.
+            # With rows filtered out, the nearest remaining ones are farther away.
             breadth = int(np.ceil(breadth * base / count))
         delta = base + np.flatnonzero(live[base:])
         return _Scope(there, count, None if count == base else in_base, breadth, delta, few)

@@ -1,14 +1,14 @@
-"""An index on disk: what `vitrina index` writes, what opening reads.
+"""Storage of an index on disk.
 
-A base is written once; updates put small files beside it:
+A base is written once; updates add small files next to it:
 
     index.faiss             the base
     rows-00000.parquet ...  its rows and those added since, in order (see `entries`)
-    dead.parquet            positions that count no more
-    queries.parquet         what recall is measured by (see `probe`)
+    dead.parquet            positions of removed rows
+    queries.parquet         the recall probe (see `recall_probe`)
     index.json              the card
 
-No file is ever changed: an update is a folder of new files, and the commit names old and new.
+Files never change: an update is a folder of new files, and the commit lists old and new ones.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ROWS_FILE = "rows-{:05d}.parquet"
 
 @dataclass(frozen=True, eq=False)
 class Folder:
-    """A live index's files by their names, wherever they lie. where: for messages."""
+    """Files of a live index by name, in one or more folders. where: for messages."""
 
     files: Mapping[str, Path]
     where: str
@@ -51,7 +51,7 @@ class Folder:
         return IndexCard.read(self._path(CARD_FILE))
 
     def entries(self, card: IndexCard) -> tuple[Entries, Mask]:
-        """The rows, and which of them are dead. Raises StoreError."""
+        """Read the rows, and the mask of dead ones, (n,) bool. Raises StoreError."""
         paths = [self._path(name) for name in self.row_files]
         if not paths:
             raise StoreError(f"the index at {self.where} has no rows; {AGAIN}")
@@ -70,16 +70,16 @@ class Folder:
 
     @property
     def damaged(self) -> str:
-        """The beginning of a message about rows that lie where there is nothing."""
+        """Start of a message about rows that point to missing data."""
         return f"the index at {self.where} is damaged, {AGAIN}"
 
     @property
     def row_files(self) -> list[str]:
-        """The names of the files of rows, in order."""
+        """Names of the row files, in order."""
         return sorted(name for name in self.files if name.startswith("rows-"))
 
     def engine(self, card: IndexCard, *, mapped: bool = True) -> Engine:
-        """The base. Raises StoreError."""
+        """Read the base. Raises StoreError."""
         path = self._path(INDEX_FILE)
         engine = Engine.read(path, card.factory, mapped=mapped)
         if (engine.dim, len(engine)) != (card.dim, card.base):
@@ -90,8 +90,10 @@ class Folder:
         return engine
 
     def probe(self, dim: int, rows: int) -> Probe | None:
-        """Queries that recall is measured by; None for an exact index. dim: of a vector. rows: of
-        the index, the dead ones included. Raises StoreError."""
+        """Read the recall probe; None for an exact index.
+
+        dim: of a vector. rows: of the index, dead ones included. Raises StoreError.
+        """
         if QUERIES_FILE not in self.files:
             return None
         return Probe.read(self._path(QUERIES_FILE), dim, rows, AGAIN)
@@ -115,8 +117,8 @@ def write_parts(
 ) -> None:
     """Write the new files of an index into an empty folder.
 
-    rows: the name and the content of a new file of rows. engine: a new base. others: the bytes of
-    its files that are written already.
+    rows: name and content of a new row file. engine: a new base. others: bytes of the index's
+    existing files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if engine is not None:

@@ -1,4 +1,4 @@
-"""The least effort that reaches a recall goal, and what a search then costs."""
+"""Search tuning: the fastest effort that reaches a recall goal, with its recall and speed."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from vitrina.index.search import VectorIndex
 from vitrina.types import IndexKind
 
 WIDTHS = (16, 20, 24, 32, 40, 50, 64, 80, 100, 128, 160, 200, 256, 320, 400, 512, 768, 1024)
-"""Numbers of candidates to choose from."""
+"""Numbers of candidates to try."""
 MARGIN = 2.0
 BATCH = 1000
-"""Queries that are timed at once."""
+"""Queries timed in one batch."""
 
 
 def tune(index: VectorIndex, probe: Probe, goal: float) -> Effort:
-    """Find the quickest effort that reaches a goal on the tuning half of a probe.
+    """Find the fastest effort that reaches a recall goal on the tuning half of a probe.
 
-    The breadth is doubled until the goal is within reach of some number of candidates, then
-    bisected. A broader search needs fewer candidates, so the least breadth and somewhat more are
-    timed against each other. The goal is raised by `MARGIN` standard errors, since what is just
-    reached on these queries would be missed on every second set of others. Where nothing reaches
-    it, the most effort is what comes closest.
+    The breadth is doubled until some number of candidates reaches the goal, then bisected. A
+    broader search needs fewer candidates, so the least breadth and a few larger ones are timed. The
+    goal is raised by `MARGIN` standard errors: an effort that just reaches it on these queries
+    would miss it on half of all other query sets. If no effort reaches the goal, the result is the
+    maximum effort.
     """
     if index.engine.kind is IndexKind.FLAT:
         return Effort(1, RECALL_AT)
-    ours = probe.half(tuning=True)
+    half = probe.half(tuning=True)
     most = index.engine.most_effort
-    if not len(ours):
+    if not len(half):
         return Effort(most, WIDTHS[-1])
 
     def reached(breadth: int) -> Effort | None:
-        shares = reach(index, ours, breadth)
+        shares = reach(index, half, breadth)
         for width in WIDTHS:
             own = shares[:, min(width, shares.shape[1]) - 1]
             if own.mean() >= min(1.0, goal + MARGIN * own.std() / np.sqrt(len(own))):
@@ -51,7 +51,7 @@ def tune(index: VectorIndex, probe: Probe, goal: float) -> Effort:
         found = reached(high)
     if found is None:
         return Effort(most, WIDTHS[-1])
-    # To within a sixteenth: finer steps are lost in what queries differ.
+    # To within a sixteenth: finer steps are below the variation between queries.
     while high - low > max(1, high // 16):
         middle = (low + high) // 2
         better = reached(middle)
@@ -63,38 +63,38 @@ def tune(index: VectorIndex, probe: Probe, goal: float) -> Effort:
     for factor in (1.25, 1.6, 2.0):
         other = reached(min(most, int(np.ceil(high * factor))))
         tried |= {other} if other else set()
-    speeds = {effort: speed(index.with_effort(effort), ours, rounds=2) for effort in tried}
+    speeds = {effort: speed(index.with_effort(effort), half, rounds=2) for effort in tried}
     return max(speeds, key=lambda effort: speeds[effort])
 
 
 def reach(index: VectorIndex, probe: Probe, breadth: int) -> npt.NDArray[np.float64]:
-    """What share of each query's true neighbours a search finds with 1, 2, ... `WIDTHS[-1]`
-    candidates of the base: (h, m) float64."""
+    """The share of each query's true neighbours that a search finds with 1, 2, ... `WIDTHS[-1]`
+    candidates from the base: (h, m) float64."""
     base = len(index.engine)
     live = ~index.dead[:base]
     width = min(WIDTHS[-1], base)
     found = index.engine.search(probe.queries, width, breadth, None if live.all() else live)
     found[found == probe.own[:, None]] = -1
     scores = score_pairs(index.rows, index.weights, probe.queries, found)
-    # What lies behind the base is searched exactly, so it is found with any number of candidates.
+    # Rows after the base are searched exactly, so any number of candidates finds them.
     later = np.where(probe.positions >= base, probe.scores, -np.inf)[:, :RECALL_AT]
     whole = np.hstack([later, scores]).astype(np.float32)
     return probe.prefixes(whole)[:, RECALL_AT:]
 
 
 def measure(index: VectorIndex, probe: Probe) -> tuple[Recall, float]:
-    """The recall of whole searches, and how many of them a second in one batch, on the half of a
-    probe that nothing was tuned on."""
-    ours = probe.half(tuning=False)
+    """Measure recall, and queries per second in one batch, on the half of a probe not used for
+    tuning."""
+    half = probe.half(tuning=False)
     started = time.perf_counter()
-    found = index.search_rows(ours.queries, RECALL_AT, own=ours.own)
+    found = index.search_rows(half.queries, RECALL_AT, own=half.own)
     taken = time.perf_counter() - started
     scores = np.where(found.positions >= 0, found.scores, -np.inf).astype(np.float32)
-    return Recall.of(ours.shares(scores)), len(ours) / taken
+    return Recall.of(half.shares(scores)), len(half) / taken
 
 
 def speed(index: VectorIndex, probe: Probe, rounds: int = 3) -> float:
-    """Queries per second in a batch of about `BATCH`, the median of some rounds."""
+    """Queries per second in a batch of about `BATCH` queries; the median over `rounds`."""
     if not len(probe):
         return 0.0
     times = -(-BATCH // len(probe))

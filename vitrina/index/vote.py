@@ -1,4 +1,4 @@
-"""The category that a product's neighbours give it, and the rule by which they vote."""
+"""Neighbour voting: a product's category from its neighbours' labels, and the rules of the vote."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from msgspec import Meta
 from vitrina.types import Codes, Floats, VoteKind
 
 MOST_VOTERS = 1000
-"""The neighbours that a stored rule may let vote: as many are sought for every product."""
+"""Maximum k of a stored rule: a search fetches this many neighbours per product."""
 PRIOR_LIMIT = 16.0
 """A count of rows raised to this power is still a finite float64."""
 
@@ -27,18 +27,18 @@ def _is_number(value: object) -> bool:
 
 @dataclass(frozen=True)
 class VoteRule:
-    """How neighbours vote.
+    """Rule of a neighbour vote.
 
     Attributes:
-        kind: what a vote weighs. UNIFORM: one. SIMILARITY: its score. SOFTMAX:
+        kind: weight of a vote. UNIFORM: one. SIMILARITY: its score. SOFTMAX:
             exp((score - the best score that votes) / temperature).
-        k: how many neighbours vote, the nearest ones.
-        temperature: for SOFTMAX; the lower, the more the nearest ones decide.
+        k: number of nearest neighbours that vote.
+        temperature: for SOFTMAX; the lower, the greater the weight of the nearest.
         prior: each vote is divided by (rows of its category in the index) ** prior. A small
-            category has fewer rows to be near with; 1 makes up for that in full, 0 not at all
+            category has fewer rows that can be neighbours; 1 compensates fully, 0 not at all
             (cf. Menon et al., "Long-tail learning via logit adjustment", 2021).
 
-    Raises ValueError for a rule that makes no sense.
+    Raises ValueError for values out of range.
     """
 
     kind: VoteKind = VoteKind.SIMILARITY
@@ -57,13 +57,13 @@ class VoteRule:
             raise ValueError(f"the prior must lie in [0, {PRIOR_LIMIT:g}], not {self.prior!r}")
 
     def to_json(self) -> dict[str, Any]:
-        """The rule as JSON's types."""
+        """The rule as JSON values."""
         return {**asdict(self), "kind": self.kind.value}
 
 
 @dataclass(frozen=True)
 class RuleCard:
-    """A rule as a card holds it: with all its parts. Raises ValueError as `VoteRule` does."""
+    """A rule in an index card, with all fields required. Raises ValueError as `VoteRule` does."""
 
     kind: VoteKind
     k: Annotated[int, Meta(ge=1, le=MOST_VOTERS)]
@@ -75,7 +75,7 @@ class RuleCard:
 
     @property
     def rule(self) -> VoteRule:
-        """The rule itself."""
+        """The card as `VoteRule`."""
         return VoteRule(self.kind, self.k, self.temperature, self.prior)
 
 
@@ -87,11 +87,11 @@ PRIORS = (0.0, 0.25, 0.5)
 
 
 def rules_to_try(columns: int) -> Iterator[VoteRule]:
-    """The rules to choose from where each product has so many neighbours, simplest first.
+    """Yield the rules to evaluate for `columns` neighbours per product, simplest first.
 
-    Simpler is: fewer voters, then uniform before similarity before softmax, then the smaller
-    prior, then the warmer softmax. A single voter is not tried, good as it may be: its share is
-    always 1, and a vote without a confidence can't tell which products go straight in.
+    The order is fewer voters, then uniform before similarity before softmax, then smaller prior,
+    then higher temperature. k = 1 is excluded: its share is always 1, so the vote has no confidence
+    by which to select products for automatic acceptance.
     """
     for k in VOTERS:
         if k > max(columns, VOTERS[0]):
@@ -105,10 +105,10 @@ def rules_to_try(columns: int) -> Iterator[VoteRule]:
 
 @dataclass(frozen=True, eq=False)
 class Vote:
-    """What the neighbours of q products say.
+    """Result of a neighbour vote for q products.
 
-    codes: (q,) int64 the category that won, -1 where nobody voted.
-    shares: (q,) float32 its part of all that was voted, in (0, 1]; 0 where nobody voted.
+    codes: (q,) int64 the winning category, -1 without votes.
+    shares: (q,) float32 its share of the summed votes, in (0, 1]; 0 without votes.
     """
 
     codes: Codes
@@ -123,13 +123,13 @@ def vote(
     rule: VoteRule | None = None,
     counts: Codes | None = None,
 ) -> Vote:
-    """Let neighbours vote. Memory grows with q * k, never with `classes`.
+    """Count neighbours' votes. Memory grows with q * k, not with `classes`.
 
     Args:
         labels: (q, k) int64 category codes below `classes`, nearest first; -1 abstains (a
             neighbour without a label, or no neighbour). Columns past the rule's k don't vote.
         scores: (q, k) float32 similarities; a score of zero or less abstains too.
-        classes: how many categories there are.
+        classes: number of categories.
         rule: None for similarity over all columns.
         counts: (classes,) int64 rows of each category in the index; needed for a prior.
 
@@ -143,20 +143,20 @@ def vote(
     labels, scores = labels[:, : rule.k], scores[:, : rule.k]
     codes = np.full(len(labels), -1, dtype=np.int64)
     shares = np.zeros(len(labels), dtype=np.float32)
-    rows, parties, near = _ballots(labels, scores, classes)
+    rows, categories, near = _ballots(labels, scores, classes)
     if len(rows) == 0:
         return Vote(codes, shares)
-    owner, party, sums, group = _sums(rows, parties, near, rule, counts)
+    owner, category, sums, group = _sums(rows, categories, near, rule, counts)
     nearest = np.maximum.reduceat(near, group)
     first = np.flatnonzero(_changes(owner))
     repeats = np.diff(first, append=len(owner))
     leads = sums == np.repeat(np.maximum.reduceat(sums, first), repeats)
     nearest[~leads] = 0
     leads &= nearest == np.repeat(np.maximum.reduceat(nearest, first), repeats)
-    # A row's parties ascend by code, so the first of those that are left has the smallest.
+    # A row's categories ascend by code, so the first leader left has the smallest code.
     leaders = np.flatnonzero(leads)
     winners = leaders[np.searchsorted(leaders, first)]
-    codes[owner[first]] = party[winners]
+    codes[owner[first]] = category[winners]
     shares[owner[first]] = sums[winners] / np.add.reduceat(sums, first)
     return Vote(codes, shares)
 
@@ -169,30 +169,32 @@ def vote_shares(
     rule: VoteRule,
     counts: Codes | None = None,
 ) -> Floats:
-    """Every category's part of what was voted, (q, classes) float32; zero all along a row in which
-    nobody voted. The arguments, and what is raised, are those of `vote`."""
+    """Every category's share of the summed votes, (q, classes) float32; zeros without votes.
+
+    Arguments and errors are those of `vote`.
+    """
     _check(labels, scores, classes, rule, counts)
     out = np.zeros((len(labels), classes), dtype=np.float32)
-    rows, parties, near = _ballots(labels[:, : rule.k], scores[:, : rule.k], classes)
+    rows, categories, near = _ballots(labels[:, : rule.k], scores[:, : rule.k], classes)
     if len(rows):
-        owner, party, sums, _ = _sums(rows, parties, near, rule, counts)
+        owner, category, sums, _ = _sums(rows, categories, near, rule, counts)
         whole = np.bincount(owner, sums, minlength=len(labels))
-        out[owner, party] = sums / whole[owner]
+        out[owner, category] = sums / whole[owner]
     return out
 
 
 def _sums(
-    rows: Codes, parties: Codes, near: Floats, rule: VoteRule, counts: Codes | None
+    rows: Codes, categories: Codes, near: Floats, rule: VoteRule, counts: Codes | None
 ) -> tuple[Codes, Codes, npt.NDArray[np.float64], Codes]:
-    """What each category got of each row: row, category, sum, and where its first vote stands."""
-    group = np.flatnonzero(_changes(rows) | _changes(parties))
+    """Sum the votes per row and category: row, category, sum, and position of the first vote."""
+    group = np.flatnonzero(_changes(rows) | _changes(categories))
     # Sums of a few float32 are exact in float64, so equal sums compare equal in any order.
     sums = np.add.reduceat(_weights(rows, near, rule), group)
-    owner, party = rows[group], parties[group]
+    owner, category = rows[group], categories[group]
     if counts is not None and rule.prior > 0:
         # After the sum, which is then as exact as without a prior.
-        sums /= _sizes(counts, party) ** rule.prior
-    return owner, party, sums, group
+        sums /= _sizes(counts, category) ** rule.prior
+    return owner, category, sums, group
 
 
 def _check(
@@ -217,12 +219,12 @@ def _check(
 def _ballots(
     labels: npt.NDArray[np.int64], scores: Floats, classes: int
 ) -> tuple[Codes, Codes, Floats]:
-    """The votes that are cast: row, category and score of each, by row, category, column."""
+    """The votes cast: row, category and score of each, sorted by row, category, column."""
     columns = labels.shape[1]
     bits = columns.bit_length()
     cast = (labels >= 0) & (scores > 0)
-    # One sort of numbers that carry their column along is several times quicker than an
-    # argsort; those who abstain sort behind all others.
+    # Sorting keys that include the column is several times faster than an argsort. Abstentions
+    # sort last.
     keys = np.where(cast, labels, classes).astype(np.int64) << bits | np.arange(columns)
     keys.sort(axis=1)
     kept = keys < classes << bits
@@ -232,7 +234,7 @@ def _ballots(
 
 
 def _changes(values: Codes) -> npt.NDArray[np.bool_]:
-    """Where a value differs from the one before; the first always does."""
+    """Mask of values that differ from the previous one; the first is always True."""
     return np.append(True, values[1:] != values[:-1])
 
 
@@ -244,14 +246,16 @@ def _weights(rows: Codes, near: Floats, rule: VoteRule) -> npt.NDArray[np.float6
         return scores
     first = np.flatnonzero(_changes(rows))
     best = np.maximum.reduceat(scores, first)
-    # Relative to the best, whose vote weighs one: a row's sum can't vanish, however cold.
+    # Relative to the best, whose vote weighs 1: a row's sum is never 0, at any temperature.
     scores -= np.repeat(best, np.diff(first, append=len(rows)))
     scores /= rule.temperature
     return np.exp(scores, out=scores)
 
 
-def _sizes(counts: Codes, party: Codes) -> npt.NDArray[np.float64]:
-    sizes = counts[party]
+def _sizes(counts: Codes, category: Codes) -> npt.NDArray[np.float64]:
+    sizes = counts[category]
     if sizes.min() < 1:
-        raise ValueError(f"category {party[sizes.argmin()]} votes, but its count is {sizes.min()}")
+        raise ValueError(
+            f"category {category[sizes.argmin()]} votes, but its count is {sizes.min()}"
+        )
     return sizes.astype(np.float64)

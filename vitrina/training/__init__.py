@@ -1,1 +1,1 @@
-"""Training a network: one loop, one optimiser, the losses; for encoders and baselines alike."""
+"""Network training: one loop, one optimiser and the losses, for encoders and baselines."""

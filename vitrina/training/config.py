@@ -1,4 +1,4 @@
-"""How long, how fast and by what rule a network is trained."""
+"""Training config: epochs, batch size, learning rate schedule, early stopping."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from vitrina.errors import TrainingError
 
 @dataclass(frozen=True)
 class Recipe:
-    """Of any training.
+    """Training hyperparameters.
 
     Attributes:
-        epochs: passes over the rows, at most.
-        batch_rows: rows that one step learns from.
-        rate: the learning rate at its height.
-        warm_up: the share of all steps in which the rate rises to that height.
-        weight_decay: AdamW's.
-        clip: the norm that a step's gradient is cut to; 0 for none.
-        average: the decay per step of the moving average of weights that is kept in the end;
+        epochs: maximum passes over the training rows.
+        batch_rows: rows per step.
+        rate: the peak learning rate.
+        warm_up: the share of all steps in which the rate rises to its peak.
+        weight_decay: AdamW's weight decay.
+        clip: the maximum gradient norm of a step; 0 for no clipping.
+        average: the decay per step of the moving average of weights that is kept at the end;
             0 for the weights themselves.
-        patience: epochs without a better score after which it ends; 0 for all epochs.
-        seed: decides the order of rows and every draw.
+        patience: early stopping: epochs without a better score before training ends; 0 to run
+            all epochs.
+        seed: random seed of the row order and of every other draw.
     """
 
     epochs: int
@@ -37,7 +38,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raise TrainingError for what can't be."""
+        """Raise TrainingError for values out of range."""
         if self.epochs < 1 or self.batch_rows < 1:
             raise TrainingError(
                 f"training takes at least one epoch of batches of one row, not {self.epochs} of "
@@ -52,16 +53,16 @@ class Recipe:
                 )
 
     def steps(self, rows: int) -> int:
-        """The steps of all epochs over so many rows."""
+        """The number of steps in all epochs over `rows` rows."""
         return self.epochs * -(-rows // self.batch_rows)
 
     def to_json(self) -> dict[str, Any]:
-        """As a card holds it."""
+        """The config as JSON values."""
         return asdict(self)
 
 
 def rate_at(step: int, steps: int, warm_up: float = 0.1) -> float:
-    """The share of the learning rate at a step: linear warm-up, then a cosine down to zero
+    """The learning rate at a step as a share of its peak: linear warm-up, then cosine decay to zero
     (Loshchilov & Hutter, "SGDR", 2017)."""
     warm = (step + 1) / max(1, int(steps * warm_up))
     return min(warm, 0.5 * (1 + math.cos(math.pi * step / steps)))

@@ -1,7 +1,7 @@
-"""Dropout by a quick generator of its own, so that batches side by side draw what they would alone.
+"""Dropout with a fast generator per thread, so that parallel batches draw reproducible masks.
 
-On a CPU PyTorch draws the bits of a mask one by one, from one generator for all threads: a quarter
-of a small network's training, and other draws each time that threads overtake each other.
+On a CPU PyTorch draws mask bits one by one, from one generator for all threads. That takes a
+quarter of a small network's training time, and the draws depend on the order of threads.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _here = threading.local()
 
 @contextmanager
 def drawing(*seed: int) -> Iterator[None]:
-    """Within a `with` block this thread's dropout draws from a generator with this seed."""
+    """Seed this thread's dropout generator for the length of a `with` block."""
     _here.draws = np.random.Generator(np.random.SFC64(seed))
     try:
         yield
@@ -27,15 +27,17 @@ def drawing(*seed: int) -> Iterator[None]:
 
 
 class Dropout(torch.nn.Module):
-    """Sets a share of all numbers to zero while training, and scales the others up. (Srivastava
-    et al., "Dropout", 2014.) The share is taken in steps of 1/256. Needs `drawing` on a CPU."""
+    """Dropout (Srivastava et al., "Dropout", 2014) that needs `drawing` on a CPU.
+
+    The probability is rounded to a multiple of 1/256.
+    """
 
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """As `torch.nn.Dropout`."""
+        """Apply dropout as `torch.nn.Dropout` does."""
         share = round(256 * self.p)
         if not self.training or not share:
             return x
@@ -47,7 +49,7 @@ class Dropout(torch.nn.Module):
 
 
 def with_quick_dropout(module: torch.nn.Module) -> None:
-    """Put `Dropout` in the place of every `torch.nn.Dropout` of a network."""
+    """Replace every `torch.nn.Dropout` of a network by `Dropout`."""
     for name, part in list(module.named_children()):
         if isinstance(part, torch.nn.Dropout):
             setattr(module, name, Dropout(part.p))

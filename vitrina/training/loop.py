@@ -1,4 +1,4 @@
-"""The loop that trains every network here: batches, steps, scores, and going on after a kill."""
+"""Training loop of every network: batches, steps, scores, early stopping, checkpoints."""
 
 from __future__ import annotations
 
@@ -25,43 +25,42 @@ SECONDS_BETWEEN_CHECKPOINTS = 300.0
 
 @dataclass(frozen=True)
 class BatchPart:
-    """A part of a batch. share: of the batch that it is. loss: gives the mean loss over it; what
-    it draws, it draws by `training.dropout`."""
+    """Part of a batch. share: its share of the batch. loss: computes its mean loss; random draws
+    go through `training.dropout`."""
 
     share: float
     loss: Callable[[], torch.Tensor]
 
 
 class Task(Protocol):
-    """What is trained, and on what."""
+    """A network, its training rows and its score."""
 
     @property
     def rows(self) -> Codes:
-        """(n,) int64: what is trained on, by numbers that only the task knows."""
+        """Training rows, (n,) int64; only the task interprets the numbers."""
         ...
 
     def optimiser(self, recipe: Recipe, steps: int) -> Optimiser:
-        """What steps its parameters."""
+        """Create the optimiser of the network's parameters."""
         ...
 
     @property
     def workers(self) -> int:
-        """Parts of a batch that may be gone through side by side."""
+        """Number of batch parts that may run in parallel."""
         ...
 
     def parts(self, rows: Codes, rng: np.random.Generator) -> Sequence[BatchPart]:
-        """A batch in parts. rng: for what is drawn anew."""
+        """Split a batch into parts. rng: for augmentation."""
         ...
 
     def score(self) -> float:
-        """How good it is by now, on rows that are not trained on: the higher, the better. NaN
-        where there are none."""
+        """Score the current weights on held-out rows, higher is better; NaN if there are none."""
         ...
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass over the rows: the mean training loss, the score after it, its seconds."""
+    """One pass over the rows. loss: mean training loss. score: after it. seconds: its time."""
 
     number: int
     loss: float
@@ -71,8 +70,8 @@ class Epoch:
 
 @dataclass(frozen=True)
 class History:
-    """How a training went. best: the number of the epoch whose weights were kept. rows: that were
-    learnt from, in all epochs. seconds: in all, those before a kill included."""
+    """Record of a training run. best: the number of the epoch whose weights were kept. rows:
+    trained on, summed over epochs. seconds: in total, those before a kill included."""
 
     epochs: tuple[Epoch, ...]
     best: int
@@ -80,22 +79,22 @@ class History:
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """As a card holds it."""
+        """The record as JSON values."""
         return asdict(self)
 
 
-def _unheard(epoch: Epoch) -> None:
-    """Where nobody asked."""
+def _ignore(epoch: Epoch) -> None:
+    """Ignore the epoch: the default callback."""
 
 
 @dataclass(frozen=True)
 class Watch:
-    """Who is told how a training goes. progress: the rows of each batch. resumed: the rows that
-    an earlier call went through. epoch: each epoch."""
+    """Callbacks of a training run. progress: takes the rows of each batch. resumed: takes the rows
+    that an earlier call completed. epoch: takes each finished epoch."""
 
     progress: Progress = unwatched
     resumed: Progress = unwatched
-    epoch: Callable[[Epoch], None] = _unheard
+    epoch: Callable[[Epoch], None] = _ignore
 
 
 UNWATCHED = Watch()
@@ -103,7 +102,7 @@ UNWATCHED = Watch()
 
 @dataclass
 class _Run:
-    """Where a training stands. batch: of the epoch, how many are done. loss: their sum."""
+    """Progress of a run. batch: batches done in this epoch. loss: sum of their rows' losses."""
 
     epoch: Count = 0
     batch: Count = 0
@@ -128,11 +127,12 @@ def fit(
     checkpoint: Checkpoint | None = None,
     watch: Watch = UNWATCHED,
 ) -> History:
-    """Train, and leave the weights that scored best in the network, in float32.
+    """Train a network, and leave the best-scoring weights in it, in float32.
 
-    checkpoint: where to write now and then what a later call needs to go on; what it holds
-    already is gone on from. With the same task and recipe the outcome is the same then, bit by
-    bit on a CPU.
+    checkpoint: the file to resume from and to save to every `SECONDS_BETWEEN_CHECKPOINTS` and
+    after each epoch; deleted at the end. With the same task and recipe, a resumed run gives the
+    same result as an uninterrupted one, bit for bit on a CPU. Raises TrainingError if the
+    checkpoint is damaged.
     """
     rows = task.rows
     optimiser = task.optimiser(recipe, recipe.steps(len(rows)))
@@ -143,7 +143,7 @@ def fit(
         where, way_out = str(checkpoint.path), "delete it, and train from the start"
         run = convert_json(found.told, _Run, where, way_out, TrainingError)
         try:
-            best = _like(best, found.part("best"))
+            best = _checked(best, found.part("best"))
             optimiser.load(found.part("state"), found.step)
         except (LookupError, RuntimeError, ValueError) as err:
             raise TrainingError(f"{where} is damaged ({err}); {way_out}") from err
@@ -152,8 +152,8 @@ def fit(
     before = run.seconds
     while run.epoch < recipe.epochs:
         epoch_started = time.monotonic() - run.epoch_seconds
-        # Every draw comes from the seed and the place in the run alone, so that a run that was
-        # killed goes on as if nothing had been.
+        # Draws depend on the seed and the position in the run alone, so that a resumed run equals
+        # an uninterrupted one.
         order = np.random.default_rng([recipe.seed, run.epoch]).permutation(rows)
         batches = range(run.batch * recipe.batch_rows, len(order), recipe.batch_rows)
         with side_by_side(task.workers):
@@ -165,14 +165,14 @@ def fit(
                 now = time.monotonic()
                 if checkpoint and now - written > SECONDS_BETWEEN_CHECKPOINTS:
                     run.seconds, run.epoch_seconds = before + now - started, now - epoch_started
-                    _keep(checkpoint, run, optimiser, best)
+                    _save(checkpoint, run, optimiser, best)
                     written = time.monotonic()
         with optimiser.averaged():
             score = task.score()
         seconds = time.monotonic() - epoch_started
         epoch = Epoch(run.epoch, run.loss / len(rows), score, round(seconds, 2))
         watch.epoch(epoch)
-        # NaN is no better than anything, so without a score the last weights are kept.
+        # Comparisons with NaN are false, so without a score the last weights are kept.
         worse = run.best >= 0 and score <= run.history[run.best].score
         run.history.append(epoch)
         if not worse:
@@ -182,7 +182,7 @@ def fit(
         if recipe.patience and run.epoch - 1 - run.best >= recipe.patience:
             break
         if checkpoint and run.epoch < recipe.epochs:
-            _keep(checkpoint, run, optimiser, best)
+            _save(checkpoint, run, optimiser, best)
             written = time.monotonic()
     optimiser.finish(best)
     if checkpoint:
@@ -192,8 +192,8 @@ def fit(
     )
 
 
-def _like(wanted: Arrays, found: Arrays) -> Arrays:
-    """The arrays that were found. Raises ValueError for others than are wanted."""
+def _checked(wanted: Arrays, found: Arrays) -> Arrays:
+    """Return `found`. Raises ValueError if its names or shapes differ from those of `wanted`."""
     shapes = [{name: one.shape for name, one in some.items()} for some in (wanted, found)]
     if shapes[0] != shapes[1]:
         raise ValueError("weights of another network")
@@ -218,14 +218,14 @@ def _step(task: Task, optimiser: Optimiser, batch: Codes, recipe: Recipe) -> flo
 
     total = 0.0
     for value, grads in map_ahead(differentiate, enumerate(parts), task.workers):
-        # In the order of the parts, whichever was ready first.
+        # Sum in the order of the parts, so that the result does not depend on timing.
         optimiser.add(grads)
         total += value
     optimiser.step()
     return total
 
 
-def _keep(checkpoint: Checkpoint, run: _Run, optimiser: Optimiser, best: Arrays) -> None:
+def _save(checkpoint: Checkpoint, run: _Run, optimiser: Optimiser, best: Arrays) -> None:
     arrays = {f"state.{name}": one for name, one in optimiser.state().items()}
     arrays |= {f"best.{name}": one for name, one in best.items()}
     checkpoint.write(run.to_json(), optimiser.step_number, arrays)

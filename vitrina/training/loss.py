@@ -1,4 +1,4 @@
-"""What a classifier is to lessen: cross-entropy, smoothed and balanced between classes."""
+"""Classification losses: smoothed, class-balanced cross-entropy, with soft pseudo-labels."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch.nn import functional as fn
 from vitrina.types import Balance, Codes, Floats
 
 GUESSES = 8
-"""Classes of a guess that are kept, the likeliest."""
+"""Classes kept per pseudo-label, the most probable ones."""
 
 
 @dataclass(frozen=True, eq=False)
 class Guesses:
-    """What a trained network makes of rows without a label.
+    """Soft pseudo-labels that a trained network predicts for m rows without a label.
 
-    places: (n,) int64, where each of all rows stands here; -1 for one that has a label. classes:
-    (m, k) int64, the likeliest classes. odds: (m, k) float32, their probabilities.
+    places: (n,) int64, each row's position in `classes` and `odds`; -1 for a labelled row.
+    classes: (m, k) int64, the most probable classes. odds: (m, k) float32, their probabilities.
     """
 
     places: Codes
@@ -29,11 +29,11 @@ class Guesses:
 
 @dataclass(frozen=True, eq=False)
 class ClassLoss:
-    """Cross-entropy of logits.
+    """Cross-entropy loss over logits.
 
-    smoothing: the share of each label that is spread over all classes (Szegedy et al.,
-    "Rethinking the Inception Architecture", 2016). weights: (classes,) float32, what a row of each
-    class counts; their mean over rows is 1. shift: (classes,) float32 added to the logits.
+    smoothing: label smoothing (Szegedy et al., "Rethinking the Inception Architecture", 2016).
+    weights: (classes,) float32, the weight of a row of each class; their mean over rows is 1.
+    shift: (classes,) float32 added to the logits.
     """
 
     smoothing: float
@@ -42,12 +42,13 @@ class ClassLoss:
 
     @classmethod
     def of(cls, labels: Codes, classes: int, balance: Balance, smoothing: float = 0.0) -> ClassLoss:
-        """For rows with these labels.
+        """Create the loss for training rows with these labels, (n,) int64.
 
-        balance: `WEIGHTS` gives a row of a class of n rows a weight of 1/sqrt(n), so that rare
-        classes are heard without drowning the rest; `PRIOR` adds the logarithm of each class's
-        share to its logit while training, so that the logits that are left say what speaks for a
-        class beyond its frequency (Menon et al., "Long-tail learning via logit adjustment", 2021).
+        balance: class-imbalance handling. `WEIGHTS` gives a row of a class of n rows a weight
+        proportional to 1/sqrt(n), which raises rare classes without letting them dominate.
+        `PRIOR` adds the logarithm of each class's share to its logit in training, so that the
+        network's own logits exclude class frequency (Menon et al., "Long-tail learning via logit
+        adjustment", 2021).
         """
         counts = np.bincount(labels, minlength=classes).astype(np.float64)
         weights = shift = None
@@ -59,14 +60,17 @@ class ClassLoss:
         return cls(smoothing, weights, shift)
 
     def __call__(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The mean over rows. logits: (n, classes). labels: (n,) int64."""
+        """The mean loss over rows. logits: (n, classes). labels: (n,) int64."""
         return self._of_labels(logits, labels).mean()
 
     def with_guesses(
         self, logits: torch.Tensor, labels: torch.Tensor, rows: Codes, guesses: Guesses
     ) -> torch.Tensor:
-        """The same where some rows have a guess instead of a label, whose whole distribution they
-        are to agree with; it has been smooth already. rows: (n,) int64, numbers of the rows."""
+        """The mean loss over rows, some with a pseudo-label in place of a label.
+
+        Those rows take cross-entropy against the pseudo-label's distribution, without label
+        smoothing. rows: (n,) int64, the row numbers that index `guesses.places`.
+        """
         places = torch.from_numpy(guesses.places[rows]).to(logits.device)
         guessed = places >= 0
         losses = torch.zeros(len(rows), device=logits.device)
@@ -76,13 +80,15 @@ class ClassLoss:
             at = places[guessed].cpu().numpy()
             classes = torch.from_numpy(guesses.classes[at]).to(logits.device)
             odds = torch.from_numpy(guesses.odds[at]).to(logits.device)
-            sure = self.scores(logits[guessed]).log_softmax(dim=1)
+            log_probs = self.scores(logits[guessed]).log_softmax(dim=1)
             rest = (1 - odds.sum(dim=1)).clamp(min=0)
-            losses[guessed] = -(sure.gather(1, classes) * odds).sum(dim=1) - rest * sure.mean(dim=1)
+            losses[guessed] = -(log_probs.gather(1, classes) * odds).sum(
+                dim=1
+            ) - rest * log_probs.mean(dim=1)
         return losses.mean()
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
-        """Logits as they are trained, (n, classes) float32: with the shift."""
+        """Logits with the shift added, (n, classes) float32."""
         scores = logits.float()
         return scores if self.shift is None else scores + self.shift.to(scores.device)
 

@@ -1,8 +1,8 @@
-"""AdamW over float32 copies of a network's weights, and over the rows of tables that are used.
+"""AdamW over float32 master weights and over the used rows of sparse embeddings.
 
-A network may run in bfloat16, whose eight bits would lose most of a small step; so the weights
-that are stepped are kept in float32 beside it (Micikevicius et al., "Mixed Precision Training",
-2018). Of a table of words each step touches a few rows of tens of thousands; see `table`.
+A network may run in bfloat16, whose eight bits of precision lose most of a small step. The
+optimiser therefore updates float32 master weights (Micikevicius et al., "Mixed Precision
+Training", 2018). Each step uses few of a word embedding's rows; see `sparse_embedding`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ Arrays = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Parameters that are stepped alike. factor: of the learning rate. decay: whether weight
-    decay draws them towards zero; it should not draw biases and the scales of norms."""
+    """Parameters with common settings. factor: of the learning rate. decay: whether weight decay
+    applies; it should not for biases and the scales of norms."""
 
     parameters: tuple[torch.nn.Parameter, ...]
     factor: float = 1.0
@@ -31,7 +31,7 @@ class ParameterGroup:
 
 
 def grouped(module: torch.nn.Module, factor: float = 1.0) -> list[ParameterGroup]:
-    """All trainable parameters of a module: matrices with weight decay, vectors without."""
+    """Group a module's trainable parameters: matrices with weight decay, vectors without."""
     there = [one for one in module.parameters() if one.requires_grad]
     parts = [
         ParameterGroup(tuple(one for one in there if one.ndim > 1), factor),
@@ -41,7 +41,7 @@ def grouped(module: torch.nn.Module, factor: float = 1.0) -> list[ParameterGroup
 
 
 class Optimiser:
-    """Steps groups of parameters and tables by one schedule."""
+    """AdamW over parameter groups and sparse embeddings, with one learning rate schedule."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Optimiser:
         steps: int,
         buffers: Sequence[torch.Tensor] = (),
     ) -> None:
-        """buffers: what the network learns without gradients, such as its inputs' spread."""
+        """buffers: tensors that change without gradients, such as running input statistics."""
         self._buffers = list(buffers)
         self._recipe, self._steps, self._tables = recipe, steps, list(tables)
         self._parameters = [one for group in groups for one in group.parameters]
@@ -78,12 +78,12 @@ class Optimiser:
 
     @property
     def leaves(self) -> list[torch.Tensor]:
-        """What a loss is differentiated by: the parameters, and the rows of tables in use."""
+        """Tensors to differentiate a loss by: the parameters, and the used rows of tables."""
         return [*self._parameters, *(table.rows for table in self._tables)]
 
     @torch.no_grad()
     def add(self, grads: Sequence[torch.Tensor | None]) -> None:
-        """Add gradients, one for each of the leaves, to what the next step goes by."""
+        """Accumulate gradients, one per leaf, for the next step; None for a zero gradient."""
         if not self._grads:
             self._grads = [None if one is None else one.float() for one in grads]
             return
@@ -93,10 +93,10 @@ class Optimiser:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Take a step by the gradients there are, and forget them."""
+        """Take a step with the accumulated gradients, and clear them."""
         count = len(self._masters)
         if not self._grads:
-            # A batch in which nothing was to be learnt.
+            # A batch without a loss.
             self._grads = [None] * (count + len(self._tables))
         own, rows = self._grads[:count], self._grads[count:]
         shrink = self._shrinkage()
@@ -113,11 +113,11 @@ class Optimiser:
         for number, average in enumerate(self._averages):
             average.lerp_(self._masters[number], 1 - self._decay)
         self._grads = []
-        self._show(self._masters)
+        self._set_parameters(self._masters)
 
     @property
     def _decay(self) -> float:
-        # Early on the average is over fewer steps than it will be.
+        # In the first steps the average spans fewer steps.
         return min(self._recipe.average, (1 + self.step_number) / (10 + self.step_number))
 
     def _shrinkage(self) -> float:
@@ -129,28 +129,27 @@ class Optimiser:
         norm = float(torch.stack(norms).norm())
         return min(1.0, self._recipe.clip / (norm + 1e-6))
 
-    def _show(self, values: Sequence[torch.Tensor]) -> None:
-        """Let the network run by some values."""
+    def _set_parameters(self, values: Sequence[torch.Tensor]) -> None:
+        """Copy values into the network's parameters."""
         for parameter, value in zip(self._parameters, values, strict=True):
             parameter.copy_(value)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """For the length of a `with` block the network runs by the averages, where there are
-        any."""
+        """Give the network the averaged weights, if any, for the length of a `with` block."""
         with torch.no_grad():
-            self._show(self._averages or self._masters)
+            self._set_parameters(self._averages or self._masters)
         kept = [table.show_average() for table in self._tables]
         try:
             yield
         finally:
             with torch.no_grad():
-                self._show(self._masters)
+                self._set_parameters(self._masters)
             for table, weight in zip(self._tables, kept, strict=True):
                 table.weight = weight
 
     def weights(self) -> Arrays:
-        """A copy of what the network should run by in the end: float32."""
+        """Copy the weights for inference, float32: the averages, if any, or the master weights."""
         best = self._averages or self._masters
         arrays = {f"weight.{number}": one.clone() for number, one in enumerate(best)}
         for number, table in enumerate(self._tables):
@@ -158,7 +157,7 @@ class Optimiser:
         return arrays | self._buffer_state()
 
     def finish(self, arrays: Mapping[str, torch.Tensor]) -> None:
-        """Let the network run by what `weights` gave, in float32, from now on."""
+        """Load weights from `weights` into the network for good, in float32."""
         for number, parameter in enumerate(self._parameters):
             weight = arrays[f"weight.{number}"]
             parameter.data = weight.to(parameter.device, copy=True)
@@ -167,14 +166,14 @@ class Optimiser:
         self._load_buffers(arrays)
 
     def state(self) -> Arrays:
-        """Everything that the next step rests on."""
+        """The full state of the optimiser, for a checkpoint."""
         arrays = {}
         for number, master in enumerate(self._masters):
             arrays[f"master.{number}"] = master
-            held = self._adam.state.get(master) if self._adam else None
-            if held:
-                arrays[f"first.{number}"] = held["exp_avg"]
-                arrays[f"second.{number}"] = held["exp_avg_sq"]
+            adam_state = self._adam.state.get(master) if self._adam else None
+            if adam_state:
+                arrays[f"first.{number}"] = adam_state["exp_avg"]
+                arrays[f"second.{number}"] = adam_state["exp_avg_sq"]
         arrays |= {f"average.{number}": one for number, one in enumerate(self._averages)}
         for number, table in enumerate(self._tables):
             arrays |= {f"table.{number}.{name}": one for name, one in table.state().items()}
@@ -188,7 +187,7 @@ class Optimiser:
             buffer.copy_(arrays[f"buffer.{number}"])
 
     def load(self, arrays: Mapping[str, torch.Tensor], step_number: int) -> None:
-        """Go on from a state. Raises KeyError or RuntimeError where it is another network's."""
+        """Restore a state. Raises KeyError or RuntimeError if it is another network's."""
         self.step_number = step_number
         with torch.no_grad():
             for number, master in enumerate(self._masters):
@@ -196,13 +195,13 @@ class Optimiser:
                 if self._adam and f"first.{number}" in arrays:
                     self._adam.state[master] = {
                         "step": torch.tensor(float(step_number), device=master.device),
-                        # In the order in memory that the step goes by.
+                        # Keep the memory layout of the master weight.
                         "exp_avg": torch.empty_like(master).copy_(arrays[f"first.{number}"]),
                         "exp_avg_sq": torch.empty_like(master).copy_(arrays[f"second.{number}"]),
                     }
             for number, average in enumerate(self._averages):
                 average.copy_(arrays[f"average.{number}"])
-            self._show(self._masters)
+            self._set_parameters(self._masters)
         for number, table in enumerate(self._tables):
             table.load(under(arrays, f"table.{number}"))
         self._load_buffers(arrays)

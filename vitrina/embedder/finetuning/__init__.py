@@ -1,1 +1,1 @@
-"""Training encoders on a catalogue: its categories, or nothing but its text."""
+"""Finetuning of encoders on a catalogue: on its categories, or on its texts alone."""

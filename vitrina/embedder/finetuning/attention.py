@@ -1,7 +1,7 @@
 """Attention in float32 inside a network in bfloat16.
 
-A CPU that multiplies matrices in bfloat16 at several times the speed of float32 takes ten times as
-long for the gradient of PyTorch's fused attention (2.15): more than the rest of a small network.
+On a CPU where bfloat16 matrix products are several times faster than float32, the gradient of
+PyTorch's fused attention (2.15) takes ten times as long, more than the rest of a small network.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ USUAL, IN_FLOAT32 = "sdpa", "sdpa_in_float32"
 
 
 def attend_in_float32(network: Any) -> None:
-    """Let a transformers model that attends by PyTorch's fused attention do so in float32."""
+    """Switch a transformers model with PyTorch's fused attention to float32 attention."""
     if network.config._attn_implementation == USUAL:
         AttentionInterface.register(IN_FLOAT32, _attend)
         AttentionMaskInterface.register(IN_FLOAT32, sdpa_mask)

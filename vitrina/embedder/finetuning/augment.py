@@ -1,4 +1,4 @@
-"""A photo as another one of the same product might be: cropped, mirrored, in another light."""
+"""Photo augmentation: random crop, mirroring and lighting."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from PIL import ImageEnhance
 from PIL.Image import Image, Resampling, Transpose
 
 LEAST_AREA = 0.35
-"""The share of a photo that a crop shows at least."""
+"""Minimum share of a photo's area in a crop."""
 STRETCH = 4 / 3
 LIGHT = 0.25
-"""How far brightness, contrast and colour go from what they are."""
+"""Maximum relative change of brightness, contrast and colour."""
 
 
 def augmented(image: Image, size: int, rng: np.random.Generator) -> Image:
-    """A random part of a photo, (size, size) pixels, perhaps mirrored, in a random light.
+    """Crop a random part of a photo to (size, size) pixels, with random mirroring and light.
 
-    The crop is that of Szegedy et al., "Going deeper with convolutions" (2015).
+    The crop follows Szegedy et al., "Going deeper with convolutions" (2015).
     """
     out = image.resize((size, size), Resampling.BILINEAR, box=_box(image.size, rng), reducing_gap=2)
     if rng.random() < 0.5:

@@ -1,4 +1,4 @@
-"""What telling classes by text and by photo have in common: a head over an encoder's vectors."""
+"""Base of text and image classification tasks: a trainable head over an encoder's vectors."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from vitrina.training.loss import GUESSES, ClassLoss, Guesses
 from vitrina.types import Codes, Floats
 
 BLOCK = 20_000
-"""Rows whose logits are held at once while they are guessed."""
+"""Rows whose logits are in memory at once during pseudo-labelling."""
 
 Score = Callable[[Codes, Codes], float]
-"""Of true and predicted classes: the higher, the better."""
+"""Scores true and predicted classes, higher is better."""
 
 
 @dataclass(eq=False, kw_only=True)
 class Classes(ABC):
-    """The task of telling classes by an encoder's vectors.
+    """Classification by an encoder's vectors; a `Task`.
 
     Attributes:
-        network: what is trained, with its head.
+        network: the encoder network, trained with its head.
         labels: (n,) int64, the class of every row.
-        classes: how many there are.
-        rows: to train on.
-        held: to score on while training goes on; may be empty.
-        loss, score_of: of the head's logits; of its choices.
-        layer_decay: what the learning rate of each layer is multiplied by, seen from the one
-            above it.
-        dropout: the share of a vector's numbers that the head does not see.
-        guesses: of rows to train on that have no label; None where all have one.
+        classes: number of classes.
+        rows: training rows.
+        held: held-out rows, scored after each epoch; may be empty.
+        loss: of the head's logits.
+        score_of: scores the head's predictions.
+        layer_decay: learning rate of a layer relative to the layer above it.
+        dropout: dropout probability before the head.
+        guesses: pseudo-labels of training rows without a label; None if all have one.
     """
 
     network: Any
@@ -54,7 +54,7 @@ class Classes(ABC):
     head_dropout: Dropout = field(init=False)
 
     def __post_init__(self) -> None:
-        """Add a head of zeros: at first every class is as likely."""
+        """Add a zero-initialised head, for which all classes are equally probable."""
         self.head = torch.nn.Linear(self.network.dim, self.classes).to(self.network.device)
         torch.nn.init.zeros_(self.head.weight)
         torch.nn.init.zeros_(self.head.bias)
@@ -66,18 +66,18 @@ class Classes(ABC):
         return int(self.network.workers)
 
     def learn(self) -> None:
-        """Let network and head learn."""
+        """Switch network and head to training mode."""
         self.network.train()
         self.head_dropout.train()
 
     def score(self) -> float:
-        """As `Task.score`."""
+        """As `Task.score`: `score_of` on held-out rows."""
         if not len(self.held):
             return float("nan")
         return self.score_of(self.labels[self.held], self.logits(self.held).argmax(axis=1))
 
     def logits(self, rows: Codes) -> Floats:
-        """What the head says of some rows: (len(rows), classes) float32."""
+        """The head's logits for some rows: (len(rows), classes) float32."""
         out = np.empty((len(rows), self.classes), dtype=np.float32)
         self.network.eval()
         self.head_dropout.eval()
@@ -94,11 +94,11 @@ class Classes(ABC):
 
     @abstractmethod
     def _batches(self, rows: Codes) -> Iterable[Codes]:
-        """Which of some rows are looked at together when nothing is learnt: positions in `rows`."""
+        """Split rows into inference batches: positions in `rows`."""
 
     @abstractmethod
     def _served(self, rows: Codes) -> torch.Tensor:
-        """The vectors of some rows as serving would have them: (len(rows), dim) float32."""
+        """Vectors of some rows as in inference, without augmentation: (len(rows), dim) float32."""
 
     def _loss_of(self, vectors: torch.Tensor, rows: Codes) -> torch.Tensor:
         labels = torch.from_numpy(self.labels[rows]).to(self.network.device)
@@ -108,7 +108,8 @@ class Classes(ABC):
         return self.loss.with_guesses(logits, labels, rows, self.guesses)
 
     def guess(self, rows: Codes) -> tuple[Codes, Floats]:
-        """The likeliest classes of rows and their probabilities, (len(rows), k) each."""
+        """Pseudo-label rows: the most probable classes, (len(rows), k) int64, and their
+        probabilities, (len(rows), k) float32."""
         kept = min(GUESSES, self.classes)
         classes = np.empty((len(rows), kept), dtype=np.int64)
         odds = np.empty((len(rows), kept), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Which parameters learn at which rate: the deeper a layer lies, the less it needs to change."""
+"""Parameter groups with layer-wise learning rates: deeper layers get lower rates."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _LAYER = re.compile(r"(?:^|\.)(?:layers?|blocks|resblocks|stages|h)\.(\d+)\.")
 
 
 def by_depth(module: torch.nn.Module, decay: float) -> list[ParameterGroup]:
-    """A module's trainable parameters by layer.
+    """Group a module's trainable parameters by layer.
 
-    decay: a layer's learning rate is that of the one above it times this (layer-wise decay, as in
-    Howard & Ruder, "Universal language model fine-tuning", 2018); the topmost has the full rate,
-    what comes before the layers the lowest, what comes after them the full one.
+    decay: learning rate of a layer relative to the layer above it (layer-wise decay, as in Howard &
+    Ruder, "Universal language model fine-tuning", 2018). The top layer and all parameters after the
+    layers have the full rate, parameters before the layers the lowest.
     """
     named = [(name, one) for name, one in module.named_parameters() if one.requires_grad]
     depths = {name: _LAYER.search(name) for name, _ in named}
@@ -26,7 +26,7 @@ def by_depth(module: torch.nn.Module, decay: float) -> list[ParameterGroup]:
     for name, one in named:
         found = depths[name]
         seen = seen or found is not None
-        # Modules list their parts in the order in which they are run.
+        # Modules list their parts in the order of execution.
         level = int(found[1]) + 1 if found else (count if seen or not count else 0)
         groups.setdefault((level, one.ndim > 1), []).append(one)
     return [

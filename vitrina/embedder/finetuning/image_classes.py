@@ -1,4 +1,4 @@
-"""An image encoder with a classification head, as a model on its own."""
+"""Image classification task: an image encoder with a trainable head."""
 
 from __future__ import annotations
 
@@ -24,20 +24,19 @@ from vitrina.training.optimiser import Optimiser, grouped
 from vitrina.types import Codes
 
 SERVED = 64
-"""Photos that are looked at together when nothing is learnt."""
+"""Photos per inference batch."""
 
 
 @dataclass(eq=False, kw_only=True)
 class ImageClasses(Classes):
-    """The task of telling classes by photo. photos: of every row. augment: show each photo
-    otherwise in every pass."""
+    """Classification by photo. photos: of every row. augment: augment training photos."""
 
     network: TrainableImage
     photos: PhotoBytes
     augment: bool = True
 
     def optimiser(self, recipe: Recipe, steps: int) -> Optimiser:
-        """As `Task.optimiser`: the head learns at the full rate, the layers below it at less."""
+        """As `Task.optimiser`: the head has the full learning rate, layers below it lower ones."""
         self.network.begin(training_dtype(self.network.device))
         groups = [*grouped(self.head), *by_depth(self.network.body, self.layer_decay)]
         return Optimiser(groups, [], recipe, steps, list(self.network.body.buffers()))

@@ -1,4 +1,4 @@
-"""An image model made ready for training."""
+"""An image model prepared for training."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from vitrina.threads import workers
 from vitrina.training.dropout import with_quick_dropout
 
 PART = {"cpu": 16, "cuda": 128, "mps": 32}
-"""Photos that go through the network at once, by device."""
+"""Photos per forward pass, by device."""
 
 
 class TrainableImage:
     """An image model in training.
 
     Attributes:
-        body: from pixels to vectors.
+        body: maps pixels to vectors.
         size: pixels of its input's edge.
-        dim: the length of a vector.
-        workers: parts of a batch that go through it side by side.
-        part: photos in such a part; None for whole batches, of which a network that learns the
-            spread of its inputs (batch normalisation) from scratch needs all.
-        fingerprint: of what training begins with.
+        dim: dimension of a vector.
+        workers: parts of a batch that run in parallel.
+        part: photos per part; None for whole batches, which batch normalisation trained from
+            scratch needs.
+        fingerprint: of the initial weights.
     """
 
     def __init__(self, files: ImageFiles, *, from_scratch: bool) -> None:
@@ -56,7 +56,7 @@ class TrainableImage:
         )
         self.body: Any = network.to(self.device).to(memory_format=torch.channels_last)
         norms = [part for part in network.modules() if isinstance(part, _BatchNorm)]
-        # What a trained network knows of its inputs' spread, a few photos at a time would spoil.
+        # Small batches would spoil a trained network's batch statistics.
         self._frozen = [] if from_scratch else norms
         self.part = None if from_scratch and norms else PART[self.device.type]
         alone = self.device.type != "cpu" or self.part is None
@@ -69,53 +69,53 @@ class TrainableImage:
 
     @property
     def rate(self) -> float:
-        """The learning rate that suits it: transformers bear less than convolutions, and what has
-        learnt already is to be changed with care."""
+        """Default learning rate: lower for transformers than for convolutions, and for trained
+        weights than for random ones."""
         if not self._norms:
             return (0.2 if self._from_scratch else 0.03) / self.dim
         return 2e-3 if self._from_scratch else 5e-4
 
     def begin(self, dtype: torch.dtype) -> None:
-        """Turn it to the numbers that it is trained in."""
+        """Cast the network to the training dtype."""
         self._dtype = dtype
         self.body.to(dtype)
         for norm in self._norms:
-            # What it learns of its inputs' spread, bfloat16 would round away.
+            # bfloat16 would round away updates of the batch statistics.
             norm.float()
 
     _dtype = torch.float32
 
     def train(self) -> None:
-        """Let it learn."""
+        """Switch to training mode, with the batch statistics of trained networks frozen."""
         self.body.train()
         for norm in self._frozen:
             norm.eval()
 
     def eval(self) -> None:
-        """Let it serve."""
+        """Switch to inference mode."""
         self.body.eval()
 
     def served(self, image: Image) -> Image:
-        """A photo as serving crops it."""
+        """Crop a photo as in inference."""
         cropped: Image = self._preparation.crop(image)
         return cropped
 
     def pixels(self, images: Sequence[Image]) -> torch.Tensor:
-        """Photos of the network's size to its input, (n, 3, size, size) float32."""
+        """Convert photos of the network's size to its input, (n, 3, size, size) float32."""
         stacked = np.stack([np.asarray(image, dtype=np.uint8) for image in images])
         return self._preparation.finish(torch.from_numpy(stacked).to(self.device))
 
     def vectors(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(n, 3, size, size) to (n, dim) float32, not normalised."""
+        """Map pixels (n, 3, size, size) to (n, dim) float32, not normalised."""
         given = pixels.to(self._dtype, memory_format=torch.channels_last)
         out: torch.Tensor = self.body(given).float()
         return out
 
     def finish(self) -> None:
-        """Once training has ended."""
+        """End training: move the network to the CPU in float32."""
         self._dtype = torch.float32
         self.body.float().eval().to("cpu").to(memory_format=torch.contiguous_format)
 
     def save(self, folder: Path) -> None:
-        """Write it in the form that it came in: open_clip's or timm's."""
+        """Write the model in its original format: open_clip's or timm's."""
         self._parts.save(folder)

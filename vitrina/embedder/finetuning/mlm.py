@@ -1,9 +1,9 @@
-"""Masked-language modelling: a text encoder learns a catalogue's language by guessing words.
+"""Masked-language modelling of a catalogue's texts (Devlin et al., "BERT", 2019).
 
-(Devlin et al., "BERT", 2019.) Of each text a share of the tokens is hidden, anew in every pass, and
-the network says what stood there. The softmax over a vocabulary of tens of thousands would cost
-more than the network itself; it is taken over the right words and a sample of others instead
-(Jean et al., "On using very large target vocabulary", 2015), and in full only for the score.
+In every pass a share of each text's tokens is masked at random, and the network predicts them. A
+softmax over a vocabulary of tens of thousands would cost more than the network itself. Training
+therefore uses a sampled softmax over the true token and a sample of others (Jean et al., "On using
+very large target vocabulary", 2015). The score uses the full softmax.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from vitrina.training.optimiser import Optimiser, grouped
 from vitrina.types import Codes
 
 SHARE = 0.15
-"""Of a text's tokens, those that are to be guessed."""
+"""Share of a text's tokens to predict."""
 MASKED, RANDOM = 0.8, 0.1
-"""Of these, the share that is hidden, and the one that is replaced by chance; the rest stays."""
+"""Of these, the shares replaced by the mask token and by a random token; the rest stays."""
 SAMPLED = 2048
-"""Wrong words that the right one is told from."""
+"""Negative samples of the sampled softmax."""
 POWER = 0.75
-"""Words are sampled by their frequency to this power."""
+"""Negatives are sampled in proportion to their frequency to this power."""
 
 BESIDE, WEIGHTS = "masked-words.safetensors", "model.safetensors"
 THEIRS = (
@@ -56,11 +56,11 @@ THEIRS = (
         "bias": "lm_head.bias",
     },
 )
-"""What the parts are called in BERT's and in RoBERTa's weights."""
+"""Names of the head's parameters in BERT's and in RoBERTa's weights."""
 
 
 class MLMHead(torch.nn.Module):
-    """From a hidden token's vector to one that is compared with the word table."""
+    """Maps a masked token's vector to one that is compared with the word embedding."""
 
     def __init__(self, dim: int, vocabulary: int, epsilon: float) -> None:
         super().__init__()
@@ -71,15 +71,15 @@ class MLMHead(torch.nn.Module):
         self.bias = torch.nn.Parameter(torch.zeros(vocabulary))
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
-        """(n, dim) to (n, dim)."""
+        """Transform vectors, (n, dim) to (n, dim)."""
         out: torch.Tensor = self.norm(fn.gelu(self.dense(vectors)))
         return out
 
     def load_beside(self, folder: Path, *, from_scratch: bool) -> None:
-        """Go on from what lies beside a model's weights, here or as BERT and RoBERTa keep it; where
-        there is none, what was drawn stays. from_scratch: look for none.
+        """Load head weights from a model's folder, in this class's, BERT's or RoBERTa's format.
 
-        Raises EncoderError for one that does not fit the model.
+        Without such weights, or `from_scratch`, the random initial weights stay. Raises
+        EncoderError for weights that do not fit the model.
         """
         if from_scratch:
             return
@@ -89,19 +89,19 @@ class MLMHead(torch.nn.Module):
                 continue
             there = set(read_header(path))
             for names in choices:
-                taken = names or {one: one for one in there}
-                if there.issuperset(taken.values()):
+                stored_names = names or {one: one for one in there}
+                if there.issuperset(stored_names.values()):
                     with (
                         blamed_on(str(path), WAY_OUT, EncoderError),
                         safe_open(path, "pt") as file,
                     ):
                         self.load_state_dict(
-                            {own: file.get_tensor(one) for own, one in taken.items()}
+                            {own: file.get_tensor(one) for own, one in stored_names.items()}
                         )
                     return
 
     def save_beside(self, folder: Path) -> None:
-        """Keep it, so that pre-training can go on some day."""
+        """Write the head's weights next to the model, for later pre-training."""
         save_file(
             {name: one.contiguous() for name, one in self.state_dict().items()}, folder / BESIDE
         )
@@ -109,7 +109,7 @@ class MLMHead(torch.nn.Module):
 
 @dataclass(eq=False)
 class MaskedWords:
-    """The task of guessing hidden words. rows: of `tokens`, to train on. held: to score on."""
+    """Masked-language modelling; a `Task`. rows: training rows of `tokens`. held: held-out rows."""
 
     network: TrainableText
     tokens: TokenLists
@@ -119,7 +119,7 @@ class MaskedWords:
     guesser: MLMHead = field(init=False)
 
     def __post_init__(self) -> None:
-        """Learn the words' frequencies. Raises ValueError for a tokenizer without a mask."""
+        """Count token frequencies. Raises ValueError for a tokenizer without a mask token."""
         if self.network.mask is None:
             raise ValueError("its tokenizer has no mask token")
         epsilon = float(getattr(self.network.body.config, "layer_norm_eps", 1e-12))
@@ -129,7 +129,7 @@ class MaskedWords:
         self.guesser.to(self.network.device)
         counts = np.bincount(self.tokens.flat, minlength=self.network.vocabulary).astype(float)
         counts[self.network.special] = 0
-        # Only words that the texts have: no other can be right.
+        # Only tokens in the texts: no other can be the true one.
         self._words = np.flatnonzero(counts)
         weights = counts[self._words] ** POWER
         odds = np.full(self.network.vocabulary, 1e-12)
@@ -150,7 +150,7 @@ class MaskedWords:
         return self.network.workers
 
     def parts(self, rows: Codes, rng: np.random.Generator) -> list[BatchPart]:
-        """As `Task.parts`: texts of like length."""
+        """As `Task.parts`: parts of texts of similar length."""
         self.network.train()
         lengths = self.tokens.lengths_of(rows)
         hidden = [self._hide(rows[chosen], rng) for chosen in self.network.batches(lengths)]
@@ -170,8 +170,8 @@ class MaskedWords:
         return self._sampled_loss(self._vectors(ids, there, hidden), words, others)
 
     def score(self) -> float:
-        """The mean log-likelihood of the hidden words of the held texts, over the whole
-        vocabulary; always the same words are hidden."""
+        """Mean log-likelihood of masked tokens in held-out texts, over the whole vocabulary. The
+        masks are the same in every call. NaN without held-out texts."""
         if not len(self.held):
             return float("nan")
         self.network.eval()
@@ -191,22 +191,24 @@ class MaskedWords:
         return total / max(1, count)
 
     def _hide(self, rows: Codes, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
-        """Padded lists with some tokens hidden, which are tokens, which are to be guessed, and
-        what they are: (n, longest) int64, bool, bool, (guessed,) int64."""
+        """Mask tokens of padded lists. Returns the masked ids, (n, longest) int64; the masks of
+        tokens and of positions to predict, bool each; the true tokens there, (predicted,) int64."""
         ids, there = self.tokens.padded(rows, self.network.pad)
         free = there & ~torch.isin(ids, torch.tensor(self.network.special))
         draws = torch.from_numpy(rng.random(ids.shape))
         hidden = free & (draws < SHARE)
-        # A short text has one word hidden at least, or it would teach nothing.
+        # Mask at least one token per text, or a short text would give no loss.
         least = draws.masked_fill(~free, 2.0).argmin(dim=1)
         none = ~hidden.any(dim=1) & free.any(dim=1)
         hidden[none.nonzero().squeeze(1), least[none]] = True
         words = ids[hidden]
         fate = torch.from_numpy(rng.random(len(words)))
-        by_chance = torch.from_numpy(self._words[rng.integers(len(self._words), size=len(words))])
+        random_words = torch.from_numpy(
+            self._words[rng.integers(len(self._words), size=len(words))]
+        )
         assert self.network.mask is not None
         replaced = torch.where(fate < MASKED, self.network.mask, words)
-        replaced = torch.where(fate >= 1 - RANDOM, by_chance, replaced)
+        replaced = torch.where(fate >= 1 - RANDOM, random_words, replaced)
         shown = ids.clone()
         shown[hidden] = replaced
         return shown, there, hidden, words
@@ -221,19 +223,19 @@ class MaskedWords:
     def _sampled_loss(
         self, vectors: torch.Tensor, words: torch.Tensor, others: torch.Tensor
     ) -> torch.Tensor:
-        """vectors: (m, dim). words: (m,) what is right. others: (s,) drawn by their frequency."""
+        """Sampled softmax. vectors: (m, dim). words: (m,) true tokens. others: (s,) negatives."""
         device = vectors.device
         table, bias = self.network.table, self.guesser.bias
         right, wrong = words.to(device), others.to(device)
         dtype = table.look_up(wrong[:1]).dtype
-        # Each stands for so many as its frequency in the sample is short of one: the sum over the
-        # sample is then what the sum over all words would be, on average.
+        # Subtracting the log of the expected count in the sample makes the sum over the sample an
+        # unbiased estimate of the sum over all tokens.
         expected = self._expected.to(device)
         own = (vectors.to(dtype) * table.look_up(right)).float().sum(dim=1)
         own = own + bias[right]
         rest = (vectors.to(dtype) @ table.look_up(wrong).T).float()
         rest = rest + bias[wrong] - expected[wrong]
-        # The right word among the sampled ones is not wrong.
+        # The true token is no negative if it is sampled too.
         rest = rest.masked_fill(right[:, None] == wrong[None, :], -torch.inf)
         logits = torch.cat([own[:, None], rest], dim=1)
         return fn.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=device))

@@ -1,4 +1,4 @@
-"""A catalogue's photos near at hand: read from their source once, kept on disk for every pass."""
+"""Local copy of a catalogue's photos: read from their source once, kept on disk for all epochs."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from vitrina.parallel import map_ahead
 from vitrina.types import Codes, Mask
 
 SMALL = 1 << 15
-"""Bytes up to which a photo is kept as it came; a larger one is shrunk to what training uses."""
+"""Bytes up to which a photo is stored unchanged; larger ones are reduced to the training size."""
 MOST_KEPT = 4_000_000
-"""Pixels up to which a small file is kept as it came."""
+"""Pixels up to which a small file is stored unchanged."""
 QUALITY = 92
 DECODERS = 4
 
 
 @dataclass(frozen=True, eq=False)
 class PhotoBytes:
-    """n photos as files, one after another. flat: uint8. starts: (n + 1,) int64."""
+    """n photo files, concatenated; empty for a product without a usable photo. flat: uint8. starts:
+    (n + 1,) int64, offsets in `flat`."""
 
     flat: npt.NDArray[np.uint8]
     starts: Codes
@@ -41,11 +42,10 @@ class PhotoBytes:
         decoders: int = DECODERS,
         max_pixels: int = MAX_PIXELS,
     ) -> PhotoBytes:
-        """Keep each product's first photo that can be used, in a file without a name.
+        """Store each product's first usable photo in an unnamed temporary file.
 
-        products: references to the photos of each, in the order in which the source is best read.
-        edge: the shortest edge, in pixels, that is made use of. max_pixels: photos of more are
-        passed over.
+        products: photo references of each, in the best order for reading the source. edge: the
+        shortest edge, in pixels, that training needs. max_pixels: larger photos are skipped.
         """
         starts = [0]
         with nameless_file() as file:
@@ -67,12 +67,12 @@ class PhotoBytes:
         return len(self.starts) - 1
 
     def __getitem__(self, row: int) -> bytes:
-        """The file of one photo."""
+        """The bytes of one photo file."""
         return self.flat[self.starts[row] : self.starts[row + 1]].tobytes()
 
     @property
     def there(self) -> Mask:
-        """(n,) bool: products with a photo that can be used."""
+        """Products with a usable photo, (n,) bool."""
         return np.diff(self.starts) > 0
 
 
@@ -92,10 +92,10 @@ def _first_usable(photos: Sequence[bytes], edge: int, max_pixels: int) -> bytes:
         try:
             with decoded_photo(content, edge, max_pixels) as decoded:
                 image = decoded.picture
-                # A small file of many pixels would be decoded in full by every epoch.
+                # A small file with many pixels would be decoded in full in every epoch.
                 if len(content) <= SMALL and image.width * image.height <= MOST_KEPT:
                     return content
-                # Twice the edge is what reduced decoding may leave.
+                # Reduced decoding may leave up to twice the edge.
                 image.thumbnail(
                     (8 * edge, 2 * edge) if image.width > image.height else (2 * edge, 8 * edge)
                 )

@@ -1,4 +1,4 @@
-"""A text encoder with a classification head, as a model on its own."""
+"""Text classification task: a text encoder with a trainable head."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from vitrina.types import Codes
 
 @dataclass(eq=False, kw_only=True)
 class TextClasses(Classes):
-    """The task of telling classes by text. tokens: of every row. word_dropout: the share of tokens
-    that are hidden anew in each pass."""
+    """Classification by text. tokens: of every row. word_dropout: the share of tokens masked at
+    random in each pass."""
 
     network: TrainableText
     tokens: TokenLists
     word_dropout: float = 0.0
 
     def optimiser(self, recipe: Recipe, steps: int) -> Optimiser:
-        """As `Task.optimiser`: the head learns at the full rate, the layers below it at less."""
+        """As `Task.optimiser`: the head has the full learning rate, layers below it lower ones."""
         dtype = training_dtype(self.network.device, transformer=True)
         table = self.network.begin(dtype, averaged=bool(recipe.average))
         groups = [*grouped(self.head), *by_depth(self.network.body, self.layer_decay)]
         return Optimiser(groups, [table], recipe, steps)
 
     def parts(self, rows: Codes, rng: np.random.Generator) -> list[BatchPart]:
-        """As `Task.parts`: texts of like length."""
+        """As `Task.parts`: parts of texts of similar length."""
         self.learn()
         parts, used = [], []
         for chosen in self._batches(rows):
             ids, there = self.tokens.padded(rows[chosen], self.network.pad)
-            ids = self._hide(ids, rng)
+            ids = self._mask_words(ids, rng)
             used.append(ids.flatten())
             loss = partial(self._text_loss, ids, there, rows[chosen])
             parts.append(BatchPart(len(chosen) / len(rows), loss))
@@ -58,7 +58,7 @@ class TextClasses(Classes):
     def _text_loss(self, ids: torch.Tensor, there: torch.Tensor, rows: Codes) -> torch.Tensor:
         return self._loss_of(self.network.pooled(ids, there), rows)
 
-    def _hide(self, ids: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    def _mask_words(self, ids: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         if not self.word_dropout or self.network.mask is None:
             return ids
         hidden = torch.from_numpy(rng.random(tuple(ids.shape)) < self.word_dropout)

@@ -1,4 +1,4 @@
-"""A text model made ready for training: its word table apart, the rest in quick numbers."""
+"""A text model prepared for training: its word embedding is sparse, the rest in a fast dtype."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from vitrina.training.sparse_embedding import SparseEmbedding
 from vitrina.types import Codes, Pooling
 
 BUDGET = {"cpu": 768, "cuda": 131_072, "mps": 8192}
-"""Tokens, padding included, that go through the network at once, by device: on a CPU few enough for
-one core's cache, and for texts of unlike length not to be padded to one."""
+"""Tokens per forward pass, padding included, by device: on a CPU few enough for one core's cache,
+and to keep texts of different length apart."""
 
 
 @dataclass(frozen=True)
 class TextShape:
-    """What of a text model is chosen anew. from_scratch: random weights. lower_case: texts are
-    read so; None for as the tokenizer has it. max_length: tokens of a text, at most; None for the
-    model's own. pooling: None for its own."""
+    """Changes to a text model before training. from_scratch: random weights. lower_case: lower-case
+    texts; None for the tokenizer's setting. max_length: maximum tokens of a text; None for the
+    model's own. pooling: None for the model's own."""
 
     from_scratch: bool = False
     lower_case: bool | None = None
@@ -44,13 +44,13 @@ class TrainableText:
     """A text model in training.
 
     Attributes:
-        body: everything but the word table.
-        table: the word table.
-        form: its pooling and its length limit.
-        tokenize: texts to token lists.
+        body: the network without the word embedding.
+        table: the word embedding.
+        form: its pooling and length limit.
+        tokenize: maps texts to token lists.
         pad: the padding token.
-        fingerprint: of what training begins with.
-        workers: batches that go through it side by side.
+        fingerprint: of the initial weights and settings.
+        workers: batches that run in parallel.
     """
 
     def __init__(self, folder: Path, model: str, shape: TextShape, *, seed: int) -> None:
@@ -78,7 +78,7 @@ class TrainableText:
         self.device = best_device()
         with_quick_dropout(own)
         for part in own.modules():
-            # Attention that drops no links is computed in one go, several times as fast.
+            # Attention without dropout uses a fused kernel, several times as fast.
             if type(part).__name__.endswith("SelfAttention"):
                 for child in part.children():
                     if isinstance(child, Dropout):
@@ -89,7 +89,7 @@ class TrainableText:
         self._words = own.get_input_embeddings()
         self._words.weight.requires_grad_(False)
         for name, parameter in own.named_parameters():
-            # They have no part in token vectors, and no gradient.
+            # Unused in token vectors, so without a gradient.
             if unused(name):
                 parameter.requires_grad_(False)
         settings = {"tokenizer": core.to_str(), "pooling": self.form.pooling.value}
@@ -97,26 +97,26 @@ class TrainableText:
 
     @property
     def width(self) -> int:
-        """The length of a token's vector."""
+        """Dimension of a token's vector."""
         return int(self.body.config.hidden_size)
 
     @property
     def dim(self) -> int:
-        """The length of a text's vector."""
+        """Dimension of a text's vector."""
         return self.width * self.form.pooling.width
 
     @property
     def layers(self) -> int:
-        """How many transformer blocks there are."""
+        """Number of transformer blocks."""
         return int(self.body.config.num_hidden_layers)
 
     @property
     def vocabulary(self) -> int:
-        """The rows of the word table."""
+        """Number of rows in the word embedding."""
         return len(self._words.weight)
 
     def begin(self, dtype: torch.dtype, *, averaged: bool) -> SparseEmbedding:
-        """Take the word table out, and turn the rest to the numbers that it is trained in."""
+        """Make the word embedding sparse, and cast the rest to the training dtype."""
         self.table = SparseEmbedding(self._words.weight, dtype, averaged=averaged)
         self.body.to(dtype)
         if self.device.type == "cpu" and dtype is torch.bfloat16:
@@ -124,44 +124,44 @@ class TrainableText:
         return self.table
 
     def begin_as_is(self) -> None:
-        """Look words up as they are, before training."""
+        """Use the current word embedding without training."""
         self.table = SparseEmbedding(self._words.weight, torch.float32)
 
     def hidden(self, ids: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
-        """The token vectors of padded lists, (n, tokens, dim); see `TokenLists.padded`."""
+        """Token vectors of padded lists, (n, tokens, dim); see `TokenLists.padded`."""
         ids, there = ids.to(self.device), there.to(self.device)
         vectors = self.table.look_up(ids)
-        # Without padding no mask is needed, and attention is quicker.
+        # Without padding, attention needs no mask and is faster.
         mask = None if bool(there.all()) else there.long()
         out = self.body(inputs_embeds=vectors, attention_mask=mask)
         states: torch.Tensor = out.last_hidden_state
         return states
 
     def pooled(self, ids: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
-        """The vectors of padded lists, (n, dim) float32, not normalised."""
+        """Text vectors of padded lists, (n, dim) float32, not normalised."""
         return pool(self.hidden(ids, there).float(), there.to(self.device), self.form.pooling)
 
     def batches(self, lengths: Codes) -> Iterator[Codes]:
-        """Texts of like length that go through the network together: positions in `lengths`."""
+        """Yield batches of texts of similar length: positions in `lengths`."""
         for batch in token_batches(lengths.tolist(), self.budget):
             yield np.array(batch)
 
     def train(self) -> None:
-        """Let it learn."""
+        """Switch to training mode."""
         self.body.train()
 
     def eval(self) -> None:
-        """Let it serve."""
+        """Switch to inference mode."""
         self.body.eval()
 
     def finish(self) -> None:
-        """Put the word table back, once training has ended."""
+        """End training: restore the word embedding, and float32."""
         self._words.weight.data = self.table.weight
         self.body.float().eval()
         attend_as_usual(self.body)
 
     def save(self, folder: Path) -> None:
-        """Write it in the form that transformers and sentence-transformers load."""
+        """Write the model in the format of transformers and sentence-transformers."""
         with quiet_transformers():
             self.body.save_pretrained(folder, safe_serialization=True)
             self._tokenizer.save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""The token lists of a catalogue's texts, on disk."""
+"""Token lists of a catalogue's texts, on disk."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from vitrina.types import Codes
 
 @dataclass(frozen=True, eq=False)
 class TokenLists:
-    """n lists, one after another. flat: int32. starts: (n + 1,) int64, where each begins, and
-    where the last one ends."""
+    """n token lists, concatenated. flat: int32. starts: (n + 1,) int64, offsets of the lists in
+    `flat`."""
 
     flat: npt.NDArray[np.int32]
     starts: Codes
 
     @classmethod
     def write(cls, batches: Iterable[Sequence[Sequence[int]]]) -> TokenLists:
-        """Write lists to a file without a name, which the system drops with the array."""
+        """Write lists to an unnamed temporary file, which is removed with the array."""
         lengths: list[npt.NDArray[np.int64]] = []
         with nameless_file() as file:
             for lists in batches:
@@ -41,22 +41,22 @@ class TokenLists:
 
     @property
     def lengths(self) -> Codes:
-        """(n,) int64: the tokens of each."""
+        """Number of tokens in each list, (n,) int64."""
         return np.diff(self.starts)
 
     def lengths_of(self, rows: Codes) -> Codes:
-        """The tokens of some: (len(rows),) int64."""
+        """Number of tokens in some lists, (len(rows),) int64."""
         lengths: Codes = self.starts[rows + 1] - self.starts[rows]
         return lengths
 
     def one_line(self, rows: Codes) -> Codes:
-        """Some lists one after another: (all their tokens,) int64."""
+        """Concatenate some lists: (total tokens,) int64."""
         parts = [self.flat[self.starts[row] : self.starts[row + 1]] for row in rows]
         return np.concatenate(parts).astype(np.int64)
 
     def padded(self, rows: Codes, pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Some lists as (len(rows), longest) int64, filled up with `pad`, and which of that is
-        tokens: the same shape of bool."""
+        """Pad some lists with `pad`: ids, (len(rows), longest) int64, and the mask of tokens, bool
+        of the same shape."""
         lengths = self.lengths_of(rows)
         there = np.arange(lengths.max()) < lengths[:, None]
         ids = np.full(there.shape, pad, dtype=np.int64)

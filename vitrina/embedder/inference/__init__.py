@@ -1,1 +1,1 @@
-"""A transformer encoder as plain data, and the runners that put packed sequences through it."""
+"""Inference of transformer encoders: layers as plain data, and runners over packed sequences."""

@@ -1,4 +1,4 @@
-"""BERT and its kin, from transformers' modules to a stack, and packed texts through it."""
+"""BERT-like models: conversion from transformers' modules to a stack; inference on packed texts."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from vitrina.types import Pooling
 
 @dataclass(frozen=True)
 class Bert:
-    """A text model as plain data. words: (vocabulary, dim). places: (longest, dim), the position's
-    vector and the token type's in one. first_place: what a text's first token is counted as."""
+    """A text model as plain data. words: (vocabulary, dim). places: (longest, dim), the sum of
+    position and token type embeddings. first_place: the position of a text's first token."""
 
     words: torch.Tensor
     places: torch.Tensor
@@ -36,9 +36,9 @@ class Bert:
 
 
 def read_bert(model: Any) -> Bert | None:
-    """A model as plain data; None for one that is built otherwise.
+    """Convert a model to plain data; None for an unsupported architecture.
 
-    Whether it was read rightly is for the caller to check, by comparing vectors.
+    The caller must verify the conversion by comparing vectors.
     """
     if not isinstance(model, BertModel | RobertaModel | XLMRobertaModel):
         return None
@@ -82,7 +82,7 @@ def _block(layer: Any) -> Block:
 
 
 class PackedBert:
-    """Texts without padding: all tokens of a batch in one matrix."""
+    """Runs texts without padding, with all tokens of a batch in one matrix."""
 
     def __init__(self, bert: Bert, runner: Runner, pooling: Pooling, device: torch.device) -> None:
         self._words, self._places = bert.words.to(device), bert.places.to(device)
@@ -91,7 +91,7 @@ class PackedBert:
         self._runner, self._pooling, self._device = runner, pooling, device
 
     def pooled(self, tokens: Sequence[Sequence[int]]) -> torch.Tensor:
-        """(len(tokens), dim) float32, not normalised. tokens: best sorted by length."""
+        """Pooled vectors, (len(tokens), dim) float32, not normalised; fastest on sorted lengths."""
         packing = Packing.of([len(line) for line in tokens])
         ids = torch.from_numpy(np.concatenate([np.asarray(line) for line in tokens]))
         before = np.repeat(packing.starts, packing.lengths)
@@ -105,13 +105,13 @@ class PackedBert:
 
     def _sent(self, tensor: torch.Tensor) -> torch.Tensor:
         if self._device.type == "cuda":
-            # From pinned memory the copy runs beside the model.
+            # The copy from pinned memory runs in parallel with the model.
             return tensor.pin_memory().to(self._device, non_blocking=True)
         return tensor.to(self._device)
 
 
 def pool_packed(tokens: torch.Tensor, packing: Packing, pooling: Pooling) -> torch.Tensor:
-    """(all tokens, dim) float32 to (sequences, dim * pooling.width)."""
+    """Pool packed token vectors, (all tokens, dim) float32, to (sequences, dim * pooling.width)."""
     starts = torch.from_numpy(packing.starts).to(tokens.device)
     if pooling is Pooling.CLS:
         return tokens[starts]

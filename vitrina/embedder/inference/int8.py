@@ -1,9 +1,9 @@
 """Runs a stack on a CPU with 8-bit matrix products (AVX-512 VNNI or AMX).
 
-Weights are quantised once, by output; each token's activations by their own range, so a vector
-does not depend on what else is in its batch, and nothing has to be calibrated. Attention, norms
-and sums stay in float32. The scheme, per-channel weights and per-token activations, is that of
-LLM.int8() (Dettmers et al., 2022) without its outlier columns.
+Weights are quantised once, per output channel. Activations are quantised per token by their own
+range, so a vector does not depend on the rest of its batch, and no calibration is needed.
+Attention, norms and sums stay in float32. The scheme is that of LLM.int8() (Dettmers et al., 2022)
+without its outlier columns.
 """
 
 from __future__ import annotations
@@ -22,19 +22,20 @@ LEVELS = 127
 
 
 def has_int8() -> bool:
-    """Whether this CPU multiplies bytes by itself, and torch can ask it to."""
+    """Check that this CPU has 8-bit products (VNNI) and torch can use them."""
     return bool(torch.cpu._is_vnni_supported()) and hasattr(torch.ops.onednn, "qlinear_pointwise")
 
 
 ROWS = 128
-"""Products are made over a multiple of this many rows: oneDNN compiles a kernel for each number of
-rows that it meets, which takes longer than the product."""
+"""Products take a multiple of this many rows: oneDNN compiles a kernel for each number of rows,
+which takes longer than the product."""
 
 
 class QuantizedRows:
-    """Rows as bytes: numbers (n, k) uint8, and (n, 2) float32, the step and the low end of each.
+    """Rows quantised to bytes.
 
-    whole: numbers, and further rows of no meaning up to a multiple of `ROWS`.
+    numbers: (n, k) uint8. scales: (n, 2) float32, step and minimum of each row. whole: numbers,
+    padded to a multiple of `ROWS` rows with arbitrary values.
     """
 
     def __init__(self, rows: int, width: int) -> None:
@@ -43,7 +44,7 @@ class QuantizedRows:
         self.scales = np.empty((rows, 2), dtype=np.float32)
 
     def taken(self, rows: Codes) -> QuantizedRows:
-        """Some of the rows."""
+        """Select rows."""
         other = QuantizedRows(len(rows), self.numbers.shape[1])
         np.take(self.numbers, rows, axis=0, out=other.numbers)
         np.take(self.scales, rows, axis=0, out=other.scales)
@@ -51,14 +52,14 @@ class QuantizedRows:
 
 
 def quantised(rows: Floats) -> QuantizedRows:
-    """(n, k) float32 rows as bytes."""
+    """Quantise rows, (n, k) float32."""
     numbers = QuantizedRows(*rows.shape)
     kernels.quantise(rows, numbers.numbers, numbers.scales)
     return numbers
 
 
 class Int8Linear:
-    """A layer whose weights are bytes. `sums` and `bias` are what a kernel needs to restore it."""
+    """A linear layer with 8-bit weights. `sums` and `bias` restore outputs from products."""
 
     def __init__(self, layer: Linear) -> None:
         weight = layer.weight.float()
@@ -71,7 +72,7 @@ class Int8Linear:
         self._packed = torch.ops.onednn.qlinear_prepack(numbers, None)
 
     def raw(self, rows: QuantizedRows) -> Floats:
-        """(n, outputs) float32: numbers @ weights, not yet restored."""
+        """Raw products, (n, outputs) float32: numbers @ weights, not yet restored."""
         product = torch.ops.onednn.qlinear_pointwise(
             torch.from_numpy(rows.whole),
             1.0,
@@ -91,7 +92,7 @@ class Int8Linear:
         return raw
 
     def outputs(self, rows: QuantizedRows) -> Floats:
-        """(n, outputs) float32."""
+        """The layer's outputs, (n, outputs) float32."""
         raw = self.raw(rows)
         kernels.restore(raw, rows.scales, self.sums, self.bias)
         return raw
@@ -101,7 +102,7 @@ class _Norm:
     def __init__(self, norm: Norm) -> None:
         self.weight: Floats = norm.weight.float().numpy()
         self.bias: Floats = norm.bias.float().numpy()
-        # As float32: a double would have the kernel go through doubles.
+        # As float32: a double would make the kernel compute in double precision.
         self.eps: Any = np.float32(norm.eps)
 
     def quantised(self, rows: Floats) -> QuantizedRows:
@@ -123,7 +124,7 @@ class _Block:
 
 
 class Int8Runner:
-    """A stack whose weights are bytes."""
+    """Runs a stack with 8-bit weights on a CPU."""
 
     def __init__(self, stack: Stack) -> None:
         self._blocks = [_Block(block) for block in stack.blocks]
@@ -138,7 +139,7 @@ class Int8Runner:
         """As `Runner.run`."""
         x: Floats = np.ascontiguousarray(tokens.float().numpy())
         for at, block in enumerate(self._blocks):
-            seen = self._taken(x, block.norm1)
+            seen = self._half_input(x, block.norm1)
             if first_only and at == len(self._blocks) - 1:
                 mixed = self._attend_first(seen, packing)
                 x = x[packing.starts]
@@ -146,7 +147,7 @@ class Int8Runner:
                 qkv = torch.from_numpy(block.qkv.outputs(seen))
                 mixed = quantised(attend(qkv, packing, self._heads, self._scale).numpy())
             self._add(x, block.out, mixed, block.norm1)
-            seen = self._taken(x, block.norm2)
+            seen = self._half_input(x, block.norm2)
             up, raw = block.up, block.up.raw(seen)
             inner = QuantizedRows(*raw.shape)
             self._activate(raw, seen.scales, up.sums, up.bias, inner.numbers, inner.scales)
@@ -158,12 +159,12 @@ class Int8Runner:
         others = torch.from_numpy(self._others.outputs(seen))
         return quantised(attend_first(queries, others, packing, self._heads, self._scale).numpy())
 
-    def _taken(self, x: Floats, norm: _Norm) -> QuantizedRows:
-        """What half a block takes."""
+    def _half_input(self, x: Floats, norm: _Norm) -> QuantizedRows:
+        """Quantised input of half a block."""
         return norm.quantised(x) if self._norm_first else quantised(x)
 
     def _add(self, x: Floats, layer: Int8Linear, rows: QuantizedRows, norm: _Norm) -> None:
-        """Add what half a block gives."""
+        """Add the output of half a block."""
         kernels.add(x, layer.raw(rows), rows.scales, layer.sums, layer.bias)
         if not self._norm_first:
             norm.apply(x)

@@ -1,9 +1,9 @@
-"""What lies between the 8-bit matrix products, a row at a time, compiled by numba.
+"""Row-wise numba kernels between 8-bit matrix products: quantise, restore, normalise, activate.
 
 A row is quantised to 0..255 by its own range: value = number * step + low. A product over a row
-of numbers is then step * (numbers @ weights) + low * (sum of each output's weights), and each
-kernel here that takes `raw` products turns them back so, adds the bias, and goes on from there
-while the row is in the cache. Each kernel runs on one thread and lets go of the interpreter.
+of numbers is then step * (numbers @ weights) + low * (sum of each output's weights). Each kernel
+that takes `raw` products restores them this way, adds the bias, and continues while the row is in
+the cache. Each kernel runs on one thread and releases the interpreter lock.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ BITS, SIGN = np.int32(0x7FFFFFFF), np.int32(31)
 
 @inlined
 def _quantise_row(row: Floats, numbers: Any, scales: Floats, at: int) -> None:
-    # The least and the most by the floats' bits, turned so that they sort as integers do: LLVM
-    # compares integers 16 at a time, and floats one by one.
+    # Minimum and maximum by the floats' bits, mapped to integers of the same order: LLVM compares
+    # integers 16 at a time, and floats one by one.
     bits = row.view(np.int32)
     least, most = BITS, -BITS
     for c in range(len(row)):
@@ -61,7 +61,7 @@ def _norm_row(row: Floats, out: Floats, weight: Floats, bias: Floats, eps: float
 
 @compiled
 def quantise(rows: Floats, numbers: Any, scales: Floats) -> None:
-    """rows: (n, k) float32. Fills numbers, (n, k) uint8, and scales, (n, 2) float32: step, low."""
+    """Quantise rows, (n, k) float32, into numbers, (n, k) uint8, and scales, (n, 2): step, low."""
     for r in range(rows.shape[0]):
         _quantise_row(rows[r], numbers[r], scales, r)
 
@@ -79,7 +79,7 @@ def norm_quantise(
 
 @compiled
 def restore(raw: Floats, scales: Floats, sums: Floats, bias: Floats) -> None:
-    """Turn raw products (n, m) into a layer's outputs, in place. scales: of its input rows."""
+    """Restore a layer's outputs from raw products (n, m), in place. scales: of its input rows."""
     for r in range(raw.shape[0]):
         step, low = scales[r, 0], scales[r, 1]
         for c in range(raw.shape[1]):
@@ -106,9 +106,9 @@ def norm(rows: Floats, weight: Floats, bias: Floats, eps: float) -> None:
 def gelu_quantise(
     raw: Floats, scales: Floats, sums: Floats, bias: Floats, numbers: Any, out: Floats
 ) -> None:
-    """x * Phi(x) of a layer's outputs, then `quantise` into numbers and out.
+    """GELU, x * Phi(x), of a layer's outputs, then `quantise` into numbers and out.
 
-    erf is the rational approximation that Eigen uses, within 1e-6; it needs no table and no exp.
+    erf is Eigen's rational approximation, within 1e-6, which needs no table and no exp.
     """
     for r in range(raw.shape[0]):
         row = raw[r]
@@ -137,9 +137,9 @@ def gelu_quantise(
 def quick_gelu_quantise(
     raw: Floats, scales: Floats, sums: Floats, bias: Floats, numbers: Any, out: Floats
 ) -> None:
-    """x * sigmoid(1.702 x) of a layer's outputs, then `quantise` into numbers and out.
+    """Quick GELU, x * sigmoid(1.702 x), of a layer's outputs, then `quantise` into numbers and out.
 
-    The exponential is (1 + y / 256 + ...) ** 256, within 1e-5 of itself.
+    The exponential is (1 + y / 256 + ...) ** 256, with a relative error within 1e-5.
     """
     for r in range(raw.shape[0]):
         row = raw[r]

@@ -10,11 +10,11 @@ from torch.nn import functional as fn
 from vitrina.embedder.inference.stack import Activation, Block, Packing, Stack
 
 FLASH_WIDTH = 8
-"""Flash attention takes heads whose width is a multiple of this."""
+"""Flash attention requires head widths that are multiples of this."""
 
 
 class PlainRunner:
-    """A stack in one dtype on one device."""
+    """Runs a stack in one dtype on one device."""
 
     def __init__(self, stack: Stack, device: torch.device, dtype: torch.dtype) -> None:
         self._flash = device.type == "cuda" and dtype is torch.bfloat16
@@ -78,7 +78,7 @@ class PlainRunner:
 
 
 def attend(qkv: torch.Tensor, packing: Packing, heads: int, scale: float) -> torch.Tensor:
-    """Self-attention within each sequence: (tokens, 3 * inside) to (tokens, inside)."""
+    """Self-attention within each sequence: (tokens, 3 * width) to (tokens, width)."""
     parts = []
     at = 0
     for count, length in packing.runs:
@@ -93,9 +93,9 @@ def attend(qkv: torch.Tensor, packing: Packing, heads: int, scale: float) -> tor
 def attend_first(
     queries: torch.Tensor, others: torch.Tensor, packing: Packing, heads: int, scale: float
 ) -> torch.Tensor:
-    """Attention of each sequence's first token alone.
+    """Attention of each sequence's first token only.
 
-    queries: (n, inside). others: (tokens, 2 * inside), keys and values. Returns (n, inside).
+    queries: (n, width). others: (tokens, 2 * width), keys and values. Returns (n, width).
     """
     parts = []
     row = at = 0
@@ -103,7 +103,7 @@ def attend_first(
         query = queries[row : row + count].view(count, heads, 1, -1)
         rows = others[at : at + count * length]
         key, value = rows.view(count, length, 2, heads, -1).permute(2, 0, 3, 1, 4)
-        # Plain products: for one query a fused kernel has nothing to save.
+        # Plain products: for one query a fused kernel gains nothing.
         weights = torch.softmax((query * scale) @ key.transpose(-1, -2), dim=-1)
         parts.append((weights @ value).reshape(count, -1))
         row, at = row + count, at + count * length

@@ -1,4 +1,4 @@
-"""A transformer encoder's layers as plain data, whichever library its weights came from."""
+"""Layers of a transformer encoder as plain data, independent of the library they come from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vitrina.types import Codes
 
 
 class Activation(StrEnum):
-    """What stands between the two layers of a feed-forward block."""
+    """Activation function of a feed-forward block."""
 
     GELU = "gelu"
     QUICK_GELU = "quick_gelu"
@@ -24,26 +24,26 @@ class Activation(StrEnum):
 
 @dataclass(frozen=True)
 class Linear:
-    """weight: (outputs, inputs) float32. bias: (outputs,) float32."""
+    """A linear layer. weight: (outputs, inputs) float32. bias: (outputs,) float32."""
 
     weight: torch.Tensor
     bias: torch.Tensor
 
     @classmethod
     def of(cls, module: Any) -> Linear:
-        """A torch module's."""
+        """Create it from a torch module."""
         return cls(module.weight.detach(), module.bias.detach())
 
     def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Linear:
-        """The same there, in that dtype."""
+        """Move the weights to a device and dtype."""
         return Linear(self.weight.to(device, dtype), self.bias.to(device, dtype))
 
     def rows(self, part: slice) -> Linear:
-        """The layer of some outputs alone."""
+        """Select some of the layer's outputs."""
         return Linear(self.weight[part], self.bias[part])
 
     def apply(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, inputs) to (n, outputs)."""
+        """Apply the layer, (n, inputs) to (n, outputs)."""
         return fn.linear(x, self.weight, self.bias)
 
 
@@ -57,21 +57,21 @@ class Norm:
 
     @classmethod
     def of(cls, module: Any) -> Norm:
-        """A torch module's."""
+        """Create it from a torch module."""
         return cls(module.weight.detach(), module.bias.detach(), module.eps)
 
     def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Norm:
-        """The same there, in that dtype."""
+        """Move the weights to a device and dtype."""
         return Norm(self.weight.to(device, dtype), self.bias.to(device, dtype), self.eps)
 
     def apply(self, x: torch.Tensor) -> torch.Tensor:
-        """(..., dim) to the same."""
+        """Normalise the last axis of (..., dim)."""
         return fn.layer_norm(x, (x.shape[-1],), self.weight, self.bias, self.eps)
 
 
 @dataclass(frozen=True)
 class Block:
-    """One layer. `qkv` gives queries, keys and values side by side, head by head."""
+    """One transformer layer. `qkv` gives concatenated queries, keys and values, head by head."""
 
     qkv: Linear
     out: Linear
@@ -82,16 +82,16 @@ class Block:
 
     @property
     def queries(self) -> Linear:
-        """The first third of `qkv`."""
+        """The query projection: the first third of `qkv`."""
         return self.qkv.rows(slice(len(self.qkv.bias) // 3))
 
     @property
     def others(self) -> Linear:
-        """The rest of it: keys and values."""
+        """The key and value projections: the rest of `qkv`."""
         return self.qkv.rows(slice(len(self.qkv.bias) // 3, None))
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Block:
-        """The same there, in that dtype."""
+        """Move the weights to a device and dtype."""
         return Block(
             qkv=self.qkv.to(device, dtype),
             out=self.out.to(device, dtype),
@@ -104,8 +104,8 @@ class Block:
 
 @dataclass(frozen=True)
 class Stack:
-    """All layers. norm_first: each norm stands before its half of the block (CLIP) and not after
-    it (BERT). scale: what dot products of queries and keys are multiplied by."""
+    """All layers of an encoder. norm_first: norms precede their half of the block (CLIP) instead of
+    following it (BERT). scale: factor of the dot products of queries and keys."""
 
     blocks: Sequence[Block]
     heads: int
@@ -115,11 +115,11 @@ class Stack:
 
     @property
     def dim(self) -> int:
-        """Numbers of a token's vector."""
+        """Dimension of a token's vector."""
         return len(self.blocks[0].norm1.weight)
 
     def padded(self, multiple: int) -> Stack:
-        """The same with zeros in each head, up to a width that kernels of a GPU can take."""
+        """Pad each head with zeros to a width that is a multiple of `multiple`, for GPU kernels."""
         width = self.blocks[0].out.weight.shape[1] // self.heads
         more = -width % multiple
         if not more:
@@ -142,10 +142,10 @@ def _wider(block: Block, heads: int, more: int) -> Block:
 
 @dataclass(frozen=True)
 class Packing:
-    """How sequences lie one after another, without padding.
+    """Layout of n concatenated sequences without padding.
 
-    lengths: (n,) int64, tokens of each. runs: neighbours of one length, as (count, length), so
-    that attention takes each run at once.
+    lengths: (n,) int64, tokens of each. runs: consecutive sequences of equal length, as (count,
+    length), so that attention processes each run at once.
     """
 
     lengths: Codes
@@ -153,7 +153,7 @@ class Packing:
 
     @classmethod
     def of(cls, lengths: Sequence[int]) -> Packing:
-        """Best of sequences sorted by length, which makes the fewest runs."""
+        """Create the layout; sequences sorted by length give the fewest runs."""
         runs = [(sum(1 for _ in same), length) for length, same in groupby(lengths)]
         return cls(np.asarray(lengths, dtype=np.int64), runs)
 
@@ -164,12 +164,12 @@ class Packing:
 
 
 class Runner(Protocol):
-    """Puts packed sequences through a stack."""
+    """Runs packed sequences through a stack."""
 
     def run(self, tokens: torch.Tensor, packing: Packing, *, first_only: bool) -> torch.Tensor:
-        """Token vectors after the last layer, float32.
+        """Compute token vectors after the last layer, (all tokens, dim) float32.
 
-        tokens: (all tokens, dim) float32; may be overwritten. first_only: give the vector of each
-        sequence's first token alone, (n, dim), and spare the last layer the rest.
+        tokens: (all tokens, dim) float32; may be overwritten. first_only: return only each
+        sequence's first token, (n, dim), and skip the other tokens in the last layer.
         """
         ...

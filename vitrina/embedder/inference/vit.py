@@ -1,4 +1,4 @@
-"""CLIP's image tower, from open_clip's module to a stack, and pictures through it."""
+"""CLIP's image tower: conversion from open_clip's module to a stack, and inference on pictures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from vitrina.embedder.inference.stack import (
 @dataclass(frozen=True)
 class Vit:
     """An image model as plain data. patch: (dim, edge * edge * 3) over pixels from 0 to 255, the
-    preprocessing's mean and deviation folded in. places: (1 + patches, dim), the class token's own
+    preprocessing's mean and deviation folded in. places: (1 + patches, dim), the class token's
     vector added to the first."""
 
     edge: int
@@ -40,10 +40,10 @@ class Vit:
 
 
 def read_vit(tower: Any, mean: npt.NDArray[Any], deviation: npt.NDArray[Any]) -> Vit | None:
-    """A tower as plain data; None for one that is built otherwise.
+    """Convert a tower to plain data; None for an unsupported architecture.
 
-    mean, deviation: (3,) of the preprocessing, for pixels from 0 to 1. Whether it was read
-    rightly is for the caller to check, by comparing vectors.
+    mean, deviation: (3,) of the preprocessing, for pixels from 0 to 1. The caller must verify the
+    conversion by comparing vectors.
     """
     plain = (
         isinstance(tower, towers.VisionTransformer)
@@ -106,9 +106,9 @@ def _block(block: Any) -> Block:
 
 
 class PatchedVit:
-    """Pictures as patches of bytes through a stack.
+    """Runs pictures as patches of bytes through a stack.
 
-    exact_patches: False where the first layer too is to run on bytes, which pixels are anyway.
+    exact_patches: False to run the first layer in 8 bits too, since pixels are bytes.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class PatchedVit:
         self._projection = vit.projection.float().to(device)
 
     def pooled(self, pictures: torch.Tensor) -> torch.Tensor:
-        """(n, height, width, 3) uint8 on the CPU to (n, dim) float32, not normalised."""
+        """Map (n, height, width, 3) uint8 on the CPU to (n, dim) float32, not normalised."""
         count, height, width, _ = pictures.shape
         down, across = height // self._edge, width // self._edge
         # As a convolution does, leave out the pixels beyond the last whole patch.
