@@ -26,7 +26,7 @@ from vitrina.types import Action, Reason
 HERE = Path(__file__).parent
 LONGEST_NAME = 60
 BATCH = 60
-"""Suspects of a batch on one page: nobody can check more before one keystroke."""
+"""Upper limit of suspects on a batch page: a reviewer can't check more before one keystroke."""
 
 _YEAR = 365 * 24 * 3600
 _LEAST = (0.5, 0.7, 0.9, 0.95)

@@ -105,7 +105,7 @@ class Guard:
         except _TooLongError:
             await _TOO_LONG(scope, receive, send_with_headers)
         except (ClientDisconnect, asyncio.CancelledError):
-            # The client has gone or the server is stopping: nobody reads a response.
+            # The client has gone or the server is stopping: no response is needed.
             return
         except Exception as err:
             _log.error("%s", _place_of(err, scope))

@@ -63,7 +63,7 @@ class Words:
 
 
 def preferred(accepted: str) -> Language:
-    """The language for a browser's Accept-Language header; English if it asks for neither."""
+    """The language for a browser's Accept-Language header; English if it names neither."""
     best, weight = Language.EN, 0.0
     for part in accepted.lower().split(",")[:20]:
         name, _, quality = part.partition(";")
