@@ -1,6 +1,6 @@
-"""The jobs as functions with plain arguments: what Python users and the command line call.
+"""Public functions with plain arguments, for Python users and the command line.
 
-Each job is imported when it is called, so that embedding without a neural model never pays for
+Each job is imported when it is called, so that embedding without a neural model does not import
 torch.
 """
 

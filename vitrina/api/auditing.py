@@ -1,4 +1,4 @@
-"""The labels that a catalogue has are audited, reviewed and corrected."""
+"""Audit, review and correction of a catalogue's labels."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ def audit(
     seed: int = 0,
     quiet: bool = True,
 ) -> Audit:
-    """Rank the labels that are probably wrong, explain them, and keep the list in the store, unless
-    that may only be read.
+    """Rank the labels that are probably wrong, explain them, and save the list in the store, unless
+    the store is read-only.
 
-    Decisions are applied first, and what a reviewer has judged already is no suspect again.
+    Decisions are applied first; products that a reviewer has decided are not suspects again.
 
     Args:
-        store: with vectors and categories. Its index is built, or brought up to date, on the way.
+        store: with vectors and categories. Its index is built or updated first.
         out: an HTML file to write the report to, with a Parquet of every product beside it; None
             for neither.
         features: "text", "image" or "fused"; None for all that the store has.
-        images: the folder or archive of photos, if the store does not remember one; "none" to show
-            and compare none.
-        most: suspects to explain and show, at most.
-        folds: the parts of the catalogue of which each is judged by what the others teach.
-        cleanlab: ask cleanlab too, given the same probabilities.
-        seed: of all draws.
+        images: the folder or archive of photos, if the store does not remember one; "none" for no
+            photos.
+        most: upper limit of suspects to explain and show.
+        folds: number of folds; each is scored by models trained on the others.
+        cleanlab: also run cleanlab on the same probabilities.
+        seed: random seed.
         quiet: print no progress.
 
     Raises CatalogueError if `out` can't be written, ImageSourceError, StoreError, StoreLockedError
@@ -78,21 +78,22 @@ def review(
     images: str | Path | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Serve the last audit's suspects as a page to judge them on, until it is interrupted.
+    """Serve a page to review the latest audit's suspects, until it is interrupted.
 
-    Every decision is in the store at once; `train`, `index` and `finetune` apply it.
+    Every decision is saved in the store at once; `train`, `index` and `finetune` apply it.
 
     Args:
         store: with an audit.
-        host, port: what to bind to. Anything but this machine alone needs a token in the address
-            that the page is first opened by.
-        token: that token; None to make one up where one is needed.
-        reviewer: whose decisions they are; "" to ask on the page.
+        host, port: the address to bind to. A host that other machines reach needs a token in the
+            address that the page is first opened by.
+        token: that token; None to generate one where it is needed.
+        reviewer: name recorded with decisions; "" to ask on the page.
         language: "ru" or "en"; None for the browser's.
         images: as of `audit`.
-        say: is told the address to open.
+        say: called with a line that contains the address to open.
 
-    Raises ImageSourceError, StoreError if the store was not audited, or the port is taken.
+    Raises ImageSourceError, StoreError if the store was not audited, VitrinaError if the port is
+    taken.
     """
     from vitrina.audit.results import Audit
     from vitrina.audit.review.app import create_app
@@ -123,11 +124,11 @@ def export_decisions(store: Store, out: str | Path, *, changed_only: bool = Fals
 
     Args:
         store: with decisions, or with an audit.
-        out: `.parquet` or `.csv` for the decisions that stand, `.json` for the suspects that are
-            still open as Label Studio's tasks, with a labelling configuration beside it as `.xml`.
+        out: `.parquet` or `.csv` for the current decisions, `.json` for the open suspects as Label
+            Studio tasks, with a labelling configuration beside it as `.xml`.
         changed_only: leave out labels that were confirmed.
 
-    Returns the number of rows or tasks. Raises CatalogueError for another form, StoreError.
+    Returns the number of rows or tasks. Raises CatalogueError for another file type, StoreError.
     """
     path = Path(out)
     if path.suffix == ".json":
@@ -140,10 +141,10 @@ def export_decisions(store: Store, out: str | Path, *, changed_only: bool = Fals
 
 
 def import_decisions(store: Store, path: str | Path) -> int:
-    """Read what Label Studio exported as JSON, and put its annotations into the store.
+    """Import annotations from a JSON export of Label Studio into the store.
 
-    Returns the number of decisions that were not there yet. Raises CatalogueError naming the file
-    and the task at fault; nothing is imported then.
+    Returns the number of new decisions. Raises CatalogueError naming the file and the invalid
+    task; nothing is imported then.
     """
     from vitrina.pipelines.audit.label_studio import import_tasks
 
@@ -160,5 +161,5 @@ def _photos(store: Store, images: str | Path | None) -> AbstractContextManager[I
     try:
         return closing(remembered_images(store))
     except ImageSourceError:
-        # Photos in the catalogue's own file, or none at all: the report does without.
+        # The photos are in the catalogue's file, or there are none: the report shows no photos.
         return nullcontext()

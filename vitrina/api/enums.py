@@ -1,4 +1,4 @@
-"""Strings from outside become enums here, once."""
+"""Conversion of user strings to enums."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Member = TypeVar("Member", bound=StrEnum)
 
 
 def member(kind: type[Member], value: str | None) -> Member | None:
-    """The member of a name, None for None. Raises CatalogueError for any other."""
+    """The enum member with a value; None for None. Raises CatalogueError for an unknown value."""
     if value is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Encoders are trained on a store's own products, and set beside other methods."""
+"""Encoder training on a store's products, and the benchmark of methods."""
 
 from __future__ import annotations
 
@@ -56,42 +56,45 @@ def finetune(
     seed: int = 0,
     quiet: bool = True,
 ) -> FinetuneReport:
-    """Train an encoder with a classification head of its own, and keep the encoder.
+    """Fine-tune an encoder on a store's categories with a temporary classification head.
 
-    `embed` takes it by its name from then on. A run that was killed and is started again with the
-    same arguments goes on where it was.
+    `embed` then accepts the encoder by its name. A run that was killed resumes if it is started
+    again with the same arguments.
 
     Args:
         store: with products that have categories.
         modality: "text" or "image".
         model: a model's name as `embed` takes it, or that of another encoder trained here; None
-            for what the store embeds with.
-        name: what to call the encoder; by default "text-tuned" or "image-tuned".
-        from_scratch: begin with random weights of the model's shape.
-        lower_case: read texts in lower case; None for as the model's tokenizer does.
-        max_length: tokens of a text at most, from then on; None for the model's own limit.
-        pooling: how a text's token vectors become one from then on, such as "cls+mean", whose
-            vectors are twice as long; None for the model's own way.
-        catalogue, images: the file of products and where their photos are, if the store does not
-            remember a folder or archive of photos, or they lie elsewhere by now.
+            for the store's own.
+        name: the encoder's name; by default "text-tuned" or "image-tuned".
+        from_scratch: start from random weights of the model's architecture.
+        lower_case: lower-case texts; None for the default of the model's tokenizer.
+        max_length: upper limit of tokens in a text, kept with the encoder; None for the model's
+            own.
+        pooling: pooling of token vectors, kept with the encoder, such as "cls+mean", whose vectors
+            are twice as long; None for the model's own.
+        catalogue, images: the file of products and the location of their photos, if the store does
+            not remember a folder or archive of photos, or they have moved.
         reading: how `catalogue` and `unlabelled` are read, where that differs from what the store
             remembers.
-        image_size: pixels of an image model's input, from then on; None for its own.
-        augment: show photos cropped, mirrored and in another light in every pass.
-        epochs, batch_rows, rate: None for what suits the model.
-        warm_up: the share of steps in which the learning rate rises; it falls from then on.
-        weight_decay: AdamW's.
-        layer_decay: each layer learns at the rate of the one above it times this.
-        smoothing: of labels.
-        balance: "none", "weights" or "prior", how rare categories are heard; see `ClassLoss`.
-        word_dropout: the share of tokens hidden anew in each pass.
-        unlabelled: files of further products, read as the store's catalogue was: what the tuned
-            text encoder makes of them, and of the store's products without a category, teaches
-            a second one, which is the one that is kept.
-        average: the decay per step of the average of weights that is kept; 0 for the last ones.
-        patience: epochs without a better weighted F1 after which it ends; 0 for all epochs.
-        split: "grouped" or "stratified". Its validation rows never enter.
-        seed: of the split and of all draws.
+        image_size: edge of an image model's input in pixels, kept with the encoder; None for its
+            own.
+        augment: crop and mirror photos and change their light at random in every epoch.
+        epochs, batch_rows, rate: None for defaults by the model.
+        warm_up: the share of steps in which the learning rate rises; it falls after them.
+        weight_decay: of AdamW.
+        layer_decay: ratio of each layer's learning rate to that of the layer above.
+        smoothing: label smoothing.
+        balance: class-imbalance handling, "none", "weights" or "prior"; see `ClassLoss`.
+        word_dropout: the share of tokens masked at random in each epoch.
+        unlabelled: files of further products, read as the store's catalogue was. A second text
+            encoder is trained on the first one's predictions for them and for the store's products
+            without a category, and is kept in its place.
+        average: decay per step of the moving average of weights, which is kept; 0 for the last
+            weights.
+        patience: early stopping after this many epochs without a better weighted F1; 0 for none.
+        split: "grouped" or "stratified". Its validation rows are not used.
+        seed: random seed of the split and of training.
         quiet: print no progress.
 
     Raises CatalogueError, EncoderError, ImageSourceError, StoreError, TrainingError.
@@ -156,22 +159,24 @@ def pretrain(
     seed: int = 0,
     quiet: bool = True,
 ) -> PretrainReport:
-    """Train a text encoder to guess hidden words on the text of every product, labelled or not.
+    """Pretrain a text encoder by masked language modelling on the texts of all products, labelled
+    or not.
 
-    `finetune` and `embed` take it by its name from then on. A run that was killed and is started
-    again with the same arguments goes on where it was.
+    `finetune` and `embed` then accept the encoder by its name. A run that was killed resumes if it
+    is started again with the same arguments.
 
     Args:
         store: with products.
         model, from_scratch, lower_case, max_length, warm_up, weight_decay, seed: as of `finetune`.
-        name: what to call the encoder.
-        also: files of further products, read as the store's catalogue was, of which the text alone
-            matters.
+        name: the encoder's name.
+        also: files of further products, read as the store's catalogue was; only their texts are
+            used.
         reading: how they are read, where that differs from what the store remembers.
-        epochs, batch_rows, rate: None for what suits the model.
-        average: the decay per step of the average of weights that is kept; 0 for the last ones.
-        split: "grouped" or "stratified"; its validation products' texts are left out, and what the
-            model is scored on. None to learn from them too.
+        epochs, batch_rows, rate: None for defaults by the model.
+        average: decay per step of the moving average of weights, which is kept; 0 for the last
+            weights.
+        split: "grouped" or "stratified"; the texts of its validation products are held out, and the
+            model is scored on them. None to train on them too.
         quiet: print no progress.
 
     Raises CatalogueError, EncoderError, StoreError, TrainingError.
@@ -224,22 +229,22 @@ def benchmark(
     """Run a table of methods, from TF-IDF to fused encoders, on one split of a catalogue.
 
     Writes `table.md`, `table.json`, `report.html`, and `submission.csv` with the best method's
-    categories for products that have none. A run that was killed goes on where it was.
+    categories for products without one. A run that was killed resumes where it was.
 
     Args:
-        out: the folder for all that.
-        catalogues: of products to learn from, and to predict, or their files, of which the first
-            alone needs categories; they go into a store in `out`.
-        store: a store that has them already, instead.
-        reading: how files are read: these, and those of `unlabelled`.
+        out: the output folder.
+        catalogues: catalogues, or their files, of products to train on and to predict; only the
+            first needs categories. They are embedded into a store in `out`.
+        store: a store with these products, in their place.
+        reading: how these files and those of `unlabelled` are read.
         rows: names of the methods to run; none for all.
         text, image: models, as `embed` takes them; "none" to leave a modality out.
-        from_scratch, lower_case, max_length, pooling, unlabelled, image_size: of fine-tuning, as
-            `finetune` takes them.
-        text_epochs, image_epochs: of fine-tuning; None for what suits.
+        from_scratch, lower_case, max_length, pooling, unlabelled, image_size: options of
+            fine-tuning, as `finetune` takes them.
+        text_epochs, image_epochs: epochs of fine-tuning; None for defaults.
         split: "grouped" or "stratified".
-        seed: of the split and all draws.
-        again: run methods anew that have answered before.
+        seed: random seed of the split and of training.
+        again: recompute cached results.
         quiet: print no progress.
 
     Raises CatalogueError, StoreError, TrainingError.
@@ -256,7 +261,7 @@ def benchmark(
         max_length=max_length,
         pooling=member(Pooling, pooling),
         unlabelled=tuple(str(path) for path in unlabelled),
-        # Answers are kept for as long as all that they depend on stays the same.
+        # Cached results are valid only while all that they depend on stays the same.
         reading=replace(reading, images=None) if unlabelled else DEFAULT_OPTIONS,
         image_size=image_size,
         text_epochs=text_epochs,

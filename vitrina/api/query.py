@@ -1,4 +1,4 @@
-"""What is asked about products: their neighbours, their categories."""
+"""Queries about products: their neighbours and categories."""
 
 from __future__ import annotations
 
@@ -38,21 +38,22 @@ def neighbours_to(
     reading: ReadingOptions = DEFAULT_OPTIONS,
     quiet: bool = True,
 ) -> QueriesReport:
-    """Find the neighbours of many products, into a Parquet file.
+    """Find the neighbours of many products and write them to a Parquet file.
 
-    It has a row for each neighbour: `query`, `rank` from 1, `product_id`, `score`, `category_id`
-    and `category_name`, in the queries' order. What can't be searched for is in a file beside it.
+    The file has a row for each neighbour: `query`, `rank` from 1, `product_id`, `score`,
+    `category_id` and `category_name`, in the order of the queries. Queries that can't be searched
+    for are listed in a file beside it.
 
     Args:
         store: with the index.
-        queries: a Parquet file with the ids alone, in one column, asks about products of the
-            store; any other file is a batch of new products, in the catalogue's form.
+        queries: a Parquet file with a single column of ids, for products of the store; or a file
+            of new products, in the format of the catalogue.
         out: the file to write.
-        features: "text", "image" or "fused"; None for the fused index, or the only one there is.
-        k: how many neighbours of each.
+        features: "text", "image" or "fused"; None for the fused index, or the only one.
+        k: neighbours of each query.
         category, where, no_duplicates, other_shops: as in `Index.search`.
-        images: where the photos of new products are; None for what the store remembers.
-        reading: how the file of queries is read, where it differs from what the store remembers.
+        images: location of new products' photos; None for the one that the store remembers.
+        reading: how the file of queries is read, where that differs from what the store remembers.
         quiet: print no progress.
 
     Raises CatalogueError, ImageSourceError, StoreError.
@@ -81,9 +82,9 @@ def neighbours_to(
 def classify(
     catalogue: Catalogue, store: Store, *, model: str | None = None, neighbours: int = 10
 ) -> pa.Table:
-    """Predict a batch that fits in memory: one row per product, in input order.
+    """Classify a batch that fits in memory. Returns one row per product, in input order.
 
-    Raises StoreError if there is no head, FingerprintError if an encoder is another one by now.
+    Raises StoreError if there is no head, FingerprintError if an encoder has changed since.
     """
     from vitrina.pipelines.classify.job import classify as run
     from vitrina.pipelines.classify.predictor import ClassifyOptions
@@ -102,7 +103,7 @@ def classify_to(
     neighbours: int = 10,
     quiet: bool = True,
 ) -> ClassifyReport:
-    """Predict a batch of any size into a file, "full" or as a "submission"."""
+    """Classify a batch of any size into a file. format: "full" or "submission"."""
     from vitrina.pipelines.classify.job import classify_to as run
     from vitrina.pipelines.classify.predictor import ClassifyOptions
 
@@ -134,21 +135,21 @@ def open_batch(
     max_megapixels: int | None = None,
     complete: bool = False,
 ) -> Catalogue:
-    """Open a file of products as the store remembers its catalogue, except for what is given.
+    """Open a file of products as the store remembers its catalogue, except for the options given.
 
-    What is given must be there; what the store remembers may be absent, and `classify` and
-    `neighbours_to` do without it where they can.
+    Columns and photos given here must exist. Those that the store remembers may be absent;
+    `classify` and `neighbours_to` work without them where they can.
 
     Args:
         path: the file.
-        store: that remembers how its catalogue was read.
-        reading: what is given, as a whole.
-        images: where the photos are; None for where the catalogue's were, "none" for nowhere,
-            "web" for the URLs that the catalogue gives.
+        store: provides the options by which its catalogue was read.
+        reading: the options given, as one value.
+        images: location of the photos; None for that of the catalogue's, "none" for no photos,
+            "web" for the URLs in the file.
         image_template, photos, columns, delimiter, encoding, fetchers, allow_private,
             category_separator, source, max_megapixels: single fields of `reading`; see
             `ReadingOptions`.
-        complete: refuse a file that lacks what the store remembers, but for categories, as
+        complete: refuse a file that lacks anything the store remembers, except categories, as
             `embed` does.
 
     Raises CatalogueError, ImageSourceError.

@@ -1,4 +1,4 @@
-"""Stores: embed a catalogue into one, look after it, read it back."""
+"""Stores: embed a catalogue, verify, compact, and read vectors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Vectors(NamedTuple):
-    """What `vectors` gives: ids, an Arrow array, and matrix, (n, dim)."""
+    """Result of `vectors`. ids: (n,) Arrow array. matrix: (n, dim) float16 or float32."""
 
     ids: pa.Array
     matrix: Stored
@@ -44,29 +44,29 @@ def embed(
     seed: int = 0,
     quiet: bool = True,
 ) -> EmbedReport:
-    """Bring a store up to date with a catalogue; only what is new or changed is embedded.
+    """Bring a store up to date with a catalogue; only new or changed products are embedded.
 
     Args:
         catalogue: from `Catalogue.read`, or from `open_batch` with all that the store remembers.
         store: from `Store.open(path)`.
-        text: the text model; "none" for none; None for the store's, else rubert-tiny2.
-        image: the image model, likewise; else CLIP ViT-B/32.
-        dtype: "float16" or "float32", how vectors are kept; None for what the store has, float16
+        text: the text model; "none" for no text; None for the store's, or else rubert-tiny2.
+        image: the image model, likewise; by default CLIP ViT-B/32.
+        dtype: "float16" or "float32", in which vectors are stored; None for the store's, float16
             for a new one.
-        compute: "float32", "bfloat16" or "int8", the numbers that models are run in; None for
-            what the store has, the fastest on this machine that keep the vectors for a new one.
-        source: the name of the shop or feed that the products come from; None for the name that
-            the feed gives itself, or else the store's only source. Products and categories of
-            several sources live side by side, and each is pruned by itself.
+        compute: "float32", "bfloat16" or "int8", the precision in which models run; None for the
+            store's; for a new one, the fastest on this machine that preserves the vectors.
+        source: the name of the shop or feed that the products come from; None for the name
+            in the feed, or else the store's only source. The products and categories of several
+            sources are separate, and each source is pruned separately.
         max_failures: the share of rows that may be unusable, and of products whose content may
-            fail, before the run ends; None for 0.05, and 3 more, so that a small catalogue bears
-            an accident.
-        accept_changes: go on however much of the catalogue vanished or changed.
-        prune: drop the source's products that the catalogue does not mention; else they are kept.
-        retry_failed: try again what failed and has not changed since.
-        rehash: read every photo again, though its file looks as it did (same size and time).
+            fail, before the run ends; None for 0.05, plus 3, so that a small catalogue tolerates
+            a few failures.
+        accept_changes: continue however much of the catalogue vanished or changed.
+        prune: drop the source's products that are not in the catalogue; by default they are kept.
+        retry_failed: retry failed content that has not changed since.
+        rehash: read every photo again, even if its file has the same size and time.
         refit: fit `lexical` and `thumbnail` anew on this catalogue.
-        seed: for fitting.
+        seed: random seed of fitting.
         quiet: print no progress.
 
     Raises CatalogueError, EncoderError, StoreError, TooManyFailuresError, UnusualChangeError.
@@ -96,7 +96,7 @@ def embed(
 
 
 def describe(store: Store) -> dict[str, Any]:
-    """What a store holds, as JSON values."""
+    """Summarise a store's content as JSON values."""
     from vitrina.pipelines.info import info
 
     return info(store)
@@ -112,13 +112,13 @@ def verify(
     """Check every byte of a store against its commits.
 
     Args:
-        store: where it lies; not an opened one, since a damaged one may not open.
-        repair: leave out what is damaged or missing, so that work can go on; the next `embed`
-            of the catalogue redoes it.
-        options: for fsspec, of a URL.
+        store: its location, not an open store, since a damaged one may not open.
+        repair: leave out damaged and missing files, so that work can continue; the next `embed` of
+            the catalogue restores their content.
+        options: options of fsspec, for a URL.
         quiet: print no progress.
 
-    Raises StoreError if there is no store, or none of its commits is whole.
+    Raises StoreError if there is no store, or none of its commits is complete.
     """
     from vitrina.pipelines.common.progress import Meter
     from vitrina.store.repair import repair as mend
@@ -137,9 +137,9 @@ def compact(
     """Merge small shards and drop dead rows, in one commit.
 
     Args:
-        store: to rewrite; its live contents stay the same.
+        store: to rewrite; its live content stays the same.
         keep: commits that stay readable, 3 at most; 1 frees the most.
-        rows: of a merged shard at most.
+        rows: upper limit of rows in a merged shard.
         quiet: print no progress.
 
     Raises StoreError if a shard is damaged, StoreLockedError if another process writes.
@@ -161,8 +161,8 @@ def vectors(store: Store, modality: str) -> Vectors:
         store: with a space of that modality.
         modality: "text" or "image".
 
-    Returns the product ids, (n,) int64 or string, and the vectors, (n, dim) float16 or float32
-    as they are kept, row by row, of the products that have one, in the catalogue's order.
+    Returns the product ids, (n,) int64 or string, and the vectors, (n, dim) float16 or float32 as
+    stored, of the products that have one, in the catalogue's order.
     Raises StoreError if there is no such space, or a shard is damaged.
     """
     from vitrina.store.gather import matrix

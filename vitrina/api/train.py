@@ -1,4 +1,4 @@
-"""What is learnt from a store's vectors: an index, the vote's rule, a head."""
+"""Training on a store's vectors: the index, the vote rule, the head."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def build_index(
     seed: int = 0,
     quiet: bool = True,
 ) -> Index:
-    """Build the index, or bring it up to date in time that grows with what has changed.
+    """Build the index, or update it in time that grows with the changes.
 
     Args:
         store: with the vectors.
-        features: "text", "image" or "fused"; None for all that there is.
-        recall: the share of the true ten nearest that it should find, above 0 and up to 1, which
-            asks for exact search; None for what the index has, 0.99 for a new one.
-        memory: bytes that the index may take; None for what it has, a quarter of the machine's
-            memory for a new one.
-        factory: a FAISS factory string, instead of Vitrina's own choice; "auto" for that again.
-        rebuild: build anew though an update would do.
-        seed: decides which rows are learnt from, and held out to tune and measure.
+        features: "text", "image" or "fused"; None for all that the store has.
+        recall: target share of the true ten nearest neighbours found, above 0 and up to 1,
+            which means exact search; None for the index's own, 0.99 for a new one.
+        memory: upper limit of the index in bytes; None for the index's own, a quarter of the
+            machine's memory for a new one.
+        factory: a FAISS factory string in place of Vitrina's own choice; "auto" for that again.
+        rebuild: build anew even if an update is enough.
+        seed: random seed of the rows to train on, and of those held out to tune and measure.
         quiet: print no progress.
 
     Raises StoreError.
@@ -61,7 +61,11 @@ def build_index(
 
 
 def open_index(store: Store, features: str | None = None) -> Index:
-    """Open an index that was built before."""
+    """Open an existing index.
+
+    features: "text", "image" or "fused"; None for the fused index, or the only one. Raises
+    StoreError if there is none, FingerprintError if the store's spaces have changed since.
+    """
     from vitrina.pipelines.index.neighbours import Index
 
     return Index.open(store, member(Features, features))
@@ -70,15 +74,16 @@ def open_index(store: Store, features: str | None = None) -> Index:
 def evaluate_index(
     store: Store, features: str | None = None, *, seed: int = 0, quiet: bool = True
 ) -> IndexEvaluation:
-    """Measure the vote of an index's neighbours, leave-one-out, and keep the rule that is best.
+    """Evaluate the neighbour vote of an index, leave-one-out, and save the best rule.
 
-    Every labelled product asks its 50 nearest others, duplicates (same title or photo) left out;
-    of more than 200,000, a sample. `classify` votes by the rule from then on.
+    Every labelled product is classified by its 50 nearest others, without duplicates (same title or
+    photo); of more than 200,000 products, a sample. `classify` then votes by this rule.
 
     Args:
         store: with the index.
-        features: "text", "image" or "fused"; None for the fused index, or the only one there is.
-        seed: decides on which half of the products the rule is chosen; the other is reported.
+        features: "text", "image" or "fused"; None for the fused index, or the only one.
+        seed: random seed of the half of the products on which the rule is chosen; metrics are those
+            of the other half.
         quiet: print no progress.
 
     Raises StoreError if there is no index, TrainingError where too few products have a category.
@@ -110,19 +115,19 @@ def train(
     Args:
         store: with products that have categories.
         head: "logistic" or "mlp".
-        features: "text", "image" or "fused"; None for all that there is.
+        features: "text", "image" or "fused"; None for all that the store has.
         fusion: "early" (one head over all vectors), "late" (a head for each modality), "knn" (the
-            early head and the neighbours' vote) or "stack" (all of these).
-        compare: judge all of them, and take the best, or the simplest that is as good.
-        precision: what accepted predictions promise: so many of them are right.
-        balance: "none", "weights" or "prior", how rare categories are heard; see `ClassLoss`.
+            early head and the neighbour vote) or "stack" (all of these).
+        compare: evaluate all of them, and use the best, or the simplest that is as good.
+        precision: target precision of accepted predictions.
+        balance: class-imbalance handling, "none", "weights" or "prior"; see `ClassLoss`.
         split: "grouped" or "stratified", how validation rows are chosen.
         name: the head's name; by default its features and kind.
-        refit: fit the saved head on validation rows too, once they have served.
-        epochs: None for as many as the rows call for.
-        patience: how many of them that are no better, on training rows kept apart, end a training;
-            0 for none: all are gone through.
-        seed: of the split and of training.
+        refit: after validation, fit the saved head on the validation rows too.
+        epochs: None for a default by the number of rows.
+        patience: early stopping after this many epochs without a better score on held-out training
+            rows; 0 for none.
+        seed: random seed of the split and of training.
         quiet: print no progress.
 
     Raises StoreError, TrainingError.

@@ -1,7 +1,7 @@
-"""Suspects as data for the report's script: an index to filter by, and chunks of whole cards.
+"""Suspects as data for the report's script: an index for filtering, and chunks of whole cards.
 
-Everything is JSON in elements that no browser runs. The script parses a chunk only when one of its
-cards comes into view, and makes text of it, never markup.
+Everything is JSON in elements that browsers do not execute. The script parses a chunk only when one
+of its cards scrolls into view, and inserts it as text, never as markup.
 """
 
 from __future__ import annotations
@@ -21,57 +21,57 @@ from vitrina.store.decisions import Decision
 from vitrina.types import CategoryId, ProductId, Reason
 
 CHUNK = 100
-"""Suspects in one chunk: small enough to be parsed between two frames."""
+"""Suspects in one chunk: few enough to parse between two frames."""
 NEIGHBOURS = 6
 """Neighbours, and copies, that a card shows."""
 PLAIN = 50
-"""Suspects in the table for those without JavaScript."""
+"""Suspects in the table for browsers without JavaScript."""
 
 _ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 
 
 def block(name: str, value: Any) -> str:
-    """An element that holds JSON; nothing in it can end it or open another."""
-    told = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return f'<script type="application/json" id="{name}">{told.translate(_ESCAPES)}</script>\n'
+    """An element that holds JSON, escaped so that no value can close it or open another."""
+    content = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return f'<script type="application/json" id="{name}">{content.translate(_ESCAPES)}</script>\n'
 
 
 class ReportCards:
     """The cards of an audit's first suspects.
 
-    `products`: all whose photos and titles the cards show, in the order in which they are needed;
-    a card speaks of them by their position here.
+    `products`: all products whose photos and titles the cards show, in the order in which they are
+    needed; a card refers to them by position.
     """
 
     def __init__(self, audit: Audit, decisions: Mapping[ProductId, Decision], most: int) -> None:
         self.suspects = audit.suspects[:most]
         self._names, self._decisions = _rootless(audit.names), decisions
         self._batches = Counter(one.batch for one in audit.suspects if one.batch)
-        spoken = (key for one in self.suspects for key in _spoken_of(one))
-        self._numbers = {key: number for number, key in enumerate(dict.fromkeys(spoken))}
+        mentioned = (key for one in self.suspects for key in _mentioned(one))
+        self._numbers = {key: number for number, key in enumerate(dict.fromkeys(mentioned))}
         named = (key for one in self.suspects for key in _categories(one))
         self._codes = {key: code for code, key in enumerate(dict.fromkeys(named))}
 
     @cached_property
     def products(self) -> list[ProductId]:
-        """Each once."""
+        """Ids of all products on the cards, without repeats."""
         return list(self._numbers)
 
     def __len__(self) -> int:
-        """Suspects."""
+        """The number of suspects."""
         return len(self.suspects)
 
     def is_open(self, one: Suspect) -> bool:
-        """Whether nobody has told its right category yet."""
+        """True while no decision has settled the category."""
         decision = self._decisions.get(one.product_id)
         return decision is None or decision.category is None
 
     def name(self, key: CategoryId) -> str:
-        """A category's path below what is the root of all, or its id where it has none."""
+        """A category's path without the common root, or its id where it has no path."""
         return self._names.get(key) or plain(str(key))
 
     def index(self) -> dict[str, Any]:
-        """What the script filters by, a column each, and the words that it uses."""
+        """Data for the script's filters, one column each, and the texts that it shows."""
         bits = {reason: 1 << at for at, reason in enumerate(Reason)}
         return {
             "chunk": CHUNK,
@@ -86,7 +86,7 @@ class ReportCards:
         }
 
     def chunks(self, titles: Mapping[ProductId, str]) -> Iterator[list[dict[str, Any]]]:
-        """The cards, `CHUNK` at a time. titles: of the products."""
+        """The cards, `CHUNK` at a time. titles: by product."""
         for start in range(0, len(self.suspects), CHUNK):
             yield [self._card(one, titles) for one in self.suspects[start : start + CHUNK]]
 
@@ -104,14 +104,14 @@ class ReportCards:
             "suggested_probability": _rounded(one.suggested_probability),
             "reasons": [kinds.index(reason) for reason in one.reasons],
             "evidence": [[_kind(kind), _rounded(value)] for kind, value in one.evidence.items()],
-            "neighbours": self._near(one.neighbours, titles),
+            "neighbours": self._neighbours(one.neighbours, titles),
         }
         if one.text_category is not None:
             card["text"] = self._codes[one.text_category]
         if one.image_category is not None:
             card["image"] = self._codes[one.image_category]
         if one.copies:
-            card["copies"] = self._near(one.copies, titles)
+            card["copies"] = self._neighbours(one.copies, titles)
             card["more_copies"] = max(0, len(one.copies) - NEIGHBOURS)
         if mates := self._batches[one.batch] - 1 if one.batch else 0:
             card["mates"] = mates
@@ -121,10 +121,10 @@ class ReportCards:
             card["decision"] = plain(decided(decision, name))
         return card
 
-    def _near(
+    def _neighbours(
         self, near: Sequence[AuditNeighbour], titles: Mapping[ProductId, str]
     ) -> list[list[Any]]:
-        """Lists, not objects: there are tens of thousands of them."""
+        """Neighbours or copies as lists, not objects: there are tens of thousands of them."""
         return [
             [
                 self._numbers[one.product_id],
@@ -137,7 +137,7 @@ class ReportCards:
         ]
 
     def table(self) -> str:
-        """The first suspects as a plain table."""
+        """The first `PLAIN` suspects as a plain table."""
         rows = "".join(
             f'<tr><th scope="row">{one.rank}</th><td class="words">{text(str(one.product_id))}</td>'
             f'<td class="words">{text(one.title)}</td>'
@@ -150,18 +150,18 @@ class ReportCards:
             f'<th scope="col" class="words">{head}</th>'
             for head in ("Product", "Title", "Given", "Suggested", "Chance", "Why")
         )
-        told = (
+        caption = (
             f"The first {min(PLAIN, len(self))} of {len(self):,} suspects; with JavaScript "
             "the page shows all of them, with photos and neighbours."
         )
         return (
-            f"<table><caption><span>{told}</span></caption>"
+            f"<table><caption><span>{caption}</span></caption>"
             f'<thead><tr><th scope="col">#</th>{heads}</tr></thead><tbody>{rows}</tbody></table>'
         )
 
 
 def _rootless(names: Mapping[CategoryId, str]) -> dict[CategoryId, str]:
-    """Paths without a root that all of them have: on every card it would say nothing."""
+    """Paths by category, without their root where all share it."""
     paths = {key: plain(name) for key, name in names.items() if name}
     parts = [path.partition("->") for path in paths.values()]
     if len({root for root, _, _ in parts}) == 1 and all(rest for _, _, rest in parts):
@@ -169,7 +169,7 @@ def _rootless(names: Mapping[CategoryId, str]) -> dict[CategoryId, str]:
     return paths
 
 
-def _spoken_of(one: Suspect) -> Iterable[ProductId]:
+def _mentioned(one: Suspect) -> Iterable[ProductId]:
     yield one.product_id
     for near in (*one.neighbours[:NEIGHBOURS], *one.copies[:NEIGHBOURS]):
         yield near.product_id

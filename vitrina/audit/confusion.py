@@ -1,4 +1,4 @@
-"""Categories that are taken for one another: by pair, and so often that they look like twins."""
+"""Confused categories: suspects by pair of categories, and categories that look alike."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from vitrina.audit.label_scores import LabelScores
 from vitrina.types import Codes, Mask
 
 TWIN = 0.2
-"""Of a category's products, what another one draws on average, from which on they look alike."""
+"""Mean probability of the other category, over the products of each, from which two look alike."""
 INSIDE = 0.35
-"""The same where only one of the two draws the other's products."""
+"""The same limit for one direction, where the other direction stays below `TWIN`."""
 FEWEST = 5
-"""Products of a category that has something to be told of."""
+"""Lower limit of the products of a category that is compared."""
 
 
 @dataclass(frozen=True)
 class SuspectPair:
-    """Suspects of one category for which another is suggested. rows: the first of them."""
+    """Suspects with one given and one suggested category. rows: the first of them."""
 
     given: int
     suggested: int
@@ -31,8 +31,8 @@ class SuspectPair:
 class Twins:
     """Two categories that look alike.
 
-    share: of the products of both, what the other category draws on average. inside: `one` looks
-    like a part of `other`, not the other way round.
+    share: mean probability of the other category, over the products of both, or of `one` where it
+    is inside. inside: `one` looks like a part of `other`, not the other way round.
     """
 
     one: int
@@ -43,10 +43,10 @@ class Twins:
 
 
 def pairs(given: Codes, suggested: Codes, rows: Codes, named: int = 8) -> tuple[SuspectPair, ...]:
-    """Confusions, the most frequent first.
+    """Suspects grouped by given and suggested category, the most frequent pair first.
 
-    given, suggested: (m,) int64 of the suspects. rows: (m,) int64, what they are named by, the
-    surest first.
+    given, suggested: (m,) int64 classes of the suspects. rows: (m,) int64, their rows, the surest
+    first. named: the number of rows kept of each pair.
     """
     if not len(given):
         return ()
@@ -68,9 +68,10 @@ def pairs(given: Codes, suggested: Codes, rows: Codes, named: int = 8) -> tuple[
 
 
 def twins(said: LabelScores, codes: Codes, checked: Mask, classes: int) -> tuple[Twins, ...]:
-    """Categories that may be duplicates of one another, or one a part of the other.
+    """Pairs of categories that may be duplicates, or one a part of the other.
 
-    codes: (n,) int64 labels. checked: (n,) bool, of whom something was said.
+    said: out-of-fold scores of n products. codes: (n,) int64 labels. checked: (n,) bool, rows that
+    have scores.
     """
     rows = np.flatnonzero(checked & (said.other >= 0))
     sizes = np.bincount(codes[checked], minlength=classes)

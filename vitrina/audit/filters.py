@@ -1,4 +1,4 @@
-"""The report's list of suspects before its script has filled it: filters, and a table without."""
+"""Filters of the report's suspects, and a plain table for browsers without JavaScript."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vitrina.types import Reason
 
 
 def filters(cards: ReportCards) -> str:
-    """What the script fills and listens to, and what stands there where no script runs."""
+    """Filter controls and the container that the script fills, and a table where no script runs."""
     if not len(cards):
         return '<p class="card empty">There is no suspect to show.</p>'
     return (
@@ -64,8 +64,8 @@ def _score(cards: ReportCards) -> str:
 
 
 def _state(cards: ReportCards) -> str:
-    still = sum(map(cards.is_open, cards.suspects))
-    if still == len(cards):
+    open_count = sum(map(cards.is_open, cards.suspects))
+    if open_count == len(cards):
         return ""
     buttons = "".join(
         element(
@@ -77,8 +77,8 @@ def _state(cards: ReportCards) -> str:
         )
         for state, label, count in (
             ("all", "All", len(cards)),
-            ("open", "Still open", still),
-            ("decided", "Decided", len(cards) - still),
+            ("open", "Still open", open_count),
+            ("decided", "Decided", len(cards) - open_count),
         )
     )
     return _chips("Decision", buttons, "choice")

@@ -1,6 +1,6 @@
-"""Near-duplicates: products that share a title or a photo, or lie nearer than the data's threshold.
+"""Near duplicates: products that share a title or photo, or have a cosine above a fitted threshold.
 
-Their labels ought to agree, so what each product's copies are labelled speaks of its own label.
+Their labels ought to agree, so the labels of a product's copies are evidence about its own.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ import numpy as np
 from vitrina.types import Codes, Floats
 
 MOST = 50
-"""Products of one title or photo that are looked at for each of them: a stock photo may join
-thousands."""
+"""Upper limit of the products with one title or photo to pair with each: thousands may share a
+stock photo."""
 BIN_PAIRS = 200
-"""Pairs by which it is told how often labels agree at some nearness."""
+"""Pairs in a bin, over which the agreement of labels is measured."""
 SLACK = 0.02
-"""Copies' labels may agree by so much less than those of the nearest pairs do."""
+"""How far the agreement of copies' labels may fall below that of the nearest pairs."""
 LEAST = 0.8
-"""Cosine below which two products have a topic in common, not an origin."""
+"""Lower limit of the threshold: below this cosine, products share a topic, not an origin."""
 NEVER = 2.0
 """A threshold that no cosine reaches."""
 
 
 def nearness(scores: Floats, same: np.ndarray) -> float:
-    """From which cosine on two products are copies, as the labels of pairs tell.
+    """Find the cosine from which products are near duplicates, by the agreement of their labels.
 
     Args:
         scores: (m,) float32, the cosines of neighbours.
-        same: (m,) bool, whether their labels are the same.
+        same: (m,) bool, true where their labels agree.
 
-    Pairs are looked at from the nearest on, `BIN_PAIRS` at a time, as long as their labels agree
-    almost as often as those of the nearest fiftieth do: wrong labels lower both alike. Returns
-    `LEAST` or more, and `NEVER` where pairs are too few to tell.
+    Bins of `BIN_PAIRS` pairs are accepted from the nearest on, as long as their labels agree almost
+    as often as those of the nearest fiftieth: wrong labels lower both alike. Returns `LEAST` or
+    more, and `NEVER` for too few pairs or where the first bin fails.
     """
     order = np.argsort(-scores, kind="stable")
     whole = len(order) // BIN_PAIRS * BIN_PAIRS
@@ -50,9 +50,9 @@ def nearness(scores: Floats, same: np.ndarray) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Groups:
-    """Products by something that they share, such as a title.
+    """Products grouped by a key, such as the hash of a title.
 
-    order: (n,) int64, rows sorted by key. keys: (n,) uint64 in that order; 0 is shared by nobody.
+    order: (n,) int64, rows sorted by key. keys: (n,) uint64 in that order; 0 for no group.
     """
 
     order: Codes
@@ -60,14 +60,15 @@ class Groups:
 
     @classmethod
     def of(cls, keys: np.ndarray) -> Groups:
-        """keys: (n,) uint64, one per product."""
+        """Group products. keys: (n,) uint64, one per product; 0 for no group."""
         order = np.argsort(keys, kind="stable").astype(np.int64)
         return cls(order, keys[order])
 
     def pairs(self, rows: Codes, keys: np.ndarray) -> tuple[Codes, Codes]:
-        """Who shares with some rows: (m,) places in `rows`, and (m,) the others' rows.
+        """Other products with the keys of some rows: (m,) int64 positions in `rows`, and (m,) int64
+        rows of the others.
 
-        keys: (len(rows),) those of the rows.
+        keys: (len(rows),) uint64, the keys of the rows.
         """
         first = np.searchsorted(self.keys, keys)
         count = np.minimum(np.searchsorted(self.keys, keys, side="right") - first, MOST)
@@ -81,9 +82,10 @@ class Groups:
 
 @dataclass(frozen=True, eq=False)
 class Copies:
-    """All near-duplicates of a catalogue, told when asked for.
+    """Near duplicates of a catalogue, computed on request.
 
-    keys: (n,) uint64 each: the products' titles, their photos. threshold: see `nearness`.
+    keys: (n,) uint64 each, of the products' titles and of their photos. groups: of these keys.
+    threshold: a cosine; see `nearness`.
     """
 
     keys: tuple[np.ndarray, ...]
@@ -92,11 +94,12 @@ class Copies:
 
     @classmethod
     def of(cls, keys: tuple[np.ndarray, ...], threshold: float) -> Copies:
-        """Sort them once."""
+        """Group the products by each array of keys."""
         return cls(keys, tuple(map(Groups.of, keys)), threshold)
 
     def pairs(self, rows: Codes, near: Codes, scores: Floats) -> tuple[Codes, Codes]:
-        """The copies of some rows, each once: (m,) places in `rows`, and (m,) the copies' rows.
+        """Near duplicates of some rows, without repeats: (m,) int64 positions in `rows`, and (m,)
+        int64 rows of the copies.
 
         near, scores: (len(rows), k), the rows' neighbours, -1 for none, and their cosines.
         """
@@ -111,14 +114,14 @@ class Copies:
         return who, other
 
     def shares(self, who: Codes, labels: Codes, rows: int, classes: int) -> tuple[Floats, Floats]:
-        """What copies say: (rows, classes) float32 shares of labels, and (rows,) float32 how much
-        to hear them, from 0 for none to almost 1 for many.
+        """Label shares among copies, (rows, classes) float32, and their weights, (rows,) float32
+        from 0 for no copy to almost 1 for many.
 
-        who: (m,) of `pairs`. labels: (m,) int64, the copies', -1 for none.
+        who: (m,) positions from `pairs`. labels: (m,) int64 of the copies, -1 for none.
         """
-        told = labels >= 0
+        labelled = labels >= 0
         counted = np.zeros((rows, classes), dtype=np.float32)
-        np.add.at(counted, (who[told], labels[told]), 1)
-        heard = counted.sum(axis=1)
-        counted /= np.maximum(heard, 1)[:, None]
-        return counted, heard / (heard + 1)
+        np.add.at(counted, (who[labelled], labels[labelled]), 1)
+        votes = counted.sum(axis=1)
+        counted /= np.maximum(votes, 1)[:, None]
+        return counted, votes / (votes + 1)

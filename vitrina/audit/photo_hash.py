@@ -1,4 +1,4 @@
-"""Whether two photos show the same, though their bytes differ."""
+"""Perceptual hashes, to match photos of the same content but different bytes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from vitrina.data.decode import decoded_photo
 from vitrina.errors import ImageError
 
 SIDE = 32
+"""Pixels on each edge of the photo that is hashed."""
 LOW = 8
+"""Frequencies on each axis that enter the hash."""
 SAME = 6
-"""Bits of 63 in which the hashes of one photo may differ after scaling and recompression."""
+"""Upper limit of the bits, of 63, that differ after scaling and recompression of one photo."""
 
 
 def photo_hash(photo: bytes) -> int | None:
-    """The perceptual hash of a photo, 63 bits; None for one that can't be read.
+    """The perceptual hash of a photo, 63 bits; None for an unreadable photo or an even surface.
 
-    The signs of its lowest frequencies about their median, but for the mean (Zauner,
+    The bits are the signs of the lowest frequencies minus their median, without the mean (Zauner,
     "Implementation and benchmarking of perceptual image hash functions", 2010).
     """
     try:
@@ -28,12 +30,12 @@ def photo_hash(photo: bytes) -> int | None:
         return None
     low = dctn(np.asarray(grey, dtype=np.float64), norm="ortho")[:LOW, :LOW].ravel()[1:]
     if np.abs(low).max() < 1:
-        # An even surface: noise would decide.
+        # An even surface: the bits would be noise.
         return None
     bits = low > np.median(low)
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
 def same_photo(one: int | None, other: int | None) -> bool:
-    """Whether two hashes are of one photo."""
+    """True if two hashes are of one photo; None matches nothing."""
     return one is not None and other is not None and (one ^ other).bit_count() <= SAME

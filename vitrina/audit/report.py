@@ -1,8 +1,8 @@
-"""The audit's report: one HTML file that needs nothing else, offline or on.
+"""The audit report: one self-contained HTML file.
 
-What is the same for every reader is made here; the cards of the suspects are made by the page's
-script, from JSON, as they come into view. Text is written before the photos, so that a browser
-shows the first cards before it has read the whole file.
+The static parts are rendered here; the page's script renders the suspects' cards from JSON as they
+scroll into view. Text is written before the photos, so that a browser shows the first cards before
+it has read the whole file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from vitrina.store.files import replacing
 from vitrina.types import ProductId
 
 LARGE, SMALL = 160, 64
-"""Pixels of a suspect's photo and of a neighbour's, on the longer edge."""
+"""Longer edge of a suspect's photo and of a neighbour's, in pixels."""
 THREADS = 2
 
 Titles = Callable[[Sequence[ProductId]], Mapping[ProductId, str]]
@@ -42,26 +42,26 @@ def write_report(
     most: int = 10_000,
     progress: Progress = unwatched,
 ) -> None:
-    """Write the page, whole or not at all.
+    """Write the page atomically.
 
-    titles: gives the titles of products. photos: yields the original photos, in any order, of
-    those products that have one which can be read. decided: what reviewers have said, by product.
-    most: suspects shown. progress: told of the photos made small; a product without one counts
-    when all others are done. Raises OSError if the disk fails.
+    titles: returns the titles of products. photos: yields the original photos, in any order, of
+    the products that have a readable one. decided: reviewers' decisions by product. most: upper
+    limit of suspects shown. progress: called for each thumbnail; products without one are counted
+    at the end. Raises OSError if the disk fails.
     """
     cards = ReportCards(audit, decided or {}, most)
-    script = _own("report.js")
+    script = _resource("report.js")
     store = audit.card.get("store")
     title = f"Vitrina audit · {store}" if store else "Vitrina audit"
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as page:
-        page.write(opening(title, base_style() + _own("report.css"), script))
+        page.write(opening(title, base_style() + _resource("report.css"), script))
         page.write(body(audit, cards, title))
         page.write(block("index", cards.index()))
         named = titles(cards.products)
         for number, chunk in enumerate(cards.chunks(named)):
             page.write(block(f"chunk{number}", chunk))
         page.write(f"<script>{script}</script>\n")
-        # No style is worked out for what is in a hidden element, however much there is of it.
+        # Browsers compute no style for the content of a hidden element, however large.
         page.write('<div hidden="">\n')
         page.writelines(_thumbnails(cards, photos, progress))
         page.write("</div></body></html>\n")
@@ -70,7 +70,7 @@ def write_report(
 def _thumbnails(cards: ReportCards, photos: Photos, progress: Progress) -> Iterator[str]:
     """An inert element for each product's photo, which the script finds by the product's number.
 
-    A photo that an earlier product has too is told by that one's number.
+    The element of a repeated photo holds only the number of the first product with it.
     """
     numbers = {key: number for number, key in enumerate(cards.products)}
     large = {one.product_id for one in cards.suspects}
@@ -80,12 +80,12 @@ def _thumbnails(cards: ReportCards, photos: Photos, progress: Progress) -> Itera
         return key, thumbnail(photo, LARGE if key in large else SMALL)
 
     seen: dict[bytes, int] = {}
-    left = len(numbers)
+    remaining = len(numbers)
     for key, made in map_ahead(small, photos(cards.products), THREADS):
         number = numbers.pop(key, None)
         if number is None:
             continue
-        left -= 1
+        remaining -= 1
         progress(1)
         if made is None:
             continue
@@ -94,10 +94,10 @@ def _thumbnails(cards: ReportCards, photos: Photos, progress: Progress) -> Itera
         if same != number:
             yield f'<script type="text/plain" id="p{number}" data-same="p{same}"></script>\n'
         else:
-            told = base64.b64encode(made).decode("ascii")
-            yield f'<script type="text/plain" id="p{number}">{told}</script>\n'
-    progress(left)
+            encoded = base64.b64encode(made).decode("ascii")
+            yield f'<script type="text/plain" id="p{number}">{encoded}</script>\n'
+    progress(remaining)
 
 
-def _own(name: str) -> str:
+def _resource(name: str) -> str:
     return resources.files("vitrina.audit").joinpath(name).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The parts of an audit's report that are the same for every reader, as markup."""
+"""Static parts of the audit report, as markup."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCORES = Frame(width=640, height=440, bottom=50)
 
 
 def body(audit: Audit, cards: ReportCards, title: str) -> str:
-    """All of the page that stands before its data."""
+    """Markup of the page up to its data."""
     card = audit.card
     parts = (
         ("short", "In short", "In short", _short(card, cards), ""),
@@ -75,10 +75,10 @@ def _lead(card: Card, cards: ReportCards) -> str:
     found = whole(card.get("suspects"), len(cards))
     if not found:
         return f"{_checked(card)}No label was found that the evidence speaks against."
-    told = f"{found:,} label{'s look' if found > 1 else ' looks'} wrong"
+    sentence = f"{found:,} label{'s look' if found > 1 else ' looks'} wrong"
     if found > len(cards):
-        told += f"; the {len(cards):,} surest stand below, the surest first"
-    return f"{_checked(card)}{told}, each with what speaks against it."
+        sentence += f"; the {len(cards):,} surest stand below, the surest first"
+    return f"{_checked(card)}{sentence}, each with what speaks against it."
 
 
 def _checked(card: Card) -> str:
@@ -98,8 +98,8 @@ def _short(card: Card, cards: ReportCards) -> str:
         tiles.append(("Nearly sure", f"{sure:,}", "suspects with a score of 90% or more."))
     if (wrong := card.get("wrong_by_confident_learning")) is not None:
         of = f"{whole(wrong) / checked:.1%} of those checked" if checked else "of all"
-        told = f"{of}; a count that wants more evidence than a suspect needs."
-        tiles.append(("Wrong, by confident learning", f"{whole(wrong):,}", told))
+        note = f"{of}; a count that wants more evidence than a suspect needs."
+        tiles.append(("Wrong, by confident learning", f"{whole(wrong):,}", note))
     if settled := sum(not cards.is_open(one) for one in cards.suspects):
         left = len(cards) - settled
         tiles.append(("Decided already", f"{settled:,}", f"{left:,} are still open."))
@@ -116,21 +116,21 @@ def _short(card: Card, cards: ReportCards) -> str:
 
 
 def _facts(card: Card) -> str:
-    told: list[tuple[str, str]] = []
+    rows: list[tuple[str, str]] = []
     for name, label in (("products", "Products"), ("labelled", "Labelled"), ("checked", "Checked")):
         if name in card:
-            told.append((label, f"{whole(card[name]):,}"))
+            rows.append((label, f"{whole(card[name]):,}"))
     if "time" in card:
-        told.append(("Made", _moment(str(card["time"]))))
+        rows.append(("Made", _moment(str(card["time"]))))
     if "took" in card:
-        told.append(("Took", duration(float(card["took"]))))
+        rows.append(("Took", duration(float(card["took"]))))
     for name, label in (("features", "Features"), ("folds", "Folds"), ("seed", "Seed")):
         if name in card:
-            told.append((label, _listed(card[name])))
+            rows.append((label, _listed(card[name])))
     for name, label in (("members", "What was heard"), ("machine", "Machine"), ("store", "Store")):
         if card.get(name):
-            told.append((label, _listed(card[name])))
-    return facts(told)
+            rows.append((label, _listed(card[name])))
+    return facts(rows)
 
 
 def _evidence(card: Card) -> str:
@@ -147,14 +147,14 @@ def _evidence(card: Card) -> str:
     if most := max((one.count for one in bins), default=0):
         x = Axis.around(bins[0].low, bins[-1].high, "evidence against the label", percent=True)
         y = Axis.around(0, most, "suspects", about=4)
-        # A step of less than one suspect would be told as a whole one twice.
+        # Steps below one suspect would repeat a label.
         y = (
             y
             if most > 4
             else Axis(0, most, tuple((at, f"{at}") for at in range(most + 1)), y.label)
         )
-        told = histogram(bins, x, y, label="Suspects by their score", frame=SCORES)
-        parts.append(f'<div class="card plot"><h3>How sure it is</h3>{told}</div>')
+        chart = histogram(bins, x, y, label="Suspects by their score", frame=SCORES)
+        parts.append(f'<div class="card plot"><h3>How sure it is</h3>{chart}</div>')
     if reasons := _reasons(card.get("reasons") or {}):
         parts.append(f'<div class="card plot"><h3>Why they are suspects</h3>{reasons}</div>')
     return f'<div class="plots">{"".join(parts)}</div>' if parts else ""
@@ -191,8 +191,8 @@ def _listed(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _moment(told: str) -> str:
+def _moment(moment: str) -> str:
     try:
-        return f"{datetime.fromisoformat(told):%d.%m.%Y %H:%M %Z}".strip()
+        return f"{datetime.fromisoformat(moment):%d.%m.%Y %H:%M %Z}".strip()
     except ValueError:
-        return told
+        return moment

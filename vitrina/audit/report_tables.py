@@ -1,4 +1,4 @@
-"""The tables of an audit's report: pairs of categories, the worst of them, look-alikes, gaps."""
+"""Tables of the audit report: pairs of categories, worst categories, look-alikes, gaps."""
 
 from __future__ import annotations
 
@@ -10,30 +10,32 @@ from vitrina.page.bars import bar
 from vitrina.page.markup import category, element, scrolling, text
 
 PAIRS = 12
-"""Pairs of categories in a table that is read at once."""
+"""Pairs of categories in the table that is always visible."""
 MORE = 200
-"""Pairs in the one that is unfolded."""
+"""Further pairs in the table that unfolds."""
 WORST = 12
 TWINS = 40
 IDS = 200
-"""Products told by their ids in one list."""
+"""Product ids in one list."""
 
 Card = Mapping[str, Any]
-"""An audit's card, or a part of it: JSON's types."""
+"""An audit's card, or a part of it, as JSON values."""
 
 
 def pairs(card: Card, cards: ReportCards) -> str:
-    """Suspects by the category that they have and the one suggested: the first, then the rest."""
+    """Suspects by given and suggested category: the first pairs, then more that unfold."""
     found: Sequence[Card] = card.get("pairs") or ()
     if not found:
         return ""
     most = max(whole(one.get("count")) for one in found) or 1
     first, rest = found[:PAIRS], found[PAIRS : PAIRS + MORE]
-    told = _pairs(first, most, cards, _first(len(first), len(found), "pairs"))
+    markup = _pairs(first, most, cards, _first(len(first), len(found), "pairs"))
     if rest:
         more = _pairs(rest, most, cards, _first(len(rest), len(found) - PAIRS, "further pairs"))
-        told += f'<details class="rest"><summary>{len(rest):,} more pairs</summary>{more}</details>'
-    return told
+        markup += (
+            f'<details class="rest"><summary>{len(rest):,} more pairs</summary>{more}</details>'
+        )
+    return markup
 
 
 def _pairs(found: Sequence[Card], most: int, cards: ReportCards, caption: str) -> str:
@@ -55,7 +57,7 @@ def _pairs(found: Sequence[Card], most: int, cards: ReportCards, caption: str) -
 
 
 def worst(card: Card, cards: ReportCards) -> str:
-    """The categories of which the largest share is suspect."""
+    """The categories with the largest shares of suspects."""
     found: Sequence[Card] = card.get("categories") or ()
     rows = []
     for one in found[:WORST]:
@@ -73,7 +75,7 @@ def worst(card: Card, cards: ReportCards) -> str:
 
 
 def twins(card: Card, cards: ReportCards) -> str:
-    """Categories that look like one another's duplicates."""
+    """Categories that look like duplicates of one another."""
     found: Sequence[Card] = card.get("twins") or ()
     rows = []
     for one in found[:TWINS]:
@@ -94,7 +96,7 @@ def twins(card: Card, cards: ReportCards) -> str:
 
 
 def missing(card: Card) -> str:
-    """Products that lack what they could be judged by, in lists to unfold."""
+    """Products without a usable text or photo, and outliers, in lists that unfold."""
     lists = []
     for name, label in (
         ("without_both", "Without a usable text and photo"),
@@ -121,21 +123,21 @@ def missing(card: Card) -> str:
 def _table(
     heads: Iterable[str], rows: Sequence[str], caption: str, words: Sequence[int] = (0,)
 ) -> str:
-    told = "".join(
+    header = "".join(
         element("th", head, scope="col", class_="words" if at in words else None)
         for at, head in enumerate(heads)
     )
     named = f"<caption><span>{caption}</span></caption>" if caption else ""
-    return f"{named}<thead><tr>{told}</tr></thead><tbody>{''.join(rows)}</tbody>"
+    return f"{named}<thead><tr>{header}</tr></thead><tbody>{''.join(rows)}</tbody>"
 
 
 def _first(shown: int, found: int, what: str) -> str:
-    """What a table holds; what: its rows, in the plural, and perhaps how they are ordered."""
+    """A table's caption. what: its rows, in the plural, and perhaps their order."""
     if shown < found:
         return f"The first {shown:,} of {found:,} {what}."
     return f"All {found:,} {what}." if found > 1 else ""
 
 
 def whole(value: Any, default: int = 0) -> int:
-    """A number of a card as a whole one; default: for one that is not there."""
+    """A number of a card as an integer. default: for a missing one."""
     return default if value is None else round(float(value))

@@ -1,4 +1,4 @@
-"""The words in which an audit's report speaks of reasons, evidence and decisions."""
+"""Texts of the audit report: reasons, evidence and decisions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHORT = {
     Reason.TEXT: "unlike text",
     Reason.PHOTO: "unlike photo",
 }
-"""For a button or a bar."""
+"""Labels for a button or a bar."""
 WHOLE = {
     Reason.MODEL: "a model that never saw its label is sure of another category",
     Reason.NEIGHBOURS: "its neighbours are of another category",
@@ -48,14 +48,14 @@ NOT_SAID = (
 
 
 def decided(decision: Decision, name: str) -> str:
-    """A decision in words. name: the path of the category that was decided on, if any."""
+    """A decision as text. name: the path of the category decided on, "" for none."""
     leaf = name.split("->")[-1].strip()
     match decision.action:
         case Action.KEEP:
-            told = "Kept where it is"
+            outcome = "Kept where it is"
         case Action.MOVE:
-            told = f"Moved to {leaf}"
+            outcome = f"Moved to {leaf}"
         case _:
-            told = "Left undecided"
+            outcome = "Left undecided"
     by = f" by {decision.reviewer}" if decision.reviewer else ""
-    return f"{told}{by}, {decision.time:%d.%m.%Y}"
+    return f"{outcome}{by}, {decision.time:%d.%m.%Y}"

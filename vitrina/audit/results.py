@@ -1,4 +1,4 @@
-"""What an audit found, and the files that hold it in a store."""
+"""Audit results: suspects with their evidence, and their files in a store."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from vitrina.types import CategoryId, IdType, ProductId, Reason
 CARD = "audit.json"
 SUSPECTS = "suspects.parquet"
 FORMAT = 1
-"""Raise it when the files mean something else; an older audit is then to be made anew."""
+"""Raise it when the meaning of the files changes; older audits must then be run again."""
 
 
 @dataclass(frozen=True)
 class AuditNeighbour:
-    """A product beside a suspect: a neighbour or a copy. score: its cosine, higher is nearer."""
+    """A neighbour or copy of a suspect. score: its cosine, higher is nearer."""
 
     product_id: ProductId
     category_id: CategoryId | None
@@ -46,19 +46,18 @@ class Suspect:
         rank: from 1, the surest first.
         product_id, title: of the product.
         given: the category that it has, decisions applied.
-        suggested: the likeliest other one.
-        score: what it is ranked by, from 0 to 1: the evidence against the label.
-        given_probability, suggested_probability: of the two categories, by heads and neighbours
-            that never saw this product's label.
-        reasons: the kinds of evidence that speak against the label, the strongest first.
-        evidence: by kind of evidence, from 0 to 1, how much it speaks against the label; kinds
-            that have nothing to say are left out.
-        text_category, image_category: what each modality by itself would say; None where the
+        suggested: the most probable other one.
+        score: the evidence against the label, from 0 to 1, by which suspects are ranked.
+        given_probability, suggested_probability: out-of-fold probabilities of the two categories.
+        reasons: the kinds of evidence against the label, the strongest first.
+        evidence: the strength of each kind of evidence against the label, from 0 to 1; kinds
+            without a value are left out.
+        text_category, image_category: the prediction from each modality alone; None where the
             product lacks it.
         neighbours: the nearest labelled products, nearest first.
-        copies: its near-duplicates, nearest first.
-        batch: suspects that look alike, are of one category and are suggested the same one have
-            one number, so that they can be decided at once.
+        copies: its near duplicates, nearest first.
+        batch: suspects that look alike and share both categories have one number, so that they
+            can be decided together; 0 for none.
     """
 
     rank: int
@@ -80,10 +79,10 @@ class Suspect:
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found: its card and its suspects.
+    """Result of an audit: its card and its suspects.
 
-    card: JSON's types; see `pipelines.audit` for what it holds. names: the path of each category
-    that is spoken of, by id. suspects: by rank.
+    card: JSON values; see `pipelines.audit` for its content. names: the path of each category in
+    it, by id. suspects: by rank.
     """
 
     card: Mapping[str, Any]
@@ -97,11 +96,11 @@ class Audit:
 
     @property
     def key(self) -> str:
-        """What tells this audit from others, as decisions note it."""
+        """Identifier of this audit, which decisions record."""
         return str(self.card["key"])
 
     def write(self, folder: Path, product_id: pa.DataType, category_id: pa.DataType) -> None:
-        """Put it into a folder. product_id, category_id: the types of the store's ids."""
+        """Write it into a folder. product_id, category_id: the types of the store's ids."""
         names = [{"id": key, "name": name} for key, name in self.names.items()]
         write_json(folder / CARD, {**self.card, "format": FORMAT, "names": names})
         schema = suspect_schema(product_id, category_id)
@@ -109,7 +108,7 @@ class Audit:
         pq.write_table(table, folder / SUSPECTS, compression="zstd", write_page_checksum=True)
 
     def keep(self, store: Store, writer: Writer) -> None:
-        """Make it the store's last one."""
+        """Commit it as the store's latest audit."""
         folder = writer.scratch / "audit"
         folder.mkdir(parents=True, exist_ok=True)
         schema = store.products.schema
@@ -118,9 +117,10 @@ class Audit:
 
     @classmethod
     def of(cls, store: Store) -> Audit:
-        """The last one of a store.
+        """The latest audit of a store.
 
-        Raises StoreError if there is none, it is gone, or another Vitrina made it.
+        Raises StoreError if there is none, its files are gone, or another version of Vitrina made
+        it.
         """
         way = f"run `vitrina audit {store.place}`"
         if store.manifest.audit is None:
@@ -130,16 +130,16 @@ class Audit:
 
     @classmethod
     def read(cls, folder: Path, id_types: tuple[IdType, IdType], way: str) -> Audit:
-        """The audit in a folder. id_types: of the store's product and category ids. way: the way
-        out, for messages. Raises StoreError."""
+        """Read the audit in a folder. id_types: of the store's product and category ids. way: the
+        remedy, for messages. Raises StoreError."""
         path = folder / CARD
-        told = read_json(path, way)
-        if not isinstance(told, dict) or told.get("format") != FORMAT:
+        content = read_json(path, way)
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise StoreError(f"{path} is of another version of Vitrina; {way}")
-        named = convert_json(told, _Card, str(path), way).names
+        named = convert_json(content, _Card, str(path), way).names
         names = {typed_id(one.id, id_types[1]): one.name for one in named}
-        card = {key: value for key, value in told.items() if key != "names"}
-        # Ids may have become strings since.
+        card = {key: value for key, value in content.items() if key != "names"}
+        # The store's ids may have become strings since the audit.
         schema = suspect_schema(*(pa.int64() if kind is int else pa.string() for kind in id_types))
         path = folder / SUSPECTS
         table = read_file_as(path, _SUSPECTS, way)
@@ -161,7 +161,7 @@ class _Name:
 
 @dataclass(frozen=True)
 class _Card:
-    """The part of `audit.json` that code relies on; the report shows the rest as it is."""
+    """The part of `audit.json` that code relies on; the report shows the rest unchecked."""
 
     key: str
     names: tuple[_Name, ...]
@@ -230,7 +230,7 @@ def suspect_schema(product_id: pa.DataType, category_id: pa.DataType) -> pa.Sche
 
 
 def _suspects_kind() -> Kind:
-    """The kind of every table of suspects, whatever the types of its ids."""
+    """The columns of any table of suspects, for all types of ids."""
     both = [suspect_schema(*pair) for pair in product(IDS, IDS)]
     return {
         one.name: Column(tuple({schema.field(one.name).type for schema in both}), one.nullable)
@@ -240,11 +240,11 @@ def _suspects_kind() -> Kind:
 
 _SUSPECTS = _suspects_kind()
 _LONGEST = 100
-"""Neighbours, copies and kinds of evidence of one suspect, at most; a few are written."""
+"""Upper limit of neighbours, copies or kinds of evidence per suspect; far fewer are written."""
 
 
 def _check_lists(table: pa.Table) -> None:
-    """Raise ValueError if there is more in the lists than suspects can have."""
+    """Raise ValueError if a column of lists has more values than suspects can have."""
     for name, column in zip(table.column_names, table.columns, strict=True):
         if pa.types.is_list(column.type):
             found = sum(len(chunk.flatten()) for chunk in column.chunks)

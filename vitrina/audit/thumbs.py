@@ -1,4 +1,4 @@
-"""Photos made small for a page."""
+"""Thumbnails of photos for a page."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ QUALITY = 70
 
 
 def thumbnail(photo: bytes, pixels: int) -> bytes | None:
-    """A photo as a WebP no longer than `pixels` on either edge; None for one that can't be read.
+    """A photo as a WebP of at most `pixels` on either edge; None for an unreadable one.
 
-    A photo that is small already keeps its size.
+    A smaller photo keeps its size.
     """
     try:
         with decoded_photo(photo, pixels) as decoded:

@@ -1,4 +1,4 @@
-"""Where the category is unsure, an ancestor of it that is sure enough."""
+"""Hierarchical back-off: predict an ancestor where the category is too uncertain."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class ThresholdsCard:
     precision: Annotated[float, Meta(gt=0, lt=1)]
     coverage: Share
     reached: Share | None
-    # NEVER has been through float32.
+    # The slack is for NEVER, which is rounded to float32.
     of: tuple[Annotated[float, Meta(ge=0, le=NEVER + 1e-6)], ...]
 
 
 @dataclass(frozen=True, eq=False)
 class HierarchicalPrediction:
-    """What may be let through of some predictions.
+    """Predictions, each with the lowest node of the tree that is accepted.
 
-    chosen: (n,) int64, the likeliest class. confidence: (n,) float32, its probability. steps: (n,)
-    int64: 0 where the class itself may be let through, 1 where its parent may, and so on; -1 for
-    nothing. shares: (n,) float32, the probability of what may be let through; 0 for nothing.
+    chosen: (n,) int64, the most probable class. confidence: (n,) float32, its probability. steps:
+    (n,) int64, the accepted node: 0 for the class itself, 1 for its parent, and so on; -1 for none.
+    shares: (n,) float32, the probability of the accepted node; 0 for none.
     """
 
     chosen: Codes
@@ -46,10 +46,10 @@ class HierarchicalPrediction:
 
 @dataclass(frozen=True, eq=False)
 class BackOff:
-    """How far up a prediction must go to keep a promised precision.
+    """Thresholds that move a prediction up the tree until it keeps a target precision.
 
-    thresholds: for the class itself, by class; then for each step up, by node of the tree.
-    Raises ValueError for thresholds of another tree.
+    thresholds: the first by class, for the class itself; then one for each step up, by node of the
+    tree. Raises ValueError for thresholds of another tree.
     """
 
     tree: CategoryTree
@@ -75,9 +75,9 @@ class BackOff:
         together: Codes | None = None,
         seed: int = 0,
     ) -> BackOff:
-        """Choose thresholds, each step's by what those below it did not let through.
+        """Choose thresholds, each step's on the rows that the steps below it did not accept.
 
-        probabilities: (n, classes) calibrated, of rows that the classifier did not learn from.
+        probabilities: (n, classes) calibrated, of rows that the classifier was not trained on.
         true: (n,) int64 classes. precision, together, seed: as of `promise`.
         """
         chosen = probabilities.argmax(axis=1)
@@ -114,7 +114,10 @@ class BackOff:
         return cls(tree, tuple(found))
 
     def decide(self, probabilities: Floats) -> HierarchicalPrediction:
-        """probabilities: (n, classes) float32, calibrated."""
+        """Accept each prediction at the lowest node that reaches its threshold.
+
+        probabilities: (n, classes) float32, calibrated.
+        """
         chosen = probabilities.argmax(axis=1).astype(np.int64)
         confidence = probabilities.max(axis=1)
         lines = self.tree.lines[chosen]
@@ -124,20 +127,20 @@ class BackOff:
         for step, thresholds in enumerate(self.thresholds[1:], 1):
             node, share = lines[:, step], shares[:, step]
             steps[(steps < 0) & thresholds.accept(node, share)] = step
-        let = np.where(steps > 0, shares[np.arange(len(steps)), steps], confidence)
+        accepted = np.where(steps > 0, shares[np.arange(len(steps)), steps], confidence)
         return HierarchicalPrediction(
-            chosen, confidence, steps, np.where(steps >= 0, let, 0).astype(np.float32)
+            chosen, confidence, steps, np.where(steps >= 0, accepted, 0).astype(np.float32)
         )
 
     def nodes(self, decided: HierarchicalPrediction) -> Codes:
-        """The node of what may be let through: (n,) int64, -1 for nothing."""
+        """The accepted node of each prediction: (n,) int64, -1 for none."""
         lines = self.tree.lines[decided.chosen]
         node = lines[np.arange(len(lines)), np.maximum(decided.steps, 0)]
         found: Codes = np.where(decided.steps >= 0, node, -1)
         return found
 
     def to_json(self) -> list[dict[str, Any]]:
-        """The thresholds as JSON's types, the precision with them."""
+        """The thresholds and their precision as JSON values."""
         return [
             {
                 "precision": one.precision,
@@ -150,7 +153,7 @@ class BackOff:
 
     @classmethod
     def of(cls, tree: CategoryTree, cards: Sequence[ThresholdsCard]) -> BackOff:
-        """Read what `to_json` gave. Raises ValueError for thresholds of another tree."""
+        """Read what `to_json` wrote. Raises ValueError for thresholds of another tree."""
         return cls(
             tree,
             tuple(

@@ -1,4 +1,4 @@
-"""Calibration: probabilities that come true as often as they say."""
+"""Calibration: temperature scaling, reliability bins, expected calibration error."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from vitrina.errors import TrainingError
 from vitrina.types import Codes, Floats, Mask
 
 TEMPERATURES = (1e-3, 1e3)
-"""Where the temperature is looked for; a head that is never wrong has the lowest."""
+"""Search range of the temperature; a head that is never wrong gets the lowest."""
 _BLOCK_VALUES = 1 << 22
-"""How many logits are worked on at once: 16 MiB of float32."""
+"""Logits processed at once: 16 MiB of float32."""
 
 
 def softmax(logits: Floats, temperature: float) -> Floats:
     """Turn logits into probabilities.
 
-    `logits` are (n, classes); what comes back is (n, classes) float32, each row summing to 1.
+    `logits`: (n, classes). Returns (n, classes) float32, each row summing to 1.
     Raises ValueError unless the temperature is positive.
     """
     if not temperature > 0:
@@ -32,17 +32,17 @@ def softmax(logits: Floats, temperature: float) -> Floats:
 
 
 def fit_temperature(logits: Floats, true: Codes) -> float:
-    """Find the temperature that makes the truth most likely.
+    """Find the temperature that maximises the likelihood of the true classes.
 
-    One number divides all logits: the predictions stay, only their confidence changes
-    (temperature scaling: Guo et al., "On Calibration of Modern Neural Networks", 2017). It is
-    fitted on validation rows, never on those the head was trained on.
+    Temperature scaling (Guo et al., "On Calibration of Modern Neural Networks", 2017) divides all
+    logits by one number: the predictions stay, only their confidence changes. It is fitted on
+    validation rows, never on training rows.
 
     `logits` are (n, classes) float32; `true` is (n,) int64, the class of each row, -1 for rows
     to skip. Raises TrainingError where no row has a class or a logit isn't finite, ValueError
     where the lengths differ.
     """
-    # Not above: it takes longer to import than everything else here.
+    # Imported here: slower to load than everything else in this module.
     from scipy.optimize import minimize_scalar
 
     if len(logits) != len(true):
@@ -55,7 +55,7 @@ def fit_temperature(logits: Floats, true: Codes) -> float:
     def loss(log_temperature: float) -> float:
         return _negative_log_likelihood(logits, true, math.exp(log_temperature))
 
-    # In the inverse temperature the loss is convex, so in its logarithm it has one valley.
+    # The loss is convex in the inverse temperature, so it has one minimum in the logarithm.
     bounds = (math.log(TEMPERATURES[0]), math.log(TEMPERATURES[1]))
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-4})
     return math.exp(found.x)
@@ -63,7 +63,7 @@ def fit_temperature(logits: Floats, true: Codes) -> float:
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Predictions of about one confidence: how many, how sure on average, how often right."""
+    """Predictions of similar confidence: their number, mean confidence and accuracy."""
 
     rows: int
     confidence: float
@@ -71,10 +71,10 @@ class ReliabilityBin:
 
 
 def reliability(confidence: Floats, correct: Mask, bins: int = 15) -> tuple[ReliabilityBin, ...]:
-    """What a reliability diagram shows: bins of equal width, those without rows left out.
+    """Bins of a reliability diagram: of equal width, empty ones left out.
 
-    confidence: (n,) float32 within 0 and 1. correct: (n,) bool. A bin holds its upper edge. Raises
-    ValueError for no rows, other values or lengths.
+    confidence: (n,) float32 within 0 and 1. correct: (n,) bool. A bin includes its upper edge.
+    Raises ValueError for no rows, other values, or arrays of different lengths.
     """
     if len(confidence) != len(correct) or len(correct) == 0:
         raise ValueError("confidence and correct need one value for each of at least one row")
@@ -99,15 +99,15 @@ def expected_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
 
 
 def error_by_chance(confidence: Floats, draws: int = 100) -> float:
-    """The expected calibration error that perfectly calibrated predictions would show on average:
-    of few rows some bins are off whatever was done. confidence: (n,) float32."""
+    """Mean expected calibration error of perfectly calibrated predictions, over `draws` simulated
+    outcomes: with few rows, some bins are off by chance. confidence: (n,) float32."""
     rng = np.random.default_rng(0)
     rows = (reliability(confidence, rng.random(len(confidence)) < confidence) for _ in range(draws))
     return sum(map(expected_calibration_error, rows)) / draws
 
 
 def _scaled(logits: Floats, temperature: float) -> Floats:
-    """Logits less their row's largest, divided by the temperature: no exponential overflows."""
+    """Logits minus their row's maximum, divided by the temperature: no exponential overflows."""
     scaled: Floats = np.subtract(logits, logits.max(axis=1, keepdims=True), dtype=np.float32)
     scaled /= np.float32(temperature)
     return scaled
@@ -124,7 +124,7 @@ def _negative_log_likelihood(logits: Floats, true: Codes, temperature: float) ->
 
 
 def _blocks(logits: Floats, true: Codes) -> Iterator[tuple[Floats, Codes]]:
-    """Runs of labelled rows, bounded in size whatever the number of classes."""
+    """Blocks of labelled rows, bounded in size for any number of classes."""
     step = max(1, _BLOCK_VALUES // logits.shape[1])
     for start in range(0, len(true), step):
         classes = true[start : start + step]

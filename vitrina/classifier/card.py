@@ -1,4 +1,4 @@
-"""`model.json`: the card of a head, as it is read from a store that may be a stranger's."""
+"""`model.json`: the card of a head, validated on reading since a store may be untrusted."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from vitrina.types import CategoryId, Features, FusionKind, HeadKind, IdType, Mo
 CARD_FILE = "model.json"
 AGAIN = "run `vitrina train` again"
 WIDEST = 1 << 16
-"""The longest vector and the widest hidden layer of a head."""
+"""Upper limit of a head's vector lengths and hidden width."""
 
 
 @dataclass(frozen=True)
 class HeadShape:
-    """Shape of a head: all that is needed to build it empty.
+    """Shape of a head: everything needed to build it without weights.
 
-    dims: the vector length of each modality. scales: what each block of inputs is multiplied
-    by, which sets how much the weight decay trusts it. hidden: the MLP's width.
+    dims: the vector length of each modality. scales: the factor of each input block;
+    the smaller, the more the weight decay suppresses the block. hidden: the MLP's width.
 
     Raises ValueError for no modality, or more than two.
     """
@@ -44,14 +44,14 @@ class HeadShape:
             raise ValueError(f"{len(self.dims)} lengths of vectors with {len(self.scales)} scales")
 
     def to_json(self) -> dict[str, Any]:
-        """As `model.json` holds it."""
+        """The shape as JSON values for `model.json`."""
         return {**asdict(self), "kind": self.kind.value}
 
     @property
     def width(self) -> int:
         """The length of the first layer's input; see `Head`."""
-        alone = sum(self.dims) if len(self.dims) > 1 else 0
-        return sum(self.dims) + alone + len(self.dims)
+        single = sum(self.dims) if len(self.dims) > 1 else 0
+        return sum(self.dims) + single + len(self.dims)
 
     @property
     def tensors(self) -> dict[str, tuple[int, ...]]:
@@ -93,7 +93,7 @@ class F1Card:
 
 @dataclass(frozen=True)
 class ReportCard:
-    """The part of a training's report that `vitrina info` shows."""
+    """The part of a training report that `vitrina info` shows."""
 
     features: Features
     head: HeadKind
@@ -103,7 +103,7 @@ class ReportCard:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """Content of `model.json`. Raises ValueError for a card that contradicts itself."""
+    """Content of `model.json`. Raises ValueError for inconsistent fields."""
 
     name: str
     features: Features
@@ -123,7 +123,7 @@ class ModelCard:
             raise ValueError("no thresholds")
         self._check_inputs()
         self._check_shapes()
-        self._check_members()
+        self._check_blend()
 
     @classmethod
     def read(cls, folder: Path) -> ModelCard:
@@ -136,9 +136,9 @@ class ModelCard:
         return tuple(one.name or "" for one in self.categories)
 
     def ids(self, kind: IdType) -> tuple[CategoryId, ...]:
-        """The id of each class, of the type that a store's ids have by now.
+        """The id of each class, converted to the type of the store's ids.
 
-        Raises ValueError for an id of another type, or one that stands there twice.
+        Raises ValueError for an id of another type, or a duplicate id.
         """
         ids = tuple(typed_id(one.id, kind) for one in self.categories)
         if not all(isinstance(one, kind) for one in ids):
@@ -157,21 +157,21 @@ class ModelCard:
             raise ValueError("no heads")
         lengths: dict[Modality, int] = {}
         for member, shape in self.shapes.items():
-            looked_at = _features(member).modalities
-            if not set(looked_at) <= set(self.features.modalities):
+            modalities = _features(member).modalities
+            if not set(modalities) <= set(self.features.modalities):
                 raise ValueError(f"a head over {member} in a model over {self.features}")
-            if len(shape.dims) != len(looked_at):
+            if len(shape.dims) != len(modalities):
                 raise ValueError(f"the head over {member} has {len(shape.dims)} vectors")
             if shape.classes != len(self.categories):
                 raise ValueError(
                     f"the head over {member} has {shape.classes} classes, but there are "
                     f"{len(self.categories)} categories"
                 )
-            for modality, dim in zip(looked_at, shape.dims, strict=True):
+            for modality, dim in zip(modalities, shape.dims, strict=True):
                 if lengths.setdefault(modality, dim) != dim:
                     raise ValueError(f"{modality} vectors of {lengths[modality]} and of {dim}")
 
-    def _check_members(self) -> None:
+    def _check_blend(self) -> None:
         heads = [one for one in self.blend.members if one != VOTE]
         if unknown := set(heads) - self.shapes.keys():
             raise ValueError(f"no head over {', '.join(sorted(unknown))}")
@@ -182,7 +182,7 @@ class ModelCard:
             raise ValueError(f"no weights for products with {', '.join(lacking)}")
 
     def dims(self) -> dict[Modality, int]:
-        """The vector length of each modality that a head looks at."""
+        """The vector length of each modality that a head takes."""
         return {
             modality: dim
             for member, shape in self.shapes.items()

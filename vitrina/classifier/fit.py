@@ -1,4 +1,4 @@
-"""Training a head from vectors that lie on disk."""
+"""Head training from vectors on disk."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ from vitrina.training.loss import ClassLoss
 from vitrina.types import Balance, Codes, HeadKind
 
 SCALES = (1.0, 0.3, 0.1)
-"""What the image block may be scaled by; small where the text already says nearly all."""
+"""Candidate scales of the image block; small ones win where the text predicts nearly all."""
 AT_ONCE = 20_000
-"""Rows times classes up to which a logistic head is fitted on all rows at once: there that is
-quicker, and as good (`benchmarks/heads.py --small`)."""
+"""Rows times classes up to which a logistic head is fitted full-batch: there that is faster, and as
+accurate (`benchmarks/heads.py --small`)."""
 NOBODY = np.zeros(0, dtype=np.int64)
+"""No rows."""
 
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How a head is trained.
+    """Training options of a head.
 
-    epochs, learning_rate: None for what the rows and the kind call for. modality_dropout: the
-    share of complete training products that lose their text, and as many their image, so that
-    the head bears a product that lacks one. balance: how rare classes are heard; see `ClassLoss`.
-    patience: epochs without a better score on held rows after which training ends; 0 for all.
+    epochs, learning_rate: None for defaults by the number of rows and by the kind.
+    modality_dropout: the share of complete training products that lose their text, and as many
+    their image, so that the head can classify products that lack one. balance: class-imbalance
+    handling; see `ClassLoss`. patience: early stopping after this many epochs without a better
+    score on held-out rows; 0 for none.
     """
 
     kind: HeadKind = HeadKind.MLP
@@ -49,10 +51,10 @@ class FitOptions:
 
 
 RATES = {HeadKind.LOGISTIC: 5e-3, HeadKind.MLP: 2e-3}
-"""AdamW's learning rate at its height."""
+"""Peak learning rate of AdamW."""
 
 TRIAL = FitOptions(kind=HeadKind.LOGISTIC, epochs=10, learning_rate=2e-3, modality_dropout=0.0)
-"""The quick head by which a scale is chosen."""
+"""Options of the quick heads that choose a scale."""
 
 
 def fit_head(
@@ -64,28 +66,28 @@ def fit_head(
     report: Progress = unwatched,
     held: Codes = NOBODY,
 ) -> Head:
-    """Train a head: a logistic one of few rows on all of them at once, by L-BFGS, any other by
-    minibatches, with AdamW.
+    """Train a head: a logistic one on few rows full-batch with L-BFGS, any other by minibatches
+    with AdamW.
 
-    codes: (n,) int64 class of every product. rows: positions to train on, none of class -1. Unless
-    `options.patience` says so, the length is fixed beforehand and nothing is picked on rows that
-    are judged later, so what is measured on them is not flattered. report: told the rows that were
-    gone through. held: some of `rows`, which are then kept to stop by. Without rows to learn from,
-    the head says nothing.
+    codes: (n,) int64 class of every product. rows: positions to train on, none of class -1. held:
+    those of `rows` that early stopping holds out; without `options.patience` they are trained on.
+    Then the number of epochs is fixed in advance and nothing is selected on test rows, so their
+    metrics are unbiased. report: called with the number of rows processed. Without rows to train
+    on, all logits of the head are 0.
     """
     limit_torch()
     if options.patience:
         rows = np.setdiff1d(rows, held)
     scales = (1.0,) * len(gathered.modalities)
     if not len(rows):
-        return _silent(HeadShape(options.kind, gathered.dims, scales, classes, options.hidden))
+        return _zero_head(HeadShape(options.kind, gathered.dims, scales, classes, options.hidden))
     if len(gathered.modalities) > 1:
         scales = (1.0, choose_scale(gathered, codes, rows, classes, options.seed, report))
     return _fit(gathered, codes, rows, classes, options, scales, report, held)
 
 
-def _silent(shape: HeadShape) -> Head:
-    """Of what no row has: nothing is likelier than anything else."""
+def _zero_head(shape: HeadShape) -> Head:
+    """A head without training rows: all logits are 0."""
     head = Head(shape).eval()
     for parameter in head.parameters():
         torch.nn.init.zeros_(parameter)
@@ -93,10 +95,10 @@ def _silent(shape: HeadShape) -> Head:
 
 
 def planned_rows(rows: int, modalities: int, classes: int, options: FitOptions) -> int:
-    """Rows that `fit_head` will go through at most, epochs and trials counted, for a progress
+    """Upper limit of the rows that `fit_head` processes over all epochs and trials, for a progress
     bar."""
     trials = len(SCALES) * _epochs(rows, TRIAL) * 4 // 5 if modalities > 1 else 0
-    own = len(DECAYS) if _at_once(rows, classes, options) else _epochs(rows, options)
+    own = len(DECAYS) if _is_full_batch(rows, classes, options) else _epochs(rows, options)
     return rows * (own + trials)
 
 
@@ -108,7 +110,7 @@ def choose_scale(
     seed: int,
     report: Progress = unwatched,
 ) -> float:
-    """Pick the image block's scale by a logistic head on a fifth of the training rows held out."""
+    """Choose the image block's scale by logistic heads on a held-out fifth of the rows."""
     inner, outer = _fifth(rows, seed)
     if len(outer) < 50:
         return SCALES[0]
@@ -122,16 +124,16 @@ def choose_scale(
 
 
 def _fifth(rows: Codes, seed: int) -> tuple[Codes, Codes]:
-    """Four fifths of some rows, and the others."""
-    held = np.random.default_rng(seed).random(len(rows)) < 0.2
-    return rows[~held], rows[held]
+    """A random split of rows into about four fifths and one fifth."""
+    in_fifth = np.random.default_rng(seed).random(len(rows)) < 0.2
+    return rows[~in_fifth], rows[in_fifth]
 
 
 def _epochs(rows: int, options: FitOptions) -> int:
     return options.epochs or int(np.clip(600_000 // max(1, rows), 10, 40))
 
 
-def _at_once(rows: int, classes: int, options: FitOptions) -> bool:
+def _is_full_batch(rows: int, classes: int, options: FitOptions) -> bool:
     free = options.epochs is None and options.learning_rate is None and not options.patience
     return options.kind is HeadKind.LOGISTIC and free and rows * classes <= AT_ONCE
 
@@ -151,12 +153,12 @@ def _fit(
     with torch.random.fork_rng():
         torch.manual_seed(options.seed)
         head = Head(shape)
-        if _at_once(len(rows), classes, options):
+        if _is_full_batch(len(rows), classes, options):
             outer = _fifth(rows, options.seed)[1]
             fit_whole(head, gathered, codes, rows, outer, loss_of, options.modality_dropout)
             report(len(rows) * len(DECAYS))
             return head
-        # A small catalogue needs its steps too.
+        # A small catalogue takes smaller batches, for enough steps.
         size = int(np.clip(len(rows) // 10, min(32, options.batch_rows), options.batch_rows))
         recipe = Recipe(
             epochs=_epochs(len(rows), options),

@@ -1,4 +1,4 @@
-"""Training a logistic head on all rows at once, to the bottom: quicker where they are few."""
+"""Full-batch training of a logistic head to convergence: faster where rows are few."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from vitrina.types import Codes, Mask
 
 ITERATIONS = 100
 DECAYS = (1e-2, 1e-3, 1e-4)
-"""Ridges to choose from, strongest first, so that each fit begins where the last one ended."""
+"""Candidate ridge penalties, strongest first: each fit starts from the previous solution."""
 TOLERANCE = 1e-5
-"""The largest slope that is still a hill, in nats."""
+"""Gradient tolerance for convergence, in nats."""
 NOTHING = -1
+"""No modality to drop."""
 
 
 @dataclass(frozen=True, eq=False)
 class WeightedRows:
-    """Some of the rows as they are looked at. share: what they count of the whole."""
+    """Rows as a head's inputs, and their labels. share: their weight in the loss."""
 
     inputs: torch.Tensor
     labels: torch.Tensor
@@ -40,30 +41,30 @@ def fit_whole(
     dropout: float,
 ) -> None:
     """Fit a logistic head by L-BFGS (Liu & Nocedal, "On the limited memory BFGS method for large
-    scale optimization", 1989) on cross-entropy with a ridge.
+    scale optimization", 1989) on cross-entropy with a ridge penalty.
 
-    The ridge is the one of `DECAYS` that makes some of the rows most likely, learnt from the
-    others; then all of them are learnt from. What `dropout` does by chance in `fit_by_batches` is
-    done in full here: each complete row counts in part as it is, in part without its text, in part
-    without its image. codes: (n,) int64, the class of every product. rows: positions to learn
-    from. held: those of them to choose the ridge by.
+    The penalty is the one of `DECAYS` with the lowest loss on the `held` rows after training on the
+    others; the final fit is on all rows. `dropout`, which is random in `fit_by_batches`, enters
+    here by its expectation: each complete row has weights for itself as it is, without its text,
+    and without its image. codes: (n,) int64, the class of every product. rows: positions to train
+    on. held: those of them to choose the penalty on; the middle one where there are none.
     """
     decay = DECAYS[len(DECAYS) // 2]
     inner = np.setdiff1d(rows, held)
     if len(held) and len(inner):
-        learnt = _parts(head, gathered, codes, inner, dropout)
-        judged = _parts(head, gathered, codes, held, 0.0)
+        train = _weighted_rows(head, gathered, codes, inner, dropout)
+        test = _weighted_rows(head, gathered, codes, held, 0.0)
         found = {}
         for one in DECAYS:
-            _descend(head, learnt, loss_of, one)
+            _minimise(head, train, loss_of, one)
             with torch.no_grad():
-                found[one] = float(_loss(head, judged, loss_of))
+                found[one] = float(_loss(head, test, loss_of))
         decay = min(found, key=lambda one: found[one])
-    _descend(head, _parts(head, gathered, codes, rows, dropout), loss_of, decay)
+    _minimise(head, _weighted_rows(head, gathered, codes, rows, dropout), loss_of, decay)
     head.eval()
 
 
-def _descend(head: Head, parts: Sequence[WeightedRows], loss_of: ClassLoss, decay: float) -> None:
+def _minimise(head: Head, parts: Sequence[WeightedRows], loss_of: ClassLoss, decay: float) -> None:
     optimiser = torch.optim.LBFGS(
         head.parameters(),
         max_iter=ITERATIONS,
@@ -89,18 +90,18 @@ def _loss(head: Head, parts: Sequence[WeightedRows], loss_of: ClassLoss) -> torc
     return torch.stack(losses).sum()
 
 
-def _parts(
+def _weighted_rows(
     head: Head, gathered: Gathered, codes: Codes, rows: Codes, dropout: float
 ) -> list[WeightedRows]:
     vectors, present = gathered.blocks(rows)
     complete: Mask = np.logical_and.reduce(present)
     if len(present) == 1 or not dropout:
-        ways = [(np.ones(len(rows), dtype=bool), NOTHING, 1.0)]
+        variants = [(np.ones(len(rows), dtype=bool), NOTHING, 1.0)]
     else:
-        ways = [(~complete, NOTHING, 1.0), (complete, NOTHING, 1 - len(present) * dropout)]
-        ways += [(complete, lost, dropout) for lost in range(len(present))]
+        variants = [(~complete, NOTHING, 1.0), (complete, NOTHING, 1 - len(present) * dropout)]
+        variants += [(complete, lost, dropout) for lost in range(len(present))]
     parts = []
-    for some, lost, share in ways:
+    for some, lost, share in variants:
         if some.any():
             masks = [
                 mask[some] if number != lost else np.zeros(int(some.sum()), dtype=bool)

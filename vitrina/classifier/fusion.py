@@ -1,10 +1,10 @@
-"""Several classifiers' scores made one: heads over one modality or all, and the neighbours' vote.
+"""Fusion of base models: heads over one modality or all, and the neighbours' vote.
 
 All fusion here is a logarithmic opinion pool (Genest & Zidek, "Combining probability
-distributions", 1986): each member's log-probabilities times its weight. The weights are fitted to
-the likelihood of rows that no member learnt from, which calibrates the outcome as well: for one
-member alone its weight is one over the temperature of Guo et al. (2017). One temperature can't fit
-labels of which some are wrong, so the pool is calibrated once more; see `temperatures`.
+distributions", 1986): the weighted sum of the base models' log-probabilities. The weights maximise
+the likelihood of rows that no base model was trained on, which also calibrates the result: with a
+single base model, its weight is one over the temperature of Guo et al. (2017). One temperature
+can't fit labels of which some are wrong, so the pool is calibrated once more; see `temperatures`.
 """
 
 from __future__ import annotations
@@ -23,53 +23,56 @@ from vitrina.errors import TrainingError
 from vitrina.types import Codes, Features, Floats, FusionKind, Mask, Modality
 
 VOTE = "vote"
-"""The member that is no head."""
+"""The name of the one base model that is no head, the neighbours' vote."""
 FLOOR = 1e-3
-"""What a vote gives a category that nobody voted for."""
+"""Added to each category's share of the vote, so that its logarithm is finite."""
 MOST = 100.0
-"""The largest weight: a head that is never wrong would have an infinite one."""
+"""Upper limit of a weight: a head that is never wrong would get an infinite one."""
 BLOCK_VALUES = 1 << 23
 
 Doubles: TypeAlias = "npt.NDArray[np.float64]"
 
 
 def members_of(kind: FusionKind, features: Features) -> tuple[str, ...]:
-    """Who is heard of products that lack nothing: heads by what they look at, and `VOTE`."""
-    alone = tuple(one.value for one in features.modalities)
+    """Base models for products with all modalities: heads by their features, and `VOTE`."""
+    single = tuple(one.value for one in features.modalities)
     return {
         FusionKind.EARLY: (features.value,),
-        FusionKind.LATE: alone,
+        FusionKind.LATE: single,
         FusionKind.KNN: (features.value, VOTE),
-        FusionKind.STACK: (*dict.fromkeys((features.value, *alone)), VOTE),
+        FusionKind.STACK: (*dict.fromkeys((features.value, *single)), VOTE),
     }[kind]
 
 
 def stand_ins_of(kind: FusionKind, features: Features) -> tuple[str, ...]:
-    """Heads that are heard besides of products that lack a modality: those that see one alone."""
-    there = members_of(kind, features)
-    alone = (one.value for one in features.modalities)
-    return tuple(name for name in alone if name not in there)
+    """Fallback heads for products that lack a modality: those over a single modality."""
+    base = members_of(kind, features)
+    single = (one.value for one in features.modalities)
+    return tuple(name for name in single if name not in base)
 
 
 def kinds_of(features: Features) -> tuple[FusionKind, ...]:
-    """The ways of fusion that differ, simplest first."""
+    """The distinct kinds of fusion for these features, simplest first."""
     if len(features.modalities) > 1:
         return tuple(FusionKind)
     return FusionKind.EARLY, FusionKind.KNN
 
 
 def heard(member: str, looked_at: Features) -> bool:
-    """Whether a member has anything to say of a product that has just these modalities."""
+    """True if a base model applies to products with exactly these modalities."""
     return member in (VOTE, Features.FUSED) or looked_at in (member, Features.FUSED)
 
 
 def looked_at_of(features: Features) -> tuple[Features, ...]:
-    """The sets of modalities that a product may have of these: what `looked_at` gives."""
+    """The sets of modalities by which `looked_at` groups products with these features."""
     return tuple(Features) if len(features.modalities) > 1 else (features,)
 
 
 def looked_at(present: Mapping[Modality, Mask]) -> list[tuple[Features, Codes]]:
-    """Rows by what there is of them; those of which there is nothing stand with the complete."""
+    """Rows grouped by the modalities they have; rows with none are grouped with complete ones.
+
+    present: (n,) bool of each modality. Returns int64 rows of each set that has any.
+    """
     some = list(present.values())
     if len(some) == 1:
         return [(Features(next(iter(present))), np.arange(len(some[0])))]
@@ -83,14 +86,14 @@ def looked_at(present: Mapping[Modality, Mask]) -> list[tuple[Features, Codes]]:
 
 
 def vote_logits(shares: Floats) -> Floats:
-    """The neighbours' vote as a member: (n, classes) shares, see `vote_shares`."""
+    """The neighbours' vote as logits, (n, classes). shares: (n, classes), see `vote_shares`."""
     logits: Floats = np.log(shares + np.float32(FLOOR))
     return logits
 
 
 @dataclass(frozen=True)
 class BlendCard:
-    """A blend as `model.json` holds it. Raises ValueError for what contradicts itself."""
+    """A blend as `model.json` holds it. Raises ValueError for inconsistent fields."""
 
     members: tuple[str, ...]
     weights: Mapping[Features, tuple[Annotated[float, Meta(ge=0, le=MOST)], ...]]
@@ -108,11 +111,10 @@ class BlendCard:
 
 @dataclass(frozen=True, eq=False)
 class Blend:
-    """Who is heard, and how much, by what there is of a product.
+    """Weights and calibration of base models, by the modalities that a product has.
 
-    weights: for products with all modalities and for those that lack one, one weight per member, 0
-    for a member that has nothing to say of them. temperatures: for each of these, what calibrates
-    the pool.
+    members: the base models. weights: for each set of modalities, (members,) float32, 0 for a base
+    model that does not apply. temperatures: for each set, the calibration of the pool.
     """
 
     members: tuple[str, ...]
@@ -127,42 +129,48 @@ class Blend:
         true: Codes,
         stand_ins: Sequence[str] = (),
     ) -> Blend:
-        """members: heard of all products. scores: for each set of modalities that a product may
-        have, some rows and what each member says of these where it sees no more: (len(rows),
-        classes) logits. true: (n,) int64, the class of every row. stand_ins: heard of products that
-        lack a modality alone."""
-        everybody = (*members, *stand_ins)
+        """Fit the weights and the calibration for each set of modalities.
+
+        members: base models for all products. scores: for each set of modalities that a product may
+        have, some rows and the logits of each base model given no other modality: (len(rows),
+        classes). true: (n,) int64, the class of every row. stand_ins: base models only for products
+        that lack a modality.
+        """
+        models = (*members, *stand_ins)
         whole = max(scores, key=lambda one: len(one.modalities))
         weights, temperatures = {}, {}
         for features, (rows, parts) in scores.items():
-            there = members if features is whole else everybody
-            listening = [name for name in there if heard(name, features)]
-            found = np.zeros(len(everybody), dtype=np.float32)
-            if listening:
-                some = [parts[name] for name in listening]
+            candidates = members if features is whole else models
+            applicable = [name for name in candidates if heard(name, features)]
+            found = np.zeros(len(models), dtype=np.float32)
+            if applicable:
+                some = [parts[name] for name in applicable]
                 fitted = fit_weights(some, true[rows])
-                found[[everybody.index(name) for name in listening]] = fitted
+                found[[models.index(name) for name in applicable]] = fitted
                 temperatures[features] = Temperatures.fit(_pool(some, fitted), true[rows])
             weights[features] = found
-        return cls(everybody, weights, temperatures)
+        return cls(models, weights, temperatures)
 
     def logits(self, parts: Mapping[str, Floats], present: Mapping[Modality, Mask]) -> Floats:
-        """parts: what each member says, (n, classes) logits. present: (n,) bool of each modality.
-        Returns (n, classes) float32, calibrated: `softmax` of them at 1 are probabilities."""
+        """Pool and calibrate logits.
+
+        parts: (n, classes) logits of each base model. present: (n,) bool of each modality. Returns
+        (n, classes) float32; their `softmax` at temperature 1 are calibrated probabilities.
+        """
         out = np.zeros_like(next(iter(parts.values())), dtype=np.float32)
         for features, rows in looked_at(present):
-            voices = [
+            terms = [
                 (parts[name][rows], weight)
                 for name, weight in zip(self.members, self.weights[features], strict=True)
                 if weight and name in parts
             ]
-            if voices:
-                pooled = _pool(*zip(*voices, strict=True))
+            if terms:
+                pooled = _pool(*zip(*terms, strict=True))
                 out[rows] = self.temperatures.get(features, ONE).logits(pooled)
         return out
 
     def to_json(self) -> dict[str, Any]:
-        """As `model.json` holds it."""
+        """The blend as JSON values for `model.json`."""
         return {
             "members": list(self.members),
             "weights": {name.value: one.tolist() for name, one in self.weights.items()},
@@ -171,7 +179,7 @@ class Blend:
 
     @classmethod
     def of(cls, card: BlendCard) -> Blend:
-        """Read it back."""
+        """Build a blend from its card."""
         weights = {name: np.array(one, dtype=np.float32) for name, one in card.weights.items()}
         return cls(card.members, weights, card.temperatures)
 
@@ -186,12 +194,12 @@ def _pool(parts: Sequence[Floats], weights: Sequence[float] | Floats) -> Floats:
 def fit_weights(parts: Sequence[Floats], labels: Codes) -> Floats:
     """The weights of least log-loss, none below zero: (len(parts),) float32.
 
-    parts: (n, classes) logits each, of rows that none of the members learnt from. labels: (n,)
-    int64. The log-loss is convex in the weights, so there is one best, whatever it begins with. A
-    pull of a single row's strength to equal weights that sum to 1 decides where rows are few.
+    parts: (n, classes) logits each, of rows that no base model was trained on. labels: (n,) int64.
+    The log-loss is convex in the weights, so the start does not matter. A ridge penalty with the
+    weight of a single row, towards equal weights that sum to 1, decides where rows are few.
     Raises TrainingError for logits that are not finite.
     """
-    # Not above: it takes longer to import than everything else here.
+    # Imported here: slower to load than everything else in this module.
     from scipy.optimize import minimize
 
     if not all(np.isfinite(part).all() for part in parts):
@@ -214,9 +222,9 @@ def fit_weights(parts: Sequence[Floats], labels: Codes) -> Floats:
             for at, part in enumerate(some):
                 expected = np.einsum("nc,nc->", shares, part, dtype=np.float64)
                 slope[at] += float(expected) - float(part[rows, true].sum(dtype=np.float64))
-        away = weights - even
+        offset = weights - even
         count = max(1, len(labels))
-        return (total + float(away @ away) / 2) / count, (slope + away) / count
+        return (total + float(offset @ offset) / 2) / count, (slope + offset) / count
 
     found = minimize(loss, even, jac=True, method="L-BFGS-B", bounds=[(0, MOST)] * len(parts))
     weights: Floats = found.x.astype(np.float32)
@@ -224,6 +232,6 @@ def fit_weights(parts: Sequence[Floats], labels: Codes) -> Floats:
 
 
 def centred(logits: Floats) -> Floats:
-    """Logits less their row's largest: the same probabilities, and numbers of a like size."""
+    """Logits minus their row's maximum: the same probabilities on a common scale."""
     shifted: Floats = np.subtract(logits, logits.max(axis=1, keepdims=True), dtype=np.float32)
     return shifted

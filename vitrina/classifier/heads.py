@@ -18,15 +18,15 @@ from vitrina.types import Floats, HeadKind, Mask
 
 HEAD_FILE = "head.safetensors"
 LARGEST = 1e6
-"""The largest weight that a head may have: with it no sum of a prediction overflows."""
+"""Upper limit of a head's absolute weights: with it no sum of a prediction overflows."""
 
 
 class Head(torch.nn.Module):
-    """Class scores from vectors and the bits that say which of them are there.
+    """Class logits from vectors and their presence masks.
 
-    With two modalities the input is both vectors, the two mask bits, and each vector once more
-    for the products that lack the other one: a product without a photo is judged by weights
-    that were trained for that, and its presence does not bend those of complete products.
+    With two modalities the input is both vectors, each vector once more for products that lack the
+    other one, and the two mask bits. Products without a photo thus have weights of their own, and
+    training on them does not distort the weights of complete products.
     """
 
     def __init__(self, shape: HeadShape) -> None:
@@ -57,8 +57,8 @@ class Head(torch.nn.Module):
     def inputs(
         self, vectors: Sequence[torch.Tensor], present: Sequence[torch.Tensor]
     ) -> torch.Tensor:
-        """What the first layer gets of the same: (n, width) float32."""
-        # Unit vectors have components near 1/sqrt(dim); as features they should be near 1.
+        """Input of the first layer: (n, width) float32. Parameters as of `forward`."""
+        # Components of unit vectors are near 1/sqrt(dim); features should be near 1.
         spread = [
             vector * mask.unsqueeze(1) * vector.shape[1] ** 0.5
             for vector, mask in zip(vectors, present, strict=True)
@@ -71,7 +71,7 @@ class Head(torch.nn.Module):
         return torch.cat(parts, dim=1)
 
     def logits(self, vectors: Sequence[Floats], present: Sequence[Mask]) -> Floats:
-        """The same over numpy arrays, without gradients: (n, classes) float32."""
+        """`forward` over numpy arrays, without dropout and gradients: (n, classes) float32."""
         self.eval()
         own = next(self.parameters())
         with torch.inference_mode():
@@ -84,13 +84,13 @@ class Head(torch.nn.Module):
 
 
 def save_heads(folder: Path, heads: Mapping[str, Head]) -> None:
-    """Write `head.safetensors`; the shapes go into `model.json` with the rest."""
+    """Write `head.safetensors`; the shapes belong in `model.json`. Raises OSError."""
     tensors = {
         f"{member}.{name}": tensor.contiguous()
         for member, head in heads.items()
         for name, tensor in head.state_dict().items()
     }
-    # As bytes first: a full disk is then an OSError like any other.
+    # Serialised to bytes first, so that a full disk raises OSError.
     (folder / HEAD_FILE).write_bytes(save(tensors))
 
 
@@ -110,7 +110,7 @@ def load_heads(folder: Path, shapes: Mapping[str, HeadShape]) -> dict[str, Head]
                 least, most = tensor.aminmax()
                 if not (least >= -LARGEST and most <= LARGEST):
                     raise ValueError(f"{member}.{name} has numbers that are no weights")
-            # Without weights of its own, which take longer to draw than these to read.
+            # On the meta device: initialising weights takes longer than reading these.
             with torch.device("meta"):
                 heads[member] = Head(shape)
             heads[member].load_state_dict(
@@ -120,8 +120,8 @@ def load_heads(folder: Path, shapes: Mapping[str, HeadShape]) -> dict[str, Head]
 
 
 def _check_tensors(file: Any, shapes: Mapping[str, HeadShape]) -> None:
-    """Raise ValueError where a file holds other tensors than heads of these shapes have. Only its
-    header is read: nothing is allocated by what a card claims."""
+    """Raise ValueError unless a file holds exactly the tensors of these shapes. Only its header is
+    read, so that the sizes in a card allocate nothing."""
     wanted = {
         f"{member}.{name}": (*shape,)
         for member, one in shapes.items()

@@ -1,4 +1,4 @@
-"""How good predictions are: F1 as scikit-learn has it, and what could be accepted unseen."""
+"""Classification metrics: F1 as in scikit-learn, accuracy, and coverage at 95% precision."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 NEVER = 1.01
-"""The threshold that no probability reaches: nothing can be accepted."""
+"""A threshold that no probability reaches: nothing is accepted."""
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """What validation says of a classifier.
+    """Validation metrics of a classifier.
 
     Attributes:
-        weighted_f1: F1 of each class, weighted by how many rows truly have it.
-        macro_f1: the plain mean of F1 over the classes that appear, in truth or prediction.
+        weighted_f1: F1 of each class, weighted by its number of true rows.
+        macro_f1: the unweighted mean of F1 over the classes that appear, in truth or prediction.
         accuracy: the share of rows predicted right.
         weighted_f1_interval: 95% bootstrap interval over rows, low and high.
         coverage_at_95: the largest share of rows, most confident first, that can be accepted
             with a precision of at least 0.95.
-        threshold_at_95: the confidence from which on these are accepted; `NEVER` for none.
-        rows: how many rows all this was measured on.
+        threshold_at_95: the confidence from which these rows are accepted; `NEVER` for none.
+        rows: the number of rows evaluated.
     """
 
     weighted_f1: float
@@ -41,7 +41,7 @@ class Metrics:
     rows: int
 
     def to_json(self) -> dict[str, Any]:
-        """The metrics as JSON's types."""
+        """The metrics as JSON values."""
         return {**asdict(self), "weighted_f1_interval": list(self.weighted_f1_interval)}
 
 
@@ -54,21 +54,21 @@ def evaluate(
     bootstrap: int = 200,
     seed: int = 0,
 ) -> Metrics:
-    """Measure predictions against the truth.
+    """Compute metrics of predictions.
 
     Parameters
     ----------
     true : (n,) int64, the class of every row, from 0 to `classes` - 1.
-    predicted : (n,) int64, what was predicted; -1 for a row with no prediction, which is wrong
-        and of no class.
-    confidence : (n,) float32, how sure each prediction is; None gives a coverage of 0.
-    classes : how many classes there are.
-    bootstrap : how many resamples the interval is taken from.
-    seed : what they are drawn with.
+    predicted : (n,) int64, the predicted class; -1 for a row without a prediction, which counts as
+        wrong and for no class.
+    confidence : (n,) float32, of each prediction; None gives a coverage of 0.
+    classes : the number of classes.
+    bootstrap : the number of resamples for the interval.
+    seed : random seed of the resamples.
 
     The interval is the percentile bootstrap's (Efron & Tibshirani, "An Introduction to the
     Bootstrap", 1993). Raises TrainingError where there is no row, and ValueError for arrays
-    that don't fit each other or hold codes out of range.
+    of different lengths, codes out of range, NaN confidence or no resample.
     """
     _check(true, predicted, confidence, classes, bootstrap)
     rows = len(true)
@@ -88,8 +88,8 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Difference:
-    """How much more one classifier reaches than another on the same rows: in weighted F1, with a
-    95% bootstrap interval over rows."""
+    """Difference in weighted F1 between two classifiers on the same rows, with a 95% bootstrap
+    interval over rows."""
 
     value: float
     low: float
@@ -105,8 +105,8 @@ def difference(
     bootstrap: int = 400,
     seed: int = 0,
 ) -> Difference:
-    """The weighted F1 of `first` less that of `second`; both are resampled together, so that rows
-    which are hard for both widen nothing. Arrays as of `evaluate`."""
+    """The weighted F1 of `first` minus that of `second`. Both are resampled together, so that rows
+    hard for both do not widen the interval. Parameters as of `evaluate`."""
     for predicted in (first, second):
         _check(true, predicted, None, classes, bootstrap)
     rng, rows = np.random.default_rng(seed), len(true)
@@ -141,9 +141,9 @@ def _check(
 def _f1_of_classes(
     true: Codes, predicted: Codes, classes: int
 ) -> tuple[npt.NDArray[np.float64], Codes, Mask]:
-    """Each class's F1 (0 where undefined), its true rows, and whether it appears at all."""
+    """Each class's F1 (0 where undefined), number of true rows, and whether it appears at all."""
     support = np.bincount(true, minlength=classes)
-    # One place more, at the front, for the rows with no prediction.
+    # Bin 0 is for the rows without a prediction.
     chosen = np.bincount(predicted + 1, minlength=classes + 1)[1:]
     hits = np.bincount(true[true == predicted], minlength=classes)
     both = support + chosen
@@ -168,9 +168,9 @@ def _coverage(right: Mask, confidence: Floats) -> tuple[float, float]:
     order = np.argsort(-confidence, kind="stable")
     ranked = confidence[order]
     hits, accepted = np.cumsum(right[order]), np.arange(1, len(order) + 1)
-    # A threshold takes all rows of equal confidence or none: it can only fall where they end.
+    # A threshold accepts all rows of equal confidence or none, so it falls only where they end.
     ends = np.append(ranked[1:] < ranked[:-1], True)
-    # In whole numbers, since 0.95 is no float.
+    # In integers, since 0.95 has no exact float.
     good = np.flatnonzero(ends & (20 * hits >= 19 * accepted))
     if len(good) == 0:
         return 0.0, NEVER

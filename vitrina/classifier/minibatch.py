@@ -1,4 +1,4 @@
-"""Training a head by minibatches: bounded memory however many rows there are."""
+"""Minibatch training of a head: bounded memory for any number of rows."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def fit_by_batches(
 ) -> None:
     """Train a head with AdamW, on a GPU where there is one, and leave it on the CPU.
 
-    codes: (n,) int64, the class of every product. rows: positions to learn from. held: positions
-    whose weighted F1 tells when to stop and which epoch's weights stay; none for the last epoch's.
-    dropout: the share of complete rows that lose their text in a step, and as many their image.
-    report: told the rows of each batch.
+    codes: (n,) int64, the class of every product. rows: positions to train on. held: positions for
+    early stopping by weighted F1, which keeps the best epoch's weights; none to keep the last
+    epoch's. dropout: the share of complete rows that lose their text in a step, and as many their
+    image. report: called with the number of rows of each batch.
     """
     device = best_device()
     head.to(device).train()
@@ -49,7 +49,7 @@ def fit_by_batches(
         optimiser, lambda step: rate_at(step, steps, recipe.warm_up)
     )
     rng = np.random.default_rng(recipe.seed)
-    step, best, since, weights = 0, -1.0, 0, None
+    step, best, stale_epochs, weights = 0, -1.0, 0, None
     for _ in range(recipe.epochs):
         for batch in _batches(rows, recipe.batch_rows, rng):
             vectors, present = gathered.blocks(batch)
@@ -69,10 +69,10 @@ def fit_by_batches(
         if recipe.patience and len(held):
             score = score_of(head, gathered, codes, held)
             head.train()
-            since += 1
+            stale_epochs += 1
             if score > best:
-                best, since, weights = score, 0, copy.deepcopy(head.state_dict())
-            if since >= recipe.patience:
+                best, stale_epochs, weights = score, 0, copy.deepcopy(head.state_dict())
+            if stale_epochs >= recipe.patience:
                 break
     if weights is not None:
         head.load_state_dict(weights)
@@ -80,7 +80,7 @@ def fit_by_batches(
 
 
 def predict(head: Head, gathered: Gathered, rows: Codes) -> Floats:
-    """Logits of some products, (len(rows), classes) float32."""
+    """Logits of the products at `rows`: (len(rows), classes) float32."""
     out = np.empty((len(rows), head.shape.classes), dtype=np.float32)
     for start, logits in _logits(head, gathered, rows):
         out[start : start + len(logits)] = logits
@@ -88,16 +88,16 @@ def predict(head: Head, gathered: Gathered, rows: Codes) -> Floats:
 
 
 def score_of(head: Head, gathered: Gathered, codes: Codes, held: Codes) -> float:
-    """Weighted F1 of a head on some products."""
-    said = np.empty(len(held), dtype=np.int64)
+    """Weighted F1 of a head on the products at `held`."""
+    predicted = np.empty(len(held), dtype=np.int64)
     for start, logits in _logits(head, gathered, held):
-        said[start : start + len(logits)] = logits.argmax(axis=1)
-    found = evaluate(codes[held], said, None, classes=head.shape.classes, bootstrap=1)
+        predicted[start : start + len(logits)] = logits.argmax(axis=1)
+    found = evaluate(codes[held], predicted, None, classes=head.shape.classes, bootstrap=1)
     return found.weighted_f1
 
 
 def _logits(head: Head, gathered: Gathered, rows: Codes) -> Iterator[tuple[int, Floats]]:
-    """Logits of some products a block at a time, each with where it begins."""
+    """Logits in blocks of rows, each with its first position in `rows`."""
     for start in range(0, len(rows), BLOCK_ROWS):
         yield start, head.logits(*gathered.blocks(rows[start : start + BLOCK_ROWS]))
 
@@ -105,11 +105,12 @@ def _logits(head: Head, gathered: Gathered, rows: Codes) -> Iterator[tuple[int, 
 def _batches(rows: Codes, size: int, rng: np.random.Generator) -> Iterator[Codes]:
     shuffled = rng.permutation(rows)
     for start in range(0, len(shuffled), size):
-        # Sorted, so that reading them from the disk goes forward.
+        # Sorted, for sequential reads from disk.
         yield np.sort(shuffled[start : start + size])
 
 
 def _drop(masks: list[Floats], share: float, rng: np.random.Generator) -> list[Floats]:
+    """Modality dropout: clear each mask on a random share of the complete rows, in place."""
     if len(masks) > 1:
         complete = np.logical_and.reduce(masks)
         draw = rng.random(len(complete))

@@ -1,4 +1,4 @@
-"""A trained head as it lies in a store: its weights, its categories, its calibration."""
+"""A trained classifier in a store: its weights, categories and calibration."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from vitrina.types import CategoryId, Codes, Features, Floats, FusionKind, IdTyp
 
 @dataclass(frozen=True)
 class Model:
-    """What predicts.
+    """A trained classifier: heads, fusion weights, calibration and thresholds.
 
-    features: what it looks at. fusion: how its members are put together. heads: by what each looks
-    at. blend: how much each member is heard. back_off: what may be let through. vote: the rule of
-    the neighbours' vote as JSON, where that is a member. categories and names: id and path of each
-    class. spaces, fingerprints: what its vectors must come from. report: what training said.
+    features: its input modalities. fusion: how its base models are combined. heads: each by the
+    name of its features. blend: weights and calibration of the base models. back_off: thresholds
+    for accepting predictions. vote: the rule of the neighbours' vote as JSON, where that is a base
+    model. categories, names: id and path of each class. spaces, fingerprints: of the encoder that
+    each modality's vectors must come from. report: the training report, as JSON.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Model:
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """What it looks at, in the order of its inputs."""
+        """The input modalities, in the order of `vectors`."""
         return self.features.modalities
 
     def probabilities(
@@ -55,20 +56,20 @@ class Model:
         """Calibrated probabilities, (n, classes) float32.
 
         vectors and present: (n, dim) float32 and (n,) bool for each of `modalities`. shares: (n,
-        classes), the neighbours' vote; where it is not given, the heads alone are heard.
+        classes), the neighbours' vote; without it only the heads predict.
         """
         parts = self.scores(vectors, present)
         if shares is not None and VOTE in self.blend.members:
             parts[VOTE] = vote_logits(shares)
-        there = dict(zip(self.modalities, present, strict=True))
-        return softmax(self.blend.logits(parts, there), 1.0)
+        masks = dict(zip(self.modalities, present, strict=True))
+        return softmax(self.blend.logits(parts, masks), 1.0)
 
     def scores(self, vectors: Sequence[Floats], present: Sequence[Mask]) -> dict[str, Floats]:
-        """What each head says: (n, classes) float32 logits."""
+        """Logits of each head, by its features: (n, classes) float32."""
         return head_scores(self.heads, self.modalities, vectors, present)
 
     def check(self, modality: Modality, fingerprint: str, dim: int | None = None) -> None:
-        """Refuse vectors of another encoder, or of another length.
+        """Refuse vectors of another encoder or another length.
 
         Raises FingerprintError naming both, StoreError for the length.
         """
@@ -89,9 +90,9 @@ class Model:
                     )
 
     def save(self, folder: Path, card: str) -> None:
-        """Write `head.safetensors`, `model.json` and `card.md` into a folder that appears whole.
+        """Write `head.safetensors`, `model.json` and `card.md` into a folder, atomically.
         card: Markdown, for people."""
-        told = {
+        content = {
             "name": self.name,
             "features": self.features.value,
             "fusion": self.fusion.value,
@@ -111,14 +112,14 @@ class Model:
         }
         with making_folder(folder) as temporary:
             save_heads(temporary, self.heads)
-            write_json(temporary / CARD_FILE, told)
+            write_json(temporary / CARD_FILE, content)
             (temporary / "card.md").write_text(card, encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path, category_id: IdType = int) -> Model:
         """Read a model. category_id: the type of its store's category ids.
 
-        Raises StoreError if a part is missing or damaged.
+        Raises StoreError if a file is missing or damaged.
         """
         path = folder / CARD_FILE
         card = ModelCard.read(folder)
@@ -147,7 +148,10 @@ def head_scores(
     vectors: Sequence[Floats],
     present: Sequence[Mask],
 ) -> dict[str, Floats]:
-    """What heads say of some rows, by what each looks at: (n, classes) float32 logits."""
+    """Logits of each head, by its features: (n, classes) float32.
+
+    vectors, present: (n, dim) float32 and (n,) bool for each of `modalities`.
+    """
     places = {one: place for place, one in enumerate(modalities)}
     out = {}
     for member, head in heads.items():
@@ -157,7 +161,8 @@ def head_scores(
 
 
 def top(probabilities: Floats, k: int) -> tuple[Codes, Floats]:
-    """The k likeliest classes of each row, best first: (n, k) int64 and (n, k) float32."""
+    """The k most probable classes of each row, best first, and their probabilities: (n, k) int64
+    and (n, k) float32. k is at most the number of classes."""
     k = min(k, probabilities.shape[1])
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :k].astype(np.int64)
     return order, np.take_along_axis(probabilities, order, axis=1)

@@ -1,4 +1,4 @@
-"""From which confidence on predictions keep a promised precision, category by category."""
+"""Confidence thresholds that keep a target precision, one per category."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from vitrina.types import Codes, Floats, Mask
 
 FOLDS = 5
 AIMS = np.linspace(0, 0.95, 20)
-"""How far the precision that is aimed at may be raised, of what is left to 1."""
-
+"""Candidate margins above the target precision, as shares of its distance from 1."""
 
 PRIORS = (Prior(1.0, 30.0), Prior(0.3, 100.0), Prior(1e-3, np.inf))
-"""Finest first: each group by itself, hardly, and all alike."""
+"""Finest first: groups that differ much, little, and not at all."""
 WORTH = 0.9
-"""The share of the largest coverage that is enough for the finer one."""
+"""The share of the largest coverage at which a finer prior is preferred."""
 
 
 @dataclass(frozen=True, eq=False)
 class Thresholds:
-    """From which confidence on a prediction is accepted.
+    """Confidence thresholds from which predictions are accepted.
 
     Attributes:
-        precision: what is promised.
-        of: (groups,) float32, for predictions of each group (a category, say); `NEVER` for none.
-        coverage, reached: the share of rows that were accepted, and the precision among them, by
-            thresholds that other rows chose; NaN where nothing was accepted.
+        precision: the target.
+        of: (groups,) float32, for predictions of each group (e.g. a category); `NEVER` to accept
+            none.
+        coverage, reached: out-of-fold share of accepted rows, and the precision among them; 0 and
+            NaN where nothing was accepted.
     """
 
     precision: float
@@ -38,7 +38,8 @@ class Thresholds:
     reached: float
 
     def accept(self, groups: Codes, confidence: Floats) -> Mask:
-        """Which predictions are accepted. groups: (n,) int64, of each; -1 for none."""
+        """Mask of accepted predictions, (n,) bool. groups: (n,) int64, of each prediction; -1 for
+        none, never accepted. confidence: (n,) float32."""
         found: Mask = (confidence >= self.of[groups]) & (groups >= 0)
         return found
 
@@ -53,39 +54,39 @@ def promise(
     together: Codes | None = None,
     seed: int = 0,
 ) -> Thresholds:
-    """Find the lowest confidence from which on predictions are right as often as promised.
+    """Find the lowest confidence from which predictions of each group keep a target precision.
 
     Parameters
     ----------
-    groups : (n,) int64, what each prediction belongs to, a category say, below `count`.
+    groups : (n,) int64 below `count`, the group of each prediction (e.g. its category).
     confidence : (n,) float32, calibrated.
     right : (n,) bool.
-    count : how many groups there are.
-    precision : what is promised, above 0 and below 1.
-    together : (n,) int64, rows of one number (duplicates) are never chosen by one another.
-    seed : of the folds.
+    count : the number of groups.
+    precision : the target, above 0 and below 1.
+    together : (n,) int64; rows with one number (duplicates) fall into one fold.
+    seed : random seed of the folds.
 
-    Each group has a threshold of its own. A group with few rows tells little, so what is expected
-    of it leans on all others: what rows of such a confidence are right, with an offset for each
-    group that a normal prior draws to zero (a random intercept; Gelman & Hill, "Data Analysis Using
-    Regression and Multilevel/Hierarchical Models", 2007). With it as a beta prior, the group's own
-    rows above a threshold say what its precision is there (see `Evidence`). Choosing many
-    thresholds still picks lucky ones, so in folds thresholds are chosen by some rows and measured
-    on others, and the precision that is aimed at is raised until the promise is kept there. Where
-    rows are so few that groups of their own cost much coverage, groups are told apart less.
+    Each group has its own threshold. A group with few rows is weak evidence, so its expected
+    precision is that of all rows of such a confidence, with an offset for the group that a normal
+    prior shrinks to zero (a random intercept; Gelman & Hill, "Data Analysis Using Regression and
+    Multilevel/Hierarchical Models", 2007). With this as a beta prior, the group's own rows above a
+    threshold give its posterior precision (see `Evidence`). The choice of many thresholds is still
+    optimistic, so thresholds are cross-validated, and the aimed-at precision is raised until the
+    out-of-fold precision reaches the target. Where rows are so few that separate groups cost much
+    coverage, a coarser prior pools groups more.
     """
     rng = np.random.default_rng([seed, FOLDS])
-    members = np.arange(len(groups)) if together is None else together
-    fold = rng.integers(FOLDS, size=int(members.max(initial=0)) + 1)[members]
-    told = _Told(groups, confidence, right, count, fold)
-    tried = [told.search(precision, prior) for prior in PRIORS]
+    units = np.arange(len(groups)) if together is None else together
+    fold = rng.integers(FOLDS, size=int(units.max(initial=0)) + 1)[units]
+    predictions = _Predictions(groups, confidence, right, count, fold)
+    tried = [predictions.search(precision, prior) for prior in PRIORS]
     best = max(one.coverage for one in tried)
     return next(one for one in tried if one.coverage >= WORTH * best)
 
 
 @dataclass(frozen=True, eq=False)
-class _Told:
-    """What `promise` was given, and the fold of each row."""
+class _Predictions:
+    """The predictions given to `promise`, and the fold of each row."""
 
     groups: Codes
     confidence: Floats
@@ -94,15 +95,15 @@ class _Told:
     fold: Codes
 
     def search(self, precision: float, prior: Prior) -> Thresholds:
-        """The lowest thresholds under a prior that keep the promise."""
+        """The lowest thresholds under a prior that keep the target precision."""
         outer = [self.fold == number for number in range(FOLDS)]
         crossed = [self._evidence(~rows, prior) for rows in outer]
         nothing = np.full(self.count, NEVER, dtype=np.float32)
         aim, coverage, reached = 1.0, 0.0, float("nan")
-        # Of fewer rows than can hold a single mistake no promise can be checked.
+        # Fewer rows than allow a single error cannot show that the target is kept.
         least = 1 / (1 - precision)
-        # The higher the aim, the fewer are accepted, and the more of them are right: the lowest
-        # that keeps the promise is sought.
+        # A higher aim accepts fewer rows at a higher precision: binary search for the lowest aim
+        # that keeps the target.
         low, high = 0, len(AIMS)
         while low < high:
             middle = (low + high) // 2

@@ -1,4 +1,4 @@
-"""Categories as a tree: what a classifier of its leaves says of their ancestors."""
+"""Category tree: probabilities of ancestors from those of the classes."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import numpy as np
 from vitrina.types import Codes, Floats, Mask
 
 ARROW = "->"
-"""What stands between the parts of a category's path."""
+"""Separator between the parts of a category path."""
 LEVELS = 64
-"""Parts of a path that are told apart, at most: the rest of a longer one is its last part."""
+"""Upper limit of parts in a path; the last part of a longer path holds the rest."""
 
 
 @dataclass(frozen=True, eq=False)
 class CategoryTree:
-    """The tree that category paths make.
+    """A tree built from category paths.
 
-    A category without a path stands alone at the top. What every path begins with ("All
-    categories") tells nothing, and is no ancestor.
+    A category without a path is a top-level node of its own. The common root of all paths ("All
+    categories") carries no information and is left out.
 
     Attributes:
         paths: (nodes,) each node's path, parents before their children.
         parents: (nodes,) int64, -1 at the top.
         levels: (nodes,) int64, 1 at the top.
-        nodes: (classes,) int64, where each class stands; two of one path stand together.
+        nodes: (classes,) int64, each class's node; classes with one path share a node.
     """
 
     paths: tuple[str, ...]
@@ -37,34 +37,37 @@ class CategoryTree:
 
     @classmethod
     def of(cls, names: Sequence[str | None]) -> CategoryTree:
-        """names: of every class, its parts joined by `ARROW`; empty or None for none."""
+        """Build a tree. names: the path of every class, its parts joined by `ARROW`; empty or None
+        for none."""
         split = [_parts(name) for name in names]
         common = common_root([parts for parts in split if parts])
         known: dict[tuple[str, ...], int] = {}
         parents: list[int] = []
         nodes = []
         for number, parts in enumerate(split):
-            # No path is like that of one without any.
-            ways = [parts[:end] for end in range(common + 1, len(parts) + 1)] or [("", str(number))]
+            # Paths have no empty parts, so this key of a class without a path is unique.
+            prefixes = [parts[:end] for end in range(common + 1, len(parts) + 1)] or [
+                ("", str(number))
+            ]
             parent = -1
-            for way in ways:
-                if way not in known:
-                    known[way] = len(known)
+            for prefix in prefixes:
+                if prefix not in known:
+                    known[prefix] = len(known)
                     parents.append(parent)
-                parent = known[way]
+                parent = known[prefix]
             nodes.append(parent)
-        paths = tuple("" if way[0] == "" else ARROW.join(way) for way in known)
-        levels = [1 if way[0] == "" else len(way) - common for way in known]
+        paths = tuple("" if prefix[0] == "" else ARROW.join(prefix) for prefix in known)
+        levels = [1 if prefix[0] == "" else len(prefix) - common for prefix in known]
         return cls(paths, *(np.array(one, dtype=np.int64) for one in (parents, levels, nodes)))
 
     @property
     def depth(self) -> int:
-        """The level of the lowest node."""
+        """The number of levels."""
         return int(self.levels.max(initial=1))
 
     @cached_property
     def above(self) -> Codes:
-        """(nodes, depth) int64: each node, its parent, and so on; -1 past the top."""
+        """Ancestor chains, (nodes, depth) int64: a node, its parent, and so on; -1 past the top."""
         out = np.full((len(self.parents), self.depth), -1, dtype=np.int64)
         out[:, 0] = np.arange(len(self.parents))
         for step in range(1, self.depth):
@@ -74,11 +77,11 @@ class CategoryTree:
 
     @cached_property
     def lines(self) -> Codes:
-        """(classes, depth) int64: the same of each class's node."""
+        """The ancestor chain of each class's node: (classes, depth) int64."""
         return self.above[self.nodes]
 
     def shares(self, probabilities: Floats, lines: Codes) -> Floats:
-        """The probability of some nodes: the sum over all classes that stand at or below each.
+        """Probabilities of nodes: each the sum over all classes at or below the node.
 
         probabilities: (n, classes). lines: (n, steps) int64 nodes, -1 for none. Returns float32
         of that shape, 0 for none.
@@ -92,7 +95,7 @@ class CategoryTree:
         return shares
 
     def holds(self, lines: Codes, true: Codes) -> Mask:
-        """Whether the true class stands at or below each node: bool, of the shape of `lines`.
+        """Mask of the nodes at or above the true class: bool, of the shape of `lines`.
 
         lines: (n, steps) int64 nodes, -1 for none. true: (n,) int64 classes, -1 for none.
         """
@@ -102,8 +105,8 @@ class CategoryTree:
 
     @cached_property
     def _ranges(self) -> tuple[Codes, Codes, Codes]:
-        """An order of classes in which those of one node stand together; where each node's begin
-        and end in it."""
+        """An order of classes in which those at or below any node are contiguous, and each node's
+        start and stop in it."""
         place = np.empty(len(self.parents), dtype=np.int64)
         children: list[list[int]] = [[] for _ in self.parents]
         tops: list[int] = []
@@ -116,7 +119,7 @@ class CategoryTree:
             waiting += children[node][::-1]
         order = np.argsort(place[self.nodes], kind="stable")
         sizes = np.bincount(self.nodes, minlength=len(place))
-        # Parents stand before their children, so that from the end all are complete.
+        # Parents precede their children, so a backward pass adds only complete sizes.
         for node in range(len(place) - 1, -1, -1):
             if self.parents[node] >= 0:
                 sizes[self.parents[node]] += sizes[node]
@@ -130,7 +133,7 @@ def _parts(name: str | None) -> tuple[str, ...]:
 
 
 def common_root(paths: Sequence[tuple[str, ...]]) -> int:
-    """How many parts all paths begin with, the last of each not counted."""
+    """Length of the common prefix of all paths, without the last part of any; 0 for one path."""
     if len(paths) < 2:
         return 0
     first, last = min(paths), max(paths)

@@ -1,4 +1,4 @@
-"""The command line: parse, one call into the library, print, exit code."""
+"""The command line: each command parses, calls the library once, prints, sets the exit code."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ app.command()(maintenance.compact)
 
 
 def main() -> None:
-    """Run the command line; what Vitrina raises on purpose becomes one line and exit code 1, a
-    signal one line and 128 plus its number."""
-    # Of a photo's flaws errors.parquet tells; Pillow's warnings would break the progress bar.
+    """Run the command line. A VitrinaError or disk error prints one line and exits with code 1; a
+    signal prints one line and exits with 128 plus its number."""
+    # Photo errors are in errors.parquet; Pillow's warnings would break the progress bar.
     warnings.filterwarnings("ignore", module="PIL")
     limit_thread_pools()
     streams.prepare()
@@ -71,8 +71,8 @@ def main() -> None:
         except BaseException as err:
             ended_well = isinstance(err, SystemExit) and not err.code
             if signals.first is not None and not ended_well:
-                # Typer, native code and our own make other exceptions of it. It may have come while
-                # temporary files were being removed.
+                # Typer, native code and our own code turn Interrupted into other exceptions. The
+                # signal may have come while temporary files were being removed.
                 temporary_files.remove_all()
                 streams.echo(interrupts.LINE, err=True)
                 sys.exit(signals.code)
@@ -80,7 +80,7 @@ def main() -> None:
                 _fail(str(err))
             fault = err if isinstance(err, OSError) else disk.full_disk(err)
             if fault is not None:
-                # A disk that is full or gone, a folder without rights: not of the code.
+                # The disk is full or gone, or a folder not writable: no fault of the code.
                 _fail(disk.told(fault))
             raise
 

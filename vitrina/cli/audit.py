@@ -21,7 +21,7 @@ from vitrina.cli.streams import echo
 from vitrina.stage_timer import told
 
 SHOWN = 5
-"""Suspects that a terminal shows."""
+"""Suspects printed in the terminal."""
 
 
 def audit(

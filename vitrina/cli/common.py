@@ -1,4 +1,4 @@
-"""What the commands share: options, how a store is opened, how a result is printed."""
+"""Helpers shared by the commands: options, opening a store, printing a result."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def open_store(argument: str | None, option: str | None = None) -> Store:
 
 
 def place_of(argument: str | None, option: str | None = None) -> str:
-    """Where the store lies that a command was given. Raises BadParameter if none was."""
+    """The location of a command's store. Raises BadParameter if none was given."""
     place = option if argument is None else argument
     if place is None:
         raise typer.BadParameter("give the store: a directory, or s3://BUCKET/PREFIX")
@@ -52,8 +52,8 @@ def typed(text: str) -> str: ...
 @overload
 def typed(text: None) -> None: ...
 def typed(text: str | None) -> str | None:
-    """Text as it was typed. Under a locale that is no UTF-8, such as C, Python keeps the bytes that
-    it can't read as halves of surrogate pairs, which are no characters."""
+    """An argument decoded as UTF-8. Under another locale, such as C, Python keeps undecodable bytes
+    as lone surrogates, which are not characters."""
     return text and text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 

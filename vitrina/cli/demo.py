@@ -1,4 +1,4 @@
-"""The command that shows the main job on a built-in sample: demo."""
+"""The command that runs the main job on a built-in sample: demo."""
 
 from __future__ import annotations
 

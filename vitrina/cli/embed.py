@@ -82,7 +82,7 @@ def embed(
     made = api.Store.open(store)
     opened = api.open_batch(catalogue, made, reading, complete=True)
     if not as_json:
-        # Before hours are spent on a catalogue that was read otherwise than was meant.
+        # Printed first, before hours are spent on a catalogue that was misread.
         for note in filter(None, (*opened.notes, opened.label_hint)):
             typer.echo(note)
     report = api.embed(

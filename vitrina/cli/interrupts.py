@@ -1,9 +1,9 @@
-"""SIGINT and SIGTERM: both end a command in the same way, and soon.
+"""Handling of SIGINT and SIGTERM: both end a command in the same way, and soon.
 
-The first one raises `Interrupted` in the main thread, so that every `finally` runs. Python delivers
-it between two of its own instructions, so a thread watches beside: where the command has not ended
-after `GRACE` seconds, because native code runs on or a worker is waited for, or where a second
-signal comes, it removes temporary files and ends the process.
+The first signal raises `Interrupted` in the main thread, so that every `finally` runs. Python
+delivers it only between two bytecode instructions, so a thread watches as well: if the command has
+not ended after `GRACE` seconds, because it is in native code or waits for a worker, or if a second
+signal comes, the thread removes temporary files and ends the process.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from types import FrameType
 
 GRACE = 5.0
-"""Seconds that a command has to end by itself."""
+"""Seconds in which a command may end by itself."""
 LINE = "vitrina: interrupted; what was committed stays: run the same command to go on"
 
 _AGAIN = 0.05
-"""Seconds after which an interrupt that was swallowed is raised once more."""
+"""Seconds after which a swallowed interrupt is raised again."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asks the command to end."""
+    """Raised when a signal ends the command."""
 
 
 @dataclass
@@ -57,10 +57,10 @@ class Signals:
 
 @contextmanager
 def taken() -> Iterator[Signals]:
-    """Take both signals in a `with` block, unless whoever started the process ignores them.
+    """Handle both signals in a `with` block, except those that the parent process ignores.
 
-    After a signal the watch goes on until the process has ended, since threads that Python waits
-    for at its end may take longer.
+    After a signal the watching thread runs until the process ends, since threads that Python joins
+    at exit may take longer.
     """
     signals = Signals()
     heeded = [one for one in _SIGNALS if signal.getsignal(one) is not signal.SIG_IGN]
@@ -77,7 +77,7 @@ def taken() -> Iterator[Signals]:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, error)
 
     def unraisable(told: sys.UnraisableHookArgs) -> None:
-        # It was raised where exceptions are only printed, such as in a destructor.
+        # It was raised where Python only prints exceptions, such as in a destructor.
         if isinstance(told.exc_value, Interrupted):
             timer = threading.Timer(_AGAIN, raise_again)
             timer.daemon = True
@@ -104,14 +104,14 @@ def _watch(reader: int) -> None:
     came = os.read(reader, 1)
     if came:
         again, _, _ = select.select([reader], [], [], GRACE)
-        # Nothing comes where the other end was closed: the command has ended by itself.
+        # An empty read means that the other end was closed: the command has ended by itself.
         if not again or os.read(reader, 1):
             end_now(128 + came[0])
     os.close(reader)
 
 
 def end_now(code: int) -> NoReturn:
-    """End the process, wherever its threads are, but without temporary files."""
+    """Remove temporary files and end the process at once, whatever its threads do."""
     remove_all()
     with suppress(OSError):
         os.write(2, f"{LINE}\n".encode())

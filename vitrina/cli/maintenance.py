@@ -1,4 +1,4 @@
-"""The commands about a store itself: info, verify, compact."""
+"""The commands that maintain a store: info, verify, compact."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def info(
 
 
 def _outdated(model: dict[str, Any]) -> str:
-    """How far a head is behind the store's categories."""
+    """Note on a head's staleness relative to the store's categories; "" for none."""
     told = ""
     if reused := model["reused_categories"]:
         ids = ", ".join(f"{key} (was {name!r})" for key, name in [*reused.items()][:3])

@@ -1,4 +1,4 @@
-"""The commands that ask a store about products: classify, neighbours."""
+"""The commands that query a store: classify, neighbours."""
 
 from __future__ import annotations
 

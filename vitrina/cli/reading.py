@@ -1,4 +1,4 @@
-"""The options of every command that reads a file of products, made from `ReadingOptions`."""
+"""Command-line options from `ReadingOptions`, for commands that read a file of products."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ PARAMETER = "reading"
 
 
 def reads_products(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for each field of `ReadingOptions`, in its parameter's place.
+    """Replace a command's parameter `reading` by an option for each field of `ReadingOptions`.
 
-    The command takes them as one parameter, `reading`.
+    The command still receives them as one `ReadingOptions`.
     """
     signature = inspect.signature(command, eval_str=True)
     options = [_parameter(field, hint) for field, hint in _fields()]
@@ -39,18 +39,18 @@ def reads_products(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def refuse_unused(reading: ReadingOptions, serves: str) -> None:
-    """Raise BadParameter for options that were given without the file that they are about."""
+    """Raise BadParameter for options given without the file that they apply to."""
     if reading != DEFAULT_OPTIONS:
         verb = "serves" if len(reading.flags) == 1 else "serve"
         raise typer.BadParameter(f"{', '.join(reading.flags)} {verb} {serves}")
 
 
 def _fields() -> Iterator[tuple[Field[Any], Any]]:
-    """Each field that is an option, with its type, in the order of `--help`."""
+    """Each field that becomes an option, with its type, in the order of `--help`."""
     hints = get_type_hints(ReadingOptions)
     for field in fields(ReadingOptions):
         if hints[field.name] is Columns:
-            # Of several names too: they are one text, with commas between.
+            # Several names are one text, separated by commas.
             yield from ((column, str | None) for column in fields(Columns))
         else:
             yield field, hints[field.name]

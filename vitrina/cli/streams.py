@@ -1,4 +1,4 @@
-"""Standard output and error: what they can't hold is spelt out, and a reader may leave early."""
+"""Standard output and error: escapes for unencodable characters, and closed pipes."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from vitrina.errors import printable
 
 
 def prepare() -> None:
-    """Have a character that a stream's encoding lacks be printed as an escape (`\\u0447`), since no
-    title of a product may end a command whose work is done."""
+    """Print characters that a stream's encoding lacks as escapes (`\\u0447`), so that no product
+    title ends a command whose work is done."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def echo(line: str, *, err: bool = False) -> None:
-    """Print a line, without the control characters that a stranger may have put into it. (Typer's
-    own would write UTF-8 where the environment says ASCII.)"""
+    """Print a line without control characters, since it may hold untrusted text. (Typer's `echo`
+    writes UTF-8 even where the environment is ASCII.)"""
     print(printable(line), file=sys.stderr if err else sys.stdout, flush=True)
 
 
 def finish() -> None:
-    """Write what is still held back. Who reads the output may have left (`| head`), which is no
-    fault. Raises OSError where it can't be written for another reason."""
+    """Flush both streams. A closed pipe (`| head`) is no error. Raises OSError for any other
+    failure."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None and not stream.closed:
@@ -40,7 +40,7 @@ def finish() -> None:
 
 
 def as_json(value: Any) -> str:
-    """A value as JSON that standard output can hold: with escapes only where it must be."""
+    """A value as JSON that standard output can encode, with escapes only if needed."""
     text = json.dumps(value, ensure_ascii=False, indent=1, default=str)
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
@@ -50,7 +50,7 @@ def as_json(value: Any) -> str:
 
 
 def _abandon(stream: TextIO) -> None:
-    """Lose what is held back, or Python would try once more at its end, and complain."""
+    """Discard buffered output; else Python writes it again at exit and reports the error."""
     try:
         target = os.open(os.devnull, os.O_WRONLY)
         os.dup2(target, stream.fileno())

@@ -1,4 +1,4 @@
-"""The commands that learn from a store's vectors: index, train."""
+"""The commands that train on a store's vectors: index, train."""
 
 from __future__ import annotations
 

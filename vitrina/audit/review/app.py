@@ -1,4 +1,4 @@
-"""Puts the review page together."""
+"""Builds the review application: routes, pages, queue and middleware."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def create_app(
     rows = shelf.rows(one.product_id for one in audit.suspects)
     codes = {key: int(labels.codes[row]) for key, row in rows.items()}
     now = {key: labels.ids[code] if code >= 0 else None for key, code in codes.items()}
-    named_here = dict(zip(labels.ids, labels.names, strict=True))
-    categories = CategoryList({**named_here, **audit.names})
+    store_names = dict(zip(labels.ids, labels.names, strict=True))
+    categories = CategoryList({**store_names, **audit.names})
     queue = Queue(audit, now, log)
     desk = Desk(audit, categories, queue, log, Sessions())
     csrf, version = secrets.token_urlsafe(24), secrets.token_hex(4)
@@ -63,6 +63,6 @@ def create_app(
         ],
         middleware=[Middleware(Guard, options=options)],
     )
-    # An address with a slash too many is none of the page's.
+    # An address with an extra slash is unknown.
     app.router.redirect_slashes = False
     return app

@@ -1,4 +1,4 @@
-"""What is shown of a suspect, as the templates take it."""
+"""Suspect cards: the data that templates show of a suspect."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FACTS = 14
 
 
 class Side(StrEnum):
-    """Which of the two categories another product stands for."""
+    """The suspect's category, given or suggested, that another product supports."""
 
     GIVEN = "given"
     SUGGESTED = "suggested"
@@ -29,7 +29,7 @@ class Side(StrEnum):
 
 @dataclass(frozen=True)
 class Path:
-    """A category's path, and from which segment on it differs from the one beside it."""
+    """A category's path, and the first segment where it differs from the other category's."""
 
     category: CategoryPath
     differs: int
@@ -41,13 +41,13 @@ class Path:
 
     @property
     def other(self) -> tuple[str, ...]:
-        """The segments that they don't."""
+        """The segments from the first difference on."""
         return self.category.path[self.differs :]
 
 
 @dataclass(frozen=True)
 class Beside:
-    """A neighbour or a copy. row: of the product table, None for one that is gone from it."""
+    """A neighbour or a copy. row: in the product table, None for a product no longer in it."""
 
     title: str
     category: CategoryPath | None
@@ -59,7 +59,7 @@ class Beside:
 
 @dataclass(frozen=True)
 class Opinion:
-    """What one modality by itself would say. kind: `text` or `photo`."""
+    """The prediction from one modality alone. kind: `text` or `photo`."""
 
     kind: str
     category: CategoryPath
@@ -68,9 +68,9 @@ class Opinion:
 
 @dataclass(frozen=True)
 class Card:
-    """All that is shown of a suspect.
+    """All data shown of a suspect.
 
-    alike: how many others of its batch are open. known: the key of the decision that stands.
+    alike: the number of others in its batch that are open. known: the key of the current decision.
     settled: that decision, if it settles the product.
     """
 
@@ -106,7 +106,7 @@ class Card:
 
 
 class CardMaker:
-    """Makes cards."""
+    """Builds the cards of suspects."""
 
     def __init__(self, categories: CategoryList, shelf: Shelf, queue: Queue) -> None:
         self._categories, self._shelf, self._queue = categories, shelf, queue
@@ -118,7 +118,7 @@ class CardMaker:
         given, suggested = self.paths(one)
         standing = settled or skipped
         others = [other for other in self._queue.alike(one) if other is not one]
-        said = (("text", one.text_category), ("photo", one.image_category))
+        predictions = (("text", one.text_category), ("photo", one.image_category))
         return Card(
             suspect=one,
             text=texts.get(one.product_id, {}),
@@ -127,7 +127,7 @@ class CardMaker:
             reasons=tuple((kind, one.evidence.get(kind.value)) for kind in one.reasons),
             opinions=tuple(
                 Opinion(kind, self._categories[key], side(key, one))
-                for kind, key in said
+                for kind, key in predictions
                 if key is not None
             ),
             neighbours=self._beside(one, one.neighbours[:_NEAR], texts),
@@ -139,7 +139,7 @@ class CardMaker:
         )
 
     def paths(self, one: Suspect) -> tuple[Path, Path]:
-        """The two categories of a suspect beside one another."""
+        """The given and the suggested category of a suspect, compared."""
         given, suggested = self._categories[one.given], self._categories[one.suggested]
         shared = 0
         for here, there in zip(given.path[:-1], suggested.path[:-1], strict=False):
@@ -149,7 +149,7 @@ class CardMaker:
         return Path(given, shared), Path(suggested, shared)
 
     def tile(self, one: Suspect) -> Mapping[str, Any]:
-        """What a grid of suspects shows of one: `suspect`, `title`, `row`, `photo`, `known`."""
+        """Data of a suspect in a grid: `suspect`, `title`, `row`, `photo`, `known`."""
         text = self._shelf.texts([one.product_id]).get(one.product_id, {})
         standing = self._queue.settled(one) or self._queue.skipped(one)
         return {
@@ -183,7 +183,7 @@ class CardMaker:
 
 
 def side(key: CategoryId | None, one: Suspect) -> Side:
-    """Which of a suspect's two categories another one is."""
+    """The side that a category is on: given, suggested or neither."""
     if key == one.given:
         return Side.GIVEN
     return Side.SUGGESTED if key == one.suggested else Side.NEITHER

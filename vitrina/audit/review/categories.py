@@ -1,4 +1,4 @@
-"""The categories of a store: their paths as a reader sees them, and a search as he types."""
+"""The categories of a store: their paths as shown, and an incremental search."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vitrina.store.subtree import ARROW
 from vitrina.types import CategoryId
 
 LISTED = 50
-"""How many categories a search lists: whoever does not see his among these types on."""
+"""Upper limit of categories in a search result; typing on narrows it."""
 
 _WORD = re.compile(r"\w+")
 _TYPED = "qwertyuiop[]asdfghjkl;'zxcvbnm,.`"
@@ -21,25 +21,25 @@ _LAYOUT = str.maketrans(_TYPED + _MEANT, _MEANT + _TYPED)
 
 
 def folded(text: str) -> str:
-    """Text as it is compared: in one case, ё as е."""
+    """Text normalised for comparison: case-folded, ё as е."""
     return text.casefold().replace("ё", "е")
 
 
 def segments(path: str) -> tuple[str, ...]:
-    """The parts of a path, as they are compared."""
+    """The parts of a path, normalised for comparison."""
     return tuple(filter(None, (" ".join(part.split()) for part in folded(path).split(ARROW))))
 
 
 @dataclass(frozen=True)
 class CategoryPath:
-    """A category. path: its segments as they are shown; empty where the catalogue names none."""
+    """A category. path: its segments as shown; empty where the catalogue has none."""
 
     key: CategoryId
     path: tuple[str, ...]
 
     @property
     def token(self) -> str:
-        """What names it on the page."""
+        """Its identifier on the page."""
         return str(self.key)
 
     @property
@@ -63,7 +63,7 @@ class CategoryList:
             key: tuple(filter(None, (part.strip() for part in name.split(ARROW))))
             for key, name in names.items()
         }
-        # A root that all of them share says nothing.
+        # A root that all paths share carries no information.
         roots = {path[0] for path in whole.values() if path}
         short = min((len(path) for path in whole.values() if path), default=0)
         cut = 1 if len(roots) == 1 and short > 1 else 0
@@ -78,16 +78,16 @@ class CategoryList:
         return self._all.get(key) or CategoryPath(key, ())
 
     def by_token(self, token: str) -> CategoryPath | None:
-        """The category that a page named."""
+        """The category with an identifier from the page; None for an unknown one."""
         return self._by_token.get(token)
 
     def search(self, text: str, suspect: Suspect) -> list[tuple[CategoryPath, bool]]:
-        """The categories that hold all words typed, or their beginnings, the likeliest first.
+        """Find categories whose words begin with all words of `text`, the best match first.
 
-        Those whose last segment holds them go first, then those that are near the suspect: what
-        the audit suggests, what its neighbours are, and what stands beside those. With nothing
-        typed, those near it. What was typed in the other keyboard layout is found too. Each with
-        whether it is near.
+        Matches in the last segment come first, then categories near the suspect: the suggested one,
+        those of its neighbours and copies, and siblings of these. An empty text lists the near
+        ones. Text typed in the other keyboard layout (QWERTY, ЙЦУКЕН) matches too. Returns pairs of
+        a category and a flag, true for a near one.
         """
         near = self._near(suspect)
         if not text.strip():
@@ -113,10 +113,10 @@ class CategoryList:
         return [one.category for one in sorted(hits, key=order)]
 
     def _near(self, suspect: Suspect) -> dict[CategoryId, int]:
-        """Categories near a suspect, each with its place: 0 is the nearest."""
-        said = (suspect.suggested, suspect.text_category, suspect.image_category)
+        """Categories near a suspect, each with its rank: 0 is the nearest."""
+        predicted = (suspect.suggested, suspect.text_category, suspect.image_category)
         beside = Counter(one.category_id for one in (*suspect.copies, *suspect.neighbours))
-        first = (*said, *(key for key, _ in beside.most_common()), suspect.given)
+        first = (*predicted, *(key for key, _ in beside.most_common()), suspect.given)
         own = [key for key in dict.fromkeys(first) if key is not None]
         near = {key: place for place, key in enumerate(own)}
         parents = {self[key].path[:-1] for key in own if len(self[key].path) > 1}

@@ -1,5 +1,5 @@
-"""Connections with limits: uvicorn's HTTP protocol bounds neither how long a request may take to
-arrive nor how many connections wait for one."""
+"""Connections with limits: uvicorn's HTTP protocol limits neither the time in which a request must
+arrive nor the number of waiting connections."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import h11
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
 MOST_CONNECTIONS = 128
-"""Open at once. A browser opens six."""
+"""Upper limit of open connections. A browser opens six."""
 ARRIVAL = 10.0
 """Seconds in which a request must arrive, head and body."""
 KEEP_ALIVE = 30
 """Seconds for which a connection waits for the next request."""
 DEPARTURE = 20.0
-"""Seconds in which a client must take what was sent to it."""
+"""Seconds in which a client must receive a response."""
 
 
 class Connection(H11Protocol):
-    """A connection that ends where its client is too slow, or where a newer one needs its place.
+    """A connection that closes if its client is too slow, or to make room for a newer one.
 
-    Every phase has a deadline but the one in which the application makes its answer: a request
-    arrives within `ARRIVAL`, the next one begins within `KEEP_ALIVE`, an answer is taken within
+    Every phase has a deadline, except while the application computes a response: a request arrives
+    within `ARRIVAL`, the next one begins within `KEEP_ALIVE`, a response is received within
     `DEPARTURE`.
     """
 
@@ -53,12 +53,12 @@ class Connection(H11Protocol):
             self._set_deadline(None)
 
     def pause_writing(self) -> None:
-        """Wait for a client that takes nothing."""
+        """Start the deadline of a client that reads too slowly."""
         super().pause_writing()
         self._set_deadline(DEPARTURE)
 
     def resume_writing(self) -> None:
-        """Go on with a client that takes its answer."""
+        """End the deadline of a client that reads again."""
         super().resume_writing()
         self._set_deadline(None)
 
@@ -71,12 +71,12 @@ class Connection(H11Protocol):
             self._set_deadline(KEEP_ALIVE + DEPARTURE)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the deadline."""
+        """Cancel the deadline."""
         self._set_deadline(None)
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """End at once where no whole request is being answered."""
+        """Close at once while a request is incomplete."""
         with suppress(h11.LocalProtocolError):
             super().shutdown()
         if self._arriving:
@@ -89,7 +89,7 @@ class Connection(H11Protocol):
         self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP."""
+        """Refuse invalid HTTP."""
         self._refuse(400, msg)
 
     @property
@@ -98,7 +98,7 @@ class Connection(H11Protocol):
 
     @property
     def _answering(self) -> bool:
-        """Whether the application is at work on a whole request."""
+        """True while the application handles a complete request."""
         at_work = self.cycle is not None and not self.cycle.response_complete
         return at_work and not self._arriving
 
@@ -107,7 +107,7 @@ class Connection(H11Protocol):
         self._set_deadline(ARRIVAL)
 
     def _make_room(self) -> None:
-        """Close the connection whose deadline is next; this one, if all others are at work."""
+        """Close the connection with the earliest deadline; this one if all others are busy."""
         waiting = [
             (one._deadline.when(), one)
             for one in self.connections
@@ -130,7 +130,7 @@ class Connection(H11Protocol):
             self.transport.abort()
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer in one line where an answer can still be given, and close."""
+        """Send a one-line response if the protocol still allows one, and close."""
         headers = [("content-type", "text/plain; charset=utf-8"), ("connection", "close")]
         response = h11.Response(status_code=status, headers=headers, reason=STATUS_PHRASES[status])
         with suppress(h11.LocalProtocolError):

@@ -1,4 +1,4 @@
-"""Where decisions are made: what a reviewer says, beside what was said meanwhile."""
+"""Decision service: saves reviewers' verdicts, and detects conflicting ones."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from vitrina.types import Action, CategoryId
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a reviewer said.
+    """A reviewer's verdict on one or more suspects.
 
-    known: by rank of each suspect that he said it of, the key of the decision that stood when he
-    was shown it, "" for none. category: where to, for a move that is not to `suggested`.
+    known: by rank of each suspect, the key of the decision that the reviewer was shown, "" for
+    none. category: the target of a move, None for the suggested category.
     """
 
     action: Action
@@ -31,10 +31,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class SavedDecisions:
-    """What came of it.
+    """The outcome of a verdict.
 
-    made: the decisions that are in the store now. agreed: those that stood already and say the
-    same. beaten: suspects that were settled otherwise meanwhile, each with how.
+    made: decisions that were saved. agreed: equal decisions that the reviewer had made before.
+    beaten: suspects that were settled otherwise meanwhile, each with that decision.
     """
 
     made: tuple[Decision, ...] = ()
@@ -44,8 +44,8 @@ class SavedDecisions:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far it is. Of the suspects under a filter: all, settled, settled by this reviewer, and
-    those left, skipped ones too. pace: his products an hour, None while unknown."""
+    """Numbers of suspects that match a filter: all, settled, settled by this reviewer, and left,
+    including skipped ones. pace: the reviewer's products per hour, None while unknown."""
 
     all: int
     settled: int
@@ -55,12 +55,12 @@ class Progress:
 
     @property
     def minutes(self) -> float | None:
-        """How long the rest takes at this pace."""
+        """Minutes to settle the rest at this pace; None while unknown or with nothing left."""
         return 60 * self.left / self.pace if self.pace and self.left else None
 
 
 class Desk:
-    """Takes decisions on the suspects of one audit."""
+    """Saves and undoes decisions on the suspects of one audit."""
 
     def __init__(
         self, audit: Audit, categories: CategoryList, queue: Queue, log: Log, sessions: Sessions
@@ -69,11 +69,10 @@ class Desk:
         self.log, self.sessions = log, sessions
 
     def decide(self, session: Session, verdict: Verdict) -> SavedDecisions:
-        """Put a verdict into the store, but for products that were settled meanwhile.
+        """Save a verdict, except on products that were settled meanwhile.
 
-        Those are never overwritten unasked: a verdict that names the decision it replaces is one
-        on a product whose decision was seen. Raises StoreError if the disk fails; then nothing
-        was decided.
+        A decision is replaced only if the verdict names its key, so that the reviewer has seen it.
+        Raises StoreError if the disk fails; then nothing is saved.
         """
         made: list[Decision] = []
         agreed: list[Decision] = []
@@ -87,7 +86,7 @@ class Desk:
                 if standing is None or standing.key == known:
                     made.append(new)
                 elif standing.category == new.category and standing.reviewer == new.reviewer:
-                    # The answer to the first time was lost on the way, or it stands in two tabs.
+                    # A repeated request: its response was lost, or the page is open in two tabs.
                     agreed.append(standing)
                 else:
                     beaten.append((one, standing))
@@ -124,24 +123,24 @@ class Desk:
         )
 
     def undo(self, session: Session, reviewer: str) -> tuple[Decision, ...]:
-        """Take back the last of this visit that is not taken back yet; () if there is none.
+        """Undo the last decisions of this session that are not undone yet; () if there are none.
 
-        Raises StoreError if the disk fails; then it can be tried again.
+        Raises StoreError if the disk fails; then the call can be repeated.
         """
         with self.log.lock:
             self.log.refresh()
             undone = {one.undoes for one in self.log.all}
             while session.done:
                 last = session.done[-1]
-                still = tuple(one for one in last if one.key not in undone)
-                self.log.add([one.undone(reviewer) for one in still])
+                not_undone = tuple(one for one in last if one.key not in undone)
+                self.log.add([one.undone(reviewer) for one in not_undone])
                 session.take_back(last)
-                if still:
-                    return still
+                if not_undone:
+                    return not_undone
         return ()
 
     def undo_one(self, key: str, reviewer: str) -> Decision | None:
-        """Take back one decision by its key; None if there is none such, or it was already."""
+        """Undo the decision with a key; None if it is unknown or undone already."""
         with self.log.lock:
             self.log.refresh()
             undone = {one.undoes for one in self.log.all}
@@ -152,15 +151,15 @@ class Desk:
         return None
 
     def progress(self, session: Session, reviewer: str, wanted: Filter) -> Progress:
-        """How far the suspects under a filter are."""
+        """Progress over the suspects that match a filter."""
         matching = self.queue.matching(wanted)
-        settled = [told for one in matching if (told := self.queue.settled(one)) is not None]
+        settled = [found for one in matching if (found := self.queue.settled(one)) is not None]
         mine = sum(one.reviewer == reviewer for one in settled)
         left = len(matching) - len(settled)
         return Progress(len(matching), len(settled), mine, left, session.pace)
 
     def decided(self, wanted: Filter) -> Sequence[tuple[Suspect, Decision]]:
-        """What stands of the suspects under a filter, the latest first."""
+        """Current decisions on the suspects that match a filter, the latest first."""
         found = [
             (one, standing)
             for one in self.queue.matching(wanted)

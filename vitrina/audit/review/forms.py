@@ -1,7 +1,7 @@
 """Typed values of a request: whole numbers of bounded length, and forms.
 
-Nothing a stranger sends is handed to a general parser: the page's own scripts send URL-encoded
-forms and nothing else, so neither multipart bodies nor uploads are read at all.
+No untrusted input reaches a general parser: the page's own scripts send only URL-encoded forms, so
+multipart bodies and uploads are not read at all.
 """
 
 from __future__ import annotations

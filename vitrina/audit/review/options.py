@@ -1,4 +1,4 @@
-"""How the review page is served."""
+"""Options of the review server."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _EVERYWHERE = ("", "0.0.0.0", "::")
 
 @dataclass(frozen=True)
 class ReviewOptions:
-    """Where the page is served, and to whom.
+    """Options of the review server: address, access and language.
 
     Attributes:
-        host, port: what the server is bound to.
-        token: what the page's address must hold when it is first opened; made up where the host
-            is not this machine alone and none is given. None: whoever reaches it may use it.
-        reviewer: whose decisions they are; "" asks on the page, once.
-        language: of the page; None goes by the browser. The page has a switch either way.
-        names: other names that the page is reached by, such as that of a proxy's machine.
+        host, port: the address to bind to.
+        token: required in the page's address when it is first opened; generated if none is given
+            and the host is not local. None: no token is required.
+        reviewer: name recorded with decisions; "" for a question on the page, once.
+        language: of the page; None for the browser's. The page has a switch in either case.
+        names: other host names of the page, such as that of a proxy.
 
-    Raises ValueError for a port or a token that can't be.
+    Raises ValueError for an invalid port or token.
     """
 
     host: str = "127.0.0.1"
@@ -43,7 +43,7 @@ class ReviewOptions:
 
     @property
     def local(self) -> bool:
-        """Whether only this machine reaches the page."""
+        """True if only this machine can reach the page."""
         if self.host == "localhost":
             return True
         address = _address(self.host)
@@ -51,7 +51,7 @@ class ReviewOptions:
 
     @property
     def everywhere(self) -> bool:
-        """Whether it is bound to all addresses of the machine."""
+        """True if the server is bound to all addresses of the machine."""
         return self.host in _EVERYWHERE
 
     @property
@@ -62,10 +62,11 @@ class ReviewOptions:
         return f"http://{host}:{self.port}/" + (f"?token={self.token}" if self.token else "")
 
     def serves(self, host: str) -> bool:
-        """Whether a request's Host header names this page.
+        """True if a request's Host header names this server.
 
-        A page elsewhere can make its own name lead here, and then this header tells; it can't
-        do so with a bare address, so any of those will do where all of them are bound.
+        Another site can make its own name resolve to this machine (DNS rebinding), and the header
+        reveals that. It can't do so with an IP address, so all addresses are accepted where the
+        server is bound to all.
         """
         name, mark, port = host.rpartition(":")
         if not mark or name.count("[") != name.count("]"):

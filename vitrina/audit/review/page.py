@@ -1,4 +1,4 @@
-"""Puts pages together: who asks, in what language, under which filter, and the templates."""
+"""Page rendering: reads reviewer, language and filter from a request, and fills the templates."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from vitrina.types import Action, Reason
 HERE = Path(__file__).parent
 LONGEST_NAME = 60
 BATCH = 60
-"""How many of a batch are shown at once: more can't be looked at before one keystroke."""
+"""Upper limit of suspects on a batch page: a reviewer can't check more before one keystroke."""
 
 _YEAR = 365 * 24 * 3600
 _LEAST = (0.5, 0.7, 0.9, 0.95)
@@ -35,7 +35,8 @@ _LISTED = 400
 
 @dataclass(frozen=True)
 class Visit:
-    """One request: by whom, under which filter, in what language. reviewer: "" is not known."""
+    """One request: its session, reviewer, filter and language. reviewer: "" for unknown. partial:
+    htmx sent the request."""
 
     session: Session
     reviewer: str
@@ -45,7 +46,7 @@ class Visit:
 
 
 class Pages:
-    """Renders what the routes answer with. csrf, version: of this process."""
+    """Renders the pages of the routes. csrf, version: of this process."""
 
     def __init__(
         self, desk: Desk, cards: CardMaker, options: ReviewOptions, csrf: str, version: str
@@ -74,11 +75,11 @@ class Pages:
         self._paths = [path for path in paths if path][:_LISTED]
 
     def visit(self, request: Request) -> Visit:
-        """Who asks for what."""
+        """Read session, reviewer, filter and language from a request."""
         cookies = request.cookies
-        said = cookies.get(f"{self._prefix}-language", "")
-        if said in tuple(Language):
-            language = Language(said)
+        chosen = cookies.get(f"{self._prefix}-language", "")
+        if chosen in tuple(Language):
+            language = Language(chosen)
         else:
             accepted = request.headers.get("accept-language", "")
             language = self._options.language or preferred(accepted)
@@ -94,7 +95,7 @@ class Pages:
     def answer(
         self, visit: Visit, template: str, status: int = 200, **context: Any
     ) -> HTMLResponse:
-        """A template's page. Only what htmx asked for is sent to htmx."""
+        """Render a template as a response. htmx gets only the part that it requested."""
         content = self._environment.get_template(template).render(
             **context,
             t=visit.words,
@@ -112,20 +113,20 @@ class Pages:
         return response
 
     def remember(self, response: HTMLResponse, key: str, value: str) -> None:
-        """Keep a setting in the browser."""
+        """Store a setting in a cookie for a year."""
         response.set_cookie(
             f"{self._prefix}-{key}", quote(value), _YEAR, httponly=True, samesite="strict"
         )
 
     def problem(self, visit: Visit, key: str, status: int, **parts: object) -> HTMLResponse:
-        """One clear message instead of a page, or above it where htmx asked."""
+        """An error message instead of a page, or above it in reply to htmx."""
         said = visit.words(key, **parts)
         return self.answer(visit, "problem.html", status, said=said)
 
     def card(
         self, visit: Visit, one: Suspect | None, said: str = "", **context: Any
     ) -> HTMLResponse:
-        """The page with a suspect on it, or with the news that none is left."""
+        """The page of a suspect, or a message that none is left."""
         if one is None:
             left = self.desk.progress(visit.session, visit.reviewer, visit.wanted).left
             return self.answer(visit, "empty.html", said=said, waiting=left > 0)
@@ -143,18 +144,18 @@ class Pages:
         return self.answer(visit, "card.html", **shown)
 
     def _ahead(self, visit: Visit, one: Suspect) -> Sequence[Suspect]:
-        """The suspects whose photos the browser may fetch already."""
+        """The suspects whose photos the browser may prefetch."""
         left = self.desk.queue.open(visit.wanted)
         free = self.desk.queue.free(visit.session.key, left[:50])
         later = [other for other in free if other.rank > one.rank]
         return later[:2]
 
     def ahead(self, visit: Visit, one: Suspect | None) -> Sequence[Suspect]:
-        """The suspects that are likely to be asked for next."""
+        """The suspects that are likely to be requested next."""
         return () if one is None else self._ahead(visit, one)
 
     def batch(self, visit: Visit, one: Suspect, said: str = "") -> HTMLResponse | None:
-        """The page with a suspect's whole batch on it; None if nothing else of it is free."""
+        """The page of a suspect's batch; None if fewer than two of it are free."""
         queue = self.desk.queue
         alike = [other for other in queue.alike(one) if queue.settled(other) is None]
         free = queue.free(visit.session.key, alike)
@@ -168,18 +169,18 @@ class Pages:
         return self.answer(visit, "batch.html", one=one, given=given, suggested=suggested, **parts)
 
     def what(self, visit: Visit, action: Action, decision: Decision) -> str:
-        """A decision in words."""
+        """A decision as text."""
         if decision.category is None:
             return visit.words(f"did-{action}")
         return visit.words(f"did-{action}", category=self.desk.categories[decision.category].leaf)
 
     def who(self, visit: Visit, decision: Decision) -> str:
-        """Whose decision it is."""
+        """The reviewer of a decision, or a phrase for an unnamed one."""
         return decision.reviewer or visit.words("nobody")
 
 
 def named(name: str) -> str:
-    """A reviewer's name as it is noted."""
+    """A reviewer's name as it is stored: printable, single spaces, at most `LONGEST_NAME` long."""
     return " ".join("".join(one if one.isprintable() else " " for one in name).split())[
         :LONGEST_NAME
     ]

@@ -9,7 +9,7 @@ PHRASES: dict[str, tuple[str, str]] = {
         "Странице нужен JavaScript: включите его для этого адреса.",
         "This page needs JavaScript; allow it for this address.",
     ),
-    # Who and in what language.
+    # Reviewer and language.
     "who": ("Как вас зовут?", "What is your name?"),
     "who-why": (
         "Имя записывается рядом с каждым решением, чтобы было понятно, кто его принял.",
@@ -153,7 +153,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     "time-left": ("ещё примерно {time}", "about {time} to go"),
     "minutes": ("{count} мин", "{count} min"),
     "hours": ("{hours} ч", "{hours} h"),
-    # What happened.
+    # Outcomes.
     "did-keep": ("оставлен в «{category}»", "kept in “{category}”"),
     "did-move": ("перенесён в «{category}»", "moved to “{category}”"),
     "did-skip": ("пропущен", "skipped"),
@@ -210,7 +210,7 @@ PHRASES: dict[str, tuple[str, str]] = {
         "Этого товара в проверке больше нет: показываем следующий.",
         "That product is no longer in question; here is the next.",
     ),
-    # What went wrong.
+    # Errors.
     "failed": (
         "Не сохранено: {reason}. Товар остался без решения.",
         "Not saved: {reason}. The product stays undecided.",

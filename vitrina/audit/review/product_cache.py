@@ -1,4 +1,4 @@
-"""What the page shows of products: their texts from the table, their photos made small."""
+"""Cache of the products on review pages: texts from the table, and thumbnails."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vitrina.store.store import Store
 from vitrina.types import Modality, ProductId
 
 SMALL, LARGE = 320, 1200
-"""Pixels on the longer edge: of a neighbour's photo on a sharp screen, and of an enlarged one."""
+"""Longer edge in pixels: of a neighbour's photo on a sharp screen, and of an enlarged one."""
 COLUMNS = ("product_id", "title", "description", "attributes", "characteristics", "shop")
 
 _ROWS = 20_000
@@ -26,11 +26,11 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-class _Lately(Generic[Key, Value]):
-    """What was used lately, up to some size in all."""
+class _LRUCache(Generic[Key, Value]):
+    """LRU cache of limited total size, safe for threads."""
 
     def __init__(self, most: int, size: Callable[[Value], int]) -> None:
-        self._most, self._size, self._held = most, size, 0
+        self._most, self._size, self._used = most, size, 0
         self._all: OrderedDict[Key, Value] = OrderedDict()
         self._lock = Lock()
 
@@ -43,15 +43,15 @@ class _Lately(Generic[Key, Value]):
     def put(self, key: Key, value: Value) -> None:
         with self._lock:
             if key in self._all:
-                self._held -= self._size(self._all.pop(key))
+                self._used -= self._size(self._all.pop(key))
             self._all[key] = value
-            self._held += self._size(value)
-            while self._held > self._most and len(self._all) > 1:
-                self._held -= self._size(self._all.popitem(last=False)[1])
+            self._used += self._size(value)
+            while self._used > self._most and len(self._all) > 1:
+                self._used -= self._size(self._all.popitem(last=False)[1])
 
 
 class Shelf:
-    """The products that suspects and their neighbours are.
+    """The products of suspects and their neighbours, cached.
 
     photo: the bytes of a product's photo, None where it has none.
     """
@@ -59,23 +59,23 @@ class Shelf:
     def __init__(self, store: Store, photo: Callable[[ProductId], bytes | None]) -> None:
         self._products, self._photo = store.products, photo
         self._has = store.products.has(Modality.IMAGE)
-        self._rows: _Lately[int, Mapping[str, Any]] = _Lately(_ROWS, lambda _: 1)
-        self._thumbs: _Lately[tuple[int, int], bytes] = _Lately(_BYTES, len)
+        self._rows: _LRUCache[int, Mapping[str, Any]] = _LRUCache(_ROWS, lambda _: 1)
+        self._thumbs: _LRUCache[tuple[int, int], bytes] = _LRUCache(_BYTES, len)
         self._lock = Lock()
 
     def rows(self, ids: Iterable[ProductId]) -> dict[ProductId, int]:
-        """The row in the table of each product that is there."""
+        """Row of each product in the table; missing products are left out."""
         wanted = [*dict.fromkeys(ids)]
         at = self._products.table.positions(id_keys(wanted)).tolist()
         return {key: row for key, row in zip(wanted, at, strict=True) if row >= 0}
 
     def texts(self, ids: Iterable[ProductId]) -> dict[ProductId, Mapping[str, Any]]:
-        """`COLUMNS` of products, with `row`, and `photo`: whether there is one."""
+        """`COLUMNS` of products, with `row`, and `photo`, true if the product has one."""
         rows = self.rows(ids)
         found = {key: self._rows.get(row) for key, row in rows.items()}
         missing = [key for key, one in found.items() if one is None]
         if missing:
-            # The table keeps the group that it read last, and is not made for two at once.
+            # The table caches the row group it read last, and is not safe for threads.
             with self._lock:
                 at = np.array([rows[key] for key in missing], dtype=np.int64)
                 read = self._products.take(at, COLUMNS).to_pylist()
@@ -86,7 +86,7 @@ class Shelf:
         return {key: one for key, one in found.items() if one is not None}
 
     def thumbnail(self, row: int, pixels: int) -> bytes | None:
-        """The photo of a row's product as a WebP; None where it has none that can be read."""
+        """Thumbnail of a row's product as WebP; None without a readable photo."""
         if not (0 <= row < len(self._has) and self._has[row]):
             return None
         kept = self._thumbs.get((row, pixels))
@@ -97,7 +97,7 @@ class Shelf:
         return kept or None
 
     def warm(self, suspects: Iterable[Suspect]) -> None:
-        """Read ahead what the next cards show."""
+        """Read the texts of the next cards in advance."""
         for one in suspects:
             self.texts(mentioned(one))
 

@@ -1,4 +1,4 @@
-"""Which suspects are open, which of them a filter lets through, and who has which."""
+"""The review queue: open suspects, filters, and leases of suspects to sessions."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from vitrina.store.decisions import Decision
 from vitrina.types import Action, CategoryId, ProductId, Reason
 
 LEASE = 300.0
-"""Seconds for which a product that one session was shown is not handed to another."""
+"""Seconds for which a suspect shown in one session is not handed to another."""
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which suspects are asked for.
+    """A filter of suspects.
 
-    category: an id, a path's beginning or any run of its parts, of the given category or the
-    suggested one. reason: among its reasons. least: the lowest score. batches: only those that
-    have look-alikes.
+    category: of the given or the suggested category, the id or consecutive parts of its path, the
+    last of which may be incomplete. reason: one of the suspect's reasons. least: the lowest score.
+    batches: only suspects with others in their batch.
     """
 
     category: str = ""
@@ -35,7 +35,7 @@ class Filter:
 
     @classmethod
     def parse(cls, query: Mapping[str, str]) -> Filter:
-        """Read it from an address; what makes no sense is taken for not asked."""
+        """Read a filter from a query string; invalid values are ignored."""
         try:
             reason = Reason(query.get("reason", ""))
         except ValueError:
@@ -50,7 +50,7 @@ class Filter:
 
     @property
     def query(self) -> str:
-        """It as a part of an address."""
+        """The filter as a query string."""
         parts = {"category": self.category, "reason": self.reason or ""}
         parts |= {"least": f"{self.least:g}" if self.least else ""}
         parts |= {"batches": "1" if self.batches else ""}
@@ -63,8 +63,8 @@ class Filter:
 class Queue:
     """The suspects of an audit, in the order in which they are to be decided.
 
-    labels: the category of each suspect in the catalogue by now. One whose label has changed
-    since the audit is in question no longer.
+    labels: the current category of each suspect. A suspect whose label has changed since the audit
+    is dropped. clock: seconds, for leases.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Queue:
         self.matching = lru_cache(maxsize=64)(self._matching)
 
     def _matching(self, wanted: Filter) -> tuple[Suspect, ...]:
-        """The suspects that a filter lets through, decided or not."""
+        """The suspects that match a filter, decided or not."""
         keys = {key for one in self.suspects for key in (one.given, one.suggested)}
         within = {key for key in keys if not wanted.category or self._within(key, wanted.category)}
         return tuple(
@@ -104,7 +104,7 @@ class Queue:
         if str(key) == wanted:
             return True
         path, part = segments(self._names.get(key, "")), segments(wanted)
-        # All parts in a row; the last may be the beginning of a segment.
+        # Consecutive parts; the last may be the beginning of a segment.
         return bool(part) and any(
             path[at : at + len(part) - 1] == part[:-1]
             and path[at + len(part) - 1].startswith(part[-1])
@@ -112,21 +112,21 @@ class Queue:
         )
 
     def settled(self, one: Suspect) -> Decision | None:
-        """The decision that settles a suspect, if there is one about the label that it has."""
+        """The decision that settles a suspect with its current label, if any."""
         standing = self._log.standing.get(one.product_id)
-        told = standing is not None and standing.category is not None
-        return standing if told and standing and standing.given == one.given else None
+        decided = standing is not None and standing.category is not None
+        return standing if decided and standing and standing.given == one.given else None
 
     def skipped(self, one: Suspect) -> Decision | None:
-        """The decision to put a suspect off, if that is the last word on it."""
+        """The decision to skip a suspect, if that is the latest one on it."""
         standing = self._log.standing.get(one.product_id)
         return standing if standing is not None and standing.action is Action.SKIP else None
 
     def open(self, wanted: Filter) -> Sequence[Suspect]:
-        """Those to be decided: by rank, then those that were skipped, the longest ago first."""
+        """Open suspects: by rank, then the skipped ones, those skipped longest ago first."""
         standing = self._log.standing
         known, seen, found = self._opened
-        # One request asks for the same several times over.
+        # Cached, since one request calls this several times.
         if known is not standing or seen != wanted:
             found = self._open(wanted)
             self._opened = (standing, wanted, found)
@@ -134,17 +134,17 @@ class Queue:
 
     def _open(self, wanted: Filter) -> Sequence[Suspect]:
         left = [one for one in self.matching(wanted) if self.settled(one) is None]
-        later = {one.rank: word for one in left if (word := self.skipped(one)) is not None}
+        later = {one.rank: skip for one in left if (skip := self.skipped(one)) is not None}
         fresh = [one for one in left if one.rank not in later]
-        put_off = [one for one in left if one.rank in later]
-        return fresh + sorted(put_off, key=lambda one: later[one.rank].time)
+        skipped = [one for one in left if one.rank in later]
+        return fresh + sorted(skipped, key=lambda one: later[one.rank].time)
 
     def alike(self, one: Suspect) -> Sequence[Suspect]:
-        """The suspects of its batch, itself too."""
+        """The suspects of its batch, including itself."""
         return self._batches[one.batch] if one.batch else [one]
 
     def free(self, session: str, suspects: Sequence[Suspect]) -> list[Suspect]:
-        """Those that no other session was shown lately."""
+        """The suspects that no other session holds."""
         now = self._clock()
         with self._lock:
             return [one for one in suspects if self._holder(one, now) in (None, session)]
@@ -156,10 +156,10 @@ class Queue:
     def hand_out(
         self, session: str, wanted: Filter, beside: int | None = None, step: int = 0
     ) -> Suspect | None:
-        """Take the first suspect that is free, for this session.
+        """Lease the first free suspect to a session; None if there is none.
 
-        beside: a rank; then the one `step` places after it, or before it, and at either end the
-        last one there.
+        beside: a rank; then lease the one `step` places after it, or before it, up to the first or
+        the last one.
         """
         left = self.open(wanted)
         now = self._clock()
@@ -178,7 +178,7 @@ class Queue:
             return one
 
     def take(self, session: str, suspects: Sequence[Suspect]) -> bool:
-        """Hold some for a session as far as no other has them; tell whether it has them all."""
+        """Lease suspects to a session unless another holds them; True if it got them all."""
         now = self._clock()
         with self._lock:
             ours = [one for one in suspects if self._holder(one, now) in (None, session)]
@@ -186,7 +186,7 @@ class Queue:
         return len(ours) == len(suspects)
 
     def release(self, suspects: Sequence[Suspect]) -> None:
-        """Nobody holds them any longer."""
+        """End the leases of suspects."""
         with self._lock:
             for one in suspects:
                 self._leases.pop(one.rank, None)

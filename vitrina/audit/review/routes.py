@@ -1,4 +1,4 @@
-"""What the review page's addresses answer with."""
+"""Routes of the review page."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 class Routes:
-    """What each address answers with."""
+    """Handlers of the review page's addresses."""
 
     def __init__(self, desk: Desk, pages: Pages, shelf: Shelf, csrf: str) -> None:
         self._desk, self._pages, self._shelf, self._csrf = desk, pages, shelf, csrf
@@ -44,7 +44,7 @@ class Routes:
         }
 
     def look(self, answer: Look) -> Endpoint:
-        """A route that only shows."""
+        """Wrap a handler that only reads."""
 
         @wraps(answer)
         async def endpoint(request: Request) -> Response:
@@ -63,7 +63,7 @@ class Routes:
         return endpoint
 
     def change(self, answer: Change) -> Endpoint:
-        """A route that changes something: only for a page that this process served."""
+        """Wrap a handler that changes data; it requires the CSRF token of this process."""
 
         @wraps(answer)
         async def endpoint(request: Request) -> Response:
@@ -87,12 +87,12 @@ class Routes:
         return endpoint
 
     def static(self, request: Request) -> Response:
-        """One of the page's own files, which lie in memory: no request names a path."""
+        """A static file from memory, so that no request reaches the file system."""
         found = self._static.get(request.path_params["name"])
         return Response("Not Found", 404, media_type="text/plain") if found is None else found
 
     def card(self, request: Request, visit: Visit) -> Response:
-        """One suspect: the next one, the one asked for, or one beside it."""
+        """One suspect: the next one, the requested one, or one beside it."""
         if not visit.reviewer:
             return self._pages.answer(visit, "who.html")
         at, step = _number(request, "at"), _number(request, "step")
@@ -106,19 +106,19 @@ class Routes:
         return self._ready(visit, self._pages.card(visit, one, said), one)
 
     def _ready(self, visit: Visit, response: Response, one: Suspect | None) -> Response:
-        """Once the answer is out, read what the next one needs."""
+        """Read the data of the next card after the response is sent."""
         response.background = BackgroundTask(self._shelf.warm, list(self._pages.ahead(visit, one)))
         return response
 
     def batch(self, request: Request, visit: Visit) -> Response:
-        """All suspects that look like one, at once."""
+        """The whole batch of a suspect."""
         one = self._desk.queue.by_rank.get(_number(request, "at") or 0)
         if not visit.reviewer or one is None:
             return self.card(request, visit)
         return self._pages.batch(visit, one) or self._pages.card(visit, one)
 
     def search(self, request: Request, visit: Visit) -> Response:
-        """The categories that a reviewer may mean."""
+        """Categories that match a reviewer's search."""
         one = self._desk.queue.by_rank.get(_number(request, "at") or 0)
         if one is None:
             return self._pages.problem(visit, "no-such", 404)
@@ -127,7 +127,7 @@ class Routes:
         return self._pages.answer(visit, "found.html", found=found, one=one, text=text)
 
     def decided(self, request: Request, visit: Visit) -> Response:
-        """The decisions so far."""
+        """A page of the decisions so far."""
         if not visit.reviewer:
             return self._pages.answer(visit, "who.html")
         return self._decided(visit, _number(request, "page") or 0)
@@ -150,7 +150,7 @@ class Routes:
         )
 
     def photo(self, request: Request, visit: Visit) -> Response:
-        """A photo made small."""
+        """A thumbnail."""
         row = whole_number(request.path_params["row"])
         pixels = whole_number(request.path_params["pixels"])
         found = None
@@ -162,7 +162,7 @@ class Routes:
         return Response(found, media_type="image/webp", headers=kept)
 
     def decide(self, _: Request, visit: Visit, form: FormFields) -> Response:
-        """Take a decision on one suspect, or on several at once."""
+        """Save a decision on one suspect, or on several at once."""
         if not visit.reviewer:
             return self._pages.problem(visit, "need-name", 403)
         if form.get("audit") != self._desk.audit.key:
@@ -177,15 +177,15 @@ class Routes:
             return self._conflict(visit, verdict, outcome)
         following = self._desk.queue.hand_out(visit.session.key, visit.wanted)
         if verdict.action is Action.SKIP and following and following.rank in verdict.known:
-            # It is the only one that is left, or the one skipped longest ago.
+            # It is the only one left, or the one skipped longest ago.
             following = self._desk.queue.hand_out(
                 visit.session.key, visit.wanted, following.rank, 1
             )
-        said = self._said(visit, outcome)
+        said = self._outcome_text(visit, outcome)
         return self._ready(visit, self._pages.card(visit, following, said), following)
 
     def _verdict(self, visit: Visit, form: FormFields) -> Verdict | None:
-        """What a form says; None if it makes no sense."""
+        """The verdict in a form; None for an invalid form."""
         known: dict[int, str] = {}
         for pair in form.every("one"):
             digits, _, key = pair.partition(":")
@@ -216,8 +216,8 @@ class Routes:
         }
         return self._pages.card(visit, one, conflict=conflict)
 
-    def _said(self, visit: Visit, outcome: SavedDecisions) -> str:
-        """What came of a verdict, in words."""
+    def _outcome_text(self, visit: Visit, outcome: SavedDecisions) -> str:
+        """A message about the outcome of a verdict."""
         words, said = visit.words, []
         if outcome.made:
             first = outcome.made[0]
@@ -233,12 +233,12 @@ class Routes:
             title = self._desk.audit.by_product[one.product_id].title
             said.append(words("agreed", title=title, who=self._pages.who(visit, one)))
         if outcome.beaten:
-            who = sorted({self._pages.who(visit, told) for _, told in outcome.beaten})
+            who = sorted({self._pages.who(visit, decision) for _, decision in outcome.beaten})
             said.append(words("conflict-many", n=len(outcome.beaten), who=", ".join(who)))
         return " ".join(said)
 
     def undo(self, request: Request, visit: Visit, form: FormFields) -> Response:
-        """Take back the last decision of this visit, or the one that is named."""
+        """Undo the last decision of this session, or the one whose key is given."""
         if not visit.reviewer:
             return self._pages.problem(visit, "need-name", 403)
         words = visit.words
@@ -260,7 +260,7 @@ class Routes:
         return self._pages.card(visit, first, words("said-undo", title=first.title))
 
     def settings(self, _: Request, __: Visit, form: FormFields) -> Response:
-        """Keep a reviewer's name or language in his browser."""
+        """Store a reviewer's name or language in cookies."""
         response = HTMLResponse("", headers={"hx-refresh": "true"})
         name, language = named(form.get("reviewer")), form.get("language")
         if name:

@@ -1,10 +1,10 @@
-"""What stands between the outside and the review page.
+"""Security of the review page: host check, CSRF protection, access token, security headers.
 
-A page that listens on localhost is within reach of every web page its user has open, and of every
-process of the machine. So: a request must name this server (else another name was made to lead
-here), what changes something must come from a page of this server, and where the server is bound
-to more than this machine, the browser must have shown a token once. What goes out may load
-nothing from elsewhere, run no script but its own, and stand in no other page's frame.
+A page on localhost can be reached by every web page its user has open, and by every process of the
+machine. So the Host header must name this server (against DNS rebinding), changes must come from a
+page of this server, and where the server is bound to more than this machine, the browser must have
+shown a token once. Responses may load nothing from elsewhere, run only the page's own scripts, and
+not be framed by other pages.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vitrina.audit.review.options import ReviewOptions
 
 LONGEST_BODY = 256 * 1024
-"""Bytes that a request may bring: a decision on the largest batch is a few kilobytes."""
+"""Upper limit of a body in bytes: a decision on the largest batch is a few kilobytes."""
 LONGEST_HEAD = 32 * 1024
-"""Bytes of an address and all headers: a browser's are a few kilobytes."""
+"""Upper limit of the address and all headers in bytes: a browser sends a few kilobytes."""
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -40,25 +40,25 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
 }
 _LASTING = "private, max-age=86400"
-"""For our own files: their addresses hold the process's version."""
+"""Caching of static files: their addresses contain the version of the process."""
 _READING = ("GET", "HEAD")
 _LONGEST_LENGTH = 9
-"""Digits of a content length."""
+"""Upper limit of digits in a content length."""
 
 _log = logging.getLogger(__name__)
 
 
 class _TooLongError(Exception):
-    """More came than was said or is taken."""
+    """A body longer than `LONGEST_BODY`."""
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two secrets are equal, told in a time that says nothing of where they differ."""
+    """Compare two secrets in constant time."""
     return secrets.compare_digest(one.encode(), other.encode())
 
 
 class Guard:
-    """Lets through what may pass, and puts the headers on all that goes out."""
+    """ASGI middleware that refuses bad requests and adds security headers to all responses."""
 
     def __init__(self, app: ASGIApp, options: ReviewOptions) -> None:
         self._app, self._options = app, options
@@ -75,7 +75,7 @@ class Guard:
 
         started = False
 
-        async def dressed(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
@@ -88,32 +88,32 @@ class Guard:
 
         refusal = self._refusal(scope)
         if refusal is not None:
-            await refusal(scope, receive, dressed)
+            await refusal(scope, receive, send_with_headers)
             return
-        taken = 0
+        received = 0
 
-        async def bounded() -> Message:
-            nonlocal taken
+        async def receive_bounded() -> Message:
+            nonlocal received
             message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > LONGEST_BODY:
+            received += len(message.get("body", b""))
+            if received > LONGEST_BODY:
                 raise _TooLongError
             return message
 
         try:
-            await self._app(scope, bounded, dressed)
+            await self._app(scope, receive_bounded, send_with_headers)
         except _TooLongError:
-            await _TOO_LONG(scope, receive, dressed)
+            await _TOO_LONG(scope, receive, send_with_headers)
         except (ClientDisconnect, asyncio.CancelledError):
-            # The browser has gone, or the server is being stopped: nobody waits for an answer.
+            # The client has gone or the server is stopping: no response is needed.
             return
         except Exception as err:
             _log.error("%s", _place_of(err, scope))
             if not started:
-                await _FAILED(scope, receive, dressed)
+                await _FAILED(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope) -> Response | None:
-        """What to answer instead of the page; None lets the request through."""
+        """The response that refuses a request; None for an acceptable one."""
         head = len(scope.get("raw_path") or b"") + len(scope["query_string"])
         if head + sum(len(name) + len(value) for name, value in scope["headers"]) > LONGEST_HEAD:
             return _LONG_HEAD
@@ -146,8 +146,8 @@ class Guard:
         return PlainTextResponse("Open the page by the whole address, token and all.\n", 403)
 
     def _welcome(self, path: str, query: str) -> Response:
-        # Not a plain redirect: to one that began on another site, such as a messenger's page, the
-        # browser would not give the cookie. From this page on it does.
+        # Not a plain redirect: in one that began on another site, such as a messenger's page, the
+        # browser would not send the SameSite cookie. From this page it does.
         response = HTMLResponse("<!DOCTYPE html><title>Vitrina</title>")
         response.headers["refresh"] = f"0; url={path}" + (f"?{query}" if query else "")
         response.set_cookie(
@@ -162,22 +162,22 @@ _FAILED = PlainTextResponse("This failed; the terminal that serves the page says
 
 
 def _place_of(err: Exception, scope: Scope) -> str:
-    """A fault of the page itself in one line: what was asked for, what was raised and where."""
+    """An internal error in one line: the request, the exception and its place."""
     frame = traceback.extract_tb(err.__traceback__)[-1]
-    asked = f"{scope['method']} {scope['path'][:80]!r}"
-    return f"{asked}: {type(err).__name__} at {frame.filename}:{frame.lineno}"
+    request = f"{scope['method']} {scope['path'][:80]!r}"
+    return f"{request}: {type(err).__name__} at {frame.filename}:{frame.lineno}"
 
 
 def _same_origin(headers: Headers, host: str) -> bool:
-    """Whether a request comes from a page of this server; one that doesn't say does not."""
-    said = headers.get("origin")
-    if said is None:
+    """True if the Origin or Referer header names this server; False if both are missing."""
+    origin = headers.get("origin")
+    if origin is None:
         try:
             parts = urlsplit(headers.get("referer", ""))
         except ValueError:
             return False
-        said = f"{parts.scheme}://{parts.netloc}"
-    return said.lower() in (f"http://{host}".lower(), f"https://{host}".lower())
+        origin = f"{parts.scheme}://{parts.netloc}"
+    return origin.lower() in (f"http://{host}".lower(), f"https://{host}".lower())
 
 
 def _cookie(headers: Headers, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Serves the review page until it is stopped."""
+"""The server of the review page."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from vitrina.errors import VitrinaError
 def serve(app: Starlette, options: ReviewOptions) -> None:
     """Serve until Ctrl+C or SIGTERM.
 
-    Raises VitrinaError if the address can't be had.
+    Raises VitrinaError if the server can't bind to the address.
     """
     try:
         server(app, options).run()
     except SystemExit as err:
-        # How uvicorn says that it could not begin; it has printed why.
+        # uvicorn raises this if it can't start; it has printed the reason.
         raise VitrinaError(
             f"can't serve at {options.host}:{options.port}; is another server there? "
             "give another --port"
@@ -28,7 +28,7 @@ def serve(app: Starlette, options: ReviewOptions) -> None:
 
 
 class _Server(uvicorn.Server):
-    """A server whose end by a signal is its usual end: uvicorn's raises the signal once more."""
+    """A server that returns normally on a signal; uvicorn's raises the signal again."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop serving."""
@@ -37,16 +37,16 @@ class _Server(uvicorn.Server):
 
 
 def server(app: Starlette, options: ReviewOptions) -> uvicorn.Server:
-    """The server, for who runs it himself.
+    """A configured server, for callers that run it themselves.
 
-    Nothing of a request is believed that a proxy would have said, nor is it told what serves.
+    It ignores proxy headers and sends no Server header.
     """
     return _Server(
         uvicorn.Config(
             app,
             host=options.host,
             port=options.port,
-            # A stranger's broken request is no line on this terminal.
+            # Invalid requests of strangers are not logged.
             log_level="error",
             http=Connection,
             access_log=False,

@@ -1,4 +1,4 @@
-"""One browser's visit: what it decided, to take it back, and how fast it goes."""
+"""Review sessions: the decisions of one browser, for undo, and its pace."""
 
 from __future__ import annotations
 
@@ -15,33 +15,34 @@ from vitrina.store.decisions import Decision
 _KEPT = 1000
 _PACED = 60
 _IDLE = 120.0
-"""Seconds: a longer pause between decisions was a pause from work, and counts as this much."""
+"""Seconds: a longer pause between decisions was a break and counts as this much."""
 _TELLING = 5
-"""How many decisions it takes before a pace says anything."""
+"""Decisions needed for a pace."""
 
 
 @dataclass
 class Session:
-    """A visit. done: what `undo` takes back, the last at the end; each entry was one keystroke."""
+    """A session. done: decisions that `undo` can take back, the last at the end; each entry was one
+    keystroke. moments: times of the last entries in seconds, with their numbers of decisions."""
 
     key: str
     done: list[tuple[Decision, ...]] = field(default_factory=list)
     moments: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_PACED))
 
     def note(self, decisions: tuple[Decision, ...], now: float) -> None:
-        """Remember what was decided at once."""
+        """Record decisions made with one keystroke. now: seconds."""
         self.done.append(decisions)
         self.moments.append((now, len(decisions)))
 
     def take_back(self, decisions: tuple[Decision, ...]) -> None:
-        """Forget what was undone."""
+        """Remove decisions that were undone."""
         self.done.remove(decisions)
         if self.moments:
             self.moments.pop()
 
     @property
     def pace(self) -> float | None:
-        """Products an hour over the last decisions, pauses left out; None while it is unknown."""
+        """Products per hour over the last decisions, without long pauses; None while unknown."""
         times = [at for at, _ in self.moments]
         gaps = [min(later - at, _IDLE) for at, later in pairwise(times)]
         count = sum(number for _, number in list(self.moments)[1:])
@@ -51,7 +52,7 @@ class Session:
 
 
 class Sessions:
-    """The visits of late; those that came longest ago are forgotten."""
+    """The latest sessions; the least recently used are dropped."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
@@ -59,7 +60,7 @@ class Sessions:
         self._lock = Lock()
 
     def of(self, key: str | None) -> Session:
-        """The visit with a key, or a new one: nobody chooses his own key."""
+        """The session with a key, or a new one: clients can't choose their key."""
         with self._lock:
             found = self._all.get(key or "")
             if found is None:

@@ -1,4 +1,4 @@
-"""What the review page says, in Russian and English."""
+"""Texts of the review page in Russian and English: plurals, numbers, durations."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from vitrina.audit.review.phrases import PHRASES
 
 
 class Language(StrEnum):
-    """A language that the page speaks."""
+    """A language of the page."""
 
     RU = "ru"
     EN = "en"
 
 
 class Words:
-    """The page's words in one language."""
+    """The page's texts in one language."""
 
     def __init__(self, language: Language) -> None:
         self.language = language
 
     def __call__(self, key: str, **parts: object) -> str:
-        """A phrase by its key. A phrase with `|` has a form for each kind of number; `n` picks it.
+        """A phrase by its key. A phrase with `|` has one form for each plural; `n` selects it.
 
-        Raises KeyError for a phrase that there is not.
+        Raises KeyError for an unknown key.
         """
         text = PHRASES[key][0 if self.language is Language.RU else 1]
         if "|" in text:
@@ -41,11 +41,11 @@ class Words:
         return 1 if number % 10 in (2, 3, 4) and number % 100 not in (12, 13, 14) else 2
 
     def number(self, number: int) -> str:
-        """A whole number, its thousands apart."""
+        """An integer with separated thousands."""
         return f"{number:,}".replace(",", "\u00a0" if self.language is Language.RU else ",")
 
     def percent(self, share: float) -> str:
-        """A share from 0 to 1; what is not quite all or nothing never looks so."""
+        """A share from 0 to 1 as a percentage; only 0 and 1 are shown as 0% and 100%."""
         space = "\u00a0" if self.language is Language.RU else ""
         if 0 < share < 0.005:
             return f"<1{space}%"
@@ -54,7 +54,7 @@ class Words:
         return f"{share:.0%}".replace("%", f"{space}%")
 
     def minutes(self, minutes: float) -> str:
-        """How long something takes, roughly."""
+        """An approximate duration as text."""
         whole = max(1, round(minutes))
         hours, rest = divmod(whole, 60)
         if not hours:
@@ -63,14 +63,14 @@ class Words:
 
 
 def preferred(accepted: str) -> Language:
-    """The language for a browser's Accept-Language header; English if it asks for neither."""
+    """The language for a browser's Accept-Language header; English if it names neither."""
     best, weight = Language.EN, 0.0
     for part in accepted.lower().split(",")[:20]:
         name, _, quality = part.partition(";")
         try:
-            said = float(quality.strip().removeprefix("q=") or 1)
+            value = float(quality.strip().removeprefix("q=") or 1)
         except ValueError:
             continue
-        if name.strip()[:2] in ("ru", "en") and said > weight:
-            best, weight = Language(name.strip()[:2]), said
+        if name.strip()[:2] in ("ru", "en") and value > weight:
+            best, weight = Language(name.strip()[:2]), value
     return best
