@@ -1,4 +1,4 @@
-"""The whole main job on the built-in sample, offline: what a user does, one step after another."""
+"""The demo: all main jobs on the built-in sample, offline, one after another."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class DemoReport:
-    """What each step gave, and where things lie."""
+    """Results of each step, and the paths of the files."""
 
     out: Path
     sample: SampleReport
@@ -46,7 +46,7 @@ class DemoReport:
     wrong_found: int
 
     def to_json(self) -> dict[str, Any]:
-        """As `--json` prints it."""
+        """JSON-compatible dict, as `--json` prints it."""
         plain: dict[str, Any] = {
             "out": str(self.out),
             "sample": {key: _plain(value) for key, value in asdict(self.sample).items()},
@@ -63,7 +63,7 @@ class DemoReport:
 def write_catalogue(
     out: Path, products: int, seed: int, progress: Callable[[int], None] | None = None
 ) -> SampleReport:
-    """Write the sample catalogue alone, of any size, for tests and for load."""
+    """Write only the sample catalogue, of any size, for tests and load."""
     return write_sample(out, products=products, seed=seed, progress=progress)
 
 
@@ -145,7 +145,7 @@ def demo(out: Path, *, products: int, seed: int, say: Say, quiet: bool = True) -
 
 
 def showcase(report: DemoReport, products: int = 4) -> list[str]:
-    """A few of the new products with what was predicted, as lines to print."""
+    """A few of the new products with their predictions, as lines to print."""
     store = Store.open(report.out / "store")
     rows = pq.read_table(report.out / "predictions.parquet").to_pylist()
     titles = _titles(report.sample.test)
@@ -185,14 +185,14 @@ def _titles(path: Path) -> dict[Any, str]:
 
 
 def _wrong_on_top(found: Audit, sample: SampleReport) -> int:
-    """How many of the sample's wrong labels stand at the top of an audit, where all would fit."""
+    """Number of the sample's w wrong labels among the first w suspects of an audit."""
     rows = pq.read_table(sample.truth, columns=["product_id", "wrong_label"]).to_pylist()
     wrong = {row["product_id"] for row in rows if row["wrong_label"]}
     return sum(one.product_id in wrong for one in found.suspects[: sample.wrong_labels])
 
 
 def _broken_in_errors(store: Store, sample: SampleReport) -> int:
-    """How many of the photos that the sample broke stand in `errors.parquet`."""
+    """Number of the sample's broken photos that `errors.parquet` lists."""
     truth = pq.read_table(sample.truth, columns=["product_id", "split", "photo"])
     rows = truth.to_pylist()
     broken = {

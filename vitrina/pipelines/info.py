@@ -1,4 +1,4 @@
-"""What a store holds, read from its newest commit."""
+"""Summary of a store's contents, from its newest commit."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def info(store: Store) -> dict[str, Any]:
 
 
 def _decisions(store: Store) -> dict[str, int]:
-    """How many products reviewers kept, moved and skipped, and what is open of the last audit."""
+    """Counts of products kept, moved and skipped in review, and of open suspects."""
     decisions = store.decisions()
     told = Counter(one.action for one in decisions.standing.values())
     suspects = Audit.of(store).suspects if store.manifest.audit else ()
@@ -77,7 +77,7 @@ def _decisions(store: Store) -> dict[str, int]:
 
 
 def _sources(store: Store) -> list[dict[str, Any]]:
-    """The sources of products, each with what its ids begin with and how many it has."""
+    """The sources of products, each with the prefix of its ids and its number of products."""
     if not len(store.products):
         return []
     names, codes = store.products.sources()

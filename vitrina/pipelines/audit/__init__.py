@@ -1,1 +1,1 @@
-"""The labelling audit as a job: who is heard of each label, and what is made of it."""
+"""The audit job: out-of-fold predictions, suspects, explanations and reports."""

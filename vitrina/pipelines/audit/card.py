@@ -1,4 +1,4 @@
-"""What an audit says of a catalogue as a whole."""
+"""Audit card: counts, confusions and outliers of a whole catalogue."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from vitrina.store.store import Store
 from vitrina.types import Codes, Modality
 
 NAMED = 100
-"""Products that are named of those that lack something, and pairs and categories that are told."""
+"""Entries of each list of products, pairs, twins and categories, at most."""
 
 
 def card_of(store: Store, found: AuditResult) -> dict[str, Any]:
-    """Figures, confusions, and what stands out, as JSON's types.
+    """Counts, confusions and outliers, as JSON-compatible values.
 
-    `features`, `products`, `labelled`, `checked`, `settled` (judged by reviewers already),
-    `suspects`, `wrong_by_confident_learning`, `members` (who was heard), `copies_from` (the cosine
-    of near-duplicates); `scores`, a histogram; `pairs` of a given and a suggested category,
-    `twins`, `categories` by their share of suspects; `foreign_text`, `foreign_image`,
-    `without_text`, `without_photo`, `without_both`: how many, and the first of them.
+    `features`, `products`, `labelled`, `checked`, `settled` (decided by reviewers already),
+    `suspects`, `wrong_by_confident_learning`, `members` (the models), `copies_from` (the cosine
+    threshold of near duplicates); `scores`, a histogram; `pairs` of a given and a suggested
+    category, `twins`, `categories` by their share of suspects; `foreign_text`, `foreign_image`
+    (outliers), `without_text`, `without_photo`, `without_both`: a count, and the first products.
     """
-    heard, labels = found.heard, found.labels
+    predictions, labels = found.heard, found.labels
     codes, ids = found.hearing.codes, labels.ids
     product = partial(_ids, store)
     suspects = found.suspects
-    other = heard.pooled.other
-    sizes = np.bincount(codes[heard.checked], minlength=len(ids))
+    other = predictions.pooled.other
+    sizes = np.bincount(codes[predictions.checked], minlength=len(ids))
     wrong = np.bincount(codes[suspects], minlength=len(ids))
     worst = np.lexsort((-wrong, -wrong / np.maximum(sizes, 1)))
-    checked = np.flatnonzero(heard.checked)
-    wrong_labels = confident(heard.pooled.of(checked), codes[checked], len(ids))
+    checked = np.flatnonzero(predictions.checked)
+    wrong_labels = confident(predictions.pooled.of(checked), codes[checked], len(ids))
     counts, edges = np.histogram(found.score[suspects], bins=20, range=(SUSPECT, 1))
     card: dict[str, Any] = {
         "features": found.hearing.features.value,
@@ -46,7 +46,7 @@ def card_of(store: Store, found: AuditResult) -> dict[str, Any]:
         "settled": int(found.settled.sum()),
         "suspects": len(suspects),
         "wrong_by_confident_learning": int(wrong_labels.sum()),
-        "members": heard.members,
+        "members": predictions.members,
         "copies_from": round(found.hearing.copies.threshold, 4),
         "scores": [
             {"low": float(low), "high": float(high), "count": int(count)}
@@ -69,7 +69,7 @@ def card_of(store: Store, found: AuditResult) -> dict[str, Any]:
                 "share": round(two.share, 4),
                 "kind": "inside" if two.inside else "twins",
             }
-            for two in twins(heard.pooled, codes, heard.checked, len(ids))[:NAMED]
+            for two in twins(predictions.pooled, codes, predictions.checked, len(ids))[:NAMED]
         ],
         "categories": [
             {"id": ids[code], "products": int(sizes[code]), "suspects": int(wrong[code])}

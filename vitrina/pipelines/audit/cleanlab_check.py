@@ -1,4 +1,4 @@
-"""A cross-check by cleanlab, where it is installed, given the same probabilities."""
+"""Cross-check of an audit by cleanlab, an optional dependency, on the same probabilities."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from vitrina.types import Codes, Floats, Mask
 
 @dataclass(frozen=True, eq=False)
 class Checked:
-    """issues: (n,) bool, the products that cleanlab takes for mislabelled."""
+    """Result of a cross-check. issues: (n,) bool, products that cleanlab finds mislabelled."""
 
     issues: Mask
 
     def to_json(self, suspects: Codes) -> dict[str, int]:
-        """How far it agrees with an audit's suspects."""
+        """Counts of issues, and of the audit's suspects among them."""
         return {
             "issues": int(self.issues.sum()),
             "suspects_among_them": int(self.issues[suspects].sum()),
@@ -26,13 +26,13 @@ class Checked:
 
 
 def cross_check(codes: Codes, shares: Floats) -> Checked:
-    """Ask cleanlab. codes: (n,) int64 labels, -1 for none. shares: (n, classes) probabilities.
+    """Run cleanlab. codes: (n,) int64 labels, -1 for none. shares: (n, classes) probabilities.
 
     Raises TrainingError if it is not installed.
     """
     batched = cleanlab()
     rows = np.flatnonzero((codes >= 0) & (np.asarray(shares.sum(axis=1)) > 0))
-    # It wants every class to be there.
+    # Cleanlab expects every class to occur.
     present, labels = np.unique(codes[rows], return_inverse=True)
     some = shares[rows][:, present]
     some /= np.maximum(some.sum(axis=1, keepdims=True), 1e-9)
@@ -43,7 +43,7 @@ def cross_check(codes: Codes, shares: Floats) -> Checked:
 
 
 def cleanlab() -> Any:
-    """What cleanlab is asked by. Raises TrainingError if it is not installed."""
+    """Cleanlab's batched label check, imported. Raises TrainingError if it is not installed."""
     try:
         from cleanlab.experimental.label_issues_batched import find_label_issues_batched
     except ImportError as err:

@@ -1,4 +1,4 @@
-"""Decisions as corrected labels, for the owner of a catalogue."""
+"""Export of decisions as corrected labels, for the owner of a catalogue."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ COLUMNS = (
 
 
 def export_decisions(store: Store, out: Path, *, changed_only: bool = False) -> int:
-    """Write the decisions that stand: the corrected labels, for the catalogue's owner.
+    """Write the decisions in force as corrected labels.
 
-    out: `.parquet` or `.csv`, one row per product with `COLUMNS`. changed_only: leave out those
-    whose label was confirmed. Returns the number of rows. Raises CatalogueError for another form.
+    out: `.parquet` or `.csv`, one row per product with `COLUMNS`. changed_only: leave out confirmed
+    labels. Returns the number of rows. Raises CatalogueError for another file type.
     """
     if out.suffix not in (".parquet", ".csv"):
         raise CatalogueError(f"{out}: decisions are written as .parquet or .csv")

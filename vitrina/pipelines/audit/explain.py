@@ -1,4 +1,4 @@
-"""Why each suspect is one: its reasons, the products beside it, and who looks like it."""
+"""Explanations of suspects: reasons, neighbours, copies, and batches of look-alikes."""
 
 from __future__ import annotations
 
@@ -23,52 +23,54 @@ if TYPE_CHECKING:
     from vitrina.pipelines.audit.search import AuditResult
 
 SHOWN = 6
-"""Neighbours and copies of a suspect that are shown."""
+"""Neighbours and copies of a suspect to show, at most."""
 JOINED = 5
-"""Suspects among each other's so many nearest are look-alikes."""
+"""A suspect among another's nearest neighbours, so many, is a look-alike of it."""
 BATCH = 60
-"""Look-alikes that are decided at once, at most."""
+"""Look-alikes in one batch, at most, to be decided together."""
 LOOKS_SAME = 0.9
-"""Cosine of two photos' vectors from which on it is looked whether they are one photo."""
+"""Cosine of two photos' vectors from which on their photo hashes are compared."""
 SPEAKS = 0.5
-"""What a modality must say by itself to be heard as a reason."""
+"""Probability that both modalities must reach for their disagreement to be a reason."""
 FOREIGN = 0.05
-"""What a modality gives a label at most, where it speaks against it."""
+"""Probability that a modality gives a label, at most, to be evidence against it."""
 
 
 def explain(
     store: Store, found: AuditResult, rows: Codes, images: ImageSource | None, quiet: bool
 ) -> tuple[Suspect, ...]:
     """Describe suspects. rows: (m,) int64 positions in the product table, by rank."""
-    hearing, heard, labels = found.hearing, found.heard, found.labels
+    predictor, predictions, labels = found.hearing, found.heard, found.labels
     ids = store.products.ids
-    near, scores = hearing.near.of(rows)
-    who, other = hearing.copies.pairs(rows, near, scores)
+    near, scores = predictor.near.of(rows)
+    who, other = predictor.copies.pairs(rows, near, scores)
     same = _same_photos(store, found, rows, near, images, quiet)
     copies = _copies(who, other, same, rows, near, scores)
     batches = _batches(found, rows, near, copies)
     titles = store.products.take(rows, ["title"]).column("title").to_pylist() if len(rows) else []
     out = []
     for at, row in enumerate(rows.tolist()):
-        given = int(hearing.codes[row])
-        suggested = int(heard.pooled.other[row])
+        given = int(predictor.codes[row])
+        suggested = int(predictions.pooled.other[row])
         beside = [
             (int(one), float(score))
             for one, score in zip(near[at], scores[at], strict=True)
-            if one >= 0 and hearing.codes[one] >= 0
+            if one >= 0 and predictor.codes[one] >= 0
         ][:SHOWN]
         alone = {
-            one: _says(said.given[row], said.other[row], said.beside[row], given)
-            for one, said in heard.alone.items()
-            if hearing.gathered.present[hearing.gathered.modalities.index(one)][row]
+            one: _likeliest(
+                scores_of.given[row], scores_of.other[row], scores_of.beside[row], given
+            )
+            for one, scores_of in predictions.alone.items()
+            if predictor.gathered.present[predictor.gathered.modalities.index(one)][row]
         }
         evidence = _evidence(found, row, copies[at])
         reasons = _reasons(found, row, evidence, alone)
 
-        def told(pairs: list[tuple[int, float]]) -> tuple[AuditNeighbour, ...]:
+        def described(pairs: list[tuple[int, float]]) -> tuple[AuditNeighbour, ...]:
             return tuple(
                 AuditNeighbour(
-                    ids[one].as_py(), _id(labels.ids, hearing.codes[one]), round(score, 4)
+                    ids[one].as_py(), _id(labels.ids, predictor.codes[one]), round(score, 4)
                 )
                 for one, score in pairs
             )
@@ -81,14 +83,14 @@ def explain(
                 given=labels.ids[given],
                 suggested=labels.ids[suggested],
                 score=float(found.score[row]),
-                given_probability=float(heard.pooled.given[row]),
-                suggested_probability=float(heard.pooled.beside[row]),
+                given_probability=float(predictions.pooled.given[row]),
+                suggested_probability=float(predictions.pooled.beside[row]),
                 reasons=reasons,
                 evidence={kind.value: round(value, 4) for kind, value in evidence.items()},
                 text_category=_id(labels.ids, alone.get(Modality.TEXT, (-1, 0.0))[0]),
                 image_category=_id(labels.ids, alone.get(Modality.IMAGE, (-1, 0.0))[0]),
-                neighbours=told(beside),
-                copies=told(copies[at][:SHOWN]),
+                neighbours=described(beside),
+                copies=described(copies[at][:SHOWN]),
                 batch=int(batches[at]),
             )
         )
@@ -99,27 +101,30 @@ def _id(ids: tuple[CategoryId, ...], code: int) -> CategoryId | None:
     return ids[code] if code >= 0 else None
 
 
-def _says(given: float, other: int, beside: float, label: int) -> tuple[int, float]:
+def _likeliest(given: float, other: int, beside: float, label: int) -> tuple[int, float]:
     """The likeliest category, and its probability."""
     return (int(other), float(beside)) if beside > given else (label, float(given))
 
 
 def _evidence(found: AuditResult, row: int, copies: list[tuple[int, float]]) -> dict[Reason, float]:
-    """How much each kind speaks against the label, from 0 to 1."""
-    heard, codes = found.heard, found.hearing.codes
+    """Evidence against the label by each kind, from 0 to 1."""
+    predictions, codes = found.heard, found.hearing.codes
     out = {
-        Reason.MODEL: 1 - float(heard.model.given[row]),
-        Reason.NEIGHBOURS: 1 - float(heard.near.given[row]),
+        Reason.MODEL: 1 - float(predictions.model.given[row]),
+        Reason.NEIGHBOURS: 1 - float(predictions.near.given[row]),
     }
     labelled = [codes[one] for one, _ in copies if codes[one] >= 0]
     if labelled:
         out[Reason.COPIES] = float(np.mean([code != codes[row] for code in labelled]))
     for modality, kind in ((Modality.TEXT, Reason.TEXT), (Modality.IMAGE, Reason.PHOTO)):
-        said = heard.alone.get(modality)
-        if said is not None and said.given[row] + said.beside[row] > 0:
-            out[kind] = 1 - float(said.given[row])
-    if heard.words is not None and heard.words.given[row] + heard.words.beside[row] > 0:
-        words = 1 - float(heard.words.given[row])
+        scores_of = predictions.alone.get(modality)
+        if scores_of is not None and scores_of.given[row] + scores_of.beside[row] > 0:
+            out[kind] = 1 - float(scores_of.given[row])
+    if (
+        predictions.words is not None
+        and predictions.words.given[row] + predictions.words.beside[row] > 0
+    ):
+        words = 1 - float(predictions.words.given[row])
         out[Reason.TEXT] = max(words, out.get(Reason.TEXT, 0.0))
     return out
 
@@ -130,11 +135,11 @@ def _reasons(
     evidence: Mapping[Reason, float],
     alone: Mapping[Modality, tuple[int, float]],
 ) -> tuple[Reason, ...]:
-    heard = found.heard
+    predictions = found.heard
     weight: dict[Reason, float] = {}
-    if heard.model.against[row]:
+    if predictions.model.against[row]:
         weight[Reason.MODEL] = evidence[Reason.MODEL]
-    if heard.near.against[row]:
+    if predictions.near.against[row]:
         weight[Reason.NEIGHBOURS] = evidence[Reason.NEIGHBOURS]
     if evidence.get(Reason.COPIES, 0.0) >= 0.5:
         weight[Reason.COPIES] = evidence[Reason.COPIES]
@@ -161,7 +166,7 @@ def _copies(
     """The copies of each suspect with their cosines, nearest first."""
     out: list[dict[int, float]] = [{} for _ in rows]
     for at, one in zip(who.tolist(), other.tolist(), strict=True):
-        # One that shares a title or photo may lie too far away to be among the neighbours.
+        # A copy by title or photo may be too far away to be among the neighbours.
         found = np.flatnonzero(near[at] == one)
         out[at][one] = float(scores[at][found[0]]) if len(found) else 1.0
     for at, one in same:
@@ -178,7 +183,7 @@ def _same_photos(
     images: ImageSource | None,
     quiet: bool,
 ) -> set[tuple[int, int]]:
-    """Places in `rows` and neighbours with the same photo, though its bytes differ."""
+    """Pairs (index into `rows`, position of a neighbour) with the same photo by its hash."""
     gathered = found.hearing.gathered
     if images is None or Modality.IMAGE not in gathered.modalities or not len(rows):
         return set()
@@ -213,7 +218,7 @@ def _same_photos(
 def _batches(
     found: AuditResult, rows: Codes, near: Codes, copies: list[list[tuple[int, float]]]
 ) -> Codes:
-    """Number the look-alikes: (m,) int64 from 1, in the order of their first suspects."""
+    """Batch numbers of look-alikes: (m,) int64 from 1, in the order of their first suspects."""
     codes, other = found.hearing.codes, found.heard.pooled.other
     place = {row: at for at, row in enumerate(rows.tolist())}
     ends = []

@@ -1,4 +1,4 @@
-"""The labelling audit: hear those who never saw a label, rank, explain, keep, report."""
+"""The audit job: predict out of fold, rank, explain, record, report."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def audit(
     images: ImageSource | None = None,
     out: Path | None = None,
 ) -> Audit:
-    """Find suspect labels, explain them, keep what was found in the store, and report.
+    """Find suspect labels, explain them, record them in the store, and write a report.
 
-    images: where the photos are, to see which of them are the same, and to show them; None for
-    none. out: the report to write, with a Parquet of everything beside it. A store that may only be
-    read is audited for the sake of the report: then `recorded` of the card is false. Raises
-    CatalogueError if the report can't be written, and what `find` raises.
+    images: source of the photos, to compare and to show; None for none. out: the report to write,
+    with a Parquet table beside it. A read-only store is audited only for the report: then
+    `recorded` of the card is false. Raises CatalogueError if the report can't be written, and what
+    `find` raises.
     """
     with timed_run() as run:
         kept = _audit(store, options, images, out)
-    # What has been written says how long it took up to then.
+    # The recorded card holds the time until it was written.
     return replace(kept, card={**kept.card, "stages": run.seconds(), "took": round(run.total, 1)})
 
 
@@ -75,7 +75,7 @@ def _audit(
     }
     names = dict(zip(labels.ids, labels.names, strict=True))
     kept = Audit(card, names, suspects)
-    # The report first: whatever becomes of the store meanwhile, it is there.
+    # The report comes first: it remains if the store cannot be written.
     if out is not None:
         with stage("writing the report"):
             write_table(out.with_suffix(".parquet"), store, found, kept)
@@ -92,10 +92,10 @@ def _audit(
 
 
 def _may_record(store: Store, options: AuditOptions, out: Path | None) -> bool:
-    """Whether the audit will be kept in the store; where not, the report has to do.
+    """Check that the audit can be recorded in the store. False: only the report is written.
 
-    Raises StoreError if there is nothing to write it to, or the index that an audit needs would
-    have to be built in a store that may only be read.
+    Raises StoreError if a read-only store is audited without a report, or lacks the index that an
+    audit needs.
     """
     try:
         store.check_rights()
@@ -118,7 +118,7 @@ def _may_record(store: Store, options: AuditOptions, out: Path | None) -> bool:
 def report(
     store: Store, kept: Audit, out: Path, images: ImageSource | None, options: AuditOptions
 ) -> None:
-    """Write the page of an audit."""
+    """Write an audit's HTML report."""
     products = Shown(store, images)
     count = len({one.product_id for one in kept.suspects})
     with Meter("making thumbnails", None if count else 0, "photos", options.quiet) as meter:

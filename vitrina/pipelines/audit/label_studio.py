@@ -1,4 +1,4 @@
-"""Suspects as tasks for Label Studio, and its annotations as decisions."""
+"""Label Studio: export suspects as tasks, import annotations as decisions."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ CHOICE = "category"
 
 
 def export_tasks(store: Store, out: Path) -> int:
-    """Write the suspects that are still open as tasks for Label Studio, with what the audit
-    suggests as a prediction, and a project's labelling configuration beside them.
+    """Write the undecided suspects as tasks for Label Studio, with the audit's suggestion as a
+    prediction, and a project's labelling configuration.
 
-    out: `.json`; the configuration lies beside it as `.xml`. Returns the number of tasks.
+    out: `.json`; the configuration is written beside it as `.xml`. Returns the number of tasks.
     Raises StoreError if the store was not audited.
     """
     check_file(out)
@@ -72,15 +72,15 @@ def export_tasks(store: Store, out: Path) -> int:
 
 
 def import_tasks(store: Store, path: Path) -> int:
-    """Read annotations of Label Studio's JSON export as decisions, and put them into the store.
+    """Import annotations of Label Studio's JSON export into the store, as decisions.
 
     An annotation whose choice is the given category keeps it; one that was skipped or has no
-    choice skips the product; the last one of a task counts. Annotations that are in the store
-    already, and those older than one of the same task in it, are left out. As what is added last
-    stands, an annotation is recorded as later than what reviewers decided before the import; when
-    it was made is kept with it. Returns the number of new decisions.
+    choice skips the product; the last annotation of a task counts. Annotations that are in the
+    store already, or older than a stored one of the same task, are left out. The decision added
+    last is in force, so an annotation overrides decisions made before the import; its own time is
+    kept with it. Returns the number of new decisions.
 
-    Raises CatalogueError naming the file and the task that can't be understood.
+    Raises CatalogueError, with the file and the task, for an export that is not valid.
     """
     try:
         content = path.read_bytes()
@@ -128,7 +128,7 @@ def import_tasks(store: Store, path: Path) -> int:
 
 
 def _latest(decisions: Sequence[Decision]) -> dict[tuple[ProductId, Any], datetime]:
-    """When the last annotation of each task was made that is in the store, by product and task."""
+    """Time of the last stored annotation of each task, by product and task."""
     latest: dict[tuple[ProductId, Any], datetime] = {}
     for one in decisions:
         where = f"what the decision {one.key} was made by"
@@ -144,9 +144,9 @@ def _latest(decisions: Sequence[Decision]) -> dict[tuple[ProductId, Any], dateti
     return latest
 
 
-def _moment(told: str) -> datetime:
-    """A time in ISO's form. Raises ValueError for another form, or a time out of all reason."""
-    time = datetime.fromisoformat(told)
+def _moment(text: str) -> datetime:
+    """Parse an ISO time, UTC by default. Raises ValueError for another form or year."""
+    time = datetime.fromisoformat(text)
     if not 1970 < time.year < 9999:
         raise ValueError(f"a time in the year {time.year}")
     return time if time.tzinfo else time.replace(tzinfo=UTC)
@@ -270,6 +270,6 @@ def _result(category: CategoryId, names: Mapping[CategoryId, str]) -> dict[str, 
 
 
 def _shown(category: CategoryId, names: Mapping[CategoryId, str]) -> str:
-    """A category as a person reads it; its id tells apart two of one path."""
+    """A category's path with its id, which distinguishes categories of one path."""
     name = names.get(category, "")
     return f"{name} [{category}]" if name else str(category)

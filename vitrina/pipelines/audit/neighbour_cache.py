@@ -1,4 +1,4 @@
-"""The neighbours of every product, as its index finds them, on disk."""
+"""Cache of every product's nearest neighbours, mapped from disk."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ BLOCK_ROWS = 4096
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """rows: (n, NEIGHBOURS) int32, positions in the product table, nearest first, -1 for none.
-    scores: as many float32 cosines. Both are mapped from a file without a name."""
+    """Nearest neighbours of n products, mapped from files without a name.
+
+    rows: (n, NEIGHBOURS) int32, positions in the product table, nearest first, -1 for none. scores:
+    (n, NEIGHBOURS) float32 cosines.
+    """
 
     rows: npt.NDArray[np.int32]
     scores: Floats
 
     def of(self, rows: Codes) -> tuple[Codes, Floats]:
-        """Those of some products."""
+        """The neighbours of m products: positions, (m, NEIGHBOURS) int64, and cosines, float32."""
         return self.rows[rows].astype(np.int64), np.asarray(self.scores[rows])
 
 
 def current_index(store: Store, features: Features) -> Index | None:
-    """The index of some features; None where it is still to be built, or brought up to date."""
+    """The index of some features; None where it is missing or stale."""
     if features.value not in store.manifest.indexes:
         return None
     index = Index.open(store, features)
@@ -45,8 +48,8 @@ def find_neighbours(
 ) -> Neighbours:
     """Look up the neighbours of some products, positions in the product table.
 
-    The index is built, or brought up to date, where that was not done. Raises StoreError,
-    StoreLockedError if another process writes.
+    A missing or stale index is built first. Raises StoreError, StoreLockedError if another process
+    writes.
     """
     index = current_index(store, features)
     if index is None:

@@ -1,4 +1,4 @@
-"""What a page shows of products: titles, photos."""
+"""Titles and photos of products, for the audit's pages."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ BLOCK_ROWS = 2000
 
 
 class Shown:
-    """Titles and photos of a store's products. images: where the photos are; None for none."""
+    """Titles and photos of a store's products. images: source of the photos, None for none."""
 
     def __init__(self, store: Store, images: ImageSource | None) -> None:
         self._store, self._images = store, images
 
     def titles(self, ids: Sequence[ProductId]) -> Mapping[ProductId, str]:
-        """The titles of those that are there."""
+        """The titles, "" for none, of the products that are in the store, by id."""
         out: dict[ProductId, str] = {}
         for start in range(0, len(ids), BLOCK_ROWS):
             some, rows = self._there(ids[start : start + BLOCK_ROWS])
@@ -32,7 +32,7 @@ class Shown:
         return out
 
     def photos(self, ids: Sequence[ProductId]) -> Iterator[tuple[ProductId, bytes]]:
-        """The first photo of each that has one that can be read, as its file is."""
+        """The bytes of each product's first photo; products without a readable one are left out."""
         if self._images is None:
             return
         images = self._images
@@ -50,7 +50,7 @@ class Shown:
                     yield key, photo
 
     def photo(self, product: ProductId) -> bytes | None:
-        """The same for one product; None where there is none."""
+        """The bytes of a product's first photo; None where it has no readable one."""
         return next((photo for _, photo in self.photos([product])), None)
 
     def _places(self, ids: Sequence[ProductId]) -> list[tuple[ProductId, str]]:

@@ -1,4 +1,4 @@
-"""Ranking all labels of a store by how suspect they are."""
+"""Search for wrong labels: rank all labels of a store by suspicion."""
 
 from __future__ import annotations
 
@@ -30,22 +30,23 @@ from vitrina.types import Codes, Features, Floats, Mask, Modality
 
 FOLDS = 5
 MOST = 10_000
-"""Suspects that are explained and shown."""
+"""Suspects to explain and show by default, at most."""
 SUSPECT = 0.5
-"""The score from which on another category is likelier than the label, by more than it is
-granted."""
+"""Score above which a label is suspect: another category is likelier than the label by more than
+its allowance; see `LabelScores.score`."""
 NEAREST = 10
+"""Neighbours of each sampled product that estimate the threshold of copies."""
 SAMPLED_PAIRS = 200_000
-"""Products whose neighbours tell from which nearness on two are copies."""
+"""Products to sample, about, to estimate the similarity from which two are copies."""
 
 
 @dataclass(frozen=True)
 class AuditOptions:
-    """How to audit.
+    """Options of an audit.
 
     features: None for all that the store has. most: suspects to explain and show, at most. folds:
-    the parts in which products are kept from those who judge them. cleanlab: ask it too, where it
-    is installed. seed: of all draws.
+    of the cross-validation. cleanlab: cross-check with cleanlab, which must be installed. seed: of
+    all draws.
     """
 
     features: Features | None = None
@@ -56,18 +57,20 @@ class AuditOptions:
     quiet: bool = True
 
     def __post_init__(self) -> None:
-        """Raise TrainingError for what can't be."""
+        """Raise TrainingError for fewer than two folds or one suspect."""
         if self.folds < 2 or self.most < 1:
             raise TrainingError("an audit needs two folds and one suspect at least")
 
 
 @dataclass(frozen=True, eq=False)
 class AuditResult:
-    """Everything that an audit found of n products.
+    """Result of an audit of n products.
 
-    labels: with decisions applied. heard: what was said. strange: of each modality, how foreign a
-    product is to its category. settled: (n,) bool, judged by a reviewer already. score: (n,)
-    float32. order: the checked products, the most suspect first. cross: what another tool says.
+    labels: with decisions applied. heard: the out-of-fold label scores. hearing: their predictor.
+    strange: of each modality, (n,) outlier scores of the products in their categories. settled:
+    (n,) bool, decided by a reviewer already. score: (n,) float32, suspicion of the label. order:
+    positions of the checked products, the most suspect first. cross: cleanlab's issues, None
+    without it.
     """
 
     labels: Categories
@@ -81,7 +84,7 @@ class AuditResult:
 
     @property
     def suspects(self) -> Codes:
-        """The checked products whose label is probably wrong, and that nobody judged yet."""
+        """The checked products whose label is probably wrong and was not reviewed yet."""
         return self.order[(self.score[self.order] > SUSPECT) & ~self.settled[self.order]]
 
 
@@ -91,16 +94,16 @@ def find(
     scratch: Path | None = None,
     labels: Categories | None = None,
 ) -> AuditResult:
-    """Rank all labels of a store by how suspect they are.
+    """Rank all labels of a store by suspicion.
 
-    scratch: a folder for what is too large for memory; None for the system's. labels: others than
-    the store's, to see what would be found.
+    scratch: a folder for arrays larger than memory; None for the system's. labels: to audit instead
+    of the store's; None for the store's.
 
-    Raises StoreError if a space is missing, TrainingError if there is too little to learn from,
+    Raises StoreError if a space is missing, TrainingError if there are too few labels to train on,
     StoreLockedError if the index is to be built and another process writes.
     """
     if options.cleanlab:
-        # Told now, and not once everything has been heard.
+        # Fails now if it is not installed, not after the training.
         cleanlab()
     features = options.features or default_features(store)
     labels, decisions = labels or store.labels(), store.decisions()
@@ -129,7 +132,7 @@ def find(
     beside, cosines = beside[:, :NEAREST], cosines[:, :NEAREST]
     there = (beside >= 0) & (codes[beside] >= 0)
     same = (codes[beside] == codes[some][:, None])[there]
-    hearing = OutOfFoldPredictor(
+    predictor = OutOfFoldPredictor(
         products=store.products,
         gathered=gathered,
         features=features,
@@ -143,28 +146,30 @@ def find(
         seed=options.seed,
         shares=_whole(len(codes), classes, scratch) if options.cleanlab else None,
     )
-    total = hearing.planned()
+    total = predictor.planned()
     title = "judging labels"
     with stage(title), Meter(title, total, quiet=quiet, per_pass=len(rows)) as meter:
-        heard = hearing.hear(meter.advance)
+        predictions = predictor.hear(meter.advance)
     sizes = np.bincount(codes[rows], minlength=classes)
-    score = np.where(heard.checked, heard.pooled.score(sizes[codes] - 1), 0).astype(np.float32)
-    checked = np.flatnonzero(heard.checked)
+    score = np.where(predictions.checked, predictions.pooled.score(sizes[codes] - 1), 0).astype(
+        np.float32
+    )
+    checked = np.flatnonzero(predictions.checked)
     order = checked[ranking(score[checked], checked)]
     return AuditResult(
         labels=labels,
-        heard=heard,
-        hearing=hearing,
+        heard=predictions,
+        hearing=predictor,
         strange=_strange(gathered, codes, classes),
         settled=_settled(store, labels, decisions),
         score=score,
         order=order,
-        cross=cross_check(codes, hearing.shares) if hearing.shares is not None else None,
+        cross=cross_check(codes, predictor.shares) if predictor.shares is not None else None,
     )
 
 
 def _whole(rows: int, classes: int, scratch: Path | None) -> Floats:
-    """A matrix of that shape in a file without a name."""
+    """(rows, classes) float32 matrix, mapped from a file without a name."""
     with nameless_file(scratch, rows * classes * 4) as file:
         return np.memmap(file, np.float32, mode="r+", shape=(rows, classes))
 
@@ -182,12 +187,12 @@ def _strange(gathered: Gathered, codes: Codes, classes: int) -> dict[Modality, F
 
 
 def _settled(store: Store, labels: Categories, decisions: Decisions) -> Mask:
-    """Which products a reviewer judged, and still have the category that he gave or left them."""
+    """(n,) bool: products with a decision whose category is still the decided one."""
     settled = np.zeros(len(labels.codes), dtype=bool)
     code_of = {key: code for code, key in enumerate(labels.ids)}
-    judged = [*decisions.settled.values()]
-    at = store.products.table.positions(id_keys([one.product_id for one in judged]))
-    for row, one in zip(at.tolist(), judged, strict=True):
+    decided = [*decisions.settled.values()]
+    at = store.products.table.positions(id_keys([one.product_id for one in decided]))
+    for row, one in zip(at.tolist(), decided, strict=True):
         if row >= 0 and labels.codes[row] == code_of.get(one.category, -1):
             settled[row] = True
     return settled

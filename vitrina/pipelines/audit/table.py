@@ -1,4 +1,4 @@
-"""Everything that an audit found, one row per product, as a Parquet file."""
+"""Audit results as a Parquet file, one row per product."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ BLOCK_ROWS = 50_000
 
 
 def write_table(path: Path, store: Store, found: AuditResult, audit: Audit) -> None:
-    """Write it: the checked products by rank, then the others in the catalogue's order.
+    """Write the table: the checked products by rank, then the others in the catalogue's order.
 
     Columns: `rank` (null where there is no label to check), `product_id`, `title`, the given and
     the suggested category with their paths and probabilities, `score`, `suspect`, `settled` (a
-    reviewer judged it), what each voice gives the label (`model`, `words`, `neighbours`, `copies`,
-    `text_alone`, `image_alone`; null where it says nothing), how foreign text and photo are to the
-    category in robust standard deviations, `has_text`, `has_photo`, `cleanlab` where it was asked,
-    and of suspects that are shown `reasons`, `neighbours_found`, `copies_found` and `batch`.
+    reviewer decided it), the label's probability by each model (`model`, `words`, `neighbours`,
+    `copies`, `text_alone`, `image_alone`; null where it gives none), `text_foreign` and
+    `image_foreign` (outlier scores in the category, in robust standard deviations), `has_text`,
+    `has_photo`, `cleanlab` where it was run, and of explained suspects `reasons`,
+    `neighbours_found`, `copies_found` and `batch`.
     """
     rest = np.flatnonzero(~found.heard.checked)
     order = np.concatenate([found.order, rest])
@@ -49,29 +50,29 @@ def write_table(path: Path, store: Store, found: AuditResult, audit: Audit) -> N
 def _columns(
     store: Store, found: AuditResult, audit: Audit, rows: Codes, start: int
 ) -> Iterator[tuple[str, pa.Array]]:
-    heard, codes = found.heard, found.hearing.codes
+    predictions, codes = found.heard, found.hearing.codes
     schema = store.products.schema
     kinds = [schema.field(name).type for name in ("product_id", "category_id")]
-    told = suspect_schema(*kinds)
-    there = heard.checked[rows]
+    suspect_fields = suspect_schema(*kinds)
+    there = predictions.checked[rows]
     ids = store.products.ids.take(pa.array(rows))
     rank = np.arange(start + 1, start + 1 + len(rows))
     yield "rank", _where(there, rank)
     yield "product_id", ids
     yield "title", store.products.take(rows, ["title"]).column("title").combine_chunks()
     yield from _category("given", found, codes[rows], kinds[1])
-    yield from _category("suggested", found, heard.pooled.other[rows], kinds[1])
+    yield from _category("suggested", found, predictions.pooled.other[rows], kinds[1])
     yield "score", _where(there, found.score[rows])
-    yield "given_probability", _where(there, heard.pooled.given[rows])
-    yield "suggested_probability", _where(there, heard.pooled.beside[rows])
+    yield "given_probability", _where(there, predictions.pooled.given[rows])
+    yield "suggested_probability", _where(there, predictions.pooled.beside[rows])
     yield "suspect", pa.array(np.isin(rows, found.suspects))
     yield "settled", pa.array(found.settled[rows])
-    yield "model", _said(heard.model, rows)
-    yield "words", _said(heard.words, rows)
-    yield "neighbours", _said(heard.near, rows)
-    yield "copies", _where(np.isfinite(heard.copied[rows]), heard.copied[rows])
+    yield "model", _label_probability(predictions.model, rows)
+    yield "words", _label_probability(predictions.words, rows)
+    yield "neighbours", _label_probability(predictions.near, rows)
+    yield "copies", _where(np.isfinite(predictions.copied[rows]), predictions.copied[rows])
     for modality in Modality:
-        yield f"{modality}_alone", _said(heard.alone.get(modality), rows)
+        yield f"{modality}_alone", _label_probability(predictions.alone.get(modality), rows)
     for modality in Modality:
         strange = found.strange.get(modality)
         never = pa.nulls(len(rows), pa.float32())
@@ -89,7 +90,7 @@ def _columns(
         beside["batch"].append(one and one.batch)
     for name, values in beside.items():
         column = f"{name}_found" if name in ("neighbours", "copies") else name
-        yield column, pa.array(values, told.field(name).type)
+        yield column, pa.array(values, suspect_fields.field(name).type)
 
 
 def _category(
@@ -100,10 +101,10 @@ def _category(
     yield f"{name}_category_name", pa.array(found.labels.names, pa.string()).take(at)
 
 
-def _said(said: LabelScores | None, rows: Codes) -> pa.Array:
-    if said is None:
+def _label_probability(scores: LabelScores | None, rows: Codes) -> pa.Array:
+    if scores is None:
         return pa.nulls(len(rows), pa.float32())
-    return _where(said.given[rows] + said.beside[rows] > 0, said.given[rows])
+    return _where(scores.given[rows] + scores.beside[rows] > 0, scores.given[rows])
 
 
 def _where(there: np.ndarray, values: np.ndarray) -> pa.Array:

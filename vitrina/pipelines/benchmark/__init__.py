@@ -1,1 +1,1 @@
-"""What `vitrina benchmark` found, and how it is shown: rows, figures, text, charts, the page."""
+"""The benchmark job: methods, results, and their report as text and HTML."""

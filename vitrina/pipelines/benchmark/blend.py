@@ -1,4 +1,4 @@
-"""Several methods' probabilities made one, by weights that were fitted on rows kept for it."""
+"""Opinion pools of several methods' probabilities, with weights fitted on held-out rows."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from vitrina.pipelines.benchmark.dataset import Float16Matrix
 from vitrina.types import Codes, Floats
 
 LEAST = 1e-4
-"""What a method gives a category at least: float16 knows little below, and nobody is that sure."""
+"""Lower bound on a probability in the logarithmic pool: float16 is imprecise below it."""
 SHARES = np.arange(0.05, 1.0, 0.05)
-"""What a vote may have in an interpolation."""
+"""Weights of the vote that an interpolation tries."""
 _ROUNDS = 200
 
 
 @dataclass(frozen=True)
 class Pool:
-    """A way to make several methods' probabilities one.
+    """A pool of several methods' probabilities.
 
-    linear: their weighted mean (Stone, "The opinion pool", 1961), or else the logarithmic pool,
-    the product of all, each to the power of its weight (Genest & Zidek, "Combining probability
-    distributions", 1986). The product is sure where all agree; the mean bears a method that gives
-    the true category nothing, such as a vote of few neighbours. weights: (methods,) float32.
+    linear: the weighted mean (Stone, "The opinion pool", 1961), or else the logarithmic pool, the
+    product of all, each to the power of its weight (Genest & Zidek, "Combining probability
+    distributions", 1986). The product is confident where all methods agree; the mean tolerates a
+    method that gives the true category 0, such as a vote of few neighbours. weights: (methods,)
+    float32.
     """
 
     linear: bool
     weights: Floats
 
     def __call__(self, parts: Sequence[Float16Matrix]) -> Floats:
-        """parts: (n, classes) each; a method that says nothing of a row (zeros) leaves it to the
-        others. Returns (n, classes) float32, rows sum to 1."""
+        """Pool probabilities, (n, classes) each; a method's row of zeros is left to the others.
+        Returns (n, classes) float32, rows sum to 1."""
         if self.linear:
-            # A category that no method gives anything has next to nothing, and no row is empty.
+            # A small constant, so that no row is empty.
             out: Floats = _total(parts, self.weights) + np.float32(1e-7)
         else:
             logits = _total([_log(part) for part in parts], self.weights)
@@ -45,19 +46,19 @@ class Pool:
 
     @property
     def kind(self) -> str:
-        """As tables tell it."""
+        """Name of the pool in tables."""
         return "linear" if self.linear else "logarithmic"
 
 
 def even(count: int) -> Pool:
-    """The mean of so many methods."""
+    """The plain mean of `count` methods."""
     return Pool(linear=True, weights=np.full(count, 1 / count, dtype=np.float32))
 
 
 def fit_pool(parts: Sequence[Float16Matrix], labels: Codes) -> Pool:
-    """The pool of less log-loss, linear or logarithmic, each by its best weights.
+    """The linear or logarithmic pool with the lower log-loss, each by its best weights.
 
-    parts: (n, classes) each, of rows that no method learnt from. labels: (n,) int64.
+    parts: (n, classes) each, of held-out rows. labels: (n,) int64.
     """
     ways = linear_pool(parts, labels), logarithmic_pool(parts, labels)
     rows = np.arange(len(labels))
@@ -65,9 +66,9 @@ def fit_pool(parts: Sequence[Float16Matrix], labels: Codes) -> Pool:
 
 
 def interpolate(parts: Sequence[Float16Matrix], score: Callable[[Floats], float]) -> Pool:
-    """A head's probabilities, the first part, interpolated with its neighbours' vote, by the share
-    of the vote that scores best (Khandelwal et al., "Generalization through memorization: nearest
-    neighbor language models", 2020)."""
+    """Linear pool of a head's probabilities, the first part, and the neighbours' vote, with the
+    weight of the vote that scores best (Khandelwal et al., "Generalization through memorization:
+    nearest neighbor language models", 2020)."""
     ways = [
         Pool(linear=True, weights=np.array([1 - share, share], dtype=np.float32))
         for share in SHARES
@@ -76,12 +77,12 @@ def interpolate(parts: Sequence[Float16Matrix], score: Callable[[Floats], float]
 
 
 def logarithmic_pool(parts: Sequence[Float16Matrix], labels: Codes) -> Pool:
-    """The one of least log-loss; see `fit_weights`."""
+    """The logarithmic pool with the lowest log-loss; see `fit_weights`."""
     return Pool(linear=False, weights=fit_weights([_log(part) for part in parts], labels))
 
 
 def linear_pool(parts: Sequence[Float16Matrix], labels: Codes) -> Pool:
-    """The one of least log-loss, by expectation maximisation."""
+    """The linear pool with the lowest log-loss, by expectation maximisation."""
     rows = np.arange(len(labels))
     given = [np.asarray(part[rows, labels], dtype=np.float64) for part in parts]
     true = np.maximum(np.stack(given, axis=1), 1e-9)
@@ -102,6 +103,6 @@ def _total(parts: Sequence[Float16Matrix] | Sequence[Floats], weights: Floats) -
 def _log(part: Float16Matrix) -> Floats:
     there = np.asarray(part, dtype=np.float32)
     log: Floats = np.log(np.maximum(there, LEAST))
-    # One that says nothing speaks for no category.
+    # A row of zeros favours no category.
     log[there.sum(axis=1) < 0.5] = 0
     return log

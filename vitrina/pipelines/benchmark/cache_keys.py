@@ -1,4 +1,4 @@
-"""What a method's answers depend on: with all of it as it was, they need not be made again."""
+"""Cache keys of predictions: a digest of all inputs that a method's predictions depend on."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ TUNING = {
     ),
     Modality.IMAGE: ("image", "image_size", "image_epochs"),
 }
-"""The options of `BenchmarkOptions` that an encoder's fine-tuning goes by."""
+"""Fields of `BenchmarkOptions` that each encoder's fine-tuning depends on."""
 
 
 def key_of(name: str, ground: BenchmarkData, options: BenchmarkOptions) -> str:
-    """The key of a method that learns by itself. name: as `--rows` calls it."""
-    told: dict[str, Any] = {"name": name, "ground": ground.digest, "seed": options.seed}
+    """Cache key of a method that is no pool. name: of the `--rows` option."""
+    inputs: dict[str, Any] = {"name": name, "ground": ground.digest, "seed": options.seed}
     looks_at = name.removeprefix("vote-").removesuffix("-tuned")
     for modality in Modality:
         if looks_at == "efficientnet" and modality is Modality.IMAGE:
-            told["image"] = [options.image_size, options.image_epochs]
+            inputs["image"] = [options.image_size, options.image_epochs]
         elif looks_at in (modality, "fused"):
             if name.endswith("-tuned"):
-                told[modality] = [getattr(options, option) for option in TUNING[modality]]
-            # What is frozen; it is also the base of what is tuned, unless another is named.
-            told[f"{modality}-vectors"] = _vectors(modality, ground, options)
-    return _digest(told)
+                inputs[modality] = [getattr(options, option) for option in TUNING[modality]]
+            # The frozen encoder is also the base of the tuned one, unless another is named.
+            inputs[f"{modality}-vectors"] = _vectors(modality, ground, options)
+    return _digest(inputs)
 
 
 def key_of_pool(name: str, keys: Iterable[str]) -> str:
-    """The key of a blend. keys: of all methods that it may listen to."""
+    """Cache key of a pool. keys: of all methods that it may combine."""
     return _digest({"name": name, "keys": sorted(keys)})
 
 
@@ -56,5 +56,7 @@ def _vectors(modality: Modality, ground: BenchmarkData, options: BenchmarkOption
         return wanted
 
 
-def _digest(told: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(told, sort_keys=True, default=repr).encode()).hexdigest()[:16]
+def _digest(inputs: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True, default=repr).encode()).hexdigest()[
+        :16
+    ]

@@ -13,16 +13,16 @@ from vitrina.pipelines.benchmark.figures import CoverageCurve, SizeBin
 from vitrina.pipelines.benchmark.rows import Row
 
 TARGET = 0.95
-"""The precision that is drawn across the coverage chart."""
+"""Precision of the horizontal line in the coverage chart."""
 FEWEST = 100
-"""Rows that the first point of a coverage curve is of at least: fewer tell nothing."""
+"""Fewest rows of a coverage curve's first point: precision over fewer is noise."""
 STEPS = 120
 """Points of a coverage curve at most, about; every tenth has a mark."""
 EPOCH_TICKS = 6
 
 
 def score_axis(rows: Sequence[Row]) -> Axis | None:
-    """One axis for the scores of all methods, so that they compare; None where there is none."""
+    """One axis for the scores of all methods, for comparison; None if there are no scores."""
     scores = [one.score for row in rows for one in row.history if math.isfinite(one.score)]
     if not scores:
         return None
@@ -35,16 +35,16 @@ def training_charts(row: Row, number: int, scores: Axis | None) -> tuple[str, ..
     drawn = []
     by_epoch = [(one.number + 1, one.score) for one in row.history]
     if scores is not None and any(math.isfinite(score) for _, score in by_epoch):
-        told = tuple(Point(at, s, f"epoch {at}: score {s:.4f}") for at, s in by_epoch)
-        label = f"{row.name}: score on validation products after each of {len(told)} epochs"
-        drawn.append(_small(Line(row.name, number, told), last, scores, label))
+        points = tuple(Point(at, s, f"epoch {at}: score {s:.4f}") for at, s in by_epoch)
+        label = f"{row.name}: score on validation products after each of {len(points)} epochs"
+        drawn.append(_small(Line(row.name, number, points), last, scores, label))
     losses = [(one.number + 1, one.loss) for one in row.history]
     finite = [loss for _, loss in losses if math.isfinite(loss)]
     if finite:
         axis = Axis.around(min(finite), max(finite), "training loss", about=3)
-        told = tuple(Point(at, loss, f"epoch {at}: loss {loss:.4g}") for at, loss in losses)
-        label = f"{row.name}: mean training loss of each of {len(told)} epochs"
-        drawn.append(_small(Line(row.name, number, told), last, axis, label))
+        points = tuple(Point(at, loss, f"epoch {at}: loss {loss:.4g}") for at, loss in losses)
+        label = f"{row.name}: mean training loss of each of {len(points)} epochs"
+        drawn.append(_small(Line(row.name, number, points), last, axis, label))
     return tuple(drawn)
 
 
@@ -85,9 +85,9 @@ def size_chart(lines: Sequence[Line], bins: Sequence[SizeBin]) -> str:
 def coverage_lines(
     rows: Sequence[tuple[int, Row, CoverageCurve]], measured: int
 ) -> tuple[Line, ...]:
-    """A line for each method, by its number, thinned to what can be seen.
+    """A line for each method, by its number, thinned to about `STEPS` points.
 
-    measured: how many validation rows there are.
+    measured: number of validation rows.
     """
     first = min(FEWEST, math.ceil(measured / 20)) / measured
     return tuple(Line(row.name, number, _points(row, curve, first)) for number, row, curve in rows)
@@ -117,7 +117,7 @@ def _small(line: Line, epochs: int, y: Axis, label: str) -> str:
 
 
 def _points(row: Row, curve: CoverageCurve, first: float) -> tuple[Point, ...]:
-    """From the coverage `first` on."""
+    """Points of the curve from the coverage `first` on."""
     worth = np.flatnonzero(curve.coverage >= first - 1e-12)
     wanted = np.linspace(curve.coverage[worth[0]], 1, STEPS)
     kept = np.unique(np.searchsorted(curve.coverage, wanted - 1e-12).clip(max=worth[-1]))

@@ -1,4 +1,4 @@
-"""What all methods of a benchmark share: who is learnt from, and who is asked about."""
+"""Row splits shared by all benchmark methods, and the cache of their predictions."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from vitrina.types import Codes, Floats, Mask, SplitKind
 BLOCK_ROWS = 4096
 
 Float16Matrix = npt.NDArray[np.float16]
-"""(n, classes) float16, mapped from the disk."""
+"""(n, classes) float16, mapped from disk."""
 
 
 @dataclass(frozen=True, eq=False)
 class BenchmarkData:
-    """A store's products on their sides.
+    """A store's products, split for all methods.
 
     Attributes:
-        store: with all of them.
+        store: with all products.
         labels: their categories, numbered by code.
-        parted: the split.
-        rows: (m,) positions to learn from.
-        held: (h,) to stop, to calibrate and to blend by.
-        validation: (v,) to be measured on.
-        further: (f,) products without a category, to be predicted.
+        parted: the store split.
+        rows: (m,) int64 positions of the train rows.
+        held: (h,) of the held-out rows for early stopping, calibration and blending.
+        validation: (v,) of the rows to evaluate on.
+        further: (f,) of products without a category, to predict.
     """
 
     store: Store
@@ -50,9 +50,9 @@ class BenchmarkData:
     def of(
         cls, store: Store, kind: SplitKind, seed: int, seen: Mask | None = None
     ) -> BenchmarkData:
-        """seen: (n,) bool, products that an encoder has learnt from already.
+        """Split a store. seen: (n,) bool, products that an encoder was trained on already.
 
-        Raises TrainingError if there is too little to learn from, or to measure on.
+        Raises TrainingError if there are too few rows to train or to evaluate on.
         """
         labels = store.labels()
         if (labels.codes < 0).all():
@@ -66,7 +66,7 @@ class BenchmarkData:
 
     @property
     def classes(self) -> int:
-        """How many categories there are."""
+        """Number of categories."""
         return len(self.labels.ids)
 
     @property
@@ -76,11 +76,11 @@ class BenchmarkData:
 
     @property
     def asked(self) -> Codes:
-        """The products that every method is asked about: held, validation, further, in turn."""
+        """Positions of the products that each method predicts: held, validation, further."""
         return np.concatenate([self.held, self.validation, self.further])
 
     def part_of(self, answers: Float16Matrix, name: str) -> Float16Matrix:
-        """The answers about one of these: "held", "validation" or "further"."""
+        """Predictions for one part of `asked`: "held", "validation" or "further"."""
         first = len(self.held), len(self.held) + len(self.validation)
         bounds = {"held": (0, first[0]), "validation": first, "further": (first[1], None)}
         start, stop = bounds[name]
@@ -88,17 +88,17 @@ class BenchmarkData:
 
     @cached_property
     def texts(self) -> list[str]:
-        """What a text encoder reads of every product."""
+        """The encoder text of every product."""
         return [text for batch in texts(self.store.products) for text in batch]
 
     @cached_property
     def sizes(self) -> Codes:
-        """(classes,) int64: the rows to learn from of each category."""
+        """(classes,) int64: train rows of each category."""
         return np.bincount(self.codes[self.rows], minlength=self.classes)
 
     @cached_property
     def digest(self) -> str:
-        """Tells this ground from every other."""
+        """Digest of labels, splits and product files, 16 hexadecimal digits."""
         found = hashlib.sha256()
         for array in (self.codes, self.rows, self.held, self.validation, self.further):
             found.update(np.ascontiguousarray(array).tobytes())
@@ -108,10 +108,10 @@ class BenchmarkData:
 
 
 class PredictionCache:
-    """The probabilities that methods gave, one file each: what is blended, and predicted by.
+    """Prediction cache: the probabilities of each method, one .npy file each.
 
-    A file's name holds the key of what its answers depend on, so answers of other options are never
-    taken for these; the latest are kept.
+    A file's name holds the key of all inputs of its predictions, so predictions of other options
+    are not reused. Only the latest file of each method is kept.
     """
 
     def __init__(self, folder: Path, rows: int, classes: int) -> None:
@@ -120,11 +120,11 @@ class PredictionCache:
         folder.mkdir(parents=True, exist_ok=True)
 
     def expect(self, name: str, key: str) -> None:
-        """From here on a method's answers are those of a key."""
+        """Set the key that a method's predictions are written and read by."""
         self._keys[name] = key
 
     def put(self, name: str, blocks: Iterator[Floats]) -> Float16Matrix:
-        """Keep the blocks of one method, which come in the order of `Ground.asked`."""
+        """Write a method's blocks of probabilities, in the order of `BenchmarkData.asked`."""
         unfinished = self._folder / f".{name}.npy"
         whole = np.lib.format.open_memmap(unfinished, "w+", np.float16, self._shape)
         start = 0
@@ -140,14 +140,14 @@ class PredictionCache:
         return self.get(name)
 
     def get(self, name: str) -> Float16Matrix:
-        """What was kept. Raises FileNotFoundError."""
+        """A method's cached predictions. Raises FileNotFoundError if there are none that fit."""
         found: Float16Matrix = np.load(self._path(name), mmap_mode="r")
         if found.shape != self._shape:
             raise FileNotFoundError(f"{name} is of another benchmark")
         return found
 
     def has(self, name: str) -> bool:
-        """Whether there is an answer of that name that fits."""
+        """True if a method's predictions are cached under its key."""
         try:
             self.get(name)
         except (OSError, ValueError):
@@ -159,6 +159,6 @@ class PredictionCache:
 
 
 def in_blocks(rows: Codes) -> Iterator[Codes]:
-    """Some positions, a block at a time."""
+    """Positions, `BLOCK_ROWS` at a time."""
     for start in range(0, len(rows), BLOCK_ROWS):
         yield rows[start : start + BLOCK_ROWS]

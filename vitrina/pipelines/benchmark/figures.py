@@ -1,4 +1,4 @@
-"""What a table of methods shows beside its scores: rare categories, confusions, coverage."""
+"""Results beside the table of methods: F1 by category size, confusions, coverage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vitrina.types import Codes, Floats
 SIZES = (0, 1, 2, 5, 10, 30, 100, 300)
 """The fewest training rows of a category in each bin."""
 TOP = 20
-"""Pairs of confused categories that are told."""
+"""Pairs of confused categories to report, at most."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class SizeBin:
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """Two categories that are taken for each other.
+    """Two categories that a method confuses.
 
     Attributes:
         true, predicted: their codes; rows of `true` are taken for `predicted` at least as often
@@ -69,12 +69,12 @@ class ConfusedPair:
 
 @dataclass(frozen=True, eq=False)
 class CoverageCurve:
-    """How good the surest predictions are, more and more of them.
+    """Precision against coverage, by descending confidence.
 
     Attributes:
         threshold: (k,) float32, every confidence that occurs, highest first.
-        coverage: (k,) float64, the share of all rows at least as sure as that.
-        precision: (k,) float64, the share of these that is right.
+        coverage: (k,) float64, the share of all rows with at least that confidence.
+        precision: (k,) float64, the share of these rows that is right.
     """
 
     threshold: Floats
@@ -113,7 +113,7 @@ def f1_by_size(row: Row, table: MethodsTable) -> tuple[SizeBin, ...]:
 
 
 def confused_pairs(row: Row, table: MethodsTable, top: int = TOP) -> tuple[ConfusedPair, ...]:
-    """The pairs of categories that are most often taken for each other, most rows first.
+    """The pairs of categories that are confused most often, most rows first.
 
     A pair's rows are those of both directions; among equals, lower codes come first. Rows with no
     prediction are in no pair. Raises ValueError for a row without predictions.
@@ -138,7 +138,7 @@ def confused_pairs(row: Row, table: MethodsTable, top: int = TOP) -> tuple[Confu
 
 
 def coverage_curve(row: Row, table: MethodsTable) -> CoverageCurve:
-    """Precision against coverage, the surest rows first.
+    """The curve of precision against coverage, by descending confidence.
 
     Rows of equal confidence are accepted together, so there is one point for each confidence that
     occurs, and the last one is of all rows: its precision is the accuracy. A row with no prediction

@@ -1,4 +1,4 @@
-"""The benchmark job: every method on one split, a table of them, the best one's predictions."""
+"""The benchmark job: run all methods on one split, write their table and a submission."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ PACKAGES = ("vitrina", "torch", "transformers", "timm", "open_clip_torch", "scik
 
 @dataclass(frozen=True, eq=False)
 class Benchmark:
-    """What came of it. folder: where it all lies. submission: the file of predictions, where
-    there were products to predict. stages: the run's seconds, each of which belongs to one of
-    them; a method's are those of its training and of its answers."""
+    """Outcome of a benchmark. folder: of all its files. submission: the file of predictions, None
+    without products to predict. stages: seconds of the run by stage; a method's stage covers its
+    training and its predictions."""
 
     table: MethodsTable
     folder: Path
@@ -51,7 +51,7 @@ class Benchmark:
     stages: Mapping[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        """As `--json` prints it."""
+        """JSON-compatible dict, as `--json` prints it."""
         return {**text.to_json(self.table), "stages": dict(self.stages)}
 
     def lines(self) -> list[str]:
@@ -66,11 +66,11 @@ def benchmark(
     catalogues: tuple[Catalogue, ...] = (),
     store: Store | None = None,
 ) -> Benchmark:
-    """Run the methods of a benchmark and write what they reach.
+    """Run the methods of a benchmark and write their results.
 
-    out: a folder, for everything. catalogues: of products to learn from, and further ones without
-    categories to predict; their store is `out`/store. store: an embedded one, in their place.
-    A run that was killed goes on where it was, if it is started again with the same arguments.
+    out: folder of all files. catalogues: of products to train on, and of ones without categories to
+    predict; their store is `out`/store. store: an embedded one, in their place. A run that was
+    killed resumes if it is started again with the same arguments.
 
     Raises CatalogueError, StoreError, TrainingError. A method that can't be run is left out, and
     the table says why.
@@ -122,7 +122,7 @@ def _benchmark(
 
 
 def _seen(store: Store, options: BenchmarkOptions) -> Mask:
-    """(n,) bool: products that an encoder has learnt from before the benchmark."""
+    """(n,) bool: products that an encoder was trained on before the benchmark."""
     seen = seen_by_spaces(
         store, (store.open_space(name) for name in store.manifest.active.values())
     )
@@ -157,7 +157,7 @@ def _run(methods: Methods) -> tuple[Row, ...]:
     kept.mkdir(exist_ok=True)
     rows = []
     wanted = [one for one in METHODS if not options.rows or one.name in options.rows]
-    # No bar of its own: what a method trains shows one.
+    # No progress bar here: each training shows its own.
     say = Meter("methods", quiet=options.quiet).say
     for method in METHODS:
         key = methods.key(method)
@@ -172,7 +172,7 @@ def _run(methods: Methods) -> tuple[Row, ...]:
                 row = _row(method, methods)
             write_row(kept, row, of=key)
             rows.append(row)
-            say(f"   {_said(row)}")
+            say(f"   {_outcome_line(row)}")
     return tuple(rows)
 
 
@@ -199,7 +199,7 @@ def _row(method: Method, methods: Methods) -> Row:
     )
 
 
-def _said(row: Row) -> str:
+def _outcome_line(row: Row) -> str:
     if row.validation is None:
         return f"left out: {row.left_out}"
     return f"weighted F1 {row.validation.weighted_f1:.4f}, {row.seconds:.0f} s"
@@ -208,14 +208,14 @@ def _said(row: Row) -> str:
 def _submit(
     ground: BenchmarkData, table: MethodsTable, answers: PredictionCache, out: Path
 ) -> Path | None:
-    """The best method's categories for the products that have none."""
+    """Write the best method's predictions for the products without a category."""
     if not len(ground.further) or not table.ranked:
         return None
     titles = {method.title: method.name for method in METHODS}
     best = answers.get(titles[table.ranked[0].name])
     chosen, _ = choices(ground.part_of(best, "further"))
     ids = [ground.labels.ids[code] if code >= 0 else None for code in chosen]
-    told = pa.table(
+    rows = pa.table(
         {
             "product_id": ground.store.products.ids.take(pa.array(ground.further)),
             "predicted_category_id": pa.array(ids),
@@ -223,7 +223,7 @@ def _submit(
     )
     path = out / "submission.csv"
     with replacing(path) as temporary:
-        pa_csv.write_csv(told, temporary)
+        pa_csv.write_csv(rows, temporary)
     return path
 
 

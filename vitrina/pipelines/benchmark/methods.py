@@ -1,4 +1,4 @@
-"""The methods of a benchmark: each learns from the same rows and is asked about the same others."""
+"""Benchmark methods: all train on the same rows and predict the same products."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from vitrina.types import Codes, Features, Floats, HeadKind, Modality
 
 @dataclass(frozen=True)
 class Method:
-    """A row to be. name: what `--rows` calls it. title: in the table."""
+    """A method of the benchmark. name: of the `--rows` option. title: in the table."""
 
     name: str
     title: str
@@ -50,8 +50,8 @@ class Method:
 
 @dataclass(frozen=True, eq=False)
 class MethodOutcome:
-    """What came of a method beside its answers. seconds: of training. asking: of its answers.
-    modality: what it looked at, where that depends on what there was."""
+    """Outcome of a method beside its predictions. seconds: of training. asking: seconds of
+    prediction. modality: that it used, None for `Method.modality`."""
 
     seconds: float
     asking: float
@@ -63,7 +63,7 @@ class MethodOutcome:
 
 @dataclass(eq=False)
 class Methods:
-    """Runs methods over a ground, and keeps what they answer."""
+    """Runner of the methods on one dataset; caches their predictions."""
 
     ground: BenchmarkData
     options: BenchmarkOptions
@@ -71,10 +71,10 @@ class Methods:
     images: ImageSource | None
     out: Path
     done: dict[str, float] = field(default_factory=dict)
-    """Weighted F1 on held rows, of methods that have answered."""
+    """Weighted F1 on held rows of each method that has run, by name."""
 
     def key(self, method: Method) -> str:
-        """Of what the method's answers depend on, once those before it have answered."""
+        """Cache key of a method's predictions. A pool's depends on the methods run before it."""
         if method.name in POOLS:
             others = (name for name in self.done if name not in POOLS)
             keys = (key_of(name, self.ground, self.options) for name in others)
@@ -82,7 +82,7 @@ class Methods:
         return key_of(method.name, self.ground, self.options)
 
     def run(self, method: Method) -> MethodOutcome:
-        """Let a method learn and answer. Raises TrainingError or EncoderError where it can't."""
+        """Train a method and cache its predictions. Raises TrainingError or EncoderError."""
         return self._makers[method.name]()
 
     @cached_property
@@ -95,7 +95,7 @@ class Methods:
                 name = f"{features}-tuned" if tuned else features.value
                 makers[name] = partial(self._head, name, features, tuned)
                 makers[f"vote-{name}"] = partial(self._vote, f"vote-{name}", features, tuned)
-        # Tuned on their own, encoders answer by their own heads.
+        # A fine-tuned encoder alone predicts by its own head.
         makers["text-tuned"] = partial(self._tuned, Modality.TEXT)
         makers["image-tuned"] = partial(self._tuned, Modality.IMAGE)
         makers["efficientnet"] = self._efficientnet
@@ -115,21 +115,21 @@ class Methods:
             ground.texts, ground.codes, ground.classes, ground.rows, ground.held
         )
         started = time.monotonic()
-        told = {"job": "benchmark", "ground": ground.digest, "kind": kind.value}
+        identity = {"job": "benchmark", "ground": ground.digest, "kind": kind.value}
         seed, quiet = self.options.seed, self.options.quiet
-        checkpoint = Checkpoint({**told, "seed": seed})
+        checkpoint = Checkpoint({**identity, "seed": seed})
         rows = len(ground.rows)
         total = planned_rows(kind, rows)
         with watching(f"training {kind}", total, rows, KEPT_APART, quiet=quiet) as watch:
             baseline = train_baseline(kind, examples, seed=seed, checkpoint=checkpoint, watch=watch)
         seconds = time.monotonic() - started
 
-        def ask(rows: Codes) -> Floats:
+        def predict_rows(rows: Codes) -> Floats:
             return baseline.probabilities([ground.texts[row] for row in rows])
 
-        asking = self._put(kind.value, map(ask, in_blocks(ground.asked)))
+        asking = self._put(kind.value, map(predict_rows, in_blocks(ground.asked)))
         epochs = baseline.history.epochs if baseline.history else ()
-        return MethodOutcome(seconds, asking, self._on_train(ask), epochs)
+        return MethodOutcome(seconds, asking, self._on_train(predict_rows), epochs)
 
     def _head(self, name: str, features: Features, tuned: bool) -> MethodOutcome:
         ground = self.ground
@@ -145,13 +145,15 @@ class Methods:
             temperature = fit_temperature(predict(head, gathered, held), ground.codes[held])
         seconds = time.monotonic() - started
 
-        def ask(rows: Codes) -> Floats:
+        def predict_rows(rows: Codes) -> Floats:
             shares: Floats = softmax(predict(head, gathered, rows), temperature)
             shares[~there[rows]] = 0
             return shares
 
-        asking = self._put(name, map(ask, in_blocks(ground.asked)))
-        return MethodOutcome(seconds, asking, self._on_train(ask), note="on vectors that are there")
+        asking = self._put(name, map(predict_rows, in_blocks(ground.asked)))
+        return MethodOutcome(
+            seconds, asking, self._on_train(predict_rows), note="on vectors that are there"
+        )
 
     def _tuned(self, modality: Modality) -> MethodOutcome:
         return self._from_tuned(f"{modality}-tuned", self.encoders.tuned(modality))
@@ -167,11 +169,11 @@ class Methods:
         held = ground.held[tuned.there[ground.held]]
         labels = tuned.examples.labels
         temperature = 1.0
-        judged = held[labels[held] >= 0]
-        if len(judged):
-            temperature = fit_temperature(tuned.logits(judged), labels[judged])
+        labelled = held[labels[held] >= 0]
+        if len(labelled):
+            temperature = fit_temperature(tuned.logits(labelled), labels[labelled])
 
-        def ask(rows: Codes) -> Floats:
+        def predict_rows(rows: Codes) -> Floats:
             out = np.zeros((len(rows), ground.classes), dtype=np.float32)
             there = np.flatnonzero(tuned.there[rows])
             if len(there):
@@ -179,8 +181,8 @@ class Methods:
                 out[there[:, None], classes[None, :]] = shares
             return out
 
-        asking = self._put(name, map(ask, in_blocks(ground.asked)))
-        # Of a long path its end tells enough.
+        asking = self._put(name, map(predict_rows, in_blocks(ground.asked)))
+        # The end of a long path is enough.
         path = Path(tuned.base)
         note = "/".join(path.parts[-2:]) if path.is_absolute() else tuned.base
         if self.options.image_size and name != "text-tuned":
@@ -188,7 +190,9 @@ class Methods:
         if self.options.from_scratch and name == "text-tuned":
             note += ", random weights"
         history = tuned.history
-        return MethodOutcome(tuned.seconds, asking, self._on_train(ask), history.epochs, note)
+        return MethodOutcome(
+            tuned.seconds, asking, self._on_train(predict_rows), history.epochs, note
+        )
 
     def _vote(self, name: str, features: Features, tuned: bool) -> MethodOutcome:
         ground = self.ground
@@ -208,13 +212,13 @@ class Methods:
             )
         seconds = time.monotonic() - started
 
-        def ask(asked: Codes) -> Floats:
-            labels, scores = voters.near(gathered, asked)
+        def predict_rows(wanted: Codes) -> Floats:
+            labels, scores = voters.near(gathered, wanted)
             return vote_shares(
                 labels, scores, classes=ground.classes, rule=rule, counts=ground.sizes
             )
 
-        asking = self._put(name, map(ask, in_blocks(ground.asked)))
+        asking = self._put(name, map(predict_rows, in_blocks(ground.asked)))
         return MethodOutcome(
             seconds, asking, note=f"{rule.kind}, {rule.k} nearest, prior {rule.prior:g}"
         )
@@ -259,11 +263,11 @@ class Methods:
         seconds = time.monotonic() - started
         rows = np.arange(len(ground.asked))
         asking = self._put(name, (pool([one[block] for one in whole]) for block in in_blocks(rows)))
-        told = sorted(zip(pool.weights.tolist(), wanted, strict=True), reverse=True)
-        heard = [(weight, other) for weight, other in told if weight > 0.005]
-        note = " + ".join(f"{weight:.2f} {other}" for weight, other in heard)
-        looked = {MODALITY_OF[other] for other in wanted}
-        modality = looked.pop() if len(looked) == 1 else Features.FUSED
+        ranked = sorted(zip(pool.weights.tolist(), wanted, strict=True), reverse=True)
+        shown = [(weight, other) for weight, other in ranked if weight > 0.005]
+        note = " + ".join(f"{weight:.2f} {other}" for weight, other in shown)
+        modalities = {MODALITY_OF[other] for other in wanted}
+        modality = modalities.pop() if len(modalities) == 1 else Features.FUSED
         return MethodOutcome(seconds, asking, note=f"{pool.kind}: {note}", modality=modality)
 
     def _put(self, name: str, blocks: Iterator[Floats]) -> float:
@@ -274,14 +278,14 @@ class Methods:
         return taken
 
     def note(self, name: str, answers: Float16Matrix) -> None:
-        """Remember how well a method does on held rows."""
+        """Record a method's weighted F1 on held rows in `done`."""
         held = self.ground.part_of(answers, "held")
         self.done[name] = self._held_score(held) if len(held) else 0.0
 
     def measure(
         self, answers: Float16Matrix | Floats, rows: Codes, bootstrap: int = 200
     ) -> Metrics:
-        """What some answers about some products reach."""
+        """Metrics of predictions, (m, classes), for m products at `rows`."""
         chosen, sure = choices(answers)
         return evaluate(
             self.ground.codes[rows],
@@ -291,9 +295,9 @@ class Methods:
             bootstrap=bootstrap,
         )
 
-    def _on_train(self, ask: Callable[[Codes], Floats]) -> Metrics:
+    def _on_train(self, predict_rows: Callable[[Codes], Floats]) -> Metrics:
         rows = sample_of(self.ground.rows, self.options.seed)
-        parts = [choices(ask(block)) for block in in_blocks(rows)]
+        parts = [choices(predict_rows(block)) for block in in_blocks(rows)]
         return evaluate(
             self.ground.codes[rows],
             np.concatenate([part[0] for part in parts]),
@@ -304,7 +308,7 @@ class Methods:
 
 
 def choices(answers: Float16Matrix | Floats) -> tuple[Codes, Floats]:
-    """The likeliest category of each row, -1 where nothing was said, and its probability."""
+    """The likeliest class of each row, -1 for a row of zeros, and its probability."""
     sure = answers.max(axis=1).astype(np.float32)
     chosen = answers.argmax(axis=1).astype(np.int64)
     return np.where(sure > 0, chosen, -1), sure
@@ -333,8 +337,8 @@ METHODS = (
     Method("blend-text", "late blend of text methods", Features.TEXT),
     Method("blend", "late blend", Features.FUSED),
 )
-"""In the order in which they are run: what is blended comes first."""
+"""All methods in the order of running: pools come last."""
 
 POOLS = ("knn", "blend-text", "blend")
-"""Methods that listen to others."""
+"""Methods that combine the predictions of others."""
 MODALITY_OF = {method.name: method.modality for method in METHODS}

@@ -1,4 +1,4 @@
-"""What a benchmark is told."""
+"""Options of a benchmark."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from vitrina.types import Pooling, SplitKind
 
 @dataclass(frozen=True)
 class BenchmarkOptions:
-    """How to run a benchmark.
+    """Options of a benchmark.
 
     rows: names of the methods to run, empty for all. text, image: model names, "none" to leave a
     modality out, None for the store's or the defaults. from_scratch: fine-tune the text encoder
     from random weights. lower_case, max_length, pooling, unlabelled, reading, image_size:
-    of fine-tuning. text_epochs, image_epochs: None for what suits. split, seed: of the rows. again:
-    run methods anew that have answered before.
+    of fine-tuning. text_epochs, image_epochs: None for a number that suits. split, seed: of the
+    rows. again: recompute cached results.
     """
 
     rows: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""The report of a benchmark: one HTML page that needs nothing else, offline or on."""
+"""The report of a benchmark: one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ FACTS = {
     "machine": "Machine",
     "versions": "Versions",
 }
-"""What a table's `about` may hold, in the order of the page."""
+"""Labels of the keys of `MethodsTable.about`, in the order of the page."""
 UNTOLD = {"store"}
-"""What it may hold and the list of facts doesn't: the store stands in the heading, the answers'
-digest is of no use to a reader."""
+"""Keys of `about` left out of the list of facts: the heading has the store."""
 KINDS = {
     Features.TEXT: "text alone",
     Features.IMAGE: "images alone",
@@ -44,10 +43,10 @@ METRICS = (
 
 
 def page(table: MethodsTable, chosen: Sequence[str] = ()) -> str:
-    """The whole page, the same for the same table.
+    """The whole page, as HTML; it depends on nothing but the arguments.
 
-    chosen: the names of the methods whose F1 is shown by category size; by default the best of
-    each modality and then the best of the others. Raises ValueError for a name that is not there.
+    chosen: names of the methods whose F1 is shown by category size; by default the best of each
+    modality and then the best of the others. Raises ValueError for an unknown name.
     """
     title = "How well each method finds a product’s category"
     store = table.about.get("store")
@@ -75,10 +74,10 @@ def page(table: MethodsTable, chosen: Sequence[str] = ()) -> str:
 def _lead(table: MethodsTable) -> str:
     run = len(table.ranked)
     methods = "one method" if run == 1 else f"{run} methods"
-    learnt = table.about.get("rows to train on")
+    train_rows = table.about.get("rows to train on")
     rows = f"measured on {len(table.true):,} products"
-    if isinstance(learnt, int):
-        rows = f"trained on {learnt:,} products, {rows}"
+    if isinstance(train_rows, int):
+        rows = f"trained on {train_rows:,} products, {rows}"
     return (
         f"{methods.capitalize()}, one catalogue, one split: {rows} in {_used(table):,} categories."
     )
@@ -117,12 +116,12 @@ def _facts(about: Mapping[str, Any]) -> str:
     known = [(key, label) for key, label in FACTS.items() if key in about]
     others = [(key, key.capitalize()) for key in about if key not in FACTS.keys() | UNTOLD]
     return facts(
-        (label, _told(about[key], apart=key != "seed")) for key, label in (*known, *others)
+        (label, _formatted(about[key], apart=key != "seed")) for key, label in (*known, *others)
     )
 
 
-def _told(value: Any, *, apart: bool = True) -> str:
-    """A JSON value in words; apart: put commas between thousands."""
+def _formatted(value: Any, *, apart: bool = True) -> str:
+    """Format a JSON value as text. apart: with commas between thousands."""
     match value:
         case None:
             return NONE
@@ -133,9 +132,9 @@ def _told(value: Any, *, apart: bool = True) -> str:
         case float():
             return f"{value:,.4g}"
         case Mapping():
-            return ", ".join(f"{key} {_told(one)}" for key, one in value.items())
+            return ", ".join(f"{key} {_formatted(one)}" for key, one in value.items())
         case list() | tuple():
-            return ", ".join(_told(one) for one in value)
+            return ", ".join(_formatted(one) for one in value)
         case _:
             return str(value)
 
@@ -185,7 +184,7 @@ def _row(table: MethodsTable, row: Row, axis: Axis | None) -> str:
 
 
 def _keys(row: Row) -> list[str]:
-    """What each cell sorts by: a number as such, a word in lower case, nothing for a dash."""
+    """Sort keys of the cells: a number as such, a word in lower case, "" for a dash."""
     words = cells(row)
     metrics = row.validation
     numbers: list[float | None] = [None] * 7
@@ -199,5 +198,5 @@ def _keys(row: Row) -> list[str]:
             row.seconds,
             row.per_second,
         ]
-    told = ["" if one is None or not math.isfinite(one) else f"{one:.6g}" for one in numbers]
-    return [words[0].lower(), words[1], *told, words[9].lower()]
+    formatted = ["" if one is None or not math.isfinite(one) else f"{one:.6g}" for one in numbers]
+    return [words[0].lower(), words[1], *formatted, words[9].lower()]

@@ -1,4 +1,4 @@
-"""What a benchmark found of each method, and the files that hold it until all are through."""
+"""Results of a benchmark, one row per method, and their files during the run."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
     from vitrina.training.loop import Epoch
 
 FORMAT = 1
-"""Raise it when a row's files mean something else: rows of another format are run again."""
+"""Raise it when the meaning of a row's files changes: rows of another format are run again."""
 AGAIN = "run `vitrina benchmark` again"
 SLUG = 48
-"""Characters of a method's name that its files' names keep."""
+"""Characters of a method's name in its file names, at most."""
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One method, and how it fared. Raises ValueError for parts that don't fit each other.
+    """Results of one method. Raises ValueError for parts that do not fit each other.
 
     Attributes:
         name: unique in a table.
-        modality: what it looks at.
-        train, validation: its metrics on the rows it learnt from, where they were measured, and
-            on the others; both None if it was left out.
+        modality: the modalities that it uses.
+        train, validation: metrics on train rows, None where not measured, and on validation rows;
+            both None if it was left out.
         seconds: of training.
-        per_second: products predicted a second; None where it was not measured.
-        history: its epochs; empty for what is not trained in epochs. Scores may be NaN.
-        note: what a reader should know of it, e.g. "random weights".
-        left_out: why it was not run; empty if it was.
+        per_second: products predicted per second; None where not measured.
+        history: its epochs; empty for a method not trained in epochs. Scores may be NaN.
+        note: a remark for the reader, e.g. "random weights".
+        left_out: the reason why it was not run; empty if it was.
         predicted: (v,) int64, the category's code of each validation row; -1 for none.
-        confidence: (v,) float32, how sure each of these is.
+        confidence: (v,) float32, the probability of each prediction.
     """
 
     name: str
@@ -69,8 +69,8 @@ class Row:
             raise ValueError(f"{self.name!r} has a confidence of NaN")
 
     def to_json(self) -> dict[str, Any]:
-        """All but the arrays, as JSON's types; an epoch's loss or score that is no number is
-        null."""
+        """JSON-compatible dict of all but the arrays; a loss or score that is not finite becomes
+        None."""
         return {
             "name": self.name,
             "modality": self.modality.value,
@@ -93,7 +93,7 @@ class Row:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Row:
-        """Read what `to_json` gave; null is NaN again. Raises StoreError for anything else."""
+        """Read the output of `to_json`; None becomes NaN. Raises StoreError for anything else."""
         from vitrina.training.loop import Epoch
 
         stored = convert_json(value, _RowCard, "a row of a benchmark", AGAIN)
@@ -136,10 +136,10 @@ def _or_nan(value: float | None) -> float:
 
 @dataclass(frozen=True, eq=False)
 class MethodsTable:
-    """The methods of one benchmark. Raises ValueError for parts that don't fit each other.
+    """Results of one benchmark. Raises ValueError for parts that do not fit each other.
 
     Attributes:
-        about: what it was run on, as JSON's types. `store` and the keys of `page.FACTS` have their
+        about: facts of the run, JSON-compatible. `store` and the keys of `page.FACTS` have their
             places in the report and may be missing; anything else is shown after them.
         rows: the methods, in any order.
         true: (v,) int64, the category's code of each validation row.
@@ -192,54 +192,54 @@ class MethodsTable:
         return best
 
     def is_best(self, row: Row) -> bool:
-        """Whether a method is the best of its modality."""
+        """True for the best method of its modality."""
         return self.best.get(row.modality) is row
 
 
 def write_row(folder: Path, row: Row, *, of: str = "") -> None:
-    """Keep a finished row: a JSON file and, where it has arrays, an .npz beside it.
+    """Write a finished row: a JSON file and, where it has arrays, an .npz beside it.
 
-    of: what the row belongs to, e.g. a digest of the catalogue, the split and the seed. A row that
-    was written before under the same name is replaced. Killed at any moment, it leaves what
-    `read_row` reads as a whole row or not at all. Raises OSError where the disk is full.
+    of: key of the row's inputs, e.g. a digest of the catalogue, the split and the seed. An earlier
+    row of the same name is replaced. If the process is killed, `read_row` reads a whole row or
+    none. Raises OSError if the disk is full.
     """
     from vitrina.store.files import replacing, write_json
 
     stem = _stem(row.name)
     arrays = {"predicted": row.predicted, "confidence": row.confidence}
-    kept = {name: array for name, array in arrays.items() if array is not None}
+    present = {name: array for name, array in arrays.items() if array is not None}
     checksum = None
-    if kept:
+    if present:
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **kept)  # type: ignore[arg-type]
+        np.savez_compressed(buffer, **present)  # type: ignore[arg-type]
         content = buffer.getvalue()
         checksum = hashlib.sha256(content).hexdigest()
         with replacing(folder / f"{stem}.npz") as temporary:
             temporary.write_bytes(content)
-    told = {"format": FORMAT, "of": of, "arrays": checksum, "row": row.to_json()}
-    write_json(folder / f"{stem}.json", told)
+    card = {"format": FORMAT, "of": of, "arrays": checksum, "row": row.to_json()}
+    write_json(folder / f"{stem}.json", card)
 
 
 def read_row(folder: Path, name: str, *, of: str = "") -> Row | None:
-    """The row that `write_row` kept under a name and with the same `of`; None where there is none,
-    or what is there is damaged, half written or foreign."""
+    """Read the row of a name and the same `of`; None for a row that is missing, damaged, incomplete
+    or of another `of`."""
     return _read(folder / f"{_stem(name)}.json", of)
 
 
 def _read(path: Path, of: str) -> Row | None:
     try:
-        told = load_json(path.read_bytes(), str(path), AGAIN)
-        if not isinstance(told, dict) or (told.get("format"), told.get("of")) != (FORMAT, of):
+        stored = load_json(path.read_bytes(), str(path), AGAIN)
+        if not isinstance(stored, dict) or (stored.get("format"), stored.get("of")) != (FORMAT, of):
             return None
-        row = Row.from_json(told["row"])
-        # A copy, or what a killed writer left, would be a second row of that name.
+        row = Row.from_json(stored["row"])
+        # A copied file would be a second row of that name.
         if path.stem != _stem(row.name):
             return None
-        if told["arrays"] is None:
+        if stored["arrays"] is None:
             return row
         content = path.with_suffix(".npz").read_bytes()
-        # The arrays are written first: a checksum that differs belongs to an older writing.
-        if hashlib.sha256(content).hexdigest() != told["arrays"]:
+        # The arrays are written first, so after a crash the checksum may be of older ones.
+        if hashlib.sha256(content).hexdigest() != stored["arrays"]:
             return None
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return replace(row, **{name: arrays[name] for name in arrays.files})

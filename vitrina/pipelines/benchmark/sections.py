@@ -1,4 +1,4 @@
-"""The parts of a benchmark's page below its table: training, sizes, confusions, coverage."""
+"""Sections of a benchmark's page below its table: training, sizes, confusions, coverage."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from vitrina.pipelines.benchmark.rows import MethodsTable, Row
 from vitrina.pipelines.benchmark.text import NONE
 
 CHOSEN = 6
-"""Methods whose F1 is shown by size, where nobody chose."""
+"""Methods whose F1 is shown by size by default."""
 
 
 def training(table: MethodsTable) -> str:
@@ -53,7 +53,7 @@ def training(table: MethodsTable) -> str:
 
 
 def rare(table: MethodsTable, chosen: Sequence[str]) -> str:
-    """F1 by how many training rows a category has: a chart, and the table behind it."""
+    """F1 by the training rows of a category: a chart, and the table behind it."""
     title = "Rare and common categories"
     shown = [(number, row, f1_by_size(row, table)) for number, row in _chosen(table, chosen)]
     if not shown or not shown[0][2]:
@@ -71,7 +71,7 @@ def rare(table: MethodsTable, chosen: Sequence[str]) -> str:
 
 
 def confused(table: MethodsTable) -> str:
-    """The pairs of categories that the best method takes for each other."""
+    """The pairs of categories that the best method confuses."""
     title = "Most confused categories"
     best = next((row for row in table.ranked if row.predicted is not None), None)
     if best is None or best.predicted is None:
@@ -80,11 +80,11 @@ def confused(table: MethodsTable) -> str:
     wrong = int(np.count_nonzero(best.predicted != table.true))
     if not pairs:
         return section("confused", title, f"<p>{text(best.name)} confuses none.</p>")
-    held = sum(pair.count + pair.back for pair in pairs)
+    confused_rows = sum(pair.count + pair.back for pair in pairs)
     hint = (
         f"Of {text(best.name)}: {len(pairs)} pair{'s' if len(pairs) > 1 else ''} of categories "
-        f"hold{'' if len(pairs) > 1 else 's'} {held:,} of its {wrong:,} wrong predictions "
-        f"({held / wrong:.0%}). Both directions of a pair stand in one row."
+        f"hold{'' if len(pairs) > 1 else 's'} {confused_rows:,} of its {wrong:,} wrong predictions "
+        f"({confused_rows / wrong:.0%}). Both directions of a pair stand in one row."
     )
     heads = (
         '<th scope="col">#</th><th scope="col" class="words">Products of</th>'
@@ -102,7 +102,7 @@ def confused(table: MethodsTable) -> str:
 
 
 def coverage(table: MethodsTable) -> str:
-    """Precision against coverage, for every method that says how sure it is."""
+    """Precision against coverage, for every method with confidences."""
     title = "What could be accepted unseen"
     shown = [
         (number, row, coverage_curve(row, table))
@@ -123,12 +123,12 @@ def coverage(table: MethodsTable) -> str:
 
 def _best(row: Row) -> str:
     epochs = len(row.history)
-    told = f"{epochs} epoch{'s' if epochs > 1 else ''} in {duration(row.seconds)}"
+    trained = f"{epochs} epoch{'s' if epochs > 1 else ''} in {duration(row.seconds)}"
     scored = [one for one in row.history if math.isfinite(one.score)]
     if not scored:
-        return f"{told}; not scored on the way"
+        return f"{trained}; not scored on the way"
     best = max(scored, key=lambda one: one.score)
-    return f"{told}; best {best.score:.3f}, epoch {best.number + 1}"
+    return f"{trained}; best {best.score:.3f}, epoch {best.number + 1}"
 
 
 def _chosen(table: MethodsTable, chosen: Sequence[str]) -> Iterator[tuple[int, Row]]:
@@ -176,7 +176,7 @@ def _pair(at: int, pair: ConfusedPair, table: MethodsTable) -> str:
         f"{pair.back:,}",
         back,
     )
-    told = [element("th", f"{at}", scope="row")]
-    told += [element("td", path, class_="words") for path in words]
-    told += [element("td", number) for number in numbers]
-    return element("tr", "".join(told))
+    cells = [element("th", f"{at}", scope="row")]
+    cells += [element("td", path, class_="words") for path in words]
+    cells += [element("td", number) for number in numbers]
+    return element("tr", "".join(cells))

@@ -1,4 +1,4 @@
-"""What a benchmark's page has of its own: its style and its few lines of script."""
+"""Style sheet and script of a benchmark's page."""
 
 from __future__ import annotations
 

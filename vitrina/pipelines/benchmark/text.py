@@ -37,13 +37,13 @@ SHORT = (
     "products/s",
     "note",
 )
-"""The same for a terminal."""
+"""Column headings for a terminal."""
 WORDS = (0, 1, 9)
-"""Columns that hold words; the others hold numbers."""
+"""Indices of the text columns; the others hold numbers."""
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """What a row says under each of `COLUMNS`, as plain text on one line."""
+    """The cells of a row, one for each of `COLUMNS`, as plain text on one line."""
     note = "; ".join(
         part for part in (row.left_out and f"left out: {row.left_out}", row.note) if part
     )
@@ -86,21 +86,21 @@ def lines(table: MethodsTable) -> list[str]:
         name, *others = cells(row)
         rows.append([f"{name} *" if table.is_best(row) else name, *others])
     widths = [max(len(texts[column]) for texts in rows) for column in range(len(SHORT))]
-    told = [
+    aligned = [
         "  ".join(
             f"{text:<{width}}" if column in WORDS else f"{text:>{width}}"
             for column, (text, width) in enumerate(zip(texts, widths, strict=True))
         ).rstrip()
         for texts in rows
     ]
-    return [*told, "F1 is weighted, on validation rows; * the best of its modality"]
+    return [*aligned, "F1 is weighted, on validation rows; * the best of its modality"]
 
 
 def to_json(table: MethodsTable) -> dict[str, Any]:
-    """Everything that the report shows but the curves, as JSON's types, best first.
+    """JSON-compatible dict of all results but the curves, best method first.
 
-    A row has, beside its own values, `best_of_modality` and `by_size`; the best method's confused
-    pairs stand under `confused`. What needs predictions that a row lacks is null.
+    A row has, beside its own values, `best_of_modality` and `by_size`; `confused` holds the best
+    method's confused pairs. Values that need predictions are None for a row without them.
     """
     best = next(iter(table.ranked), None)
     return {
@@ -132,7 +132,7 @@ def to_json(table: MethodsTable) -> dict[str, Any]:
 
 
 def rate(per_second: float) -> str:
-    """A rate with two digits or more, its thousands apart."""
+    """A rate with at least two digits, and commas between thousands."""
     return f"{per_second:,.0f}" if per_second >= 9.95 else f"{per_second:.2g}"
 
 

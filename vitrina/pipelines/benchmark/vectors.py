@@ -1,4 +1,4 @@
-"""The vectors of a benchmark: frozen ones from the store, fine-tuned ones made here."""
+"""Vectors of a benchmark: frozen ones from the store, and ones of encoders fine-tuned for it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from vitrina.types import Features, Mask, Modality, Vectors
 
 EFFICIENTNET = "timm:efficientnet_b1"
 MARK = "made-for"
-"""Beside an encoder's files: which benchmark it was trained in."""
+"""File beside an encoder's files, with the cache key that it was trained for."""
 
 
 class Encoders:
-    """Encoders and what they make of a ground's products, each made once."""
+    """Frozen and fine-tuned encoders of a benchmark, and their vectors, each computed once."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Encoders:
     def gathered(self, features: Features, tuned: bool) -> Gathered:
         """The vectors of some features, frozen or fine-tuned.
 
-        Raises EncoderError or StoreError where there are none.
+        Raises EncoderError or StoreError if they cannot be had.
         """
         parts = [self._of(modality, tuned) for modality in features.modalities]
         vectors, present = zip(*parts, strict=True)
@@ -59,8 +59,8 @@ class Encoders:
 
     def _of(self, modality: Modality, tuned: bool) -> tuple[Vectors, Mask]:
         if (modality, tuned) not in self._vectors:
-            made = self._encoded(modality) if tuned else self._stored(modality)
-            self._vectors[modality, tuned] = made
+            vectors = self._encoded(modality) if tuned else self._stored(modality)
+            self._vectors[modality, tuned] = vectors
         return self._vectors[modality, tuned]
 
     def _stored(self, modality: Modality) -> tuple[Vectors, Mask]:
@@ -72,7 +72,7 @@ class Encoders:
         return found.vectors[0].astype(np.float32), found.present[0]
 
     def _encoded(self, modality: Modality) -> tuple[Vectors, Mask]:
-        """By the fine-tuned encoder, as `embed` would."""
+        """Vectors of the fine-tuned encoder, as `embed` would make them."""
         if not self._is_kept(modality):
             self.tuned(modality)
         encoder = load_encoder(f"{modality}-tuned", modality, self._folder(modality))
@@ -106,7 +106,7 @@ class Encoders:
                 raise EncoderError(f"--{modality}-model none leaves it out")
             make = self._tuned_text if modality is Modality.TEXT else self._tuned_image
             tuned = make()
-            # Kept at once: a benchmark that is killed goes on without training it again.
+            # Saved at once, so that a benchmark resumed after a crash does not train it again.
             folder = self._folder(modality)
             folder.mkdir(parents=True, exist_ok=True)
             tuned.save(folder)
@@ -172,7 +172,7 @@ class Encoders:
         )
 
     def efficientnet(self) -> FinetunedEncoder:
-        """EfficientNet_b1, fine-tuned: from its published weights, or, where no hub is in reach,
+        """EfficientNet_b1, fine-tuned from its published weights or, where the hub is out of reach,
         from random ones."""
         try:
             return self._tuned_image(EFFICIENTNET)

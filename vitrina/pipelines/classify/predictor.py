@@ -1,4 +1,4 @@
-"""Predicting products: a model, the encoders it was trained on, and the index that votes."""
+"""Prediction of products by a model, with its encoders and the voting index."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from vitrina.types import CategoryId, Codes, Floats, Mask, Modality, OutputForma
 
 
 def submission_schema(product_id: pa.DataType, category_id: pa.DataType) -> pa.Schema:
-    """What `--format submission` writes."""
+    """The schema of `--format submission`."""
     return pa.schema([("product_id", product_id), ("predicted_category_id", category_id)])
 
 
 def predictions_schema(
     product_id: pa.DataType, category_id: pa.DataType, neighbour_id: pa.DataType
 ) -> pa.Schema:
-    """What a predictions file holds. neighbour_id: the type of the store's product ids."""
+    """The schema of a predictions file. neighbour_id: the type of the store's product ids."""
     likely = pa.struct({"category_id": category_id, "probability": pa.float32()})
     alone = pa.struct({"text": pa.float32(), "image": pa.float32()})
     near = pa.struct(
@@ -61,8 +61,8 @@ def predictions_schema(
 
 @dataclass(frozen=True)
 class ClassifyOptions:
-    """How to classify. model: a head's name, None for the one trained last. top_k: categories
-    listed for each product. neighbours: how many are listed; how many vote is the index's rule."""
+    """Options of a classification. model: a head's name, None for the one trained last. top_k:
+    categories to list per product. neighbours: to list; the index's rule sets how many vote."""
 
     model: str | None = None
     format: OutputFormat = OutputFormat.FULL
@@ -75,8 +75,8 @@ class ClassifyOptions:
 class ClassifyReport:
     """The outcome of a classification.
 
-    accepted: products whose category may go straight in. backed_off: further ones of which an
-    ancestor may. failed: photos that could not be used. rejected: rows. reused: of the head's
+    accepted: products whose category is accepted. backed_off: further ones of which an ancestor is
+    accepted. failed: photos that could not be used. rejected: rows. reused: of the head's
     category ids that mean other categories by now, what they meant; outdated: products predicted to
     be of these. unknown: categories that products of the store or of the batch have and the head
     does not know, with how many of them. notes: what the batch lacks, and what was done
@@ -102,7 +102,7 @@ class ClassifyReport:
 
     @property
     def unknown_line(self) -> str:
-        """What to tell of unknown categories."""
+        """A warning about categories that the head was not trained on."""
         return unknown_line(self.model, self.unknown)
 
     @property
@@ -119,8 +119,8 @@ class ClassifyReport:
 
 @dataclass(frozen=True)
 class _Voting:
-    """The neighbours' vote as a member of a model. classes: (store's categories,) int64, the
-    model's class of each, -1 for one that it does not know."""
+    """The neighbours' vote as a base model. classes: (store's categories,) int64, the model's class
+    of each, -1 for a category that it was not trained on."""
 
     index: Index
     rule: VoteRule
@@ -151,7 +151,7 @@ class _Voting:
 
 
 def _path(tree: CategoryTree, step: int, node: int, share: float) -> dict[str, Any]:
-    """What of the category's path may be let through."""
+    """The accepted part of the category's path, as columns."""
     if step < 0:
         return {"predicted_path": None, "level": None, "path_probability": None}
     return {
@@ -162,7 +162,7 @@ def _path(tree: CategoryTree, step: int, node: int, share: float) -> dict[str, A
 
 
 class Predictor:
-    """A head, the encoders it was trained on, and the index that votes beside it."""
+    """Predictor: a model, its encoders, and the voting index."""
 
     def __init__(self, store: Store, options: ClassifyOptions) -> None:
         self.options = options
@@ -181,14 +181,14 @@ class Predictor:
                 f"has no {features} index; run `vitrina index {store.place} --features {features}`"
             )
         self._voting = _Voting.of(self.model, self.index)
-        # As text: a batch may hold as text what are integers in the store.
+        # As text: ids may be text in a batch and integers in the store.
         self._known = frozenset(map(str, self.model.categories))
-        self._tell_meanings(store)
+        self._compare_categories(store)
         ids = store.products.schema
         self._product_type = ids.field("product_id").type
         self._category_type = ids.field("category_id").type
 
-    def _tell_meanings(self, store: Store) -> None:
+    def _compare_categories(self, store: Store) -> None:
         """Compare the head's categories with what their ids mean in the store."""
         model, sources = self.model, store.sources
         self.reused = reused(store, dict(zip(model.categories, model.names, strict=True)))
@@ -214,14 +214,14 @@ class Predictor:
         """One row of predictions per product, in order; counts go into `report`."""
         encoded = self.encoder.encode(products, catalogue)
         probabilities = self._probabilities(encoded.vectors, encoded.present)
-        # A product of which nothing is known is a guess, however sure the head's bias is.
+        # A product without any vector is never accepted, whatever the head's bias.
         known = np.logical_or.reduce(encoded.present)
         best, chance = top(probabilities, self.options.top_k)
         back_off = self.model.back_off
         decided = back_off.decide(probabilities)
         outdated = self._outdated[best[:, 0]]
         report.outdated += int(outdated.sum())
-        # Neither is one of a category whose id means another one by now.
+        # Neither is a category whose id now means another one.
         steps = np.where(known & ~outdated, decided.steps, -1)
         nodes = back_off.nodes(decided)
         accepted = steps == 0
@@ -258,7 +258,7 @@ class Predictor:
             for at, product in enumerate(products)
         ]
         if self.options.format is OutputFormat.FULL:
-            self._tell_alone(encoded, best[:, 0], chance[:, 0], rows)
+            self._add_alone(encoded, best[:, 0], chance[:, 0], rows)
             if self.index:
                 self._explain(self.index, encoded, rows)
         return rows
@@ -267,12 +267,12 @@ class Predictor:
         shares = self._voting.shares(vectors, present) if self._voting else None
         return self.model.probabilities(vectors, present, shares)
 
-    def _tell_alone(
+    def _add_alone(
         self, encoded: EncodedBatch, chosen: Codes, chance: Floats, rows: list[dict[str, Any]]
     ) -> None:
-        """How likely each modality by itself makes the predicted category. chance: all together."""
+        """Probability of the predicted category by each modality alone. chance: by all together."""
         modalities = self.model.modalities
-        # One modality is by itself already.
+        # A single modality needs no second prediction.
         alone: dict[str, Floats] = {modalities[0]: chance}
         for number, modality in enumerate(modalities if len(modalities) > 1 else ()):
             present = [

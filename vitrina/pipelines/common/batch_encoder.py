@@ -1,4 +1,4 @@
-"""A batch of new products: embedded with the encoders of some spaces, its failures listed."""
+"""Embedding of new products with the encoders of a store's spaces."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from vitrina.store.store import Store
 from vitrina.types import Floats, Mask, Modality
 
 BATCH_ROWS = 2048
-"""Products that are embedded at once."""
+"""Products to embed at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class EncodedBatch:
-    """What n products give, modality by modality in the encoders' order.
+    """Vectors of n products, by modality in the encoders' order.
 
     Attributes:
-        vectors: (n, dim) float32 each, zero where there is nothing to embed.
-        present: (n,) bool each, whether there was.
+        vectors: (n, dim) float32 each, zeros for a product without the modality.
+        present: (n,) bool each, products that have the modality.
         failures: a row of `ERRORS_SCHEMA` for each product whose photos can't be used, aren't
             there, or were mended.
     """
@@ -44,7 +44,7 @@ class EncodedBatch:
 
 
 class BatchEncoder:
-    """Embeds new products as the products of a store were. encoders: by modality, text first."""
+    """Embeds new products like those of a store. encoders: by modality, text first."""
 
     def __init__(self, encoders: Mapping[Modality, Encoder]) -> None:
         self.encoders = encoders
@@ -113,7 +113,7 @@ def _not_found(
 
 
 def unusable(failures: Sequence[dict[str, Any]]) -> int:
-    """How many of the `failures` of a batch are not of photos that were mended."""
+    """Number of `failures` of a batch, repaired photos excluded."""
     return sum(row["stage"] != REPAIR for row in failures)
 
 

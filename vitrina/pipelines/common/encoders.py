@@ -1,4 +1,4 @@
-"""Which encoder serves a modality: loaded by name, or fitted on the catalogue and kept."""
+"""Encoders of a modality: loaded by name, or fitted on the catalogue and saved in the store."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ DEFAULT_MODELS = {
     Modality.TEXT: "hf:cointegrated/rubert-tiny2",
     Modality.IMAGE: "open_clip:ViT-B-32-quickgelu/openai",
 }
-"""The models that a store is embedded with unless others are named."""
+"""Default models by modality."""
 
 FIT_IMAGES = 20_000
-"""Photos that `thumbnail` is fitted on at most: its PCA is settled long before."""
+"""Photos to fit `thumbnail` on, at most: its PCA converges long before."""
 FIT_TEXTS = 200_000
-"""Texts that `lexical` is fitted on at most."""
+"""Texts to fit `lexical` on, at most."""
 
 ENCODER_CARD = "encoder.json"
-"""What is known of an encoder that was trained here, beside its files."""
+"""File with the card of an encoder trained for the store, beside its files."""
 
 _PLAIN_BYTES = 200
-"""Bytes of a model's name that go into its space's: a folder's name has its limits."""
+"""Bytes of a model's name in its space's name: folder names are limited."""
 
 Encoder = TextEncoder | ImageEncoder
 
@@ -72,7 +72,7 @@ def load_encoder(
         except HubUnreachableError:
             raise
         except EncoderError:
-            # Another kind of machine; if it is something else, it comes up again.
+            # Another kind of machine; any other cause is raised by the call below.
             pass
     return load(name, kept, compute)
 
@@ -85,7 +85,7 @@ def load_if_named(
     before: Compute | None = None,
     store: Store | None = None,
 ) -> Encoder | None:
-    """Load a model that is there; None for one that is fitted on the catalogue.
+    """Load a model; None for one that is still to be fitted on the catalogue.
 
     store: whose encoders may be named too.
     Raises EncoderError, HubUnreachableError, StoreError.
@@ -110,7 +110,7 @@ class TrainedCard:
 
 
 def trained_for(store: Store, name: str, modality: Modality) -> TrainedCard:
-    """The card of an encoder that was trained here.
+    """The card of an encoder that was trained for the store.
 
     Raises EncoderError if it serves the other modality, StoreError if it is damaged.
     """
@@ -185,7 +185,7 @@ def encoder_for(
 
 
 def _trained_space(store: Store, modality: Modality, model: str) -> Space | None:
-    """The space of the newest encoder of that name; None where it is still to be made."""
+    """The space of the newest encoder of that name; None if it has none yet."""
     fingerprint = trained_for(store, model, modality).fingerprint
     for name, entry in store.manifest.spaces.items():
         if entry.fingerprint == fingerprint and entry.card["model"] == model:

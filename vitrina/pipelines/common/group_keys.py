@@ -1,9 +1,9 @@
-"""Which products are one shop's, and which are each other's duplicates, as numbers to compare.
+"""Group keys: numbers that products of one shop, or duplicates, have in common.
 
-A list of neighbours is dull where they all come from the shop of the product itself, or are that
-product over again; these codes tell without a look at titles and photos.
+They let a search leave out neighbours from the product's own shop and its duplicates, without
+reading titles and photos.
 
-Keys are hashes, 0 for none, and equal wherever they come from: the store's or a new batch's.
+Keys are hashes, 0 for none, and are the same for products of a store and of a new batch.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def duplicate_codes(products: Products) -> tuple[Codes, Codes]:
 
     Returns two (n,) int64. Titles: equal where `normalise_title` makes them so, -1 where it
     leaves nothing. Photos: equal where all bytes of a product's are the same, -1 where there is
-    none that can be read. A number in one says nothing in the other. Raises StoreError where a
+    none that can be read. The two arrays share no numbering. Raises StoreError where a
     file of the store is missing or damaged.
     """
     titles, photos = duplicate_keys(products)
@@ -46,7 +46,7 @@ def duplicate_codes(products: Products) -> tuple[Codes, Codes]:
 
 
 def shop_keys(products: Products) -> Keys:
-    """The same with keys for codes: (n,) uint64."""
+    """Keys of the products' shops: (n,) uint64, 0 for none."""
     keys = []
     for _, batch in products.batches(["shop"]):
         # Few shops have many products: each name is hashed once for the batch.
@@ -56,11 +56,11 @@ def shop_keys(products: Products) -> Keys:
 
 
 def duplicate_keys(products: Products) -> tuple[Keys, Keys]:
-    """The same with keys for codes: two (n,) uint64."""
+    """Keys of the products' titles, and of their photos: two (n,) uint64, 0 for none."""
     titles, photos = [], []
     for _, batch in products.batches(["title", "image_hash"]):
         titles.append(title_keys(batch.column("title").fill_null("").to_pylist()))
-        # A copy, or the other half of each hash would be held as well.
+        # Copied, to free the other half of each hash.
         photos.append(_halves(hashes_to_array(batch.column("image_hash")).tobytes()).copy())
     return _joined(titles), _joined(photos)
 
@@ -76,9 +76,9 @@ def photo_keys(hashes: Iterable[str | None]) -> Keys:
 
 
 def codes_of(keys: Keys) -> Codes:
-    """Codes that are equal where keys are, whatever other keys there are: (n,) int64, -1 for 0.
+    """Codes of keys, one by one: (n,) int64, -1 for the key 0.
 
-    Unlike numbers, they leave gaps, and can be compared with those of a batch yet to come.
+    Unlike `shop_codes`, they leave gaps, and codes of different batches can be compared.
     """
     codes: Codes = (keys >> np.uint64(1)).astype(np.int64)
     return np.where(keys == 0, np.int64(-1), codes)
@@ -90,7 +90,7 @@ def by_row(codes: Codes, at: Codes) -> Codes:
 
 
 class ExclusionFilter:
-    """Which rows of an index new products must not find: their duplicates, those of their shops.
+    """Filter of index rows that new products must not find: duplicates, and their shops' products.
 
     products: of the store. at: (n,) int64, the product behind each row of the index, -1 for none.
     """
@@ -102,8 +102,8 @@ class ExclusionFilter:
         self._rows = [by_row(codes_of(one), at) for one in keys]
 
     def of(self, products: Sequence[Product], images: ImageSource | None) -> Barred:
-        """The bars of some new products. images: where their photos are, which are read to be
-        compared; None for a comparison of titles alone."""
+        """The exclusions of some new products. images: source of their photos, which are read for
+        comparison; None to compare titles only."""
         keys = []
         if self._duplicates:
             photos = [NO_PHOTO] * len(products)
@@ -124,7 +124,7 @@ def _key(shop: str) -> int:
 
 
 def _halves(hashes: bytes) -> Keys:
-    """Half of each hash, which keeps 100 million photos apart but for a chance of 1 in 3,700."""
+    """Half of each hash: the chance of a collision is 1 in 3,700 for 100 million photos."""
     return np.frombuffer(hashes, dtype=np.uint64)[::2]
 
 

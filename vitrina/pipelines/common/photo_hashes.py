@@ -1,4 +1,4 @@
-"""Which photos the products of a catalogue have, and the hash of what is in them."""
+"""Photos of a catalogue's products, with hashes of their contents."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from vitrina.store.products import content_hash
 
 @dataclass(frozen=True, slots=True)
 class Photographed:
-    """A product's photos. references: what the source calls them. hash: of their contents, None
-    where there is none that can be read. stamp: a hash of what their files look like from
-    outside, None where that is not known. reason: why none can be read, "" if one can. tried:
-    whether that was found out just now. missing: why none was found, "" if one was or the
-    catalogue names none."""
+    """A product's photos.
+
+    references: their names in the source. hash: of their contents, None if none can be read. stamp:
+    a hash of their files' metadata, None where unknown. reason: why none can be read, "" if one
+    can. tried: True if reading failed in this run. missing: why none was found, "" if one was or
+    the catalogue names none.
+    """
 
     references: tuple[str, ...] = ()
     hash: str | None = None
@@ -29,7 +31,7 @@ class Photographed:
 
     @property
     def unread(self) -> bool:
-        """Whether it was found and not read yet."""
+        """True if photos were found and not read yet."""
         return bool(self.references) and self.hash is None and not self.reason
 
 
@@ -37,7 +39,7 @@ NO_PHOTO = Photographed()
 
 
 class PhotoHasher:
-    """Finds and hashes photos; one whose file looks as it did is not read again."""
+    """Finds and hashes photos; a photo with an unchanged stamp is not read again."""
 
     def __init__(self, source: ImageSource, *, anew: bool = False) -> None:
         """anew: read every photo from where it lies, not from a copy kept of it."""

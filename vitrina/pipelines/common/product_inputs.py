@@ -15,7 +15,7 @@ from vitrina.store.store import Store
 
 
 def remembered_images(store: Store) -> ImageSource:
-    """The photos of the store's catalogue, where that had them.
+    """The photo source of the store's catalogue.
 
     Raises ImageSourceError if it had none, or in a form that only the catalogue's file opens.
     """
@@ -43,7 +43,7 @@ def opened_images(store: Store, images: str) -> ImageSource:
 
 
 def references(products: Products, progress: Progress) -> Iterator[list[str]]:
-    """Where the photos of every product are, in the table's order; none where none was read."""
+    """References of every product's photos, in the table's order; empty where none was read."""
     for _, batch in products.batches(["images", "image_hash"]):
         for row in batch.to_pylist():
             yield row["images"] if row["image_hash"] is not None else []
@@ -51,6 +51,6 @@ def references(products: Products, progress: Progress) -> Iterator[list[str]]:
 
 
 def texts(products: Products) -> Iterator[list[str]]:
-    """What a text encoder reads of every product, in the table's order, a batch at a time."""
+    """The encoder text of every product, in the table's order, a batch at a time."""
     for _, batch in products.batches(TEXT_FIELDS):
         yield [encoder_text(**row) for row in batch.to_pylist()]

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 10.0
 RECENT_SECONDS = 30.0
-"""The rate is that of so many last seconds: work that grows slower is not called quick."""
+"""Seconds that the rate is averaged over, so that it follows a slowdown."""
 LEAST_SECONDS = 3.0
-"""Of measured work before which no time left is told."""
+"""Seconds of measured work below which no rate and no time left are shown."""
 
 
 @dataclass
 class Meter:
     """Counts work towards a total. Use as a context manager; silent when `quiet`.
 
-    title: what is done. total: how many units, None where that is not known. unit: of what.
-    per_pass: units in one pass over the data, for work that goes through it many times; progress is
-    then told in passes, each a `pass_name`.
+    title: name of the work. total: number of units, None where unknown. unit: name of a unit.
+    per_pass: units in one pass over the data, for work with many passes; progress is then shown in
+    passes, each a `pass_name`.
     """
 
     title: str
@@ -82,14 +82,14 @@ class Meter:
             print(f"{self.title}: {self.status()}", file=sys.stderr, flush=True)
 
     def resume(self, count: int) -> None:
-        """Count units that an earlier run has done; they say nothing of this one's speed."""
+        """Count units that an earlier run has done; they are left out of the rate."""
         self.done += count
         self._marks.clear()
         if self._bar and self._task is not None:
             self._bar.reset(self._task, completed=self.done)
 
     def say(self, line: str) -> None:
-        """Print a line that stays, above the bar where there is one."""
+        """Print a permanent line, above the bar if there is one."""
         if self.quiet:
             return
         if self._bar:
@@ -99,11 +99,11 @@ class Meter:
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """Seconds since the start."""
         return time.monotonic() - self._started
 
     def status(self) -> str:
-        """How far it is, how quick, and, once that can be told, how long the rest takes."""
+        """Progress, and the rate and the time left once they are measured."""
         rate = self._rate()
         speed = "" if rate is None else f", {rate:,.{0 if rate >= 9.95 else 1}f} {self.unit}/s"
         left = ""
@@ -120,15 +120,15 @@ class Meter:
         return f"{self.done:,}/{self.total:,} {self.unit}"
 
     def _mark(self) -> None:
-        """Remember how much was done by now. The first unit, before which models are compiled and
-        caches filled, begins what is measured and is no part of it."""
+        """Record the time and the count. The first mark is only the start of the measurement, which
+        excludes compilation of models and filling of caches."""
         now = time.monotonic()
         self._marks.append((now, self.done))
         while len(self._marks) > 2 and now - self._marks[1][0] > RECENT_SECONDS:
             self._marks.popleft()
 
     def _rate(self) -> float | None:
-        """Units per second of late; None while too little is measured."""
+        """Recent units per second; None while too little is measured."""
         if len(self._marks) < 2:
             return None
         (since, before), (now, done) = self._marks[0], self._marks[-1]

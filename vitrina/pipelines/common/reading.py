@@ -64,7 +64,7 @@ def remembered_reading(
 def remembered_models(store: Store) -> dict[Modality, str]:
     """The names of the models that a store's last catalogue was embedded with.
 
-    They are a stranger's word where the store is a stranger's. Raises StoreError for no names.
+    They are untrusted input if the store is. Raises StoreError if they are not names.
     """
     names = convert_json(
         store.manifest.reading.get("models", {}),

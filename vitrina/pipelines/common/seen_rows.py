@@ -17,19 +17,18 @@ from vitrina.store.store import Store
 from vitrina.types import Codes, Mask
 
 TRAINED_ON = "trained-on.parquet"
-"""The products that an encoder learnt from: none of them may judge what is built on it."""
+"""File of the products that an encoder was trained on; models over it are not evaluated on them."""
 
 _SEEN = {"product_id": Column(IDS)}
 
 
 def seen_by_spaces(store: Store, spaces: Iterable[Space]) -> Mask:
-    """(n,) bool: products that the encoder of a space has learnt from."""
+    """(n,) bool: products that the encoder of a space was trained on."""
     return _seen(store, (space.entry.encoder for space in spaces))
 
 
 def seen_by_base(store: Store, model: str) -> Mask:
-    """(n,) bool: products that an encoder which was trained here has learnt from; none for a model
-    from elsewhere."""
+    """(n,) bool: products that an encoder of the store was trained on; none for another model."""
     return _seen(store, [store.manifest.encoders.get(model)])
 
 
@@ -42,8 +41,8 @@ def _seen(store: Store, encoders: Iterable[FolderEntry | None]) -> Mask:
 
 
 def rows_seen(store: Store, folder: Path) -> Codes:
-    """The rows of the product table that an encoder in a folder learnt from, as far as they are
-    there still. Raises TrainingError if it does not say."""
+    """Rows of the product table that an encoder in a folder was trained on, removed products left
+    out. Raises TrainingError if the folder has no list of them."""
     path, way = folder / TRAINED_ON, "run `vitrina finetune` again"
     kind = store.products.ids.type
     column = read_file_as(path, _SEEN, way, TrainingError).column("product_id")

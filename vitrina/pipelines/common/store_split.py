@@ -1,9 +1,8 @@
-"""Who is trained on and who is validated on: one split of a store for all that is trained in it.
+"""Store split: one split into train and validation rows for all trainings on a store.
 
-An encoder, a head and a baseline that were made with one kind of split and one seed were all kept
-from the same products, so what they reach on these can be compared, and put together. A product
-keeps its side as others come and go, so an encoder made last month is still judged by products that
-it has not seen.
+Encoders, heads and baselines with the same kind of split and seed hold out the same products, so
+their metrics can be compared, and their predictions combined. A product keeps its side when others
+are added or removed, so an older encoder is still evaluated on products that it was not trained on.
 """
 
 from __future__ import annotations
@@ -22,23 +21,23 @@ from vitrina.types import Codes, Mask, SplitKind
 
 HELD_SHARE = 0.03
 MOST_HELD = 4000
-"""Of the training rows so many, at most, are kept to stop by."""
+"""Upper bounds on the early-stopping split: share of the training rows, and rows."""
 
 
 @dataclass(frozen=True, eq=False)
 class StoreSplit:
-    """A split of a store's labelled products. groups: (n,) int64 of all of its products; those of
-    one group never stand on two sides. keys: (n,) uint64, the products'."""
+    """A split of a store's labelled products. groups: (n,) int64 of all products; a group stays on
+    one side. keys: (n,) uint64 of the products."""
 
     split: Split
     groups: Codes
     keys: Keys
 
     def unseen(self, seen: Mask) -> StoreSplit:
-        """The same, where no product judges that something has learnt from already, or from a copy
-        of it. seen: (n,) bool, such products, whose groups are barred with them.
+        """A copy without the validation rows in `seen`, or in a group with one of them.
 
-        Raises TrainingError if no product is left to validate on.
+        seen: (n,) bool, products that an encoder was trained on. Raises TrainingError if no
+        validation row is left.
         """
         if not seen.any():
             return self
@@ -53,22 +52,23 @@ class StoreSplit:
         return replace(self, split=replace(self.split, validation=kept))
 
     def hold(self, rows: Codes, seed: int) -> tuple[Codes, Codes]:
-        """Part some training rows again: to learn from, and to tell by when to stop."""
-        members = np.unique(self.groups[rows], return_inverse=True)[1]
-        order = np.argsort(draw_groups(members, self.keys[rows], seed, 1))
+        """Split training rows: the rows to train on, and the early-stopping split, which keeps
+        groups together."""
+        group_codes = np.unique(self.groups[rows], return_inverse=True)[1]
+        order = np.argsort(draw_groups(group_codes, self.keys[rows], seed, 1))
         wanted = min(MOST_HELD, HELD_SHARE * len(rows))
-        sizes = np.bincount(members)[order]
+        sizes = np.bincount(group_codes)[order]
         fits = sizes <= wanted
         chosen = np.zeros(len(order), dtype=np.bool_)
         chosen[order] = fits & (np.cumsum(np.where(fits, sizes, 0)) <= wanted)
-        held = chosen[members]
+        held = chosen[group_codes]
         return rows[~held], rows[held]
 
 
 def split_store(products: Products, codes: Codes, kind: SplitKind, seed: int) -> StoreSplit:
     """Split a store's labelled products. codes: (n,) int64, the class of each, -1 for none.
 
-    Raises TrainingError if there is too little to split.
+    Raises TrainingError if there are too few rows to split.
     """
     if kind is SplitKind.GROUPED:
         groups = group_rows(*duplicate_keys(products))

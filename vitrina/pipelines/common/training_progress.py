@@ -1,4 +1,4 @@
-"""What a person sees of a training: how far it is, and a line for every epoch."""
+"""Progress of a training: a bar, and a line for every epoch."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ KEPT_APART = "weighted F1 of rows kept to stop by"
 def watching(
     title: str, total: int, rows: int, score: str, unit: str = "products", *, quiet: bool
 ) -> Iterator[Watch]:
-    """What `fit` tells, shown while it lasts. title: what is done. total: rows of all epochs.
-    rows: of one. score: what an epoch's score is."""
+    """Show the progress of `fit`. title: of the bar. total: rows of all epochs. rows: of one epoch.
+    score: name of an epoch's score."""
     with Meter(title, total, unit, quiet, per_pass=rows, pass_name="epoch") as meter:
 
         def epoch_done(epoch: Epoch) -> None:

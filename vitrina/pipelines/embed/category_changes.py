@@ -1,7 +1,7 @@
 """Changes of a source's category tree from one reading of its catalogue to the next.
 
 A category id can get another name, another parent, or another meaning altogether. Only the last
-one is dangerous: what was learnt about the id no longer holds. It is told from a mere renaming by
+one is dangerous: training data with the id no longer holds. It is distinguished from a renaming by
 the words of both names and by the products that stayed.
 """
 
@@ -20,7 +20,7 @@ from vitrina.data.text import normalise_title
 from vitrina.types import CategoryId
 
 LISTED = 5
-"""Categories that a line names."""
+"""Categories to name in a line, at most."""
 SHARED_STEM = 0.75
 """Share of the shorter word that two forms of one word have in common at their beginning."""
 SHORTEST_STEM = 4
@@ -239,7 +239,7 @@ def _segments(path: str) -> tuple[str, ...]:
 
 
 def _related(some: Iterable[str], others: Iterable[str]) -> bool:
-    """Whether a word of one stands in the other too, perhaps in another form."""
+    """True if both have a word in common, in the same or another form."""
     theirs = {word for part in others for word in _WORD.findall(part)}
     return any(
         _one_word(word, other) for part in some for word in _WORD.findall(part) for other in theirs

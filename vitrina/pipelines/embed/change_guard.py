@@ -79,7 +79,7 @@ class ChangeCounts:
 
 @dataclass(frozen=True)
 class FailureLimit:
-    """How many rows or products may fail in one run: a share of all, and `slack` more."""
+    """Limit on rows or products that fail in one run: a share of all, and `slack` more."""
 
     share: float
     slack: int = 0
@@ -91,7 +91,7 @@ class FailureLimit:
         return USUAL_LIMIT if share is None else cls(share)
 
     def is_passed(self, failed: int, of: int) -> bool:
-        """Whether more of some have failed."""
+        """True if `failed` of `of` rows or products exceed the limit."""
         return failed > self.share * of + self.slack
 
     def __str__(self) -> str:
@@ -103,12 +103,12 @@ USUAL_LIMIT = FailureLimit(USUAL_FAILURES, SLACK)
 
 
 def exceeds(count: int, of: int, share: float) -> bool:
-    """Whether a count passes a share, with `SLACK` more."""
+    """True if a count exceeds a share of `of`, with `SLACK` more."""
     return count > share * of + SLACK
 
 
 def share_words(one: str, other: str) -> bool:
-    """Whether two titles have a word in common, or one of them has no word at all."""
+    """True if two titles have a word in common, or one of them has no word."""
     mine, theirs = _words(one), _words(other)
     return not mine or not theirs or not mine.isdisjoint(theirs)
 

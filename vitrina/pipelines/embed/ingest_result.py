@@ -1,4 +1,4 @@
-"""How a catalogue is read into a store, and the outcome of reading it."""
+"""Options and outcome of reading a catalogue into a store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _VALUE = re.compile(r"'[^']*'|\"[^\"]*\"|[0-9]+")
 
 @dataclass(frozen=True)
 class IngestOptions:
-    """How to read a catalogue into a store.
+    """Options of reading a catalogue into a store.
 
     photos: whether to look at the photos. prune: drop the source's products that the catalogue
     does not mention. failures: how many rows may be unusable. accept_changes: however

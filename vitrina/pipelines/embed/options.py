@@ -1,4 +1,4 @@
-"""What an embedding is told."""
+"""Options of an embedding."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from vitrina.store.plan import SHARD_ROWS
 from vitrina.types import Compute
 
 DTYPE = "float16"
-"""How vectors are kept: heads are as good on it as on float32, in half the space."""
+"""Default dtype of stored vectors: as good as float32 for heads, in half the space."""
 
 
 @dataclass(frozen=True)
 class EmbedOptions:
-    """How to embed.
+    """Options of an embedding.
 
     text, image: model names, "none" to leave a modality out, None for what the store remembers
     and else the defaults. dtype: "float16" or "float32", how vectors are kept; None for what
@@ -47,5 +47,5 @@ class EmbedOptions:
 
     @property
     def failures(self) -> FailureLimit:
-        """How many rows, and products of a modality, may fail."""
+        """Limit on failed rows, and on failed products of a modality."""
         return FailureLimit.of(self.max_failures)

@@ -1,4 +1,4 @@
-"""The state of a store's products before a catalogue is read into it again."""
+"""Snapshot of a store's products before a catalogue is read into it again."""
 
 from __future__ import annotations
 
@@ -68,20 +68,20 @@ class ProductSnapshot:
     def same_hashes(
         self, modality: Modality, positions: Codes, rows: Sequence[Mapping[str, Any]]
     ) -> Mask:
-        """(n,) bool: whether the content of some products is what it was."""
+        """(n,) bool: products whose content is unchanged."""
         column, kept = HASH_COLUMNS[modality], self._hashes[modality]
         now = b"".join([hash_bytes(row[column]) for row in rows])
         mask: Mask = kept[positions] == np.frombuffer(now, dtype="V16")
         return mask
 
     def same_rest(self, positions: Codes, rows: Sequence[Mapping[str, Any]]) -> Mask:
-        """(n,) bool: whether category and metadata are what they were."""
+        """(n,) bool: products whose category and metadata are unchanged."""
         now = [hash((row["category_id"], row["category_name"], row["metadata"])) for row in rows]
         mask: Mask = self._rest[positions] == np.array(now, dtype=np.int64)
         return mask
 
     def same_title(self, position: int, title: str) -> bool:
-        """Whether the title is what it was."""
+        """True if the title is unchanged."""
         return bool(self._titles[position] == hash(title))
 
     def labels(self, positions: Codes) -> list[tuple[CategoryId | None, str | None]]:

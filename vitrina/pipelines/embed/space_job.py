@@ -41,7 +41,7 @@ from vitrina.types import Codes, Mask, Modality, Vectors
 
 @dataclass
 class SpaceReport:
-    """What was done to one space, in products; `reused` share content that was embedded once,
+    """Counts of one space's embedding, in products; `reused` share content that was embedded once,
     `missing` have none of this modality: of photos, none is named. `not_found`: whose photos are
     named and not there. `mended`: whose photo is faulty and was embedded all the same. `sought`:
     products of this catalogue that name a photo, or should have one by the template; `found`:
@@ -168,9 +168,9 @@ class SpaceJob:
             self._ingested,
             retry_failed=self._options.retry_failed,
         )
-        # Of each content, by its first product, a row that can lend its vector; -1 for none.
-        self._lender = np.full(len(self._products), -1, dtype=np.int64)
-        self._lend(np.flatnonzero(self._located.done))
+        # By the first product of each content, a row to copy its vector from; -1 for none.
+        self._source_row = np.full(len(self._products), -1, dtype=np.int64)
+        self._add_source_rows(np.flatnonzero(self._located.done))
         # By the same: contents whose vectors are being made, and those that can't be encoded.
         self._coming = np.zeros(len(self._products), dtype=bool)
         self._broken: dict[int, Failure] = {}
@@ -195,7 +195,7 @@ class SpaceJob:
         Raises TooManyFailuresError past `max_failures`, with what is done committed.
         """
         shards = self._plan()
-        if self._encoder is None and any(self._unlent(shard) for shard in shards):
+        if self._encoder is None and any(self._has_new_content(shard) for shard in shards):
             self._load_encoder()
             shards = self._plan()
         # Of photos that failed before and look the same, no new failure is counted.
@@ -245,9 +245,9 @@ class SpaceJob:
     def _plan(self) -> list[Codes]:
         return plan_shards(self._first, self._idle(), self._options.shard_rows)
 
-    def _unlent(self, shard: Codes) -> bool:
-        """Whether a shard holds content that no product has a vector of."""
-        return bool((self._lender[self._first[shard]] < 0).any())
+    def _has_new_content(self, shard: Codes) -> bool:
+        """True if a shard has content without a vector of any product."""
+        return bool((self._source_row[self._first[shard]] < 0).any())
 
     def _load_encoder(self) -> None:
         """Now that there is work, have the encoder; one that changed meanwhile gets a new space."""
@@ -279,7 +279,7 @@ class SpaceJob:
         )
         content = positions[start]
         place = self._first[content]
-        new = np.flatnonzero((self._lender[place] < 0) & ~self._coming[place])
+        new = np.flatnonzero((self._source_row[place] < 0) & ~self._coming[place])
         shard = _Shard(positions, content, inverse, new)
         if not len(new):
             # All of it is there already, and the encoder may not even be loaded.
@@ -293,7 +293,7 @@ class SpaceJob:
     def _finish(self, shard: _Shard) -> None:
         """Give every product of a shard its row, and commit."""
         place = self._first[shard.content]
-        vectors = self._space.vectors(self._located, np.maximum(self._lender[place], 0))
+        vectors = self._space.vectors(self._located, np.maximum(self._source_row[place], 0))
         if shard.encoded is not None:
             vectors[shard.new] = shard.encoded.vectors
             broken = shard.encoded.errors.items()
@@ -345,7 +345,7 @@ class SpaceJob:
         self._writer.commit(self._with_entry(self._store.manifest, shards))
         self._space = self._store.open_space(self._space.name)
         self._located.mark(positions, len(shards) - 1)
-        self._lend(positions)
+        self._add_source_rows(positions)
 
     def _write(self, positions: Codes, vectors: Vectors) -> FileEntry:
         path = self._writer.scratch / "shard.parquet"
@@ -364,5 +364,5 @@ class SpaceJob:
         entry = replace(before, shards=shards, errors=errors)
         return manifest.with_space(self._space.name, entry)
 
-    def _lend(self, positions: Codes) -> None:
-        self._lender[self._first[positions]] = positions
+    def _add_source_rows(self, positions: Codes) -> None:
+        self._source_row[self._first[positions]] = positions

@@ -1,4 +1,4 @@
-"""Encoders that are trained here: the models they start from, and the files they are kept in."""
+"""Files of trained encoders: the base models they start from, and their folder in a store."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TAKEN = ("lexical", "thumbnail", NONE)
 
 
 def check_name(name: str) -> None:
-    """Raise EncoderError for what can't be an encoder's name."""
+    """Raise EncoderError if a name is not valid for an encoder."""
     if not _NAME.fullmatch(name) or name in _TAKEN:
         raise EncoderError(
             f"an encoder can't be named {name!r}; use small letters, digits, '.', '_' and '-', "
@@ -40,7 +40,7 @@ def check_name(name: str) -> None:
 
 
 def base_text(store: Store, name: str | None) -> TextFiles:
-    """The files of the text model to begin with. name: None for what the store embeds with.
+    """The files of the base text model. name: None for the model that the store embeds with.
 
     Raises EncoderError, HubUnreachableError, StoreError.
     """
@@ -54,8 +54,8 @@ def base_text(store: Store, name: str | None) -> TextFiles:
 def base_image(
     store: Store, name: str | None, *, size: int | None, from_scratch: bool, seed: int
 ) -> ImageFiles:
-    """The image model to begin with. name: None for what the store embeds with. size: pixels of
-    its input, None for its own. seed: for random weights.
+    """The base image model. name: None for the model that the store embeds with. size: of its input
+    in pixels, None for its own. seed: of random weights.
 
     Raises EncoderError, HubUnreachableError, StoreError.
     """
@@ -70,7 +70,7 @@ def base_image(
 
 
 def chosen_base(store: Store, modality: Modality, name: str | None) -> str:
-    """The name of the model to begin with. name: None for what the store embeds with."""
+    """The name of the base model. name: None for the model that the store embeds with."""
     remembered = remembered_models(store).get(modality)
     if remembered in _TAKEN:
         remembered = None
@@ -92,12 +92,12 @@ def write_encoder(
     report: dict[str, Any],
     trained_on: Codes,
 ) -> None:
-    """Commit an encoder that was saved to a folder. trained_on: rows of the product table."""
+    """Commit an encoder saved in `folder`. trained_on: (n,) int64, rows of the product table."""
     ids = store.products.ids.take(pa.array(trained_on))
     pq.write_table(pa.table({"product_id": ids}), folder / TRAINED_ON, compression="zstd")
-    told = {"fingerprint": card.fingerprint, "dim": card.dim, "details": card.details}
-    write_json(folder / ENCODER_CARD, {**report, **told})
+    details = {"fingerprint": card.fingerprint, "dim": card.dim, "details": card.details}
+    write_json(folder / ENCODER_CARD, {**report, **details})
     name = report["name"]
-    # By its whole content: trained again to the same weights, it has another card.
+    # Named by its whole content: the same weights may have another report.
     entry = writer.publish_folder(folder, lambda digest: layout.encoder(name, digest))
     writer.commit(store.manifest.with_encoder(name, entry))

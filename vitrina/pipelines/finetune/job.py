@@ -1,4 +1,4 @@
-"""The fine-tuning job: an encoder learns the catalogue's categories, and serves `embed` then."""
+"""The fine-tuning job: train an encoder on the catalogue's categories, for use by `embed`."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from vitrina.store.store import Store
 from vitrina.types import Codes, Mask, Modality, SplitKind
 
 TRAIN_SAMPLE = 20_000
-"""Training rows that the training metrics are of."""
+"""Training rows to compute training metrics on, at most."""
 
 
 @dataclass(frozen=True)
 class FinetuneReport:
-    """What an encoder reached as a model on its own, by its classification head.
+    """Metrics of an encoder's own classification head.
 
-    unjudged: categories that no figure tells of. train is of a sample of the rows that it learnt
-    from. validation is of rows that it never saw and that decided nothing. guessed: texts without a
-    category that it learnt from too. history: see `vitrina.training.loop.History`. seconds: of all
-    training, with that of what guessed. per_second: rows learnt from in a second of the last.
-    stages: the run's seconds, each of which belongs to one of them.
+    unjudged: categories without an evaluation row. train: on a sample of the train rows.
+    validation: on held-out rows, which were not used for early stopping. guessed: pseudo-labelled
+    texts that it was trained on. history: see `vitrina.training.loop.History`. seconds: of all
+    trainings, with the pseudo-labels. per_second: rows per second of the last training. stages:
+    seconds of the run by stage.
     """
 
     store: str
@@ -67,7 +67,7 @@ class FinetuneReport:
     stages: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        """As `encoder.json` and `--json` hold it."""
+        """JSON-compatible dict, as in `encoder.json` and `--json`."""
         plain = asdict(self)
         for name in ("train", "validation"):
             plain[name] = getattr(self, name).to_json()
@@ -77,14 +77,14 @@ class FinetuneReport:
 def finetune(
     store: Store, options: FinetuneOptions, images: ImageSource | None = None
 ) -> FinetuneReport:
-    """Train an encoder with a classification head of its own, drop the head, keep the encoder.
+    """Train an encoder with a classification head, and save the encoder without the head.
 
-    images: the source of the products' photos; None for where the store's catalogue had them.
-    Validation rows of the split never enter; a few of the training rows are kept to stop by.
+    images: the source of the products' photos; None for that of the store's catalogue. Validation
+    rows are held out; a few of the training rows are the early-stopping split.
 
     Raises EncoderError or HubUnreachableError if the model can't be had or trained,
-    ImageSourceError if the photos can't be read, TrainingError if there is too little to learn
-    from, StoreLockedError if another process writes when the encoder is to be kept.
+    ImageSourceError if the photos can't be read, TrainingError if there are too few rows to train
+    on, StoreLockedError if another process writes when the encoder is saved.
     """
     with timed_run() as run:
         report = _finetune(store, options, images)
@@ -105,13 +105,13 @@ def _finetune(store: Store, options: FinetuneOptions, images: ImageSource | None
         with stage("loading models"):
             base = base_text(store, options.model)
         with stage("splitting"):
-            parted = _parted(store, labels, options)
+            parted = _split(store, labels, options)
         tuned = tune_text(store, base, labels.codes, parted, options)
     else:
         source = images or remembered_images(store)
         try:
             with stage("splitting"):
-                parted = _parted(store, labels, options)
+                parted = _split(store, labels, options)
             tuned = tune_image(store, source, labels.codes, parted, options)
         finally:
             if images is None:
@@ -119,8 +119,8 @@ def _finetune(store: Store, options: FinetuneOptions, images: ImageSource | None
     return keep(store, name, tuned, labels, options)
 
 
-def _parted(store: Store, labels: Categories, options: FinetuneOptions) -> StoreSplit:
-    """The split, where nothing judges that the base has learnt from already."""
+def _split(store: Store, labels: Categories, options: FinetuneOptions) -> StoreSplit:
+    """The store split, without validation rows that the base model was trained on."""
     parted = split_store(store.products, labels.codes, options.split, options.seed)
     return parted if options.from_scratch else parted.unseen(_seen_before(store, options))
 
@@ -132,7 +132,7 @@ def _seen_before(store: Store, options: FinetuneOptions) -> Mask:
 def keep(
     store: Store, name: str, tuned: FinetunedEncoder, labels: Categories, options: FinetuneOptions
 ) -> FinetuneReport:
-    """Measure a trained encoder, and commit it to the store under a name."""
+    """Evaluate a trained encoder, and commit it to the store under a name."""
     examples, codes, classes = tuned.examples, labels.codes, len(labels.ids)
     train, validation = sample_of(examples.rows, options.seed), examples.validation
     with stage("measuring"):
@@ -162,7 +162,7 @@ def keep(
             per_second=round(tuned.history.rows / max(tuned.history.seconds, 1e-9), 1),
             stages=so_far(),
         )
-        # What its base has learnt from, it has.
+        # Rows that its base was trained on count as its own.
         trained_on = np.concatenate([examples.rows, examples.held])
         if not options.from_scratch:
             trained_on = np.union1d(trained_on, np.flatnonzero(_seen_before(store, options)))
@@ -172,8 +172,8 @@ def keep(
 
 
 def sample_of(rows: Codes, seed: int) -> Codes:
-    """Some of the training rows, for training metrics: ascending."""
+    """A sample of the training rows, for training metrics, ascending if it is smaller."""
     if len(rows) <= TRAIN_SAMPLE:
         return rows
-    drawn = np.random.default_rng(seed).choice(len(rows), TRAIN_SAMPLE, replace=False)
-    return rows[np.sort(drawn)]
+    chosen = np.random.default_rng(seed).choice(len(rows), TRAIN_SAMPLE, replace=False)
+    return rows[np.sort(chosen)]

@@ -1,4 +1,4 @@
-"""The pre-training job: a text encoder learns the catalogue's language before its categories."""
+"""The pre-training job: masked-language-model training of a text encoder on the catalogue."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from vitrina.types import Codes, Modality, SplitKind
 
 SCORE = "log-likelihood of held-out words"
 HELD_TEXTS = 2000
-"""Validation products' texts that the model is scored on."""
+"""Texts of validation products to score the model on, at most."""
 EPOCHS, BATCH_ROWS = 3, 256
 RATE = 0.15
-"""The learning rate at its height, times the model's width."""
+"""Peak learning rate, times the model's width."""
 
 
 @dataclass(frozen=True)
 class PretrainOptions:
-    """How to pre-train.
+    """Options of pre-training.
 
-    model, name, from_scratch, lower_case, max_length, warm_up, weight_decay: as of fine-tuning.
-    epochs, batch_rows, rate: None for what suits. average: see `Recipe`. split: whose
-    validation products are left out, and scored on; None to learn from them too, where no figure
-    will be taken from them.
+    model, name, from_scratch, lower_case, max_length, warm_up, weight_decay: as in
+    `FinetuneOptions`. epochs, batch_rows, rate: None for the defaults. average: see `Recipe`.
+    split: its validation products are held out, and scored on; None to train on all products,
+    where none will be evaluated on.
     """
 
     model: str | None = None
@@ -63,10 +63,12 @@ class PretrainOptions:
 
 @dataclass(frozen=True)
 class PretrainReport:
-    """What came of it. texts: different ones, learnt from; tokens: theirs. likelihood: the
-    mean natural logarithm of the probability that the model gives each hidden token of held-out
-    texts, after each epoch; before: as it began. It is compared between runs of one tokenizer.
-    stages: the run's seconds, each of which belongs to one of them."""
+    """Report of a pre-training.
+
+    texts: distinct training texts; tokens: theirs. likelihood: mean log-probability, in nats, of
+    the masked tokens of held-out texts, after each epoch; before: ahead of the first epoch. It is
+    comparable between runs of one tokenizer only. stages: seconds of the run by stage.
+    """
 
     store: str
     name: str
@@ -85,20 +87,20 @@ class PretrainReport:
     stages: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        """As `encoder.json` and `--json` hold it."""
+        """JSON-compatible dict, as in `encoder.json` and `--json`."""
         return {**asdict(self), "modality": self.modality.value}
 
 
 def pretrain(
     store: Store, options: PretrainOptions, also: Sequence[Catalogue] = ()
 ) -> PretrainReport:
-    """Train a text encoder to guess hidden words, on the text of every product, labelled or not.
+    """Train a text encoder to predict masked tokens of all products' texts, labelled or not.
 
-    also: further products, whose texts alone are read. Texts of validation products are left out
-    wherever they stand, so that what is later measured on these is not flattered.
+    also: catalogues of further products, of which only texts are read. Texts of validation products
+    are left out of all catalogues, so that later evaluations on them are not optimistic.
 
     Raises EncoderError or HubUnreachableError if the model can't be had or trained, TrainingError
-    if there is no text, StoreLockedError if another process writes when the encoder is to be kept.
+    if there is no text, StoreLockedError if another process writes when the encoder is saved.
     """
     with timed_run() as run:
         report = _pretrain(store, options, also)
@@ -133,7 +135,7 @@ def _pretrain(store: Store, options: PretrainOptions, also: Sequence[Catalogue])
         average=options.average,
         seed=options.seed,
     )
-    told = {
+    identity = {
         "job": "pretrain",
         "store": store.place,
         "recipe": recipe.to_json(),
@@ -149,7 +151,7 @@ def _pretrain(store: Store, options: PretrainOptions, also: Sequence[Catalogue])
         stage("training"),
         watching(title, total, len(rows), SCORE, "texts", quiet=options.quiet) as watch,
     ):
-        history = fit(task, recipe, checkpoint=Checkpoint(told), watch=watch)
+        history = fit(task, recipe, checkpoint=Checkpoint(identity), watch=watch)
     scores = [round(epoch.score, 5) for epoch in history.epochs]
     network.finish()
     with stage("saving"), store.writer("pretrain") as writer:
@@ -175,7 +177,7 @@ def _pretrain(store: Store, options: PretrainOptions, also: Sequence[Catalogue])
             per_second=round(history.rows / max(history.seconds, 1e-9), 1),
             stages=so_far(),
         )
-        # Nothing of labels was seen, and no validation product's text, but by its base.
+        # Pre-training uses no labels and no validation texts; the base may have.
         seen = np.empty(0, dtype=np.int64)
         if not options.from_scratch:
             seen = np.flatnonzero(seen_by_base(store, base.model))
@@ -184,7 +186,7 @@ def _pretrain(store: Store, options: PretrainOptions, also: Sequence[Catalogue])
 
 
 def _held_out(store: Store, options: PretrainOptions) -> Codes:
-    """The rows of the product table that are not learnt from."""
+    """Rows of the product table that are held out."""
     codes = store.labels().codes
     if options.split is None or (codes < 0).all():
         return np.empty(0, dtype=np.int64)
@@ -203,8 +205,8 @@ def _different(
     held_out: Codes,
     tokenize: Callable[[Sequence[str]], Sequence[Sequence[int]]],
 ) -> tuple[TokenLists, Codes, Codes]:
-    """The tokens of all different texts; which of them are learnt from; which are held out."""
-    # The store's own rows come first, but a text may stand before the row that holds it out.
+    """Tokens of all distinct texts, indices of the training texts, and of the held-out ones."""
+    # The store's rows come first, but a text may occur before the row that holds it out.
     kept, held, keys = set[bytes](), set[bytes](), []
     barred = np.zeros(int(held_out.max(initial=-1)) + 1, dtype=bool)
     barred[held_out] = True

@@ -1,4 +1,4 @@
-"""Self-training: what a tuned text encoder makes of texts without a category teaches the next one.
+"""Self-training: a second text encoder trains on the first one's predictions for unlabelled texts.
 
 (Scudder, "Probability of error of some adaptive pattern-recognition machines", 1965; for language
 models Du et al., "Self-training improves pre-training for natural language understanding", 2021.)
@@ -28,9 +28,9 @@ from vitrina.training.loss import Guesses
 from vitrina.types import Codes
 
 STEPS = 2
-"""Of the second training, for each of the first."""
+"""Steps of the second training, for each of the first."""
 EPOCHS = 2
-"""That the second has at least."""
+"""Fewest epochs of the second training."""
 
 
 def with_unlabelled(
@@ -42,13 +42,14 @@ def with_unlabelled(
     *,
     quiet: bool = True,
 ) -> tuple[TokenLists, Codes]:
-    """The tokens of all products of a store and then of those of further files, and which rows of
-    these may be guessed: products without a category, each text once, and none that a product
-    with a category has, such as one that is kept for validation.
+    """Tokenize all products of a store, then those of further files.
 
-    codes: (n,) int64, the category of each of the store's products, -1 for none. reading: how the
-    files are read, where it differs from the store's catalogue. Raises CatalogueError for a file
-    that can't be read.
+    Returns the tokens, and the rows among them to pseudo-label: products without a category, each
+    distinct text once, without the texts of labelled products, which may be held out.
+
+    codes: (n,) int64, the category of each of the store's products, -1 for none. reading: options
+    of the files that differ from the store's catalogue. Raises CatalogueError for a file that can't
+    be read.
     """
     known, rows, count = set[bytes](), list[int](), 0
     for batch in texts(store.products):
@@ -77,8 +78,10 @@ def with_unlabelled(
 def guessed(
     task: TextClasses, rows: Codes, seconds: float, checkpoint: Checkpoint
 ) -> tuple[Guesses, float]:
-    """What a trained task makes of some rows, and the seconds that this took with its training;
-    kept in a checkpoint for a run that is killed. seconds: of the training."""
+    """Pseudo-labels of rows by a trained task, and the seconds of its training and prediction.
+
+    Both are saved in the checkpoint, to resume from. seconds: of the training.
+    """
     started = time.monotonic()
     classes, odds = task.guess(rows)
     arrays = {"classes": torch.from_numpy(classes), "odds": torch.from_numpy(odds)}
@@ -88,7 +91,7 @@ def guessed(
 
 
 def guessed_before(count: int, rows: Codes, checkpoint: Checkpoint) -> tuple[Guesses, float] | None:
-    """What an earlier call of `guessed` gave. count: of all rows."""
+    """Pseudo-labels and seconds in the checkpoint; None if it is empty. count: of all rows."""
     found = checkpoint.read()
     if found is None:
         return None
@@ -96,8 +99,11 @@ def guessed_before(count: int, rows: Codes, checkpoint: Checkpoint) -> tuple[Gue
 
 
 def second(recipe: Recipe, labelled: int, unlabelled: int) -> tuple[Recipe, int]:
-    """How to learn from both, and how often each labelled row stands in a pass: two passes at
-    least and some twice the steps of the first training, each label heard no less than there."""
+    """Config of the second training, and the repeats of each labelled row in an epoch.
+
+    It has at least `EPOCHS` epochs and about `STEPS` times the steps of the first training, and
+    each labelled row occurs at least as often as there.
+    """
     epochs = max(EPOCHS, round(STEPS * recipe.epochs * labelled / (labelled + unlabelled)))
     return replace(recipe, epochs=epochs), math.ceil(recipe.epochs / epochs)
 

@@ -1,4 +1,4 @@
-"""An encoder with its own classification head, trained: what it learnt from and what it says."""
+"""Fine-tuning of an encoder with a classification head of its own."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ if TYPE_CHECKING:
 TEXT_EPOCHS, TEXT_BATCH = 6, 128
 IMAGE_EPOCHS, IMAGE_BATCH = 6, 64
 TEXT_RATE = 1.2
-"""The learning rate at its height, times the model's width and its layers: the wider and deeper a
-network, the smaller the steps that it bears."""
+"""Peak learning rate, times the model's width and its layers: wider and deeper networks need
+smaller steps."""
 SCRATCH_RATE = 0.15
-"""The most of it, times the width, with random weights: at 0.4 they do not get off the ground."""
+"""Its upper bound, times the width, with random weights: at 0.4 training does not start."""
 
 
 @dataclass(frozen=True)
 class FinetuneOptions:
-    """How to fine-tune.
+    """Options of fine-tuning.
 
-    model: a name as `embed` takes it, None for what the store embeds with. name: of the outcome.
-    from_scratch: begin with random weights. lower_case, max_length, pooling: see `TextShape`.
-    image_size: pixels of an image model's input, None for its own. augment: show photos otherwise
-    in every pass. epochs, batch_rows, rate: None for what suits. warm_up, weight_decay, average,
-    patience: see `Recipe`. layer_decay: what a layer learns at, of the rate of the one above.
-    smoothing, balance: see `ClassLoss`. word_dropout: the share of tokens hidden in training.
-    unlabelled: files of further products, for a second training that learns from what the first
-    makes of these and of the store's products without a category too; of text alone. reading: how
-    these files are read, where it differs from the store's catalogue.
+    model: a name as `embed` takes it, None for the model that the store embeds with. name: of the
+    trained encoder. from_scratch: start from random weights. lower_case, max_length, pooling: see
+    `TextShape`. image_size: of an image model's input in pixels, None for its own. augment: photos
+    in every epoch. epochs, batch_rows, rate: None for the defaults. warm_up, weight_decay, average,
+    patience: see `Recipe`. layer_decay: factor of a layer's learning rate to that of the layer
+    above. smoothing, balance: see `ClassLoss`. word_dropout: the share of tokens masked in
+    training. unlabelled: files of further products, for self-training on them and on the store's
+    products without a category; of text only. reading: options of these files that differ from the
+    store's catalogue.
     """
 
     modality: Modality
@@ -86,11 +86,11 @@ class FinetuneOptions:
 
 @dataclass(frozen=True, eq=False)
 class FinetuneExamples:
-    """What an encoder learns from.
+    """Labels and row splits of a fine-tuning.
 
-    labels: (n,) int64 of every product, numbered among the classes that are trained on, -1 for
-    none. classes: (c,) int64, the category code of each class. rows, held, validation: to learn
-    from, to stop by, to be measured on.
+    labels: (n,) int64 class of every product among the classes that are trained on, -1 for none.
+    classes: (c,) int64, the category code of each class. rows, held, validation: int64 positions of
+    the train rows, of the early-stopping split, and of the validation rows.
     """
 
     labels: Codes
@@ -101,24 +101,27 @@ class FinetuneExamples:
 
     @classmethod
     def of(cls, codes: Codes, parted: StoreSplit, there: Mask, seed: int) -> FinetuneExamples:
-        """there: (n,) bool, products that have what the encoder looks at."""
+        """Split the products that have the encoder's modality. there: (n,) bool, these products."""
         split = parted.split.among(there, np.where(there, codes, -1))
-        # Parted before anything is left out: all that is trained keeps the same products apart.
+        # Split before rows are left out, so that every training holds out the same products.
         rows, held = (side[there[side]] for side in parted.hold(parted.split.train, seed))
         classes = np.unique(codes[rows])
         number = np.full(int(codes.max()) + 1, -1, dtype=np.int64)
         number[classes] = np.arange(len(classes))
         labels = np.where(codes >= 0, number[codes], -1)
-        # What is only there to stop by can say nothing of classes that are not learnt.
+        # Early-stopping rows of classes without train rows are left out.
         return cls(labels, classes, rows, held[labels[held] >= 0], split.validation)
 
 
 @dataclass(frozen=True, eq=False)
 class FinetunedEncoder:
-    """A trained encoder. base: what it began as. there: (n,) bool, products that have what it
-    looks at. logits: what its head says of some products, (m, classes of `examples`) float32.
-    save: writes the encoder into a folder. guessed: texts without a category learnt from too.
-    guessing: the seconds it took to train what guessed them."""
+    """A trained encoder.
+
+    base: name of its base model. there: (n,) bool, products that have its modality. logits: of its
+    head for m rows, (m, classes of `examples`) float32. save: writes the encoder into a folder.
+    guessed: pseudo-labelled texts that it was trained on. guessing: seconds of training the model
+    that predicted them, and of its predictions.
+    """
 
     base: str
     examples: FinetuneExamples
@@ -132,11 +135,11 @@ class FinetunedEncoder:
 
     @property
     def seconds(self) -> float:
-        """Of all trainings."""
+        """Seconds of all trainings."""
         return self.history.seconds + self.guessing
 
     def metrics(self, rows: Codes, codes: Codes, classes: int) -> Metrics:
-        """What its head reaches on some products. codes: (n,) int64, the class of every product."""
+        """Metrics of its head on some rows. codes: (n,) int64 category of every product."""
         logits = self.logits(rows)
         predicted = self.examples.classes[logits.argmax(axis=1)]
         sure = softmax(logits, 1.0).max(axis=1)
@@ -179,32 +182,32 @@ def tune_text(
             tokens = text_tokens(store.products, network.tokenize)
     there = store.products.has(Modality.TEXT)
     examples = FinetuneExamples.of(codes, parted, there, options.seed)
-    taught = _taught(examples, options)
-    # What further files have comes after the store's products, and has no label.
-    taught["labels"] = np.concatenate(
+    arguments = _task_arguments(examples, options)
+    # Products of further files come after the store's, and have no label.
+    arguments["labels"] = np.concatenate(
         [examples.labels, np.full(len(tokens) - len(codes), -1, dtype=np.int64)]
     )
-    taught |= {"tokens": tokens, "word_dropout": options.word_dropout}
+    arguments |= {"tokens": tokens, "word_dropout": options.word_dropout}
     most = SCRATCH_RATE if options.from_scratch else math.inf
     rate = min(TEXT_RATE / network.layers, most) / network.width
     recipe = _recipe(options, TEXT_EPOCHS, TEXT_BATCH, rate)
-    fitted = _Fitted(store, base.model, examples, there, options)
+    trainer = _EncoderTrainer(store, base.model, examples, there, options)
     seen = [network.fingerprint, _digest(tokens.starts)]
     if not len(free):
-        return fitted.of(TextClasses(network=network, **taught), recipe, seen)
-    kept = Checkpoint(fitted.told("guesses", recipe, [*seen, _digest(free)]))
+        return trainer.of(TextClasses(network=network, **arguments), recipe, seen)
+    kept = Checkpoint(trainer.identity("guesses", recipe, [*seen, _digest(free)]))
     found = guessed_before(len(tokens), free, kept)
     if found is None:
-        first = TextClasses(network=network, **taught)
-        taken = fitted.of(first, recipe, seen).seconds
+        first = TextClasses(network=network, **arguments)
+        taken = trainer.of(first, recipe, seen).seconds
         with stage("guessing"):
             found = guessed(first, free, taken, kept)
     guesses, seconds = found
     longer, repeats = second(recipe, len(examples.rows), len(free))
     rows = np.concatenate([np.tile(examples.rows, repeats), free])
-    taught |= {"guesses": guesses, "rows": rows}
-    tuned = fitted.of(
-        TextClasses(network=begin(), **taught),
+    arguments |= {"guesses": guesses, "rows": rows}
+    tuned = trainer.of(
+        TextClasses(network=begin(), **arguments),
         longer,
         [*seen, _digest(guesses.odds), _digest(rows)],
     )
@@ -215,7 +218,8 @@ def tune_text(
 def tune_image(
     store: Store, source: ImageSource, codes: Codes, parted: StoreSplit, options: FinetuneOptions
 ) -> FinetunedEncoder:
-    """The same for an image encoder. source: of the products' photos."""
+    """Train an image encoder on a store's products. source: of their photos. codes: as of
+    `tune_text`. Raises EncoderError, TrainingError."""
     from vitrina.embedder.finetuning.image_classes import ImageClasses
     from vitrina.embedder.finetuning.image_network import TrainableImage
     from vitrina.embedder.finetuning.photo_bytes import PhotoBytes
@@ -242,15 +246,17 @@ def tune_image(
         network=network,
         photos=photos,
         augment=options.augment,
-        **_taught(examples, options),
+        **_task_arguments(examples, options),
     )
     recipe = _recipe(options, IMAGE_EPOCHS, IMAGE_BATCH, network.rate)
     seen = [network.fingerprint, _digest(photos.starts)]
-    return _Fitted(store, files.model, examples, photos.there, options).of(task, recipe, seen)
+    return _EncoderTrainer(store, files.model, examples, photos.there, options).of(
+        task, recipe, seen
+    )
 
 
-def _taught(examples: FinetuneExamples, options: FinetuneOptions) -> dict[str, Any]:
-    """What a task of classes is told, whatever its encoder looks at."""
+def _task_arguments(examples: FinetuneExamples, options: FinetuneOptions) -> dict[str, Any]:
+    """Arguments of a classification task that text and images share."""
     labels, classes = examples.labels, len(examples.classes)
     return {
         "labels": labels,
@@ -272,8 +278,8 @@ def _score(examples: FinetuneExamples) -> Callable[[Codes, Codes], float]:
 
 
 @dataclass(frozen=True)
-class _Fitted:
-    """Trainings of an encoder on a store's products. model: its name. there: as of
+class _EncoderTrainer:
+    """Trainer of an encoder on a store's products. model: its name. there: as of
     `FinetunedEncoder`."""
 
     store: Store
@@ -285,19 +291,19 @@ class _Fitted:
     def of(
         self, task: TextClasses | ImageClasses, recipe: Recipe, seen: list[str]
     ) -> FinetunedEncoder:
-        """Train. seen: what the outcome depends on beside products and options."""
+        """Train. seen: digests of all inputs beside products and options."""
         rows = len(task.rows)
-        told, quiet = self.told("finetune", recipe, seen), self.options.quiet
+        identity, quiet = self.identity("finetune", recipe, seen), self.options.quiet
         title, total = f"fine-tuning {self.model}", recipe.epochs * rows
         with stage("training"), watching(title, total, rows, KEPT_APART, quiet=quiet) as watch:
-            history = fit(task, recipe, checkpoint=Checkpoint(told), watch=watch)
+            history = fit(task, recipe, checkpoint=Checkpoint(identity), watch=watch)
         task.network.finish()
         return FinetunedEncoder(
             self.model, self.examples, self.there, recipe, history, task.logits, task.network.save
         )
 
-    def told(self, job: str, recipe: Recipe, seen: list[str]) -> dict[str, Any]:
-        """What tells a job from every other."""
+    def identity(self, job: str, recipe: Recipe, seen: list[str]) -> dict[str, Any]:
+        """Identity of a job, which its checkpoint is stored under."""
         return {
             "job": job,
             "store": self.store.place,

@@ -45,15 +45,15 @@ from vitrina.types import Features
 
 ID = "product_id"
 PANDAS_INDEX = "__index_level_"
-"""What pandas calls a column that is no column of the frame, but its index."""
+"""Prefix that pandas gives to columns of a frame's index."""
 BLOCK_IDS = 4096
-"""Products of the store that are asked about at once."""
+"""Queries of the store's products at once."""
 
 
 @dataclass(frozen=True)
 class QueryOptions:
-    """What to find. features: None for the fused index, or the only one there is. k: neighbours
-    of each query, at most. only: which products may be neighbours."""
+    """Options of a batch query. features: None for the fused index, or the only one there is. k:
+    neighbours of each query, at most. only: search filter."""
 
     features: Features | None = None
     k: int = 10
@@ -63,7 +63,7 @@ class QueryOptions:
 
 @dataclass
 class QueriesReport:
-    """What was asked and found, in rows.
+    """Counts of a batch query, in rows.
 
     queries: rows of the input. found: queries with a neighbour. missing: those that could not be
     searched for: an id without a vector in the index, a new product with nothing to embed.
@@ -139,7 +139,7 @@ def neighbours_of_ids(
     _check(out)
     records = ParquetRecords(path)
     index = Index.open(store, options.features)
-    # Ids are all that is asked of it.
+    # Only ids are read.
     reader = TableReader(records, Columns(product_id=column, title=NO_COLUMN))
     blocks = _by_id(index, reader, options)
     return _write(

@@ -1,4 +1,4 @@
-"""What a store holds that an index should hold: each product's content, and where it lies."""
+"""Index state: each product's content and location in a store, compared with an index."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Staleness:
-    """What an index lacks of its store: how many products were added, changed or removed since.
-    Until `vitrina index` is run, those added or changed are not found."""
+    """Staleness of an index: products added, changed or removed in the store since it was built.
+    Added and changed products are not found until `vitrina index` is run."""
 
     added: int
     changed: int
@@ -44,8 +44,7 @@ class Staleness:
 
 
 def state_of(store: Store, spaces: Sequence[Space]) -> str:
-    """A hash of all that an index of these spaces is made from: it stays as long as nothing of
-    that changes."""
+    """SHA-256 of all inputs of an index of these spaces, in hexadecimal."""
     seen = {
         "products": [entry.path for entry in store.manifest.products],
         "spaces": {space.name: [space.entry.fingerprint, *space.shards] for space in spaces},
@@ -54,24 +53,24 @@ def state_of(store: Store, spaces: Sequence[Space]) -> str:
 
 
 def survey(store: Store, spaces: Sequence[Space]) -> tuple[Entries, Mask]:
-    """Every product of a store as an index knows it, and which have a vector: (n,) bool."""
+    """Every product of a store as an index entry, and (n,) bool, products with a vector."""
     products = store.products
     there = np.zeros(len(products), dtype=bool)
     contents = np.zeros((len(products), 2), dtype=np.uint64)
     places = {}
-    for turn, space in enumerate(spaces):
+    for number, space in enumerate(spaces):
         located = space.locate(products)
         hashes = products.hashes(space.modality).view(np.uint64).reshape(-1, 2)
-        # Turned about for the second, so that a text and an image of one hash do not cancel out.
-        contents ^= np.where(located.done[:, None], hashes[:, :: 1 - 2 * turn], np.uint64(0))
+        # Reversed for the second space, so that equal hashes of text and image do not cancel out.
+        contents ^= np.where(located.done[:, None], hashes[:, :: 1 - 2 * number], np.uint64(0))
         places[space.modality] = (located.shard, located.row)
         there |= located.done
     return Entries(products.ids, contents.view("V16").ravel(), places), there
 
 
 def changes(old: Entries, dead: Mask, now: Entries, there: Mask, spaces: Sequence[Space]) -> Change:
-    """What has changed between an index and a store; see `compare`. A product whose vectors are
-    all zeros has none."""
+    """Changes between an index and a store; see `compare`. A product whose vectors are all zeros
+    counts as one without a vector."""
     change = compare(old, dead, now, there)
     if len(change.fresh):
         fresh = now.take(change.fresh)
@@ -86,7 +85,7 @@ def changes(old: Entries, dead: Mask, now: Entries, there: Mask, spaces: Sequenc
 
 
 def open_vectors(store: Store, features: Features) -> tuple[VectorIndex, Staleness | None]:
-    """Open an index for searching; rows that no product stands behind any more are left out.
+    """Open an index for searching, and its staleness; rows of removed products are dead.
 
     Raises StoreError if it was not built or is damaged, FingerprintError if the store's encoders
     are others by now.
@@ -138,12 +137,12 @@ def card_of(folder: Folder, features: Features) -> IndexCard:
 
 
 def behind_by(change: Change) -> Staleness | None:
-    """What to say of a change; None for no change."""
+    """The staleness of a change; None for no change."""
     behind = Staleness(change.added, change.changed, change.removed)
     return behind if behind != Staleness(0, 0, 0) else None
 
 
 def warn_if_behind(behind: Staleness | None) -> None:
-    """Say so: on standard error, unless the program has set up its logging otherwise."""
+    """Log a warning of staleness, by default to standard error."""
     if behind:
         log.warning("%s", behind)

@@ -1,4 +1,4 @@
-"""The indexing job: what has changed, then an update of the index there is, or a new one."""
+"""The indexing job: find the changes, then update the index or build a new one."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ from vitrina.types import Features, Mask
 
 DELTA_ROWS = 1024
 DELTA_SHARE = 256
-"""A delta of more rows than this, and than one in so many of the base, is taken into the base."""
+"""A delta of more than `DELTA_ROWS` rows, and than 1 / `DELTA_SHARE` of the base, is merged."""
 DEAD_SHARE = 0.2
 GROWN = 1.5
-"""An index is built anew when so many of its rows are dead, or it has grown so much since."""
+"""An index is rebuilt above this share of dead rows, or this factor of growth."""
 ROW_FILES = 16
 FEWEST_QUERIES = 100
 CHOOSE = "auto"
-"""In place of a factory string: what Vitrina chooses."""
+"""Value of `factory` that leaves the choice to Vitrina."""
 
 
 @dataclass(frozen=True)
 class IndexOptions:
-    """How to index.
+    """Options of an index.
 
     recall, memory, factory: None for what the index was built with, or else 0.99 of the ten
     nearest, a quarter of the machine's memory, and the kind that suits both, which is also what
@@ -110,7 +110,7 @@ def _goal(options: IndexOptions, old: _Old | None) -> Goal:
 
 @dataclass(frozen=True)
 class _Old:
-    """The index there is."""
+    """The existing index."""
 
     folder: Folder
     card: IndexCard
@@ -164,8 +164,8 @@ class _Job:
                 raise StoreError(f"{err}; --factory {CHOOSE} leaves the choice to Vitrina") from err
         index = built.index
         card = self._card(built, goal, options.seed)
-        card["update"] = self._told("built", Change.none())
-        # How neighbours best vote belongs to the vectors, not to how they are found.
+        card["update"] = self._update_entry("built", Change.none())
+        # The voting rule depends on the vectors, not on the kind of index.
         if old and "vote" in old.card.told:
             card["vote"] = old.card.told["vote"]
         self._publish(index, card, built.probe, (ROWS_FILE.format(0), built.entries), [])
@@ -190,7 +190,7 @@ class _Job:
         delta = count - base
         folded = delta > max(DELTA_ROWS, base // DELTA_SHARE)
         weights = tuple(old.card.weights[space.modality] for space in self.spaces)
-        # What a dead row was made from may lie nowhere any more.
+        # The vectors of a dead row may have been deleted.
         index = VectorIndex(
             old.folder.engine(old.card, mapped=not folded),
             self._map(entries, ~dead, old.folder.damaged),
@@ -209,14 +209,14 @@ class _Job:
             probe = probe.without_rows(dead).with_rows(index.rows, weights, added)
         card = dict(old.card.told)
         if probe is not None:
-            judged = self._judge(index, probe, old.goal)
+            judged = self._tuned(index, probe, old.goal)
             if judged is None:
                 return False
             index, recall, rate = judged
             card["recall"], card["queries_per_second"] = recall.to_json(), round(rate)
         card["parameters"] = index.effort.to_json(index.engine.kind)
         kind = "folded" if folded else "added" if len(more) or len(change.gone) else "checked"
-        card["update"] = self._told(kind, change)
+        card["update"] = self._update_entry(kind, change)
         names = [] if moved else list(old.folder.row_files)
         new_rows = None
         if moved:
@@ -238,7 +238,7 @@ class _Job:
         suited = plans(live, old.card.dim, memory=goal.memory, recall=goal.recall)
         return old.card.kind in {plan.kind for plan in suited}
 
-    def _judge(
+    def _tuned(
         self, index: VectorIndex, probe: Probe, goal: Goal
     ) -> tuple[VectorIndex, Recall, float] | None:
         """The index with as much effort as its recall needs by now, that recall and the queries
@@ -252,7 +252,7 @@ class _Job:
         return (index, recall, rate) if recall.high >= goal.recall else None
 
     def _moved(self, old: _Old) -> bool:
-        """Whether shards that rows lie in were rewritten since."""
+        """True if shards of the index's rows were rewritten since."""
         then = old.card.shards
         return any(
             space.shards[: len(then[space.modality])] != [*then[space.modality]]
@@ -291,7 +291,7 @@ class _Job:
             "tried": list(built.tried),
         }
 
-    def _told(self, kind: str, change: Change) -> dict[str, Any]:
+    def _update_entry(self, kind: str, change: Change) -> dict[str, Any]:
         return {
             "kind": kind,
             "added": change.added,

@@ -1,8 +1,8 @@
-"""How good an index's vote is: every labelled product asks its neighbours, itself left out.
+"""Leave-one-out evaluation of an index's vote, over its labelled products.
 
-What comes out chooses the rule by which the index lets neighbours vote from then on. Duplicates
-of the asked product are left out too, as in a grouped split: a new product has none yet, and a
-vote of copies would look surer than it is.
+It chooses the voting rule that the index uses from then on. Duplicates of a query are left out as
+well, as in a grouped split: a new product has none yet, and votes of copies would make the
+confidence too high.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from vitrina.types import Codes, Features, Floats
 
 NEIGHBOURS = max(VOTERS)
 MOST_ASKED = 200_000
-"""Of more labelled products a sample is asked, whose neighbours take 240 MB."""
+"""Queries at most: more labelled products are sampled. Their neighbours take 240 MB."""
 BLOCK_ROWS = 4096
 
 
 @dataclass(frozen=True)
 class IndexEvaluation:
-    """What an index's vote reaches, leave-one-out.
+    """Result of the leave-one-out evaluation of an index's vote.
 
     Attributes:
         features: of the index.
         labelled: products of the index that have a category.
-        asked: those that were asked about: all, or a sample.
-        duplicated: those of them with a duplicate among their 50 nearest.
-        votes: with duplicates left out; its rule is what the index votes by from now on.
-        with_duplicates, default_with_duplicates: what that rule and `DEFAULT_RULE` reach on the
+        asked: queries: all of them, or a sample.
+        duplicated: queries with a duplicate among their 50 nearest.
+        votes: with duplicates left out; its rule becomes the rule of the index.
+        with_duplicates, default_with_duplicates: metrics of that rule and of `DEFAULT_RULE` on the
             same rows where duplicates may vote.
-        seconds: all in all.
+        seconds: in total.
     """
 
     features: Features
@@ -60,7 +60,7 @@ class IndexEvaluation:
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """As `--json` prints it."""
+        """JSON-compatible dict, as `--json` prints it."""
         return {
             "features": self.features.value,
             "labelled": self.labelled,
@@ -73,7 +73,7 @@ class IndexEvaluation:
         }
 
     def to_card(self) -> dict[str, Any]:
-        """As the index's card keeps it."""
+        """JSON-compatible dict for the index's card."""
         metrics = self.votes.metrics
         return {
             "rule": self.votes.rule.to_json(),
@@ -99,10 +99,10 @@ class IndexEvaluation:
 def evaluate_index(
     store: Store, features: Features | None = None, *, seed: int = 0, quiet: bool = True
 ) -> IndexEvaluation:
-    """Measure an index's vote, choose the rule that serves best, and keep it in the index's card.
+    """Evaluate an index's vote, choose the best rule, and save it in the index's card.
 
-    features: None for the fused index, or the only one there is. seed: decides which rows the
-    rule is chosen on, and which are asked where not all are.
+    features: None for the fused index, or the only one there is. seed: draws the rows that the rule
+    is chosen on, and the sample of queries.
 
     Raises StoreError if the index was not built, TrainingError where fewer than two of its
     products have a category, StoreLockedError if another process writes.
@@ -115,22 +115,22 @@ def evaluate_index(
 
 
 def leave_one_out(index: Index, *, seed: int = 0, quiet: bool = True) -> IndexEvaluation:
-    """Measure the vote of an index's neighbours, and find the rule that serves best."""
+    """Evaluate the vote of an index's neighbours, and find the best rule."""
     started = time.perf_counter()
     labels, categories = index.labels, index.categories
     classes = len(categories.ids)
     labelled = np.flatnonzero(labels >= 0)
     counts = np.bincount(labels[labelled], minlength=classes)
-    asked = labelled
-    if len(asked) > MOST_ASKED:
-        drawn = np.random.default_rng(seed).choice(len(asked), MOST_ASKED, replace=False)
-        asked = asked[np.sort(drawn)]
-    everybody, others, duplicated = _ask(index, asked, quiet)
-    true = labels[asked]
+    queries = labelled
+    if len(queries) > MOST_ASKED:
+        chosen_rows = np.random.default_rng(seed).choice(len(queries), MOST_ASKED, replace=False)
+        queries = queries[np.sort(chosen_rows)]
+    with_duplicates, without, duplicated = _search(index, queries, quiet)
+    true = labels[queries]
     votes = evaluate_votes(
         true,
-        others.labels,
-        others.scores,
+        without.labels,
+        without.scores,
         classes,
         names=categories.names,
         ids=categories.ids,
@@ -139,14 +139,20 @@ def leave_one_out(index: Index, *, seed: int = 0, quiet: bool = True) -> IndexEv
     )
     chosen, default = (
         measure_rule(
-            rule, true, everybody.labels, everybody.scores, classes, seed=seed, counts=counts
+            rule,
+            true,
+            with_duplicates.labels,
+            with_duplicates.scores,
+            classes,
+            seed=seed,
+            counts=counts,
         )
         for rule in (votes.rule, DEFAULT_RULE)
     )
     return IndexEvaluation(
         features=Features(index.card["features"]),
         labelled=len(labelled),
-        asked=len(asked),
+        asked=len(queries),
         duplicated=duplicated,
         votes=votes,
         with_duplicates=chosen,
@@ -156,36 +162,43 @@ def leave_one_out(index: Index, *, seed: int = 0, quiet: bool = True) -> IndexEv
 
 
 @dataclass(frozen=True, eq=False)
-class _Heard:
-    """labels, scores: (n, NEIGHBOURS) of the neighbours of each row, -1 and 0 for none."""
+class _QueryNeighbours:
+    """Neighbours of n queries. labels, scores: (n, NEIGHBOURS) of each, -1 and 0 for none."""
 
     labels: npt.NDArray[np.int64]
     scores: Floats
 
     @classmethod
-    def nobody(cls, rows: int) -> _Heard:
+    def empty(cls, rows: int) -> _QueryNeighbours:
         labels = np.full((rows, NEIGHBOURS), -1, dtype=np.int64)
         return cls(labels, np.zeros((rows, NEIGHBOURS), dtype=np.float32))
 
-    def hear(self, at: Codes, found: SearchResult, labels: Codes) -> None:
+    def put(self, at: Codes, found: SearchResult, labels: Codes) -> None:
         self.labels[at] = np.where(found.positions >= 0, labels[found.positions], -1)
         self.scores[at] = found.scores
 
 
-def _ask(index: Index, asked: Codes, quiet: bool) -> tuple[_Heard, _Heard, int]:
-    """What neighbours say to some rows of the index: all of them; those that are no duplicates;
-    and how many rows had duplicates among them."""
+def _search(
+    index: Index, queries: Codes, quiet: bool
+) -> tuple[_QueryNeighbours, _QueryNeighbours, int]:
+    """Search the neighbours of some rows of the index.
+
+    Returns all neighbours, those that are no duplicates, and the number of rows with duplicates.
+    """
     labels, duplicates = index.labels, index.duplicates
-    everybody, others = _Heard.nobody(len(asked)), _Heard.nobody(len(asked))
+    with_duplicates, without = (
+        _QueryNeighbours.empty(len(queries)),
+        _QueryNeighbours.empty(len(queries)),
+    )
     duplicated = 0
-    with Meter("asking neighbours", len(asked), quiet=quiet) as meter:
-        for start in range(0, len(asked), BLOCK_ROWS):
-            block = asked[start : start + BLOCK_ROWS]
+    with Meter("asking neighbours", len(queries), quiet=quiet) as meter:
+        for start in range(0, len(queries), BLOCK_ROWS):
+            block = queries[start : start + BLOCK_ROWS]
             here = np.arange(start, start + len(block))
             found = index.of_products(block, NEIGHBOURS)
-            everybody.hear(here, found, labels)
-            others.hear(here, found, labels)
-            # Where no duplicate was found, a search without duplicates finds the same again.
+            with_duplicates.put(here, found, labels)
+            without.put(here, found, labels)
+            # Only rows with a duplicate among their neighbours are searched again.
             barred = Barred(duplicates, [codes[block] for codes in duplicates])
             some = np.flatnonzero(barred.candidates(found.positions).any(axis=1))
             if len(some):
@@ -194,10 +207,10 @@ def _ask(index: Index, asked: Codes, quiet: bool) -> tuple[_Heard, _Heard, int]:
                 found = index.vectors.search_rows(
                     vectors, NEIGHBOURS, own=rows, barred=barred.of(some)
                 )
-                others.hear(here[some], found, labels)
+                without.put(here[some], found, labels)
             duplicated += len(some)
             meter.advance(len(block))
-    return everybody, others, duplicated
+    return with_duplicates, without, duplicated
 
 
 def _keep(index: Index, writer: Writer, evaluation: IndexEvaluation) -> None:

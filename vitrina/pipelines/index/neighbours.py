@@ -1,4 +1,4 @@
-"""Looking up neighbours: a product, a text or an image in; products with titles and scores out."""
+"""Neighbour search: products with titles and scores for a product, a text or an image."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ class NeighbourProduct:
 
 @dataclass(frozen=True)
 class SearchFilter:
-    """Which products may be neighbours.
+    """Search filter: the products that may be neighbours.
 
     category: those of a category id, or below a category path. where: those that meet all
-    conditions. no_duplicates: none with the title or a photo of the product that is asked about.
+    conditions. no_duplicates: none with the title or a photo of the query product.
     other_shops: none of its own shop.
     """
 
@@ -79,7 +79,7 @@ EVERYTHING = SearchFilter()
 class Index:
     """A store's index with the products behind it.
 
-    behind: what it lacks of the store, None where it is up to date.
+    behind: its staleness, None where it is up to date.
     """
 
     def __init__(self, store: Store, described: IndexCard) -> None:
@@ -108,17 +108,17 @@ class Index:
 
     @classmethod
     def described(cls, store: Store, features: Features) -> Index:
-        """The same, opened no sooner than it is searched."""
+        """The index of some features, opened only when it is searched."""
         return cls(store, card_of(folder_of(store, features), features))
 
     @property
     def vectors(self) -> VectorIndex:
-        """What is searched."""
+        """The vectors that are searched."""
         return self._opened[0]
 
     @property
     def behind(self) -> Staleness | None:
-        """What the index lacks of its store."""
+        """Staleness of the index, None where it is up to date."""
         return self._opened[1]
 
     @cached_property
@@ -205,7 +205,7 @@ class Index:
 
     @cached_property
     def rule(self) -> VoteRule:
-        """How neighbours vote: as `vitrina index --evaluate` chose, or by their similarity."""
+        """The voting rule: as `vitrina index --evaluate` chose, or `DEFAULT_RULE`."""
         chosen = self._card.vote
         return chosen.rule.rule if chosen else DEFAULT_RULE
 
@@ -223,7 +223,7 @@ class Index:
 
     @cached_property
     def categories(self) -> Categories:
-        """The labels that vote."""
+        """The store's labels, which vote."""
         return self.store.labels()
 
     @cached_property
@@ -249,7 +249,7 @@ class Index:
     _filtered: tuple[Any, Mask] | None = None
 
     def _barring(self, only: SearchFilter) -> list[Codes]:
-        """Codes of the index's rows, of which a product bars those that it has itself."""
+        """Codes of the index's rows; rows that share a code with the query are excluded."""
         codes = [*self.duplicates] if only.no_duplicates else []
         return [*codes, self._shops] if only.other_shops else codes
 

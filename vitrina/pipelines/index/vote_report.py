@@ -1,4 +1,4 @@
-"""What an evaluation of the vote found, and how it is told: as JSON, as lines for a terminal."""
+"""Report of a vote evaluation, as JSON and as lines for a terminal."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from vitrina.index.vote import DEFAULT_RULE, PRIORS, VoteRule
 from vitrina.types import CategoryId, VoteKind
 
 WORST = 10
-"""Categories that are listed on a terminal, by what they lose."""
+"""Categories to list on a terminal, by their loss."""
 LEAF = 28
-"""Characters of a category's name there."""
+"""Characters of a category's name on a terminal."""
 
 
 @dataclass(frozen=True)
 class CategoryScore:
-    """How the rows of one category fare.
+    """Metrics of one category.
 
     Attributes:
         rows: how many of the reported rows truly have it; 0 where it was only predicted.
@@ -37,7 +37,7 @@ class CategoryScore:
 
     @property
     def lost(self) -> float:
-        """What it takes from the weighted F1, in rows."""
+        """Its share of the loss of weighted F1, in rows: rows * (1 - F1)."""
         return self.rows * (1 - self.f1)
 
 
@@ -71,7 +71,7 @@ class SizeBucket:
 
 @dataclass(frozen=True)
 class VoteEvaluation:
-    """What the vote reaches on rows that had no say in choosing its rule.
+    """Evaluation of the vote on rows that its rule was not chosen on.
 
     Attributes:
         rule: chosen on `chosen_on` rows, none of which is reported on.
@@ -90,7 +90,7 @@ class VoteEvaluation:
     by_size: tuple[SizeBucket, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON's types."""
+        """JSON-compatible dict."""
         plain = asdict(self)
         for name in ("rule", "metrics", "default_metrics"):
             plain[name] = getattr(self, name).to_json()

@@ -1,4 +1,4 @@
-"""How good the neighbours' vote is, leave-one-out, and which rule of voting serves best."""
+"""Voting rules: choice of the best one, and leave-one-out metrics of the neighbours' vote."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from vitrina.pipelines.index.vote_report import (
 from vitrina.types import CategoryId, Codes, Floats, Mask
 
 MARGIN = 0.0005
-"""A weighted F1 that falls this little short of the best is as good: the simpler rule wins."""
+"""Shortfall of weighted F1 within which the simpler rule is preferred."""
 GRID_ROWS = 50_000
-"""Rows that a rule is chosen on at most: each of them votes about a hundred times."""
+"""Rows to choose a rule on, at most: about a hundred rules vote on each."""
 VOTE_BLOCK = 1 << 16
 """Rows that vote at once: a vote holds several times its labels in memory."""
 PERCENTS = (80, 85, 90, 95, 98, 99)
@@ -95,8 +95,8 @@ def choose_rule(
 ) -> VoteRule:
     """The simplest rule whose weighted F1 is within `MARGIN` of the best; see `evaluate_votes`.
 
-    `rules_to_try` says which are simpler. Past `GRID_ROWS` rows only as many, drawn by the seed,
-    are asked.
+    `rules_to_try` orders rules from simple to complex. More than `GRID_ROWS` rows are sampled by
+    the seed.
     """
     graph = _checked(codes, labels, scores, classes, counts)
     return _choose(graph, np.arange(len(codes)), seed)
@@ -117,15 +117,15 @@ def evaluate_votes(
 
     Parameters
     ----------
-    codes : (n,) int64, the category of every row asked about, from 0 to `classes` - 1.
+    codes : (n,) int64, the category of every query row, from 0 to `classes` - 1.
     labels : (n, K) int64, its neighbours' categories, nearest first and itself left out; -1 for
         no label or no neighbour.
     scores : (n, K) float32, their similarities; higher is nearer.
-    classes : how many categories there are.
+    classes : number of categories.
     names, ids : of each category, by code.
     seed : what the halves, the grid's rows and the bootstrap are drawn with.
-    counts : (classes,) int64, rows of each category in the index; None if all were asked about.
-        The asked row is among them: a prior that left it out would know its category.
+    counts : (classes,) int64, rows of each category in the index; None if `codes` has all of them.
+        The query row is included: a prior without it would leak its category.
 
     The confidence of a vote is its share. Raises TrainingError where there are fewer than two
     rows, ValueError for arrays that don't fit each other.
@@ -159,14 +159,14 @@ def measure_rule(
     seed: int = 0,
     counts: Codes | None = None,
 ) -> Metrics:
-    """What a rule reaches on the half of the rows that `evaluate_votes`, which see, reports on."""
+    """Metrics of a rule on the half of the rows that `evaluate_votes` reports on; see there."""
     graph = _checked(codes, labels, scores, classes, counts)
     reported = split_halves(len(codes), seed)[1]
     return graph.measure(graph.vote(rule, reported), reported, seed)
 
 
 def coverage_curve(right: Mask, confidence: Floats) -> tuple[CurvePoint, ...]:
-    """How much can be accepted unseen at each precision of `PERCENTS`.
+    """Largest coverage at each precision of `PERCENTS`.
 
     `right` is (n,) bool; `confidence` is (n,) float32, 0 for rows with no prediction, which are
     never accepted.

@@ -1,4 +1,4 @@
-"""Who is heard of a product's category: heads over one modality or both, and its neighbours."""
+"""Base models of an ensemble: heads over one modality or both, and the neighbours' vote."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vitrina.types import Codes, Features, Floats, Mask, Modality
 
 NEIGHBOURS = max(VOTERS)
 BLOCK_ROWS = 4096
-"""Rows that ask their neighbours at once."""
+"""Rows whose neighbours are searched at once."""
 
 
 def fit_heads(
@@ -34,25 +34,25 @@ def fit_heads(
     report: Progress,
     held: Codes = NOBODY,
 ) -> dict[str, Head]:
-    """A head for each member but the vote, each from those of some rows that have what it looks at.
+    """Fit one head per base model but the vote, each on the rows that have a vector for it.
 
-    codes: (n,) int64 classes. rows: positions to learn from. held: those of them to stop by, where
-    `options.patience` asks for it. Raises TrainingError.
+    codes: (n,) int64 classes. rows: positions of the train rows. held: the early-stopping split
+    among them, with `options.patience`. Raises TrainingError.
     """
     heads = {}
-    for member, (seen, own) in _parts(gathered, rows, members).items():
-        kept = np.intersect1d(held, own)
-        heads[member] = fit_head(seen, codes, own, classes, options, report, kept)
+    for member, (visible, train_rows) in _parts(gathered, rows, members).items():
+        stopping = np.intersect1d(held, train_rows)
+        heads[member] = fit_head(visible, codes, train_rows, classes, options, report, stopping)
     return heads
 
 
 def planned(
     gathered: Gathered, rows: Codes, classes: int, members: Iterable[str], options: FitOptions
 ) -> int:
-    """Rows that `fit_heads` will report, for a progress bar."""
+    """Number of rows that `fit_heads` will report, for a progress bar."""
     return sum(
-        planned_rows(len(own), len(seen.modalities), classes, options)
-        for seen, own in _parts(gathered, rows, members).values()
+        planned_rows(len(train_rows), len(visible.modalities), classes, options)
+        for visible, train_rows in _parts(gathered, rows, members).values()
     )
 
 
@@ -62,14 +62,14 @@ def _parts(
     out = {}
     for member in members:
         if member != VOTE:
-            seen = gathered.only(Features(member).modalities)
-            out[member] = (seen, rows[seen.any_present()[rows]])
+            visible = gathered.only(Features(member).modalities)
+            out[member] = (visible, rows[visible.any_present()[rows]])
     return out
 
 
 @dataclass(frozen=True, eq=False)
 class NeighbourVoter:
-    """The products whose neighbourhood votes. rows: positions, ascending. codes: (n,) int64."""
+    """Neighbours' vote over some products. rows: their positions, ascending. codes: (n,) int64."""
 
     gathered: Gathered
     codes: Codes
@@ -77,8 +77,10 @@ class NeighbourVoter:
     classes: int
 
     def near(self, looked_at: Gathered, asked: Codes) -> tuple[Codes, Floats]:
-        """The nearest voters of some products, as these are looked at: their classes, (m, k) int64,
-        -1 for none, and their scores, (m, k) float32."""
+        """Search the nearest voters of the products `asked`, (m,) positions in `looked_at`.
+
+        Returns their classes, (m, k) int64, -1 for none, and scores, (m, k) float32.
+        """
         weights = (1.0,) * len(self.gathered.modalities)
         rows, queries = (
             Rows.of_arrays(one.modalities, one.vectors, one.present)
@@ -94,13 +96,13 @@ class NeighbourVoter:
 
     @property
     def counts(self) -> Codes:
-        """(classes,) int64: how many of each class vote."""
+        """(classes,) int64: voters of each class."""
         return np.bincount(self.codes[self.rows], minlength=self.classes)
 
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """Members ready to be heard. rule: None where nobody votes."""
+    """Fitted base models. rule: of the vote, None to leave the vote out."""
 
     heads: Mapping[str, Head]
     voters: NeighbourVoter
@@ -109,8 +111,10 @@ class Ensemble:
     def scores(
         self, looked_at: Gathered, rows: Codes, near: tuple[Codes, Floats] | None = None
     ) -> dict[str, Floats]:
-        """What each says of some products, as these are looked at: (m, classes) logits. near: what
-        `Voters.near` says of them, where that is at hand."""
+        """Scores of each base model for the products `rows` of `looked_at`: (m, classes) logits.
+
+        near: the result of `NeighbourVoter.near` for them; None to search.
+        """
         out = {}
         for member, head in self.heads.items():
             out[member] = predict(head, looked_at.only(Features(member).modalities), rows)
@@ -128,7 +132,7 @@ class Ensemble:
 
 
 def present_of(gathered: Gathered, rows: Codes) -> dict[Modality, Mask]:
-    """(m,) bool for each modality: which of some products have it."""
+    """(m,) bool for each modality: the products of `rows` that have it."""
     return {
         one: mask[rows] for one, mask in zip(gathered.modalities, gathered.present, strict=True)
     }

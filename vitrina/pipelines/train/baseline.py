@@ -1,6 +1,6 @@
-"""A plain baseline beside a head: naive Bayes over TF-IDF of words, asked about the same rows.
+"""Text baseline for comparison: naive Bayes over TF-IDF of words, on the same evaluation rows.
 
-It costs moments and needs no encoder, so what a head reaches beyond it is what vectors are worth.
+It is quick and needs no encoder, so a head's lead over it is the value of the vectors.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from vitrina.store.products import Products
 from vitrina.types import Codes, Floats
 
 LEAST_TEXTS = 20
-"""Texts to learn from, below which a baseline says nothing."""
+"""Training texts below which there is no baseline."""
 MOST_LEARNT, MOST_JUDGED = 20_000, 20_000
-"""Texts of a turn to learn from, and rows to be asked about: of more, a sample, or it would take as
-long as a head."""
+"""Most training texts per fold, and most evaluation rows. More are sampled: the baseline would take
+as long as a head."""
 BLOCK_VALUES = 1 << 24
 
 
 def text_baseline(products: Products, lesson: HeadTrainer) -> BaselineScore:
-    """Learn in the turns of a lesson that is over, and be measured on the rows that it judged."""
+    """Train and evaluate the baseline on the folds of a trainer whose `learn` has run."""
     started = time.perf_counter()
     seed, codes = lesson.options.seed, lesson.codes
-    rows = np.concatenate([turn.asked for turn in lesson.turns])
+    rows = np.concatenate([fold.asked for fold in lesson.turns])
     chosen = np.full(len(rows), -1, dtype=np.int64)
     sure = np.zeros(len(rows), dtype=np.float32)
     wanted = np.zeros(len(rows), dtype=bool)
-    wanted[_drawn(np.arange(len(rows)), MOST_JUDGED, seed)] = True
+    wanted[_sample(np.arange(len(rows)), MOST_JUDGED, seed)] = True
     most, start = 0, 0
-    for number, turn in enumerate(lesson.turns):
-        here = start + np.flatnonzero(wanted[start : start + len(turn.asked)])
-        start += len(turn.asked)
-        learnt = _drawn(turn.learnt, MOST_LEARNT, seed + number)
-        texts = _texts(products, learnt)
+    for number, fold in enumerate(lesson.turns):
+        here = start + np.flatnonzero(wanted[start : start + len(fold.asked)])
+        start += len(fold.asked)
+        train_rows = _sample(fold.learnt, MOST_LEARNT, seed + number)
+        texts = _texts(products, train_rows)
         there = np.array([bool(text) for text in texts], dtype=bool)
         count = int(there.sum())
         if count < LEAST_TEXTS:
@@ -50,10 +50,10 @@ def text_baseline(products: Products, lesson: HeadTrainer) -> BaselineScore:
                 f"{count} labelled products have a text to learn from, fewer than {LEAST_TEXTS}"
             )
         most = max(most, count)
-        spoken = [text for text in texts if text]
+        train_texts = [text for text in texts if text]
         try:
-            asked = _texts(products, rows[here])
-            chosen[here], sure[here] = _answers(lesson, learnt[there], spoken, asked)
+            test_texts = _texts(products, rows[here])
+            chosen[here], sure[here] = _predict(lesson, train_rows[there], train_texts, test_texts)
         except TrainingError as err:
             return BaselineScore.left_out(str(err))
     true, fused = codes[rows[wanted]], lesson.judged.decided.chosen[wanted]
@@ -66,39 +66,40 @@ def text_baseline(products: Products, lesson: HeadTrainer) -> BaselineScore:
     )
 
 
-def _drawn(rows: Codes, most: int, seed: int) -> Codes:
-    """Some positions, or, of more than so many, a sample of them."""
+def _sample(rows: Codes, most: int, seed: int) -> Codes:
+    """All positions, or a sample of `most`."""
     if len(rows) <= most:
         return rows
     return np.random.default_rng([seed, most]).choice(rows, most, replace=False)
 
 
 def _texts(products: Products, rows: Codes) -> list[str]:
-    """The encoder's text of some products, as far as the baseline looks at it."""
+    """The encoder texts of some products, cut to `LONGEST` characters."""
     order, place = np.unique(rows, return_inverse=True)
-    told = products.take(order, TEXT_FIELDS).to_pylist()
-    texts = [encoder_text(**row)[:LONGEST] for row in told]
+    rows_of = products.take(order, TEXT_FIELDS).to_pylist()
+    texts = [encoder_text(**row)[:LONGEST] for row in rows_of]
     return [texts[at] for at in place.tolist()]
 
 
-def _answers(
-    lesson: HeadTrainer, learnt: Codes, texts: list[str], asked: list[str]
+def _predict(
+    lesson: HeadTrainer, train_rows: Codes, texts: list[str], test_texts: list[str]
 ) -> tuple[Codes, Floats]:
-    """The category of each text that is asked about, -1 where there is none, and how sure that is.
+    """Train naive Bayes and predict: the class of each test text, -1 for an empty one, and its
+    probability.
 
-    learnt: positions to learn from. texts: theirs, none of them empty.
+    train_rows: positions. texts: theirs, none empty. test_texts: to predict.
     """
-    kept = lesson.parted.hold(learnt, lesson.options.seed)[1]
-    held = np.flatnonzero(np.isin(learnt, kept))
-    rows = np.setdiff1d(np.arange(len(learnt)), held)
-    examples = TextExamples(texts, lesson.codes[learnt], lesson.classes, rows, held)
+    stopping_rows = lesson.parted.hold(train_rows, lesson.options.seed)[1]
+    stopping = np.flatnonzero(np.isin(train_rows, stopping_rows))
+    rows = np.setdiff1d(np.arange(len(train_rows)), stopping)
+    examples = TextExamples(texts, lesson.codes[train_rows], lesson.classes, rows, stopping)
     model = train_baseline(BaselineKind.NAIVE_BAYES, examples, seed=lesson.options.seed)
-    chosen = np.full(len(asked), -1, dtype=np.int64)
-    sure = np.zeros(len(asked), dtype=np.float32)
-    there = np.flatnonzero([bool(text) for text in asked])
+    chosen = np.full(len(test_texts), -1, dtype=np.int64)
+    sure = np.zeros(len(test_texts), dtype=np.float32)
+    there = np.flatnonzero([bool(text) for text in test_texts])
     step = max(1, BLOCK_VALUES // lesson.classes)
     for start in range(0, len(there), step):
         block = there[start : start + step]
-        shares = model.probabilities([asked[row] for row in block])
+        shares = model.probabilities([test_texts[row] for row in block])
         chosen[block], sure[block] = shares.argmax(axis=1), shares.max(axis=1)
     return chosen, sure

@@ -1,4 +1,4 @@
-"""Categories that have come and gone since a head was trained."""
+"""Category drift: categories added and removed since a head was trained."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from vitrina.types import CategoryId, Codes
 
 
 def since(store: Store, name: str, labels: Categories, rows: Codes) -> CategoryDrift | None:
-    """What has changed since a head of this name was trained; None where there was none.
+    """Category drift since a head of this name was trained; None where there is no such head.
 
-    rows: (categories,) int64, how many products there are to learn each from.
+    rows: (categories,) int64, labelled products of each category.
     """
     if name not in store.manifest.models:
         return None
@@ -25,7 +25,7 @@ def since(store: Store, name: str, labels: Categories, rows: Codes) -> CategoryD
     except StoreError:
         return None
     for key in reused(store, known):
-        # The id is there still, but what the head learnt of it is gone.
+        # The id is still in use, but for another category.
         del known[key]
     added = [
         CategoryCount(key, title or "", int(count))
@@ -41,36 +41,36 @@ def since(store: Store, name: str, labels: Categories, rows: Codes) -> CategoryD
 
 def head_categories(store: Store, card: ModelCard) -> dict[CategoryId, str]:
     """The categories that a head was trained on, with their names at that time, "" for none. Ids
-    are of the store's type by now."""
+    are converted to the store's current type."""
     kind = store.id_types[1]
     return {typed_id(one.id, kind): one.name or "" for one in card.categories}
 
 
 def reused(store: Store, known: Mapping[CategoryId, str]) -> dict[CategoryId, str]:
-    """Those of a head's categories whose ids mean other categories in the store by now."""
+    """A head's categories whose ids now mean other categories in the store."""
     retired = store.sources.retired
     return {key: name for key, name in known.items() if name in retired.get(str(key), ())}
 
 
 def reused_line(model: str, found: Mapping[CategoryId, str]) -> str:
-    """A warning about them, for a terminal."""
-    told = "; ".join(f"{key} was {name!r}" for key, name in [*found.items()][:LISTED])
+    """A warning about reused category ids, for a terminal."""
+    listing = "; ".join(f"{key} was {name!r}" for key, name in [*found.items()][:LISTED])
     more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
     return (
         f"{len(found)} category ids mean other categories since {model} was trained "
-        f"({told}{more}): no prediction of these is accepted; run `vitrina train`"
+        f"({listing}{more}): no prediction of these is accepted; run `vitrina train`"
     )
 
 
 def unknown(counts: Mapping[CategoryId, int], known: Iterable[CategoryId]) -> dict[CategoryId, int]:
-    """Those of some categories that a head does not know, with the products of each. counts: see
-    `Products.category_counts`."""
-    there = set(known)
-    return {key: count for key, count in counts.items() if key not in there}
+    """Categories that a head was not trained on, with their products. counts: see
+    `Products.category_counts`. known: the head's categories."""
+    trained = set(known)
+    return {key: count for key, count in counts.items() if key not in trained}
 
 
 def unknown_line(model: str, found: Mapping[CategoryId, int]) -> str:
-    """What to tell of them, for a terminal."""
+    """A warning about unknown categories, for a terminal."""
     named = listed([CategoryCount(key, "", count) for key, count in found.items()], LISTED)
     return (
         f"{len(found)} categories of {sum(found.values())} products are unknown to {model}: "

@@ -1,10 +1,10 @@
-"""Who learns and who is judged. Where few rows are kept apart, all others are judged in turn.
+"""Folds of training and test rows: the store split, and cross-validation where rows are few.
 
-A few hundred validation rows say little of weights, of temperatures and least of all of thresholds
-of categories. There each other part of the labelled rows is kept apart once too, and heads that
-learnt from the rest say of it what they can (cross-validation: Stone, "Cross-validatory choice and
-assessment of statistical predictions", 1974). That takes as much training again for each part,
-which of few rows is soon done.
+A few hundred validation rows are too few to estimate weights, temperatures and, least of all,
+thresholds of categories. Then the other labelled rows are divided into parts, and heads trained
+without each part predict it (cross-validation: Stone, "Cross-validatory choice and assessment of
+statistical predictions", 1974). That repeats the training once per part, which is quick on few
+rows.
 """
 
 from __future__ import annotations
@@ -24,46 +24,45 @@ from vitrina.store.gather import Gathered
 from vitrina.types import Codes, Floats, Mask
 
 SCARCE = 1000
-"""Validation rows below which all rows are judged in turn."""
+"""Validation rows below which cross-validation is used."""
 PARTS = 4
-"""Of the rows that are trained on: as large as the validation part is by default."""
+"""Parts of the training rows: each is as large as the validation rows are by default."""
 
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """Positions of the rows that are learnt from, and of those that are asked about."""
+    """Train rows, `learnt`, and test rows, `asked`, as positions in the product table."""
 
     learnt: Codes
     asked: Codes
 
 
 def turns_of(first: Fold, codes: Codes, parted: StoreSplit, unseen: Mask, seed: int) -> list[Fold]:
-    """The split's own turn, and those in which the other rows are asked about.
+    """The store split's own fold, `first`, and folds whose test rows are the other rows.
 
-    codes: (n,) int64 classes, -1 for none. unseen: (n,) bool, rows that no encoder has learnt from:
-    others can't judge. Like a split's validation rows, no row is asked about whose category has
-    none to learn from, and groups of duplicates stay together.
+    codes: (n,) int64 classes, -1 for none. unseen: (n,) bool, rows that no encoder was trained on:
+    only these become test rows. As in the store split, a test row's category has train rows, and
+    groups of duplicates stay on one side.
     """
     free = np.setdiff1d(first.learnt[unseen[first.learnt]], first.asked)
     if not len(free):
         return [first]
-    part = draw_by_group(parted.groups[free], parted.keys[free], seed, 4) % np.uint64(PARTS)
-    everybody = np.flatnonzero(codes >= 0)
+    parts_of = draw_by_group(parted.groups[free], parted.keys[free], seed, 4) % np.uint64(PARTS)
+    labelled = np.flatnonzero(codes >= 0)
     found = [first]
     for number in range(PARTS):
-        asked = free[part == number]
-        learnt = everybody[~np.isin(parted.groups[everybody], parted.groups[asked])]
-        known = np.unique(codes[learnt])
-        asked = asked[np.isin(codes[asked], known)]
-        if len(asked) and len(known) > 1:
-            found.append(Fold(learnt, asked))
+        test_rows = free[parts_of == number]
+        train_rows = labelled[~np.isin(parted.groups[labelled], parted.groups[test_rows])]
+        known = np.unique(codes[train_rows])
+        test_rows = test_rows[np.isin(codes[test_rows], known)]
+        if len(test_rows) and len(known) > 1:
+            found.append(Fold(train_rows, test_rows))
     return found
 
 
 @dataclass(frozen=True, eq=False)
 class FittedFold:
-    """A turn once its heads are trained. voters: the rows that it learnt from. asked: as of
-    `Fold`."""
+    """A fold with its trained heads. voters: over the train rows. asked: the test rows."""
 
     heads: Mapping[str, Head]
     voters: NeighbourVoter
@@ -71,16 +70,16 @@ class FittedFold:
 
     @cached_property
     def near(self) -> tuple[Codes, Floats]:
-        """The nearest voters of those that are asked about; see `Voters.near`."""
+        """The nearest voters of the test rows; see `NeighbourVoter.near`."""
         return self.voters.near(self.voters.gathered, self.asked)
 
     def members(self, rule: VoteRule | None) -> Ensemble:
-        """All who may be heard. rule: of the vote, None where nobody votes."""
+        """The base models of the fold. rule: of the vote, None to leave the vote out."""
         return Ensemble(self.heads, self.voters, rule)
 
 
 def near_of(heard: Sequence[FittedFold]) -> tuple[Codes, Floats]:
-    """The nearest voters of all that are asked about, turn by turn."""
+    """The nearest voters of all test rows, fold by fold; see `NeighbourVoter.near`."""
     labels, scores = zip(*(one.near for one in heard), strict=True)
     return np.concatenate(labels), np.concatenate(scores)
 
@@ -88,8 +87,10 @@ def near_of(heard: Sequence[FittedFold]) -> tuple[Codes, Floats]:
 def scores_of(
     heard: Sequence[FittedFold], rule: VoteRule | None, looked_at: Gathered | None = None
 ) -> dict[str, Floats]:
-    """What each member says of all that are asked about, turn by turn: (m, classes) logits.
-    looked_at: how these are seen; None for as they are."""
+    """Scores of each base model for all test rows, fold by fold: (m, classes) logits.
+
+    looked_at: vectors to predict from, such as those without a modality; None for all vectors.
+    """
     parts = [
         one.members(rule).scores(one.voters.gathered, one.asked, one.near)
         if looked_at is None

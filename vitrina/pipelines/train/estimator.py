@@ -1,4 +1,4 @@
-"""Fusion as a scikit-learn classifier, over arrays."""
+"""A scikit-learn classifier that trains fusion heads on arrays."""
 
 from __future__ import annotations
 
@@ -40,29 +40,31 @@ BLOCK_ROWS = 8192
 
 
 class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """What `vitrina train` trains, over vectors that lie side by side in an array.
+    """Scikit-learn classifier with the heads of `vitrina train`, for vectors side by side in an
+    array.
 
     Parameters
     ----------
     head : "logistic" or "mlp".
     blocks : lengths of the blocks of columns, one or two, such as (312, 512) for text and image
-        vectors; None for one block of all. A row whose block is all zeros lacks it, and is judged
-        by what it has.
-    fusion : "early" (one head over all), "late" (a head for each block), "knn" (early and the
-        neighbours' vote) or "stack" (all of these).
-    compare : judge all of them, and take the best, or the simplest that is not surely worse.
-    precision : what `decide` promises of what it lets through.
-    balance : "none", "weights" or "prior", how rare classes are heard.
-    epochs : None for what suits the rows.
-    refit : after judging, fit the heads on validation rows too.
-    random_state : of the split and of training.
+        vectors; None for one block of all columns. With two blocks, a row whose block is all zeros
+        lacks that modality, and is predicted from the other.
+    fusion : "early" (one head over all blocks), "late" (a head for each block), "knn" (early and
+        the neighbours' vote) or "stack" (all of these).
+    compare : evaluate all of them, and take the best, or the simplest that is not significantly
+        worse.
+    precision : target precision of the predictions that `decide` accepts.
+    balance : "none", "weights" or "prior", class-imbalance handling.
+    epochs : None for a number that suits the rows.
+    refit : after the evaluation, fit the heads on all rows, validation rows included.
+    random_state : seed of the split and of training.
 
     Attributes
     ----------
     classes_ : (c,) the labels, sorted.
     n_features_in_ : columns of X.
-    fusion_ : the way of fusion that was taken.
-    validation_ : `Metrics` on rows that no head learnt from; see `docs/predictions.md`.
+    fusion_ : the kind of fusion that was chosen.
+    validation_ : `Metrics` on held-out rows; see `docs/predictions.md`.
     """
 
     def __init__(
@@ -97,9 +99,9 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> FusionClassifier:
         """Train on X, (n, d) float, and its labels y, (n,).
 
-        groups: (n,), rows of one group (duplicates) never stand on two sides of the split. names:
-        a path like "a->b->c" for each of the sorted labels, for `decide` to back off along. Raises
-        ValueError where arrays don't fit, or there is too little to learn from.
+        groups: (n,), rows of one group (duplicates) stay on one side of the split. names: a path
+        like "a->b->c" for each of the sorted labels, along which `decide` backs off. Raises
+        ValueError if arrays do not fit, or there are too few rows or classes to train on.
         """
         X, y = validate_data(self, X, y, dtype=np.float32)
         check_classification_targets(y)
@@ -114,15 +116,15 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         gathered = self._gathered(X)
         rows = len(X)
         kind = SplitKind.STRATIFIED if groups is None else SplitKind.GROUPED
-        members = np.arange(rows)
+        group_codes = np.arange(rows)
         if groups is not None:
             if len(groups) != rows:
                 raise ValueError(f"{len(groups)} groups, but {rows} rows")
-            members = np.unique(groups, return_inverse=True)[1].astype(np.int64)
+            group_codes = np.unique(groups, return_inverse=True)[1].astype(np.int64)
         known = np.where(gathered.any_present(), codes, -1)
         try:
-            split = split_rows(known, members, kind, seed=seed)
-            lesson = HeadTrainer(
+            split = split_rows(known, group_codes, kind, seed=seed)
+            trainer = HeadTrainer(
                 gathered=gathered,
                 codes=known,
                 labels=Categories(
@@ -130,7 +132,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     codes,
                     tuple(names or [""] * len(self.classes_)),
                 ),
-                parted=StoreSplit(split, members, np.arange(rows, dtype=np.uint64)),
+                parted=StoreSplit(split, group_codes, np.arange(rows, dtype=np.uint64)),
                 split=split,
                 features=self.features_,
                 options=TrainOptions(
@@ -145,21 +147,21 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 ),
                 seen=np.zeros(rows, dtype=bool),
             )
-            lesson.learn()
+            trainer.learn()
         except TrainingError as err:
             raise ValueError(str(err)) from err
-        judged = lesson.judged
-        self.fusion_ = judged.kind.value
-        self.validation_ = judged.metrics
-        self._blend, self._back_off = judged.blend, judged.back_off
-        voting = VOTE in judged.blend.members
-        # Who votes is asked again at every prediction.
+        result = trainer.judged
+        self.fusion_ = result.kind.value
+        self.validation_ = result.metrics
+        self._blend, self._back_off = result.blend, result.back_off
+        voting = VOTE in result.blend.members
+        # The training rows are searched at every prediction.
         voters = gathered if voting else self._gathered(X[:0])
-        # In float64 a row gets the same answer whichever others are asked about with it.
-        self._members = Ensemble(
-            {name: head.double() for name, head in lesson.served.items()},
+        # In float64 a row's prediction does not depend on the other rows of its batch.
+        self._ensemble = Ensemble(
+            {name: head.double() for name, head in trainer.served.items()},
             NeighbourVoter(voters, known, np.flatnonzero(known >= 0), len(self.classes_)),
-            lesson.rule if voting else None,
+            trainer.rule if voting else None,
         )
         return self
 
@@ -176,8 +178,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return labels
 
     def decide(self, X: Array) -> HierarchicalPrediction:
-        """What of each prediction may be let through at the promised precision; `steps` counts up
-        from the label, 0, to its ancestors."""
+        """Predict X, (n, d), and accept what reaches the target precision: `steps` is 0 where the
+        label itself is accepted, counts up to the accepted ancestor, and is -1 for neither."""
         shares = self._shares(X)
         return self._back_off.decide(shares)
 
@@ -188,7 +190,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         for start in range(0, len(X), BLOCK_ROWS):
             block = self._gathered(X[start : start + BLOCK_ROWS])
             rows: Codes = np.arange(len(block.present[0]))
-            scores = self._members.scores(block, rows)
+            scores = self._ensemble.scores(block, rows)
             logits = self._blend.logits(scores, present_of(block, rows))
             out[start : start + BLOCK_ROWS] = softmax(logits, 1.0)
         return out
@@ -202,7 +204,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         self.features_ = MODALITIES[len(lengths)]
         self._stops = np.cumsum(lengths)[:-1]
-        # Heads expect vectors of length 1; a factor for all keeps what lengths tell.
+        # Heads expect vectors of length 1; one factor per block keeps their relative lengths.
         self._factors = []
         for block in np.split(X, self._stops, axis=1):
             lengths_of = np.linalg.norm(block, axis=1)
@@ -219,6 +221,6 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         present: tuple[Mask, ...] = tuple(np.asarray(part.any(axis=1)) for part in parts)
         if len(parts) == 1:
-            # One block is there, even where it is all zeros.
+            # A single block counts as present, even where it is all zeros.
             present = (np.ones(len(X), dtype=bool),)
         return Gathered(modalities, vectors, present)

@@ -1,8 +1,8 @@
-"""What members say of rows that none of them learnt from, and what is made of it.
+"""Evaluation of an ensemble on held-out rows: blend weights, calibration and thresholds.
 
-The few numbers that decide how members are put together, how sure the outcome is and what may be
-let through are fitted on validation rows. So that these can still be measured on, each fifth of
-them is judged by numbers that the other four chose, and all together choose the ones that serve.
+The weights that combine the base models, the calibration and the thresholds are fitted on the
+evaluation rows. These rows are cross-fitted: each fifth is scored with the parameters that the
+other four fifths chose. The final parameters are fitted on all of them.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ FOLDS = 5
 
 @dataclass(frozen=True, eq=False)
 class EvaluationResult:
-    """What is said of the judged rows, each by numbers that others chose.
+    """Cross-fitted predictions of one kind of fusion for n evaluation rows.
 
     Attributes:
         kind: of fusion.
-        blend, back_off: chosen by all rows: what serves.
-        true: (n,) int64.
-        decided: what is said of each row.
-        nodes: (n,) int64, the node of the tree that may be let through, -1 for none.
-        plain: (n,) float32, how sure it would be without calibration.
+        blend, back_off: fitted on all rows, for the final model.
+        true: (n,) int64 classes.
+        decided: the prediction of each row, with parameters that other rows chose.
+        nodes: (n,) int64, the node of the tree that is accepted, -1 for none.
+        plain: (n,) float32, the confidence of the first base model without calibration.
     """
 
     kind: FusionKind
@@ -59,7 +59,7 @@ class EvaluationResult:
 
     @cached_property
     def metrics(self) -> Metrics:
-        """Of the likeliest category."""
+        """Metrics of the likeliest category."""
         return evaluate(
             self.true,
             self.decided.chosen,
@@ -69,12 +69,12 @@ class EvaluationResult:
 
     @cached_property
     def bins(self) -> tuple[ReliabilityBin, ...]:
-        """How often what is so sure is right."""
+        """The reliability diagram: accuracy by confidence."""
         return reliability(self.decided.confidence, self.right)
 
     @cached_property
     def bins_before(self) -> tuple[ReliabilityBin, ...]:
-        """The same without calibration."""
+        """The reliability diagram without calibration."""
         return reliability(self.plain, self.right)
 
     @property
@@ -84,17 +84,17 @@ class EvaluationResult:
 
     @property
     def error_before(self) -> float:
-        """The same without calibration."""
+        """The expected calibration error without calibration."""
         return expected_calibration_error(self.bins_before)
 
     @cached_property
     def error_by_chance(self) -> float:
-        """What so many perfectly calibrated predictions would show."""
+        """The expected calibration error of as many perfectly calibrated predictions."""
         return error_by_chance(self.decided.confidence)
 
     @property
     def levels(self) -> tuple[LevelMetrics, ...]:
-        """How well each level of the tree is told."""
+        """Metrics of each level of the tree."""
         return by_level(self.back_off.tree, self.true, self.decided.chosen)
 
     @property
@@ -104,8 +104,8 @@ class EvaluationResult:
         return hierarchical_f1(tree, self.true, tree.nodes[self.decided.chosen])
 
     def let_through(self, steps: int | None = None) -> tuple[float, float]:
-        """The share of rows that get a category or an ancestor of it, at most so many steps up, and
-        how many of them are right; NaN for none."""
+        """Coverage, the share of rows with an accepted category or ancestor, and their precision,
+        NaN where no row is accepted. steps: most steps up to the ancestor; None for any."""
         let = self.decided.steps >= 0
         if steps is not None:
             let &= self.decided.steps <= steps
@@ -117,12 +117,12 @@ class EvaluationResult:
 
 @dataclass(frozen=True, eq=False)
 class EvaluationSet:
-    """Rows to judge by.
+    """The n evaluation rows, with the scores of the base models.
 
-    features: what is looked at. scores: what each member says of all rows, (n, classes) logits, as
-    they are; and, of two modalities, as if they lacked one. present: (n,) bool of each modality.
-    true: (n,) int64 classes. groups: (n,) int64, those of one never judge one another. precision:
-    what is promised.
+    features: the modalities that are used. scores: (n, classes) logits of each base model, by the
+    modalities that it predicts from: all, and, of two, each alone. present: (n,) bool of each
+    modality. true: (n,) int64 classes. groups: (n,) int64, rows of one group stay in one fold.
+    precision: target precision of accepted predictions.
     """
 
     features: Features
@@ -135,21 +135,21 @@ class EvaluationSet:
     seed: int
 
     def judge(self, kind: FusionKind) -> EvaluationResult:
-        """Put members together in one way."""
+        """Evaluate one kind of fusion."""
         fold = self._folds
         natural = self.scores[self.features]
-        crossed = np.empty((len(self.true), len(self.tree.nodes)), dtype=np.float32)
+        cross_fitted = np.empty((len(self.true), len(self.tree.nodes)), dtype=np.float32)
         for number in range(FOLDS):
             blend, outer = self._blend(kind, fold != number), fold == number
-            crossed[outer] = _shares(blend, natural, self.present, outer)
-        everything = np.ones(len(self.true), dtype=bool)
-        blend = self._blend(kind, everything)
-        served = _shares(blend, natural, self.present, everything)
-        decided, nodes = self._decide(crossed)
+            cross_fitted[outer] = _shares(blend, natural, self.present, outer)
+        all_rows = np.ones(len(self.true), dtype=bool)
+        blend = self._blend(kind, all_rows)
+        served = _shares(blend, natural, self.present, all_rows)
+        decided, nodes = self._decide(cross_fitted)
         return EvaluationResult(
             kind=kind,
             blend=blend,
-            back_off=self._back_off(served, everything),
+            back_off=self._back_off(served, all_rows),
             true=self.true,
             decided=decided,
             nodes=nodes,

@@ -1,4 +1,4 @@
-"""The training job: split, fit, judge on what was held out, fit on all, commit."""
+"""The training job: split, fit, evaluate on held-out rows, refit on all, commit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from vitrina.types import SplitKind
 def train(store: Store, options: TrainOptions) -> TrainReport:
     """Train, calibrate and save heads over a store's vectors and labels.
 
-    Raises StoreError if a space is missing, TrainingError if there is too little to learn from,
+    Raises StoreError if a space is missing, TrainingError if there are too few rows to train on,
     StoreLockedError if another process writes.
     """
     with timed_run() as run, store.writer("train") as writer:
@@ -44,25 +44,25 @@ def train(store: Store, options: TrainOptions) -> TrainReport:
                 "embed a catalogue that has a category_id column"
             )
         with stage("splitting"):
-            whole = split_store(store.products, labels.codes, options.split, options.seed)
+            store_split = split_store(store.products, labels.codes, options.split, options.seed)
         seen = seen_by_spaces(store, spaces)
-        parted = whole.unseen(seen)
-        split = parted.split.among(gathered.any_present(), codes)
-        left_out = len(whole.split.validation) - len(parted.split.validation)
-        lesson = HeadTrainer(gathered, codes, labels, parted, split, features, options, seen)
-        lesson.learn()
+        unseen_split = store_split.unseen(seen)
+        split = unseen_split.split.among(gathered.any_present(), codes)
+        left_out = len(store_split.split.validation) - len(unseen_split.split.validation)
+        trainer = HeadTrainer(gathered, codes, labels, unseen_split, split, features, options, seen)
+        trainer.learn()
         with stage("baseline"):
-            baseline = text_baseline(store.products, lesson)
+            baseline = text_baseline(store.products, trainer)
         name = options.name or f"{features}-{options.head}"
-        report = _report(store, name, lesson, left_out, baseline, run)
+        report = _report(store, name, trainer, left_out, baseline, run)
         model = Model(
             name=name,
             features=features,
             fusion=report.fusion,
-            heads=lesson.served,
-            blend=lesson.judged.blend,
-            back_off=lesson.judged.back_off,
-            vote=lesson.rule.to_json() if lesson.rule else None,
+            heads=trainer.served,
+            blend=trainer.judged.blend,
+            back_off=trainer.judged.back_off,
+            vote=trainer.rule.to_json() if trainer.rule else None,
             categories=labels.ids,
             names=labels.names,
             spaces={space.modality: space.name for space in spaces},
@@ -78,52 +78,54 @@ def train(store: Store, options: TrainOptions) -> TrainReport:
 
 
 def _report(
-    store: Store, name: str, lesson: HeadTrainer, seen: int, baseline: BaselineScore, run: RunTimer
+    store: Store, name: str, trainer: HeadTrainer, seen: int, baseline: BaselineScore, run: RunTimer
 ) -> TrainReport:
-    judged, options = lesson.judged, lesson.options
-    fused = lesson.served.get(lesson.features.value)
-    coverage, reached = judged.let_through(0)
-    with_ancestors, reached_with = judged.let_through()
-    rows = np.bincount(lesson.codes[lesson.codes >= 0], minlength=lesson.classes)
+    result, options = trainer.judged, trainer.options
+    fused = trainer.served.get(trainer.features.value)
+    coverage, reached = result.let_through(0)
+    with_ancestors, reached_with = result.let_through()
+    rows = np.bincount(trainer.codes[trainer.codes >= 0], minlength=trainer.classes)
     return TrainReport(
         store=store.place,
         model=name,
-        features=lesson.features,
+        features=trainer.features,
         head=options.head,
         split=options.split,
-        unjudged=Unjudged.of(lesson.codes, np.concatenate([one.asked for one in lesson.turns])),
-        copied=_copied(store, lesson),
+        unjudged=Unjudged.of(trainer.codes, np.concatenate([one.asked for one in trainer.turns])),
+        copied=_copied(store, trainer),
         seen=seen,
-        judged=len(judged.true),
-        turns=len(lesson.turns),
-        classes=lesson.classes,
-        fusion=judged.kind,
-        weights=heard_of(judged, lesson.features),
+        judged=len(result.true),
+        turns=len(trainer.turns),
+        classes=trainer.classes,
+        fusion=result.kind,
+        weights=heard_of(result, trainer.features),
         scales=fused.shape.scales if fused else (),
-        calibration_error=judged.error,
-        calibration_error_before=judged.error_before,
-        calibration_error_by_chance=judged.error_by_chance,
-        bins=judged.bins,
-        bins_before=judged.bins_before,
-        train=lesson.train,
-        validation=judged.metrics,
-        vote=lesson.vote,
-        levels=judged.levels,
-        hierarchical_f1=judged.hierarchical,
+        calibration_error=result.error,
+        calibration_error_before=result.error_before,
+        calibration_error_by_chance=result.error_by_chance,
+        bins=result.bins,
+        bins_before=result.bins_before,
+        train=trainer.train,
+        validation=result.metrics,
+        vote=trainer.vote,
+        levels=result.levels,
+        hierarchical_f1=result.hierarchical,
         promised=Promised(options.precision, coverage, reached, with_ancestors, reached_with),
-        compared=lesson.compared,
-        alone=lesson.alone,
+        compared=trainer.compared,
+        alone=trainer.alone,
         baseline=baseline,
         lone=int((rows == 1).sum()),
-        since=since(store, name, lesson.labels, rows),
+        since=since(store, name, trainer.labels, rows),
         stages=run.seconds(),
         seconds=round(run.total, 2),
     )
 
 
-def _copied(store: Store, lesson: HeadTrainer) -> int:
-    """How many judged rows have a copy among those that heads learnt from in their turn."""
-    if lesson.options.split is SplitKind.GROUPED:
+def _copied(store: Store, trainer: HeadTrainer) -> int:
+    """Number of evaluation rows with a copy among the train rows of their fold."""
+    if trainer.options.split is SplitKind.GROUPED:
         return 0
     groups = group_rows(*duplicate_keys(store.products))
-    return sum(int(np.isin(groups[turn.asked], groups[turn.learnt]).sum()) for turn in lesson.turns)
+    return sum(
+        int(np.isin(groups[fold.asked], groups[fold.learnt]).sum()) for fold in trainer.turns
+    )

@@ -1,4 +1,4 @@
-"""A model's card: what it learnt from, how good it is, and where it is not, as Markdown."""
+"""A model's card in Markdown: training data, metrics and limits."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from vitrina.pipelines.train.report import FEW, TrainReport, listed
 from vitrina.types import Modality
 
 BAR = 20
+"""Characters of a full bar in a reliability diagram."""
 MOST_LISTED = 20
+"""Most categories to name in a list."""
 
 
 def model_card(report: TrainReport, spaces: Mapping[Modality, str]) -> str:
-    """report: of the training. spaces: what its vectors come from."""
+    """Write a model's card in Markdown. spaces: the name of each modality's space."""
     sections = [
         _title(report, spaces),
         _metrics(report),
@@ -33,12 +35,12 @@ def model_card(report: TrainReport, spaces: Mapping[Modality, str]) -> str:
 
 
 def _title(report: TrainReport, spaces: Mapping[Modality, str]) -> list[str]:
-    members = ", ".join(f"{name} {weight:.2f}" for name, weight in report.weights.items())
+    weights = ", ".join(f"{name} {weight:.2f}" for name, weight in report.weights.items())
     return [
         f"# {escaped(report.model)}",
         "",
         f"A {report.head} head over {report.features} vectors of {report.classes} categories, "
-        f"{report.fusion} fusion (weights: {members}).",
+        f"{report.fusion} fusion (weights: {weights}).",
         "",
         f"- store: {code(report.store)}; vectors: "
         + ", ".join(f"{modality} from {code(name)}" for modality, name in spaces.items()),
@@ -71,8 +73,8 @@ def _metrics(report: TrainReport) -> list[str]:
             for name, one in rows
         ),
     )
-    told = [*(one.line() for one in report.alone), report.baseline.line(report.judged)]
-    for line in told:
+    sentences = [*(one.line() for one in report.alone), report.baseline.line(report.judged)]
+    for line in sentences:
         lines += ["", f"{line[0].upper()}{line[1:]}."]
     return lines
 
@@ -165,8 +167,8 @@ def _since(report: TrainReport) -> list[str]:
     lines = ["## Since it was trained last", ""]
     for title, some in (("New", report.since.added), ("Gone", report.since.gone)):
         if some:
-            told = [replace(one, name=escaped(str(one.name or one.category_id))) for one in some]
-            lines.append(f"- {title}: {len(some)} categories: {listed(told, MOST_LISTED)}")
+            renamed = [replace(one, name=escaped(str(one.name or one.category_id))) for one in some]
+            lines.append(f"- {title}: {len(some)} categories: {listed(renamed, MOST_LISTED)}")
     return lines
 
 
@@ -204,15 +206,15 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text from a catalogue, on one line, as Markdown that shows it as it is: no markup, HTML,
-    link or cell of a table comes of it."""
+    """Escape catalogue text for Markdown, on one line: it makes no markup, HTML, link or table
+    cell."""
     one_line = re.sub(r"([\\`*_\[\]<&|~$!#])", r"\\\1", plain(text))
     # An address becomes a link without any brackets.
     return re.sub(r"(?i)(:)(?=//)|(?<=www)(\.)", r"\\\g<0>", one_line)
 
 
 def code(text: str) -> str:
-    """Text as a code span, within more backticks than it has itself."""
+    """Text as a code span, fenced by more backticks than it contains."""
     one_line = plain(text)
     longest = max((len(run) for run in re.findall("`+", one_line)), default=0)
     fence, gap = "`" * (longest + 1), " " if longest else ""

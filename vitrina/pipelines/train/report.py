@@ -1,4 +1,4 @@
-"""What a training says of itself."""
+"""Training report: metrics, comparisons and category drift, as JSON and as terminal lines."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from vitrina.stage_timer import told
 from vitrina.types import CategoryId, Features, FusionKind, HeadKind, Modality, SplitKind
 
 LISTED = 5
-"""Categories that are named."""
+"""Most categories to name in a list."""
 FEW = 50
-"""Judged products below which figures say little."""
+"""Evaluation rows below which the metrics are unreliable."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A way of putting members together, on the judged rows. behind: how far it is behind the one
-    that reaches most."""
+    """One kind of fusion on the evaluation rows. behind: its difference to the best one. weights:
+    of the base models."""
 
     fusion: FusionKind
     metrics: Metrics
@@ -32,26 +32,26 @@ class Compared:
     weights: Mapping[str, float]
 
     def line(self, taken: bool) -> str:
-        """A line of the table."""
+        """The row of the comparison table. taken: whether this fusion was chosen."""
         gap = self.behind
-        heard = " + ".join(f"{weight:.2f} {name}" for name, weight in self.weights.items())
+        weights = " + ".join(f"{weight:.2f} {name}" for name, weight in self.weights.items())
         return (
             f"{self.fusion:<8}{self.metrics.weighted_f1:.4f}        {self.error:.4f}        "
-            f"{gap.value:.4f} ({gap.low:.4f} to {gap.high:.4f})   {heard}"
+            f"{gap.value:.4f} ({gap.low:.4f} to {gap.high:.4f})   {weights}"
             f"{'   <- taken' if taken else ''}"
         )
 
 
 @dataclass(frozen=True)
 class SingleModality:
-    """One modality by its own head, on the judged rows. ahead: how far the model is ahead of it."""
+    """A head over one modality on the evaluation rows. ahead: the model's lead over it."""
 
     modality: Modality
     metrics: Metrics
     ahead: Difference
 
     def line(self) -> str:
-        """How far the model is ahead, for a terminal, and what to do where it is not surely."""
+        """The model's lead, for a terminal, with advice where it is not significant."""
         other = "photos" if self.modality is Modality.TEXT else "text"
         return _ahead(
             f"{self.modality} alone",
@@ -62,11 +62,11 @@ class SingleModality:
 
 @dataclass(frozen=True)
 class BaselineScore:
-    """A plain text classifier beside the model: what it has to beat, learnt in moments.
+    """A text baseline beside the model.
 
-    learnt, judged: the rows that it learnt from at once, at most, and those that it was measured
-    on: of many, samples. metrics, ahead: None where it is left out, and skipped says why; ahead is
-    how far the model is ahead of it on the same rows.
+    learnt: train rows of its largest fold. judged: rows that it was evaluated on. Both are samples
+    of many rows. metrics, ahead: None where there is no baseline; skipped is the reason. ahead: the
+    model's lead over it on the same rows. seconds: of training and prediction.
     """
 
     learnt: int
@@ -78,11 +78,11 @@ class BaselineScore:
 
     @classmethod
     def left_out(cls, why: str) -> BaselineScore:
-        """Where there is none."""
+        """A record without a baseline. why: the reason."""
         return cls(0, 0, None, None, 0.0, why)
 
     def line(self, judged: int) -> str:
-        """A line with its figure, and how far the model is ahead. judged: all rows that were."""
+        """The model's lead, for a terminal. judged: all evaluation rows."""
         if self.metrics is None or self.ahead is None:
             return f"no TF-IDF baseline: {self.skipped}"
         sample = "" if self.judged == judged else f", on a sample of {self.judged} of the rows"
@@ -94,7 +94,7 @@ class BaselineScore:
 
 
 def _ahead(of: str, gap: Difference, way_out: str) -> str:
-    """How far the model is ahead of something simpler, and what that means where it is not."""
+    """The model's lead over a simpler one, `of`, with advice where it is not significant."""
     spread = f"{gap.value:.4f} ({gap.low:.4f} to {gap.high:.4f})"
     if gap.low > 0:
         return f"ahead of {of} by {spread}"
@@ -105,7 +105,7 @@ def _ahead(of: str, gap: Difference, way_out: str) -> str:
 
 @dataclass(frozen=True)
 class CategoryCount:
-    """A category with how many labelled products it has."""
+    """A category with its number of labelled products."""
 
     category_id: CategoryId
     name: str
@@ -114,14 +114,13 @@ class CategoryCount:
 
 @dataclass(frozen=True)
 class CategoryDrift:
-    """What has changed since a head of this name was trained: categories that are new to it, and
-    those that have no product any more."""
+    """Categories added since a head of this name was trained, and those without products by now."""
 
     added: tuple[CategoryCount, ...]
     gone: tuple[CategoryCount, ...]
 
     def lines(self) -> list[str]:
-        """What has changed, for a terminal."""
+        """The changes, for a terminal."""
         return [
             f"{len(some)} categories are {title} since it was trained: {listed(some, LISTED)}"
             for title, some in (("new", self.added), ("gone", self.gone))
@@ -130,18 +129,19 @@ class CategoryDrift:
 
 
 def listed(some: Sequence[CategoryCount], most: int) -> str:
-    """The largest of some categories, with their rows."""
+    """The largest categories with their rows, `most` at most, as text."""
     largest = sorted(some, key=lambda one: -one.rows)[:most]
-    told = ", ".join(f"{one.name or one.category_id} ({one.rows})" for one in largest)
-    return told + (", ..." if len(some) > most else "")
+    names = ", ".join(f"{one.name or one.category_id} ({one.rows})" for one in largest)
+    return names + (", ..." if len(some) > most else "")
 
 
 @dataclass(frozen=True)
 class Promised:
-    """What may be let through at a promised precision.
+    """Coverage and precision of accepted predictions at a target precision.
 
-    precision: the promise. coverage, reached: of the categories themselves: the share of rows, and
-    the precision among them, NaN for none. with_ancestors, reached_with: with ancestors of them.
+    precision: the target. coverage, reached: share of rows whose category itself is accepted, and
+    the precision among them, NaN for none. with_ancestors, reached_with: these two with accepted
+    ancestors included.
     """
 
     precision: float
@@ -151,7 +151,7 @@ class Promised:
     reached_with: float
 
     def lines(self) -> list[str]:
-        """What is promised, for a terminal."""
+        """Both, for a terminal."""
         if not self.with_ancestors:
             return [f"nothing could be accepted at a precision of {self.precision:g}"]
         lines = []
@@ -170,33 +170,36 @@ class Promised:
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What a model reaches. `train`, `validation` and all that is measured with it, and `vote`, are
-    of heads that never saw a validation row, put together by numbers that other validation rows
-    chose; `vote` is the neighbours' among training rows alone, by the default rule.
+    """Metrics of a trained model.
+
+    All metrics come from heads that were not trained on the evaluation rows, with blend weights and
+    thresholds that other evaluation rows chose. `vote` is the neighbours' vote over training rows
+    by the default rule.
 
     Attributes:
-        unjudged: categories that none of this tells of.
-        copied: judged rows of which heads learnt from a copy, by which all of this is flattered; 0
-            in a grouped split.
-        seen: validation rows that an encoder learnt from, which are not judged; 0 where it was
+        unjudged: categories without an evaluation row.
+        copied: evaluation rows with a copy among the train rows of their fold, which makes the
+            metrics optimistic; 0 in a grouped split.
+        seen: validation rows left out because an encoder was trained on them; 0 where it was
             fine-tuned with the same split and seed.
-        judged: rows that all this was measured on: of very many validation rows, a sample; where
-            these are few, the other labelled rows too.
-        turns: in which they were judged, each by heads that had not learnt from them.
-        fusion, weights: how members are put together, and how much each is heard of products that
-            lack nothing.
-        scales: what the fused head's blocks of inputs are multiplied by.
+        judged: evaluation rows: a sample of very many validation rows; of few, the other labelled
+            rows too.
+        turns: number of folds.
+        fusion, weights: the fusion, and the weights of the base models for products with all
+            modalities.
+        scales: factors of the fused head's blocks of inputs.
         calibration_error, calibration_error_before: expected, with and without calibration.
-        calibration_error_by_chance: what so many perfectly calibrated predictions would show.
-        bins, bins_before: the reliability diagrams of both.
+        calibration_error_by_chance: of as many perfectly calibrated predictions.
+        train, validation, vote: on training rows; of the model and of the vote on evaluation rows.
+        bins, bins_before: the reliability diagrams with and without calibration.
         levels, hierarchical_f1: in the tree of categories.
-        promised: what may be let through.
-        compared: other ways of fusion, where asked for.
-        alone: modalities by themselves, of several.
-        baseline: a plain text classifier beside them.
-        lone: categories with one labelled product.
-        since: None where no head of this name was there.
-        stages: seconds of the run by stage, all in all `seconds`.
+        promised: accepted predictions.
+        compared: all kinds of fusion, with `--compare`.
+        alone: heads over one modality, where there are several modalities.
+        baseline: a text classifier for comparison.
+        lone: number of categories with one labelled product.
+        since: category drift, None where the store has no head of this name.
+        stages: seconds of the run by stage. seconds: of the whole run.
     """
 
     store: str
@@ -233,7 +236,7 @@ class TrainReport:
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """As `model.json` and `--json` hold it."""
+        """JSON-compatible dict, as in `model.json` and `--json`; NaN becomes None."""
         plain: dict[str, Any] = _plain(asdict(self))
         return plain
 

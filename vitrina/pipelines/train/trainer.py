@@ -1,4 +1,4 @@
-"""What a store's vectors teach: members fitted on training rows, judged, chosen, fitted on all."""
+"""Training of an ensemble: fit base models, evaluate them held out, choose a fusion, refit."""
 
 from __future__ import annotations
 
@@ -51,24 +51,26 @@ from vitrina.types import (
 )
 
 JUDGED_VALUES = 1 << 25
-"""Scores of judged rows that one member may give: 128 MiB."""
+"""Scores of evaluation rows that one base model may give: 128 MiB."""
 SAMPLED = 20_000
-"""Training rows that are measured, at most."""
+"""Most training rows to measure on."""
 BLOCK_ROWS = 8192
 LEAST_JUDGED = 1000
+"""Lower bound on the evaluation rows, over the limits of memory and time."""
 VOTE_PAIRS = 2_000_000_000
-"""Pairs of a judged row and a training row that are compared: a minute or two."""
+"""Pairs of an evaluation row and a training row to compare: a minute or two."""
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How to train.
+    """Options of a training.
 
-    head: of all members. features: None for all that the store has. fusion: how members are put
-    together. compare: judge all ways, and take the best, or the simplest that is as good.
-    precision: what accepted predictions promise. balance: how rare categories are heard. refit:
-    after judging, fit the heads that are saved on validation rows too. epochs: None for what suits.
-    patience: how many of them that are no better, on rows kept apart, end a training; 0: any.
+    head: of all base models. features: None for all that the store has. fusion: how the base models
+    are combined. compare: evaluate all kinds of fusion, and take the best, or the simplest that is
+    not significantly worse. precision: target precision of accepted predictions. balance:
+    class-imbalance handling. refit: after the evaluation, fit the heads that are saved on all
+    labelled rows. epochs: None for a number that suits the rows. patience: epochs without
+    improvement on the early-stopping split that end a training; 0: no early stopping.
     """
 
     head: HeadKind = HeadKind.MLP
@@ -86,33 +88,32 @@ class TrainOptions:
     quiet: bool = True
 
     def __post_init__(self) -> None:
-        """Raise TrainingError for what can't be."""
+        """Raise TrainingError for a precision outside (0, 1)."""
         if not 0 < self.precision < 1:
             raise TrainingError(f"a precision lies between 0 and 1, not at {self.precision}")
 
 
 @dataclass(eq=False)
 class HeadTrainer:
-    """What is learnt, and what comes of it.
+    """Trainer of the base models of one ensemble; `learn` fills in the results.
 
     Attributes:
         gathered: the vectors of every product.
-        codes: (n,) int64, its class, -1 for none or nothing to look at.
+        codes: (n,) int64 class of each product, -1 for no label or no vector.
         labels: the categories behind the classes.
-        parted, split: who is learnt from, who judges.
-        features: what is looked at.
-        options: how.
-        seen: (n,) bool, products that an encoder has learnt from: they, and their copies, never
-            judge.
-        judged: what is said of the judged rows by the way of fusion that was taken.
-        compared, alone: the other ways, where asked for; modalities by themselves, of several.
-        served: the heads that are to serve.
-        rule: of the neighbours' vote, where that is a member.
-        scales: of the fused head's blocks.
-        turns: in which rows were judged, each by heads that had not learnt from them; what was
-            judged, in the order of `judged`, is what they ask about, turn by turn.
-        train, vote: what the heads reach on training rows; the vote by the default rule on judged
-            ones.
+        parted, split: the store split, and its train and validation rows that have vectors.
+        features: the modalities that are used.
+        options: of the training.
+        seen: (n,) bool, products that an encoder was trained on: neither they nor their copies
+            become test rows.
+        judged: evaluation result of the kind of fusion that was chosen.
+        compared, alone: scores of all kinds of fusion, with `options.compare`; of each modality by
+            itself, where there are several.
+        served: the heads of the final model.
+        rule: of the neighbours' vote, None where it is no base model.
+        train, vote: metrics of the heads on training rows; of the vote by the default rule on
+            evaluation rows.
+        turns: the folds. Their test rows, fold by fold, are the rows of `judged`, in its order.
     """
 
     gathered: Gathered
@@ -134,11 +135,14 @@ class HeadTrainer:
 
     @property
     def classes(self) -> int:
-        """How many categories there are."""
+        """Number of categories."""
         return len(self.labels.ids)
 
     def learn(self) -> None:
-        """Do it all. Raises TrainingError."""
+        """Fit the base models on each fold, evaluate and choose the fusion, then refit if wanted.
+
+        Raises TrainingError if the fusion needs a modality that `features` lacks.
+        """
         possible = kinds_of(self.features)
         if self.options.fusion not in possible:
             raise TrainingError(
@@ -146,12 +150,12 @@ class HeadTrainer:
                 f"there are {' and '.join(possible)}"
             )
         kinds = possible if self.options.compare else (self.options.fusion,)
-        members = self._everybody(kinds)
-        turns = [Fold(self.split.train, self._judges())]
-        if len(turns[0].asked) == len(self.split.validation) < SCARCE:
+        names = self._base_models(kinds)
+        folds = [Fold(self.split.train, self._evaluation_rows())]
+        if len(folds[0].asked) == len(self.split.validation) < SCARCE:
             free = ~np.isin(self.parted.groups, self.parted.groups[self.seen])
-            turns = turns_of(turns[0], self.codes, self.parted, free, self.options.seed)
-        self.turns = turns
+            folds = turns_of(folds[0], self.codes, self.parted, free, self.options.seed)
+        self.turns = folds
         final = np.flatnonzero(self.codes >= 0)
         fit = FitOptions(
             kind=self.options.head,
@@ -160,46 +164,44 @@ class HeadTrainer:
             patience=self.options.patience,
             seed=self.options.seed,
         )
-        total = sum(
-            planned(self.gathered, turn.learnt, self.classes, members, fit) for turn in turns
-        )
+        total = sum(planned(self.gathered, fold.learnt, self.classes, names, fit) for fold in folds)
         if self.options.refit:
-            # Who is heard in the end is not known yet; those of the simplest way at least.
-            simplest = self._everybody(kinds[:1])
+            # The final base models are not known yet: at least those of the simplest fusion.
+            simplest = self._base_models(kinds[:1])
             total += planned(self.gathered, final, self.classes, simplest, fit)
         title = f"training the {self.features} {self.options.head} head"
         rows, quiet = len(self.split.train), self.options.quiet
         with Meter(title, total, quiet=quiet, per_pass=rows) as meter:
             with stage("training heads"):
-                heard = [
+                fitted = [
                     FittedFold(
-                        self._fit(turn.learnt, members, fit, meter),
+                        self._fit(fold.learnt, names, fit, meter),
                         NeighbourVoter(
-                            self.gathered, self.codes, np.sort(turn.learnt), self.classes
+                            self.gathered, self.codes, np.sort(fold.learnt), self.classes
                         ),
-                        turn.asked,
+                        fold.asked,
                     )
-                    for turn in turns
+                    for fold in folds
                 ]
             with stage("measuring"):
-                self._judge(kinds, heard)
+                self._evaluate(kinds, fitted)
             wanted = [name for name in self.judged.blend.members if name != VOTE]
-            self.served = {name: heard[0].heads[name] for name in wanted}
+            self.served = {name: fitted[0].heads[name] for name in wanted}
             if self.options.refit:
                 with stage("training on all"):
                     self.served = self._fit(final, wanted, fit, meter)
 
     def _fit(
-        self, rows: Codes, members: Iterable[str], fit: FitOptions, meter: Meter
+        self, rows: Codes, names: Iterable[str], fit: FitOptions, meter: Meter
     ) -> dict[str, Head]:
-        # Those of the rows by which to stop, where that is asked for.
-        held = self.parted.hold(rows, self.options.seed)[1] if self.options.patience else NOBODY
+        # The early-stopping split of the rows, where patience is set.
+        stopping = self.parted.hold(rows, self.options.seed)[1] if self.options.patience else NOBODY
         return fit_heads(
-            self.gathered, self.codes, rows, self.classes, members, fit, meter.advance, held
+            self.gathered, self.codes, rows, self.classes, names, fit, meter.advance, stopping
         )
 
-    def _everybody(self, kinds: tuple[FusionKind, ...]) -> tuple[str, ...]:
-        """The members of some ways of fusion."""
+    def _base_models(self, kinds: tuple[FusionKind, ...]) -> tuple[str, ...]:
+        """The base models of some kinds of fusion."""
         return tuple(
             dict.fromkeys(
                 name
@@ -208,9 +210,9 @@ class HeadTrainer:
             )
         )
 
-    def _judge(self, kinds: tuple[FusionKind, ...], heard: list[FittedFold]) -> None:
-        rows = np.concatenate([one.asked for one in heard])
-        near = near_of(heard)
+    def _evaluate(self, kinds: tuple[FusionKind, ...], fitted: list[FittedFold]) -> None:
+        rows = np.concatenate([one.asked for one in fitted])
+        near = near_of(fitted)
         self.vote = self._vote(rows, near)
         if any(VOTE in members_of(kind, self.features) for kind in kinds):
             self.rule = choose_rule(
@@ -218,14 +220,14 @@ class HeadTrainer:
                 *near,
                 self.classes,
                 seed=self.options.seed,
-                counts=_counts(heard),
+                counts=_counts(fitted),
             )
-        scores = {self.features: scores_of(heard, self.rule)}
+        scores = {self.features: scores_of(fitted, self.rule)}
         if len(self.features.modalities) > 1:
             for one, other in (self.features.modalities, self.features.modalities[::-1]):
                 without = self.gathered.without(other)
-                scores[Features(one)] = scores_of(heard, self.rule, without)
-        bench = EvaluationSet(
+                scores[Features(one)] = scores_of(fitted, self.rule, without)
+        evaluation = EvaluationSet(
             features=self.features,
             scores=scores,
             present=present_of(self.gathered, rows),
@@ -235,36 +237,38 @@ class HeadTrainer:
             precision=self.options.precision,
             seed=self.options.seed,
         )
-        found = {kind: bench.judge(kind) for kind in kinds}
+        found = {kind: evaluation.judge(kind) for kind in kinds}
         self.judged = self._choose(found)
         if len(self.features.modalities) > 1:
             self.alone = tuple(
-                self._alone(bench, one) for one in self.features.modalities if one in heard[0].heads
+                self._single_modality(evaluation, one)
+                for one in self.features.modalities
+                if one in fitted[0].heads
             )
         if VOTE not in self.judged.blend.members:
             self.rule = None
-        self.train = self._on_train(heard[0].members(None))
+        self.train = self._on_train(fitted[0].members(None))
 
-    def _judges(self) -> Codes:
-        """The rows that judge: of very many, a sample of whole groups."""
+    def _evaluation_rows(self) -> Codes:
+        """The evaluation rows: all validation rows or, of very many, a sample by groups."""
         rows = self.split.validation
         most = min(JUDGED_VALUES // self.classes, VOTE_PAIRS // len(self.split.train))
         most = max(LEAST_JUDGED, most)
         if len(rows) <= most:
             return rows
-        drawn = draw_by_group(
+        draws = draw_by_group(
             self.parted.groups[rows], self.parted.keys[rows], self.options.seed, 2
         )
-        order = np.argsort(drawn, kind="stable")
+        order = np.argsort(draws, kind="stable")
         return np.sort(rows[order[:most]])
 
     def _choose(self, found: dict[FusionKind, EvaluationResult]) -> EvaluationResult:
-        """The best, or the simplest that is not surely worse."""
+        """The best result, or the simplest that is not significantly worse."""
         if not self.options.compare:
             (only,) = found.values()
             return only
         best = max(found.values(), key=lambda one: one.metrics.weighted_f1)
-        told = []
+        compared = []
         for kind, one in found.items():
             behind = difference(
                 best.true,
@@ -273,19 +277,19 @@ class HeadTrainer:
                 classes=self.classes,
                 seed=self.options.seed,
             )
-            told.append(
+            compared.append(
                 Compared(kind, one.metrics, one.error, behind, heard_of(one, self.features))
             )
-        self.compared = tuple(told)
-        simplest = next(one for one in told if one.behind.low <= 0)
+        self.compared = tuple(compared)
+        simplest = next(one for one in compared if one.behind.low <= 0)
         return found[simplest.fusion]
 
-    def _alone(self, bench: EvaluationSet, modality: Modality) -> SingleModality:
-        said = bench.scores[self.features][modality].argmax(axis=1)
-        chosen = np.where(bench.present[modality], said, -1)
-        metrics = evaluate(bench.true, chosen, None, classes=self.classes)
+    def _single_modality(self, evaluation: EvaluationSet, modality: Modality) -> SingleModality:
+        predicted = evaluation.scores[self.features][modality].argmax(axis=1)
+        chosen = np.where(evaluation.present[modality], predicted, -1)
+        metrics = evaluate(evaluation.true, chosen, None, classes=self.classes)
         ahead = difference(
-            bench.true,
+            evaluation.true,
             self.judged.decided.chosen,
             chosen,
             classes=self.classes,
@@ -294,7 +298,7 @@ class HeadTrainer:
         return SingleModality(modality, metrics, ahead)
 
     def _on_train(self, heads: Ensemble) -> Metrics:
-        """Of the heads alone, on training rows, of which the vote would find themselves."""
+        """Metrics of the heads on training rows. The vote is left out: a row would find itself."""
         rows = self.split.train
         if len(rows) > SAMPLED:
             rng = np.random.default_rng([self.options.seed, SAMPLED])
@@ -314,15 +318,15 @@ class HeadTrainer:
         return evaluate(self.codes[rows], cast.codes, cast.shares, classes=self.classes)
 
 
-def _counts(heard: list[FittedFold]) -> Codes:
-    """(classes,) int64: how many of each class vote in the first turn; of a class that has no vote
-    in it, the most that it has in another."""
-    first, *others = (one.voters.counts for one in heard)
+def _counts(fitted: list[FittedFold]) -> Codes:
+    """(classes,) int64: train rows of each class in the first fold; where a class has none there,
+    the most that it has in another fold."""
+    first, *others = (one.voters.counts for one in fitted)
     return np.where(first > 0, first, np.max([first, *others], axis=0))
 
 
 def heard_of(judged: EvaluationResult, features: Features) -> dict[str, float]:
-    """How much each member is heard of products that lack nothing; those that are heard at all."""
+    """Weights above 0 of the base models, by name, for products with all modalities."""
     weights = judged.blend.weights[features].tolist()
-    heard = zip(judged.blend.members, weights, strict=True)
-    return {name: weight for name, weight in heard if weight > 0}
+    pairs = zip(judged.blend.members, weights, strict=True)
+    return {name: weight for name, weight in pairs if weight > 0}
