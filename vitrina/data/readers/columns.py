@@ -9,6 +9,7 @@ from vitrina.data.options import NO_COLUMN, Columns
 from vitrina.data.readers.base import Records
 from vitrina.data.readers.marketplace import TEXT_FIELDS
 from vitrina.data.readers.missing_columns import FLAGS, LISTS, Missing, MissingColumn
+from vitrina.errors import CatalogueError
 
 LABELS = frozenset({"category_id", "category_name"})
 TEXTS = frozenset({"title", "description", "attributes", "shop"})
