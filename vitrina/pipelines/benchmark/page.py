@@ -18,10 +18,10 @@ from vitrina.types import Features
 FACTS = {
     "products": "Products in the catalogue",
     "categories": "Categories",
-    "rows to train on": "Products to learn from",
-    "rows to stop and blend by": "Products to stop and blend by",
-    "rows to validate on": "Products to validate on",
-    "rows to predict": "Products to predict",
+    "train_rows": "Products to train on",
+    "held_rows": "Products to stop and blend by",
+    "validation_rows": "Products to validate on",
+    "predicted_rows": "Products to predict",
     "split": "Split",
     "seed": "Seed",
     "machine": "Machine",
@@ -74,7 +74,7 @@ def page(table: MethodsTable, chosen: Sequence[str] = ()) -> str:
 def _lead(table: MethodsTable) -> str:
     run = len(table.ranked)
     methods = "one method" if run == 1 else f"{run} methods"
-    train_rows = table.about.get("rows to train on")
+    train_rows = table.about.get("train_rows")
     rows = f"measured on {len(table.true):,} products"
     if isinstance(train_rows, int):
         rows = f"trained on {train_rows:,} products, {rows}"
