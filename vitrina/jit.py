@@ -38,7 +38,7 @@ def compiled(kernel: Kernel) -> Kernel:
 
     A kernel runs on one thread and releases the GIL.
     """
-    folder = _kept_in()
+    folder = _kernel_cache()
     if folder is not None:
         kept = _caching(kernel, folder / _stamp(kernel))
         if kept is not None:
@@ -68,7 +68,7 @@ def _caching(kernel: Kernel, folder: Path) -> Kernel | None:
 
 
 @cache
-def _kept_in() -> Path | None:
+def _kernel_cache() -> Path | None:
     named = os.environ.get("NUMBA_CACHE_DIR")
     if not named:
         folder = cache_folder("kernels")
