@@ -10,7 +10,7 @@ from vitrina.cache import cache_folder
 from vitrina.errors import ImageSourceError
 
 WEB = "web"
-"""The location that stands for the web: the catalogue's references are http(s) URLs."""
+"""Location name for the web; the catalogue's references are then http(s) URLs."""
 ALLOW_PRIVATE = "VITRINA_ALLOW_PRIVATE"
 """Environment variable that allows private addresses for every command if it is 1."""
 
