@@ -111,8 +111,10 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """This package, in which `audit` stays the function when the subpackage of its name is
-    imported: the import system would put that in its place."""
+    """Module class that keeps `audit` the API function.
+
+    Importing the subpackage `vitrina.audit` would otherwise rebind the name to that module.
+    """
 
     @property
     def audit(self) -> Any:

@@ -1,4 +1,4 @@
-"""Vitrina's folder on the local disk for what it fetched or computed; all of it may be deleted."""
+"""Local cache folder for fetched and computed files; all of it may be deleted."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def cache_folder(kind: str) -> Path:
-    """The folder for one kind of copies: below `$VITRINA_CACHE`, or the user's cache folder.
+    """Return the folder for one kind of file, below `$VITRINA_CACHE` or the user's cache folder.
 
-    What is missing of it is made, for the user alone; where that fails, whoever writes there meets
-    the error. From the user's cache folder, which is Vitrina's alone, the others' right to write is
-    taken: an older version or a umask of 002 may have given it. A folder that `$VITRINA_CACHE`
-    names keeps its mode.
+    Missing folders are created with mode 0700. A failure here is ignored; the later write raises
+    it. The default cache folder loses write permission for group and others, which an older
+    version or a umask of 002 may have set. A folder named by `$VITRINA_CACHE` keeps its mode.
     """
     named = os.environ.get("VITRINA_CACHE")
     root = Path(named) if named else _default_root()
@@ -29,15 +28,17 @@ def cache_folder(kind: str) -> Path:
 
 
 def private_folder(kind: str) -> Path | None:
-    """A folder of the cache that nobody but the user can have written to, for files that are
-    trusted when they are read back; None where there is no such folder."""
+    """Return a cache folder that only the user can write to, or None if there is none.
+
+    Files in it can be trusted when they are read back.
+    """
     folder = cache_folder(kind)
     whole = is_private(folder.parent) and is_private(folder) and os.access(folder, os.W_OK)
     return folder if whole else None
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder, and those above it that are missing, with mode 0700. Raises OSError."""
+    """Create a folder and its missing parents with mode 0700. Raises OSError."""
     for part in [*reversed(folder.parents), folder]:
         if not part.exists():
             with suppress(FileExistsError):
@@ -45,17 +46,17 @@ def make_private(folder: Path) -> None:
 
 
 def is_private(folder: Path) -> bool:
-    """Whether a folder is the user's own and nobody else may write to it; False for a link."""
+    """Return True if the user owns the folder and nobody else may write to it; False for a link."""
     return _is_open(folder) is False
 
 
 def is_open_to_others(folder: Path) -> bool:
-    """Whether others may write to a folder of the user's own; False for a link."""
+    """Return True if the user owns the folder and others may write to it; False for a link."""
     return _is_open(folder) is True
 
 
 def _is_open(folder: Path) -> bool | None:
-    """Whether others may write to a folder; None for one that is not there or not the user's."""
+    """Return True if others may write to the folder; None if it is missing or not the user's."""
     try:
         return _others_may_write(folder.lstat())
     except OSError:
@@ -69,7 +70,7 @@ def _others_may_write(seen: os.stat_result) -> bool | None:
 
 
 def _close_to_others(folder: Path) -> None:
-    """Take the others' right to write to a folder of the user's own. Raises OSError."""
+    """Remove group and other write permission from a folder of the user's. Raises OSError."""
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         seen = os.fstat(opened)

@@ -1,4 +1,4 @@
-"""Where torch computes."""
+"""Choice of the torch device."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 
 def best_device() -> torch.device:
-    """A GPU where there is one, else the CPU."""
+    """Return a GPU (CUDA, then MPS) if there is one, else the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():

@@ -1,4 +1,4 @@
-"""Full disks: one exception, with the place in it, for all that libraries raise."""
+"""Full-disk errors: one OSError with the path in it, whatever exception a library raises."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import IO
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""No space, a quota, a limit on the size of files."""
+"""Error numbers of a full disk: no space, an exceeded quota, a file size limit."""
 
 
 def full_disk(err: BaseException) -> OSError | None:
-    """An exception as the OSError that it is of: safetensors, FAISS and pyarrow raise exceptions of
-    their own with the system's message in them. None for anything else."""
+    """Return the full-disk OSError behind an exception, or None for any other exception.
+
+    safetensors, FAISS and pyarrow raise exceptions of their own that contain the system's message.
+    """
     if isinstance(err, OSError) and err.errno in FULL:
         return err
     text = str(err)
@@ -28,7 +30,7 @@ def full_disk(err: BaseException) -> OSError | None:
 
 @contextmanager
 def filling(place: str | Path) -> Iterator[None]:
-    """Raise OSError with `place` as its file name where the disk takes no more."""
+    """Raise OSError with `place` as its file name if the disk fills up inside the block."""
     try:
         yield
     except Exception as err:
@@ -40,11 +42,11 @@ def filling(place: str | Path) -> Iterator[None]:
 
 @contextmanager
 def nameless_file(folder: Path | None = None, size: int = 0) -> Iterator[IO[bytes]]:
-    """A file that the system drops with its last user, such as an array that is mapped to it.
+    """Open an unlinked temporary file, whose space is freed when its last user closes it.
 
-    folder: None for the system's own. size: bytes to allocate: a full disk must be found out here,
-    since a write to a mapped page that has no room ends the process. Raises OSError with the
-    folder's name.
+    A mapped array is such a user. folder: None for the system's temporary folder. size: bytes to
+    allocate up front, since a write to a mapped page without disk space would kill the process.
+    Raises OSError with the folder's name.
     """
     with filling(folder or tempfile.gettempdir()), tempfile.TemporaryFile(dir=folder) as file:
         if size:
@@ -60,7 +62,7 @@ def _allocate(descriptor: int, size: int) -> None:
 
 
 def told(err: OSError) -> str:
-    """One line with the reason of the system, the place and the way out."""
+    """Format an error as one line: the path, the system's reason and what to do."""
     reason = err.strerror or str(err)
     line = f"{err.filename}: {reason}" if err.filename else reason
     if err.errno in FULL and err.filename:

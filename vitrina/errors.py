@@ -1,32 +1,32 @@
-"""The one tree of exceptions: what a caller catches and what the command line prints.
+"""Exception hierarchy of the package; the command line prints the messages.
 
-Each message is one line that names the thing at fault and the way out.
+Each message is one line that names the cause and the remedy.
 """
 
 from __future__ import annotations
 
 import re
 
-# Control characters but tab and line feed, lone surrogates, and what turns the direction of text.
+# Control characters except tab and line feed, lone surrogates, and bidirectional controls.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _START, _END = 2000, 500
 _LONGEST = _START + _END + 500
-"""Characters of a message."""
+"""Characters of a message that is shown in full."""
 
 
 def printable(text: str) -> str:
-    """Text of a stranger's as a terminal may show it: characters that steer one become escapes.
+    """Escape the characters of untrusted text that would control a terminal.
 
-    The escapes are JSON's, so that JSON stays JSON of the same value.
+    The escapes are JSON's, so JSON text keeps its value.
     """
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class VitrinaError(Exception):
-    """Base of everything Vitrina raises on purpose; the command line exits with 1 on it.
+    """Base class of all deliberate errors; the command line exits with status 1 on it.
 
-    A message that quotes more of a file than a person reads is shown by its start and its end.
+    A message longer than `_LONGEST` characters is cut to its start and its end.
     """
 
     def __str__(self) -> str:
@@ -35,8 +35,8 @@ class VitrinaError(Exception):
 
 
 class CatalogueError(VitrinaError):
-    """The catalogue can't be read: no such file, an unknown form, a missing column. Or a file that
-    was asked for can't be written where it should go."""
+    """The catalogue can't be read (no such file, an unknown format, a missing column), or an
+    output file can't be written."""
 
 
 class ImageSourceError(VitrinaError):
@@ -44,9 +44,9 @@ class ImageSourceError(VitrinaError):
 
 
 class PhotosNotFoundError(ImageSourceError):
-    """No product's photo is where photos should be; text alone can be used without them.
+    """The photo source holds no product's photo; text alone can be used without photos.
 
-    `empty`: whether there is no file at all, where the catalogue names some.
+    `empty`: whether the source holds no file at all although the catalogue names photos.
     """
 
     def __init__(self, message: str, *, empty: bool = False) -> None:
@@ -55,7 +55,7 @@ class PhotosNotFoundError(ImageSourceError):
 
 
 class ImageError(VitrinaError):
-    """One image can't be used; the message is the reason that lands in `errors.parquet`."""
+    """One image can't be used; the message is the reason recorded in `errors.parquet`."""
 
 
 class EncoderError(VitrinaError):
@@ -67,7 +67,7 @@ class HubUnreachableError(EncoderError):
 
 
 class StoreError(VitrinaError):
-    """The store is missing, damaged, of another format version, or lacks what was asked for."""
+    """The store is missing, damaged, of another format version, or lacks the requested data."""
 
 
 class StoreLockedError(StoreError):
@@ -75,16 +75,16 @@ class StoreLockedError(StoreError):
 
 
 class FingerprintError(StoreError):
-    """Vectors, an index or a head were made by another encoder than the one at hand."""
+    """Vectors, an index or a head come from a different encoder than the current one."""
 
 
 class TooManyFailuresError(VitrinaError):
-    """More products failed than `--max-failures` allows; what was done is kept."""
+    """More products failed than `--max-failures` allows; finished work is kept."""
 
 
 class UnusualChangeError(VitrinaError):
-    """So much of a catalogue vanished or changed that it looks damaged; nothing was committed."""
+    """A catalogue lost or changed so many products that it looks damaged; nothing is committed."""
 
 
 class TrainingError(VitrinaError):
-    """A head can't be trained on what the store holds."""
+    """A head can't be trained on the data in the store."""

@@ -1,7 +1,7 @@
-"""Product ids as 64-bit keys: sets and tables of them that cost bytes, not Python objects.
+"""Product ids as 64-bit keys, with compact array-based sets and lookup tables.
 
-A store's ids are all integers or all strings; a key serves only to tell ids apart inside one run,
-and is never stored.
+A store's ids are all integers or all strings. A key only distinguishes ids within one run and is
+never stored.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LONGEST_INTEGER = len("-9223372036854775808")
 
 
 def is_canonical_integer(text: str) -> bool:
-    """Whether a text is a 64-bit integer, written as the integer would be written anew."""
+    """Return True if `text` equals `str(n)` for some 64-bit integer n."""
     digits = text[1:] if text[:1] == "-" else text
     return (
         digits.isdecimal()
@@ -41,18 +41,16 @@ def typed_id(value: None, kind: IdType) -> None: ...
 @overload
 def typed_id(value: ProductId, kind: IdType) -> ProductId: ...
 def typed_id(value: ProductId | None, kind: IdType) -> ProductId | None:
-    """An id as a store of a kind of ids has it: an integer of before its ids became strings is
-    its digits."""
+    """Convert an id to the store's id type: an integer becomes its digits in a store of strings."""
     return str(value) if kind is str and value is not None else value
 
 
 def id_keys(ids: Sequence[ProductId]) -> Keys:
-    """Give each id its key: (n,) uint64.
+    """Map each id to its key: (n,) uint64.
 
-    Integers are taken as they are, so two of them never collide; other strings are hashed, so two
-    of 100 million collide with a chance of 1 in 3,700. `1` and `"1"` are one id and have one key:
-    a store whose ids were integers may come to hold strings, and all that is keyed by the old
-    ones still joins.
+    Integers map to themselves and never collide. Other strings are hashed; among 100 million, the
+    chance of any collision is 1 in 3,700. `1` and `"1"` are one id and share a key, so data keyed
+    by integer ids still joins after a store changes to string ids.
 
     Raises:
         ValueError: an integer is outside int64, or an id is neither an integer nor text.
@@ -73,22 +71,22 @@ def id_keys(ids: Sequence[ProductId]) -> Keys:
 def _string_key(text: str) -> bytes:
     if is_canonical_integer(text):
         return int(text).to_bytes(8, "little", signed=True)
-    # Escaped surrogates must not stop a look-up; no id with them is ever accepted.
+    # Lone surrogates must not fail a lookup; no id that contains them is ever accepted.
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 def ids_as(kind: IdType, ids: Sequence[ProductId]) -> list[ProductId | None]:
-    """The ids as integers, or as text; None for text that is no integer as it would be written."""
+    """Convert ids to integers or to text; None for text that is not a canonical integer."""
     if kind is str:
         return [str(one) for one in ids]
     return [int(one) if isinstance(one, int) or is_canonical_integer(one) else None for one in ids]
 
 
 class IdSet:
-    """The keys seen so far, at about 8 bytes each (twice that for a moment as runs merge).
+    """Set of keys at about 8 bytes each, briefly twice that while runs merge.
 
-    Sorted runs, each more than twice as long as the next, so that adding n keys in batches
-    costs O(n log n) in all.
+    Keys are kept in sorted runs, each more than twice as long as the next, so adding n keys in
+    batches costs O(n log n) in total.
     """
 
     def __init__(self) -> None:
@@ -98,9 +96,9 @@ class IdSet:
         return sum(len(run) for run in self._runs)
 
     def add(self, keys: Keys) -> Mask:
-        """Add `keys` (n,); return an (n,) mask, True where a key had not been seen before.
+        """Add `keys` (n,) uint64; return an (n,) bool mask, True where a key is new.
 
-        Of a key that stands in the batch several times, the first is the new one.
+        If a key occurs several times in the batch, only its first occurrence is new.
         """
         unique, first = np.unique(keys, return_index=True)
         new = ~self.contains(unique)
@@ -116,7 +114,7 @@ class IdSet:
         return mask
 
     def contains(self, keys: Keys) -> Mask:
-        """Return an (n,) mask, True where a key of `keys` (n,) is in the set."""
+        """Return an (n,) bool mask, True where a key of `keys` (n,) uint64 is in the set."""
         found = np.zeros(len(keys), dtype=np.bool_)
         for run in self._runs:
             places = np.searchsorted(run, keys)
@@ -126,10 +124,10 @@ class IdSet:
 
 
 class IdTable:
-    """Where each key stands in a sequence of rows; 16 bytes per row.
+    """Lookup table from key to row position; 16 bytes per row.
 
     Args:
-        keys: (n,) uint64 in row order. Of a key that repeats, its first row is the one found.
+        keys: (n,) uint64 in row order. A repeated key maps to its first row.
     """
 
     def __init__(self, keys: Keys) -> None:

@@ -1,9 +1,9 @@
-"""Kernels over rows of numbers, compiled by numba for the machine that they run on.
+"""Compilation of numeric kernels with numba, cached on disk where that is safe.
 
-Compiled code is kept in the cache as pickled files, which run when they are read. They lie in
-`kernels` of Vitrina's cache folder, or in `$NUMBA_CACHE_DIR`, and are used only where that folder
-belongs to the user and nobody else may write to it; elsewhere each process compiles anew, and
-where the folder's mode is the reason, one warning tells so.
+Cached code consists of pickled files, which can execute code when loaded. The cache is `kernels`
+in Vitrina's cache folder, or `$NUMBA_CACHE_DIR`. It is used only if the user owns that folder and
+nobody else may write to it. Otherwise each process compiles anew; if the folder's mode is the
+reason, one warning is logged.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from vitrina.cache import cache_folder, is_open_to_others, is_private, make_priv
 
 log = logging.getLogger(__name__)
 
-# Without NaN, the least and the most of a row are found 16 numbers at a time. Whoever lets numbers
-# in from outside looks for NaN before.
+# `nnan` lets the compiler vectorize a row's minimum and maximum, 16 numbers at a time. Code that
+# accepts outside numbers must check for NaN first.
 _OPTIONS: dict[str, Any] = {
     "nogil": True,
     "fastmath": {"nsz", "arcp", "contract", "reassoc", "nnan"},
@@ -34,11 +34,11 @@ Kernel = TypeVar("Kernel", bound=Callable[..., None])
 
 
 def compiled(kernel: Kernel) -> Kernel:
-    """Compile at the first call, for the types it is called with, and keep that on the disk.
+    """Compile a kernel on its first call, for the argument types, and cache it on disk if possible.
 
-    A kernel runs on one thread and lets go of the interpreter.
+    A kernel runs on one thread and releases the GIL.
     """
-    folder = _kept_in()
+    folder = _kernel_cache()
     if folder is not None:
         kept = _caching(kernel, folder / _stamp(kernel))
         if kept is not None:
@@ -47,15 +47,15 @@ def compiled(kernel: Kernel) -> Kernel:
 
 
 def inlined(kernel: Kernel) -> Kernel:
-    """Compile into what calls it."""
+    """Compile a kernel that is inlined into its callers."""
     return cast("Kernel", numba.njit(inline="always", **_OPTIONS)(kernel))
 
 
 def _caching(kernel: Kernel, folder: Path) -> Kernel | None:
-    """A kernel that keeps its code in a folder; None where numba would keep it elsewhere."""
+    """Compile a kernel with its cache in `folder`; None if numba would cache it elsewhere."""
     config: Any = numba.config
     before = config.CACHE_DIR
-    # Only for these kernels: a program that imports Vitrina may have kernels of its own.
+    # Restored below: a program that imports Vitrina may have kernels of its own.
     config.CACHE_DIR = str(folder)
     try:
         made = numba.njit(cache=True, **_OPTIONS)(kernel)
@@ -68,7 +68,7 @@ def _caching(kernel: Kernel, folder: Path) -> Kernel | None:
 
 
 @cache
-def _kept_in() -> Path | None:
+def _kernel_cache() -> Path | None:
     named = os.environ.get("NUMBA_CACHE_DIR")
     if not named:
         folder = cache_folder("kernels")
@@ -95,8 +95,10 @@ def _warn_if_open(*folders: Path) -> None:
 
 
 def _stamp(kernel: Callable[..., None]) -> str:
-    """A digest of the sources that go into a kernel from other modules: numba itself looks only
-    at the kernel's own."""
+    """Return a digest of the numba version and of the other `vitrina` modules that a kernel uses.
+
+    numba itself tracks changes only in the kernel's own module.
+    """
     modules = {__name__}
     for name in kernel.__code__.co_names:
         used = kernel.__globals__.get(name)

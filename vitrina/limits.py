@@ -1,8 +1,8 @@
-"""CPUs and memory that the operating system lets this process use, by affinity and cgroups.
+"""CPU and memory limits of this process, from CPU affinity and cgroups.
 
-A container sees all of its host's CPUs and memory; what it may use of them stands in control
-groups (Linux cgroups, versions 1 and 2). Groups are nested, and each may set a limit of its own, so
-the smallest on the way up counts.
+A container sees all CPUs and memory of its host; its limits are set by control groups (Linux
+cgroups, versions 1 and 2). Groups are nested and each may set a limit, so the smallest limit from
+the process's group up to the root applies.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from pathlib import Path
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_GROUPS = Path("/proc/self/cgroup")
 THREADS = "OMP_NUM_THREADS"
-"""Where a user says how many threads to compute with; it is never overruled."""
+"""Environment variable with the user's number of computing threads; it is never overridden."""
 _THREAD_POOLS = (THREADS, "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def available_cpus() -> int:
-    """How many CPUs this process may use: those it may run on, or fewer where a group's share of
-    their time is less; 1 at least."""
+    """Return the number of CPUs this process may use, by affinity and cgroup quotas; at least 1."""
     try:
         cpus = len(os.sched_getaffinity(0))
     except (AttributeError, OSError):
@@ -29,20 +28,21 @@ def available_cpus() -> int:
 
 
 def available_memory(machine: int) -> int:
-    """Bytes of memory that this process may use, of a machine that has so many."""
+    """Return the bytes of memory this process may use. machine: the machine's memory in bytes."""
     return min([machine, *_memory_limits()])
 
 
 def computing_threads() -> int:
-    """Threads to compute with: as `OMP_NUM_THREADS` says, or else one for each available CPU."""
+    """Return the number of computing threads: `OMP_NUM_THREADS`, else one per available CPU."""
     given = os.environ.get(THREADS, "").split(",")[0].strip()
     return int(given) if given.isdigit() and int(given) > 0 else available_cpus()
 
 
 def limit_thread_pools() -> None:
-    """Where this process may use fewer CPUs than the machine has, have the libraries that are
-    loaded from here on (OpenMP, BLAS) compute with no more threads than that, unless the
-    environment says how many."""
+    """Limit OpenMP and BLAS threads to `computing_threads` if the machine has more CPUs.
+
+    Sets environment variables that are not set yet, so it affects only libraries loaded later.
+    """
     threads = computing_threads()
     if threads < (os.cpu_count() or 1):
         for name in _THREAD_POOLS:
@@ -59,7 +59,7 @@ def _cpu_quotas() -> Iterator[float]:
             quota, period = (
                 _text(folder / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")
             )
-            # A quota of -1 is none.
+            # A quota of -1 means no limit.
             if quota.isdigit() and period.isdigit() and int(period) > 0:
                 yield int(quota) / int(period)
 
@@ -69,16 +69,17 @@ def _memory_limits() -> Iterator[int]:
     files += [folder / "memory.limit_in_bytes" for folder in _groups("memory", "memory")]
     for file in files:
         limit = _text(file).strip()
-        # "max" is none; version 1 has a huge number for it.
+        # "max" means no limit; version 1 writes a huge number instead.
         if limit.isdigit() and int(limit) > 0:
             yield int(limit)
 
 
 def _groups(controller: str, mounted: str) -> Iterator[Path]:
-    """The folders of this process's group and of all above it, wherever they may lie.
+    """Yield the cgroup folders of this process, from its own group up to the root.
 
-    controller: of version 1; "" for version 2. mounted: its folder's name. A container sees its own
-    group as the root, or else its path on the host, of which some part need not exist here.
+    controller: a version 1 controller, or "" for version 2. mounted: the name of its mount folder.
+    A container sees its own group either as the root or by its path on the host, so some of the
+    yielded folders may not exist.
     """
     root = CGROUPS / mounted
     for line in _text(OWN_GROUPS).splitlines():
@@ -100,5 +101,5 @@ def _text(path: Path) -> str:
 
 
 def total_memory() -> int:
-    """Bytes of this machine's memory, or of what this process may take of it."""
+    """Return the machine's memory in bytes, or the cgroup limit if that is smaller."""
     return available_memory(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

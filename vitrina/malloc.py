@@ -11,11 +11,10 @@ _KEPT_BYTES = 1 << 30
 
 @cache
 def keep_freed() -> None:
-    """Have the C library (glibc) keep what is freed for the next allocation.
+    """Make glibc keep freed memory for later allocations; does nothing without `mallopt`.
 
-    By default it maps each large array anew and unmaps it again, and the kernel fills all its
-    pages with zeros each time: a third of the time of a small model's layers. `trim` ends
-    what would pile up.
+    By default glibc maps and unmaps each large array, and the kernel zeroes its pages each time:
+    a third of the time of a small model's layers. `trim` returns the memory that accumulates.
     """
     try:
         set_option = ctypes.CDLL(None).mallopt
@@ -26,10 +25,10 @@ def keep_freed() -> None:
 
 
 def trim() -> None:
-    """Return what was freed to the operating system, where the C library can (glibc).
+    """Return freed memory to the operating system; does nothing without `malloc_trim` (glibc).
 
-    An encoder's work areas come and go in sizes that differ from batch to batch; glibc keeps
-    the freed ones, scattered over its arenas, and a long run would creep upwards.
+    An encoder's buffers differ in size from batch to batch. glibc keeps the freed ones scattered
+    over its arenas, so memory would grow slowly over a long run.
     """
     try:
         malloc_trim = ctypes.CDLL(None).malloc_trim

@@ -1,4 +1,4 @@
-"""Doing the next few things while the last is being used."""
+"""Ordered `map` on threads that computes ahead of its consumer."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 Progress = Callable[[int], None]
-"""Told how many more units of work are done."""
+"""Callback that takes the number of units of work finished since the last call."""
 
 
 def unwatched(done: int) -> None:
-    """A `Progress` that nobody looks at."""
+    """Ignore progress: a `Progress` that does nothing."""
 
 
 def map_ahead(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int
 ) -> Iterator[Result]:
-    """`map` on threads, in order, never more than `workers` results ahead of what was taken.
+    """Map on threads, in order, at most `workers` results ahead of the consumer.
 
-    With one worker it is a plain `map`, without a thread. Raises what `function` raises.
+    With one worker it is a plain `map` without threads. Exceptions of `function` propagate.
     """
     if workers <= 1:
         yield from map(function, items)
@@ -46,10 +46,11 @@ def map_ahead(
 def one_ahead(
     function: Callable[[Item, Progress], Result], items: Iterable[Item], progress: Progress
 ) -> Iterator[Result]:
-    """`map` on a thread, in order, where the next result is made while the last is being used.
+    """Map on one thread, in order, computing the next result while the last one is in use.
 
-    function: takes an item and a `Progress`, which it calls now and then; once the results are no
-    longer wanted that call ends it. Raises what `function` raises.
+    function: takes an item and a `Progress`, which it calls regularly. When the consumer stops
+    early, that call raises CancelledError and ends the function. Exceptions of `function`
+    propagate.
     """
     unwanted = threading.Event()
 

@@ -1,8 +1,8 @@
-"""Where the time of a long job goes: a run's wall-clock by stage, and threads' time within one.
+"""Stage timers: wall-clock time of a run by stage, and thread time within a stage.
 
-A run is timed by `timed_run`, and whatever is called in it may count itself to a stage by `stage`,
-without being handed anything. Stages may be nested; each second belongs to the innermost alone, so
-they sum to the run's length, with what belongs to none as `OTHER`.
+`timed_run` times a run. Code called inside it marks its stage with `stage`; no timer is passed
+around. Stages may be nested. Each second counts for the innermost stage only, and time outside all
+stages counts as `OTHER`, so the stages sum to the run's length.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ OTHER = "other"
 
 @dataclass
 class Stages:
-    """Seconds by stage, summed over the threads that were at it; safe to use from many.
+    """Thread-safe stage timer; a stage's seconds are summed over its threads.
 
-    workers: how many threads a stage may have at once; one where it is not said.
+    workers: the number of threads a stage may use at once; 1 by default.
     """
 
     workers: dict[str, int] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Stages:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Count what is done inside to a stage."""
+        """Add the block's time to a stage."""
         started = time.perf_counter()
         try:
             yield
@@ -44,14 +44,14 @@ class Stages:
                 self.seconds[stage] = self.seconds.get(stage, 0.0) + taken
 
     def shares(self) -> dict[str, float]:
-        """The part of all threads' time that each stage took, largest first; they sum to 1."""
+        """Share of the total thread time by stage, largest first; the shares sum to 1."""
         total = sum(self.seconds.values())
         largest_first = sorted(self.seconds.items(), key=lambda item: -item[1])
         return {stage: round(taken / total, 4) for stage, taken in largest_first if total}
 
     @property
     def bottleneck(self) -> str | None:
-        """The stage that the others wait for: it took longest for the threads it may have."""
+        """The stage with the most seconds per worker; None if nothing was timed."""
         return max(
             self.seconds,
             key=lambda stage: self.seconds[stage] / self.workers.get(stage, 1),
@@ -60,7 +60,7 @@ class Stages:
 
 
 class RunTimer:
-    """The wall-clock of one run, on one thread: each second belongs to one stage."""
+    """Wall-clock timer of one run on one thread; each second belongs to one stage."""
 
     def __init__(self) -> None:
         self._started = self._since = time.perf_counter()
@@ -70,7 +70,7 @@ class RunTimer:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Count what is done inside to a stage, but for what inner stages take of it."""
+        """Add the block's time to a stage, less the time of inner stages."""
         self.enter(name)
         try:
             yield
@@ -78,31 +78,31 @@ class RunTimer:
             self.leave()
 
     def enter(self, name: str) -> None:
-        """Begin a stage, which is left by `leave`."""
+        """Begin a stage; `leave` ends it."""
         self._charge()
         self._stack.append(name)
         # In the order in which they begin.
         self._seconds.setdefault(name, 0.0)
 
     def leave(self) -> None:
-        """Leave the stage that was entered last."""
+        """End the stage that was entered last."""
         self._charge()
         self._stack.pop()
 
     @property
     def total(self) -> float:
-        """Seconds from the run's beginning to its end, or to now."""
+        """Seconds from the run's start to its end, or to now."""
         self._charge()
         return self._since - self._started
 
     def end(self) -> None:
-        """Count no more: the run is over."""
+        """Stop the timer."""
         self._charge()
         self._ended = True
 
     def seconds(self) -> dict[str, float]:
-        """Seconds by stage so far, in the order in which stages began, `OTHER` last; they sum to
-        the run's length."""
+        """Seconds by stage so far, in order of first entry with `OTHER` last; their sum is the
+        run's length."""
         self._charge()
         found = {name: taken for name, taken in self._seconds.items() if name != OTHER}
         found[OTHER] = self._seconds.get(OTHER, 0.0)
@@ -120,8 +120,10 @@ _RUN: ContextVar[RunTimer | None] = ContextVar("run", default=None)
 
 @contextmanager
 def timed_run() -> Iterator[RunTimer]:
-    """Time a run; what it calls on this thread counts itself by `stage`. A run within a run is
-    timed by itself, and its time belongs to the outer one's stage."""
+    """Time a run; code that it calls on this thread marks stages with `stage`.
+
+    A nested run has its own timer, and its time also counts for the outer run's current stage.
+    """
     timer = RunTimer()
     token = _RUN.set(timer)
     try:
@@ -133,7 +135,7 @@ def timed_run() -> Iterator[RunTimer]:
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
-    """Count what is done inside to a stage of the run that is timed on this thread, if any is."""
+    """Add the block's time to a stage of the run timed on this thread, if there is one."""
     timer = _RUN.get()
     if timer is None:
         yield
@@ -143,13 +145,13 @@ def stage(name: str) -> Iterator[None]:
 
 
 def so_far() -> dict[str, float]:
-    """Seconds by stage of the run that is timed on this thread; none where none is."""
+    """Return the seconds by stage of the run timed on this thread; empty if there is none."""
     timer = _RUN.get()
     return {} if timer is None else timer.seconds()
 
 
 def timed_each(name: str, items: Iterable[Item]) -> Iterator[Item]:
-    """Give items, so that making each of them counts to a stage, and using them does not."""
+    """Yield items, adding the time to produce them, but not to use them, to a stage."""
     timer, waiting = _RUN.get(), iter(items)
     if timer is None:
         yield from waiting
@@ -166,7 +168,7 @@ def timed_each(name: str, items: Iterable[Item]) -> Iterator[Item]:
 
 
 def told(seconds: Mapping[str, float]) -> str:
-    """Stages on one line, with their share of the run; those of no length are left out."""
+    """Format stages on one line with their share of the run; stages under 0.05 s are left out."""
     total = sum(seconds.values())
     return ", ".join(
         f"{name} {taken:.1f} s ({taken / total:.0%})"

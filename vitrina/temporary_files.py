@@ -1,4 +1,4 @@
-"""Temporary files that no run may leave, however it ends, short of SIGKILL."""
+"""Cleanup of temporary files, however a run ends, except by SIGKILL."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _pending: dict[int, Remove] = {}
 
 @contextmanager
 def removing(remove: Remove) -> Iterator[None]:
-    """Call `remove` at the end of the block, or where the process ends before it (`remove_all`)."""
+    """Call `remove` at the end of the block, or from `remove_all` if the process ends earlier."""
     key = id(remove)
     _pending[key] = remove
     try:
         yield
     finally:
-        # Still pending while it runs: a second signal may end it half way.
+        # Still pending while it runs: a second signal may interrupt it.
         remove()
         del _pending[key]
 
 
 def remove_all() -> None:
-    """Remove what is there yet, the newest first: the process ends without unwinding its stack."""
+    """Run all pending removals, newest first, when the process ends without unwinding its stack."""
     for remove in reversed(list(_pending.values())):
         with suppress(Exception):
             remove()

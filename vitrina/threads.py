@@ -1,5 +1,7 @@
-"""Torch on a CPU: as many threads as there are CPUs for this process, and batches side by side,
-each on one core, instead of every layer on all of them."""
+"""Torch thread settings: no more threads than available CPUs, and one core per batch.
+
+On a CPU, batches run side by side on one core each instead of every layer on all cores.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,10 @@ GPU_CALLERS = 4
 
 
 def limit_torch() -> int:
-    """Have torch compute with no more threads than there are CPUs for this process (which, in a
-    container with a quota, it does not see by itself), and say with how many it does."""
+    """Limit torch to `computing_threads` threads and return its thread count.
+
+    Torch itself ignores a container's CPU quota.
+    """
     wanted = computing_threads()
     if torch.get_num_threads() > wanted:
         torch.set_num_threads(wanted)
@@ -23,18 +27,17 @@ def limit_torch() -> int:
 
 
 def workers(device: torch.device) -> int:
-    """Threads that put batches through a model side by side.
+    """Return the number of threads that run batches through a model side by side.
 
-    On a CPU each batch stays on one core, in its caches, and nobody waits for the slowest of
-    several threads after every layer. On a GPU one's batch is put together and moved there while
-    another's is computed.
+    On a CPU each batch stays on one core, in its caches, without a thread barrier after every
+    layer. On a GPU one thread prepares and copies its batch while another's is computed.
     """
     return limit_torch() if device.type == "cpu" else GPU_CALLERS
 
 
 @contextmanager
 def one_thread_each() -> Iterator[None]:
-    """Have torch use one thread for each that calls it, and as many as before afterwards."""
+    """Set torch to one thread inside the block and restore the previous number afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -44,5 +47,5 @@ def one_thread_each() -> Iterator[None]:
 
 
 def side_by_side(callers: int) -> AbstractContextManager[None]:
-    """`one_thread_each` where several call, and as it is where one does."""
+    """Return `one_thread_each` for several callers, or a context that does nothing for one."""
     return one_thread_each() if callers > 1 else nullcontext()

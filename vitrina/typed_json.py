@@ -1,4 +1,4 @@
-"""JSON from files that may be damaged or hostile, converted to the types that code relies on."""
+"""Strictly typed reading of JSON from files that may be damaged or hostile."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from vitrina.errors import StoreError, VitrinaError, printable
 T = TypeVar("T")
 
 DEEPEST = 100
-"""Nested objects and lists of a JSON file, at most; what Vitrina writes has fewer than 10."""
+"""Maximum nesting depth of a JSON file; files that Vitrina writes have fewer than 10 levels."""
 REASON = 300
-"""Characters of a reason that a message keeps: it may quote what stands in the file."""
+"""Maximum characters of a reason in a message, since it may quote the file."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Finite = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
 """A number that is neither NaN nor infinite."""
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 StoredId = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | str
-"""A product's or a category's id: an integer that Arrow's int64 holds, or text."""
+"""A product or category id: an int64 integer, or text."""
 
 
 def load_json(
@@ -32,15 +32,15 @@ def load_json(
     error: type[VitrinaError] = StoreError,
     deepest: int = DEEPEST,
 ) -> Any:
-    """Decode JSON of any shape. deepest: nested objects and lists, at most.
+    """Decode JSON of any shape. deepest: maximum nesting depth of objects and lists.
 
-    Raises `error`, naming `where` and `way_out`, for broken UTF-8 or JSON, for nesting too deep to
-    be read, and for an integer of thousands of digits.
+    Raises `error`, naming `where` and `way_out`, for invalid UTF-8 or JSON, for nesting that is too
+    deep, and for an integer of thousands of digits.
     """
     try:
         value = json.loads(content)
         if b"\\u" in content:
-            # Half a surrogate pair is no character: no file's name and no output could hold it.
+            # Encoding rejects lone surrogates, which no file name and no output could hold.
             json.dumps(value, ensure_ascii=False).encode()
         _check_depth(value, deepest)
     except (ValueError, RecursionError) as err:
@@ -50,7 +50,7 @@ def load_json(
 
 
 def _check_depth(value: Any, deepest: int) -> None:
-    """Raise RecursionError for nesting that is read, but that Python could not write again."""
+    """Raise RecursionError for deeper nesting: Python could read it, but not write it again."""
     level = [value]
     for _ in range(deepest):
         level = [
@@ -79,22 +79,22 @@ def parse_json(
 def convert_json(
     value: Any, kind: type[T], where: str, way_out: str, error: type[VitrinaError] = StoreError
 ) -> T:
-    """Convert decoded JSON to a type, strictly: "1" is no number, 1 is no text.
+    """Convert decoded JSON to a type, strictly: "1" is not a number, 1 is not text.
 
     Parameters
     ----------
-    value : what `load_json` returned.
-    kind : a dataclass, an enum, or any annotation made of them and of Python's own types. Keys that
-        a dataclass lacks are ignored, since a newer Vitrina may write them.
+    value : the result of `load_json`.
+    kind : a dataclass, an enum, or any annotation made of them and of built-in types. Keys unknown
+        to a dataclass are ignored, since a newer Vitrina may write them.
     where : the file's name, for the message.
-    way_out : what to do about it, for the message.
+    way_out : the remedy, for the message.
     error : the exception to raise.
 
     Raises
     ------
     error
-        With one line that names the file, the place in it (`$.files[3].rows`) and the way out. A
-        ValueError or TypeError of a dataclass's `__post_init__` becomes one too.
+        With one line that names the file, the place in it (`$.files[3].rows`) and the remedy. A
+        ValueError or TypeError from a dataclass's `__post_init__` is converted too.
     """
     try:
         return msgspec.convert(value, kind)
@@ -113,7 +113,7 @@ def read_json_as(
 def read_json(path: Path, way_out: str, error: type[VitrinaError] = StoreError) -> Any:
     """Read a JSON file of any shape; see `load_json`.
 
-    Raises `error` also where the file is missing or can't be read.
+    Raises `error` also if the file is missing or can't be read.
     """
     try:
         content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Words shared by every room: enums for the strings that come from outside, array aliases."""
+"""Types shared by all packages: enums for external strings, aliases for arrays and ids."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ CategoryId: TypeAlias = int | str
 IdType: TypeAlias = type[int] | type[str]
 
 Vectors: TypeAlias = "npt.NDArray[np.float32]"
-"""(n, dim) float32, each row L2-normalised or all zero where the modality is missing."""
+"""(n, dim) float32; a row is L2-normalised, or all zero if the modality is missing."""
 
 Stored: TypeAlias = "npt.NDArray[np.floating]"
-"""(n, dim) float16 or float32, as a space keeps its vectors."""
+"""(n, dim) float16 or float32, the dtype in which a space stores its vectors."""
 
 Codes: TypeAlias = "npt.NDArray[np.int64]"
-"""(n,) int64: positions or class numbers; -1 stands for none."""
+"""(n,) int64: positions or class numbers; -1 means none."""
 
 Mask: TypeAlias = "npt.NDArray[np.bool_]"
 """(n,) bool."""
@@ -30,14 +30,14 @@ Floats: TypeAlias = "npt.NDArray[np.float32]"
 
 
 class Modality(StrEnum):
-    """What an encoder looks at."""
+    """Input type of an encoder."""
 
     TEXT = "text"
     IMAGE = "image"
 
 
 class Features(StrEnum):
-    """Which spaces an index or a head is built over."""
+    """Feature set of an index or a head: the text space, the image space, or both."""
 
     TEXT = "text"
     IMAGE = "image"
@@ -52,7 +52,7 @@ class Features(StrEnum):
 
 
 class Compute(StrEnum):
-    """The numbers that a model is run in; its vectors come out as float32 all the same."""
+    """Numeric precision of model inference; output vectors are always float32."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
@@ -60,15 +60,15 @@ class Compute(StrEnum):
 
 
 class HeadKind(StrEnum):
-    """The classifier over the vectors."""
+    """Kind of classifier over the vectors."""
 
     LOGISTIC = "logistic"
     MLP = "mlp"
 
 
 class FusionKind(StrEnum):
-    """What a prediction is put together from: one head over all vectors (early), a head for each
-    modality (late), the early head and the neighbours' vote (knn), or all of these (stack)."""
+    """Fusion method of a prediction: one head over all vectors (early), one head per modality
+    (late), the early head and the neighbours' vote (knn), or all of these (stack)."""
 
     EARLY = "early"
     LATE = "late"
@@ -77,14 +77,14 @@ class FusionKind(StrEnum):
 
 
 class SplitKind(StrEnum):
-    """How validation rows are chosen."""
+    """Method that chooses the validation rows."""
 
     STRATIFIED = "stratified"
     GROUPED = "grouped"
 
 
 class Pooling(StrEnum):
-    """How token vectors become one. `CLS_MEAN` is both, one after the other."""
+    """Pooling of token vectors into one vector. `CLS_MEAN` concatenates both."""
 
     CLS = "cls"
     MEAN = "mean"
@@ -94,12 +94,12 @@ class Pooling(StrEnum):
 
     @property
     def width(self) -> int:
-        """Numbers of the one vector for each of a token's."""
+        """Ratio of the pooled vector's dimension to a token vector's."""
         return 2 if self is Pooling.CLS_MEAN else 1
 
 
 class Balance(StrEnum):
-    """How rare categories are heard in training."""
+    """Class-imbalance handling in training."""
 
     NONE = "none"
     WEIGHTS = "weights"
@@ -107,8 +107,8 @@ class Balance(StrEnum):
 
 
 class Action(StrEnum):
-    """What a reviewer did with an audited product: its category is right, another one is, he
-    does not say, or he takes back what he said."""
+    """Reviewer's action on an audited product: keep its category, move it to another one, skip it,
+    or undo an earlier decision."""
 
     KEEP = "keep"
     MOVE = "move"
@@ -117,9 +117,12 @@ class Action(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a label is suspect: a head that never saw the product is sure of another category, its
-    neighbours have another one, its copies have, its text and its photo say different things, its
-    text or its photo is unlike all others of the category."""
+    """Reason why a label is suspect.
+
+    MODEL: an out-of-fold head confidently predicts another category. NEIGHBOURS, COPIES: the
+    product's neighbours or near duplicates have another category. MODALITIES: its text and its
+    photo disagree. TEXT, PHOTO: its text or its photo is an outlier within the category.
+    """
 
     MODEL = "model"
     NEIGHBOURS = "neighbours"
@@ -130,14 +133,14 @@ class Reason(StrEnum):
 
 
 class OutputFormat(StrEnum):
-    """The form of a predictions file."""
+    """Format of a predictions file."""
 
     FULL = "full"
     SUBMISSION = "submission"
 
 
 class IndexKind(StrEnum):
-    """How an index finds neighbours."""
+    """Search structure of an index."""
 
     FLAT = "flat"
     HNSW = "hnsw"
@@ -147,7 +150,7 @@ class IndexKind(StrEnum):
 
 
 class VoteKind(StrEnum):
-    """What a neighbour's vote weighs."""
+    """Weighting of the neighbours' votes."""
 
     UNIFORM = "uniform"
     SIMILARITY = "similarity"

@@ -1,4 +1,4 @@
-"""Arrow types by what their values are, whatever layers of lists and encodings are around them."""
+"""Tests of Arrow types that look through lists, dictionaries and other encodings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BINARY = (
 
 
 def plain(kind: pa.DataType) -> pa.DataType:
-    """The type of the values themselves, without a dictionary, runs or an extension type."""
+    """Return the value type without dictionary, run-end or extension encoding."""
     while True:
         if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
             kind = kind.value_type
@@ -31,24 +31,24 @@ def plain(kind: pa.DataType) -> pa.DataType:
 
 
 def is_list(kind: pa.DataType) -> bool:
-    """Whether the values are lists of any form."""
+    """Return True if the values are lists of any kind."""
     return any(test(plain(kind)) for test in _LISTS)
 
 
 def innermost(kind: pa.DataType) -> pa.DataType:
-    """The type of what is in a list, in lists of lists, or in no list at all."""
+    """Return the value type inside all levels of lists; a type that is no list is its own."""
     while is_list(kind):
         kind = plain(kind).value_type
     return plain(kind)
 
 
 def is_binary(kind: pa.DataType) -> bool:
-    """Whether the values are bytes."""
+    """Return True if the values are bytes."""
     return any(test(plain(kind)) for test in _BINARY)
 
 
 def holds_photos(kind: pa.DataType) -> bool:
-    """Whether it holds bytes, records with a field `bytes` of them, or lists of either."""
+    """Return True for bytes, records with a binary field `bytes`, or lists of either."""
     kind = innermost(kind)
     if pa.types.is_struct(kind):
         place = kind.get_field_index("bytes")

@@ -1,4 +1,4 @@
-"""The catalogue: a file of products, and where their photos are, read as a stream."""
+"""Catalogue: a file of products and the source of their photos, read as a stream."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ from vitrina.data.sources import DEFAULT_FETCHING, Fetching, ImageSource
 from vitrina.errors import CatalogueError, ImageSourceError, PhotosNotFoundError
 from vitrina.ids import IdSet, id_keys
 
-# In characters: descriptions of megabytes must not pile up by the thousand.
+# In characters: a batch must not collect thousands of descriptions of megabytes each.
 _BATCH_TEXT = 1 << 26
 _FREE_TEXT = 1 << 28
 _FREE_ROWS = 1 << 20
 
 
 class Catalogue:
-    """Products in the file at `path`; made by `read` or `open`, and read with `batches`.
+    """Catalogue of products; `read` or `open` creates it, `batches` reads its rows.
 
     Attributes:
-        path: the file, or the directory or range of files.
-        reading: how it is read, for a store to remember.
-        images: the source of photos; None where there are none.
-        photos_error: why there are none, where they could not be opened and need not be.
+        path: the file, directory or range of files.
+        reading: the reading settings, which a store can remember.
+        images: the source of photos; None if there is none.
+        photos_error: the error of optional photos that could not be opened.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Catalogue:
         self.photos_error: CatalogueError | ImageSourceError | None = None
         self._reader = reader
         if images is not None:
-            # Collected without `close`, a catalogue still lets go of its archive in good order.
+            # The archive is closed even if the catalogue is garbage-collected without `close`.
             weakref.finalize(self, images.close)
 
     @classmethod
@@ -86,12 +86,11 @@ class Catalogue:
         A table is Parquet, CSV, JSON or a spreadsheet. A WebDataset is tar archives (one, a
         directory of them, or a range such as `part-{000..012}.tar`) that hold the photos too.
 
-        Cheap for Parquet, of which only columns of category names and of kept texts are read
-        here. Any other file is gone through once to learn the type of its ids and the form of
-        its category paths, and tar archives to learn where their files stand. A feed names its
-        parts itself, so `columns` and `delimiter` say nothing of it; its encoding is found out by
-        its bytes unless `encoding` names it. The location of `images` is remembered as an
-        absolute path.
+        Opening Parquet is cheap: only the columns of category names and of kept texts are read.
+        Any other file is scanned once for the type of its ids and the format of its category
+        paths, and tar archives for the positions of their files. `columns` and `delimiter` do not
+        apply to a feed, whose encoding is detected from its bytes unless `encoding` is given. The
+        location of `images` is remembered as an absolute path.
 
         Raises:
             CatalogueError: the file can't be read, or lacks a column.
@@ -112,11 +111,11 @@ class Catalogue:
 
     @classmethod
     def open(cls, path: str | Path, reading: Reading, needs: Needs = LABELS_OPTIONAL) -> Catalogue:
-        """Open another file as `reading` tells, which came from an earlier catalogue.
+        """Open a file with the settings of an earlier catalogue.
 
-        As `read`, but what is optional by `needs` may be absent: the columns of categories, which
-        a new batch does not have yet, or all that a store remembers. `missing` and `photos_error`
-        list what is absent.
+        Unlike `read`, it accepts a file without the parts that `needs` makes optional, such as the
+        category columns of a new batch, or all that a store remembers. `missing` and
+        `photos_error` list the absent parts.
         """
         path = Path(path)
         if reading.photos < 1:
@@ -126,13 +125,13 @@ class Catalogue:
         )
         reader = open_reader(path, options, needs)
         if isinstance(reader, TableReader):
-            # Later files are split alike, however few paths they hold.
+            # Later files use the same separator, however few paths they hold.
             reading = replace(reading, category_separator=reader.category_separator)
         images, fault = None, None
         try:
             images = open_photos(path, reading, reader, needs)
         except (CatalogueError, ImageSourceError) as err:
-            # A folder that is empty yet may be filled before it is read.
+            # An empty folder may be filled before its photos are read.
             filled = not (isinstance(err, PhotosNotFoundError) and err.empty)
             if needs.photos and filled:
                 raise
@@ -144,48 +143,48 @@ class Catalogue:
         return opened
 
     def check_photos(self) -> None:
-        """Raise PhotosNotFoundError if there is a place for photos, but none in it."""
+        """Raise PhotosNotFoundError if the photo location holds no photos."""
         if isinstance(self.photos_error, PhotosNotFoundError):
             raise self.photos_error
 
     @property
     def id_type(self) -> IdType:
-        """The type of every product's id, `int` or `str`."""
+        """Type of all product ids, `int` or `str`."""
         return self._reader.id_type
 
     @property
     def has_categories(self) -> bool:
-        """Whether the file has a column of category ids."""
+        """True if the file has a column of category ids."""
         return self._reader.has_categories
 
     @property
     def category_type(self) -> IdType | None:
-        """The type of every category's id; None where the file names no category."""
+        """Type of all category ids; None if the file names no category."""
         return self._reader.category_type
 
     @property
     def integer_ids(self) -> bool:
-        """Whether every product id can be read as an integer without loss."""
+        """True if every product id converts to an integer without loss."""
         return self._reader.integer_ids
 
     @property
     def integer_categories(self) -> bool:
-        """Whether every category id can be read as an integer without loss."""
+        """True if every category id converts to an integer without loss."""
         return self._reader.integer_categories
 
     @property
     def source(self) -> str | None:
-        """The name that the file gives of where its products come from: a feed's shop."""
+        """Source name that the file gives, such as a feed's shop; None if it gives none."""
         return self._reader.source
 
     @property
     def has_text(self) -> bool:
-        """Whether the file has a title, description or attributes of its products."""
+        """True if the file has a title, description or attributes."""
         return self._reader.has_text
 
     @property
     def missing(self) -> Missing:
-        """The columns that are named in `reading` and are not in the file."""
+        """Columns that `reading` names and the file lacks."""
         return self._reader.missing
 
     def check_complete(self) -> None:
@@ -195,33 +194,33 @@ class Catalogue:
         """
         if (missing := self.missing.of(self.missing.fields - LABELS)).columns:
             raise missing.error()
-        # What photos are there matters only where they are looked at; see `check_photos`.
+        # A location without photos matters only to code that uses photos; see `check_photos`.
         if self.photos_error and not isinstance(self.photos_error, PhotosNotFoundError):
             raise self.photos_error
 
     @property
     def notes(self) -> Sequence[str]:
-        """How the file was read, where its owner may want to know; one sentence each."""
+        """Notes for the user on how the file was read; one sentence each."""
         return self._reader.notes
 
     @property
     def label_hint(self) -> str:
-        """Why no product of a table can have a label, and the way out; "" where some can."""
+        """Reason why no product of a table can have a label, with the remedy; "" if some can."""
         return self._reader.label_hint if isinstance(self._reader, TableReader) else ""
 
     @property
     def repairs(self) -> Mapping[str, int]:
-        """Counts of what was mended in the file; complete once `batches` has ended."""
+        """Counts of repairs made while reading; complete once `batches` has ended."""
         return self._reader.repairs
 
     def batches(self, size: int = 4096) -> Iterator[Batch]:
-        """Stream all rows, at most `size` in a batch; called again, it starts over.
+        """Stream all rows, at most `size` per batch; each call starts over.
 
-        Every row of the file is in exactly one batch, as a product or as a rejection; of rows
-        with the same id, the first good one is the product.
+        Every row of the file is in exactly one batch, as a product or as a rejection. Among rows
+        with the same id, the first valid one becomes the product.
 
         Raises:
-            CatalogueError: the file turns out damaged on the way.
+            CatalogueError: the file is damaged.
         """
         rows, bounds = self._reader.rows(), _Bounds(self.path)
         seen = IdSet()
@@ -235,7 +234,7 @@ class Catalogue:
 
 
 class _Bounds:
-    """Bounds on the rows of a file and on their text, by its bytes; a folder has none."""
+    """Limits on a file's rows and text, derived from its size in bytes; a folder has none."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -246,10 +245,11 @@ class _Bounds:
             self._most_length = most_unpacked(path, _FREE_TEXT)
 
     def add(self, row: Product | Rejection) -> int:
-        """Count a row, and return the characters of what a batch is bounded by.
+        """Count a row, and return the number of its characters that count toward a batch's limit.
 
-        Raises CatalogueError where rows are more than the file has bytes, or one text that is named
-        over and over, as a shop's or a category's, makes their text long out of proportion.
+        Raises CatalogueError if there are more rows than the file has bytes (and more than
+        `_FREE_ROWS`), or if a repeated text, such as a shop's or category's name, makes the total
+        text out of proportion to the file.
         """
         if self._rows == self._most_rows:
             raise CatalogueError(
@@ -270,7 +270,7 @@ class _Bounds:
 def _chunk(
     rows: Iterator[Product | Rejection], size: int, bounds: _Bounds
 ) -> list[Product | Rejection]:
-    """The next rows, at most `size`, and fewer where their text is long."""
+    """Take the next rows, at most `size`, and fewer if their text is long."""
     chunk: list[Product | Rejection] = []
     length = 0
     for row in islice(rows, size):

@@ -1,4 +1,4 @@
-"""The photos of a catalogue: in a place that is given, in a column, or in its own archives."""
+"""Opening of a catalogue's photos: a given location, a column, or its own archives."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from vitrina.data.sources import WEB, ColumnImages, ImageSource, open_images
 from vitrina.errors import CatalogueError, ImageSourceError, PhotosNotFoundError
 
 IMAGE_SAMPLE = 1000
-"""Rows looked at to find out how photos are named."""
+"""Number of rows sampled to detect how photos are named."""
 
 _SPLITS = ("train", "test", "val")
 
 
 def open_photos(path: Path, reading: Reading, reader: Reader, needs: Needs) -> ImageSource | None:
-    """Open the photos of a catalogue, where it has any.
+    """Open the photos of a catalogue; return None if it has none.
 
-    Raises CatalogueError for settings that contradict one another, ImageSourceError if the photos
-    can't be opened, PhotosNotFoundError if none is there.
+    Raises CatalogueError for contradictory settings, ImageSourceError if the photos can't be
+    opened, PhotosNotFoundError if none exists.
     """
-    # A place that is only remembered is no contradiction.
+    # A location that is only remembered is no contradiction.
     contradicts = reading.images is not None and needs.photos
     if reader.image_bytes is not None:
         return _open_column(path, reader.image_bytes, reading, reader, contradicts=contradicts)
@@ -36,7 +36,7 @@ def open_photos(path: Path, reading: Reading, reader: Reader, needs: Needs) -> I
                 "--images none where the store remembers another place"
             )
         return reader.images(reading.photos)
-    # A feed names its photos itself, whatever column has them in tables.
+    # A feed names its photos itself, so a table's image column does not apply.
     named = isinstance(reader, TableReader) and "image" not in reader.missing.fields
     names = (reading.columns.image or None) if named else None
     if reading.images is None:
@@ -59,9 +59,9 @@ def open_named_photos(
     *,
     detect: bool = True,
 ) -> ImageSource:
-    """Open photos that have names.
+    """Open photos that are found by name.
 
-    sample: products by which to find out how. detect: whether to try templates. Raises
+    sample: products used to detect the names' template. detect: whether to try templates. Raises
     ImageSourceError, PhotosNotFoundError.
     """
     return open_images(
@@ -71,7 +71,7 @@ def open_named_photos(
         sample=sample,
         splits=tuple(dict.fromkeys((_stem(path), *_SPLITS))),
         fetching=reading.fetching,
-        # Where a column names the photos, there is no template to find out.
+        # If a column names the photos, there is no template to detect.
         detect=detect,
     )
 
@@ -79,9 +79,9 @@ def open_named_photos(
 def _open_column(
     path: Path, column: str, reading: Reading, reader: Reader, *, contradicts: bool
 ) -> ImageSource:
-    """The photos in a column, with `--images` for those that it only names.
+    """Open the photos in a column, with `--images` for those that the column only names.
 
-    contradicts: whether a place for photos is given, which a column of bytes leaves no need for.
+    contradicts: whether a photo location is given, which contradicts a column of bytes.
     """
     if path.is_dir():
         raise CatalogueError(
@@ -117,5 +117,5 @@ def _open_column(
 
 
 def _stem(path: Path) -> str:
-    """`train` of train.parquet, train.csv.gz and a directory train."""
+    """Return `train` for train.parquet, train.csv.gz and a directory train."""
     return path.name.split(".")[0] or path.name

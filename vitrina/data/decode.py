@@ -1,8 +1,8 @@
-"""Bytes of one photo to an RGB picture, or to the reason why that can't be done.
+"""Decoding of one photo's bytes to an RGB picture, or to the reason why they can't be decoded.
 
-Sellers upload whatever they have, so hostile and broken bytes are the normal case here. Which
-library reads them, `image_forms.py` says; what is wrong beside the pixels, as a missing end or
-broken metadata, `image_repair.py` mends.
+Sellers upload whatever they have, so hostile and broken bytes are normal here. `image_forms.py`
+selects the library that reads them. `image_repair.py` repairs faults outside the pixels, such as a
+missing end or broken metadata.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from vitrina.data.image_repair import ImageRepair
 from vitrina.errors import ImageError
 
 NEARLY_WHOLE = 0.9
-"""The share of its pixels that a truncated picture must have to be used."""
+"""Minimum share of its pixels that a truncated picture must have to be used."""
 
 _COMPARING = 3
-"""How much more memory it takes to compare two completions of a truncated picture."""
+"""Memory factor for comparing two completions of a truncated picture."""
 
 _BAND = 16
-"""Lines that the blocks of a lossy picture have, which appear or are missing together."""
+"""Height in lines of a lossy picture's blocks, which are present or missing as a whole."""
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -58,14 +58,14 @@ _TURNS = {
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """picture: of mode RGB, upright. mended: what is wrong with its file, "" for a sound one."""
+    """Decoded photo. picture: mode RGB, upright. mended: repaired faults of the file, or ""."""
 
     picture: Image.Image
     mended: str = ""
 
 
 def decode(data: bytes, at_least: int | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Turn an image file into an RGB picture; see `decoded_photo`."""
+    """Decode an image file to an RGB picture; see `decoded_photo`."""
     with decoded_photo(data, at_least, max_pixels) as decoded:
         return decoded.picture
 
@@ -74,31 +74,30 @@ def decode(data: bytes, at_least: int | None = None, max_pixels: int = MAX_PIXEL
 def decoded_photo(
     data: bytes, at_least: int | None = None, max_pixels: int = MAX_PIXELS
 ) -> Iterator[Decoded]:
-    """Turn an image file into an RGB picture, upright, the first frame of an animation.
+    """Decode an image file to an upright RGB picture; an animation gives its first frame.
 
     Transparent parts become white, as on a shop's page; colour profiles are not applied. As in a
-    browser, a file may be faulty beside its pixels, or lack up to a tenth of them at its end.
+    browser, a file may have faults outside its pixels, or lack up to a tenth of them at its end.
 
-    The picture's memory counts in the budget of this process while the block runs. A block must not
-    decode another photo.
+    The picture's memory counts against this process's budget while the block runs. The block must
+    not decode another photo.
 
     Parameters
     ----------
     data : the whole file: JPEG, PNG, WebP, GIF, AVIF, TIFF or BMP; HEIC and JPEG XL where the
         packages for them are installed.
     at_least : the encoder's input edge in pixels. A larger JPEG is decoded at 1/2, 1/4 or 1/8
-        of its size, the smallest whose both edges are still this long; None decodes all of it.
-    max_pixels : a picture that has more when it is decoded is refused.
+        of its size, the smallest whose both edges are at least this long; None decodes all of it.
+    max_pixels : a picture with more pixels after decoding is refused.
 
     Yields
     ------
-    A picture of mode RGB that keeps no hold on `data`, and what was mended. Safe to use from many
-    threads.
+    A picture of mode RGB that holds no reference to `data`, and its repaired faults. Thread-safe.
 
     Raises
     ------
     ImageError
-        With a short reason, whatever the bytes; no other exception comes from bad data.
+        With a short reason; bad data raises no other exception.
     """
     with ExitStack() as reserved:
         yield _Decoder(at_least, max_pixels, reserved).decode(data)
@@ -106,7 +105,10 @@ def decoded_photo(
 
 @dataclass(frozen=True, slots=True)
 class _Decoder:
-    """at_least, max_pixels: as of `decoded_photo`. reserved: holds the picture's memory."""
+    """Decoder of one photo.
+
+    at_least, max_pixels: as in `decoded_photo`. reserved: holds the picture's memory reservation.
+    """
 
     at_least: int | None
     max_pixels: int
@@ -124,8 +126,8 @@ class _Decoder:
             picture, turn = self._pixels(form, data)
         except ImageError:
             raise
-        # Pillow's readers let almost anything through on broken bytes: OSError, SyntaxError,
-        # ValueError, struct.error, zlib.error, OverflowError, MemoryError and more.
+        # Pillow's readers raise almost anything on broken bytes: OSError, SyntaxError, ValueError,
+        # struct.error, zlib.error, OverflowError, MemoryError and more.
         except Exception as err:
             picture, turn, what = self._repaired(form, data, err)
             mended = f"{mended}; {what}" if mended else what
@@ -133,11 +135,11 @@ class _Decoder:
         return Decoded(picture if way is None else picture.transpose(way), mended)
 
     def _pixels(self, form: ImageFormat, data: bytes, times: int = 1) -> tuple[Image.Image, int]:
-        """The picture as it is stored, and its orientation. times: what to reserve for it."""
+        """Return the picture as stored and its EXIF orientation. times: reservation factor."""
         self.reserved.close()
         _refuse_by_header(form, data, self.max_pixels)
         if form is JXL:
-            # Its reader decodes at once.
+            # Its reader decodes the picture when it opens the file.
             width, height = jxl_size(data)
             self._reserve(times * decoding_bytes(form.name, "RGBA", width * height))
         header = _open(form, data, self.at_least, self.max_pixels)
@@ -151,8 +153,10 @@ class _Decoder:
     def _repaired(
         self, form: ImageFormat, data: bytes, err: Exception
     ) -> tuple[Image.Image, int, str]:
-        """The picture of a file that can't be read as it is. Raises ImageError if none can be
-        had."""
+        """Decode a broken file through its repairs: picture, orientation, and what was wrong.
+
+        Raises ImageError if no repair gives enough of the picture.
+        """
         reason = _reason(form, data, err)
         repairs = form.repair(data, _words(err)) if form.repair else iter(())
         while True:
@@ -174,14 +178,16 @@ class _Decoder:
         raise ImageError(reason) from err
 
     def _share(self, form: ImageFormat, repair: ImageRepair, picture: Image.Image) -> float:
-        """How much of a repaired picture was in its file: all before the first pixel that differs
-        where the file is completed in another way."""
+        """Return the share of a repaired picture that was in its file.
+
+        That is all before the first pixel that differs between two completions of the file.
+        """
         if repair.other is None:
             return repair.share
         at_least = self.at_least
         if repair.fine and at_least is not None:
             at_least = None
-            # All of it, where it was reduced before.
+            # Decoded at full size, since it was reduced before.
             picture = _Decoder(None, self.max_pixels, self.reserved)._pixels(
                 form, repair.data, _COMPARING
             )[0]
@@ -203,14 +209,14 @@ class _Decoder:
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """image: a picture that is opened and not decoded. bytes: the memory that decoding takes."""
+    """Opened photo. image: not decoded yet. bytes: estimated memory to decode it."""
 
     image: ImageFile
     bytes: int
 
 
 def _refuse_by_header(form: ImageFormat, data: bytes, max_pixels: int) -> None:
-    """Refuse what its reader must not be given."""
+    """Raise ImageError for a file that must not reach its reader."""
     form.open()
     if form in (GIF, JXL):
         size = gif_canvas(data) if form is GIF else jxl_size(data)
@@ -220,7 +226,7 @@ def _refuse_by_header(form: ImageFormat, data: bytes, max_pixels: int) -> None:
 
 
 def _open(form: ImageFormat, data: bytes, at_least: int | None, max_pixels: int) -> _Header:
-    """Read the header, refuse what is too large, and set the size to decode at."""
+    """Read the header, refuse a picture that is too large, and set the size to decode at."""
     file = io.BytesIO(data)
     image = form.open()(file)
     width, height = image.size
@@ -244,22 +250,22 @@ def _open(form: ImageFormat, data: bytes, at_least: int | None, max_pixels: int)
 
 
 def _load(form: ImageFormat, image: ImageFile) -> tuple[Image.Image, int]:
-    """Decode an opened picture: RGB as it is stored, and its orientation."""
+    """Decode an opened picture to RGB as stored, and return it with its EXIF orientation."""
     if isinstance(image, TiffImageFile):
-        # The reader checks the size, with a warning, only where it has no buffer yet.
+        # With a buffer in place, the reader skips its size check, which would emit a warning.
         stored = (image.tag_v2[256], image.tag_v2[257])
         image.im = Image.new(image.mode, stored).im
     image.load()
-    # JPEG XL turns its pixels itself, unless it is a JPEG packed anew.
+    # The JPEG XL reader applies the orientation itself, unless the file is a recompressed JPEG.
     turned = form is JXL and not getattr(image, "jpeg", False)
     turn = 1 if turned else orientation(image.info.get("exif") or b"")
     return _to_rgb(image), turn
 
 
 def _in_one_pass(image: JpegImageFile, data: bytes, after_scan_header: int) -> bool:
-    """Whether all of the JPEG's components come in its first scan.
+    """Return True if the JPEG's first scan contains all of its components.
 
-    Otherwise libjpeg holds the coefficients of the full size, however small the result is.
+    Otherwise libjpeg holds the full-size coefficients, however small the result is.
     """
     parts = image.layers
     start = after_scan_header - 8 - 2 * parts
@@ -281,10 +287,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
-    """Scale a grey picture of 16 or 32 bits, which Pillow would clip to white instead.
+    """Scale a grey picture of 16 or 32 bits to 8 bits; Pillow would clip it to white instead.
 
-    16 bits have a known range. 32 bits have none, so the smallest usual one that holds the
-    values is taken (0 to 1 for floats, 0 to 255, 0 to 65535), else the values' own.
+    16-bit pictures have a known range. 32-bit ones take the smallest usual range that holds their
+    values (0 to 1 for floats, 0 to 255, 0 to 65535), else the range of the values.
     """
     values = np.asarray(image)
     clear = image.info.get("transparency")

@@ -23,14 +23,14 @@ _LARGEST_SHARE = 2
 
 
 class MemoryBudget:
-    """Bytes in use by several threads, limited to a total.
+    """Limit on the bytes in use by several threads at once.
 
-    Reservations are granted in the order of their requests, so that a large photo is not passed
-    over for ever. One that is larger than the total gets all of it, and so runs alone.
+    Reservations are granted in the order of their requests, so a large one can't starve. One that
+    is larger than the total takes all of it and runs alone.
     """
 
     def __init__(self, total: int) -> None:
-        """total: bytes at once."""
+        """total: maximum bytes in use at once."""
         self.total = total
         self._used = 0
         self._waiting: deque[object] = deque()
@@ -38,11 +38,11 @@ class MemoryBudget:
 
     @property
     def used(self) -> int:
-        """Bytes that are reserved now."""
+        """Bytes that are currently reserved."""
         return self._used
 
     def acquire(self, size: int) -> None:
-        """Wait for room and take it. A thread that holds some must not ask for more."""
+        """Wait for room and reserve it. A thread that holds a reservation must not request more."""
         size = min(size, self.total)
         with self._changed:
             if self._waiting or self._used + size > self.total:
@@ -58,7 +58,7 @@ class MemoryBudget:
             self._used += size
 
     def release(self, size: int) -> None:
-        """Give back what `acquire` took; from any thread."""
+        """Release a reservation of `acquire`; from any thread."""
         with self._changed:
             self._used -= min(size, self.total)
             if self._waiting:
@@ -66,18 +66,18 @@ class MemoryBudget:
 
 
 class DecodeBudget(MemoryBudget):
-    """The budget of photos that are being decoded."""
+    """Memory budget of the photos that are being decoded."""
 
     def __init__(self, total: int, largest: int) -> None:
-        """largest: bytes of one photo above which it is refused."""
+        """largest: maximum bytes of one photo."""
         super().__init__(total)
         self.largest = largest
 
     @contextmanager
     def reserve(self, size: int) -> Iterator[None]:
-        """Hold the memory of one photo while the block runs.
+        """Reserve the memory of one photo while the block runs.
 
-        Raises ImageError for one that this process's memory does not allow.
+        Raises ImageError for a photo larger than `largest`.
         """
         if size > self.largest:
             raise ImageError(f"too large for the memory: it takes {size >> 20} MB to decode")
@@ -90,6 +90,6 @@ class DecodeBudget(MemoryBudget):
 
 @cache
 def decode_budget() -> DecodeBudget:
-    """The budget of this process, by the memory that it may use."""
+    """Return the budget of this process, derived from its memory limit."""
     memory = total_memory()
     return DecodeBudget(min(max(memory // _SHARE, _LEAST), _MOST), memory // _LARGEST_SHARE)

@@ -1,8 +1,8 @@
-"""Forms of image files: how each begins, what reads it, and what else is taken for a photo.
+"""Image file formats: their signatures and readers, and names for files that are no photo.
 
-Readers are called directly instead of through `PIL.Image.open`: that keeps out the forms no shop
-publishes (some of which start other programs), and it leaves the size check to us. Pillow's own
-check answers a large photo with a Python warning, and warnings can't be silenced for one thread.
+Readers are called directly instead of through `PIL.Image.open`. That excludes formats no shop
+publishes, some of which start other programs, and leaves the size check to this package. Pillow's
+own check emits a Python warning for a large photo, and warnings can't be silenced for one thread.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _JUNK = re.compile(
     rb"(?=\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF.{4}WEBPVP8)" % _MOST_JUNK,
     re.DOTALL,
 )
-"""Text allowed before a photo: blanks, byte order marks, lines such as HTTP headers."""
+"""Bytes allowed before a photo: blanks, byte order marks, text such as HTTP headers."""
 
 
 class _Jpeg(JpegImageFile):
-    """A JPEG whose resolution is not looked up in EXIF.
+    """JPEG reader that does not look up the resolution in EXIF.
 
-    Nobody here needs it, and that lookup warns about each damaged EXIF block, which cheap
-    photo editors leave behind in photos that are otherwise fine. A multi-picture file (MPO)
-    reads as its first picture.
+    The resolution is not needed, and the lookup warns about each damaged EXIF block, which cheap
+    photo editors leave in otherwise valid photos. A multi-picture file (MPO) reads as its first
+    picture.
     """
 
     def _read_dpi_from_exif(self) -> None:
@@ -47,14 +47,14 @@ class _Jpeg(JpegImageFile):
 
 @dataclass(frozen=True, slots=True)
 class ImageFormat:
-    """A kind of image file.
+    """An image file format.
 
     Attributes:
-        name: what to call it.
-        begins: how it begins.
-        reader: Pillow's class that reads it, or module, class and extra of a package that has it.
-        ends: how a whole one ends, "" if that is not clear.
-        repair: gives repaired forms of one that can't be read, the likeliest first.
+        name: name for messages.
+        begins: pattern of its first bytes.
+        reader: Pillow's class that reads it, or module, class and extra of another package.
+        ends: last bytes of a complete file; b"" if they are not fixed.
+        repair: yields repaired versions of an unreadable file, the likeliest first.
     """
 
     name: str
@@ -64,7 +64,7 @@ class ImageFormat:
     repair: Callable[[bytes, str], Iterator[ImageRepair]] | None = None
 
     def open(self) -> type[ImageFile]:
-        """The class that reads it. Raises ImageError if its package is not installed."""
+        """Return the reader class. Raises ImageError if its package is not installed."""
         if not isinstance(self.reader, tuple):
             return self.reader
         module, name, extra = self.reader
@@ -128,7 +128,7 @@ _STRANGER_PATTERNS = tuple(
 
 
 def recognise(data: bytes) -> tuple[ImageFormat, int]:
-    """The form of a file, and where in the data it starts. Raises ImageError for none."""
+    """Return a file's format and the offset at which it starts. Raises ImageError for none."""
     if not data:
         raise ImageError("empty file")
     form = _form_at(data, 0)

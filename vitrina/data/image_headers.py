@@ -1,4 +1,4 @@
-"""Facts in the headers of image files, read before a library decodes anything of them."""
+"""Parsing of image file headers before a library decodes the file."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from vitrina.errors import ImageError
 _JXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 _MOST_BLOCKS = 500_000
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]", re.DOTALL)
-"""A JPEG marker that a length follows, or the end of the image."""
+"""A JPEG marker with a length after it, or the end-of-image marker."""
 
 
 def gif_canvas(data: bytes) -> tuple[int, int]:
-    """The screen stretched to hold the first frame, (0, 0) where the file ends before it."""
+    """Return the width and height of a GIF's screen, enlarged to hold the first frame.
+
+    (0, 0) if the file ends before that frame.
+    """
     try:
         width, height = struct.unpack_from("<HH", data, 6)
         left, top, across, down = struct.unpack_from("<HHHH", data, gif_frame(data) + 1)
@@ -25,7 +28,7 @@ def gif_canvas(data: bytes) -> tuple[int, int]:
 
 
 def gif_frame(data: bytes) -> int:
-    """Where the descriptor of the first frame starts.
+    """Return the offset of a GIF's first frame descriptor.
 
     Raises IndexError if there is none, ImageError if it is not among the first blocks.
     """
@@ -47,7 +50,7 @@ def gif_frame(data: bytes) -> int:
 
 
 def jxl_size(data: bytes) -> tuple[int, int]:
-    """The width and height of a JPEG XL picture. Raises ImageError if they can't be found."""
+    """Return the width and height of a JPEG XL picture. Raises ImageError if there are none."""
     try:
         return _jxl_size(_jxl_codestream(data))
     except (StopIteration, RuntimeError, struct.error):
@@ -55,7 +58,7 @@ def jxl_size(data: bytes) -> tuple[int, int]:
 
 
 def _jxl_codestream(data: bytes) -> bytes:
-    """The start of the codestream, bare or in the first box of a container that holds some."""
+    """Return the first bytes of the codestream, bare or in the first such box of a container."""
     if data[:2] == b"\xff\x0a":
         return data[2:18]
     at = 0
@@ -66,7 +69,7 @@ def _jxl_codestream(data: bytes) -> bytes:
             (size,) = struct.unpack_from(">Q", data, body)
             body += 8
         if kind == b"jxlp":
-            # A part has a number before it.
+            # A partial codestream has an index before it.
             body += 4
         if kind in (b"jxlc", b"jxlp"):
             return data[body + 2 : body + 18]
@@ -96,10 +99,10 @@ def _jxl_size(codestream: bytes) -> tuple[int, int]:
 
 
 def orientation(exif: bytes) -> int:
-    """The orientation 1 to 8 of an EXIF block; 1 where it is absent or damaged.
+    """Return the orientation of an EXIF block, 1 to 8 if valid; 1 if it is absent or damaged.
 
-    Pillow's parser reads every tag and warns about each broken one; this reads the one we need.
-    TIFF files keep it elsewhere, and their reader applies it.
+    Pillow's parser reads every tag and warns about each broken one; this function reads only one.
+    TIFF files keep the orientation elsewhere, and their reader applies it.
     """
     block = exif.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(block[:2])
@@ -119,10 +122,10 @@ def orientation(exif: bytes) -> int:
 
 
 def jpeg_markers(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """The segments of a JPEG: each one's marker, where it starts, and where its body ends.
+    """Yield the segments of a JPEG: marker, start offset, and end offset of the body.
 
-    What stands between a scan and the next marker belongs to no segment. The last segment may
-    end beyond the data.
+    Bytes between a scan header and the next marker belong to no segment. The last segment may end
+    beyond the data.
     """
     at, end = 2, len(data)
     while (found := _MARKER.search(data, at)) is not None:

@@ -1,4 +1,4 @@
-"""Limits on what one photo may cost, checked on its header: pixels, scans, chunks, tags, memory."""
+"""Limits on the cost of one photo, checked on its header: pixels, scans, chunks, tags, memory."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ if TYPE_CHECKING:
 
 MEGAPIXEL = 1_000_000
 MAX_PIXELS = 50 * MEGAPIXEL
-"""Default limit. A larger picture is refused; decoded, it takes 0.4 GB or more."""
+"""Default limit. A larger picture is refused, since decoding it takes 0.4 GB or more."""
 
 MOST_MEGAPIXELS = 178
-"""The highest limit that may be asked for. Pillow refuses more by itself."""
+"""Highest limit that may be set. Pillow itself refuses more."""
 
 MAX_GIF_PIXELS = 89_000_000
-"""Lower for GIF and JPEG XL, whose readers warn above it while they are still at the header."""
+"""Limit for GIF and JPEG XL, whose readers already warn above it when they read the header."""
 
 MAX_ASPECT = 100
-"""Long edge over short edge. Encoders scale the short edge up to their input, so a 1x50000
-strip would become 224x11200000 before it is cropped."""
+"""Maximum ratio of long edge to short edge. Encoders scale the short edge up to their input, so a
+1x50000 strip would become 224x11200000 before it is cropped."""
 
 MAX_SCANS = 500
-"""A JPEG of more scans is refused: every one of them goes over the whole picture."""
+"""Maximum number of scans of a JPEG; each scan covers the whole picture."""
 MAX_FULL_SCANS = 20
-"""Scans that a JPEG of the most pixels may have; smaller ones may have more. Progressive photos
-have about ten."""
+"""Maximum number of scans of a JPEG at the pixel limit; smaller ones may have more. Progressive
+photos have about ten."""
 _COUNTED_SCANS = 10_000
 
 MAX_RLE = 5_000_000
-"""Pixels and bytes of a run-length encoded BMP, which is decoded by a loop in Python."""
+"""Maximum sum of pixels and bytes of a run-length encoded BMP, decoded by a loop in Python."""
 
 _MOST_SEGMENTS = 10_000
 _SEGMENT_BYTES = 4
-"""The shortest segment: a marker and a length."""
+"""Bytes of the shortest segment: a marker and a length."""
 _MOST_PADDING = 1 << 16
 _MOST_CHUNKS = 100_000
 _MOST_METADATA_CHUNKS = 1000
@@ -52,21 +52,21 @@ _SOS = 0xDA
 _PNG_FRAMES = frozenset({b"IDAT", b"fdAT", b"fcTL"})
 _GRAPHIC_CONTROL = b"\x21\xf9\x04"
 _TIFF_TYPES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-"""Bytes of a value, by the type's number; all others have one."""
+"""Bytes of a value, by the type's number; all other types have one."""
 _TIFF_BYTES = (1, 2, 7)
 _BIG_TIFF = 43
 _TILE = (322, 323)
 _DIRECTORIES = (34665, 34853, 40965)
 
 _BYTES_PER_PIXEL = {"TIFF": 10, "WebP": 16, "AVIF": 14, "HEIC": 12, "JPEG XL": 20}
-"""Measured peaks while one pixel is decoded and made RGB; other forms take less."""
+"""Measured peak bytes per pixel of decoding and conversion to RGB; other formats take less."""
 _USUAL_BYTES = 12
 _WIDE_BYTES = 24
-"""Of modes whose pixels are scaled in floating point."""
+"""Bytes per pixel in modes that are scaled in floating point."""
 
 
 def refuse_narrow(width: int, height: int) -> None:
-    """Raise ImageError for a strip."""
+    """Raise ImageError for a picture whose aspect ratio exceeds `MAX_ASPECT`."""
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise ImageError(f"too narrow: {width}x{height} pixels")
 
@@ -77,8 +77,10 @@ def refuse_large(
     shown: tuple[int, int] | None = None,
     highest: int = MOST_MEGAPIXELS * MEGAPIXEL,
 ) -> None:
-    """Raise ImageError for more pixels than the limit. shown: the size to name. highest: the limit
-    that may be asked for."""
+    """Raise ImageError for more pixels than the limit.
+
+    shown: the size named in the message. highest: the highest limit that may be set.
+    """
     if size[0] * size[1] > limit:
         width, height = shown or size
         way = ""
@@ -88,7 +90,7 @@ def refuse_large(
 
 
 def refuse_scans(data: bytes, size: tuple[int, int], max_pixels: int) -> None:
-    """Raise ImageError for a JPEG of too many scans, by themselves or times its pixels."""
+    """Raise ImageError for a JPEG with too many scans, in number or in scans times pixels."""
     markers = (marker for marker, *_ in jpeg_markers(data))
     scans = sum(1 for _ in islice((m for m in markers if m == _SOS), _COUNTED_SCANS))
     if scans > MAX_SCANS:
@@ -99,7 +101,7 @@ def refuse_scans(data: bytes, size: tuple[int, int], max_pixels: int) -> None:
 
 
 def refuse_long_header(form: str, data: bytes) -> None:
-    """Raise ImageError for a header of so many parts that reading them alone takes seconds."""
+    """Raise ImageError for a header with so many parts that reading them takes seconds."""
     if form == "JPEG":
         _refuse_segments(data)
     elif form == "PNG":
@@ -109,9 +111,9 @@ def refuse_long_header(form: str, data: bytes) -> None:
 
 
 def without_long_extensions(data: bytes) -> bytes:
-    """A GIF without long comments and the like before its first frame.
+    """Return a GIF without long extension blocks, such as comments, before its first frame.
 
-    Pillow puts a comment together block by block, in time that grows with its square.
+    Pillow joins a comment block by block, in quadratic time.
     """
     try:
         frame = gif_frame(data)
@@ -126,7 +128,7 @@ def without_long_extensions(data: bytes) -> bytes:
 
 
 def refuse_long_runs(image: ImageFile, data: bytes) -> None:
-    """Raise ImageError for a large BMP that is run-length encoded."""
+    """Raise ImageError for a large run-length encoded BMP."""
     if any(tile[0] == "bmp_rle" for tile in image.tile):
         width, height = image.size
         if width * height + len(data) > MAX_RLE:
@@ -134,9 +136,9 @@ def refuse_long_runs(image: ImageFile, data: bytes) -> None:
 
 
 def decoding_bytes(form: str, mode: str, pixels: int, coefficients: int = 0) -> int:
-    """Estimated memory to decode a picture and make it RGB, beside its file.
+    """Estimate the bytes needed to decode a picture to RGB, without the file itself.
 
-    coefficients: those that a JPEG of several scans keeps, of two bytes each.
+    coefficients: the number that a JPEG of several scans keeps, of two bytes each.
     """
     each = _BYTES_PER_PIXEL.get(form, _USUAL_BYTES)
     if mode.startswith("I") or mode == "F":
@@ -168,7 +170,7 @@ def _refuse_chunks(data: bytes) -> None:
 
 
 def _refuse_tags(data: bytes) -> None:
-    """The tags of a TIFF. Pillow reads all of their values, as often as these are named."""
+    """Raise ImageError for costly TIFF tags: Pillow reads all values, repeats included."""
     order = "<" if data[:2] == b"II" else ">"
     big = data[2] == _BIG_TIFF
     try:
@@ -199,7 +201,7 @@ def _refuse_tags(data: bytes) -> None:
 
 
 def _tags(data: bytes, at: int, order: str, *, big: bool) -> Iterator[tuple[int, int, int, bytes]]:
-    """Tag, type, number of values, and field of each entry of a TIFF directory, while there are."""
+    """Yield tag, type, number of values and field of each entry that a TIFF directory holds."""
     head, entry = ("Q", "HHQ8s") if big else ("H", "HHI4s")
     with suppress(struct.error):
         (count,) = struct.unpack_from(f"{order}{head}", data, at)

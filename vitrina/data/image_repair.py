@@ -1,7 +1,7 @@
-"""Repair of image files that are faulty beside their pixels, as browsers do it silently.
+"""Repair of image files with faults outside their pixels, as browsers do silently.
 
-Each function takes a file that could not be decoded and gives one that can, if all of its pixels
-are there or nearly all. Nothing is decoded here but what tells how many pixels there are.
+Each function takes a file that could not be decoded and yields versions that can, if nearly all
+pixels are present. Data is decoded here only to count pixels.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ CUT = "its end is missing"
 _BARE = "read without its metadata: "
 
 _FILLER = bytes((at * 97 + 41) % 251 for at in range(4096))
-"""Bytes that no encoder would write there, and none of which starts a marker."""
+"""Filler that no encoder would write and that contains no byte that starts a marker."""
 _MOST_INFLATED = 1 << 29
 _MOST_LZW = 4 << 20
 _PIECE = 1024
-"""Compressed bytes that are inflated at once; what stands before a fault is lost with its piece."""
+"""Compressed bytes inflated at once; a fault loses the whole piece that contains it."""
 
 _SOF_SEQUENTIAL = frozenset({0xC0, 0xC1, 0xC9})
 _SOF_PROGRESSIVE = frozenset({0xC2, 0xCA})
@@ -34,15 +34,15 @@ _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
 @dataclass(frozen=True, slots=True)
 class ImageRepair:
-    """A file made readable again.
+    """A repaired file.
 
     Attributes:
-        data: the file.
+        data: the file's bytes.
         what: what was wrong with it.
-        share: how much of its pixels it has, if that is known.
-        other: the same with other pixels in place of those that are missing, so that the two
-            differ from there on; None where nothing is missing, or `share` tells it.
-        fine: whether they differ in fine detail alone, which a reduced picture doesn't show.
+        share: share of its pixels that the file holds, if known, else 1.
+        other: the file with other filler for the missing pixels, so that the two pictures differ
+            from there on; None if nothing is missing or `share` is known.
+        fine: whether they differ only in fine detail, which a reduced picture doesn't show.
     """
 
     data: bytes
@@ -53,7 +53,7 @@ class ImageRepair:
 
 
 def repair_jpeg(data: bytes, reason: str) -> Iterator[ImageRepair]:
-    """Leave out what says nothing of the pixels; put an end to a file that has none."""
+    """Remove metadata, or add the missing end of a JPEG."""
     segments = list(jpeg_markers(data))
     if not any(marker == _SOS for marker, *_ in segments):
         return
@@ -63,7 +63,7 @@ def repair_jpeg(data: bytes, reason: str) -> Iterator[ImageRepair]:
         return
     marker, start, after = segments[-1]
     if after > len(data) or marker not in (_SOS,):
-        # The file ends amid a header, or between it and its scan.
+        # The file ends inside a header, or between a header and its scan.
         data = data[:start]
         segments.pop()
     data = data.removesuffix(b"\xff")
@@ -76,7 +76,7 @@ def repair_jpeg(data: bytes, reason: str) -> Iterator[ImageRepair]:
 
 
 def repair_png(data: bytes, reason: str) -> Iterator[ImageRepair]:
-    """Keep the chunks that make the pixels; fill up the last lines of a picture that is cut."""
+    """Keep only the chunks that define the pixels, and fill the missing last lines of a cut PNG."""
     kept: dict[bytes, bytes] = {}
     pixels = bytearray()
     ended = False
@@ -101,7 +101,7 @@ def repair_png(data: bytes, reason: str) -> Iterator[ImageRepair]:
         return
     whole, there = _deflated_anew(bytes(pixels), size, line)
     if there < size and interlaced:
-        # Each of its passes covers the whole picture.
+        # Each pass covers the whole picture, so there are no missing last lines.
         return
     what = _BARE + reason if ended and there == size else CUT
     chunks = [(kind, kept[kind]) for kind in (b"IHDR", b"PLTE", b"tRNS", b"eXIf") if kept.get(kind)]
@@ -110,7 +110,7 @@ def repair_png(data: bytes, reason: str) -> Iterator[ImageRepair]:
 
 
 def repair_gif(data: bytes, reason: str) -> Iterator[ImageRepair]:  # noqa: ARG001
-    """End the file after its first frame; fill up the last lines of one that is cut."""
+    """End a GIF after its first frame, and fill the missing last lines of a cut one."""
     try:
         frame = gif_frame(data)
         width, height, flags = struct.unpack_from("<HHB", data, frame + 5)
@@ -130,7 +130,7 @@ def repair_gif(data: bytes, reason: str) -> Iterator[ImageRepair]:  # noqa: ARG0
     if not 1 < code_bits < 9 or len(codes) > _MOST_LZW or not width * height:
         return
     there = _lzw_pixels(codes, code_bits)
-    # Code 0 gives one pixel and has twelve bits at most; the last block is not full yet.
+    # Code 0 gives one pixel and has at most twelve bits; the last block is not full yet.
     filler = bytes(at - len(data)) + (b"\xff" + bytes(255)) * (
         (width * height - there) * 3 // 2 // 255 + 2
     )
@@ -138,7 +138,7 @@ def repair_gif(data: bytes, reason: str) -> Iterator[ImageRepair]:  # noqa: ARG0
 
 
 def repair_webp(data: bytes, reason: str) -> Iterator[ImageRepair]:
-    """Leave out what follows the picture, and chunks that are cut; fill up a cut picture."""
+    """Remove cut chunks and chunks other than the picture's, and fill up a cut WebP picture."""
     chunks: list[bytes] = []
     at, pictures = 12, 0
     cut = len(data) < 8 + int.from_bytes(data[4:8], "little")
@@ -165,7 +165,10 @@ def repair_webp(data: bytes, reason: str) -> Iterator[ImageRepair]:
 
 
 def _without_metadata(data: bytes, segments: list[tuple[int, int, int]]) -> bytes:
-    """A JPEG without comments and application segments; Adobe's tells how colours are meant."""
+    """Return a JPEG without comments and application segments.
+
+    A complete Adobe segment stays, since it defines the colour transform.
+    """
     parts, at = [], 0
     for marker, start, after in segments:
         if marker == _SOS:
@@ -178,9 +181,9 @@ def _without_metadata(data: bytes, segments: list[tuple[int, int, int]]) -> byte
 
 
 def _has_all_scans(data: bytes, segments: list[tuple[int, int, int]]) -> bool:
-    """Whether the last scan of a JPEG is there, if not all of it."""
+    """Return True if a JPEG contains its last scan, at least in part."""
     components, progressive = 0, False
-    # Of each component, how many low bits each coefficient lacks.
+    # Number of low bits that each coefficient of a component lacks.
     lacking: dict[int, list[int]] = {}
     for marker, start, _ in segments:
         body = data[start + 4 : start + 40]
@@ -198,7 +201,7 @@ def _has_all_scans(data: bytes, segments: list[tuple[int, int, int]]) -> bool:
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
-    """The kind and the body of each chunk up to the last, and whether its checksum is right."""
+    """Yield the kind and body of each chunk up to IEND, and whether its checksum is right."""
     at = len(_PNG)
     while at + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -229,9 +232,9 @@ def _interlaced_size(width: int, height: int, bits: int) -> int:
 
 
 def _deflated_anew(pixels: bytes, size: int, line: int) -> tuple[bytes, int]:
-    """All that can be had of compressed pixels, compressed again, and how many bytes it is.
+    """Recompress the readable part of compressed pixels, and return it with its unpacked size.
 
-    Lines that are missing are like the one above them.
+    Missing lines repeat the line above them. size, line: unpacked bytes of the picture and a line.
     """
     inflate, deflate = zlib.decompressobj(), zlib.compressobj(1)
     out, there = bytearray(), 0
@@ -251,7 +254,7 @@ def _deflated_anew(pixels: bytes, size: int, line: int) -> tuple[bytes, int]:
 
 
 def _lzw_pixels(codes: bytes, code_bits: int) -> int:
-    """How many pixels some LZW codes give, up to the first that is cut or makes no sense."""
+    """Return the number of pixels in LZW codes, up to the first code that is cut or invalid."""
     clear = 1 << code_bits
     lengths = [1] * clear + [0, 0]
     bits, have, width, before, pixels = 0, 0, code_bits + 1, 0, 0
@@ -282,7 +285,7 @@ def _riff(chunks: bytes) -> bytes:
 
 
 def _unflagged(chunks: bytes) -> bytes:
-    """Chunks whose header speaks of no profile, EXIF or XMP any more."""
+    """Clear the header flags for colour profile, EXIF and XMP, whose chunks were removed."""
     if chunks[:4] != b"VP8X":
         return chunks
     return chunks[:8] + bytes((chunks[8] & 0b00010010,)) + chunks[9:]

@@ -1,4 +1,4 @@
-"""File names that archives hold in a Russian code page without saying so."""
+"""Decoding of archive file names in a Russian code page that the archive does not declare."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _CODE_PAGES = ("cp866", "cp1251")
 _RUSSIAN = re.compile("[А-Яа-яЁё№]")
 _FOREIGN = re.compile(r"[^\x00-\x7f]")
 _ENOUGH = 0.8
-"""Of the characters beyond ASCII, the share that must be Russian letters in the right code page."""
+"""Minimum share of Russian letters among non-ASCII characters for a code page to be accepted."""
 _UTF8_FLAG = 0x800
 
 
 def decode_name(raw: bytes) -> str:
-    """Bytes of a file's name as text: UTF-8 or else the likelier Russian code page."""
+    """Decode a file name as UTF-8, or else in the likelier Russian code page."""
     try:
         return raw.decode()
     except UnicodeDecodeError:
@@ -26,7 +26,7 @@ def decode_name(raw: bytes) -> str:
 
 
 def code_page(names: Iterable[bytes]) -> str | None:
-    """The code page in which names that are no UTF-8 become Russian; None for neither."""
+    """Return the code page in which names that are not UTF-8 become Russian; None for neither."""
     shares = dict.fromkeys(_CODE_PAGES, 0.0)
     names = list(names)
     for page in _CODE_PAGES:
@@ -38,8 +38,11 @@ def code_page(names: Iterable[bytes]) -> str | None:
 
 
 def renamed_members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """Members of a zip archive whose names are not what `zipfile` takes them for, by the right
-    ones: in a code page without the UTF-8 flag, with backslashes, or from the archive's root."""
+    """Return the members of a zip archive that `zipfile` misnames, by their correct names.
+
+    These have names in a code page without the UTF-8 flag, with backslashes, or with a leading
+    slash or `./`.
+    """
     odd = {name: info for name, info in archive.NameToInfo.items() if _is_odd(info)}
     raw = {name: _raw(info) for name, info in odd.items()}
     utf8 = {name: text for name, data in raw.items() if (text := _utf8(data)) is not None}
@@ -67,7 +70,7 @@ def _is_odd(info: zipfile.ZipInfo) -> bool:
 
 
 def _raw(info: zipfile.ZipInfo) -> bytes:
-    """The bytes of a name that `zipfile` decoded without being told how; b"" for another."""
+    """Return the bytes of a name that `zipfile` decoded as cp437; b"" for any other name."""
     if info.flag_bits & _UTF8_FLAG:
         return b""
     try:

@@ -1,9 +1,9 @@
-"""The options by which a file of products is read: fields with their help, defaults and limits.
+"""Options for reading a file of products: fields with their help, defaults and limits.
 
-The command line's options are made from these fields, and error messages name the options by
-them. A further option is one more field. One convention holds for all of them: None, or an empty
-tuple, is an option that is not given, so that what a store remembers stands; "none" unsets what it
-remembers, as "" does of columns and photos, and "auto" where the alternative is to find it out.
+The command line's options and the option names in error messages come from these fields; a new
+option is a new field. None or an empty tuple means that an option is not given, so the store's
+remembered value applies. "none" unsets a remembered value, as does "" for columns and photos, and
+"auto" where the default is detection.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from vitrina.errors import CatalogueError
 
 NONE = "none"
 UNSET = (NONE, "auto")
-"""Values that bring back the default of most options."""
+"""Values that reset most options to their defaults."""
 NO_COLUMN = ""
-"""No column at all, though the file has one of the default name."""
+"""Value for no column, even if the file has one of the default name."""
 NO_COLUMNS = (NO_COLUMN,)
-"""No columns at all, of an option that takes several names."""
+"""Value for no columns, for an option that takes several names."""
 
 
 def option(
@@ -34,20 +34,23 @@ def option(
     unset: tuple[str, ...] = UNSET,
     repr: bool = True,
 ) -> Any:
-    """A field that is an option. name: the option's, where it is not the field's. least, most: the
-    smallest and the largest number that it takes. unset: the values that bring back its default.
-    repr: false for one on which no result depends."""
+    """Return a dataclass field that is an option.
+
+    text: the help. name: the option's name if it differs from the field's. least, most: minimum
+    and maximum of a number. unset: values that reset the default. repr: false if no result depends
+    on the option.
+    """
     metadata = {"help": text, "name": name, "min": least, "max": most, "unset": unset}
     return field(default=default, metadata=metadata, repr=repr)
 
 
 def option_name(of: Field[Any]) -> str:
-    """The name of a field's option as a Python name: `id_column`."""
+    """Return the name of a field's option as a Python name: `id_column`."""
     return of.metadata.get("name") or of.name
 
 
 def flag(of: Field[Any]) -> str:
-    """A field's option on the command line: `--id-column`."""
+    """Return a field's option on the command line: `--id-column`."""
     return f"--{option_name(of).replace('_', '-')}"
 
 
@@ -63,22 +66,22 @@ def _names(value: str | Iterable[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of a table's columns; None stands for the default name, if it is there.
+    """Names of a table's columns; None means the default name, if the table has it.
 
-    "none" or "" stands for no column at all, and of the id for the default name again. Several
-    names are a tuple, or a string with commas between.
+    "none" or "" means no column, and for the id the default name. Several names are a tuple, or a
+    string separated by commas.
 
     Attributes:
         product_id: default "product_id".
         title: default "title".
         description: default "description".
-        attributes: further columns whose text joins the attributes as "name: value".
+        attributes: further columns, whose text is added to the attributes as "name: value".
         shop: default "shop_title".
         category_id: default "category_id".
         category_name: default "category_name".
         image: names or paths of photos (a string or a list of them), or the photos' bytes;
             no default.
-        keep: further columns to keep as metadata, which joins no text.
+        keep: further columns to keep as metadata, which is not part of the text.
     """
 
     product_id: str | None = option("Default: product_id.", name="id_column")
@@ -109,7 +112,7 @@ class Columns:
     )
 
     def __post_init__(self) -> None:
-        """Write what is unset in one way. Raises TypeError for what is no text."""
+        """Normalize unset values. Raises TypeError for a name that is not text."""
         for one in fields(self):
             value: Any = getattr(self, one.name)
             if one.default == ():
@@ -120,11 +123,11 @@ class Columns:
 
     @property
     def given(self) -> frozenset[str]:
-        """The fields that say anything."""
+        """Names of the fields that are set."""
         return frozenset(name for name, value in vars(self).items() if value not in (None, ()))
 
     def updated(self, other: Columns) -> Columns:
-        """These columns with what is given of others in their place."""
+        """Return these columns, overridden by the fields that are set in `other`."""
         named = {name: getattr(other, name) for name in other.given}
         changes: dict[str, Any] = {n: () if v == NO_COLUMNS else v for n, v in named.items()}
         if changes.get("product_id") == NO_COLUMN:
@@ -137,22 +140,22 @@ DEFAULT_COLUMNS = Columns()
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """How to read a file of products, as far as it is given; the store remembers the rest.
+    """Options given for reading a file of products; the store's remembered values fill the rest.
 
     Attributes:
-        images: where the photos are: a folder, an archive or "web"; "none" for nowhere.
-        image_template: how photos are named; "none" to find it out.
-        photos: of a product to use at most.
+        images: location of the photos: a folder, an archive or "web"; "none" for no photos.
+        image_template: template of photo names; "none" to detect it.
+        photos: maximum number of photos per product.
         columns: the table's columns.
-        delimiter: of a CSV file; "auto" to find it out.
-        encoding: of a CSV or JSONL file; "auto" for the default.
-        category_separator: between the names of a category's path; "none" for names that are no
-            paths, "auto" to find it out.
-        fetchers: photos fetched from the web at once.
-        allow_private: whether private addresses may be asked for photos.
-        source: whose catalogue the file is read like, where the store holds several sources'.
-        max_megapixels: a photo of more million pixels is refused. No store remembers it: a store
-            from elsewhere must not raise it.
+        delimiter: of a CSV file; "auto" to detect it.
+        encoding: of a CSV, JSON or YML file; "auto" for the default.
+        category_separator: between the names of a category path; "none" for names that are no
+            paths, "auto" to detect it.
+        fetchers: number of photos fetched from the web at once.
+        allow_private: whether photos may be fetched from private addresses.
+        source: the shop or feed whose remembered settings apply, if the store holds several.
+        max_megapixels: limit on a photo's size in million pixels. No store remembers it, since a
+            store from elsewhere must not raise it.
     """
 
     images: str | None = option("Folder, zip or tar of photos, web, or none; default: remembered.")
@@ -186,7 +189,7 @@ class ReadingOptions:
     )
 
     def __post_init__(self) -> None:
-        """Take a path as text. Raises CatalogueError for a limit out of range."""
+        """Convert `images` to text. Raises CatalogueError for a limit out of range."""
         if self.images is not None:
             object.__setattr__(self, "images", str(self.images))
         limit = self.max_megapixels
@@ -197,13 +200,13 @@ class ReadingOptions:
 
     @property
     def max_pixels(self) -> int:
-        """The most pixels that a photo may have."""
+        """Maximum number of pixels of a photo."""
         limit = self.max_megapixels
         return MAX_PIXELS if limit is None else int(limit * MEGAPIXEL)
 
     @property
     def flags(self) -> list[str]:
-        """The command line's options that are given."""
+        """Command-line names of the options that are given."""
         own = [one for one in fields(self) if one.name != "columns"]
         given = [flag(one) for one in own if getattr(self, one.name) is not None]
         named = self.columns.given

@@ -1,4 +1,4 @@
-"""An index of a source's file names, looked up by the ends of their paths in any spelling."""
+"""Index of a source's file names, searched by path suffix without regard to spelling."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import numpy as np
 from vitrina.ids import Keys, id_keys
 
 MAX_NAMES = 2_000_000
-"""A source of more files is not indexed: at some 100 bytes a file, it would need too much
-memory. Names that stand there exactly as they are given are found all the same."""
+"""Maximum number of files to index, at about 100 bytes each. Exact names in a larger source are
+still found, without an index."""
 
 PHOTO_EXTENSIONS = frozenset(
     {"jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff"}
@@ -36,7 +36,7 @@ _MOST_SORTED = 200_000
 
 
 class AmbiguousNameError(Exception):
-    """Several files fit a name equally well; `names`: two of them."""
+    """Several files match a name equally well; `names`: two of them."""
 
     def __init__(self, one: str, other: str) -> None:
         super().__init__(one, other)
@@ -44,14 +44,14 @@ class AmbiguousNameError(Exception):
 
 
 class NameIndex:
-    """File names by the ends of their paths, with case, Unicode form and extension left out.
+    """Index of file names by path suffix, without case, Unicode form and extension.
 
-    `complete` is false for more than `MAX_NAMES` files; then nothing is found. Names that are no
-    valid text, and those that systems leave beside photos (`.DS_Store`, `__MACOSX`), are left out.
+    `complete` is false for more than `MAX_NAMES` files; then nothing is found. Names that are not
+    valid text and system files (`.DS_Store`, `__MACOSX`) are left out.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        """names: paths from the source's root, in any number, parted by `/`."""
+        """names: paths from the source's root, separated by `/`."""
         self._text = bytearray()
         self._ends = array("q", [0])
         self.complete = True
@@ -81,14 +81,14 @@ class NameIndex:
         return len(self._ends) - 1
 
     def find(self, path: str, *, whole: bool, same_extension: bool) -> str | None:
-        """The file of this path from the root or, where it is `whole`, at any depth.
+        """Return the file with this path below the root or a top folder; None if there is none.
 
-        same_extension: false for files that have another extension, or have none.
-        Raises AmbiguousNameError if several files fit equally well.
+        whole: match the path at any depth. same_extension: false to accept any extension or none.
+        Raises AmbiguousNameError if several files match equally well.
         """
         stem, extension = split_extension(folded(path))
         for place in ("/", "~/", "") if whole else ("/", "~/"):
-            # The same name may be there several times, as in a zip archive.
+            # A name may occur several times, as in a zip archive.
             owners = islice(self._at(place + stem), _MOST_CANDIDATES)
             names = list(dict.fromkeys(map(self._name, owners)))
             endings = [split_extension(folded(name))[1] for name in names]
@@ -109,7 +109,7 @@ class NameIndex:
         return None
 
     def nearest(self, path: str) -> str | None:
-        """The file whose name is most like the last part of a path, if one is like it at all."""
+        """Return the file whose name is most similar to a path's last part, if any is similar."""
         given = folded(path)
         stem = _last_stem(given)
         same = [self._name(at) for at in islice(self._at(stem), _MOST_CANDIDATES)]
@@ -122,7 +122,7 @@ class NameIndex:
 
     @cached_property
     def _stems(self) -> list[tuple[str, int]]:
-        """Stems of file names in order, to find similar ones among neighbours."""
+        """Sorted stems of file names with their positions, to search for similar neighbours."""
         return sorted(
             (_last_stem(folded(self._name(at))), at) for at in range(min(len(self), _MOST_SORTED))
         )
@@ -138,14 +138,14 @@ class NameIndex:
 
 
 class LazyIndex:
-    """A `NameIndex` that is built when it is first asked for; safe to share among threads."""
+    """Thread-safe `NameIndex` that is built on first use."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._index: NameIndex | None = None
 
     def get(self, names: Callable[[], Iterable[str]]) -> NameIndex:
-        """The index of what `names` gives."""
+        """Return the index, built from `names()` on the first call."""
         with self._lock:
             if self._index is None:
                 self._index = NameIndex(names())
@@ -153,7 +153,7 @@ class LazyIndex:
 
 
 def folded(path: str) -> str:
-    """A path without differences of case, Unicode form, separators and stray spaces."""
+    """Normalize a path's case, Unicode form, separators and stray spaces."""
     path = path.replace("\\", "/")
     path = path.lower() if path.isascii() else _composed(_composed(path).casefold())
     parts = (part.strip() for part in path.split("/"))
@@ -161,7 +161,7 @@ def folded(path: str) -> str:
 
 
 def split_extension(path: str) -> tuple[str, str]:
-    """A folded path and the extension of a photo; "" where it has none."""
+    """Split a folded path into its stem and photo extension; "" if it has no such extension."""
     stem, dot, extension = path.rpartition(".")
     if dot and extension in PHOTO_EXTENSIONS and stem[-1:] not in ("", "/"):
         return stem, extension
@@ -169,8 +169,11 @@ def split_extension(path: str) -> tuple[str, str]:
 
 
 def _spellings(name: str) -> list[str]:
-    """The keys by which a file is found, all without the extension: "/PATH" from the root, "~/PATH"
-    from a top folder that says no more than that photos are in it, and each end of its path."""
+    """Return the search keys of a file, all without the extension.
+
+    These are "/PATH" from the root, "~/PATH" below a generic top folder such as `images`, and each
+    suffix of the path.
+    """
     stem, _ = split_extension(folded(name))
     parts = stem.split("/")
     ends = ["/".join(parts[start:]) for start in range(len(parts))]

@@ -1,20 +1,20 @@
-"""From a photo's name as a catalogue writes it to the file that a source holds.
+"""Lookup of the file in a photo source for a photo's name in a catalogue.
 
-A catalogue names photos as its own system does: by URL, by a path on another machine, in another
-case or Unicode form, without an extension, several in one field. A name is looked up in this
-order, and the first hit counts:
+A catalogue may name photos by URL, by a path on another machine, in another case or Unicode form,
+without an extension, or several in one field. A name is looked up in this order, and the first hit
+counts:
 
-1. exactly as it is written;
-2. its path, then ever shorter ends of it down to the bare file name, as paths from the source's
-   root: `upload/4ef/1.jpg`, `4ef/1.jpg`, `1.jpg` of `http://shop.ru/upload/4ef/1.jpg`;
-3. the same with case and Unicode form left out; here the path as a whole may also stand below
-   folders that the name doesn't mention;
-4. the same with another extension, or with one where the name has none.
+1. exactly as written;
+2. its path, then ever shorter suffixes down to the bare file name, as paths from the source's
+   root: `upload/4ef/1.jpg`, `4ef/1.jpg`, `1.jpg` for `http://shop.ru/upload/4ef/1.jpg`;
+3. as in 2, ignoring case and Unicode form; here the whole path may also lie below folders that the
+   name doesn't mention;
+4. as in 3, with another extension, or with one if the name has none.
 
-A shorter end is looked for at the root alone, so that `b/1.jpg` never serves for `a/1.jpg`; a top
-folder such as `images` counts as the root. Where several files fit equally well none is taken.
+A shorter suffix is searched at the root only, so that `b/1.jpg` never matches `a/1.jpg`; a top
+folder such as `images` counts as the root. If several files match equally well, none is taken.
 
-A field that is no name itself may list several, parted by line breaks, `;`, `|`, `,` or spaces.
+A field that is no name itself may list several, separated by line breaks, `;`, `|`, `,` or spaces.
 """
 
 from __future__ import annotations
@@ -43,22 +43,25 @@ _SHOWN = 120
 
 @dataclass(frozen=True, slots=True)
 class PhotoLookup:
-    """Finds named photos in one source. exists: whether it has a file of exactly this name.
-    index: gives the index of its files, asked only where that finds nothing. place: its name."""
+    """Lookup of named photos in one source.
+
+    exists: tests for a file of exactly this name. index: returns the index of its files, called
+    only if exact names find nothing. place: the source's name for messages.
+    """
 
     exists: Callable[[str], bool]
     index: Callable[[], NameIndex]
     place: str = "it"
 
     def find(self, fields: Sequence[str], photos: int) -> tuple[str, ...]:
-        """The files that some fields of a catalogue name, at most so many, in order."""
+        """Return the files that a catalogue's fields name, in order; at most `photos`."""
         if len(fields) == 1 and ".." not in fields[0] and self.exists(fields[0]):
             return (fields[0],)
         found = (file for field in fields for file in self._files(field))
         return tuple(islice(dict.fromkeys(found) if photos > 1 else found, photos))
 
     def explain(self, fields: Sequence[str]) -> str:
-        """Why nothing that the fields name was found; "" if they name nothing."""
+        """Explain why the first name in the fields was not found; "" if they name nothing."""
         names = [name for field in fields for name in (list_of(field) or [field])]
         if not names:
             return ""
@@ -66,7 +69,7 @@ class PhotoLookup:
         return self._why(names[0], more)
 
     def _files(self, field: str) -> list[str]:
-        """The files that one field names; the index is asked only if one isn't there exactly."""
+        """Return the files that one field names; the index is used only if an exact name fails."""
         there = self._resolve(field, self._exactly)
         if None in there:
             there = self._resolve(field, self._anyhow)
@@ -85,7 +88,7 @@ class PhotoLookup:
         for path in _paths(name):
             if path.text != name and self.exists(path.text):
                 return path.text
-        # It is for `read` to say why this one can't be had.
+        # `read` raises the error for a name that leads outside.
         return name if outside else None
 
     def _anyhow(self, name: str) -> str | None:
@@ -101,7 +104,7 @@ class PhotoLookup:
         for same in (True, False):
             for path in paths:
                 file = index.find(path.text, whole=path.whole, same_extension=same)
-                # A link that leads nowhere has a name, too.
+                # A dangling link has a name too.
                 if file is not None and self.exists(file):
                     return file
         return None
@@ -124,16 +127,16 @@ class PhotoLookup:
 
 
 class _Path(NamedTuple):
-    """A path to look up. whole: whether it is all that the name says, but for a host."""
+    """A path to look up. whole: whether it is the complete name, or all but its host."""
 
     text: str
     whole: bool
 
 
 def list_of(field: str) -> list[str]:
-    """The names in a field that lists several; none if it is no list.
+    """Return the names in a field that lists several; [] if the field is no list.
 
-    It is one if all its parts look like photos or URLs, or none of them does: `a,b.jpg` is one
+    A field is a list if all its parts look like photos or URLs, or none does: `a,b.jpg` is one
     name, `a.jpg,b.jpg` are two.
     """
     for separator in _LISTS:
@@ -150,7 +153,7 @@ def list_of(field: str) -> list[str]:
 
 
 def _paths(name: str) -> Iterator[_Path]:
-    """Every path that a name may mean, the likeliest first."""
+    """Yield every path that a name may mean, the likeliest first."""
     seen = set()
     for text in _readings(name.strip(_AROUND)):
         host = ""
@@ -160,7 +163,7 @@ def _paths(name: str) -> Iterator[_Path]:
         if host and parts:
             parts.insert(0, host)
         for start in range(len(parts)):
-            # What is cut off must not be the first part of a list.
+            # The part cut off must not contain other names of a list.
             if start and _SEPARATOR.search(parts[start - 1]):
                 break
             path = _Path("/".join(parts[start:]), start <= bool(host))
@@ -170,7 +173,7 @@ def _paths(name: str) -> Iterator[_Path]:
 
 
 def _readings(name: str) -> list[str]:
-    """A name with and without its query, percent-encoding and HTML escapes."""
+    """Return the variants of a name with and without query, percent-encoding and HTML escapes."""
     name = name.replace("\\", "/")
     plain = html.unescape(name) if "&" in name else name
     cut = _without_query(plain)
@@ -187,7 +190,7 @@ def _readings(name: str) -> list[str]:
 def _without_query(name: str) -> str:
     for mark in "?#":
         before, found, _ = name.partition(mark)
-        # In a file's name such a mark is a character like any other.
+        # In a file name, such a mark is an ordinary character.
         is_query = mark == "?" and _URL.match(name)
         if found and (is_query or split_extension(folded(before))[1]):
             name = before
@@ -202,7 +205,7 @@ def _unquoted(text: str) -> str:
 
 
 def _parts(path: str) -> list[str]:
-    """The folders and the file of a path; none for a folder."""
+    """Return the folders and the file of a path; [] for a path that ends with `/`."""
     parts: list[str] = []
     for part in _DRIVE.sub("", path.lstrip("/"), count=1).split("/"):
         if part == "..":
@@ -213,7 +216,7 @@ def _parts(path: str) -> list[str]:
 
 
 def inside(reference: str) -> str:
-    """The reference as a plain relative path. Raises ImageError if it leads out of the source."""
+    """Normalize a reference to a relative path. Raises ImageError if it leaves the source."""
     name = posixpath.normpath(reference.lstrip("/"))
     if name == ".." or name.startswith("../"):
         raise ImageError(f"leads outside of the photos' place: {reference!r}")

@@ -1,6 +1,6 @@
-"""How photos are named: by the catalogue, or by templates with {product_id}, {split} and {n}.
+"""Photo names: from the catalogue, or from templates with {product_id}, {split} and {n}.
 
-Nothing here opens a file; whether a name exists is asked of the source that is handed in.
+This module opens no files; callers pass a function that tests whether a name exists.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vitrina.errors import ImageSourceError
 from vitrina.types import ProductId
 
 SAMPLE_IDS = 100
-"""How many products are looked up to find out how photos are named."""
+"""Number of products sampled to detect a template."""
 _EXTENSIONS = ("jpg", "jpeg", "png", "webp")
 _NAME_KEYS = ("path", "url", "src", "file_name", "name")
 _NOTHING = frozenset({"", "nan", "null", "none", "n/a", "#n/a", "nil", "-", "—"})
@@ -27,16 +27,16 @@ _NOTHING = frozenset({"", "nan", "null", "none", "n/a", "#n/a", "nil", "-", "—
 def detect_template(
     exists: Callable[[str], bool], product_ids: Sequence[ProductId], splits: Sequence[str]
 ) -> str | None:
-    """Find how photos are named: try the usual templates on some of the products.
+    """Detect the template of photo names by trying the usual ones on a sample of products.
 
-    `splits` are folders that may part the photos, the catalogue's own first, since an id may
-    have one photo in `images/train` and another in `images/test`. Returns the template, free of
-    {split}, that finds photos of the most products, the earliest of equals; None if none does.
+    `splits` are possible folders of photos, the catalogue's own first, since an id may have one
+    photo in `images/train` and another in `images/test`. Returns the template, without {split},
+    that finds photos of the most products, the earliest in a tie; None if none finds any.
     """
-    parted = (form.format(_literal(split)) for split in splits for form in ("images/{}/", "{}/"))
+    folders = (form.format(_literal(split)) for split in splits for form in ("images/{}/", "{}/"))
     candidates = [
         f"{folder}{{product_id}}{number}.{extension}"
-        for folder in dict.fromkeys((*parted, "images/", ""))
+        for folder in dict.fromkeys((*folders, "images/", ""))
         for number in ("", "_{n}")
         for extension in _EXTENSIONS
     ]
@@ -46,7 +46,10 @@ def detect_template(
 def choose_split(
     template: str, exists: Callable[[str], bool], ids: Sequence[ProductId], splits: Sequence[str]
 ) -> str:
-    """Check a template from outside, and put the split that finds most photos into it."""
+    """Validate a template and substitute the split that finds the most photos.
+
+    Raises ImageSourceError for an invalid template.
+    """
     problem = f"--image-template {template!r}"
     try:
         fields = [parts[1:] for parts in Formatter().parse(template) if parts[1] is not None]
@@ -68,10 +71,10 @@ def choose_split(
 
 
 def parse_references(value: Any) -> tuple[str, ...]:
-    """Names of photos in a table's value: a text, a list of them, or such a list in JSON.
+    """Parse photo names from a table's value: a text, a list of texts, or such a list in JSON.
 
     A record of {bytes, path} or a JSON object gives its path or URL. A text that lists several
-    names stays one, since only the source of photos can tell it from a name with a comma.
+    names stays one, since only the photo source can distinguish it from a name with a comma.
     Raises UnicodeDecodeError.
     """
     if isinstance(value, bytes):
@@ -87,7 +90,7 @@ def parse_references(value: Any) -> tuple[str, ...]:
         named = (parse_references(value.get(key)) for key in _NAME_KEYS)
         return next(filter(None, named), ())
     if isinstance(value, float) and value.is_integer():
-        # A number that got a point when its column got a gap.
+        # An integer that became a float because its column has gaps.
         value = int(value)
     name = "" if value is None else str(value)
     return () if name.lower() in _NOTHING else (name.encode("utf-8", "replace").decode(),)
@@ -99,7 +102,7 @@ def existing(
     photos: int,
     lookup: PhotoLookup,
 ) -> tuple[str, ...]:
-    """The product's photos that exist: under the catalogue's names or else the template's."""
+    """Return the product's existing photos, under the catalogue's names or else the template's."""
     found = lookup.find(product.images, photos) if product.images else ()
     if found or template is None:
         return found
@@ -121,7 +124,7 @@ def _best(
 def _templated(
     product_id: ProductId, template: str, photos: int, exists: Callable[[str], bool]
 ) -> tuple[str, ...]:
-    """Photos under the template's names; numbers start at 0 or 1 and end at the first gap."""
+    """Return photos under the template's names; numbers start at 0 or 1 and end at a gap."""
     names: Iterable[str] = (template.format(product_id=product_id, n=n) for n in count())
     if "{n}" not in template:
         names = islice(names, 1)

@@ -1,4 +1,4 @@
-"""One product as its catalogue gives it, and the text that its encoder reads."""
+"""Product records of a catalogue, and the encoder's input text."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TypeAlias
 from vitrina.types import CategoryId, ProductId
 
 Metadata: TypeAlias = "tuple[tuple[str, str | int | float | bool], ...]"
-"""Names and values, each of which JSON can hold: no NaN, no infinity."""
+"""Pairs of name and value that JSON can hold: no NaN, no infinity."""
 
 TEXT_FIELDS = ("title", "attributes", "characteristics", "description", "shop")
-"""The fields that `encoder_text` takes, in its order."""
+"""Fields that `encoder_text` takes, in its order."""
 
 
 def encoder_text(
@@ -22,7 +22,10 @@ def encoder_text(
     description: str,
     shop: str,
 ) -> str:
-    """What a text encoder reads: most telling first, since a length limit cuts the end."""
+    """Join fields into the text encoder's input, the most informative first.
+
+    A length limit cuts the end.
+    """
     parts = (title, *attributes, *characteristics, description, shop)
     return "\n".join(part for part in parts if part)
 
@@ -31,12 +34,11 @@ def encoder_text(
 class Product:
     """One row of a catalogue, cleaned: no HTML is left in any field.
 
-    `row` counts the catalogue's rows from 1. `images` are references that the catalogue's
-    image source resolves (a member of an archive, a path below a folder, a row of a column);
-    they are candidates, and none of them need exist. `metadata` is what else the catalogue says,
-    such as a price: kept beside the product, and read by no encoder. `label_fault` is the reason
-    why the row's category can't be used, "" if nothing is wrong with it: a faulty label costs the
-    label, never the product.
+    `row` counts the catalogue's rows from 1. `images` are candidate references that the
+    catalogue's image source resolves (a member of an archive, a path below a folder, a row of a
+    column); none of them need exist. `metadata` holds further values, such as a price, which are
+    kept with the product but not encoded. `label_fault` is the reason why the row's category can't
+    be used, "" if it can; a faulty label never rejects the product.
     """
 
     row: int
@@ -54,7 +56,7 @@ class Product:
 
     @property
     def text(self) -> str:
-        """What a text encoder reads of this product."""
+        """Input of the text encoder; see `encoder_text`."""
         return encoder_text(
             self.title, self.attributes, self.characteristics, self.description, self.shop
         )
@@ -62,7 +64,7 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A row that can't be used, and why. `row` counts from 1; the id is there if it was read."""
+    """A row that can't be used, with the reason. `row` counts from 1; the id is set if known."""
 
     row: int
     reason: str

@@ -1,4 +1,4 @@
-"""The settings that a catalogue is read with, for its store to remember."""
+"""Reading settings of a catalogue, which its store remembers."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ MOST_BYTES = 1 << 30
 MOST_SECONDS = 3600.0
 MOST_TRIES = 20
 MOST_PHOTOS = 1000
-"""A store may remember no more than these; what is beyond is brought down to them."""
+"""Upper limits of remembered settings; larger values are clipped to them."""
 RIGHTS = ("allow_private", "cache")
-"""Settings of fetching that no store remembers: they are the user's to give."""
+"""Fetch settings that no store remembers, since only the user may grant them."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How a catalogue is read: all that a later batch of the same kind needs to be told.
+    """Settings to read a catalogue and later batches of the same kind.
 
     Attributes:
         columns: the table's columns.
-        delimiter: of a CSV file; None to find it out.
-        encoding: of a CSV, JSONL or YML file; None to find it out, which is UTF-8 for a table.
-        images: the folder or archive of photos, or `web`; None for none.
-        image_template: how photos are named; None to find it out for each catalogue file, so
-            that training and test products find their own folders.
-        photos: how many photos of a product to use at most.
-        fetching: how photos are fetched from the web.
-        category_separator: between the names of a category's path; None until one is found or
+        delimiter: of a CSV file; None to detect it.
+        encoding: of a CSV, JSONL or YML file; None to detect it, which means UTF-8 for a table.
+        images: the folder or archive of photos, or `web`; None for no photos.
+        image_template: template of photo names; None to detect it for each catalogue file, so
+            that training and test products use their own folders.
+        photos: maximum number of photos per product.
+        fetching: settings to fetch photos from the web.
+        category_separator: between the names of a category path; None until one is detected or
             given, `none` for names that are no paths.
-        max_pixels: the most that a photo may have. It is given anew each time, and not stored.
-        had_private: whether a store of an older version remembers that private addresses may be
-            asked, which no longer counts.
+        max_pixels: maximum number of pixels of a photo; given anew each time, not stored.
+        had_private: whether a store of an older version remembers permission to fetch from private
+            addresses, which is now ignored.
     """
 
     columns: Columns = DEFAULT_COLUMNS
@@ -53,10 +53,10 @@ class Reading:
     had_private: bool = field(default=False, compare=False, repr=False)
 
     def with_options(self, given: ReadingOptions) -> Reading:
-        """These settings with what is given in its place; see `vitrina.data.options`."""
+        """Return these settings, overridden by the given options; see `vitrina.data.options`."""
         fetching = {"workers": given.fetchers, "allow_private": given.allow_private}
-        asked: dict[str, Any] = {n: value for n, value in fetching.items() if value is not None}
-        changes: dict[str, Any] = {"fetching": replace(self.fetching, **asked)}
+        fetch_changes: dict[str, Any] = {n: v for n, v in fetching.items() if v is not None}
+        changes: dict[str, Any] = {"fetching": replace(self.fetching, **fetch_changes)}
         unset = {one.name: one.metadata.get("unset", ()) for one in fields(given)}
         for setting in fields(self):
             value = getattr(given, setting.name, None)
@@ -65,7 +65,7 @@ class Reading:
                 changes[setting.name] = setting.default if back else value
         changes["columns"] = self.columns.updated(given.columns)
         if given.images is not None:
-            # Photos elsewhere may be named otherwise.
+            # Photos at another location may have other names.
             changes.setdefault("image_template", None)
             nowhere = given.images in (NONE, "")
             changes["images"] = None if nowhere else str(_absolute(given.images))
@@ -74,7 +74,7 @@ class Reading:
         return replace(self, **changes)
 
     def to_json(self) -> dict[str, Any]:
-        """The settings as JSON's types, without the rights that a store can't grant."""
+        """Return the settings as JSON types, without the rights that a store can't grant."""
         settings = asdict(self)
         del settings["had_private"], settings["max_pixels"]
         for name in RIGHTS:
@@ -85,16 +85,16 @@ class Reading:
 
     @classmethod
     def from_json(cls, settings: Any, where: str = "what a store remembers") -> Reading:
-        """Read what `to_json` gave, which may come from a stranger: it grants no rights.
+        """Parse the result of `to_json`, which is untrusted and grants no rights.
 
-        where: for the message. Raises StoreError for anything else.
+        where: the name for the message. Raises StoreError for invalid settings.
         """
         stored = convert_json(settings, _Stored, where, "bring the store back from a backup")
         fetched = stored.fetching
         return cls(
             columns=stored.columns,
             delimiter=stored.delimiter,
-            # Version 0.1 had no way to say that none was given.
+            # Version 0.1 stored "utf-8" also if no encoding was given.
             encoding=None if stored.encoding == "utf-8" else stored.encoding,
             images=stored.images,
             image_template=stored.image_template,
@@ -112,7 +112,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class _StoredFetching:
-    """`Fetching` as stores hold it; see there. Older ones hold a cache too, which is ignored."""
+    """`Fetching` as stored; see there. Older stores also hold a cache, which is ignored."""
 
     workers: Count = DEFAULT_FETCHING.workers
     max_bytes: Count = DEFAULT_FETCHING.max_bytes
@@ -127,7 +127,7 @@ class _StoredFetching:
 
 @dataclass(frozen=True)
 class _Stored:
-    """`Reading` as stores hold it. Those of version 0.1 lack some."""
+    """`Reading` as stored. Stores of version 0.1 lack some fields."""
 
     columns: Columns
     delimiter: str | None = None
@@ -144,7 +144,7 @@ class _Stored:
 
 
 def _without_photos(columns: Columns) -> Columns:
-    """The columns without the one that has photos or their names, which asks where they are."""
+    """Return the columns without the photo column, which would require a photo location."""
     return columns if columns.image is None else replace(columns, image=NO_COLUMN)
 
 

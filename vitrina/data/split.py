@@ -1,9 +1,9 @@
-"""Which labelled rows are trained on and which are validated on.
+"""Train/validation split of labelled rows, stratified or grouped.
 
-A stratified split is a grouped one in which every row is a group of its own, so one rule deals
-both. No row is ever on both sides: what a head has learnt by heart says nothing of how good it is,
-so a category of one product is only trained on, and reports count such categories (`Unjudged`).
-Duplicates across the border would flatter in the same way; `group_rows` finds what must stay
+A stratified split is a grouped split in which every row is its own group, so one rule makes both.
+No row is on both sides, since validation on training rows measures memorization. A category of one
+product is therefore only trained on, and reports count such categories (`Unjudged`). Duplicates
+across the split would inflate scores in the same way; `group_rows` finds rows that must stay
 together.
 """
 
@@ -30,12 +30,12 @@ _KEY_BYTES = 8
 
 @dataclass(frozen=True)
 class Split:
-    """Rows for training and for validation. No row is among both.
+    """Disjoint training and validation rows.
 
     Attributes:
-        kind: how it was made.
-        seed: what the choice was drawn with.
-        share: the share of rows that was wanted for validation.
+        kind: the kind of split.
+        seed: the random seed.
+        share: the requested share of validation rows.
         train: positions to train on, ascending.
         validation: positions to validate on, ascending.
     """
@@ -47,8 +47,11 @@ class Split:
     validation: Codes
 
     def among(self, there: Mask, codes: Codes) -> Split:
-        """The same without some rows, on either side. there: (n,) bool, those that stay. codes:
-        as `split_rows` got them. Raises TrainingError if too little is left."""
+        """Return the split restricted to some rows.
+
+        there: (n,) bool, True for rows that stay. codes: as passed to `split_rows`. Raises
+        TrainingError if too little is left.
+        """
         train, validation = (rows[there[rows]] for rows in (self.train, self.validation))
         _check_train(codes, train)
         if not len(validation):
@@ -62,10 +65,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Unjudged:
-    """Categories that no figure covers, since none of their products was judged.
+    """Counts of categories without any evaluated product, which no metric covers.
 
-    categories, of_categories: how many there are, of all that have a labelled product. rows,
-    of_rows: their labelled products, of all labelled products.
+    categories, of_categories: their number, and the number of categories with labelled products.
+    rows, of_rows: their labelled products, and all labelled products.
     """
 
     categories: int
@@ -75,14 +78,17 @@ class Unjudged:
 
     @classmethod
     def of(cls, codes: Codes, judged: Codes) -> Unjudged:
-        """codes: (n,) int64 classes, negative for unlabelled rows. judged: positions of the rows
-        that figures are measured on."""
+        """Count the unevaluated categories.
+
+        codes: (n,) int64 classes, negative for unlabelled rows. judged: positions of the evaluated
+        rows.
+        """
         labelled = codes[codes >= 0]
-        alone = np.setdiff1d(labelled, codes[judged])
+        unevaluated = np.setdiff1d(labelled, codes[judged])
         return cls(
-            categories=len(alone),
+            categories=len(unevaluated),
             of_categories=len(np.unique(labelled)),
-            rows=int(np.isin(labelled, alone).sum()),
+            rows=int(np.isin(labelled, unevaluated).sum()),
             of_rows=len(labelled),
         )
 
@@ -103,40 +109,39 @@ def split_rows(
     seed: int = 0,
     keys: Keys | None = None,
 ) -> Split:
-    """Deal labelled rows to training and validation, class by class.
+    """Split labelled rows into training and validation rows, class by class.
 
     Parameters
     ----------
     codes : (n,) int64, each row's class; negative for unlabelled rows, which are on neither side.
-    groups : (n,) int64, each row's group; only a grouped split looks at it.
-    kind : stratified: rows are dealt one by one. grouped: a group never crosses the border and is
-        dealt with the class that most of its rows have. A class of one row, or of one group, is
-        only trained on.
-    share : the part of each class's rows that goes to validation, between 0 and 1.
-    seed : what the choice is drawn with; nothing else, and no numbering, changes it.
-    keys : (n,) uint64, one for each product, all different; by default its position. Chosen by
-        key, a product keeps its side as others come and go, but for a few at the border.
+    groups : (n,) int64, each row's group; used only by a grouped split.
+    kind : stratified: rows are split one by one. grouped: groups stay whole, and a group counts for
+        the majority class of its rows. A class of one row, or of one group, is only trained on.
+    share : the share of each class's rows that goes to validation, between 0 and 1.
+    seed : random seed; the numbering of classes and groups does not change the result.
+    keys : (n,) uint64, one distinct key per product; by default its position. With product keys, a
+        product keeps its side as others come and go, except for a few near the threshold.
 
-    In every class of two groups or more, at least one is on either side, whatever the share.
-    A group that would carry its class further past the share than the class now lacks is left
-    to training, or one stock photo that joins thousands of products could take it all. A class
-    that is nowhere the most frequent of its group may end up on one side only.
+    Every class of two groups or more has at least one group on each side, whatever the share. A
+    group stays in training if it would overshoot its class's share by more than the class still
+    lacks; otherwise one stock photo shared by thousands of products could fill the validation set.
+    A class that is no group's majority class may end up on one side only.
 
-    Raises TrainingError if fewer than two classes have rows to train on, if no row is left to
-    validate on, or for a share outside of its bounds; ValueError for groups that don't fit.
+    Raises TrainingError if fewer than two classes have training rows, if no validation row is left,
+    or for a share out of bounds; ValueError for missing groups or groups of another length.
     """
     if not 0 < share < 1:
         raise TrainingError(f"the validation share must lie between 0 and 1, not {share}")
     rows = np.flatnonzero(codes >= 0)
     classes = np.unique(codes[rows], return_inverse=True)[1].astype(np.int64)
     if kind is SplitKind.STRATIFIED:
-        members = np.arange(len(rows))
+        group_ids = np.arange(len(rows))
     elif groups is None or len(groups) != len(codes):
         raise ValueError("a grouped split needs a group number for every row")
     else:
-        members = np.unique(groups[rows], return_inverse=True)[1]
+        group_ids = np.unique(groups[rows], return_inverse=True)[1]
     own = np.arange(len(codes), dtype=np.uint64) if keys is None else keys
-    held_out = _deal(classes, members, draw_groups(members, own[rows], seed), share)[members]
+    held_out = _pick(classes, group_ids, draw_groups(group_ids, own[rows], seed), share)[group_ids]
 
     train, validation = rows[~held_out], rows[held_out]
     _check_train(codes, train)
@@ -146,34 +151,36 @@ def split_rows(
 
 
 def draw_groups(members: Codes, keys: Keys, *seed: int) -> Keys:
-    """Draw a number for each group: (groups,) uint64, evenly from all of them.
+    """Draw a uniform random number for each group: (groups,) uint64.
 
-    members: (n,) int64, the group of each row, numbered from 0. keys: (n,) uint64, the rows'. A
-    group's number depends on the seed and on one of its rows alone, whatever its size, so it
-    rarely changes as rows come and go.
+    members: (n,) int64, the group of each row, numbered from 0. keys: (n,) uint64, the rows' keys.
+    A group's number depends only on the seed and on one of its rows, so it rarely changes as rows
+    come and go.
     """
     order = np.lexsort((_scatter(keys), members))
     first = order[np.flatnonzero(np.diff(members[order], prepend=-1))]
-    # What chose the row says nothing of what it draws: large groups draw as small ones do.
+    # Scattered again with the seed, so the draw is independent of how the row was chosen, and large
+    # groups draw from the same distribution as small ones.
     return _scatter(keys[first] ^ np.random.SeedSequence(seed).generate_state(1, np.uint64))
 
 
 def draw_by_group(groups: Codes, keys: Keys, *seed: int) -> Keys:
-    """The number that each row's group draws, see `draw_groups`: (n,) uint64. groups: (n,) int64,
-    numbered in any way. keys: (n,) uint64, the rows'."""
-    members = np.unique(groups, return_inverse=True)[1]
-    return draw_groups(members, keys, *seed)[members]
+    """Draw a random number for each row, equal within a group: (n,) uint64; see `draw_groups`.
+
+    groups: (n,) int64, in any numbering. keys: (n,) uint64, the rows' keys.
+    """
+    group_ids = np.unique(groups, return_inverse=True)[1]
+    return draw_groups(group_ids, keys, *seed)[group_ids]
 
 
 def group_rows(*keys: npt.NDArray[np.uint64]) -> Codes:
-    """Put products that share a key into one group, and so on through shared neighbours.
+    """Group products into the connected components of shared keys.
 
-    `keys` are arrays of (n,) uint64, such as hashes of titles and hashes of photos; 0 stands
-    for no key, and equal values in different arrays mean nothing. Returns (n,) int64: group
-    numbers from 0, in the order of their first rows. Raises ValueError where there is no array
-    or their lengths differ.
+    `keys` are arrays of (n,) uint64, such as hashes of titles and of photos. 0 means no key, and
+    equal values in different arrays are unrelated. Returns (n,) int64: group numbers from 0, in the
+    order of their first rows. Raises ValueError if there is no array or their lengths differ.
     """
-    # Not above: it takes longer to import than everything that reads a catalogue.
+    # Imported here: it takes longer to import than all the modules that read a catalogue.
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -186,19 +193,19 @@ def group_rows(*keys: npt.NDArray[np.uint64]) -> Codes:
     for values in keys:
         order = np.argsort(values, kind="stable")
         order = order[values[order] != 0]
-        # A chain through equal keys joins them as well as all pairs would.
+        # A chain through equal keys connects them as well as all pairs would.
         same = values[order[1:]] == values[order[:-1]]
         left.append(order[:-1][same])
         right.append(order[1:][same])
     ends = (np.concatenate(left), np.concatenate(right))
     edges = coo_array((np.ones(len(ends[0]), np.int8), ends), shape=(rows, rows))
     labels = connected_components(edges, directed=False)[1]
-    _, first, members = np.unique(labels, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[members].astype(np.int64)
+    _, first, group_ids = np.unique(labels, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[group_ids].astype(np.int64)
 
 
 def title_keys(titles: Sequence[str]) -> npt.NDArray[np.uint64]:
-    """Hash titles, (n,) uint64: equal where `normalise_title` is, 0 where it leaves nothing."""
+    """Hash titles after `normalise_title`: (n,) uint64, 0 if that leaves nothing."""
     return np.fromiter((_key(normalise_title(title)) for title in titles), np.uint64, len(titles))
 
 
@@ -210,8 +217,10 @@ def _key(title: str) -> int:
 
 
 def _scatter(keys: Keys) -> Keys:
-    """Numbers as good as random, different for different keys: the finaliser of SplitMix64
-    (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", 2014)."""
+    """Map keys to pseudorandom numbers, one to one: the finaliser of SplitMix64.
+
+    Steele, Lea & Flood, "Fast splittable pseudorandom number generators", 2014.
+    """
     mixed = keys + np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -219,17 +228,18 @@ def _scatter(keys: Keys) -> Keys:
     return scattered
 
 
-def _deal(classes: Codes, members: Codes, drawn: Keys, share: float) -> Mask:
-    """Say of each group whether it goes to validation: (groups,) bool."""
-    sizes = np.bincount(members)
-    group_class = _majority(classes, members)
-    # The smallest comes first and always goes: that leaves no class unjudged at the least cost.
+def _pick(classes: Codes, group_ids: Codes, drawn: Keys, share: float) -> Mask:
+    """Choose the groups that go to validation: (groups,) bool, True for validation."""
+    sizes = np.bincount(group_ids)
+    group_class = _majority(classes, group_ids)
+    # The smallest group of a class is always held out, so that each class is evaluated at the
+    # least cost.
     by_size = np.lexsort((drawn, sizes, group_class))
     later = np.ones(len(sizes), np.bool_)
     starts = np.flatnonzero(np.diff(group_class[by_size], prepend=-1))
     later[by_size[starts]] = False
     order = np.lexsort((drawn, later, group_class))
-    # A loop over plain integers: whether a group fits depends on all that went before it.
+    # A plain loop, since whether a group fits depends on all groups before it.
     ordered_sizes = sizes[order].tolist()
     chosen: list[int] = []
     for start, end in pairwise((*starts.tolist(), len(order))):
@@ -245,10 +255,10 @@ def _deal(classes: Codes, members: Codes, drawn: Keys, share: float) -> Mask:
     return held_out
 
 
-def _majority(classes: Codes, members: Codes) -> Codes:
-    """The class that most rows of each group have, the lowest of equals: (groups,) int64."""
+def _majority(classes: Codes, group_ids: Codes) -> Codes:
+    """Return the majority class of each group, the lowest in a tie: (groups,) int64."""
     count = int(classes.max(initial=0)) + 1
-    pairs, rows = np.unique(members * count + classes, return_counts=True)
+    pairs, rows = np.unique(group_ids * count + classes, return_counts=True)
     group, group_class = np.divmod(pairs, count)
     order = np.lexsort((group_class, -rows, group))
     best = np.flatnonzero(np.diff(group[order], prepend=-1))
@@ -266,8 +276,10 @@ def _check_train(codes: Codes, train: Codes) -> None:
 
 
 def _nothing_left(classes: Codes) -> str:
-    """Why no row can be validated on. classes: (n,) int64, the class of each labelled row, of
-    which each has rows of one group alone."""
+    """Build the message for an empty validation set.
+
+    classes: (n,) int64, the class of each labelled row; each class has rows of one group only.
+    """
     sizes = np.bincount(classes)
     count, alone = len(sizes), int((sizes == 1).sum())
     way_out = "merge rare categories into larger ones, or embed more products of each"

@@ -1,8 +1,8 @@
-"""Tar archives as lists of members: where each file's bytes stand, without reading them.
+"""Member lists of tar archives: the name, offset and size of each file, from headers only.
 
-One pass over the headers, some microseconds each, where `tarfile` takes ten times as long and
-ends at a damaged header as if the archive ended there. Only regular files are listed: links,
-devices and sparse files are never followed.
+The pass over the headers takes some microseconds per header. `tarfile` takes ten times as long and
+treats a damaged header as the end of the archive. Only regular files are listed: links, devices and
+sparse files are skipped.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ _COMPRESSED = {
 _PAX_RECORD = re.compile(rb"(\d{1,7}) ([^=]{1,1000}+)=")
 _MOST_DIGITS = 30
 _REGULAR = frozenset(b"0\x007")
-# Links, devices, folders and pipes: whatever size is written there, nothing follows.
+# Links, devices, folders and pipes have no body, whatever size their header gives.
 _BODILESS = frozenset(b"123456")
 _PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_LINK, _SPARSE = b"xgLKS"
 
 
 class TarError(ValueError):
-    """This is no tar archive that can be read; the message is a whole line."""
+    """A file is not a readable tar archive; the message is a complete line."""
 
 
 class Member(NamedTuple):
-    """A regular file in an archive: its cleaned name, and which bytes of the archive it is."""
+    """A regular file in an archive: its normalized name, and its offset and size in bytes."""
 
     name: str
     offset: int
@@ -53,18 +53,18 @@ class Member(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """The archive ends here for want of bytes or of sense, not because it was closed."""
+    """Marker of an archive that is truncated or damaged at byte `at`."""
 
     at: int
 
 
 def find_shards(location: Path, *, unless: Collection[str]) -> tuple[Path, ...]:
-    """The tar archives that a location stands for, in order; () if it is something else.
+    """Return the tar archives at a location, in order; () if it is something else.
 
-    That is one archive; a directory that holds `.tar` files directly, but no file with a suffix
-    in `unless`; or a path with ranges in braces, such as `part-{000..012}.tar`.
+    A location is one archive; a directory with `.tar` files directly in it and no file with a
+    suffix in `unless`; or a path with ranges in braces, such as `part-{000..012}.tar`.
 
-    Raises TarError for ranges that make no sense, or an archive that one of them lacks.
+    Raises TarError for an invalid range, or if an archive in a range is missing.
     """
     if location.is_dir():
         found = []
@@ -84,10 +84,10 @@ def find_shards(location: Path, *, unless: Collection[str]) -> tuple[Path, ...]:
 
 
 def members(path: Path) -> Iterator[Member | Cut]:
-    """Every regular file, in the archive's order; last a `Cut` if the archive is incomplete.
+    """Yield every regular file in archive order, then a `Cut` if the archive is incomplete.
 
-    Names that lead out of the archive are left out.
-    Raises TarError for a file that is no tar archive, or can't be read.
+    Names that lead out of the archive are left out. Raises TarError for a file that is no tar
+    archive or can't be read.
     """
     try:
         with path.open("rb") as file:
@@ -137,11 +137,11 @@ def _walk(path: Path, file: int) -> Iterator[Member | Cut]:
 
 
 def _header(block: bytes) -> tuple[str, int, int] | None:
-    """The name, size and kind of a member; None for what is no header."""
+    """Parse the name, size and kind of a member; None for an invalid header."""
     if len(block) < BLOCK:
         return None
     checksum = _number(block[148:156])
-    # As if the checksum's own field were blank.
+    # The checksum's own field counts as eight spaces.
     total = sum(block) - sum(block[148:156]) + 8 * 32
     if checksum != total:
         return None
@@ -149,14 +149,14 @@ def _header(block: bytes) -> tuple[str, int, int] | None:
     if size is None:
         return None
     name = _text(block[:100])
-    # GNU's own format keeps times where POSIX has the start of a long path.
+    # The old GNU format keeps times where POSIX has the path prefix.
     if block[257:263] == b"ustar\0" and block[345]:
         name = f"{_text(block[345:500])}/{name}"
     return name, size, block[156]
 
 
 class _Extended(NamedTuple):
-    """What a pax header says of the member after it."""
+    """Fields of a pax header for the member after it."""
 
     name: str = ""
     size: int | None = None
@@ -164,7 +164,7 @@ class _Extended(NamedTuple):
 
     @classmethod
     def of(cls, data: bytes) -> _Extended:
-        """Read records of "LENGTH key=value\\n", up to the first that is malformed."""
+        """Parse records of "LENGTH key=value\\n", up to the first that is malformed."""
         name, size, sparse, at = "", None, False, 0
         while match := _PAX_RECORD.match(data, at):
             end = at + int(match[1])
@@ -174,7 +174,7 @@ class _Extended(NamedTuple):
             if match[2] == b"path":
                 name = _text(value)
             elif match[2] == b"size" and value.isdigit():
-                # More digits are past every archive, and past what `int` takes.
+                # More digits exceed any archive, and the limit of `int`.
                 size = int(value[:_MOST_DIGITS])
             elif match[2].startswith(b"GNU.sparse."):
                 sparse = True
@@ -183,7 +183,7 @@ class _Extended(NamedTuple):
 
 
 def _number(field: bytes) -> int | None:
-    """Octal digits, or a binary number if the first bit is set; None for neither."""
+    """Parse octal digits, or a binary number if the first byte is 0x80; None for neither."""
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
     digits = field.strip(b" \0")
@@ -194,7 +194,7 @@ def _number(field: bytes) -> int | None:
 
 
 def _text(field: bytes) -> str:
-    """A name up to its first zero, text whatever its encoding: references must be text."""
+    """Decode a name up to its first zero byte to text, whatever its encoding."""
     return decode_name(field.partition(b"\0")[0])
 
 
@@ -203,7 +203,7 @@ def _padded(size: int) -> int:
 
 
 def _after_sparse_map(file: int, block: bytes, at: int) -> int:
-    """Where the body of a GNU sparse file starts: after blocks that map its holes."""
+    """Return the offset of a GNU sparse file's body, after the blocks that map its holes."""
     more = block[482]
     while more:
         extension = os.pread(file, BLOCK, at)

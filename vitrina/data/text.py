@@ -1,4 +1,4 @@
-"""Text cleaning: HTML to plain text, and the form of a title under which two are the same."""
+"""Text cleaning: HTML to plain text, and normalization of titles for comparison."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from html import unescape
 
 from selectolax.lexbor import LexborHTMLParser
 
-# Only HTML's own names open a tag: "<Type C>" and "a<b" are what a seller typed.
+# Only HTML element names open a tag: "<Type C>" and "a<b" are text that a seller typed.
 _HTML = (
     "a abbr acronym address applet area article aside audio b base basefont bdi bdo bgsound big "
     "blink blockquote body br button canvas caption center circle cite code col colgroup data "
@@ -21,12 +21,12 @@ _HTML = (
     "tr track tspan tt u ul use var video wbr"
 )
 _NAMES = frozenset(_HTML.split())
-# The parser takes what stands inside these for raw text, or drops it with the element.
+# The parser treats the content of these as raw text, or drops it with the element.
 _OPAQUE = frozenset(
     {"title", "textarea", "xmp", "plaintext", "listing", "iframe", "noembed", "noframes"}
     | {"template", "frameset", "frame"}
 )
-# Word's own elements: <o:p> and its kin.
+# Prefixes of Microsoft Word's elements, such as <o:p>.
 _WORD = ("o:", "v:", "w:", "m:", "st1:")
 # Every "<", with the whole tag where one may start. An attribute starts with a Latin letter, so
 # "a <b и c> d" is text. Quoted values may hold "<"; their length and number are bounded, which
@@ -39,10 +39,10 @@ _MARKUP = re.compile(
 )
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _CDATA = re.compile(r"<!\[CDATA\[|\]\]>", re.IGNORECASE)
-# Lexbor's time grows with the square of the depth: a megabyte of nested <div> takes minutes.
+# Lexbor's time is quadratic in the depth: a megabyte of nested <div> takes minutes.
 _LONGEST_HTML = 100_000
 
-# How programs write that there is no value. "Nan" and "NAN" are names of people and brands.
+# Texts that programs write for a missing value. "Nan" and "NAN" are names of people and brands.
 _MISSING = frozenset({"NaN", "nan", "NULL", "null", "None", "#N/A", "<NA>"})
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -52,12 +52,12 @@ _NOT_WORD = re.compile(r"[\W_]+")
 
 
 def clean(text: str) -> str:
-    """Make one field plain text on one line, which can always be encoded as UTF-8.
+    """Convert a field to plain text on one line that is always encodable as UTF-8.
 
-    Tags become spaces, since removing them outright glues words; scripts, styles and comments
-    go with their content; entities are unescaped once. A `<` that opens no tag of HTML stays:
-    "размер < 5" and "a<b" are text. Control characters become spaces, lone surrogates U+FFFD,
-    and invisible marks (soft hyphens, zero-width spaces) nothing. Never raises.
+    Tags become spaces, so that words stay separate. Scripts, styles and comments are removed with
+    their content. Entities are unescaped once. A `<` that opens no HTML tag stays: "размер < 5" and
+    "a<b" are text. Control characters become spaces, lone surrogates become U+FFFD, and invisible
+    marks (soft hyphens, zero-width spaces) are removed. Never raises.
     """
     if "<" in text:
         text = _without_tags(text)
@@ -71,16 +71,16 @@ def clean(text: str) -> str:
 
 
 def is_missing(text: str) -> bool:
-    """Whether a whole field says nothing: it is blank, or the word that a program writes there."""
+    """Return True if a field is blank or a program's text for a missing value."""
     return text in _MISSING or not text or text.isspace()
 
 
 def normalise_title(title: str) -> str:
-    """Reduce a title to what makes two the same: words and numbers, in one case, in order.
+    """Normalize a title for comparison: its words and numbers, case folded, in order.
 
-    NFKC, case folded, ё as е, everything that is neither letter nor digit a single space. May
-    be empty. For grouped splits and duplicates, where taking two titles for one is the safer
-    mistake.
+    Applies NFKC, writes ё as е, and replaces each run of other characters with one space. The
+    result may be empty. Used for grouped splits and duplicates, where merging two different titles
+    is the safer mistake.
     """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", title).casefold())
     return _NOT_WORD.sub(" ", folded.replace("ё", "е")).strip()
@@ -89,7 +89,7 @@ def normalise_title(title: str) -> str:
 def _without_tags(text: str) -> str:
     last_comment = text.rfind("-->") + len("-->")
     if last_comment >= len("<!---->"):
-        # Cut there, since an opening with no end would be searched for one again and again.
+        # Cut there, since each unclosed opening would cause another search for an end.
         text = _COMMENT.sub(" ", text[:last_comment]) + text[last_comment:]
     if "<![" in text:
         text = _CDATA.sub(" ", text)
@@ -97,7 +97,7 @@ def _without_tags(text: str) -> str:
     if "<" not in text:
         return unescape(text)
     if len(text) > _LONGEST_HTML:
-        # Attributes go first: it is photos inlined in them that make a description this long.
+        # Attributes are dropped first, since inlined photos make a description this long.
         text = _MARKUP.sub(r"<\1>", text)[:_LONGEST_HTML]
     tree = LexborHTMLParser(_SURROGATE.sub("\ufffd", text))
     tree.strip_tags(["script", "style"], recursive=True)
@@ -105,7 +105,7 @@ def _without_tags(text: str) -> str:
 
 
 def _keep_tag(markup: re.Match[str]) -> str:
-    """What the parser is given for one `<`: the tag, a space, or the `<` as an entity."""
+    """Return the parser's input for one `<`: the tag, a space, or the `<` as an entity."""
     found = markup[0]
     if found == "<":
         return "&lt;"

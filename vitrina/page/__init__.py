@@ -1,1 +1,1 @@
-"""Pieces of the HTML pages that Vitrina writes: safe markup, charts, the look they share."""
+"""Building blocks of HTML pages: escaped markup, charts, the shared style sheet."""

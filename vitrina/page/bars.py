@@ -1,4 +1,4 @@
-"""Bars as inline SVG: a histogram, and one bar for a table's cell."""
+"""Bar charts as inline SVG: a histogram, and a single bar for a table cell."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from vitrina.page.charts import LARGE, Axis, Frame, Place, axes
 from vitrina.page.markup import text
 
 GAP = 0.06
-"""Of a bin's width, left free on either side of its bar."""
+"""Gap on either side of a bar, as a fraction of the bin's width."""
 
 
 @dataclass(frozen=True)
 class HistogramBin:
-    """One bar of a histogram, from `low` to `high`; tip: what a pointer over it is told."""
+    """One bar of a histogram, from `low` to `high`. tip: the tooltip."""
 
     low: float
     high: float
@@ -25,7 +25,7 @@ class HistogramBin:
 def histogram(
     bins: Sequence[HistogramBin], x: Axis, y: Axis, *, label: str, frame: Frame = LARGE
 ) -> str:
-    """An SVG element. label: what it shows, for those who can't see it."""
+    """Return a histogram as an SVG element. label: its description for screen readers."""
     place = Place(x, y, frame)
     floor = place.y(y.low)
     parts = [
@@ -47,7 +47,7 @@ def histogram(
 
 
 def bar(share: float) -> str:
-    """A bar that fills a share of its cell, from 0 to 1; the number itself stands beside it."""
+    """Return an SVG bar that fills a share of its cell, clipped to 0 to 1."""
     filled = 100 * min(max(share, 0.0), 1.0)
     return (
         '<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'

@@ -1,4 +1,4 @@
-"""Line charts as inline SVG: axes, ticks, lines with marks that tell their values, legends.
+"""Line charts as inline SVG: axes, ticks, lines, marks with tooltips, legends.
 
 Colours come from the page's style sheet, by the classes `c0` to `c11`, so that a chart follows the
 reader's light or dark mode.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from vitrina.page.markup import text
 
 COLOURS = 12
-"""Lines past these take the colours again, with other dashes."""
+"""Number of colours; further lines reuse them with other dashes."""
 DASHES = ("", "7 4", "2 3", "9 3 2 3")
 MARKS = (
     "M{x} {y}m-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0z",
@@ -21,14 +21,14 @@ MARKS = (
     "M{x} {y}m0-4.2l4 7h-8z",
     "M{x} {y}m0-4.4l4.4 4.4l-4.4 4.4l-4.4-4.4z",
 )
-"""A circle, a square, a triangle, a diamond: a second sign beside the colour."""
+"""SVG paths of a circle, a square, a triangle and a diamond, which distinguish lines as well."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """Where a line goes through, in the axes' units; NaN in y breaks it.
+    """Point of a line, in the axes' units; NaN in y breaks the line.
 
-    tip: what a pointer over its mark is told; a point without one has no mark.
+    tip: the tooltip of its mark; a point without one has no mark.
     """
 
     x: float
@@ -38,7 +38,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a chart. number: which colour, dashes and mark it has on the whole page."""
+    """A line of a chart. number: selects its colour, dashes and mark across the page."""
 
     name: str
     number: int
@@ -47,7 +47,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Axis:
-    """What one side of a chart spans, what it is called, and where it has ticks."""
+    """Axis of a chart: its range, its ticks (value, text) and its label."""
 
     low: float
     high: float
@@ -58,7 +58,7 @@ class Axis:
     def around(
         cls, low: float, high: float, label: str = "", *, about: int = 5, percent: bool = False
     ) -> Axis:
-        """An axis with about as many ticks at round numbers, the first and last at its ends."""
+        """Return an axis with about `about` round ticks, the first and last at its ends."""
         if not low < high:
             low, high = low - 0.05 * (abs(low) or 1), high + 0.05 * (abs(high) or 1)
         step = _round_step((high - low) / about)
@@ -72,7 +72,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Frame:
-    """How large a chart is, in its own units, and what its axes' words take of that."""
+    """Size and margins of a chart, in SVG units."""
 
     width: int = 640
     height: int = 380
@@ -96,8 +96,10 @@ def chart(
     frame: Frame = LARGE,
     target: float | None = None,
 ) -> str:
-    """An SVG element. label: what it shows, for those who can't see it. target: a level of y that
-    is drawn across."""
+    """Return a line chart as an SVG element.
+
+    label: its description for screen readers. target: a y value drawn as a horizontal line.
+    """
     place = Place(x, y, frame)
     parts = [
         f'<svg class="chart {frame.kind}" viewBox="0 0 {frame.width} {frame.height}" role="img" '
@@ -107,14 +109,14 @@ def chart(
     if target is not None:
         across = f"M{frame.left} {place.y(target)}H{frame.width - frame.right}"
         parts.append(f'<path class="target" d="{across}"/>')
-    # The first line is the most important: it is drawn last, over the others.
+    # The first line is the most important, so it is drawn last, over the others.
     parts += [_line(one, place) for one in reversed(lines)]
     parts.append("</svg>")
     return "\n".join(parts)
 
 
 def legend(lines: Sequence[Line]) -> str:
-    """A list of the lines' names beside their signs."""
+    """Return the legend: an HTML list of the lines' names beside their samples."""
     items = [
         f'<li data-line="{one.number}"><svg viewBox="0 0 34 12" aria-hidden="true">'
         f'<g class="c{one.number % COLOURS}"><path class="line" d="M1 6H33"{_dashes(one)}/>'
@@ -126,7 +128,7 @@ def legend(lines: Sequence[Line]) -> str:
 
 
 def interval(low: float, value: float, high: float, axis: Axis) -> str:
-    """A small SVG of a value within its interval, for a table's cell; the numbers stand beside."""
+    """Return a small SVG of a value within its interval, for a table cell beside the numbers."""
     left, middle, right = (
         f"{4 + 112 * (one - axis.low) / ((axis.high - axis.low) or 1):.1f}"
         for one in (low, value, high)
@@ -139,19 +141,19 @@ def interval(low: float, value: float, high: float, axis: Axis) -> str:
 
 
 class Place:
-    """Where a value lies on the drawing."""
+    """Mapping from axis values to SVG coordinates."""
 
     def __init__(self, x: Axis, y: Axis, frame: Frame) -> None:
         self._axes, self._frame = (x, y), frame
 
     def x(self, value: float) -> str:
-        """From the left."""
+        """Distance from the left edge, as SVG text."""
         frame, axis = self._frame, self._axes[0]
         span = frame.width - frame.left - frame.right
         return _short(frame.left + span * (value - axis.low) / (axis.high - axis.low))
 
     def y(self, value: float) -> str:
-        """From the top."""
+        """Distance from the top edge, as SVG text."""
         frame, axis = self._frame, self._axes[1]
         span = frame.height - frame.top - frame.bottom
         return _short(
@@ -160,7 +162,7 @@ class Place:
 
 
 def axes(place: Place, x: Axis, y: Axis, frame: Frame) -> list[str]:
-    """The grid, the ticks and what they are called, as SVG elements."""
+    """Return the grid, ticks and labels as SVG elements."""
     right, bottom = frame.width - frame.right, frame.height - frame.bottom
     grid = "".join(f"M{frame.left} {place.y(value)}H{right}" for value, _ in y.ticks)
     parts = [f'<path class="grid" d="{grid}"/>']
@@ -217,7 +219,7 @@ def _dashes(line: Line) -> str:
 
 
 def _round_step(step: float) -> float:
-    """The nearest of 1, 2 and 5 times a power of ten that is no smaller."""
+    """Round up to 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(step))
     return next(times * power for times in (1, 2, 5, 10) if times * power >= step * (1 - 1e-9))
 

@@ -1,4 +1,4 @@
-"""The head of a page that needs nothing else and lets nothing in."""
+"""Head of a self-contained HTML page with a strict content security policy."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from vitrina.page.markup import text
 
 
 def opening(title: str, style: str, script: str) -> str:
-    """All up to the body's content; script: what stands in the page's one element of that name.
+    """Return the page up to the body's content. script: the source of its only script element.
 
-    The page may neither load anything nor run any script or style but these two: were product
-    text to become markup in spite of all, it would still not run.
+    The policy lets the page load nothing and run only this style and script, so even product text
+    that became markup would not run.
     """
     policy = (
         f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "

@@ -1,4 +1,4 @@
-"""How all pages of Vitrina look: their colours, type, cards, tables and charts."""
+"""Shared style sheet of all pages: colours, type, cards, tables and charts."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ LIGHT = (
     "#0b62a8 #de7926 #2a3a0a #650f43 #9083fc #bd3d6f "
     "#12268f #876923 #16654f #2f8bad #899a65 #c57f94"
 )
-"""Chosen by search: with protanopia, deuteranopia or tritanopia (Machado et al. 2009) no two are
-nearer than 8.8 by CIEDE2000, and each has a contrast of 3 or more on the page."""
+"""Line colours on a light page, chosen by search. With protanopia, deuteranopia or tritanopia
+(Machado et al. 2009) no two are nearer than 8.8 by CIEDE2000, and each has a contrast of 3 or more
+with the page."""
 DARK = (
     "#6fb1f2 #8b7d0d #c1f2c3 #ce4e7e #766ce2 #fce67a "
     "#f0a7bc #208a86 #7ee0f2 #9cac76 #f48b38 #a86e57"
 )
-"""The same on a dark page: no two nearer than 9.4."""
+"""Line colours on a dark page, chosen alike: no two are nearer than 9.4."""
 
 
 def base_style() -> str:
-    """The style sheet that every page begins with; a page's own rules follow it."""
+    """Return the style sheet that every page begins with; a page's own rules follow it."""
     light, dark = (
         "".join(f"--p{number}:{colour};" for number, colour in enumerate(colours.split()))
         for colours in (LIGHT, DARK)

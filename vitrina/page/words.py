@@ -1,4 +1,4 @@
-"""Words on a page: text from outside on one line, durations."""
+"""Formatting of text and durations for a page."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 
 
 def plain(text: str) -> str:
-    """Text on one line, without control characters or halves of a surrogate pair."""
+    """Return text on one line, without control characters or lone surrogates."""
     one_line = re.sub(r"[\x00-\x20\x7f-\x9f\u2028\u2029\ufffe\uffff]+", " ", text).strip()
     return one_line.encode("utf-8", "replace").decode("utf-8")
 
 
 def duration(seconds: float) -> str:
-    """As "0.4 s", "52 s", "3 min 20 s", "1 h 12 min"."""
+    """Format a duration as "0.4 s", "52 s", "3 min 20 s" or "1 h 12 min"."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)

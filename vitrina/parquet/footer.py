@@ -1,7 +1,7 @@
-"""Footer of a Parquet file: where its pages are, read without Arrow.
+"""Footer of a Parquet file, read without Arrow: row groups and the positions of their pages.
 
-Arrow's own accessors of a damaged footer end the process (an exception that C++ lets nobody catch),
-and it allocates some hundred bytes for each column that a footer names.
+On a damaged footer, Arrow's accessors end the process with an uncatchable C++ exception. Arrow
+also allocates some hundred bytes for each column that a footer names.
 """
 
 from __future__ import annotations
@@ -29,12 +29,16 @@ _BYTE_ARRAY = 6
 
 
 class DamagedPagesError(ValueError):
-    """A header can't be read or contradicts the file; the message says which and how."""
+    """A header can't be read or contradicts the file; the message names both header and fault."""
 
 
 class Chunk(NamedTuple):
-    """A column's pages in a row group. path: in the schema, with points between. codec: "" for one
-    whose ratio has no bound. start: where the first page begins. size: of all pages, as packed."""
+    """A column's pages in a row group.
+
+    path: the column's path in the schema, joined by dots. texts: whether the values are byte
+    arrays. codec: "" if its compression ratio has no known bound. values: the number of values.
+    start: byte offset of the first page. size: bytes of all pages in the file.
+    """
 
     path: str
     texts: bool
@@ -45,20 +49,20 @@ class Chunk(NamedTuple):
 
 
 class RowGroup(NamedTuple):
-    """A row group."""
+    """A row group: its number of rows and its column chunks."""
 
     rows: int
     chunks: tuple[Chunk, ...]
 
 
 def read_footer(path: Path) -> tuple[RowGroup, ...]:
-    """The row groups of a file. Raises DamagedPagesError, OSError."""
+    """Read the row groups of a file. Raises DamagedPagesError, OSError."""
     with path.open("rb") as file:
         return footer_of(file)
 
 
 def footer_of(file: BinaryIO) -> tuple[RowGroup, ...]:
-    """The row groups of an open file. Raises DamagedPagesError, OSError."""
+    """Read the row groups of an open file. Raises DamagedPagesError, OSError."""
     end = file.seek(0, 2)
     file.seek(max(end - _TAIL, 0))
     length = int.from_bytes(file.read(4), "little")

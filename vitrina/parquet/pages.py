@@ -1,8 +1,8 @@
-"""Page headers of a Parquet file: how much memory reading it takes, known before it is read.
+"""Page headers of a Parquet file: an estimate of the memory that reading the file takes.
 
-Arrow allocates what a page's header says, and repeats a dictionary's values in all rows that refer
-to them. A header that is damaged or made up says gigabytes in a file of a few kilobytes, so the
-headers are compared with the file's own index, and with what its bytes can hold, first.
+Arrow allocates the size given in a page header, and repeats a dictionary's values in all rows that
+refer to them. A damaged or forged header may claim gigabytes in a file of a few kilobytes. The
+headers are therefore first compared with the file's index and with the size its bytes can hold.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from vitrina.parquet.thrift import ThriftError, read_struct
 
 _HEADER = 1 << 12
 _LONGEST_HEADER = 1 << 24
-# One page holds a megabyte as most programs write them, and a whole row group at worst.
+# Most programs write pages of about a megabyte; at worst, one page holds a whole row group.
 _LARGEST_PAGE = 1 << 30
 _MOST_MEMORY = 384 << 20
 _USUAL_RATIO = 32
-"""The pages that are in memory together may take as many bytes for each of their file's, or
-`_MOST_MEMORY` where that is more."""
+"""Unpacked bytes allowed per packed byte of the pages in memory together; `_MOST_MEMORY` is always
+allowed."""
 _RATIOS = {"UNCOMPRESSED": 1, "SNAPPY": 32, "LZ4": 256, "GZIP": 1100}
-"""The most bytes that a byte of compressed data can stand for."""
+"""Maximum compression ratio by codec."""
 _SLACK = 1 << 10
 _LONGEST_FIXED = 1 << 24
 _LEVELS = 20
-"""Bytes that Arrow takes for one value in lists, beside what its page holds."""
+"""Bytes that Arrow takes for one value in lists, in addition to its page."""
 _FLAT_VALUE = 9
-"""Bytes that Arrow takes for one value elsewhere: a number or an offset, and whether it is null."""
+"""Bytes that Arrow takes for one value elsewhere: a number or an offset, and its null flag."""
 _USUAL_DICTIONARY = 3 << 19
-"""Writers end a dictionary at a megabyte."""
+"""Largest usual dictionary in bytes; writers end a dictionary at a megabyte."""
 _REPEATED_DICTIONARY = 2
 _FEW = 1 << 10
-"""Columns, of all row groups together, whose dictionaries may go unlooked at."""
+"""Number of column chunks whose dictionaries may go unchecked, over all row groups."""
 _DICTIONARY_PAGE = 2
 _DELTA_BYTE_ARRAY = 7
 # Old files leave a page's header out of their column's size.
@@ -47,14 +47,14 @@ _MISCOUNTED = 100
 
 @dataclass
 class GroupSize:
-    """Memory that some columns of a row group take.
+    """Memory needed to read some columns of a row group.
 
     Attributes:
-        row: bytes of one row at worst.
-        dictionaries: columns, by their paths, that are to be read as dictionaries, since one value
-            of a large dictionary may stand in all rows.
-        together: bytes of pages that are in memory at the same time, at worst.
-        packed: bytes of all of the pages in the file.
+        row: bytes of one row in the worst case.
+        dictionaries: paths of columns to read as dictionaries, since one value of a large
+            dictionary may repeat in all rows.
+        together: bytes of pages in memory at the same time, in the worst case.
+        packed: bytes of all the pages in the file.
     """
 
     row: int = 1
@@ -66,7 +66,7 @@ class GroupSize:
 def group_size(
     file: BinaryIO, schema: pq.ParquetSchema, group: RowGroup, columns: Collection[str]
 ) -> GroupSize:
-    """Go through the page headers of some top-level columns. Raises DamagedPagesError."""
+    """Measure some top-level columns of a row group by page headers. Raises DamagedPagesError."""
     size = GroupSize()
     for number, chunk in enumerate(group.chunks):
         name = chunk.path
@@ -77,10 +77,12 @@ def group_size(
 
 
 def check_pages(file: BinaryIO, by_group: Collection[str] = ()) -> None:
-    """Check that a file takes no more memory than its bytes can hold: each of its row groups, and
-    all of a column, unless that is among `by_group`: those of which only groups are read.
+    """Check that a file claims no more memory than its bytes can hold.
 
-    Raises DamagedPagesError if it claims more, or can't be read; OSError and pa.ArrowException.
+    Each row group is checked, and the file as a whole. Columns in `by_group` are read one row group
+    at a time, so the check of the whole file leaves them out.
+
+    Raises DamagedPagesError if the file claims more or can't be read, OSError, pa.ArrowException.
     """
     groups = footer_of(file)
     parts = [_Claim() for _ in groups]
@@ -116,7 +118,7 @@ def check_pages(file: BinaryIO, by_group: Collection[str] = ()) -> None:
 
 @dataclass
 class _Claim:
-    """Bytes of some pages in the file, and in memory."""
+    """Bytes of some pages in the file and in memory."""
 
     packed: int = 0
     unpacked: int = 0
@@ -133,8 +135,10 @@ class _Claim:
 
 
 def _repeated(source: pq.ParquetFile, group: int, path: str) -> int:
-    """Bytes of the texts of a column of a row group, each as often as it stands there. They are
-    read as a dictionary."""
+    """Return the bytes of a column's texts in a row group, repeats included.
+
+    The column is read as a dictionary.
+    """
     table = source.read_row_group(group, columns=[path], use_threads=False)
     return sum(_text_bytes(chunk) for column in table.columns for chunk in column.chunks)
 
@@ -155,10 +159,11 @@ def _text_bytes(array: pa.Array) -> int:
 
 @dataclass
 class _Pages:
-    """A column's pages: bytes of all, in the file and unpacked; of the largest; of the dictionary.
+    """Sizes of a column's pages, in bytes.
 
-    each: bytes of one value in the page where it is most. shared: whether a value may repeat a part
-    of the one before it.
+    packed, unpacked: of all pages in the file and in memory. largest: of the largest data page.
+    dictionary: of the largest dictionary page. each: largest mean size of a value in any page.
+    shared: whether a value may share a prefix with the one before it.
     """
 
     packed: int = 0
@@ -183,7 +188,7 @@ def _add(size: GroupSize, chunk: Chunk, pages: _Pages, leaf: Any, rows: int) -> 
     size.row += fixed
     suspicious = pages.unpacked > _USUAL_RATIO * pages.packed + _MISCOUNTED
     if pages.shared or (repeated and suspicious):
-        # Any row may have as much as a whole page.
+        # Any row may be as large as a whole page.
         size.row += pages.largest
     else:
         size.row += pages.unpacked // rows if repeated else pages.each
@@ -230,7 +235,7 @@ def _pages(file: BinaryIO, chunk: Chunk) -> _Pages:
 
 
 def _values(header: dict[int, Any]) -> tuple[int, int]:
-    """The number of values of a data page, and their encoding."""
+    """Return the number of values of a data page and their encoding."""
     first, second = header.get(5), header.get(8)
     if isinstance(second, dict):
         return int(second.get(1, 0)), int(second.get(4, 0))
@@ -240,7 +245,7 @@ def _values(header: dict[int, Any]) -> tuple[int, int]:
 
 
 def _header(file: BinaryIO, at: int, most: int) -> tuple[dict[int, Any], int]:
-    """A page's header, by the numbers of its fields, and its length in bytes."""
+    """Read a page header: its fields by number, and its length in bytes."""
     size = _HEADER
     while True:
         file.seek(at)

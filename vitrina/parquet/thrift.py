@@ -1,4 +1,4 @@
-"""Structs in Thrift's compact form, as Parquet's headers and footers are written."""
+"""Reader of structs in Thrift's compact protocol, used by Parquet headers and footers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from vitrina.errors import VitrinaError
 
 Fields: TypeAlias = "dict[int, Fields | None]"
-"""The fields of a struct to keep; of structs, and of lists of these, which of their fields."""
+"""Numbers of the fields to keep, each with the fields to keep of a nested struct or list."""
 
 _DEEPEST = 16
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 11, 12
@@ -16,15 +16,16 @@ _LONGEST_NUMBER = 63
 
 
 class ThriftError(VitrinaError):
-    """Bytes that are no struct; the message says why."""
+    """The bytes are not a valid struct; the message gives the reason."""
 
 
 def read_struct(
     data: bytes, at: int, keep: Fields | None = None, depth: int = 0
 ) -> tuple[dict[int, Any], int]:
-    """The fields of a struct by their numbers, and where it ends. keep: None for all of them.
+    """Read a struct at byte `at`: its fields by number, and its end offset.
 
-    Raises ThriftError, and IndexError where the data ends before the struct does.
+    keep: the fields to keep; None for all. Raises ThriftError, and IndexError if the data ends
+    before the struct does.
     """
     if depth > _DEEPEST:
         raise ThriftError("nested too deep")

@@ -1,12 +1,11 @@
-"""Readers: from a catalogue's file to products.
+"""Readers that turn a catalogue's file into products.
 
 A table is opened as `Records` (`parquet.py`, `csv_table.py`, `json_table.py`, `spreadsheets.py`),
-which know its columns and give its rows as bare values; a spreadsheet is parsed in a process of
-its own (`sheet_process.py`). `TableReader` (`table.py`) makes products
-of them, once a pass over some columns (`survey.py`) has told the type of ids (`ids.py`), the form
-of category paths (`categories.py`) and of prices (`numbers.py`). A form that is no
-table, such as a YML feed (`yml.py`), needs only to be a `Reader`. `detect.py` finds out which
-of them a file needs.
+which hold its column names and yield its rows as raw values; a spreadsheet is parsed in a separate
+process (`sheet_process.py`). `TableReader` (`table.py`) turns the rows into products, after a pass
+over some columns (`survey.py`) that detects the type of ids (`ids.py`) and the format of category
+paths (`categories.py`) and of prices (`numbers.py`). A format that is no table, such as a YML feed
+(`yml.py`), only implements `Reader`. `detect.py` selects the reader of a file.
 """
 
 from vitrina.data.readers.base import (

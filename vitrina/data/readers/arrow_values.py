@@ -1,4 +1,4 @@
-"""Arrow columns as Python values, one bad value at a time."""
+"""Conversion of Arrow columns to Python values, with errors per value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from vitrina.data.readers.base import UnreadableValue
 
 LONGEST_VALUE = 1 << 24
-"""Bytes; a longer value is none that a product can use."""
+"""Maximum bytes of a value; a longer one is unusable for a product."""
 
 _LARGE_BATCH = 1 << 25
 _UUID_BYTES = 16
@@ -25,7 +25,7 @@ _OUT_OF_RANGE = "it is outside the range of dates"
 
 
 def rows_of(batch: pa.RecordBatch, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """The rows of a batch; an `UnreadableValue` stands for what has no Python value."""
+    """Yield the rows of a batch; a value without a Python equivalent is an `UnreadableValue`."""
     arrays = [batch.column(name) for name in columns]
     if batch.nbytes <= _LARGE_BATCH:
         yield from zip(*map(values_of, columns, arrays), strict=True)
@@ -34,7 +34,7 @@ def rows_of(batch: pa.RecordBatch, columns: Sequence[str]) -> Iterator[tuple[Any
 
 
 def unpacked_bytes(batch: pa.RecordBatch) -> int:
-    """Bytes of a batch's values, each counted as often as it is there."""
+    """Return the bytes of a batch's values, with repeated dictionary values counted each time."""
     return sum(map(_unpacked_bytes, batch.columns))
 
 
@@ -45,16 +45,16 @@ def _unpacked_bytes(column: pa.Array) -> int:
     try:
         lengths = pc.binary_length(known).fill_null(0).to_numpy(zero_copy_only=False)
     except pa.ArrowException:
-        # No text.
+        # The values are not text or bytes.
         return int(column.nbytes + known.nbytes // len(known) * len(column))
-    # Those are given up unread.
+    # Longer values are never read.
     lengths = np.where(lengths > LONGEST_VALUE, 0, lengths)
     places = column.indices.drop_null().to_numpy(zero_copy_only=False)
     return int(lengths[np.clip(places, 0, len(known) - 1)].sum(dtype=np.int64))
 
 
 def _values_apart(name: str, column: pa.Array) -> Iterator[Any]:
-    """Values one by one, so that not all of the large ones are in memory twice."""
+    """Yield values one by one, so that large ones are not all in memory twice."""
     if pa.types.is_dictionary(column.type):
         yield from _dictionary(name, column)
         return
@@ -65,9 +65,9 @@ def _values_apart(name: str, column: pa.Array) -> Iterator[Any]:
 
 
 def values_of(name: str, column: pa.Array) -> list[Any]:
-    """Python values of a column of any type.
+    """Convert a column of any type to Python values.
 
-    Timestamps come as text, UUIDs (or what is as long) as `UUID`, maps as objects.
+    Timestamps become text, 16-byte binary values `UUID`, maps dictionaries.
     """
     kind = column.type
     if pa.types.is_timestamp(kind):
@@ -86,7 +86,7 @@ def values_of(name: str, column: pa.Array) -> list[Any]:
 
 
 def _object(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    """A map's pairs as an object, whose keys may be lists in Arrow and are text here."""
+    """Convert a map's pairs to a dictionary; unhashable keys such as lists become text."""
     try:
         return dict(pairs)
     except TypeError:
@@ -94,10 +94,10 @@ def _object(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
 
 
 def _plain(column: pa.Array) -> pa.Array:
-    """The column in a type whose values are Python's own."""
+    """Cast a column to a type whose values Python can represent."""
     kind = column.type
     if pa.types.is_duration(kind) and kind.unit == "ns":
-        # Nanoseconds have no Python value but in pandas.
+        # Python durations have no nanoseconds.
         return pc.cast(column, pa.duration("us"), safe=False)
     if pa.types.is_float16(kind):
         return column.cast(pa.float32())
@@ -128,7 +128,7 @@ def _dictionary(name: str, column: pa.DictionaryArray) -> list[Any]:
 
 
 def _timestamps(name: str, column: pa.Array) -> list[Any]:
-    """As text, since nanoseconds have no Python value."""
+    """Convert timestamps to text, since Python has no nanoseconds."""
     kind = column.type
     ticks = column.cast(pa.int64())
     unit = _UNITS[kind.unit]
@@ -139,7 +139,7 @@ def _timestamps(name: str, column: pa.Array) -> list[Any]:
     try:
         texts = column.cast(pa.string()).to_pylist()
     except pa.ArrowException:
-        # A time zone that is unknown here: the same moment in UTC.
+        # The time zone is unknown here: write the same moment in UTC.
         texts = column.cast(pa.timestamp(kind.unit, "UTC")).cast(pa.string()).to_pylist()
     if column.null_count == ticks.null_count:
         return list(texts)

@@ -1,4 +1,4 @@
-"""What readers of every form share: how columns are named, and what a reader gives."""
+"""Interfaces and options shared by the readers of all file formats."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from vitrina.data.readers.missing_columns import Missing
 
 UTF8 = "utf-8"
-"""The encoding of a text file for which none is given and which has no byte order mark."""
+"""Default encoding of a text file without a byte order mark."""
 
 
 @dataclass(frozen=True)
 class TableOptions:
-    """How to read a table or a feed; what is None is found out.
+    """Options for reading a table or a feed; None means that a value is detected.
 
     Attributes:
         columns: a table's columns.
         delimiter: of a CSV file.
-        encoding: of a text file, which is the one its byte order mark gives, else UTF-8, by
-            default; or of a feed.
-        category_separator: between the names in a category's path; `none` for names that are no
+        encoding: of a feed or a text file; the default for text is the encoding of the byte order
+            mark, else UTF-8.
+        category_separator: between the names of a category path; `none` for names that are no
             paths.
     """
 
@@ -43,10 +43,10 @@ class TableOptions:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A row whose values can't be had, and why.
+    """An unreadable row, with the reason.
 
-    undecodable: its bytes don't fit the encoding. product_id: the value of the id column, as the
-    file has it, where it could be had all the same; None if not.
+    undecodable: whether its bytes don't fit the encoding. product_id: the raw value of the id
+    column if it could be recovered, else None.
     """
 
     reason: str
@@ -56,13 +56,13 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableValue:
-    """The place of one value that can't be had in a row whose other values can, and why."""
+    """Placeholder for one unreadable value in a readable row, with the reason."""
 
     reason: str
 
 
 class Records(Protocol):
-    """The rows of one file, or of one directory of files, as bare values."""
+    """Rows of one file, or of one directory of files, as raw values."""
 
     @property
     def path(self) -> Path:
@@ -70,95 +70,99 @@ class Records(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns known so far; all of them once `rows` has come to its end."""
+        """Names of the columns known so far; complete once `rows` has ended."""
 
     @property
     def first_row(self) -> int:
-        """The number of the first row that `rows` gives: 1, but for spreadsheets."""
+        """Number of the first row of `rows`: 1, except for spreadsheets."""
 
     @property
     def names_grow(self) -> bool:
-        """Whether `names` may not be complete yet."""
+        """True if `names` may be incomplete before `rows` has ended."""
 
     @property
     def typed(self) -> bool:
-        """Whether the file tells numbers from text; CSV doesn't."""
+        """True if the file distinguishes numbers from text; CSV doesn't."""
 
     @property
     def notes(self) -> Sequence[str]:
-        """As of a `Reader`."""
+        """Notes for the user; see `Reader.notes`."""
 
     def id_type(self, column: str, *, lists: bool = False) -> IdType | None:
-        """The type of a column's ids where the file declares one; None where its values tell.
+        """Return the declared type of a column's ids; None if only its values determine it.
 
         lists: whether a list of texts may be an id. Raises CatalogueError for a column whose
-        declared type can't be an id's.
+        declared type can't hold ids.
         """
 
     def holds_text(self, column: str) -> bool:
-        """Whether a column may hold text or lists; false where the file declares another type."""
+        """Return True if a column may hold text or lists by its declared type."""
 
     def holds_bytes(self, column: str) -> bool:
-        """Whether a column holds binary data, or lists of it."""
+        """Return True if a column holds binary data, or lists of it."""
 
     def rows(
         self, columns: Sequence[str], id_column: str | None = None
     ) -> Iterator[tuple[Any, ...] | Fault | None]:
-        """Every row from the first, its values in the order of `columns`; None for a blank row
-        that counts. A value that can't be had is an `UnreadableValue`.
+        """Yield every row from the first, with values in the order of `columns`.
 
-        id_column: the one whose value a `Fault` carries along where it can be had.
+        A numbered blank row is None, an unreadable value an `UnreadableValue`. id_column: the
+        column whose value a `Fault` carries if it can be recovered.
         """
 
 
 class Reader(Protocol):
-    """A catalogue's file, opened. `rows` may be called again and starts over."""
+    """An opened catalogue file. Each call of `rows` starts over."""
 
     @property
     def id_type(self) -> IdType:
-        """The type of every product's id."""
+        """Type of all product ids."""
 
     @property
     def category_type(self) -> IdType | None:
-        """The type of every category's id; None where the file names no category."""
+        """Type of all category ids; None if the file names no category."""
 
     @property
     def integer_ids(self) -> bool:
-        """Whether every product id can be read as a 64-bit integer without loss: it is one, or it
-        is the text that the integer would be written as."""
+        """True if every product id converts to a 64-bit integer without loss.
+
+        It is an integer, or the canonical text of one.
+        """
 
     @property
     def integer_categories(self) -> bool:
-        """Whether every category id can be read as a 64-bit integer without loss."""
+        """True if every category id converts to a 64-bit integer without loss."""
 
     @property
     def has_categories(self) -> bool:
-        """Whether there is a column of category ids."""
+        """True if the file has category ids."""
 
     @property
     def source(self) -> str | None:
-        """The name that the file itself gives of where its products come from: a feed's shop."""
+        """Source name that the file gives, such as a feed's shop; None if it gives none."""
 
     @property
     def notes(self) -> Sequence[str]:
-        """How the file was read, where its owner may want to know: an encoding that is not the
-        declared one, a separator of category paths that was detected. One sentence each."""
+        """Notes for the user on how the file was read, one sentence each.
+
+        Examples are an encoding other than the declared one, or a detected category separator.
+        """
 
     @property
     def repairs(self) -> Mapping[str, int]:
-        """Counts of what was mended in the file on the way; complete once `rows` has ended."""
+        """Counts of repairs made while reading; complete once `rows` has ended."""
 
     @property
     def missing(self) -> Missing:
-        """The columns that are named in the options and are not in the file."""
+        """Columns that the options name and the file lacks."""
 
     @property
     def has_text(self) -> bool:
-        """Whether there is a title, description or attribute of any product."""
+        """True if the file has a title, description or attributes."""
 
     @property
     def image_bytes(self) -> str | None:
-        """The column that holds the photos themselves, if there is one."""
+        """Name of the column that holds the photos' bytes; None if there is none."""
 
     def rows(self) -> Iterator[Product | Rejection]:
-        """Every row, in order, as a product or as the reason why it isn't one."""
+        """Yield every row in order, as a product or as a rejection."""

@@ -1,17 +1,17 @@
-"""Category paths: their separator, found over the whole column, and each name in one form.
+"""Category paths: detection of a column's separator, and normalization of paths.
 
-A path is kept as its names joined by "->". Shops write ` > `, `/`, `>>`, `|` and others in its
-place, or a list. A mark separates only if the column shows a hierarchy, since names such as
-"Мыло/шампунь" hold it too. The rule, over the distinct names of the column:
+A path is stored as its names joined by "->". Shops write ` > `, `/`, `>>`, `|` and other
+separators, or a list. A mark is a separator only if the column shows a hierarchy, since names such
+as "Мыло/шампунь" contain it too. The rule, over the distinct names of the column:
 
-- `>>`, `>`, `»` and `→` hardly occur within a name: they separate if half of the names hold
-  the mark, or a tenth, if most of these share their first part with another name.
-- `::`, `|`, `\\`, `/`, `;` and ` - ` separate if three names or more, and 60% of all, hold the
-  mark; if their first parts are at most half as many as they are themselves; if four fifths of
-  the first parts never stand further down; and if half of the parts further down or more
-  always have the same part above them.
-- Where the mark stands between spaces it is looked for with them first, so that in
-  "Красота / Мыло/шампунь" only the first one separates.
+- `>>`, `>`, `»` and `→` rarely occur within a name. They are separators if half of the names
+  contain the mark, or if a tenth do and at least half of these share their root with another name.
+- `::`, `|`, `\\`, `/`, `;` and ` - ` are separators if at least three names, and 60% of all,
+  contain the mark; if the roots are at most half as many as these paths; if at least four fifths
+  of the roots never occur further down; and if at least half of the names further down always have
+  the same parent.
+- The mark is tried with surrounding spaces first, so that in "Красота / Мыло/шампунь" only the
+  first one separates.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from vitrina.data.readers.base import UnreadableValue
 from vitrina.data.readers.marketplace import text_of, texts
 
 ARROW = "->"
-"""Joins the names of a path, in a store."""
+"""Separator of a path's names in a store."""
 
 NEVER = "none"
-"""As a separator: names are no paths."""
+"""Separator value that means that names are no paths."""
 
 _STRONG = (">>", ">", "»", "→")
 _WEAK = ("::", "|", "\\", "/", ";", "-")
 _DISTINCT = 20_000
 _CACHED = 100_000
-# A list as Python prints it, each text in single or double quotes.
+# A list in Python's notation, each text in single or double quotes.
 _ITEM = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
 _PRINTED = re.compile(rf"\[\s*(?:{_ITEM})(?:\s*,\s*(?:{_ITEM}))*\s*\]")
 _PRINTED_ITEM = re.compile(_ITEM)
@@ -45,7 +45,7 @@ _ESCAPED = re.compile(r"\\(.)")
 
 
 class PathScan:
-    """Collects the distinct names of a category column, to find out how their paths are written."""
+    """Collector of a category column's distinct names, to detect the separator of their paths."""
 
     def __init__(self) -> None:
         self._names: dict[str, None] = {}
@@ -53,7 +53,7 @@ class PathScan:
         self.lists = False
 
     def add(self, values: Iterable[Any]) -> None:
-        """Take note of some values of the column."""
+        """Add values of the column."""
         for value in values:
             if len(self._raw) >= _DISTINCT:
                 return
@@ -71,28 +71,28 @@ class PathScan:
             self._names[text_of(value)] = None
         elif names:
             self.lists = True
-            # Of several, the others may be names further down.
+            # Further items may be names further down the path.
             self._names[names[0]] = None
 
     def separator(self) -> str | None:
-        """The separator of a path's names; "->" if they are in that form already."""
+        """Detect the separator; "->" if paths have the stored form already, None for no paths."""
         self._names.pop("", None)
         return find_separator(self._names)
 
 
 class CategoryPaths:
-    """Puts category names into the stored form, given what separates the names of a path."""
+    """Converter of category names to the stored form, for a known separator."""
 
     def __init__(self, separator: str | None) -> None:
-        """separator: None for none but "->", `none` to leave names as they are."""
+        """separator: None for only "->", `none` to leave names unsplit."""
         self._separator = separator
         self._known: dict[str, str] = {}
 
     def path(self, value: Any) -> str:
-        """The path or name in a value of any type, "" for none.
+        """Convert a value of any type to a path or name; "" for none.
 
-        Of a list, the items are the path, from the root down; if they are paths themselves, the
-        first one counts. Raises ValueError for what can't be read.
+        The items of a list form the path, from the root down; if the first item is a path itself,
+        it is the result. Raises ValueError for an unreadable value.
         """
         if not isinstance(value, str):
             return self._path(value)
@@ -116,19 +116,19 @@ class CategoryPaths:
 
 
 def split_path(text: str, separator: str | None) -> list[str]:
-    """The names in a path, from the root down, without empty ones. "->" always separates."""
+    """Split a path into its non-empty names, from the root down. "->" always separates."""
     if ARROW in text:
         parts = text.split(ARROW)
     elif separator is None:
         parts = [text]
     else:
-        # Padded, so that a separator with spaces is found at the ends too.
+        # Padded, so that a separator with spaces also matches at the ends.
         parts = f" {text} ".split(separator)
     return [name for part in parts if (name := part.strip())]
 
 
 def find_separator(names: Collection[str]) -> str | None:
-    """The separator of a path's names by the rule above; None where they are no paths."""
+    """Detect the separator by the module's rule; None if the names are no paths."""
     if 2 * sum(ARROW in name for name in names) >= max(len(names), 1):
         return ARROW
     for mark in _STRONG:
@@ -143,13 +143,13 @@ def find_separator(names: Collection[str]) -> str | None:
 
 
 def _forms(mark: str, names: Collection[str]) -> tuple[str, ...]:
-    """A strong mark with spaces if it always has them, else without."""
+    """Return a strong mark with spaces if it always has them, else without."""
     spaced = f" {mark} "
     return (spaced,) if all(mark not in name.replace(spaced, "") for name in names) else (mark,)
 
 
 def _paths(separator: str, names: Collection[str]) -> list[list[str]]:
-    """The names that are paths if this separates them."""
+    """Split the names that are paths under this separator."""
     found = []
     for name in names:
         if separator.strip() == "»" and "«" in name:
@@ -188,7 +188,7 @@ def _is_hierarchy(separator: str, names: Collection[str]) -> bool:
 
 
 def _names_in(value: Any) -> list[str] | None:
-    """The names in a list, be it a real one or the text of one; None for what is no list."""
+    """Return the names in a list, real or written as text; None for anything else."""
     if isinstance(value, UnreadableValue):
         raise ValueError(value.reason)
     if isinstance(value, str) and value[:1] == "[" and value.rstrip()[-1:] == "]":

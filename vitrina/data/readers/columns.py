@@ -1,4 +1,4 @@
-"""Columns of a table by the part of a product that they hold, and errors for missing ones."""
+"""Mapping of a table's columns to product fields, with errors for missing columns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vitrina.errors import CatalogueError
 
 LABELS = frozenset({"category_id", "category_name"})
 TEXTS = frozenset({"title", "description", "attributes", "shop"})
-"""Fields of `Columns` that the encoder's text is made of."""
+"""Fields of `Columns` that make up the encoder's text."""
 
 DEFAULT_ID = "product_id"
 
@@ -32,9 +32,9 @@ class Needs:
     """Requirements on a file of products.
 
     Attributes:
-        optional: fields of `Columns` whose column may be absent though it is named.
-        remembered: fields whose column a store remembers, and the user has not named now.
-        photos: whether photos must be where they are said to be.
+        optional: fields of `Columns` whose named column may be absent.
+        remembered: fields whose column a store remembers and the user has not named now.
+        photos: whether photos must exist at the given location.
     """
 
     optional: frozenset[str] = frozenset()
@@ -48,8 +48,11 @@ LABELS_OPTIONAL = Needs(optional=LABELS)
 
 @dataclass(frozen=True)
 class FoundColumns:
-    """fields: the column of each field that has one of its own. columns: as named, with those
-    attributes and kept columns that are there. missing: what was named and is not there."""
+    """Columns found in a table.
+
+    fields: the column of each field that has its own. columns: as named, limited to existing
+    attribute and kept columns. missing: the named columns that the table lacks.
+    """
 
     fields: dict[str, str]
     columns: Columns
@@ -57,13 +60,13 @@ class FoundColumns:
 
     @property
     def has_text(self) -> bool:
-        """Whether there is a title, description or attribute; a shop's name is not enough."""
+        """True if there is a title, description or attribute; a shop's name is not enough."""
         own = {"title", "description", TEXT_FIELDS}
         return bool(own.intersection(self.fields) or self.columns.attributes)
 
 
 def find_columns(records: Records, columns: Columns, needs: Needs) -> FoundColumns:
-    """The columns of a table. Raises one CatalogueError for all that must be there and are not."""
+    """Find the columns of a table. Raises one CatalogueError for all missing required columns."""
     names = records.names
     found: dict[str, str] = {}
     missing: list[MissingColumn] = []
@@ -79,7 +82,7 @@ def find_columns(records: Records, columns: Columns, needs: Needs) -> FoundColum
             continue
         named: str | None = getattr(columns, field)
         if field == "product_id":
-            # Without an id there is no product.
+            # The id column is always required.
             named = named or _DEFAULTS[field]
         column = _DEFAULTS.get(field) if named is None else named
         if column and (named is not None or column in names) and has(field, column):

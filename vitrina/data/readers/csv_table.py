@@ -1,4 +1,4 @@
-"""CSV files, perhaps gzipped, as rows of bare values: a `Records`."""
+"""`Records` of a CSV file, gzipped or not."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from vitrina.errors import CatalogueError
 
 _DELIMITERS = ",;\t|"
 
-# The standard library's limit, 131,072, is shorter than descriptions are; it holds for the whole
-# process. Lines are cut at this length anyhow.
+# The standard library's limit of 131,072 is too short for some descriptions; it is global to the
+# process. Lines are cut at this length anyway.
 csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
 
 
@@ -26,7 +26,7 @@ class CsvRecords(TextRecords):
     typed = False
 
     def __init__(self, path: Path, delimiter: str | None, encoding: str | None) -> None:
-        """Read the header and a sample. Raises CatalogueError where they make no sense."""
+        """Read the header and a sample. Raises CatalogueError if they are unusable."""
         super().__init__(path, encoding)
         self.names: tuple[str, ...] = ()
         head = next((line for line in self._lines() if line.strip()), "")
@@ -44,7 +44,7 @@ class CsvRecords(TextRecords):
     def rows(
         self, columns: Sequence[str], id_column: str | None = None
     ) -> Iterator[tuple[Any, ...] | Fault]:
-        """Every row after the header; blank lines are none."""
+        """Yield every row after the header; blank lines are skipped."""
         places = [self.names.index(name) for name in columns]
         id_place = None if id_column is None else self.names.index(id_column)
         for record in islice(self._records(id_place), 1, None):
@@ -68,7 +68,7 @@ class CsvRecords(TextRecords):
             if record is None:
                 return
             if fault is not None:
-                # Bad bytes leave the record's extent beyond doubt; anything else doesn't.
+                # The record's extent is certain only if its sole fault is undecodable bytes.
                 if not fault.undecodable:
                     lines.take_back()
                 yield fault
@@ -91,8 +91,10 @@ class CsvRecords(TextRecords):
         return f"{count} fields, but the header has {len(self.names)}"
 
     def _id_in(self, record: list[str], place: int | None) -> str | None:
-        """The id in a record of the wrong length, if its place is beyond doubt: one end of the
-        record, or the same value by counting from either end."""
+        """Return the id in a record of the wrong length if its position is certain.
+
+        It is at one end of the record, or counting from either end gives the same value.
+        """
         if place is None:
             return None
         from_end = place - len(self.names)
@@ -102,11 +104,11 @@ class CsvRecords(TextRecords):
             return first
         if from_end == -1:
             return last
-        # Elsewhere, a stray delimiter may stand before it or after it.
+        # Elsewhere, a stray delimiter may be before or after it.
         return first if first == last else None
 
     def _id_before(self, lines: CsvLines, place: int | None) -> str | None:
-        """The id of a record whose quotes don't match, if it stands before the first open one."""
+        """Return the id of a record whose quotes don't match, if it precedes the first open one."""
         if place is None or not lines.first:
             return None
         try:

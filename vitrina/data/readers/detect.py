@@ -1,4 +1,4 @@
-"""Which reader a file needs, found out by its content and never by its name alone."""
+"""Selection of the reader for a file, by its content rather than its name alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vitrina.data.readers.yml import YmlReader, shop_of
 from vitrina.errors import CatalogueError
 
 _HEAD = 4096
-# What people hand over that is no catalogue, by its first characters.
+# Common files that are no catalogue, by their first characters.
 _STRANGERS = {
     "PK\x03\x04": "a zip archive and no spreadsheet; unpack it, or give photos with --images",
     "ARROW1": "an Arrow IPC file; save it as Parquet",
@@ -29,12 +29,12 @@ _STRANGERS = {
 
 
 def open_reader(path: Path, options: TableOptions, needs: Needs) -> Reader:
-    """Find out the form of the file, or directory, by its content, and open it.
+    """Detect the format of a file or directory by its content, and open it.
 
-    `options` and `needs` matter to tables only, but for the encoding.
+    `options` and `needs` apply to tables only, except for the encoding.
 
     Raises:
-        CatalogueError: the file can't be read, is of no known form, or lacks a column.
+        CatalogueError: the file can't be read, has no known format, or lacks a column.
     """
     if shards := webdataset_shards(path):
         return WebDatasetReader(path, shards, options.columns, needs, options.category_separator)
@@ -45,7 +45,7 @@ def open_reader(path: Path, options: TableOptions, needs: Needs) -> Reader:
 
 
 def source_of(path: Path, encoding: str | None) -> str | None:
-    """The source that a file names by itself, looked up without reading it; see `Reader.source`."""
+    """Return the source that a file names itself, without a full read; see `Reader.source`."""
     return shop_of(path, encoding) if path.is_file() and _is_yml(path) else None
 
 

@@ -1,4 +1,4 @@
-"""Ids of products and categories: one type for a whole column, and a value as an id of it."""
+"""Ids of products and categories: detection of a column's id type, and conversion of values."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ _WHOLE_FLOAT = re.compile(r"(0|-?[1-9][0-9]{0,18})\.0")
 
 
 class IdScan:
-    """Finds the type that all ids of a column can be given without loss.
+    """Detector of the type to which all ids of a column convert without loss.
 
-    Integers stay integers and texts stay text. Where both occur, all become integers if each
-    text is the usual form of one ("17", not "007"); else all become text. So they do where an
-    integer is too long for 64 bits. Values that are no id (a fraction, an object) don't count.
+    Integers stay integers and texts stay text. If both occur, all become integers if each text is
+    the canonical form of one ("17", not "007"), else all become text. All also become text if an
+    integer does not fit into 64 bits. Values that are no id (a fraction, an object) don't count.
 
-    In an untyped file, such as CSV, everything is text: there, ids are integers if each is
-    written as one, or each as a whole float, which is how pandas writes integers beside gaps.
+    In an untyped file, such as CSV, everything is text. There, ids are integers if each is written
+    as one, or each as a whole float, as pandas writes integers in a column with gaps.
     """
 
     def __init__(self, *, typed: bool, lists: bool = False) -> None:
-        """lists: whether lists are text, in a column that holds nothing else."""
+        """lists: whether lists count as text, in a column that holds nothing else."""
         self._typed, self._lists = typed, lists
         self._numbers = self._texts = self._listed = False
         self._integers = self._whole_floats = True
 
     @property
     def kind(self) -> IdType | None:
-        """The type; None if there was no id."""
+        """Detected type; None if there is no id."""
         if not self._numbers and not self._texts:
             return str if self._listed else None
         if self._integers and (self._numbers or not self._typed):
@@ -47,11 +47,11 @@ class IdScan:
 
     @property
     def integers(self) -> bool:
-        """Whether all ids can be read as 64-bit integers without loss."""
+        """True if all ids convert to 64-bit integers without loss."""
         return self.kind is int or (self._integers and not self._listed)
 
     def add(self, values: Iterable[Any]) -> None:
-        """Take note of some values of the column."""
+        """Add values of the column."""
         for value in values:
             if type(value) is int:
                 self._numbers = True
@@ -76,9 +76,9 @@ class IdScan:
 
 
 def read_id(label: str, value: Any, kind: IdType) -> ProductId | None:
-    """A value as an id of the column's type; None for a missing one.
+    """Convert a value to an id of the column's type; None for a missing value.
 
-    Raises ValueError, with the reason after `label`, for what can't be an id of this type.
+    Raises ValueError, with the reason after `label`, for a value that is no id of this type.
     """
     if kind is int and type(value) is int and value in INT64:
         return value
@@ -96,7 +96,7 @@ def read_id(label: str, value: Any, kind: IdType) -> ProductId | None:
         if not math.isfinite(value) or value != int(value):
             raise ValueError(f"{label} {value} is not a whole number")
         if not _is_whole(value):
-            # Past this, neighbouring integers are the same float.
+            # Beyond this, adjacent integers are the same float.
             raise ValueError(f"{label} {value} is a float too large to tell ids apart")
         value = int(value)
     if not isinstance(value, int | str) or isinstance(value, bool):

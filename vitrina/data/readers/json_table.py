@@ -1,4 +1,4 @@
-"""JSON lines, and files with one array of JSON objects, as rows of bare values: a `Records`."""
+"""`Records` of JSON lines, or of a file with one array of JSON objects."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class JsonRecords(TextRecords):
     names_grow = True
 
     def __init__(self, path: Path, encoding: str | None, *, array: bool = False) -> None:
-        """Learn the keys from a sample. Raises CatalogueError where it holds no object."""
+        """Collect the keys of a sample. Raises CatalogueError if it holds no object."""
         super().__init__(path, encoding)
         self._array = array
         self._keys: dict[str, None] = {}
@@ -45,13 +45,13 @@ class JsonRecords(TextRecords):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The keys seen so far, in their order."""
+        """Keys seen so far, in order of first occurrence."""
         return tuple(self._keys)
 
     def rows(
         self, columns: Sequence[str], id_column: str | None = None
     ) -> Iterator[tuple[Any, ...] | Fault]:
-        """Every object; None for a key that it lacks."""
+        """Yield every object as a row; None for a key that it lacks."""
         keys = self._keys
         for row in self._objects(id_column):
             if isinstance(row, Fault):
@@ -87,46 +87,46 @@ class JsonRecords(TextRecords):
         return Fault(fault.reason, fault.undecodable, found)
 
     def _elements(self) -> Iterator[str]:
-        """The text of each element of the array; at most `LONGEST_LINE` or so is in memory.
+        """Yield the text of each element of the array, with about `LONGEST_LINE` in memory at most.
 
         Raises CatalogueError for an array without an end.
         """
         decoder = json.JSONDecoder()
         with read_errors(self.path), open_text(self.path, self._encoding) as stream:
-            held, ended = stream.read(_CHUNK), False
-            at = held.index("[") + 1
+            buffer, ended = stream.read(_CHUNK), False
+            at = buffer.index("[") + 1
             while True:
-                at = _BETWEEN.match(held, at).end()  # type: ignore[union-attr]
-                if held.startswith("]", at):
-                    if rest := (held[at + 1 :] + stream.read(_CHUNK)).strip():
+                at = _BETWEEN.match(buffer, at).end()  # type: ignore[union-attr]
+                if buffer.startswith("]", at):
+                    if rest := (buffer[at + 1 :] + stream.read(_CHUNK)).strip():
                         yield rest
                     return
                 end, broken_at = 0, at
                 try:
-                    end = decoder.raw_decode(held, at)[1] if at < len(held) else 0
+                    end = decoder.raw_decode(buffer, at)[1] if at < len(buffer) else 0
                 except json.JSONDecodeError as err:
                     broken_at = err.pos
                 except (ValueError, RecursionError):
                     pass
-                # A number at the end of what is there may go on.
-                if end and (ended or end < len(held)):
-                    yield held[at:end]
+                # A number at the end of the buffer may be incomplete.
+                if end and (ended or end < len(buffer)):
+                    yield buffer[at:end]
                     at = end
-                elif not ended and len(held) - at < LONGEST_LINE:
-                    more = stream.read(max(_CHUNK, len(held) - at))
-                    held, at, ended = held[at:] + more, 0, not more
-                elif at == len(held):
+                elif not ended and len(buffer) - at < LONGEST_LINE:
+                    more = stream.read(max(_CHUNK, len(buffer) - at))
+                    buffer, at, ended = buffer[at:] + more, 0, not more
+                elif at == len(buffer):
                     raise CatalogueError(f"{self.path}: cut short: the JSON array has no end")
                 else:
-                    found = _NEXT_OBJECT.search(held, broken_at)
-                    # The last one ends before the array does, if that has an end.
-                    end = found.start() + 1 if found else len(held.rstrip().removesuffix("]"))
-                    yield held[at:end]
+                    found = _NEXT_OBJECT.search(buffer, broken_at)
+                    # The last element ends before the array's end, if there is one.
+                    end = found.start() + 1 if found else len(buffer.rstrip().removesuffix("]"))
+                    yield buffer[at:end]
                     at = end
 
 
 def id_in(text: str, column: str) -> int | str | None:
-    """The value of a key in a broken JSON object, if it is whole and the object's own."""
+    """Return the value of a broken JSON object's own key, if the value is complete."""
     for key in re.finditer(re.escape(json.dumps(column, ensure_ascii=False)) + r"\s*:\s*", text):
         above = _STRINGS.sub("", text[: key.start()])
         if above.count("{") - above.count("}") != 1 or above.count("[") != above.count("]"):

@@ -1,4 +1,4 @@
-"""Categories of a table's products: the id, the path of names, or the fault that costs both."""
+"""Category labels of a table's products: id, path of names, and fault."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vitrina.types import CategoryId
 
 
 class Label(NamedTuple):
-    """A product's category; fault: why a part of it can't be used, "" if it can."""
+    """A product's category. fault: reason why a part of it can't be used, or ""."""
 
     category_id: CategoryId | None = None
     name: str | None = None
@@ -23,19 +23,19 @@ NO_LABEL = Label()
 
 
 class Labels:
-    """Reads categories from a column of ids, one of names, or one column that is both.
+    """Reader of categories from a column of ids, one of names, or one column that is both.
 
     Attributes:
-        kind: the type of the ids; None where there is none.
-        separator: between the names of a path, to read later files alike; None if unknown, or
-            if paths have the stored form already.
-        notes: how categories are read, for the user.
+        kind: the type of the ids; None if there are none.
+        separator: between the names of a path, so that later files are read alike; None if
+            unknown, or if paths have the stored form already.
+        notes: notes for the user on how categories are read.
     """
 
     def __init__(
         self, survey: Survey, ids: str | None, names: str | None, separator: str | None
     ) -> None:
-        """ids, names: the columns, of which one may be None. separator: as given, if it was."""
+        """ids, names: the columns, or None. separator: the given separator, if any."""
         self._column = ids or names
         self.kind: IdType | None = None if self._column is None else survey.id_type(self._column)
         self.separator = separator
@@ -55,9 +55,9 @@ class Labels:
         self._paths = CategoryPaths(self.separator)
 
     def read(self, id_value: Any, name_value: Any) -> Label:
-        """The label of one row. A value that can't be used costs the label: nothing is raised.
+        """Read the label of one row. An unusable value is recorded as a fault and never raises.
 
-        name_value: the same as `id_value` where one column is both.
+        name_value: equal to `id_value` if one column is both.
         """
         category_id, name, fault = None, None, ""
         try:

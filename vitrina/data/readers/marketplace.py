@@ -1,4 +1,4 @@
-"""The marketplace form: a product's text as one JSON object in the column `text_fields`."""
+"""Marketplace format: a product's text as one JSON object in the column `text_fields`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from vitrina.data.text import clean, is_missing
 
 TEXT_FIELDS = "text_fields"
 METADATA = ("sale", "shop_id", "rating")
-"""Columns beside `text_fields` that are kept as metadata."""
+"""Columns in addition to `text_fields` that are kept as metadata."""
 
-# All three hold "name: values" in the same shape, and often the same ones.
+# All three have the same format of names and values, and often the same content.
 _CHARACTERISTICS = ("custom_characteristics", "defined_characteristics", "filters")
 
 
 @dataclass(frozen=True, slots=True)
 class TextFields:
-    """What `text_fields` says of a product, cleaned. Characteristics are "name: v1, v2"."""
+    """Cleaned content of `text_fields`. Characteristics are "name: v1, v2"."""
 
     title: str = ""
     description: str = ""
@@ -28,10 +28,9 @@ class TextFields:
 
 
 def parse_text_fields(value: Any) -> TextFields:
-    """Read one row's `text_fields`: JSON text, the object itself, or null for no text.
+    """Parse one row's `text_fields`: JSON text, the object itself, or null for no text.
 
-    Inside a JSON object anything goes: a part that is missing, null or of another type than
-    expected gives what text it holds.
+    Parts of the JSON object may be missing, null or of unexpected types; any text in them is used.
 
     Raises:
         ValueError: the JSON is broken or holds no object; the message is the reason.
@@ -62,10 +61,10 @@ def parse_text_fields(value: Any) -> TextFields:
 
 
 def text_of(value: Any) -> str:
-    """All text in a value of any type, cleaned, on one line.
+    """Return all text in a value of any type, cleaned, on one line.
 
-    A whole field that is `NaN`, `null` or the like is as good as none. Raises ValueError, with
-    the reason, for what can't be read; UnicodeDecodeError for bytes that are no text.
+    A text that is `NaN`, `null` or the like becomes "". Raises ValueError, with the reason, for an
+    unreadable value; UnicodeDecodeError for bytes that are no text.
     """
     if isinstance(value, str):
         return "" if is_missing(value) else clean(value)
@@ -73,10 +72,10 @@ def text_of(value: Any) -> str:
 
 
 def texts(value: Any) -> list[str]:
-    """Each text in a value of any type, cleaned: of an object "name: v1, v2" each.
+    """Return each text in a value of any type, cleaned; an object gives "name: v1, v2" per name.
 
-    Null, NaN and empty text give nothing; whole floats are shown as integers, since that is
-    what they were before their column got a gap. Raises as `text_of`.
+    Null, NaN and empty text give nothing. Whole floats are written as integers, which become floats
+    in a column with gaps. Raises the exceptions of `text_of`.
     """
     if isinstance(value, UnreadableValue):
         raise ValueError(value.reason)

@@ -1,4 +1,4 @@
-"""What is kept beside a product's text: any value as one that JSON holds."""
+"""Conversion of values to product metadata that JSON can hold."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from vitrina.data.text import is_missing
 
 
 def metadata_of(named: Iterable[tuple[str, Any]]) -> Metadata:
-    """Pairs of names and values, in their order, without those that say nothing. Never raises.
+    """Convert pairs of name and value in order, without missing values. Never raises.
 
-    Left out are null, NaN, infinity, empty text, the words for them, and bytes that are no text:
-    metadata is never worth a product. Text stays as it is but for spaces around it; decimals
-    become floats, lists and objects the text they hold, dates and whatever else their usual text.
+    Null, NaN, infinity, empty text, texts for missing values, and unreadable values are left out,
+    so that metadata never rejects a product. Text is stripped. Decimals become floats, lists and
+    objects the text they contain, dates and other values their `str`.
     """
     kept = ((name, _kept(value)) for name, value in named)
     return tuple((name, value) for name, value in kept if value is not None)
@@ -31,7 +31,7 @@ def _kept(value: Any) -> str | int | float | bool | None:
         return value
     try:
         if isinstance(value, float | Decimal):
-            # NumPy's floats are Python's too, but are written otherwise.
+            # NumPy floats are Python floats too, but print differently.
             number = float(value)
             return number if math.isfinite(number) else None
         if isinstance(value, int):
@@ -41,5 +41,5 @@ def _kept(value: Any) -> str | int | float | bool | None:
         text = value.decode() if isinstance(value, bytes) else str(value)
     except (ValueError, ArithmeticError, RecursionError):
         return None
-    # A lone surrogate, which JSON can name, has no place in UTF-8.
+    # UTF-8 can't encode a lone surrogate, which JSON can contain.
     return None if is_missing(text) else text.strip().encode("utf-8", "replace").decode()

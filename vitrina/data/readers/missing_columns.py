@@ -1,4 +1,4 @@
-"""Columns that a table lacks, and the error that names them with the ways on."""
+"""Columns that a table lacks, and the error that names them with remedies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ FLAGS = {field.name: flag(field) for field in fields(Columns)}
 
 @dataclass(frozen=True)
 class MissingColumn:
-    """A column that a table does not have just once. field: of `Columns`, that it was named for."""
+    """A column that a table has never or, if `ambiguous`, several times.
+
+    field: the field of `Columns` that names it.
+    """
 
     field: str
     column: str
@@ -33,10 +36,10 @@ class Missing:
 
     Attributes:
         path: the table's file.
-        names: the columns that are there.
-        columns: those that are not.
-        named: the columns that were looked for.
-        remembered: as of `Needs`.
+        names: the table's columns.
+        columns: the missing columns.
+        named: the requested columns.
+        remembered: see `Needs`.
     """
 
     path: Path
@@ -46,17 +49,17 @@ class Missing:
     remembered: frozenset[str] = frozenset()
 
     def of(self, wanted: Collection[str]) -> Missing:
-        """Those of some fields."""
+        """Return the missing columns of some fields."""
         columns = tuple(one for one in self.columns if one.field in wanted)
         return replace(self, columns=columns)
 
     @property
     def fields(self) -> frozenset[str]:
-        """The fields of `Columns` that lack one."""
+        """Fields of `Columns` with a missing column."""
         return frozenset(one.field for one in self.columns)
 
     def error(self) -> CatalogueError:
-        """All of them as one error, with the nearest names that exist and the ways on."""
+        """Build one error for all missing columns, with the nearest existing names and remedies."""
         flags = [FLAGS[name] for name in FLAGS if name in self.fields]
         unset = [self._unset(name) for name in FLAGS if name in self.fields & self.remembered]
         which = "which one" if len(self.columns) == 1 else "which ones"
@@ -64,20 +67,20 @@ class Missing:
         if unset := [way for way in unset if way]:
             ways += f", or go on without by {enumerated(unset)}"
         return CatalogueError(
-            f"{self.path}: {', '.join(map(self._told, self.columns))}; "
+            f"{self.path}: {', '.join(map(self._describe, self.columns))}; "
             f"there are {listed_names(self.names)}; {ways}"
         )
 
-    def _told(self, one: MissingColumn) -> str:
-        told = f"{'more than one' if one.ambiguous else 'no'} column {one.column!r}"
+    def _describe(self, one: MissingColumn) -> str:
+        text = f"{'more than one' if one.ambiguous else 'no'} column {one.column!r}"
         if one.field in self.remembered:
-            told += ", which the store remembers"
+            text += ", which the store remembers"
         if not one.ambiguous and (near := _nearest(one.column, self.names)):
-            told += f" (nearest: {', '.join(map(repr, near))})"
-        return told
+            text += f" (nearest: {', '.join(map(repr, near))})"
+        return text
 
     def _unset(self, field: str) -> str:
-        """The option that forgets what is missing of a field, and nothing else."""
+        """Return the option that unsets only the missing columns of a field; "" for the id."""
         if field == "product_id":
             return ""
         gone = {one.column for one in self.columns if one.field == field}
@@ -86,19 +89,19 @@ class Missing:
 
 
 def listed_names(names: Sequence[str]) -> str:
-    """The names of a table's columns, for a message."""
+    """List the names of a table's columns for a message, at most 30."""
     more = len(names) - _SHOWN_NAMES
     return ", ".join(names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _nearest(name: str, names: Collection[str]) -> list[str]:
-    """Names that one may have been mistaken for, the likeliest first."""
+    """Return up to two existing names similar to `name`, the most similar first."""
     some = list(islice(names, _LIKENED_NAMES))
     plain = {there.strip().casefold(): there for there in reversed(some)}
     return [plain[one] for one in get_close_matches(name.strip().casefold(), plain, n=2)]
 
 
 def enumerated(words: Collection[str]) -> str:
-    """Words as a sentence lists them: a, b and c."""
+    """Join words as in a sentence: a, b and c."""
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last

@@ -1,18 +1,18 @@
-"""Numbers that stand as text in a kept column: prices such as "1 299,00 ₽", shares such as "12%".
+"""Numbers written as text in a kept column: prices such as "1 299,00 ₽", shares such as "12%".
 
-Whether a column holds numbers, and how they are written, is decided over all of its values:
+A column's number format is detected over all of its values:
 
-- 19 of 20 are numbers with the same currency, or a percent sign, before or after them; some may
-  lack it. The others ("по запросу") stay text. "12 шт", "42-44" and a column of two currencies
-  are no such numbers.
-- The decimal mark is a comma or a point. Thousands are set apart by spaces of any kind,
-  apostrophes, or the other one of these two marks. Where both readings fit the column, as for
-  "1.299 €" alone, the mark is one of thousands.
-- Without a currency, all values have to fit, and the column's name has to say that it holds
-  prices or measures: sizes such as "36,38" and phone numbers stay text.
-- A number starts with no zero but "0" itself, so codes keep their zeros.
+- At least 19 of 20 values are numbers with the same currency, or a percent sign, before or after
+  them; some may lack it. The others ("по запросу") stay text. "12 шт", "42-44" and a column with
+  two currencies are no such numbers.
+- The decimal mark is a comma or a point. Thousands are separated by spaces of any kind,
+  apostrophes, or the other of these two marks. If both readings fit the column, as for "1.299 €"
+  alone, the mark separates thousands.
+- Without a currency, all values must fit, and the column's name must suggest prices or measures, so
+  sizes such as "36,38" and phone numbers stay text.
+- A number has no leading zero except in "0" and "0,5", so codes keep their zeros.
 
-Plain numbers (`616`, `61.5`) stay as they are, since `--where` compares them already.
+Plain numbers (`616`, `61.5`) stay unchanged, since `--where` compares them already.
 """
 
 from __future__ import annotations
@@ -57,24 +57,24 @@ _MOST_OF = 0.95
 
 
 def _style(decimal: str, other: str) -> re.Pattern[str]:
-    """A number without its unit: the digits before the decimal mark, and those after it."""
+    """Compile the pattern of a number without its unit; group 2 holds the decimals."""
     groups = rf"[1-9][0-9]{{0,2}}([\s'’{other}])[0-9]{{3}}(?:\1[0-9]{{3}})*"
     return re.compile(rf"(?:{groups}|0|[1-9][0-9]*)(?:{decimal}([0-9]+))?")
 
 
 _STYLES = {",": _style(",", "."), ".": _style(r"\.", ",")}
-"""By the decimal mark."""
+"""Patterns of numbers by decimal mark."""
 
 
 @dataclass(frozen=True)
 class NumberForm:
-    """How the numbers of a column are written: with which decimal mark, and which unit, or ""."""
+    """Number format of a column: its decimal mark, and its unit or ""."""
 
     decimal: str
     unit: str
 
     def read(self, value: Any) -> Any:
-        """The number that a text of this form stands for; any other value as it is."""
+        """Convert a text of this format to a number; return any other value unchanged."""
         if not isinstance(value, str):
             return value
         parts = _parts(value)
@@ -91,11 +91,11 @@ class NumberForm:
 
 @dataclass
 class NumberScan:
-    """Finds the form of a column's numbers.
+    """Detector of a column's number format.
 
-    name: of the column. texts: its values that say anything; plain: those that are numbers as
-    they stand. fitting, with_decimals: by the decimal mark, texts that this form fits, and those
-    of them that have a decimal mark then.
+    name: the column's name. texts: number of non-missing texts. plain: number of plain numbers
+    among them. fitting, with_decimals: by decimal mark, number of texts that fit the format, and of
+    those with decimals.
     """
 
     name: str
@@ -106,7 +106,7 @@ class NumberScan:
     with_decimals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_STYLES, 0))
 
     def add(self, values: Iterable[Any]) -> None:
-        """Take note of some values of the column."""
+        """Add values of the column."""
         for value in values:
             if not isinstance(value, str) or is_missing(value):
                 continue
@@ -123,7 +123,7 @@ class NumberScan:
                     self.with_decimals[mark] += found[2] is not None
 
     def form(self) -> NumberForm | None:
-        """The form; None for a column that stays as it is."""
+        """Return the detected format; None for a column that stays unchanged."""
         if self.plain == self.texts or len(self.units) > 1:
             return None
         if not self.units and not _NAMES.search(self.name):
@@ -143,7 +143,7 @@ class _Parts:
 
 
 def _parts(text: str) -> _Parts | None:
-    """A number's sign, its digits with their marks, and its unit; None for what is no number."""
+    """Split a number into sign, digits with their marks, and unit; None for other text."""
     text = text.strip()
     if len(text) > _LONGEST:
         return None

@@ -1,4 +1,4 @@
-"""Parquet files, and directories of them, as rows of bare values: a `Records`."""
+"""`Records` of a Parquet file, or of a directory of Parquet files."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from vitrina.parquet.footer import DamagedPagesError, read_footer
 
 BATCH_ROWS = 4096
 _FREE_BYTES = 1 << 27
-"""Of its values, for any file: all of a column may be the same text."""
+"""Bytes of values allowed for any file, since a whole column may repeat one text."""
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True)
 class _Part:
-    """One file, its columns' types, and the values that its folders' names give (`key=value`)."""
+    """One file, its column types, and the values from its folders' names (`key=value`)."""
 
     path: Path
     fields: dict[str, pa.DataType]
@@ -47,7 +47,7 @@ class ParquetRecords:
     notes: Sequence[str] = ()
 
     def __init__(self, path: Path) -> None:
-        """Read the schemas. Raises CatalogueError for what isn't Parquet or is damaged."""
+        """Read the schemas. Raises CatalogueError for a file that is not Parquet or is damaged."""
         self.path = path
         self._parts: list[_Part] = []
         names: list[str] = []
@@ -64,7 +64,7 @@ class ParquetRecords:
         self.names = tuple(names)
 
     def id_type(self, column: str, *, lists: bool = False) -> IdType | None:
-        """By the schema; None where its files differ, and for integers that may be too long."""
+        """Return the id type by schema; None if files differ or only the values determine it."""
         kinds = self._types(column)
         if lists and any(map(_is_list, kinds)):
             return None
@@ -72,7 +72,7 @@ class ParquetRecords:
         return found.pop() if len(found) == 1 and not self._in_folders(column) else None
 
     def holds_text(self, column: str) -> bool:
-        """By the schema."""
+        """Return True if the schema or the folders' names allow text or lists."""
         declared = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
         other = (pa.types.is_boolean, pa.types.is_temporal, pa.types.is_null)
         return self._in_folders(column) or any(
@@ -81,7 +81,7 @@ class ParquetRecords:
         )
 
     def holds_bytes(self, column: str) -> bool:
-        """Whether it holds binary data, records of {bytes, path}, or lists of these."""
+        """Return True for binary data, records of {bytes, path}, or lists of these."""
         return holds_photos(next(iter(self._types(column)), pa.null()))
 
     def rows(
@@ -89,7 +89,7 @@ class ParquetRecords:
         columns: Sequence[str],
         id_column: str | None = None,  # noqa: ARG002
     ) -> Iterator[tuple[Any, ...] | Fault]:
-        """Every row, a batch in memory at a time. Raises CatalogueError for damaged data."""
+        """Yield every row, one batch in memory at a time. Raises CatalogueError for damage."""
         for part in self._parts:
             with _parquet_errors(part.path):
                 yield from self._rows_of(part, columns)
@@ -98,7 +98,7 @@ class ParquetRecords:
         return any(column in part.folders for part in self._parts)
 
     def _types(self, column: str) -> list[pa.DataType]:
-        """The types that a column has in the files, but for columns of nulls."""
+        """Return the types of a column in the files, without null types."""
         kinds = dict.fromkeys(part.fields.get(column, pa.null()) for part in self._parts)
         return [kind for kind in kinds if not pa.types.is_null(kind)]
 
@@ -131,7 +131,10 @@ def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
 
 
 def _id_type(path: Path, column: str, kind: pa.DataType) -> IdType | None:
-    """Raises CatalogueError for a type that can't be an id's."""
+    """Return the id type of an Arrow type; None if only the values determine it.
+
+    Raises CatalogueError for a type that can't hold ids.
+    """
     while True:
         if isinstance(kind, pa.BaseExtensionType):
             if kind.extension_name == "arrow.uuid":
@@ -170,7 +173,7 @@ def _files_in(path: Path) -> list[Path]:
 
 
 def _with_folders(root: Path, parts: list[_Part]) -> list[_Part]:
-    """Give files the values that their folders name: integers if all of a key's are."""
+    """Add the values from folder names to the files; a key's values are integers if all are."""
     found: list[dict[str, str | None]] = []
     for part in parts:
         folders = part.path.relative_to(root).parts[:-1]

@@ -1,4 +1,4 @@
-"""Row groups of a Parquet file in batches of bounded memory."""
+"""Reading of Parquet row groups in batches of bounded memory."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from vitrina.parquet.footer import DamagedPagesError, RowGroup
 from vitrina.parquet.pages import group_size
 
 _BATCH_BYTES = 1 << 28
-"""Bytes of one batch in Arrow, give or take a page."""
+"""Approximate maximum bytes of one batch in Arrow."""
 _THRIFT_LIMITS = {
     "thrift_string_size_limit": 1 << 26,
     "thrift_container_size_limit": 1 << 18,
 }
-"""Of a file's footer: bytes of one text, and columns, or row groups, or fields of its schema."""
+"""Limits on a file's footer: bytes of one text; number of columns, row groups or schema fields."""
 
 
 def open_parquet(path: Path, dictionaries: Sequence[str] = ()) -> pq.ParquetFile:
-    """Open a file. Raises what Arrow raises.
+    """Open a file. Exceptions of Arrow propagate.
 
     dictionaries: columns to read as dictionaries.
     """
     options: dict[str, Any] = {**_THRIFT_LIMITS, "read_dictionary": list(dictionaries)}
-    # A buffered stream, or Arrow would fetch the whole of a row group first.
+    # With a buffered stream, Arrow does not fetch a whole row group first.
     return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False, **options)
 
 
@@ -40,10 +40,10 @@ def group_batches(
     columns: Sequence[str],
     most: int,
 ) -> Iterator[pa.RecordBatch]:
-    """Some columns of a row group, at most so many rows in a batch. groups: by `read_footer`.
+    """Yield batches of some columns of row group `number`.
 
-    Raises DamagedPagesError for a group that claims more than its bytes can hold, and what Arrow
-    raises.
+    groups: the result of `read_footer`. most: maximum rows per batch. Raises DamagedPagesError for
+    a group that claims more than its bytes can hold; exceptions of Arrow propagate.
     """
     if len(groups) != file.num_row_groups:
         raise DamagedPagesError(f"{len(groups)} row groups, but Arrow finds {file.num_row_groups}")

@@ -1,12 +1,12 @@
-"""Reads a spreadsheet in a process of its own, under limits of the operating system.
+"""Script that reads a spreadsheet in a separate process with resource limits.
 
-The library that parses spreadsheets takes whatever memory and time a file asks for, and aborts or
-panics on some. Here that ends this process and no other.
+The spreadsheet library has no limits on memory and time, and aborts or panics on some files. In a
+separate process, only that process ends.
 
-Run as a script, which imports nothing of Vitrina. Standard input holds a `Job` as a JSON list.
-Standard output gets JSON lines: a `Header`, then every row below the header, as the list of its
-named cells or null for a blank one. Where the file can't be read the exit code is `REFUSED`, and
-the last line on standard error says why.
+The script imports nothing from Vitrina. Standard input is a `Job` as a JSON list. Standard output
+is JSON lines: a `Header`, then every row below the header, as the list of its named cells or null
+for a blank row. If the file can't be read, the exit code is `REFUSED` and the last line on standard
+error is the reason.
 """
 
 from __future__ import annotations
@@ -23,13 +23,16 @@ if TYPE_CHECKING:
 
 REFUSED = 3
 
-# A title, the date of the price list and the like stand above the header.
+# Rows searched for the header, since a title or the date of the price list may precede it.
 _HEADER_ROWS = 50
 
 
 class Job(NamedTuple):
-    """path: of the spreadsheet. id_column: the name to look for. cells: the most that a sheet may
-    span. memory: bytes of address space. seconds: of the CPU."""
+    """Task and limits of the process.
+
+    path: the spreadsheet. id_column: the column name that identifies the header. cells: maximum
+    cells that a sheet may span. memory: bytes of address space. seconds: CPU time.
+    """
 
     path: str
     id_column: str
@@ -39,8 +42,11 @@ class Job(NamedTuple):
 
 
 class Header(NamedTuple):
-    """sheet: the name of the sheet that is read, one of so many sheets. row: where its header
-    stands, from 0. names: of its columns, without those that have none."""
+    """Header of the sheet that is read.
+
+    sheet: the sheet's name. sheets: number of sheets in the file. row: the header's row, from 0.
+    names: the columns' names, without unnamed columns.
+    """
 
     sheet: str
     sheets: int
@@ -49,7 +55,7 @@ class Header(NamedTuple):
 
 
 class _Table:
-    """A sheet, the row of its header, and the names of its columns with their places."""
+    """A sheet with its header row, and the names and positions of its columns."""
 
     def __init__(self, sheet: CalamineSheet, row: int, cells: list[Any], *, has_id: bool) -> None:
         self.sheet, self.row, self.has_id = sheet, row, has_id
@@ -58,7 +64,7 @@ class _Table:
 
     @classmethod
     def of(cls, sheet: CalamineSheet, id_column: str) -> _Table | None:
-        """Find the header: the row with the id column's name, else the first one with text."""
+        """Find the header: the row with the id column's name, else the first with several cells."""
         first = None
         for row, cells in zip(range(_HEADER_ROWS), sheet.iter_rows(), strict=False):
             if id_column in (str(cell).strip() for cell in cells):
@@ -108,7 +114,7 @@ def _value(cell: Any) -> Any:
 
 
 def _limit(job: Job) -> None:
-    """Limit this process as far as the operating system can."""
+    """Set the resource limits that the operating system supports."""
     with suppress(ImportError):
         import resource
 
@@ -139,7 +145,7 @@ def _main() -> None:
         print(f"\n{reason.splitlines()[0]}", file=sys.stderr)
         sys.exit(REFUSED)
     except BaseException as err:
-        # A panic of the library, which has told about it in lines of its own.
+        # A panic of the library, which prints lines of its own.
         if type(err).__name__ != "PanicException":
             raise
         print("\nit is damaged: " + " ".join(str(err).split()), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""How many rows and columns a sheet of an .xlsx file spans, known before it is read."""
+"""Row and column counts of an .xlsx sheet, from a scan of its XML without parsing."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ _CELL = re.compile(rb"<(?:[\w.-]{1,20}:)?c(?=[\s/>])")
 _ROW = re.compile(rb"<(?:[\w.-]{1,20}:)?row(?=[\s/>])")
 _ROW_NUMBER = re.compile(rb"""\sr\s*=\s*["']\s*[A-Za-z]{0,3}([0-9]{1,9})""")
 _COLUMN_NAME = re.compile(rb"""\sr\s*=\s*["']\s*([A-Za-z]{1,3})[0-9]""")
-# Longer than the start of a tag, up to the place that it names.
+# Longer than the start of a tag up to its position attribute.
 _OVERLAP = 100
 
 
 class SheetSize:
-    """Counts over a sheet's XML, in pieces as they come.
+    """Counter of a sheet's rows and columns over pieces of its XML.
 
-    Rows and cells name their places (`r="7"`, `r="B7"`); one that doesn't stands next to the one
-    before it, so they are counted too.
+    Rows and cells name their positions (`r="7"`, `r="B7"`). One that doesn't follows the one before
+    it, so tags are counted too.
     """
 
     def __init__(self) -> None:
@@ -26,11 +26,11 @@ class SheetSize:
 
     @property
     def cells(self) -> int:
-        """Cells from the first one to the outermost."""
+        """Number of cells that the sheet spans: rows times columns."""
         return self.rows * self.columns
 
     def add(self, piece: bytes) -> None:
-        """Take note of the next piece."""
+        """Add the next piece."""
         text = self._tail + piece
         self._tail = text[-_OVERLAP:]
         self._rows += len(_ROW.findall(piece))
@@ -43,7 +43,7 @@ class SheetSize:
 
 
 def _column(name: bytes) -> int:
-    """1 for A, 26 for Z, 27 for AA."""
+    """Convert a column name to its number: 1 for A, 26 for Z, 27 for AA."""
     number = 0
     for letter in name.upper():
         number = number * 26 + letter - 64

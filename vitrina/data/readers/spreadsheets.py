@@ -1,4 +1,4 @@
-"""Spreadsheets (.xlsx, .xlsm, .xls, .ods) as rows of bare values: a `Records`."""
+"""`Records` of a spreadsheet (.xlsx, .xlsm, .xls, .ods)."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from vitrina.errors import CatalogueError
 from vitrina.limits import total_memory
 
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-"""The first bytes of an .xls file."""
+"""First bytes of an .xls file."""
 
 _FREE_MEMORY = 3 << 28
-"""Bytes that reading any file may take; a large one may take more, in proportion."""
+"""Bytes of memory allowed to read any file; a large file may take more, in proportion."""
 _FREE_SECONDS = 8
 _SECONDS_A_MEGABYTE = 8
-"""Of the CPU. A sound file takes about one."""
-# The library holds a whole sheet in memory, 32 bytes a cell.
+"""CPU seconds allowed per megabyte. A valid file takes about one."""
+# The library keeps a whole sheet in memory, at 32 bytes per cell.
 _MOST_CELLS = 1 << 25
 _MOST_BYTES = 1 << 31
-# A stray cell in the last row of a table of eight columns is no harm.
+# Enough for a stray cell in the last row of a table of eight columns.
 _FREE_CELLS = 1 << 23
 _CELLS_A_BYTE = 4
 _CHUNK = 1 << 20
@@ -41,7 +41,7 @@ _UNREAD = ("xl/media/", "xl/drawings/", "xl/charts/", "Pictures/", "Thumbnails/"
 
 
 def is_spreadsheet(path: Path) -> bool:
-    """Whether a zip archive is a spreadsheet. Raises CatalogueError for a form not supported."""
+    """Return True if a zip archive is a spreadsheet. Raises CatalogueError for .xlsb."""
     try:
         with ZipFile(path) as archive:
             names = set(archive.namelist())
@@ -53,17 +53,17 @@ def is_spreadsheet(path: Path) -> bool:
 
 
 class SpreadsheetRecords:
-    """The first sheet of a spreadsheet with a header that has the id column.
+    """Rows of the first sheet whose header has the id column, else of the first with a header.
 
-    The header may stand below some other rows. Rows are numbered as the sheet shows them; blank
-    ones are none. Whole numbers come as integers, dates and times as ISO text.
+    Other rows may precede the header. Rows are numbered as in the sheet; blank rows are numbered
+    too, and come as None. Whole numbers become integers, dates and times ISO text.
     """
 
     typed = True
     names_grow = False
 
     def __init__(self, path: Path, id_column: str) -> None:
-        """Read the sheet. Raises CatalogueError for what can't be read, is too large or empty."""
+        """Read the sheet. Raises CatalogueError if it is unreadable, too large or empty."""
         self.path = path
         _check_size(path)
         self._lines = _read(path, id_column)
@@ -77,15 +77,15 @@ class SpreadsheetRecords:
             self.notes.append(f"products are read from the sheet {header.sheet!r}")
 
     def id_type(self, column: str, *, lists: bool = False) -> IdType | None:  # noqa: ARG002
-        """None: only the values tell."""
+        """Return None: only the values determine the type."""
         return None
 
     def holds_text(self, column: str) -> bool:  # noqa: ARG002
-        """Perhaps."""
+        """Return True: any column may hold text."""
         return True
 
     def holds_bytes(self, column: str) -> bool:  # noqa: ARG002
-        """Never: pictures lie outside the cells."""
+        """Return False: pictures are outside the cells."""
         return False
 
     def rows(
@@ -93,7 +93,7 @@ class SpreadsheetRecords:
         columns: Sequence[str],
         id_column: str | None = None,  # noqa: ARG002
     ) -> Iterator[tuple[Any, ...] | Fault | None]:
-        """Every row below the header, None for a blank one."""
+        """Yield every row below the header; None for a blank row."""
         places = [self._columns.index(name) for name in columns]
         start = self._rows_at
         while (end := self._lines.find(b"\n", start)) >= 0:
@@ -103,12 +103,12 @@ class SpreadsheetRecords:
 
 
 def _read(path: Path, id_column: str) -> mmap.mmap:
-    """What the process that reads the file writes: see `sheet_process`."""
+    """Run `sheet_process` on the file and map its output. Raises CatalogueError if it fails."""
     size = path.stat().st_size
     memory = max(_FREE_MEMORY, min(MOST_TIMES * size, total_memory() // 2))
     seconds = _FREE_SECONDS + _SECONDS_A_MEGABYTE * size // 1_000_000
     job = Job(str(path), id_column, _most_cells(size), memory, seconds)
-    # Without the script's folder among those that modules are imported from.
+    # `-P` keeps the script's folder out of the import path.
     command = [sys.executable, "-P", sheet_process.__file__]
     with tempfile.TemporaryFile() as lines:
         ended = subprocess.run(
@@ -120,15 +120,15 @@ def _read(path: Path, id_column: str) -> mmap.mmap:
         )
         if ended.returncode == 0:
             return mmap.mmap(lines.fileno(), 0, access=mmap.ACCESS_READ)
-    said = ended.stderr.decode(errors="replace").strip().splitlines() or [""]
+    errors = ended.stderr.decode(errors="replace").strip().splitlines() or [""]
     if ended.returncode == REFUSED:
-        raise CatalogueError(f"{path}: can't be read as a spreadsheet: {said[-1]}")
+        raise CatalogueError(f"{path}: can't be read as a spreadsheet: {errors[-1]}")
     if ended.returncode == -signal.SIGXCPU:
         reason = f"it takes more than {seconds} seconds to read"
-    elif ended.returncode in (-signal.SIGABRT, -signal.SIGKILL) or "MemoryError" in said[-1]:
+    elif ended.returncode in (-signal.SIGABRT, -signal.SIGKILL) or "MemoryError" in errors[-1]:
         reason = f"it takes more than {memory >> 20} MB of memory to read"
     else:
-        reason = f"reading it ended with {ended.returncode}: {said[-1]}"
+        reason = f"reading it ended with {ended.returncode}: {errors[-1]}"
     raise CatalogueError(
         f"{path}: can't be read as a spreadsheet: {reason}; clear what stands outside the table, "
         "or save it as CSV"
@@ -136,15 +136,15 @@ def _read(path: Path, id_column: str) -> mmap.mmap:
 
 
 def _most_cells(size: int) -> int:
-    """The most cells that a sheet in a file of so many bytes may span."""
+    """Return the maximum number of cells that a sheet in a file of `size` bytes may span."""
     return min(max(_FREE_CELLS, _CELLS_A_BYTE * size), _MOST_CELLS)
 
 
 def _check_size(path: Path) -> None:
-    """Raise CatalogueError for a sheet that would take memory or time out of proportion.
+    """Raise CatalogueError for a sheet that would take disproportionate memory or time.
 
-    The library takes the memory for all cells between the outermost ones at once, and ends the
-    process where there is none.
+    The library allocates all cells between the outermost ones at once, and aborts the process if
+    that fails.
     """
     too_large = f"{path}: too large for a spreadsheet"
     file_size = path.stat().st_size

@@ -1,4 +1,4 @@
-"""A pass over some columns of a table, for what must be known before its first product."""
+"""Pass over some columns of a table that detects types and formats before the first product."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ class _Scan(Protocol):
 
 
 class Survey:
-    """The type of ids, the form of category paths, the form of numbers that stand as text.
+    """Detector of id types, the category path format, and formats of numbers written as text.
 
-    Columns whose schema tells all that are not read.
+    Columns whose schema is sufficient are not read.
     """
 
     def __init__(
         self, records: Records, *, product: str, category: str | None, path: str | None
     ) -> None:
-        """Nothing is read yet.
+        """Prepare the scans without reading the file.
 
-        product, category: the columns of ids. path: the column whose paths' form is to be found.
-        Raises CatalogueError for a column that can't hold ids.
+        product, category: the columns of ids. path: the column whose path format to detect. Raises
+        CatalogueError for a column that can't hold ids.
         """
         self._records = records
         self._declared: dict[str, IdType] = {}
@@ -51,34 +51,34 @@ class Survey:
             self._scans.append((path, self.paths))
 
     def find_numbers(self, kept: Sequence[str]) -> None:
-        """Look for numbers in these columns too."""
+        """Detect number formats in these columns too."""
         for column in kept:
             if self._records.holds_text(column):
                 self._numbers[column] = NumberScan(column)
                 self._scans.append((column, self._numbers[column]))
 
     def read(self) -> None:
-        """Read what there is to read. Raises CatalogueError for damaged data."""
+        """Read the file and fill all scans. Raises CatalogueError for damaged data."""
         scan(self._records, self._scans)
 
     def id_type(self, column: str) -> IdType | None:
-        """The type of a column's ids; None if it has none."""
+        """Return the type of a column's ids; None if it has none."""
         return self._declared.get(column) or self._ids[column].kind
 
     def integers(self, column: str) -> bool:
-        """Whether every id of a column can be read as a 64-bit integer; this may read it."""
+        """Return True if every id of a column converts to a 64-bit integer; may read the column."""
         if column not in self._ids and self._declared[column] is str:
             self._ids[column] = IdScan(typed=True)
             scan(self._records, [(column, self._ids[column])])
         return column not in self._ids or self._ids[column].integers
 
     def number_form(self, column: str) -> NumberForm | None:
-        """The form of a kept column's numbers; None for what stays as it is."""
+        """Return a kept column's number format; None for a column that stays unchanged."""
         return self._numbers[column].form() if column in self._numbers else None
 
 
 def scan(records: Records, scans: Sequence[tuple[str, _Scan]]) -> None:
-    """Give each scan the values of its column, in one pass over the file."""
+    """Pass the values of each column to its scan, in one pass over the file."""
     columns = list(dict.fromkeys(column for column, _ in scans))
     if not columns:
         return

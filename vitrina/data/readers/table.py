@@ -1,4 +1,4 @@
-"""From a table's rows to products, marketplace or plain, whatever file the rows come from."""
+"""Reader that converts the rows of any table, marketplace or plain, to products."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _LIKE_CATEGORY = re.compile(
 
 
 class TableReader:
-    """Makes products of the rows of a table, marketplace or plain.
+    """Reader of products from the rows of a table, marketplace or plain.
 
-    A column `text_fields` makes a table a marketplace one: title and description are taken from
-    there unless columns for them are named. See `Reader` for the properties.
+    A table with a column `text_fields` is a marketplace table: title and description come from that
+    column unless columns for them are named. See `Reader` for the properties.
 
     Attributes:
-        category_separator: between the names of a category's path, given or found; None where
-            there is none, or paths have the stored form already.
+        category_separator: between the names of a category path, given or detected; None if
+            there is none, or if paths have the stored form already.
     """
 
     def __init__(
@@ -47,12 +47,11 @@ class TableReader:
         needs: Needs = ALL_NEEDED,
         separator: str | None = None,
     ) -> None:
-        """Find the columns, and read what must be known of them before the first product.
+        """Find the columns, and detect their types and formats.
 
-        separator: of category paths; None to find it out, `none` for names that are no paths.
+        separator: of category paths; None to detect it, `none` for names that are no paths.
 
-        Raises CatalogueError for columns that must be there and are not, or can't hold what they
-        should.
+        Raises CatalogueError for missing required columns, and for columns of unsuitable types.
         """
         self._records = records
         self.source: str | None = None
@@ -61,7 +60,7 @@ class TableReader:
         located = self._locate(columns, needs)
         self._survey = self._read_ahead(located, separator)
         if records.names_grow and (more := self._locate(columns, needs)) != located:
-            # Keys that the first rows lack are known by now.
+            # By now, keys that the first rows lack are known.
             located = more
             self._survey = self._read_ahead(located, separator)
         found, columns, self.missing = located.fields, located.columns, located.missing
@@ -83,17 +82,17 @@ class TableReader:
 
     @cached_property
     def integer_ids(self) -> bool:
-        """Whether every product id can be read as a 64-bit integer without loss."""
+        """True if every product id converts to a 64-bit integer without loss."""
         return self._survey.integers(self._id_column)
 
     @cached_property
     def integer_categories(self) -> bool:
-        """Whether every category id can be read as a 64-bit integer without loss."""
+        """True if every category id converts to a 64-bit integer without loss."""
         return self._label_column is not None and self._survey.integers(self._label_column)
 
     @property
     def label_hint(self) -> str:
-        """Why no product can have a label, and the way out; "" where some can."""
+        """Reason why no product can have a label, with the remedy; "" if some can."""
         if self.category_type is not None:
             return ""
         if self._label_column is not None:
@@ -110,7 +109,7 @@ class TableReader:
         )
 
     def rows(self) -> Iterator[Product | Rejection]:
-        """Every row, in order, as a product or as the reason why it isn't one."""
+        """Yield every row in order, as a product or as a rejection."""
         self.repairs.clear()
         rows = self._records.rows(self._columns, self._id_column)
         for row, values in enumerate(rows, self._records.first_row):
@@ -120,7 +119,7 @@ class TableReader:
                 yield self._product(row, values)
 
     def _locate(self, columns: Columns, needs: Needs) -> FoundColumns:
-        """The column of each field; those of labels are left out where they can't be."""
+        """Find the column of each field; label columns of an unsuitable type are left out."""
         records = self._records
         try:
             found = find_columns(records, columns, needs)
@@ -169,7 +168,7 @@ class TableReader:
             found.setdefault("category_name", self._label_column)
 
     def _faulty_id(self, value: Any) -> ProductId | None:
-        """The id that a row has that can't be read otherwise, if it is one."""
+        """Return the id of an unreadable row if it is valid, else None."""
         with suppress(ValueError):
             return read_id("product_id", value, self.id_type)
         return None
@@ -218,7 +217,7 @@ class TableReader:
             return Rejection(row, "lists nested too deep", product_id)
 
     def _metadata(self, values: tuple[Any, ...]) -> Metadata:
-        """The kept values. One that can't be read is left out and counted."""
+        """Return the kept values; unreadable ones are left out and counted."""
         kept = {name: values[place] for name, place in self._kept}
         for name, value in kept.items():
             if isinstance(value, UnreadableValue):
@@ -230,14 +229,14 @@ class TableReader:
 
 
 def _references(value: Any) -> tuple[str, ...]:
-    """Names of photos. Raises ValueError for a value that can't be read."""
+    """Parse photo names. Raises ValueError for an unreadable value."""
     if isinstance(value, UnreadableValue):
         raise ValueError(value.reason)
     return parse_references(value)
 
 
 def _kept(records: Records, columns: Columns) -> tuple[str, ...]:
-    """Columns that are metadata; those of the marketplace form are without being asked for."""
+    """Return the metadata columns: the given ones, and those of the marketplace format."""
     own: tuple[str, ...] = ()
     if TEXT_FIELDS in records.names:
         own = tuple(name for name in METADATA if records.names.count(name) == 1)

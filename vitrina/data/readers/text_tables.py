@@ -1,6 +1,6 @@
-"""Text files, perhaps gzipped, in some encoding: what CSV and JSON tables share.
+"""Shared base of CSV and JSON tables: text files in any encoding, gzipped or not.
 
-Both are `Records`: they stream, and bad rows come out as a `Fault` in their place.
+Both are `Records` that stream rows and yield a `Fault` in place of a bad row.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from vitrina.data.readers.unpacked import open_gzip
 from vitrina.errors import CatalogueError
 
 SAMPLE_ROWS = 1000
-"""Rows looked at to learn the keys of a JSONL file and whether the encoding is right."""
+"""Number of rows sampled for the keys of a JSONL file and to check the encoding."""
 
 LONGEST_LINE = 1 << 24
-"""In characters; a longer line is cut there, and so becomes a bad row of its own."""
+"""Maximum characters of a line; a longer line is cut there and becomes a bad row."""
 
 _UNDECODABLE = "not valid {}: its bytes can't be decoded"
 
 
 class TextRecords:
-    """A table in a text file. encoding: None for UTF-8, or UTF-16 if a byte order mark says so."""
+    """A table in a text file. encoding: None for UTF-8, or UTF-16 with a byte order mark."""
 
     first_row = 1
     typed = True
@@ -35,24 +35,24 @@ class TextRecords:
     notes: Sequence[str] = ()
 
     def __init__(self, path: Path, encoding: str | None) -> None:
-        """Take note of the file; nothing is opened."""
+        """Store the arguments; nothing is opened."""
         self.path = path
         self._encoding = encoding
 
     def id_type(self, column: str, *, lists: bool = False) -> IdType | None:  # noqa: ARG002
-        """None: only the values tell."""
+        """Return None: only the values determine the type."""
         return None
 
     def holds_text(self, column: str) -> bool:  # noqa: ARG002
-        """Perhaps."""
+        """Return True: any column may hold text."""
         return True
 
     def holds_bytes(self, column: str) -> bool:  # noqa: ARG002
-        """Never, in text."""
+        """Return False: a text file holds no binary data."""
         return False
 
     def _lines(self) -> Iterator[str]:
-        """Lines with their ends; bytes that can't be decoded become lone surrogates."""
+        """Yield lines with their ends; undecodable bytes become lone surrogates."""
         with read_errors(self.path), open_text(self.path, self._encoding) as stream:
             while line := stream.readline(LONGEST_LINE):
                 rest = line
@@ -81,9 +81,9 @@ class TextRecords:
 
 
 def open_bytes(path: Path) -> io.BufferedReader:
-    """Open a file, and unzip it on the way if it is gzipped.
+    """Open a file and decompress it while reading if it is gzipped.
 
-    Reading raises CatalogueError for one that unpacks to more than its bytes are worth.
+    Reading raises CatalogueError if a gzipped file unpacks to more than `most_unpacked`.
     """
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
@@ -93,12 +93,13 @@ def open_bytes(path: Path) -> io.BufferedReader:
 def open_text(path: Path, encoding: str | None) -> TextIO:
     """Open a text file, gzipped or not; undecodable bytes become lone surrogates.
 
-    encoding: None for UTF-8. That is taken for UTF-16 where a byte order mark says so.
+    encoding: None for UTF-8. A UTF-16 byte order mark overrides UTF-8. Raises CatalogueError for an
+    unknown encoding.
     """
     stream = open_bytes(path)
     codec = encoding or UTF8
     if codec.lower().replace("_", "-") in (UTF8, "utf8"):
-        # A byte order mark is no part of the first column's name.
+        # A byte order mark must not become part of the first column's name.
         marked = stream.peek(2)[:2] in (BOM_UTF16_LE, BOM_UTF16_BE)
         codec = "utf-16" if marked else "utf-8-sig"
     try:
@@ -110,7 +111,7 @@ def open_text(path: Path, encoding: str | None) -> TextIO:
 
 @contextmanager
 def read_errors(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while text is read into CatalogueError."""
+    """Convert errors of reading and decoding to CatalogueError."""
     try:
         yield
     except (OSError, EOFError, zlib.error) as err:

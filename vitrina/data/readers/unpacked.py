@@ -1,4 +1,4 @@
-"""A bound on what a file may unpack to: reading takes time in proportion to its bytes."""
+"""Limit on the unpacked size of a file, so that reading time is proportional to its bytes."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 from vitrina.errors import CatalogueError
 
 MOST_TIMES = 100
-"""How many times its own bytes a file may unpack to. Tables and feeds pack 5 to 30 times."""
+"""Maximum ratio of a file's unpacked size to its size. Tables and feeds compress 5 to 30 times."""
 UNBOUNDED = 1 << 24
-"""Bytes that any file may unpack to, however small it is."""
+"""Unpacked bytes allowed for any file, however small."""
 
 
 def most_unpacked(path: Path, unbounded: int = UNBOUNDED) -> int:
-    """The most bytes that a file may unpack to."""
+    """Return the maximum bytes that a file may unpack to."""
     return max(unbounded, MOST_TIMES * path.stat().st_size)
 
 
 def out_of_proportion(path: Path, most: int) -> CatalogueError:
-    """The error of a file that unpacks to more."""
+    """Build the error for a file that unpacks to more than `most` bytes."""
     return CatalogueError(
         f"{path}: it unpacks to more than {most >> 20} MB, over {MOST_TIMES} times its size, as no "
         "catalogue does; export it anew, or unpack it"
@@ -28,7 +28,7 @@ def out_of_proportion(path: Path, most: int) -> CatalogueError:
 
 
 def open_gzip(path: Path) -> io.BufferedReader:
-    """Open a gzipped file. Reading it raises CatalogueError where it unpacks to too much."""
+    """Open a gzipped file. Reading raises CatalogueError if it unpacks to too many bytes."""
     return io.BufferedReader(_Gunzipped(path), 1 << 17)
 
 
@@ -43,7 +43,7 @@ class _Gunzipped(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        # As much as one block gives: `readinto` would lose what stands before a cut.
+        # `read1` returns the data of one block; `readinto` would lose the data before a cut.
         piece = self._file.read1(len(buffer))
         count = len(piece)
         buffer[:count] = piece

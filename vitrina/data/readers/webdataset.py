@@ -1,9 +1,9 @@
-"""WebDataset: products as samples in tar archives, their photos beside their fields.
+"""WebDataset reader: products as samples in tar archives, with their photos.
 
-A sample is a run of files with the same key, which is the path up to the first dot of the name:
-`0001.json` holds the columns of a table's row, `0001.jpg` and `0001.side.png` are photos,
-`0001.txt` is the title and `0001.cls` the category where the JSON names none. The key itself
-is the product_id where the JSON has none.
+A sample is a run of files with the same key, which is the path up to the first dot of the file
+name. `0001.json` holds the columns of a table's row, `0001.jpg` and `0001.side.png` are photos,
+`0001.txt` is the title and `0001.cls` the category if the JSON has none. The key is the product_id
+if the JSON has none.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from vitrina.errors import CatalogueError
 from vitrina.ids import is_canonical_integer
 
 PHOTOS = "(photos)"
-"""The column of a sample's photos; no key of a JSON object is likely to be named so."""
+"""Column of a sample's photos; a JSON key is unlikely to have this name."""
 
 _KEY = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)", re.DOTALL)
 _PHOTO_KINDS = ("jpg", "jpeg", "png", "webp")
@@ -38,10 +38,10 @@ _LONGEST_FIELD = 1 << 24
 
 
 def webdataset_shards(path: Path) -> tuple[Path, ...]:
-    """The archives that a catalogue's path stands for; () if it is no WebDataset.
+    """Return the archives at a catalogue's path; () if it is no WebDataset.
 
-    A directory that holds Parquet files is one of these. Raises CatalogueError for a range of
-    names that makes no sense.
+    A directory that holds Parquet files is no WebDataset. Raises CatalogueError for an invalid
+    range of names, or if an archive in it is missing.
     """
     try:
         return find_shards(path, unless={".parquet"})
@@ -50,7 +50,7 @@ def webdataset_shards(path: Path) -> tuple[Path, ...]:
 
 
 class WebDatasetReader(TableReader):
-    """Makes products of samples, as of a table's rows. See `Reader` for the properties."""
+    """Reader of products from samples, as from a table's rows. See `Reader` for the properties."""
 
     def __init__(
         self,
@@ -60,10 +60,10 @@ class WebDatasetReader(TableReader):
         needs: Needs = ALL_NEEDED,
         separator: str | None = None,
     ) -> None:
-        """Go through all headers once. Raises CatalogueError for no tar archive, no sample, or a
-        column that isn't there.
+        """Read all headers once.
 
-        path: what the user calls it. shards: the archives, from `webdataset_shards`.
+        path: the location given by the user. shards: the archives, from `webdataset_shards`. Raises
+        CatalogueError if a shard is no tar archive, or if there is no sample or a missing column.
         """
         records = WebDatasetRecords(path, shards)
         named = columns.image is not None
@@ -77,12 +77,12 @@ class WebDatasetReader(TableReader):
         self._path = path
 
     def images(self, photos: int) -> TarImages:
-        """The source of the samples' own photos, at most so many of each."""
+        """Return the source of the samples' own photos, at most `photos` per sample."""
         return TarImages(self._photos, str(self._path), photos=photos)
 
 
 class WebDatasetRecords:
-    """Samples as the rows of a table, whose columns are the keys of their JSON: a `Records`."""
+    """`Records` of samples, whose columns are the keys of their JSON."""
 
     first_row = 1
     typed = True
@@ -90,7 +90,7 @@ class WebDatasetRecords:
     notes: Sequence[str] = ()
 
     def __init__(self, path: Path, shards: Sequence[Path]) -> None:
-        """Go through all headers, and read the fields of some samples."""
+        """Read all headers, and the fields of some samples. Raises CatalogueError."""
         self.path = path
         self._shards = shards
         self._keys_are_integers = True
@@ -105,33 +105,33 @@ class WebDatasetRecords:
             )
         sample = islice(self._samples(None), SAMPLE_ROWS)
         objects = (row for row in sample if isinstance(row, _Row))
-        stand_ins = ["product_id"]
-        stand_ins += ["title"] * ("txt" in self._kinds) + ["category_id"] * ("cls" in self._kinds)
-        stand_ins += [PHOTOS] * (len(self.photos) > 0)
-        names = chain(chain.from_iterable(row.fields for row in objects), stand_ins)
+        fallbacks = ["product_id"]
+        fallbacks += ["title"] * ("txt" in self._kinds) + ["category_id"] * ("cls" in self._kinds)
+        fallbacks += [PHOTOS] * (len(self.photos) > 0)
+        names = chain(chain.from_iterable(row.fields for row in objects), fallbacks)
         self._names = dict.fromkeys(names)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The keys seen so far, in their order."""
+        """Keys seen so far, in order of first occurrence."""
         return tuple(self._names)
 
     def id_type(self, column: str, *, lists: bool = False) -> IdType | None:  # noqa: ARG002
-        """None: only the values tell."""
+        """Return None: only the values determine the type."""
         return None
 
     def holds_text(self, column: str) -> bool:  # noqa: ARG002
-        """Perhaps."""
+        """Return True: any column may hold text."""
         return True
 
     def holds_bytes(self, column: str) -> bool:  # noqa: ARG002
-        """Never: photos are files of their own."""
+        """Return False: photos are separate files."""
         return False
 
     def rows(
         self, columns: Sequence[str], id_column: str | None = None
     ) -> Iterator[tuple[Any, ...] | Fault]:
-        """Every sample; None for what neither its JSON nor another of its files tells."""
+        """Yield every sample as a row; None for a value that none of its files holds."""
         names = self._names
         for row in self._samples(id_column):
             if isinstance(row, Fault):
@@ -142,7 +142,7 @@ class WebDatasetRecords:
             yield tuple(map(row.value, columns))
 
     def _survey(self, member: Member) -> bool:
-        """Learn from a member's name; keep it if it is a photo."""
+        """Record a member's kind and key; return True for a photo, which is then indexed."""
         key, kind = _parts(member.name)
         if kind:
             self._kinds.add(kind)
@@ -165,7 +165,7 @@ class WebDatasetRecords:
 
     def _row(self, sample: _Sample, file: BinaryIO, id_column: str | None) -> _Row | Fault:
         key = int(sample.key) if self._keys_are_integers else sample.key
-        # The key is the id of samples whose JSON names none.
+        # The key is the id of a sample whose JSON has none.
         known = key if id_column == "product_id" else None
         parts: dict[str, bytes] = {}
         for kind, member in sample.files.items():
@@ -194,7 +194,7 @@ class WebDatasetRecords:
 
 @dataclass(slots=True)
 class _Sample:
-    """The files with one key: by kind, and the names of those that are photos."""
+    """The files with one key: other files by kind, and the names of photos."""
 
     key: str
     files: dict[str, Member] = field(default_factory=dict)
@@ -203,7 +203,7 @@ class _Sample:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """What a sample says: by its JSON, and by its other files where the JSON says nothing."""
+    """Values of a sample: from its JSON, and from its other files as a fallback."""
 
     fields: dict[str, Any]
     others: dict[str, Any]
@@ -216,11 +216,11 @@ class _Row:
 
 
 def _samples_of(shard: Path) -> Iterator[_Sample | Fault]:
-    """Group an archive's files; a sample never goes on in the next archive."""
+    """Group an archive's files into samples; a sample never continues in the next archive."""
     sample: _Sample | None = None
     for member in members(shard):
         if isinstance(member, Cut):
-            # What the last sample lacks may have stood behind the cut.
+            # Files of the last sample may be lost, so it is dropped.
             last = f" from {sample.key} on" if sample else ""
             yield Fault(f"lost: {shard.name} is damaged or cut short, samples{last} are missing")
             return
@@ -240,7 +240,7 @@ def _samples_of(shard: Path) -> Iterator[_Sample | Fault]:
 
 
 def _parts(name: str) -> tuple[str, str]:
-    """A file's key, and its kind: "photo", "json", "txt", "cls" or "" for nothing of ours."""
+    """Return a file's key and kind: "photo", "json", "txt", "cls", or "" for any other file."""
     match = _KEY.fullmatch(name)
     if match is None:
         return "", ""

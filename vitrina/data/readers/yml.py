@@ -1,9 +1,9 @@
-"""YML, the feed that Russian shops publish (Yandex Market Language), as products.
+"""Reader of YML feeds (Yandex Market Language), which Russian shops publish.
 
-A feed is XML: `<yml_catalog><shop>` with a name, a tree of categories and the offers. It is gone
-through three times as a stream: for its encoding, for what must be known before the first offer
-is given (the types of ids, the shop's name, and the categories, which may stand after the
-offers), and for the offers. Faults of a feed are mended, or cost the offer that has them.
+A feed is XML: `<yml_catalog><shop>` with a name, a tree of categories and the offers. It is
+streamed three times: for its encoding; for the types of ids, the shop's name and the categories,
+which may follow the offers; and for the offers. Faults are repaired, or reject only the offer that
+has them.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from vitrina.data.text import clean
 from vitrina.ids import is_canonical_integer
 from vitrina.types import ProductId
 
-# Three digits after a comma may be thousands, and stay text.
+# Three digits after a comma may be thousands, so such a text is not converted.
 _NUMBER = re.compile(r"(?:[0-9]+|[0-9]{1,3}(?:[ \xa0\u202f][0-9]{3})+)(?:\.[0-9]+|,[0-9]{1,2})?")
 _SPACE = re.compile(r"\s")
-# Deeper than any real tree, and short enough to write beside every product.
+# Deeper than any real tree, and short enough to store with every product.
 _DEEPEST_CATEGORY = 100
 _NAMED_EXAMPLES = 3
 
@@ -41,7 +41,7 @@ _READ = (*_KEPT, "name", "typePrefix", "model", "title", "description", "categor
 
 
 def _spellings(tag: str) -> tuple[str, ...]:
-    """A tag as feeds spell it."""
+    """Return the spellings of a tag in feeds."""
     return tuple(dict.fromkeys((tag, tag.lower(), tag.upper(), tag[0].upper() + tag[1:])))
 
 
@@ -51,7 +51,7 @@ _CATEGORIES = _spellings("categoryId")
 
 
 def shop_of(path: Path, encoding: str | None = None) -> str | None:
-    """The name of a feed's shop, where it stands before the offers; None if it does not.
+    """Return the name of a feed's shop if it precedes the offers, else None.
 
     Raises CatalogueError if the file can't be read.
     """
@@ -68,29 +68,29 @@ def shop_of(path: Path, encoding: str | None = None) -> str | None:
 
 
 class YmlReader:
-    """Reads a YML feed in any encoding, perhaps gzipped. See `Reader` for the properties."""
+    """Reader of a YML feed in any encoding, gzipped or not. See `Reader` for the properties."""
 
     image_bytes: str | None = None
     has_text = True
 
     def __init__(self, path: Path, encoding: str | None = None) -> None:
-        """Go through the feed for all but the offers.
+        """Read ids, categories and the shop's name from the feed.
 
-        A feed that breaks off is opened all the same: `rows` gives what stands before the break.
+        A truncated feed can be opened too: `rows` yields the offers before the break.
 
         Args:
             path: the feed.
-            encoding: its encoding whatever it declares; None to find it out by its bytes.
+            encoding: its encoding, which overrides the declaration; None to detect it.
 
         Raises:
-            CatalogueError: the file is no YML feed, or broken before anything is said in it.
+            CatalogueError: the file is no YML feed, or is broken before its first part.
         """
         self._path = path
         self.missing = Missing(path, ())
         found = find_encoding(path, encoding)
         self._codec = found.codec
         self._shop = ""
-        # Of each category, its name and its parent's id.
+        # Name and parent id of each category.
         self._tree: dict[str, tuple[str, str]] = {}
         self._renamed: dict[str, str] = {}
         offers: set[IdType] = set()
@@ -127,15 +127,17 @@ class YmlReader:
 
     @property
     def categories(self) -> Mapping[str, str]:
-        """The path of names to each category of the feed, by its id as text, with products or not;
-        a category without any name has its id for one."""
+        """Path of names of each category in the feed's tree, by its id as text.
+
+        A category without any name has its id as its path.
+        """
         return {category: self._category_name(category) or category for category in self._tree}
 
     def rows(self) -> Iterator[Product | Rejection]:
-        """Every offer, in order, as a product or as the reason why it isn't one.
+        """Yield every offer in order, as a product or as a rejection.
 
         Raises:
-            CatalogueError: the feed is cut short or damaged, past the offers that were given.
+            CatalogueError: the feed is truncated or damaged after the offers yielded so far.
         """
         repairs: Repairs = Counter()
         self.repairs = repairs
@@ -182,12 +184,12 @@ class YmlReader:
         return f"category ids with two names, of which the first is kept: {listed}"
 
     def _category_name(self, category_id: str) -> str | None:
-        """The path of names to a category, as far up as it is known."""
+        """Return the path of names to a category, as far up as it is known."""
         names: dict[str, str] = {}
         while category_id in self._tree and len(names) < _DEEPEST_CATEGORY:
             name, parent = self._tree[category_id]
             names[category_id] = name
-            # A parent met before closes a ring.
+            # A parent seen before closes a cycle.
             category_id = "" if parent in names else parent
         return "->".join(name for name in reversed(names.values()) if name) or None
 
@@ -228,7 +230,7 @@ class YmlReader:
 
 
 def _ids(parser: OfferParser, offer: OfferText) -> tuple[str, str]:
-    """The ids of an offer and of its category, empty where there are none."""
+    """Return the ids of an offer and of its category, each "" if there is none."""
     try:
         if offer.fault:
             return "", ""
@@ -241,7 +243,7 @@ def _ids(parser: OfferParser, offer: OfferText) -> tuple[str, str]:
 
 
 def _attribute(element: Any, name: str) -> str:
-    """The value of an attribute, whatever the case of its name; empty if it is not there."""
+    """Return an attribute's value, ignoring the case of its name; "" if it is missing."""
     value = element.get(name)
     if value is None:
         found = (value for key, value in element.items() if key.lower() == name)
@@ -254,16 +256,16 @@ def _junk_note(feed: Feed) -> str:
 
 
 def _title(parts: dict[str, list[str]], *, vendor_model: bool) -> str:
-    """The offer's name. One of the type "vendor.model" has it in three parts."""
+    """Return the offer's name. An offer of type "vendor.model" has it in three parts."""
     name, model = _first(parts, "name"), _first(parts, "model")
     if vendor_model and (model or not name):
         return " ".join(filter(None, (_first(parts, "typePrefix"), _first(parts, "vendor"), model)))
-    # Music and films ("artist.title") have a title in the name's place.
+    # Music and films ("artist.title") have a title instead of a name.
     return name or model or _first(parts, "title")
 
 
 def _characteristics(offer: Any) -> tuple[str, ...]:
-    """Each `param` as "name: value unit", those of one name as "name: value unit, value unit"."""
+    """Return each `param` as "name: value unit", joining those of one name with commas."""
     values: dict[str, dict[str, None]] = {}
     for param in offer.iterchildren(*_PARAMS):
         if value := clean(_text(param)):
@@ -288,23 +290,23 @@ def _metadata(parts: dict[str, list[str]], available: str | None) -> Iterator[tu
 
 
 def _first(parts: dict[str, list[str]], tag: str) -> str:
-    """The first text of this tag that says anything, cleaned."""
+    """Return the first non-empty text of a tag, cleaned; "" if there is none."""
     return next(filter(None, map(clean, parts.get(tag, ()))), "")
 
 
 def _category_of(offer: Any) -> str:
-    """The first category that the offer names; empty if none."""
+    """Return the first category id of an offer; "" if it has none."""
     texts = (_text(element).strip() for element in offer.iterchildren(*_CATEGORIES))
     return next(filter(None, texts), "")
 
 
 def _text(element: Any) -> str:
-    """All text in an element: tags in it part words, as in HTML; entities stay as written."""
+    """Return all text in an element; tags separate words, as in HTML, and entities stay as is."""
     if not len(element):
         return element.text or ""
     parts = [element.text or ""]
     for child in element:
-        # Of an entity, the tag is no text but a function.
+        # The `tag` of an entity is a function, not text.
         is_tag = isinstance(child.tag, str)
         parts.append(f" {_text(child)} " if is_tag else child.text)
         parts.append(child.tail or "")
@@ -317,18 +319,18 @@ _NONE: frozenset[IdType] = frozenset()
 
 
 def _types(text: str) -> frozenset[IdType]:
-    """The type of one id, if there is an id."""
+    """Return a set of the type of one id; empty if there is no id."""
     text = text.strip()
     return _INTEGERS if is_canonical_integer(text) else _TEXTS if text else _NONE
 
 
 def _common(types: AbstractSet[IdType]) -> IdType | None:
-    """Integers only if all ids are; None if there are none."""
+    """Return int only if all ids are integers; None if there are none."""
     return None if not types else str if str in types else int
 
 
 def _read_id(label: str, text: str | None, kind: IdType) -> ProductId | None:
-    """An id of the type found before. Raises ValueError if the file has changed since."""
+    """Convert to an id of the detected type. Raises ValueError if the file has changed since."""
     text = (text or "").strip()
     if not text:
         return None

@@ -1,7 +1,7 @@
-"""Where photos come from: a folder, a zip or tar archive, a Parquet column, or the web.
+"""Photo sources: a folder, a zip or tar archive, a Parquet column, or the web.
 
-Each form is an `ImageSource` (`base.py`) in a module of its own; `open_images` finds out which
-one a location calls for. The web's is imported only when it is asked for.
+Each source is an `ImageSource` (`base.py`) in a module of its own. `open_images` opens the source
+for a location; the web source is imported only on use.
 """
 
 from vitrina.data.sources.base import ImageSource

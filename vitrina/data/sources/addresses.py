@@ -1,4 +1,4 @@
-"""Which addresses of the internet are public, so that a stranger's URL may lead there."""
+"""Test for public internet addresses, the only ones that an untrusted URL may reach."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 _UNICAST = IPv6Network("2000::/3")
 _NAT64 = IPv6Network("64:ff9b::/96")
-# Set aside, though `ipaddress` of some Python versions takes them for public: protocol
-# assignments, the relays of 6to4, examples in documents.
+# Reserved, though `ipaddress` in some Python versions treats them as public: protocol
+# assignments, 6to4 relays, documentation examples.
 _RESERVED = (
     IPv4Network("192.0.0.0/24"),
     IPv4Network("192.88.99.0/24"),
@@ -16,12 +16,12 @@ _RESERVED = (
 
 
 def is_public(address: str) -> bool:
-    """Whether a numeric address is one machine on the public internet.
+    """Return True if a numeric address is a single host on the public internet.
 
-    An IPv6 address that wraps an IPv4 one (mapped, 6to4, NAT64) is judged by what it wraps.
-    Raises ValueError for what is no address.
+    For an IPv6 address that wraps an IPv4 one (mapped, 6to4, NAT64), the wrapped address counts.
+    Raises ValueError for an invalid address.
     """
-    # A scope, as in fe80::1%eth0, is no part of the number.
+    # A scope, as in fe80::1%eth0, is not part of the number.
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address):
         wrapped = ip.ipv4_mapped or ip.sixtofour

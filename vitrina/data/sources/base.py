@@ -1,9 +1,8 @@
-"""What every source of photos can do.
+"""Interface of photo sources.
 
-A source answers two questions apart, since their answers differ in kind. `references` says
-which photos a product has, and none is an answer like any other; where the catalogue names some,
-`not_found` says why none of them is there. `read` fetches one of them, and there any failure is a
-fault that belongs in `errors.parquet`.
+Finding and reading photos are separate. `references` returns the photos that a product has, and an
+empty result is not an error; `not_found` explains it if the catalogue names photos. `read` fetches
+one photo, and any failure is an error recorded in `errors.parquet`.
 """
 
 from __future__ import annotations
@@ -17,51 +16,53 @@ from vitrina.errors import ImageError
 from vitrina.limits import available_cpus
 
 MAX_BYTES = 64 * 1024 * 1024
-"""A file, archive member or column's value larger than this is no photo and is not read. Photos
+"""Maximum bytes of a photo in a file, archive member or column; a larger one is not read. Photos
 from the web have a lower limit; see `Fetching`."""
 DISK_WORKERS = min(4, available_cpus())
-"""Threads that may usefully read from one disk; more only wait for each other."""
+"""Number of threads that read from one disk; more would only wait for each other."""
 
 
 class ImageSource(Protocol):
-    """Finds and reads the photos of products. Every method may be called from any thread."""
+    """Source of product photos. Every method is thread-safe."""
 
     @property
     def location(self) -> str:
-        """What to print."""
+        """Location of the source, for messages."""
 
     @property
     def workers(self) -> int:
-        """How many threads may usefully call `read` at once."""
+        """Number of threads that may usefully call `read` at once."""
 
     def references(self, product: Product) -> tuple[str, ...]:
-        """The photos that the product has, at most as many as are wanted; () for none."""
+        """Return references to the product's photos, up to the source's limit; () for none."""
 
     def not_found(self, product: Product) -> str:
-        """Why a product without references has none, though the catalogue names photos of it:
-        the name and the nearest one there is. "" if it names none."""
+        """Explain why none of a product's named photos was found; "" if it names none.
+
+        The message quotes the name and the nearest existing one.
+        """
 
     def stamp(self, reference: str) -> str | None:
-        """A short text that changes when the photo does, had without reading it.
+        """Return a short text that changes when the photo does, without reading the photo.
 
-        None where there is no such sign, or no such photo. Stamps of different photos may be
-        equal: keep them beside the reference.
+        None if the source has no such stamp, or no such photo. Different photos may have equal
+        stamps, so a stamp is only valid together with its reference.
         """
 
     def read(self, reference: str) -> bytes:
-        """Fetch one photo's file. Raises ImageError with a short reason."""
+        """Read one photo's file. Raises ImageError with a short reason."""
 
     def forget(self, reference: str) -> None:
-        """Drop the copy that was kept of a photo, so that the next `read` fetches it anew."""
+        """Drop the cached copy of a photo, so that the next `read` fetches it again."""
 
     def close(self) -> None:
-        """Let go of open files."""
+        """Close open files."""
 
 
 def read_photo(path: Path, name: str) -> bytes:
-    """Read a photo's file. name: what to call it. Raises ImageError, OSError, ValueError.
+    """Read a photo's file. name: its name for messages. Raises ImageError, OSError, ValueError.
 
-    What is no regular file, such as a named pipe, is refused: its size is unknown.
+    A file that is not regular, such as a named pipe, is refused, since its size is unknown.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):

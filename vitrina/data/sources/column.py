@@ -21,7 +21,7 @@ from vitrina.errors import ImageError, ImageSourceError
 from vitrina.parquet.footer import DamagedPagesError, read_footer
 
 BATCH_ROWS = 16
-"""How many rows of a bytes column are held at once; a photo may take megabytes."""
+"""Number of rows of a bytes column in memory at once; a photo may take megabytes."""
 
 _NAMED = "named:"
 
@@ -29,23 +29,23 @@ _NAMED = "named:"
 class ColumnImages:
     """Photos in a Parquet column of bytes, found by the product's row.
 
-    Lists of bytes serve too, and the {bytes, path} records of Hugging Face `datasets`, where a
-    record without bytes only names its photo. A reference is the row's number from 1, or "ROW/N",
-    N from 1, in a list; a photo that is only named has the reference that it has in `named`, after
-    "named:". Held are a few rows and the Parquet page they come from. To go on is cheap; to step
-    back beyond those rows is to read the row group again, so ask for references and read them in
-    one pass over the rows.
+    Lists of bytes are supported too, as are the {bytes, path} records of Hugging Face `datasets`,
+    where a record without bytes only names its photo. A reference is the row's number from 1, or
+    "ROW/N" with N from 1 for a list. A photo that is only named has its reference in `named` with
+    the prefix "named:". Only a few rows and their Parquet page are in memory. Reading forward is
+    cheap, but a step back beyond those rows reads the row group again, so get references and read
+    them in one pass over the rows.
 
     Attributes:
-        named: where the photos are that are only named, to be set; closed with this source.
+        named: source of the photos that are only named; set by the caller, closed with this source.
         names_photos: whether records have a field for a name.
     """
 
-    # The rows come one after the other out of one file; a second thread would only wait.
+    # Rows are read in order from one file; a second thread would only wait.
     workers = 1
 
     def __init__(self, path: str | Path, column: str, photos: int = 1) -> None:
-        """Open the file. Raises ImageSourceError if it can't be, or has no such bytes."""
+        """Open the file. Raises ImageSourceError if it can't be read or has no such column."""
         self.location = f"{path}, column {column!r}"
         self.named: ImageSource | None = None
         self._column, self._photos = column, photos
@@ -72,24 +72,24 @@ class ColumnImages:
         self._batches: Iterator[pa.RecordBatch] = iter(())
 
     def references(self, product: Product) -> tuple[str, ...]:
-        """The row's number if it holds a photo, or a reference to each photo in its list."""
+        """Return a reference to each photo in the product's row, up to `photos`."""
         return tuple(islice(self._references(product), self._photos))
 
     def not_found(self, product: Product) -> str:
-        """Why none of the photos that are only named is there; "" if none is named."""
+        """Explain why no photo that is only named was found; "" if there is no `named` source."""
         if self.named is None:
             return ""
         names = (name for item in self._items(product.row) for name in parse_references(item))
         return self.named.not_found(replace(product, images=tuple(names)))
 
     def stamp(self, reference: str) -> str | None:
-        """That of a photo that is only named; of others None: only the bytes themselves tell."""
+        """Return the stamp of a photo that is only named; None for others, which have none."""
         if self.named is not None and reference.startswith(_NAMED):
             return self.named.stamp(reference.removeprefix(_NAMED))
         return None
 
     def read(self, reference: str) -> bytes:
-        """Take the bytes. Raises ImageError if the reference names none."""
+        """Read the photo's bytes. Raises ImageError if the reference names none."""
         if self.named is not None and reference.startswith(_NAMED):
             return self.named.read(reference.removeprefix(_NAMED))
         row, _, place = reference.partition("/") if self._is_list else (reference, "", "1")
@@ -111,7 +111,7 @@ class ColumnImages:
         return bytes(item)
 
     def forget(self, reference: str) -> None:
-        """Drop what `named` keeps of a photo; of others no copy is kept."""
+        """Drop the copy that `named` keeps of a photo; other photos have no copy."""
         if self.named is not None and reference.startswith(_NAMED):
             self.named.forget(reference.removeprefix(_NAMED))
 
@@ -122,7 +122,7 @@ class ColumnImages:
             self.named.close()
 
     def some_name(self, rows: int) -> str | None:
-        """A photo's name in the first rows, if they name photos and hold not one; else None."""
+        """Return a photo name from the first rows if they only name photos, else None."""
         name = None
         for row in range(1, min(rows, self._starts[-1] - 1) + 1):
             for item in self._items(row):
@@ -141,7 +141,7 @@ class ColumnImages:
                 yield f"{row}/{n}" if self._is_list else str(row)
 
     def _items(self, row: int) -> list[Any]:
-        """What the column holds in a row counted from 1; nothing beyond the last row."""
+        """Return the column's items in a row, counted from 1; [] beyond the last row."""
         if not 1 <= row < self._starts[-1]:
             return []
         with self._lock:
@@ -170,7 +170,7 @@ class ColumnImages:
 
 
 def _is_photo(item: Any) -> bool:
-    """Whether there is one at all, readable or not: a bare path is a photo we can't read."""
+    """Return True if an item is a photo, readable or not; a bare path is an unreadable one."""
     if isinstance(item, dict):
         return item["bytes"] is not None or bool(item.get("path"))
     return item is not None

@@ -1,4 +1,4 @@
-"""How photos are fetched from the web: the settings, apart from the code that needs urllib3."""
+"""Settings for fetching photos from the web, separate from the code that imports urllib3."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from vitrina.cache import cache_folder
 from vitrina.errors import ImageSourceError
 
 WEB = "web"
-"""The location that stands for the web: the catalogue's references are http(s) URLs."""
+"""Location name for the web; the catalogue's references are then http(s) URLs."""
 ALLOW_PRIVATE = "VITRINA_ALLOW_PRIVATE"
-"""The environment variable by which a user allows private addresses for every command: 1."""
+"""Environment variable that allows private addresses for every command if it is 1."""
 
 
 @dataclass(frozen=True)
 class Fetching:
-    """Limits and manners of fetching, and where fetched photos are kept.
+    """Limits of fetching, and the cache folder of fetched photos.
 
     Attributes:
-        workers: photos fetched at once; of one host, never more than four.
-        max_bytes: a larger photo is refused, as sent and as unpacked.
-        timeout: seconds for one photo in all, from first connection to last byte, with
-            redirects and repeated tries; only looking up a name is left to the system's limit.
-        tries: how often a photo is asked for where the fault may pass.
-        allow_private: whether addresses that are not public may be asked. A catalogue from
-            outside could otherwise make this machine read its own network. None for what
-            the user's environment says, which is no unless `ALLOW_PRIVATE` is 1. No store
-            remembers it.
-        cache: a directory for fetched photos; None for the user's own. No store remembers it.
+        workers: number of photos fetched at once; never more than four from one host.
+        max_bytes: maximum bytes of a photo, both as sent and as unpacked.
+        timeout: total seconds for one photo, from first connection to last byte, with redirects
+            and retries; DNS lookups have only the system's limit.
+        tries: number of attempts for a fault that may be temporary.
+        allow_private: whether to fetch from addresses that are not public. An untrusted catalogue
+            could then make this machine read from its own network. None uses the environment,
+            where it is off unless `ALLOW_PRIVATE` is 1. No store remembers it.
+        cache: directory for fetched photos; None for the user's cache folder. No store remembers
+            it.
     """
 
     workers: int = 16
@@ -40,7 +40,7 @@ class Fetching:
     cache: str | None = None
 
     def __post_init__(self) -> None:
-        """Make `cache` absolute. Raises ImageSourceError for no sense."""
+        """Make `cache` absolute. Raises ImageSourceError for a limit that is not positive."""
         for name in ("workers", "max_bytes", "tries", "timeout"):
             value = getattr(self, name)
             kinds = (int, float) if name == "timeout" else (int,)
@@ -53,14 +53,14 @@ class Fetching:
 
     @property
     def private_allowed(self) -> bool:
-        """Whether addresses that are not public may be asked."""
+        """True if photos may be fetched from addresses that are not public."""
         if self.allow_private is None:
             return os.environ.get(ALLOW_PRIVATE) == "1"
         return self.allow_private
 
     @property
     def cache_folder(self) -> Path:
-        """Where fetched photos are kept."""
+        """Cache folder of fetched photos."""
         return cache_folder("photos") if self.cache is None else Path(self.cache) / "photos"
 
 

@@ -27,29 +27,29 @@ class FolderImages:
 
     @property
     def workers(self) -> int:
-        """As many as one disk has use for."""
+        """Number of threads that one disk can use."""
         return base.DISK_WORKERS
 
     def exists(self, reference: str) -> bool:
-        """Whether there is such a file. What may not be looked at counts: `read` says why."""
+        """Return True if there is such a file, or it can't be checked and `read` raises."""
         try:
             return Path(self.location, inside(reference)).is_file()
         except ImageError:
             return True
         except OSError as err:
-            # A name too long for any file is a list of them.
+            # A name too long for any file is a list of names.
             return err.errno != errno.ENAMETOOLONG
 
     def references(self, product: Product) -> tuple[str, ...]:
-        """Paths below the folder."""
+        """Return paths below the folder."""
         return existing(product, self.template, self.photos, self._lookup())
 
     def not_found(self, product: Product) -> str:
-        """Why none of the photos that the catalogue names is there; "" if it names none."""
+        """Explain why no photo that the catalogue names was found; "" if it names none."""
         return self._lookup().explain(product.images)
 
     def stamp(self, reference: str) -> str | None:
-        """The file's time of change and size."""
+        """Return the file's modification time and size; None if it can't be read."""
         try:
             status = Path(self.location, inside(reference)).stat()
         except (ImageError, OSError, ValueError):
@@ -72,14 +72,14 @@ class FolderImages:
         """Do nothing: no file stays open."""
 
     def some_names(self) -> Iterable[str]:
-        """Names of photos, to show in a message."""
+        """Return names of photos for a message."""
         return (name for name in self._names() if name.isprintable())
 
     def _lookup(self) -> PhotoLookup:
         return PhotoLookup(self.exists, lambda: self._index.get(self._names), self.location)
 
     def _names(self) -> Iterator[str]:
-        """The paths of all files, in order; folders that are links are entered once."""
+        """Yield the paths of all files in order; each folder is visited once, links included."""
         seen = set()
         for folder, folders, files in os.walk(self.location, followlinks=True):
             try:

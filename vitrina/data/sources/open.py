@@ -1,4 +1,4 @@
-"""From what `--images` says to the source of photos that it means."""
+"""Opening of the photo source given by `--images`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vitrina.data.sources.web import WebImages
 
 NamedImages: TypeAlias = FolderImages | ZipImages | TarImages
-"""Sources whose photos have names, which a template can give."""
+"""Sources whose photos have names, which a template can generate."""
 
 _WAY_OUT = f"give --images a folder, a zip or tar archive, or {WEB}"
 
@@ -44,19 +44,19 @@ def open_images(
 
     Parameters
     ----------
-    location : the folder or the archive; tar archives also as a directory of nothing else, or
-        as a range such as `part-{000..012}.tar`; `web` for URLs that the catalogue gives.
-    template : a photo's name with {product_id} and, if wanted, {split} and {n}; None for the
-        names that the catalogue gives or, where it gives none, a template found by trying.
-    photos : how many photos of one product are wanted at most.
-    sample : some products of the catalogue, to choose the template and the split by.
-    splits : what {split} may stand for, the catalogue's own first.
-    fetching : how to fetch from the web.
-    detect : whether to try templates where no photo has a name that the catalogue gives.
+    location : the folder or the archive; tar archives also as a directory that holds them and no
+        photos, or as a range such as `part-{000..012}.tar`; `web` for the catalogue's URLs.
+    template : a photo's name with {product_id} and optionally {split} and {n}; None for the
+        catalogue's names or, if it gives none, a detected template.
+    photos : maximum number of photos per product.
+    sample : products of the catalogue used to choose the template and the split.
+    splits : possible values of {split}, the catalogue's own first.
+    fetching : settings to fetch photos from the web.
+    detect : whether to try templates if no photo is found under the catalogue's names.
 
-    Raises ImageSourceError if there is nothing to read there, or the template is malformed;
-    PhotosNotFoundError if no product of the sample has a photo there, but not if a template was
-    given, as some batches have none.
+    Raises ImageSourceError if there is nothing to read, or the template is malformed;
+    PhotosNotFoundError if no product of the sample has a photo, but not if a template is given,
+    since some batches have none.
     """
     if str(location) == WEB:
         return _open_web(template, photos, sample, fetching)
@@ -82,7 +82,7 @@ def open_images(
 def _nothing_found(
     source: NamedImages, sample: Sequence[Product], named: Sequence[Product]
 ) -> PhotosNotFoundError:
-    """The error for a sample of which no product has a photo. named: those that name some."""
+    """Build the error for a sample without photos. named: its products that name photos."""
     names = list(islice(source.some_names(), 3))
     if not named:
         return PhotosNotFoundError(
@@ -102,7 +102,7 @@ def _nothing_found(
 def _open_web(
     template: str | None, photos: int, sample: Sequence[Product], fetching: Fetching
 ) -> WebImages:
-    # Here, for urllib3 is slow to import and seldom needed.
+    # Imported here: urllib3 is slow to import and rarely needed.
     from vitrina.data.sources.web import WebImages, urls_of
 
     if template is not None:
@@ -118,11 +118,11 @@ def _open_web(
 
 
 def _refuse_special(path: Path) -> None:
-    """Raise ImageSourceError for a pipe, a socket or a device, which could be read for ever."""
+    """Raise ImageSourceError for a pipe, a socket or a device, whose reading may never end."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        # Perhaps a range of archives.
+        # The path may be a range of archives.
         return
     except OSError as err:
         raise ImageSourceError(f"{path}: {err.strerror}; {_WAY_OUT}") from err

@@ -1,8 +1,8 @@
-"""The way out to the web: connections that go only to public addresses, and end in time.
+"""SSRF guard: HTTP connections to public addresses only, with a time limit.
 
-The address is checked where the socket is made, on the very numbers it then connects to, so
-that neither a redirect nor a name that is looked up twice gets around it. Time is checked at
-every receipt of bytes, so that a server which sends one now and then gets around neither.
+The address is checked when the socket is created, on the numeric address it connects to, so neither
+a redirect nor a second DNS lookup bypasses the check. Time is checked at every read, so a server
+that sends bytes slowly can't exceed the limit.
 """
 
 from __future__ import annotations
@@ -26,53 +26,53 @@ from vitrina.errors import ImageError
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 20.0
-"""How long one address may take to answer a call, and how long a server may be silent."""
+"""Seconds to connect to one address (`CONNECT_SECONDS`), and to wait for a server's next bytes."""
 HEADER_BYTES = 1 << 20
-"""What may come along with a photo: headers, and the sizes of chunks."""
+"""Bytes allowed in addition to the photo: headers and chunk sizes."""
 
 
 class Clock:
-    """The time that one photo has left; it can be stopped."""
+    """Countdown of the time left for one photo; it can be paused."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
 
     @property
     def left(self) -> float:
-        """Seconds, 0 or less once time is up."""
+        """Seconds left; 0 or less once time is up."""
         return self._end - time.monotonic()
 
     def within(self, seconds: float) -> float:
-        """At most so many seconds, of those that are left. Raises TimeoutError if none are."""
+        """Limit `seconds` to the time left. Raises TimeoutError if none is left."""
         if (left := self.left) <= 0:
             raise TimeoutError("time is up")
         return min(seconds, left)
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """Don't count the time spent inside."""
+        """Pause the clock inside the block."""
         begin = time.monotonic()
         yield
         self._end += time.monotonic() - begin
 
 
 class Gate:
-    """A `PoolManager` whose connections keep the rules; any number of threads may use it."""
+    """Thread-safe `PoolManager` whose connections enforce the address and time limits."""
 
     def __init__(self, fetching: Fetching, per_host: int) -> None:
-        """Open nothing yet. `per_host`: how many connections to one host may stay open."""
+        """per_host: number of connections to one host that may stay open."""
         self._allow_private = fetching.private_allowed
         self._most_bytes = fetching.max_bytes
         self._running = threading.local()
-        # No proxy of the environment's: it would look names up behind our back.
+        # No proxy from the environment, since a proxy would do its own DNS lookups.
         self._manager = urllib3.PoolManager(num_pools=fetching.workers, maxsize=per_host)
         self._manager.pool_classes_by_scheme = _pool_classes(self)
 
     def get(self, url: str, headers: dict[str, str], clock: Clock) -> urllib3.BaseHTTPResponse:
-        """Ask for a URL: no redirect is followed, nothing tried twice, no content read yet.
+        """Request a URL without redirects and retries, and without reading the content yet.
 
-        The content must be read in the same thread. Raises ImageError for an address that is
-        not public, and what urllib3 raises.
+        The content must be read in the same thread. Raises ImageError for an address that is not
+        public; exceptions of urllib3 propagate.
         """
         self._running.clock = clock
         return self._manager.request(
@@ -92,13 +92,13 @@ class Gate:
         self._manager.clear()
 
     def connect(self, connection: HTTPConnection) -> socket.socket:
-        """Connect to the first address of the connection's host that answers."""
-        # Unlike `host`, as it was written: a dot at its end keeps it from being looked up here.
+        """Connect to the first reachable address of the connection's host."""
+        # Unlike `host`, it keeps a trailing dot, which excludes local search domains.
         host, port = connection._dns_host, connection.port
         try:
             found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
         except (socket.gaierror, UnicodeError) as err:
-            # What can't be encoded is not a name either.
+            # A host that can't be encoded is no valid name either.
             failure = err if isinstance(err, socket.gaierror) else socket.gaierror(str(err))
             raise NameResolutionError(host, connection, failure) from err
         addresses = [(family, kind, protocol, where) for family, kind, protocol, _, where in found]
@@ -116,12 +116,12 @@ class Gate:
         raise NewConnectionError(connection, failed.strerror or str(failed)) from failed
 
     def response(self, sock: socket.socket, *options: Any, **more: Any) -> HTTPResponse:
-        """Read an answer from a socket, within the time of the photo that the thread is at."""
-        answer = HTTPResponse(sock, *options, **more)
-        # It takes a socket and nothing else; what it reads from can only be put in afterwards.
-        answer.fp.close()
-        answer.fp = io.BufferedReader(_Bounded(sock, self._running.clock, self._most_bytes))
-        return answer
+        """Read a response from a socket, within the time of the thread's current photo."""
+        bounded = HTTPResponse(sock, *options, **more)
+        # The constructor takes only a socket, so the stream is replaced afterwards.
+        bounded.fp.close()
+        bounded.fp = io.BufferedReader(_Bounded(sock, self._running.clock, self._most_bytes))
+        return bounded
 
     def _connected(self, sock: socket.socket, where: Any) -> socket.socket:
         try:
@@ -135,16 +135,16 @@ class Gate:
 
 
 class _Bounded(io.RawIOBase):
-    """Bytes from a socket, until time is up or there are too many of them.
+    """Raw stream from a socket that enforces the time and size limits.
 
-    They are counted here too, since what a server says of its chunks can make a reader ask for
-    everything at once.
+    Bytes are counted here too, since a server's chunk sizes can make a reader request everything at
+    once.
     """
 
     def __init__(self, sock: socket.socket, clock: Clock, most: int) -> None:
         self._sock, self._clock, self._most = sock, clock, most
         self._left = most + HEADER_BYTES
-        # Holds the socket open after the connection itself is done with it.
+        # Keeps the socket open after the connection releases it.
         self._raw = sock.makefile("rb", buffering=0)
 
     def readable(self) -> bool:
@@ -164,7 +164,7 @@ class _Bounded(io.RawIOBase):
 
 
 def _pool_classes(gate: Gate) -> dict[str, Any]:
-    """Connection pools of urllib3's whose connections are made by the gate."""
+    """Return urllib3 connection pools whose connections are created by the gate."""
 
     class Gated:
         response_class: Any = staticmethod(gate.response)

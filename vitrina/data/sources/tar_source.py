@@ -1,4 +1,4 @@
-"""Photos in tar archives: one of them, or the shards of a data set."""
+"""Photos in tar archives: one archive, or the shards of a data set."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BATCH = 4096
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """An archive as it was when it was looked through."""
+    """An archive with its size and modification time at indexing."""
 
     path: Path
     size: int
@@ -36,17 +36,18 @@ class Shard:
 
 
 class TarIndex:
-    """Where each file stands in some archives; 28 bytes for each, whatever its name's length.
+    """Index of the files in tar archives: shard, offset and size; 28 bytes per file.
 
-    Names are kept as the 64-bit keys that ids have, since a feed of millions of photos would
-    need gigabytes for the names themselves. Of a name that stands in one archive several
-    times, the last is taken, as `tar` does it; one that is in several archives is refused.
+    Names are stored as 64-bit keys (see `id_keys`), since the names of millions of photos would
+    take gigabytes. If a name occurs several times in one archive, the last file counts, as in
+    `tar`; a name in several archives is refused.
     """
 
     def __init__(self, paths: Sequence[Path], keep: Callable[[Member], bool] | None = None) -> None:
-        """Look through all headers once; members for which `keep` is false are left out.
+        """Read all headers once; members for which `keep` is false are left out.
 
-        Raises TarError if one is no tar archive, or there is no file in all of them.
+        Raises TarError if a path is no tar archive, or if an archive is damaged and no file is
+        found at all.
         """
         self.some_names: list[str] = []
         keys: list[np.typing.NDArray[np.uint64]] = []
@@ -55,7 +56,7 @@ class TarIndex:
         cut = None
         for number, path in enumerate(paths):
             found = members(path)
-            # Before the first header is read: a change from then on is noticed.
+            # Recorded before the first header is read, so later changes are detected.
             shards.append(_shard(path))
             while batch := list(islice(found, _BATCH)):
                 if isinstance(batch[-1], Cut):
@@ -82,14 +83,14 @@ class TarIndex:
         return len(self._keys)
 
     def names(self) -> Iterator[str]:
-        """The names of all files, for which the headers are read again."""
+        """Yield the names of all files by reading the headers again."""
         for shard in self.shards:
-            # An archive that changed meanwhile is noticed when a photo is read from it.
+            # A changed archive is detected when a photo is read from it.
             with suppress(TarError):
                 yield from (item.name for item in members(shard.path) if isinstance(item, Member))
 
     def find(self, name: str) -> tuple[Shard, int, int] | None:
-        """The archive, offset and size of a file; None if there is none of that name.
+        """Return the archive, offset and size of a file; None if there is none of that name.
 
         Raises ImageError if it is in more than one archive.
         """
@@ -108,7 +109,7 @@ class TarIndex:
 
 @dataclass(frozen=True, slots=True)
 class TarImages:
-    """Photos in tar archives, each read by itself from where the index says it stands."""
+    """Photos in tar archives, each read directly at its indexed offset."""
 
     index: TarIndex
     location: str
@@ -118,26 +119,26 @@ class TarImages:
 
     @property
     def workers(self) -> int:
-        """As many as one disk has use for."""
+        """Number of threads that one disk can use."""
         return base.DISK_WORKERS
 
     def exists(self, reference: str) -> bool:
-        """Whether there is such a file. What may not be looked at counts: `read` says why."""
+        """Return True if there is such a file, or it can't be checked and `read` raises."""
         try:
             return self.index.find(inside(reference)) is not None
         except ImageError:
             return True
 
     def references(self, product: Product) -> tuple[str, ...]:
-        """Names of files in the archives."""
+        """Return names of files in the archives."""
         return existing(product, self.template, self.photos, self._lookup())
 
     def not_found(self, product: Product) -> str:
-        """Why none of the photos that the catalogue names is there; "" if it names none."""
+        """Explain why no photo that the catalogue names was found; "" if it names none."""
         return self._lookup().explain(product.images)
 
     def stamp(self, reference: str) -> str | None:
-        """The archive's time of change and size, and the name: a tar has no checksums."""
+        """Return the archive's modification time and size with the name; tar has no checksums."""
         try:
             name = inside(reference)
             found = self.index.find(name)
@@ -146,7 +147,7 @@ class TarImages:
         return None if found is None else f"{found[0].changed_ns}-{found[0].size}-{name}"
 
     def read(self, reference: str) -> bytes:
-        """Read a file. Raises ImageError if it is missing, too large or not there any more."""
+        """Read a file. Raises ImageError if it is missing or too large, or its archive changed."""
         found = self.index.find(inside(reference))
         if found is None:
             raise ImageError(f"no such member: {reference!r}")
@@ -154,7 +155,7 @@ class TarImages:
         if size > base.MAX_BYTES:
             raise ImageError(f"too large: {size} bytes in {reference}")
         try:
-            # Opened anew each time: a data set may have more shards than files may be open.
+            # Opened each time: a data set may have more shards than the limit on open files.
             with shard.path.open("rb", buffering=0) as file:
                 status = os.fstat(file.fileno())
                 if (status.st_size, status.st_mtime_ns) != (shard.size, shard.changed_ns):
@@ -173,7 +174,7 @@ class TarImages:
         """Do nothing: no file stays open."""
 
     def some_names(self) -> Iterable[str]:
-        """Names of photos, to show in a message."""
+        """Return names of photos for a message."""
         return self.index.some_names
 
     def _lookup(self) -> PhotoLookup:

@@ -1,4 +1,4 @@
-"""Photos by http(s) URL: fetched politely, within limits, and only once."""
+"""Photos by http(s) URL, fetched once, within limits and with few requests per host at a time."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from vitrina.errors import ImageError
 PER_HOST = 4
 MAX_REDIRECTS = 5
 FIRST_PAUSE = 0.5
-"""Seconds before the second try, more or less; each further pause is twice as long."""
+"""Mean seconds before the second attempt; each further pause is twice as long."""
 LONGEST_PAUSE = 30.0
-"""A server that asks for a longer one is not asked again."""
+"""Maximum pause in seconds; if a server requests a longer one, there is no further attempt."""
 
 _HEADERS = {
     "User-Agent": f"vitrina/{__version__}",
     "Accept": "image/*,*/*;q=0.5",
-    # Photos are compressed already.
+    # Photos are already compressed.
     "Accept-Encoding": "identity",
 }
 _MOVED = frozenset({301, 302, 303, 307, 308})
@@ -54,37 +54,37 @@ _AROUND = " \t\r\n\ufeff,;|'\""
 
 
 class WebImages:
-    """Photos under the URLs that the catalogue gives."""
+    """Photos at the catalogue's URLs."""
 
     location = "the web"
 
     def __init__(self, photos: int = 1, fetching: Fetching = DEFAULT_FETCHING) -> None:
-        """Open the cache. Raises ImageSourceError if there can be none."""
+        """Open the cache. Raises ImageSourceError if its folder can't be created."""
         self._fetching = fetching
         self.workers = self._fetching.workers
         self._photos = photos
         self._cache = PhotoCache(self._fetching.cache_folder)
         self._slots = threading.BoundedSemaphore(self.workers)
-        self._turns = _Turns(PER_HOST)
+        self._host_slots = _HostSlots(PER_HOST)
         self._gate = Gate(self._fetching, PER_HOST)
 
     def references(self, product: Product) -> tuple[str, ...]:
-        """The first of the product's http(s) URLs; whether they lead anywhere is not asked."""
+        """Return the product's first http(s) URLs, without testing that they exist."""
         urls = (url for field in product.images for url in urls_of(field))
         return tuple(islice(dict.fromkeys(urls), self._photos))
 
     def not_found(self, product: Product) -> str:
-        """The reason why a photo has no URL; "" if the catalogue names none."""
+        """Explain that the first name is no URL; "" if the catalogue names no photo."""
         return f"{product.images[0]!r} is {_NO_URL}" if product.images else ""
 
     def stamp(self, reference: str) -> str | None:
-        """The URL itself: what was seen under it once is taken to be there still."""
+        """Return the URL itself: a photo is assumed not to change under its URL."""
         return reference
 
     def read(self, reference: str) -> bytes:
-        """Take the photo from the cache, or fetch it.
+        """Read the photo from the cache, or fetch it.
 
-        Raises ImageError with what the server or the rules said; ImageSourceError if the cache
+        Raises ImageError with the reason of the server or the limits; ImageSourceError if the cache
         can't be written.
         """
         data = self._cache.get(reference)
@@ -95,7 +95,7 @@ class WebImages:
         return data
 
     def forget(self, reference: str) -> None:
-        """Forget what the URL gave; the photo's content stays in the cache."""
+        """Remove the URL's cache entry; the photo's content stays in the cache."""
         self._cache.forget(reference)
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ class WebImages:
             try:
                 return self._follow(url, clock)
             except _PassingError as err:
-                # Spread out, or all who failed together would come back together.
+                # Randomized, so that requests that failed together are not retried together.
                 wait = err.wait or pause * random.uniform(0.5, 1.5)
                 tries -= 1
                 if not tries or wait > min(LONGEST_PAUSE, clock.left):
@@ -119,38 +119,38 @@ class WebImages:
 
     def _follow(self, url: str, clock: Clock) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
-            answer = self._ask(_Address.of(url), clock)
-            if isinstance(answer, bytes):
-                return answer
+            result = self._request(_Address.of(url), clock)
+            if isinstance(result, bytes):
+                return result
             try:
-                url = urljoin(url, answer)
+                url = urljoin(url, result)
             except ValueError as err:
                 raise ImageError(f"redirected to what is {_NO_URL}") from err
         raise ImageError(f"more than {MAX_REDIRECTS} redirects")
 
-    def _ask(self, address: _Address, clock: Clock) -> bytes | str:
-        """One request: the photo, or where it has moved to."""
-        # Others of the same host are none of this photo's time.
+    def _request(self, address: _Address, clock: Clock) -> bytes | str:
+        """Send one request; return the photo, or the location of a redirect."""
+        # Time spent waiting for other requests to the host does not count.
         with clock.stopped():
-            self._turns.take(address.host)
+            self._host_slots.acquire(address.host)
         try:
             response = self._gate.get(address.url, _HEADERS, clock)
             try:
-                return self._answer(response)
+                return self._read_response(response)
             finally:
                 _finish(response)
         except (HTTPError, OSError, ValueError) as err:
             raise _explained(err, address.host) from err
         finally:
-            self._turns.give_back(address.host)
+            self._host_slots.release(address.host)
 
-    def _answer(self, response: BaseHTTPResponse) -> bytes | str:
+    def _read_response(self, response: BaseHTTPResponse) -> bytes | str:
         status = response.status
         if status == 200:
             return self._content(response)
         location = response.headers.get("Location")
         if status in _MOVED and location:
-            # Headers are read as Latin-1, but paths in them are UTF-8 if anything.
+            # Headers are decoded as Latin-1, but non-ASCII paths in them are UTF-8.
             with suppress(UnicodeError):
                 location = location.encode("latin-1").decode()
             return location
@@ -178,14 +178,14 @@ class WebImages:
 
 @dataclass(frozen=True, slots=True)
 class _Address:
-    """A URL in the form that goes over the wire, and its host."""
+    """A URL as sent in a request, and its host."""
 
     url: str
     host: str
 
     @classmethod
     def of(cls, url: str) -> _Address:
-        """Without credentials, names in Cyrillic as DNS has them. Raises ImageError."""
+        """Strip credentials and encode a non-ASCII host with IDNA. Raises ImageError."""
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
@@ -200,27 +200,27 @@ class _Address:
 
 
 class _PassingError(Exception):
-    """A fault that may be gone by the next try; `wait`: what the server asks for, in seconds."""
+    """A temporary fault. wait: the pause in seconds that the server requests, if any."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
         self.wait = wait
 
 
-class _Turns:
-    """Lets at most so many requests at once go to one host; others wait for their turn."""
+class _HostSlots:
+    """Limit on simultaneous requests to one host; further requests wait."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._busy: Counter[str] = Counter()
         self._change = threading.Condition()
 
-    def take(self, host: str) -> None:
+    def acquire(self, host: str) -> None:
         with self._change:
             self._change.wait_for(lambda: self._busy[host] < self._most)
             self._busy[host] += 1
 
-    def give_back(self, host: str) -> None:
+    def release(self, host: str) -> None:
         with self._change:
             self._busy[host] -= 1
             if not self._busy[host]:
@@ -229,7 +229,7 @@ class _Turns:
 
 
 def urls_of(field: str) -> list[str]:
-    """The http(s) URLs in a catalogue's field, which may list several or lack the scheme."""
+    """Return the http(s) URLs in a catalogue's field, which may list several or omit the scheme."""
     if "//" not in field:
         return []
     if "&amp;" in field:
@@ -241,12 +241,12 @@ def urls_of(field: str) -> list[str]:
 
 
 def is_url(reference: str) -> bool:
-    """Whether this is an http(s) URL, by how it starts."""
+    """Return True if a reference starts like an http(s) URL."""
     return reference[:8].lower().startswith(("http://", "https://"))
 
 
 def _finish(response: BaseHTTPResponse) -> None:
-    """Make the connection free for the next request, if little of the answer is left."""
+    """Release the connection for the next request if the response is short, and close it."""
     length = response.headers.get("Content-Length", "")
     if length.isascii() and length.isdigit() and int(length[:9]) <= _CHUNK:
         response.drain_conn()
@@ -261,7 +261,7 @@ def _retry_after(response: BaseHTTPResponse) -> float | None:
 
 
 def _explained(err: Exception, host: str) -> Exception:
-    """What to raise for a failed request: a reason that is the same at every run."""
+    """Return the exception for a failed request, with a reason that is the same in every run."""
     if isinstance(err, NameResolutionError):
         passing = getattr(err.__cause__, "errno", None) == socket.EAI_AGAIN
         reason = f"no such host: {host}"

@@ -1,9 +1,9 @@
-"""Fetched photos on the disk: each content once, and beside it which URL gave it.
+"""Disk cache of fetched photos, deduplicated by content.
 
-Two folders: `content/` has the photos, named by their hash; `urls/` has for each URL a small
-file, named by the URL's hash, with the hash of its photo. All files are written under a
-temporary name and renamed, so that any number of processes may share the folder. Nothing is
-ever removed: delete the folder to fetch everything anew.
+`content/` holds the photos, named by their hash. `urls/` holds a small file for each URL, named by
+the URL's hash, with the hash of its photo. All files are written under a temporary name and
+renamed, so several processes may share the folder. Photos are never removed; delete the folder to
+fetch everything again.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _WAY_OUT = "make room or name another folder in VITRINA_CACHE"
 
 
 class PhotoCache:
-    """Photos by URL, in a folder that may not exist yet."""
+    """Cache of photos by URL, in a folder that may not exist yet."""
 
     def __init__(self, folder: Path) -> None:
-        """Make the folder. Raises ImageSourceError if that can't be."""
+        """Create the folder. Raises ImageSourceError if it can't be created."""
         self._folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ class PhotoCache:
             ) from err
 
     def hash_of(self, url: str) -> str | None:
-        """The content hash of the URL's photo; None if it was never fetched."""
+        """Return the content hash of the URL's photo; None if it is not cached."""
         try:
             text = self._path("urls", _hash(_utf8(url))).read_text("ascii").strip()
         except (OSError, ValueError):
@@ -42,7 +42,7 @@ class PhotoCache:
         return text if _HASH.fullmatch(text) else None
 
     def get(self, url: str) -> bytes | None:
-        """The URL's photo; None if it is not there, or not whole any more."""
+        """Return the URL's photo; None if it is missing or damaged."""
         name = self.hash_of(url)
         if name is None:
             return None
@@ -53,14 +53,14 @@ class PhotoCache:
         return data if _hash(data) == name else None
 
     def put(self, url: str, data: bytes) -> None:
-        """Keep a photo. Raises ImageSourceError if it can't be written."""
+        """Store a photo. Raises ImageSourceError if it can't be written."""
         name = _hash(data)
-        # The content first: a URL never points to what isn't there.
+        # The content is written first, so that a URL never refers to missing content.
         _write(self._path("content", name), data)
         _write(self._path("urls", _hash(_utf8(url))), name.encode())
 
     def forget(self, url: str) -> None:
-        """Forget which photo the URL gave."""
+        """Remove the URL's entry; the content stays."""
         with suppress(OSError):
             self._path("urls", _hash(_utf8(url))).unlink(missing_ok=True)
 
@@ -81,7 +81,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _hash(data: bytes) -> str:
-    # The same as the store's content hash, so that the two can be compared.
+    # Equal to the store's content hash, so that the two can be compared.
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 

@@ -19,11 +19,11 @@ from vitrina.errors import ImageError
 
 @dataclass(frozen=True, slots=True)
 class ZipImages:
-    """Photos in a zip archive, read in place from any number of threads.
+    """Photos in a zip archive; thread-safe.
 
-    The lock is there because `ZipFile` counts its open members without one, and closes the
-    file under the others when the count goes wrong. renamed: members whose names `zipfile` did not
-    read as they are meant.
+    The lock is needed because `ZipFile` counts its open members without one, and a wrong count
+    closes the file while other members are open. renamed: members whose names `zipfile` decoded
+    wrongly, by their correct names.
     """
 
     archive: zipfile.ZipFile
@@ -35,31 +35,31 @@ class ZipImages:
 
     @property
     def location(self) -> str:
-        """The archive's path."""
+        """Path of the archive."""
         return str(self.archive.filename)
 
     @property
     def workers(self) -> int:
-        """As many as one disk has use for."""
+        """Number of threads that one disk can use."""
         return base.DISK_WORKERS
 
     def exists(self, reference: str) -> bool:
-        """Whether there is such a member. What may not be looked at counts: `read` says why."""
+        """Return True if there is such a member, or it can't be checked and `read` raises."""
         try:
             return self._member(reference) is not None
         except ImageError:
             return True
 
     def references(self, product: Product) -> tuple[str, ...]:
-        """Names of members."""
+        """Return names of members."""
         return existing(product, self.template, self.photos, self._lookup())
 
     def not_found(self, product: Product) -> str:
-        """Why none of the photos that the catalogue names is there; "" if it names none."""
+        """Explain why no photo that the catalogue names was found; "" if it names none."""
         return self._lookup().explain(product.images)
 
     def stamp(self, reference: str) -> str | None:
-        """The member's checksum and size, as the archive's directory gives them."""
+        """Return the member's checksum and size from the archive's directory."""
         try:
             info = self._member(reference)
         except ImageError:
@@ -85,7 +85,7 @@ class ZipImages:
             finally:
                 with self._lock:
                     member.close()
-        # NotImplementedError, of archives split or patched, is a RuntimeError.
+        # NotImplementedError, raised for split or patched archives, is a RuntimeError.
         except (zipfile.BadZipFile, zlib.error, struct.error, EOFError) as err:
             raise ImageError(f"damaged member: {reference}: {err or 'cut short'}") from err
         except (OSError, ValueError, RuntimeError) as err:
@@ -99,7 +99,7 @@ class ZipImages:
         self.archive.close()
 
     def some_names(self) -> Iterable[str]:
-        """Names of photos, to show in a message."""
+        """Return names of photos for a message."""
         return (name for name in self._names() if name.isprintable())
 
     def _member(self, reference: str) -> zipfile.ZipInfo | None:
@@ -110,7 +110,7 @@ class ZipImages:
         return PhotoLookup(self.exists, lambda: self._index.get(self._names), self.location)
 
     def _names(self) -> Iterator[str]:
-        """The names of all members but folders, as they are meant."""
+        """Yield the correct names of all members except folders."""
         renamed = {id(info): name for name, info in self.renamed.items()}
         for name, info in self.archive.NameToInfo.items():
             if not name.endswith("/"):

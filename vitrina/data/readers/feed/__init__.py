@@ -1,7 +1,7 @@
-"""A YML feed as it lies on a disk: its encoding, the PHP left in it, its tags and their faults.
+"""Fault-tolerant parsing of YML feeds: encoding, leftover PHP, and broken tags.
 
-`encoding.py` decides how the bytes are decoded, `stream.py` gives the text without the template
-code that `php.py` finds, `parts.py` splits the text into offers and what stands around them, and
-`offers.py` parses one offer, mending what it can with `markup.py`. All of it works in bounded
-memory, opens nothing but the feed, and takes the feed for hostile.
+`encoding.py` detects the encoding, `stream.py` yields the text without the template code that
+`php.py` finds, `parts.py` splits the text into offers and the elements around them, and `offers.py`
+parses one offer, repairing it with `markup.py`. All modules use bounded memory, open nothing but
+the feed, and treat the feed as hostile.
 """

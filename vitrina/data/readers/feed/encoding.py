@@ -1,7 +1,7 @@
-"""The encoding of a feed, decided by its bytes: what a feed declares is often wrong.
+"""Detection of a feed's encoding by its bytes, since the declaration is often wrong.
 
-UTF-8 can be told from any other encoding with certainty, Cyrillic code pages from one another by
-the frequencies of letters. The declaration decides only where the bytes leave it open.
+UTF-8 is distinguished from other encodings with certainty, and Cyrillic code pages from each other
+by letter frequencies. The declaration decides only if the bytes leave the encoding open.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vitrina.errors import CatalogueError
 _HEAD = 1 << 20
 _BLOCK = 1 << 16
 _SAMPLE = 1 << 18
-# So many invalid sequences leave no doubt.
+# This many invalid sequences are conclusive.
 _ENOUGH = 20_000
 
 _BOMS = (
@@ -33,18 +33,18 @@ _BOMS = (
 _CYRILLIC = ("cp1251", "koi8-r", "cp866", "iso8859-5")
 _SPOKEN = {"cp1251": "windows-1251", "cp1252": "windows-1252", "iso8859-5": "ISO-8859-5"}
 
-# A declaration may also stand in PHP, its quotes escaped: "?xml version=\"1.0\" encoding=\"...".
+# A declaration may also be in PHP, with escaped quotes: "?xml version=\"1.0\" encoding=\"...".
 _DECLARED = re.compile(
     r"\?xml\b[^<>]{0,200}?\bencoding\s*=\s*\\?[\"']\s*([A-Za-z][\w.:-]*)", re.IGNORECASE
 )
 _WINDOWS = re.compile(r"^(?:win|windows|cp)[-_ ]?(125[0-9])$", re.IGNORECASE)
 _ROOT = re.compile(r"<(?:yml_catalog|shop)\b", re.IGNORECASE)
-# Letters of other languages stand alone among ASCII ones; Cyrillic words consist of such bytes.
+# Non-ASCII letters of other languages occur singly among ASCII ones; Cyrillic words are runs.
 _WORD = re.compile(rb"[\x80-\xff]{3,}")
 _HIGH = re.compile(rb"[\x80-\xff]+")
 _INVERTED = re.compile("[а-яё][А-ЯЁ]")
 
-# How often a letter occurs among a thousand of Russian text, with Ukrainian and Belarusian ones.
+# Frequency of letters per thousand in Russian text, with Ukrainian and Belarusian letters.
 _FREQUENCY = dict(
     zip("оеаинтсрвлкмдпуяыьгзбчйхжшюцщэфъёієїґў", (
         110, 85, 80, 74, 67, 63, 55, 47, 45, 44, 35, 32, 30, 28, 26, 20, 19, 17, 17, 17, 16, 14,
@@ -53,26 +53,26 @@ _FREQUENCY = dict(
 )  # fmt: skip
 _SIGNS = frozenset("«»—–№°…„“”’•®©™±×²³µ\xa0")
 _PLAUSIBLE = -4.3
-"""Mean logarithm of a character's frequency from which a text passes for Cyrillic; Russian text
-has -3, the same bytes in another code page -6 and less."""
+"""Minimum mean log frequency of a character, in nats, for text to count as Cyrillic. Russian text
+has about -3; its bytes decoded in another code page have -6 or less."""
 _ADVANTAGE = 10.0
-"""By how much another code page must be likelier than the declared one, in nats in all."""
+"""Log-likelihood in nats by which another code page must exceed the declared one."""
 
 
 @dataclass(frozen=True)
 class FeedEncoding:
-    """The codec that a feed is decoded with, and a sentence on it if it is a surprising one."""
+    """Codec of a feed, with a note for the user if it is unexpected."""
 
     codec: str
     note: str = ""
 
 
 def find_encoding(path: Path, given: str | None) -> FeedEncoding:
-    """Decide how a feed is decoded; it is read to its end for that, in bounded memory.
+    """Detect a feed's encoding by reading the feed in bounded memory, if necessary to its end.
 
     Args:
-        path: the feed, perhaps gzipped.
-        given: the encoding that the user named, which is then used; None to find it out.
+        path: the feed, gzipped or not.
+        given: the encoding named by the user, which is then used; None to detect it.
 
     Raises:
         CatalogueError: the file can't be opened, or `given` is no known encoding.
@@ -98,19 +98,19 @@ def find_encoding(path: Path, given: str | None) -> FeedEncoding:
 
 
 def read_head(stream: io.BufferedReader) -> bytes:
-    """The start of a file, where a feed's first tag is searched for, as far as it can be read."""
+    """Read the first bytes of a file, at most 1 MB, as far as they are readable."""
     head = b""
     try:
         while len(head) < _HEAD and (block := stream.read1(_HEAD - len(head))):
             head += block
     except (OSError, EOFError, zlib.error):
-        # If that is what the file is like, reading it on will say so.
+        # Reading the file further raises the error.
         return head
     return head
 
 
 def wide_codec(head: bytes) -> str | None:
-    """The codec of UTF-16 or UTF-32, with or without a mark; None for any other encoding."""
+    """Detect UTF-16, or UTF-32 with a byte order mark; None for any other encoding."""
     for mark, codec in _BOMS:
         if head.startswith(mark):
             return codec
@@ -122,7 +122,7 @@ def wide_codec(head: bytes) -> str | None:
 
 
 def decode_head(head: bytes) -> str:
-    """The start of a file as text, in which at least the ASCII characters are right."""
+    """Decode the start of a file to text in which at least the ASCII characters are correct."""
     codec = wide_codec(head)
     text = head.decode("latin-1") if codec is None else head.decode(codec, "replace")
     return text.removeprefix("\ufeff").removeprefix("ï»¿")
@@ -130,7 +130,11 @@ def decode_head(head: bytes) -> str:
 
 @dataclass
 class _Tally:
-    """Counts of what in a file is UTF-8 and what isn't, and a sample of what may be words."""
+    """Counts of valid and invalid UTF-8 in a file, and a sample of possible words.
+
+    valid: about the number of non-ASCII characters. bad: invalid sequences. high, words: non-ASCII
+    bytes of the sampled blocks, and the runs of three or more among them.
+    """
 
     valid: int = 0
     bad: int = 0
@@ -141,7 +145,7 @@ class _Tally:
         self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     def add_all(self, stream: io.BufferedReader | io.BytesIO) -> None:
-        """Add what follows, as far as it can be read: where it breaks is said later."""
+        """Add the rest of a stream, as far as it is readable; a later read raises its error."""
         try:
             while not self._is_plain() and (block := stream.read1(_BLOCK)):
                 self.add(block)
@@ -155,7 +159,7 @@ class _Tally:
         """Add the next bytes."""
         try:
             text = self._decoder.decode(block)
-            # Close to the number of characters past ASCII, most of which take two bytes.
+            # About the number of non-ASCII characters, most of which take two bytes.
             self.valid += max(len(block) - len(text), 0)
         except UnicodeDecodeError:
             self._decoder.errors = "replace"
@@ -187,19 +191,19 @@ def _decide(name: str | None, tally: _Tally) -> FeedEncoding:
             return FeedEncoding(best, _note(name, best))
     if declared is not None and declared != "utf-8":
         return FeedEncoding(declared)
-    said = f"declares {name}" if name else "declares no encoding"
+    claim = f"declares {name}" if name else "declares no encoding"
     return FeedEncoding(
         "utf-8",
-        f"the feed {said}, and bytes of it are neither UTF-8 nor Cyrillic in any usual encoding; "
+        f"the feed {claim}, and bytes of it are neither UTF-8 nor Cyrillic in any usual encoding; "
         "read as UTF-8, those bytes replaced; name the encoding with --encoding",
     )
 
 
 def _score(words: bytes, codec: str) -> float:
-    """The logarithm of how likely the words are in Russian, one letter at a time."""
+    """Return the log-likelihood of the words in Russian, with independent letters."""
     text = words.decode(codec, "replace")
     total = sum(count * _weight(character) for character, count in Counter(text).items())
-    # Capitals start words and make up whole ones, but don't follow small letters.
+    # Capitals start words or fill whole words, but don't follow lower-case letters.
     return total - 3 * len(_INVERTED.findall(text))
 
 
@@ -214,12 +218,12 @@ def _weight(character: str) -> float:
 
 
 def _codec(name: str) -> str | None:
-    """Python's name of a text encoding; None for what is none."""
+    """Return Python's name of a text encoding; None if there is no such encoding."""
     name = _WINDOWS.sub(r"cp\1", name)
     try:
         b"".decode(name)
         found = codecs.lookup(name)
-        # `rot13` and `zip` make no text of bytes.
+        # `rot13` and `zip` do not decode bytes to text.
         return found.name if found._is_text_encoding else None
     except (LookupError, ValueError):
         return None
@@ -228,10 +232,10 @@ def _codec(name: str) -> str | None:
 def _note(name: str | None, codec: str) -> str:
     spoken = _SPOKEN.get(codec, codec.upper())
     if codec in _CYRILLIC:
-        said = f"the feed declares {name or 'no encoding'}, but its letters are {spoken}"
+        claim = f"the feed declares {name or 'no encoding'}, but its letters are {spoken}"
     else:
-        said = f"the feed declares {name}, but its bytes are {spoken}"
-    return f"{said}; read as {spoken}"
+        claim = f"the feed declares {name}, but its bytes are {spoken}"
+    return f"{claim}; read as {spoken}"
 
 
 def _warning(given: str, tally: _Tally) -> str:

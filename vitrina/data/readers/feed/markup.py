@@ -1,6 +1,6 @@
-"""Tags, attributes and references of XML that may be faulty: how they are found and mended.
+"""Fault-tolerant scanning and repair of XML tags, attributes and references.
 
-Every function takes time linear in the text, whatever it holds.
+Every function takes time linear in the text, whatever its content.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from html.entities import html5
 from vitrina.data.readers.feed.repairs import FeedRepair, Repairs
 
 LONGEST_EXPANSION = 1 << 16
-"""Characters by which declared entities may lengthen one offer."""
+"""Maximum characters that declared entities may add to one offer."""
 
 CDATA, CDATA_END = "<![CDATA[", "]]>"
 COMMENT, COMMENT_END = "<!--", "-->"
 
 _NAME = r"[^\W\d][\w:.-]*+"
-# A quoted value may hold ">". Where quotes are odd, the tag ends at the first one.
+# A quoted value may contain ">". If quotes are unbalanced, the tag ends at the first ">".
 TAG = re.compile(rf"<(/?)({_NAME})((?:[^<>\"']++|\"[^\"<]*+\"|'[^'<]*+')*+)>")
 _LOOSE_TAG = re.compile(rf"<(/?)({_NAME})([^<>]*+)>")
-# One that lacks its ">", before the next tag, and one with "<" in its values.
+# A tag without its ">" before the next tag, and a tag with "<" in its values.
 _OPEN_TAG = re.compile(
     rf"<(/?)({_NAME})((?:\s+[\w:.-]++\s*+=\s*+(?:\"[^\"<>]*+\"|'[^'<>]*+'))*+\s*+)(?=<|\Z)"
 )
 _WIDE_TAG = re.compile(
     rf"<(/?)({_NAME})((?:\s+[\w:.-]++\s*+=\s*+(?:\"[^\"]{{0,500}}+\"|'[^']{{0,500}}+'))++\s*+/?)>"
 )
-# A value whose closing quote is missing ends before the next attribute.
+# A value without its closing quote ends before the next attribute.
 _NEXT = r"(?<!\s)\s++[\w:.-]++\s*+=\s*+[\"']"
 _ATTRIBUTE = re.compile(
     rf"(?<![\w:.-])({_NAME})\s*+=\s*+"
@@ -45,11 +45,11 @@ _SECTION = re.compile(r"<!--|<!\[CDATA\[")
 
 
 class UnreadableError(ValueError):
-    """A part of a feed that can't be mended; the message is the reason."""
+    """A part of a feed can't be repaired; the message is the reason."""
 
 
 def tag_at(text: str, at: int) -> re.Match[str] | None:
-    """The tag that begins at `at`: groups are "/" of an end tag, the name, and what follows it."""
+    """Match the tag at `at`: groups are "/" of an end tag, the name, and the rest of the tag."""
     for form in (TAG, _LOOSE_TAG, _OPEN_TAG, _WIDE_TAG):
         if (tag := form.match(text, at)) is not None:
             return tag
@@ -57,7 +57,7 @@ def tag_at(text: str, at: int) -> re.Match[str] | None:
 
 
 def attributes_of(inside: str) -> dict[str, str]:
-    """The attributes in a tag; of two with the same name, the first."""
+    """Return the attributes in a tag; of two with the same name, the first."""
     found: dict[str, str] = {}
     for match in _ATTRIBUTE.finditer(inside.removesuffix("/")):
         value = match[2] or match[3] or match[4] or ""
@@ -66,24 +66,24 @@ def attributes_of(inside: str) -> dict[str, str]:
 
 
 def are_faulty(inside: str) -> bool:
-    """Whether the attributes in a tag are not as XML has them: unquoted, or two of one name."""
+    """Return True if a tag's attributes are no valid XML, such as unquoted or repeated ones."""
     names = [match[1] for match in _ATTRIBUTE.finditer(inside)]
     return len(set(names)) < len(names) or _GOOD_ATTRIBUTES.fullmatch(inside) is None
 
 
 def plain(text: str, entities: Mapping[str, str], repairs: Repairs) -> str:
-    """Markup with no CDATA sections or comments, and with valid characters only.
+    """Normalize markup: no CDATA sections, no comments, valid characters and references only.
 
-    CDATA sections become escaped text. Character references and entities are valid afterwards:
-    those of HTML are replaced, unknown ones and bare ampersands escaped.
+    CDATA sections become escaped text. HTML entities are replaced; unknown entities and bare
+    ampersands are escaped.
 
     Args:
         text: the markup.
-        entities: text of the entities that the feed declares itself.
-        repairs: where each repair is counted.
+        entities: text of the entities that the feed declares.
+        repairs: counter of repairs.
 
     Raises:
-        UnreadableError: the entities that the feed declares make the text much longer.
+        UnreadableError: declared entities lengthen the text by more than `LONGEST_EXPANSION`.
     """
     text, invalid = _INVALID.subn(" ", text)
     if invalid:
@@ -111,7 +111,7 @@ def plain(text: str, entities: Mapping[str, str], repairs: Repairs) -> str:
 
 
 class Finder:
-    """Finds a mark in a text from ascending positions, in time linear in the text for all."""
+    """Search for a mark from ascending positions, in total time linear in the text."""
 
     def __init__(self, text: str, mark: str) -> None:
         self._text = text
@@ -119,7 +119,7 @@ class Finder:
         self._from = self._found = len(text) + 1
 
     def find(self, at: int) -> int:
-        """The first place of the mark from `at` on, -1 if there is none."""
+        """Return the first position of the mark from `at` on, -1 if there is none."""
         if at < self._from or 0 <= self._found < at:
             self._found = self._text.find(self._mark, at)
             self._from = at
@@ -127,16 +127,16 @@ class Finder:
 
 
 def is_closed(text: str, start: int, end: int, closing: str) -> bool:
-    """Whether a CDATA section with the content from `start` to `end` has that end for its own.
+    """Return True if a CDATA section with content from `start` to `end` is closed there.
 
-    It has not if the end tag `closing` and then another section stand before it.
+    It is not if the end tag `closing` and then another section precede that end.
     """
     tag = text.find(closing, start, end)
     return tag < 0 or text.find(CDATA, tag, end) < 0
 
 
 def _cdata_end(text: str, section: re.Match[str], ends: Finder) -> tuple[int, int]:
-    """Where the content of a CDATA section ends, and where to go on; equal if it isn't closed."""
+    """Return the end of a CDATA section's content and of the section; equal if it isn't closed."""
     start, inner = section.span()
     opened = text.rfind("<", 0, start)
     around = tag_at(text, opened) if opened >= 0 else None
@@ -152,7 +152,7 @@ def _cdata_end(text: str, section: re.Match[str], ends: Finder) -> tuple[int, in
 
 
 class _References:
-    """Mends the references in the pieces of one text."""
+    """Repair of the references in the pieces of one text."""
 
     def __init__(self, entities: Mapping[str, str], repairs: Repairs) -> None:
         self._entities = entities
@@ -169,7 +169,7 @@ class _References:
         self._surrogates = False
         text = _REFERENCE.sub(self._mended, text)
         if self._surrogates:
-            # Characters past U+FFFF, each written as two references.
+            # Characters past U+FFFF, each written as two surrogate references.
             text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         return text
 

@@ -1,4 +1,4 @@
-"""One offer of a feed as an element: parsed as it stands, or mended and parsed again."""
+"""Parsing of one feed offer to an element, with repair of faulty markup."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from vitrina.data.readers.feed.markup import (
 from vitrina.data.readers.feed.repairs import FeedRepair, Repairs
 
 LONGEST_MENDED = 1 << 20
-"""Characters that an offer with faulty tags may have."""
+"""Maximum characters of an offer with faulty tags."""
 
-# Elements of YML that stand in an offer: one of these that begins inside another ends it.
+# YML elements of an offer: one that begins inside another ends the other.
 _FIELDS_WORDS = (
     "name typeprefix vendor vendorcode model title url price oldprice currencyid categoryid "
     "picture description param barcode sales_notes available delivery pickup store "
@@ -33,16 +33,16 @@ _FIELDS_WORDS = (
 )
 _FIELDS = frozenset(_FIELDS_WORDS.split())
 _ALSO_HTML = frozenset(("picture", "param", "title"))
-# HTML that was left between the fields.
+# HTML elements left between the fields.
 _NO_FIELDS_WORDS = "br hr img p b i u a ul li ol div span strong font table tr td"
 _NO_FIELDS = frozenset(_NO_FIELDS_WORDS.split())
 _TITLES = frozenset(("name", "model", "title", "typeprefix"))
-# A name with a prefix is none of YML's.
+# YML names have no prefix.
 _NAMESPACE_ERRORS = range(etree.ErrorTypes.NS_ERR_XML_NAMESPACE, etree.ErrorTypes.NS_ERR_COLON + 1)
 _PLAIN_NAME = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 
 
-# An offer as most are written. What looks like a tag in a CDATA section is none.
+# Patterns of the usual form of an offer. Tags inside CDATA sections don't count.
 _ID = re.compile(r"<offer\s+id=\"([^\"<>&\x00-\x1f]*+)\"(?=[\s/>])")
 _CATEGORY = re.compile(r"<categoryId(?:\s[^<>]*+)?>\s*+([^<>&\x00-\x1f]++)</categoryId>")
 _SECTION = re.compile(r"<!\[CDATA\[.*?\]\]>", re.DOTALL)
@@ -51,9 +51,9 @@ _NO_NAME = "its tags are damaged, and no name can be read"
 
 
 def glance(text: str) -> tuple[str, str] | None:
-    """The id of an offer and of its first category, without parsing it; None where that may err.
+    """Extract an offer's id and first category id without parsing; None if that may be wrong.
 
-    An empty text stands for no category.
+    The category id is "" if the offer names none.
     """
     if len(text) > _LONGEST_GLANCE or (product := _ID.match(text)) is None:
         return None
@@ -66,21 +66,21 @@ def glance(text: str) -> tuple[str, str] | None:
 
 
 def id_of(text: str) -> str:
-    """The id of an offer that can't be parsed; empty if none can be read."""
+    """Return the id of an offer that can't be parsed; "" if it is unreadable."""
     tag = tag_at(text, 0)
     return attributes_of(tag[3]).get("id", "") if tag else ""
 
 
 class OfferParser:
-    """Parses offers, counting what it mends."""
+    """Parser of offers that counts its repairs."""
 
     def __init__(self, entities: Mapping[str, str], repairs: Repairs) -> None:
-        """`entities`: text of those that the feed's DOCTYPE declares."""
+        """`entities`: text of the entities that the feed's DOCTYPE declares."""
         self._entities = entities
         self._repairs = repairs
-        # As the last offer had some: many feeds have the same ones in each.
+        # Set if the last offer had faults: many feeds have the same faults in each offer.
         self._faults_are_likely = False
-        # Nothing is fetched or expanded.
+        # The parser fetches and expands nothing.
         options = {"resolve_entities": False, "no_network": True, "load_dtd": False}
         options |= {"huge_tree": False, "collect_ids": False}
         options |= {"remove_comments": True, "remove_pis": True}
@@ -88,7 +88,7 @@ class OfferParser:
         self._namespace_parser = etree.XMLParser(recover=True, **options)
 
     def parse(self, text: str, *, cut: bool = False) -> Any:
-        """The element of one offer. cut: it has no end tag, and so is not well-formed.
+        """Parse one offer to an element. cut: whether its end tag is missing.
 
         Raises:
             UnreadableError: the offer is damaged beyond repair; the message is the reason.
@@ -104,29 +104,29 @@ class OfferParser:
         return _mended(text, self._repairs) if element is None else element
 
     def _well_formed(self, text: str) -> Any:
-        """The element; None where the text is not well-formed."""
+        """Parse well-formed text to an element; None for other text."""
         data = text.encode()
         try:
             return etree.fromstring(data, self._parser)
         except etree.XMLSyntaxError as err:
-            # An undeclared namespace does no harm to what is read, and is reported last.
+            # An undeclared namespace is harmless, and lxml reports it after all other errors.
             well_formed = err.code in _NAMESPACE_ERRORS
         return etree.fromstring(data, self._namespace_parser) if well_formed else None
 
 
 def _mended(text: str, repairs: Repairs) -> Any:
-    """The element of an offer whose tags are faulty, put together from those that make sense.
+    """Build the element of an offer with faulty tags from its usable tags.
 
-    An offer has one level of fields, so the end of each can be told without a tree: it is at its
-    end tag or, if that is missing, where the next field begins. Other tags inside a field are
-    taken for HTML and stay in its text.
+    An offer has one level of fields, so no tree is needed: a field ends at its end tag or, if that
+    is missing, where the next field begins. Other tags inside a field count as HTML and stay in its
+    text.
 
     Args:
-        text: the offer as `plain` gives it.
-        repairs: where each repair is counted.
+        text: the offer after `plain`.
+        repairs: counter of repairs.
 
     Raises:
-        UnreadableError: the offer is too long for that, or no name can be read.
+        UnreadableError: the offer is too long, or its first tag or name can't be read.
     """
     if len(text) > LONGEST_MENDED:
         raise UnreadableError(f"its tags are damaged, and it has over {LONGEST_MENDED >> 10} KB")
@@ -153,13 +153,13 @@ def _mended(text: str, repairs: Repairs) -> Any:
 
 
 class _Fields:
-    """The fields of an offer, found among tags that may not match.
+    """Fields of an offer, found among tags that may not match.
 
     Attributes:
-        found: their elements.
-        faulty: how many have faulty attributes.
-        odd: how many tags are stray, unclosed, or HTML.
-        signs: how many "<" begin no tag.
+        found: elements of the fields.
+        faulty: number of fields with faulty attributes.
+        odd: number of tags that are stray, unclosed, or HTML.
+        signs: number of "<" that begin no tag.
     """
 
     def __init__(self, text: str, start: int) -> None:
@@ -217,7 +217,7 @@ class _Fields:
         self._opened.clear()
 
     def _keep(self, tag: re.Match[str], name: str) -> None:
-        """Leave a tag in the text of the field, but for an end tag that nothing began."""
+        """Keep a tag in the field's text, but drop an end tag without a start tag."""
         self.odd += 1
         if not tag[1]:
             self._opened.add(name)
@@ -226,13 +226,13 @@ class _Fields:
             self._at = tag.end()
 
     def _ends(self, tag: re.Match[str], name: str) -> bool:
-        """Whether the field that is open ends at a tag."""
+        """Return True if the open field ends at a tag."""
         if tag[1] or name == self._name:
             return name in (self._name, "offer")
         if name not in _FIELDS:
             return False
         if self._name == "description" or name in _ALSO_HTML:
-            # Then it is HTML, unless the field isn't closed later on.
+            # The tag counts as HTML, unless the field isn't closed later.
             closing = _next(self._closings.get(self._name, ()), tag.start())
             again = _next(self._openings.get(self._name, ()), tag.start())
             return closing is None or (again is not None and again < closing)

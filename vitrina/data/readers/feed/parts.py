@@ -1,6 +1,6 @@
-"""A feed as a stream of its parts: the offers, and the elements around them that matter.
+"""Stream of a feed's parts: the offers, the categories and the shop's name.
 
-Offers are cut out of the text at their tags, so that a fault in one is no fault in the next.
+Offers are cut out of the text at their tags, so that a fault in one does not affect the next.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from vitrina.data.readers.text_tables import open_bytes, read_errors
 from vitrina.errors import CatalogueError
 
 LONGEST_ELEMENT = 1 << 23
-"""Characters that one offer may take: a tag left open must not swallow the rest of the file."""
+"""Maximum characters of one offer: an unclosed tag must not swallow the rest of the file."""
 
 LONGEST_PROLOGUE = 1 << 20
-"""Characters before the outermost tag."""
+"""Maximum characters before the outermost tag."""
 
 _LONGEST_TAG = 1 << 16
 _LONGEST_EDGE = 64
@@ -46,10 +46,10 @@ _VOID = frozenset(("br", "hr", "img", "p", "b", "input", "meta", "link"))
 
 _MARKUP = re.compile(r"<(?:!--|!\[CDATA\[|/?(?=[^\W\d]))")
 _EDGES = r"(?P<own></offer\s*>)|<offer(?=[\s/>])|</(?:offers|shop|yml_catalog)\s*>"
-# Where an offer ends, and what may hide such a place.
+# Ends of an offer, and starts of comments and sections that may hide one.
 _OFFER_EDGE = re.compile(rf"<!--|<!\[CDATA\[|{_EDGES}", re.IGNORECASE)
 _SKIPPED_EDGE = re.compile(_EDGES, re.IGNORECASE)
-# The same for an element of text outside of offers.
+# Likewise for a text element outside of offers.
 _LEAF_EDGE = re.compile(
     r"<!--|<!\[CDATA\[|</?(?:name|category|categories|shop|offers?|company|url|platform"
     r"|currenc(?:y|ies)|yml_catalog)(?=[\s/>])",
@@ -58,18 +58,18 @@ _LEAF_EDGE = re.compile(
 
 
 class BrokenFeedError(CatalogueError):
-    """The feed breaks off or is damaged somewhere; what stands before that was read."""
+    """The feed is truncated or damaged; the parts before the damage have been read."""
 
 
 @dataclass(frozen=True, slots=True)
 class OfferText:
-    """One offer.
+    """Text of one offer.
 
     Attributes:
-        line: where it begins.
+        line: line number of its start.
         text: its markup without template code.
-        cut: whether it has no end tag of its own.
-        fault: why the text is not the whole of it.
+        cut: whether its end tag is missing.
+        fault: reason why the text is incomplete, "" if it is complete.
     """
 
     line: int
@@ -80,7 +80,7 @@ class OfferText:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """An element of text outside of offers; `tag` and names of attributes in small letters."""
+    """A text element outside of offers; `tag` and attribute names are in lower case."""
 
     tag: str
     attributes: dict[str, str]
@@ -88,15 +88,15 @@ class Leaf:
 
 
 class Feed:
-    """A feed whose encoding is known; `parts` goes through it once.
+    """A feed whose encoding is known; `parts` reads it once.
 
     Attributes:
-        entities: text of those that the DOCTYPE declares; known from the first part on.
-        junk: whether text before the outermost tag was skipped; known from the first part on.
+        entities: text of the entities that the DOCTYPE declares; set before the first part.
+        junk: whether text before the outermost tag was skipped; set before the first part.
     """
 
     def __init__(self, path: Path, codec: str, repairs: Repairs) -> None:
-        """Take note of the file; nothing is opened. Repairs are counted in `repairs`."""
+        """Prepare without opening the file. repairs: counter of repairs."""
         self.entities: dict[str, str] = {}
         self.junk = False
         self._path = path
@@ -104,10 +104,10 @@ class Feed:
         self._repairs = repairs
 
     def parts(self) -> Iterator[OfferText | Leaf]:
-        """Every offer, every category, and the shop's name, in the order of the file.
+        """Yield every offer, every category and the shop's name, in file order.
 
         Raises:
-            BrokenFeedError: the feed is cut short or damaged; names the line.
+            BrokenFeedError: the feed is truncated or damaged; the message names the line.
             CatalogueError: the file can't be opened, or is no feed.
         """
         with read_errors(self._path), open_bytes(self._path) as stream:
@@ -135,7 +135,7 @@ class Feed:
                     spare = max(spare - (name == _OFFER), 0)
                 elif name == _OFFER:
                     offer = self._offer(tag)
-                    # The end tag of one that is cut where another begins may follow that one.
+                    # The end tag of an offer cut by the next one may follow the next one.
                     spare = spare + 1 if offer.cut else spare * was_cut
                     was_cut = offer.cut
                     yield offer
@@ -149,7 +149,7 @@ class Feed:
                 raise self._broken(feed.fault or f"Premature end, <{root.name}> is not closed")
 
     def _begin(self) -> Root:
-        """Go to the end of the outermost tag."""
+        """Advance to the end of the outermost tag."""
         feed = self._feed
         root, first = None, ""
         while root is None and len(feed.text) <= LONGEST_PROLOGUE and feed.more():
@@ -168,12 +168,12 @@ class Feed:
         return root
 
     def _next_tag(self) -> re.Match[str] | None:
-        """Go to the next tag outside of comments and CDATA sections; None at the end."""
+        """Advance to the next tag outside of comments and CDATA sections; None at the end."""
         feed = self._feed
         while True:
             markup = _MARKUP.search(feed.text, feed.at)
             if markup is None:
-                # The beginning of a mark may be there already.
+                # The text may end with the start of a mark.
                 begun = feed.text.rfind("<", max(feed.at, len(feed.text) - len(CDATA)))
                 feed.advance(len(feed.text) if begun < 0 else begun)
                 if not feed.more():
@@ -190,7 +190,7 @@ class Feed:
                 feed.advance(feed.at + 1)
 
     def _tag(self) -> re.Match[str] | None:
-        """The tag that begins here, read to its end; None if it is none."""
+        """Read the tag at the current position to its end; None if there is no tag."""
         feed = self._feed
         while (tag := TAG.match(feed.text, feed.at)) is None:
             if len(feed.text) - feed.at > _LONGEST_TAG or not feed.more():
@@ -198,7 +198,7 @@ class Feed:
         return tag
 
     def _skip_comment(self) -> None:
-        """Go past the end of a comment, or to the end of the feed."""
+        """Advance past the end of a comment, or to the end of the feed."""
         feed = self._feed
         while (end := feed.find(COMMENT_END, feed.at)) < 0:
             feed.advance(max(feed.at, len(feed.text) - len(COMMENT_END)))
@@ -208,7 +208,7 @@ class Feed:
         feed.advance(end + len(COMMENT_END))
 
     def _skip_section(self) -> None:
-        """Go past a CDATA section, or past its first mark if it has no end of its own."""
+        """Advance past a CDATA section, or past its start mark if it isn't closed."""
         feed = self._feed
         while (end := feed.find(CDATA_END, feed.at)) < 0:
             if len(feed.text) - feed.at > _LONGEST_TAG or not feed.more():
@@ -218,7 +218,7 @@ class Feed:
         feed.advance(end + len(CDATA_END) if closed else inner)
 
     def _offer(self, tag: re.Match[str]) -> OfferText:
-        """Take the offer that begins here."""
+        """Read the offer at the current position."""
         feed = self._feed
         line, cut = feed.line, False
         start, end = tag.span()
@@ -242,7 +242,7 @@ class Feed:
         return OfferText(line, text, cut)
 
     def _skip_offer(self) -> None:
-        """Go to where the next offer may begin, holding nothing."""
+        """Advance to the next possible start of an offer without keeping the text."""
         feed = self._feed
         feed.advance(feed.at + 1)
         while (edge := _SKIPPED_EDGE.search(feed.text, feed.at)) is None:
@@ -252,7 +252,7 @@ class Feed:
         feed.advance(edge.end() if edge["own"] else edge.start())
 
     def _leaf(self, tag: re.Match[str], name: str) -> Leaf:
-        """Take the element of text that begins here."""
+        """Read the text element at the current position."""
         feed = self._feed
         start, end = tag.span()
         inner = ""
@@ -274,10 +274,10 @@ class Feed:
     def _edge(
         self, edges: re.Pattern[str], offset: int, closing: str, limit: int
     ) -> re.Match[str] | None:
-        """The first edge outside of comments and CDATA sections, `offset` from here or later.
+        """Find the first edge outside of comments and CDATA sections, at `offset` or later.
 
-        `closing` is the end tag by which a CDATA section without an end is known. None if there
-        is no edge within the limit, or before the end.
+        `offset` counts from the current position. `closing` is the end tag that identifies an
+        unclosed CDATA section. None if there is no edge within the limit or before the feed's end.
         """
         feed = self._feed
         while True:
@@ -321,7 +321,10 @@ def _is_leaf(name: str, around: Sequence[str]) -> bool:
 
 
 def _is_simple(text: str, start: int, end: int, opening: str) -> bool:
-    """Whether an offer's inside, from `start` to an end tag at `end`, hides no other end of it."""
+    """Return True if no nested offer, open CDATA section or open comment precedes the end tag.
+
+    start, end: extent of the offer's content.
+    """
     return (
         text.find(opening, start, end) < 0
         and text.rfind(CDATA, start, end) <= text.rfind(CDATA_END, start, end)

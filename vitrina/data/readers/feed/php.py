@@ -1,7 +1,7 @@
-"""PHP and other template code that was left in a feed: finds each block and its end.
+"""Removal of PHP and other template code left in a feed.
 
 Feeds are often saved as the template that prints them, with code before the declaration, between
-tags, inside tags and inside values. The code is removed before anything looks for tags.
+tags, inside tags and inside values. The code is removed before tags are parsed.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from vitrina.data.readers.feed.markup import Finder
 
 LONGEST_BLOCK = 1 << 16
-"""Characters that one block may take; a longer one is no block."""
+"""Maximum characters of one block; longer text is no block."""
 
 # `<script language="php">` is PHP's oldest form.
 _OPENING = re.compile(r"<(?:\?|%|script\s[^<>]{0,60}\bphp\b[^<>]{0,20}>)", re.IGNORECASE)
 _DECLARATION = re.compile(r"<\?xml(?![\w.:-])", re.IGNORECASE)
-# Some lack their second question mark, and some hold code.
+# Some declarations lack their second question mark, and some contain code.
 _WHOLE_DECLARATION = re.compile(
     r"<\?xml(?:[^<>?]++|\?(?!>)|<\?(?:[^?]++|\?(?!>))*+\?>)*+\??>", re.IGNORECASE
 )
@@ -34,8 +34,8 @@ _KEYWORDS_WORDS = (
     "declare isset unset empty list array new clone const abstract final do"
 )
 _KEYWORDS = frozenset(_KEYWORDS_WORDS.split())
-# Code up to what is neither code nor a closed string or comment. In a line comment, too, "?>"
-# ends the block. An end tag or another opening is never code.
+# A run of code, closed strings and closed comments. "?>" ends the block even in a line comment. An
+# end tag or another opening is never code.
 _CODE = re.compile(
     r"""(?:[^"'/\#?<]++
     |"(?:[^"\\]++|\\.)*+"
@@ -52,9 +52,9 @@ _HEREDOC = re.compile(r"<<<[ \t]*([\"']?)(\w+)\1[ \t]*\r?\n")
 _ANOTHER = re.compile(r"<\?(?!xml)", re.IGNORECASE)
 _HAS_TAGS = re.compile(r"</[a-z]|<offer\s", re.IGNORECASE)
 _LONGEST_DECLARATION = 1000
-# Characters of a text that may be looked through in vain: hostile ones must not take long.
+# Characters of a text that may be scanned without success, as a bound on hostile input.
 _PATIENCE = 1 << 20
-# As much of an opening as may stand at the end of what is there.
+# Maximum length of a partial opening at the end of the text.
 _LONGEST_OPENING = 100
 
 
@@ -63,10 +63,10 @@ class Stripped:
     """Text without its template code.
 
     Attributes:
-        text: what is left.
-        held: what follows it and can't be judged before more of the file is there.
-        blocks: how many blocks were removed.
-        gaps: of each removed piece with line ends in it, its place in `text` and their number.
+        text: the remaining text.
+        held: the text after it that is undecided until more of the file is read.
+        blocks: number of removed blocks.
+        gaps: position in `text` and number of line ends of each removed piece that has any.
         closes_root: whether the code prints the feed's last end tag.
     """
 
@@ -80,12 +80,12 @@ class Stripped:
 def strip_code(text: str, *, final: bool) -> Stripped:
     """Remove template code, XML declarations and processing instructions.
 
-    PHP ends at the first `?>` outside its strings and block comments; where quotes are odd, at
-    the first one at all. A `<?` without an end is text, but at the end of the file.
+    PHP ends at the first `?>` outside its strings and block comments or, if quotes are unbalanced,
+    at the first `?>`. A `<?` without an end is text, except at the end of the file.
 
     Args:
-        text: a piece of the feed, from where the last one was `held`.
-        final: whether the file ends there.
+        text: a piece of the feed that begins with the previous piece's `held`.
+        final: whether the piece ends the file.
     """
     if "<?" not in text and "<%" not in text and "<script" not in text:
         cut = len(text) if final else _last_opening(text, 0)
@@ -116,13 +116,13 @@ def strip_code(text: str, *, final: bool) -> Stripped:
 
 
 def _last_opening(text: str, start: int) -> int:
-    """Where a tag begins that isn't ended, near the end of the text; else its end."""
+    """Return the position of an unfinished tag near the end of the text, else the text's end."""
     at = text.rfind("<", max(start, len(text) - _LONGEST_OPENING))
     return at if at >= 0 and ">" not in text[at:] else len(text)
 
 
 class _Blocks:
-    """The blocks of code in one text: where each ends."""
+    """Search for the ends of code blocks in one text."""
 
     def __init__(self, text: str, *, final: bool) -> None:
         self._text = text
@@ -132,7 +132,7 @@ class _Blocks:
         self._patience = _PATIENCE
 
     def end(self, start: int) -> int | None:
-        """Where what opens at `start` ends; `start` if it is no code, None if unknown yet."""
+        """Return the end of the block at `start`; `start` if it is no code, None if undecided."""
         text = self._text
         if _DECLARATION.match(text, start):
             whole = _WHOLE_DECLARATION.match(text, start, start + _LONGEST_DECLARATION)
@@ -151,7 +151,7 @@ class _Blocks:
         return start if final else None
 
     def _is_final(self, start: int, longest: int) -> bool:
-        """Whether no more text could change what is found from `start` on."""
+        """Return True if more text could not change the result for `start`."""
         return self._final or len(self._text) - start > longest
 
     def _end_of_php(self, start: int) -> int | None:
@@ -159,11 +159,11 @@ class _Blocks:
         at = self._end_of_code(start + 2, limit)
         first = self._ends.find(start + 2)
         if text.startswith("?>", at):
-            # With an odd quote, what seems a string goes on to one in another block.
+            # With an unbalanced quote, an apparent string extends into another block.
             return (first if _ANOTHER.search(text, first, at) else at) + 2
         if text.startswith("<", at) and not text.startswith("<<<", at):
             return first + 2 if 0 <= first < at else start
-        # A string, a comment or the block itself has no end so far.
+        # A string, a comment or the block itself is unclosed so far.
         if not self._is_final(start, LONGEST_BLOCK):
             return None
         if 0 <= first < limit:
@@ -173,7 +173,7 @@ class _Blocks:
         return len(text)
 
     def _end_of_code(self, at: int, limit: int) -> int:
-        """Where a "?>" ends the code, or where the text stops to be code."""
+        """Return the position of the "?>" that ends the code, or of the first text that is none."""
         start = at
         while self._patience > 0:
             code = _CODE.match(self._text, at, limit)
@@ -187,14 +187,14 @@ class _Blocks:
                 break
             at = end.end()
         if not self._text.startswith("?>", at):
-            # An unclosed string or comment is looked through to the limit.
+            # An unclosed string or comment is scanned to the limit.
             open_ended = self._text.startswith(("'", '"', "/*", "<<<"), at)
             self._patience -= LONGEST_BLOCK if open_ended else at - start
         return at
 
 
 def _is_xml(block: str) -> bool:
-    """Whether it is an XML declaration or an ordinary processing instruction."""
+    """Return True for an XML declaration or an ordinary processing instruction."""
     if _DECLARATION.match(block) or _STYLESHEET.match(block):
         return True
     instruction = _INSTRUCTION.fullmatch(block)

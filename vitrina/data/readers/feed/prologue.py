@@ -1,4 +1,4 @@
-"""The start of a feed: its outermost tag, what stands before it, and the entities it declares."""
+"""Start of a feed: its outermost tag, the text before it, and its declared entities."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _DOCTYPE = re.compile(
 _ENTITY = re.compile(r"<!ENTITY\s+(%\s+)?([^\s\"'<>]+)\s*(?:\"([^\"]*+)\"|'([^']*+)')?")
 _CHARACTER = re.compile(r"&#(?:[0-9]{1,7}|x[0-9A-Fa-f]{1,6});")
 _OFFER = re.compile(r"<offer[\s>]", re.IGNORECASE)
-# Tags of a warning that a server wrote into the feed.
+# Tags of a server warning written into the feed.
 _OF_WARNINGS = frozenset(("br", "b", "p", "pre", "font", "i", "strong", "div", "span", "small"))
-# In a table, a field that holds a feed doesn't begin a line.
+# In a table, a feed inside a field doesn't begin a line.
 _BEGINS_LINE = re.compile(r"(?:\A|[\r\n>])[ \t\ufeff]*\Z")
 _OTHER_FORMS = (b"PAR1", b"PK\x03\x04", b"ARROW1", b"{")
 
 
 @dataclass(frozen=True)
 class Root:
-    """The outermost tag of a feed.
+    """Outermost tag of a feed.
 
     Attributes:
-        start: its place in the text; it ends at `end`.
-        end: the place after it.
-        name: as it is written.
-        empty: whether it is its own end tag.
-        junk: whether text that belongs to no feed stands before it.
+        start: its position in the text.
+        end: the position after it.
+        name: its name as written.
+        empty: whether it is a self-closing tag.
+        junk: whether it follows text that belongs to no feed.
     """
 
     start: int
@@ -50,9 +50,9 @@ class Root:
 
 
 def find_root(text: str) -> tuple[Root | None, str]:
-    """Find the outermost tag in a feed's first text: gives it, and the name of the first tag.
+    """Find the outermost tag in a feed's first text; return it and the name of the first tag.
 
-    It is `<yml_catalog>` wherever that stands, or `<shop>` as the first tag if an offer follows.
+    It is `<yml_catalog>` at any position, or `<shop>` as the first tag if an offer follows.
     """
     ends = Finder(text, COMMENT_END)
     first = ""
@@ -82,7 +82,7 @@ def find_root(text: str) -> tuple[Root | None, str]:
 
 
 def is_feed(head: bytes) -> bool:
-    """Whether a file that begins with `head` is a YML feed, or XML that might be taken for one."""
+    """Return True if a file that begins with `head` is a YML feed or other XML declared as such."""
     if head.lstrip().startswith(_OTHER_FORMS):
         return False
     text = decode_head(head).lstrip()
@@ -94,7 +94,7 @@ def is_feed(head: bytes) -> bool:
 
 
 def entities_of(path: Path, prologue: str) -> dict[str, str]:
-    """The text of each entity that is declared in what stands before the outermost tag.
+    """Return the text of each entity that a prologue declares.
 
     Raises CatalogueError for an entity that is more than plain text. No file is opened.
     """

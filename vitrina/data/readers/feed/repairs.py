@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 
 class FeedRepair(StrEnum):
-    """A kind of fault that is mended; the value is its name in reports."""
+    """Kind of repair; the value is its name in reports."""
 
     PHP = "PHP blocks removed"
     BYTES = "undecodable bytes replaced"

@@ -1,4 +1,4 @@
-"""The text of a feed, read as a stream: decoded, without template code, its lines counted."""
+"""Text stream of a feed: decoded, without template code, with line numbers."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ _BLOCK = 1 << 17
 
 
 class FeedText:
-    """A window on a feed's text: what has been read and isn't used up yet.
+    """Window on a feed's text that has been read but not consumed.
 
     Attributes:
-        text: the window; `at` is the place in it up to which it is used up.
-        line: the line of the file at which `at` stands, from 1.
-        ended: whether the window reaches to the end of the feed.
-        fault: why the file can't be read any further, if it can't.
-        closes_root: whether template code printed the feed's last end tag.
+        text: the window.
+        at: the position in it up to which it is consumed.
+        line: the line of the file at `at`, from 1.
+        ended: whether the window reaches the end of the feed.
+        fault: reason why the file can't be read further; None if there is none.
+        closes_root: whether template code prints the feed's last end tag.
     """
 
     def __init__(self, stream: io.BufferedReader, codec: str, repairs: Repairs) -> None:
-        """Nothing is read yet. Repairs are counted in `repairs`."""
+        """Prepare without reading. repairs: counter of repairs."""
         self.text = ""
         self.at = 0
         self.line = 1
@@ -37,15 +38,15 @@ class FeedText:
         self._repairs = repairs
         self._held = ""
         self._finders: dict[str, Finder] = {}
-        # Places in the window where lines were removed, and how many.
+        # Positions in the window where line ends were removed, and their number.
         self._gaps: list[tuple[int, int]] = []
 
     def more(self) -> bool:
-        """Read on; False at the end. What is used up leaves the window."""
+        """Read more text and drop consumed text; return False at the end."""
         if self.ended:
             return False
         rest = self.text[self.at :]
-        # In growing steps, so that what is long is copied a few times only.
+        # In growing steps, so that long text is copied only a few times.
         block = self._read(max(_BLOCK, len(rest)))
         stripped = strip_code(self._held + self._decode(block), final=not block)
         self._held = stripped.held
@@ -60,14 +61,14 @@ class FeedText:
         return True
 
     def find(self, mark: str, at: int) -> int:
-        """The first place of a mark in the window from `at` on, -1 if there is none."""
+        """Return the first position of a mark in the window from `at` on, -1 if there is none."""
         finder = self._finders.get(mark)
         if finder is None:
             finder = self._finders[mark] = Finder(self.text, mark)
         return finder.find(at)
 
     def advance(self, to: int) -> None:
-        """Use up the window as far as `to`."""
+        """Consume the window up to `to`."""
         self.line += self.text.count("\n", self.at, to)
         self.at = to
         while self._gaps and self._gaps[0][0] <= to:
