@@ -6,7 +6,7 @@ import pytest
 from vitrina.data.split import split_rows
 from vitrina.errors import TrainingError
 from vitrina.pipelines.common.store_split import StoreSplit
-from vitrina.pipelines.train.cross_validation import PARTS, Fold, turns_of
+from vitrina.pipelines.train.cross_validation import PARTS, Fold, cross_validation_folds
 from vitrina.types import SplitKind
 
 
@@ -28,7 +28,9 @@ def turns(codes, groups, unseen=None, kind=SplitKind.GROUPED):
     parted = parted_of(codes, groups, kind)
     first = Fold(parted.split.train, parted.split.validation)
     everybody = np.ones(len(codes), dtype=bool)
-    return first, turns_of(first, codes, parted, everybody if unseen is None else unseen, 0)
+    return first, cross_validation_folds(
+        first, codes, parted, everybody if unseen is None else unseen, 0
+    )
 
 
 def test_every_labelled_row_is_judged_once_by_what_never_saw_its_group(some):
@@ -36,16 +38,16 @@ def test_every_labelled_row_is_judged_once_by_what_never_saw_its_group(some):
     first, found = turns(codes, groups)
     assert found[0] is first
     assert len(found) == PARTS + 1
-    asked = np.concatenate([one.asked for one in found])
+    asked = np.concatenate([one.test_rows for one in found])
     assert len(np.unique(asked)) == len(asked)
     labelled = np.flatnonzero(codes >= 0)
     assert set(asked) <= set(labelled)
     # None is left out but those of a category that no other group has.
     assert len(asked) == len(labelled)
     for one in found:
-        assert not set(groups[one.learnt]) & set(groups[one.asked])
-        assert (codes[one.learnt] >= 0).all()
-        assert len(one.learnt) > 0.6 * len(labelled)
+        assert not set(groups[one.train_rows]) & set(groups[one.test_rows])
+        assert (codes[one.train_rows] >= 0).all()
+        assert len(one.train_rows) > 0.6 * len(labelled)
 
 
 def test_a_category_that_nobody_learnt_is_not_asked_about(some):
@@ -53,15 +55,15 @@ def test_a_category_that_nobody_learnt_is_not_asked_about(some):
     codes[groups == 5] = 9
     _, found = turns(codes, groups)
     for one in found:
-        assert set(codes[one.asked]) <= set(codes[one.learnt])
-    assert not any((groups[one.asked] == 5).any() for one in found)
+        assert set(codes[one.test_rows]) <= set(codes[one.train_rows])
+    assert not any((groups[one.test_rows] == 5).any() for one in found)
 
 
 def test_what_an_encoder_has_learnt_from_never_judges(some):
     codes, groups = some
     seen = np.random.default_rng(1).random(500) < 0.5
     _, found = turns(codes, groups, ~seen)
-    assert not any(seen[one.asked].any() for one in found[1:])
+    assert not any(seen[one.test_rows].any() for one in found[1:])
     assert len(found) == PARTS + 1
     everything = turns(codes, groups, np.zeros(500, dtype=bool))[1]
     assert len(everything) == 1
@@ -72,7 +74,7 @@ def test_the_only_row_of_a_category_is_never_judged(some, kind):
     codes, _ = some
     codes[0] = 9
     _, found = turns(codes, np.arange(500), kind=kind)
-    asked = np.concatenate([one.asked for one in found])
+    asked = np.concatenate([one.test_rows for one in found])
     assert 0 not in asked
     assert len(np.unique(asked)) == len(asked) == (codes >= 0).sum() - 1
 

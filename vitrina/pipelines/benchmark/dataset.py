@@ -75,7 +75,7 @@ class BenchmarkData:
         return self.labels.codes
 
     @property
-    def asked(self) -> Codes:
+    def query_rows(self) -> Codes:
         """Positions of the products that each method predicts: held, validation, further."""
         return np.concatenate([self.held, self.validation, self.further])
 
@@ -124,7 +124,7 @@ class PredictionCache:
         self._keys[name] = key
 
     def put(self, name: str, blocks: Iterator[Floats]) -> Float16Matrix:
-        """Write a method's blocks of probabilities, in the order of `BenchmarkData.asked`."""
+        """Write a method's blocks of probabilities, in the order of `BenchmarkData.query_rows`."""
         unfinished = self._folder / f".{name}.npy"
         whole = np.lib.format.open_memmap(unfinished, "w+", np.float16, self._shape)
         start = 0

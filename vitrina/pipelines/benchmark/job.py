@@ -98,7 +98,7 @@ def _benchmark(
     images: ImageSource | None = None
     with suppress(ImageSourceError):
         images = remembered_images(store) if options.image != NONE else None
-    answers = PredictionCache(out / "answers", len(ground.asked), ground.classes)
+    answers = PredictionCache(out / "answers", len(ground.query_rows), ground.classes)
     try:
         rows = _run(Methods(ground, options, answers, images, out))
     finally:
@@ -191,7 +191,7 @@ def _row(method: Method, methods: Methods) -> Row:
         train=outcome.train,
         validation=methods.measure(answers, ground.validation),
         seconds=round(outcome.seconds, 2),
-        per_second=round(len(ground.asked) / max(outcome.asking, 1e-9), 1),
+        per_second=round(len(ground.query_rows) / max(outcome.asking, 1e-9), 1),
         history=outcome.history,
         note=outcome.note,
         predicted=chosen,

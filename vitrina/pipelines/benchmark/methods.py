@@ -127,7 +127,7 @@ class Methods:
         def predict_rows(rows: Codes) -> Floats:
             return baseline.probabilities([ground.texts[row] for row in rows])
 
-        asking = self._put(kind.value, map(predict_rows, in_blocks(ground.asked)))
+        asking = self._put(kind.value, map(predict_rows, in_blocks(ground.query_rows)))
         epochs = baseline.history.epochs if baseline.history else ()
         return MethodOutcome(seconds, asking, self._on_train(predict_rows), epochs)
 
@@ -150,7 +150,7 @@ class Methods:
             shares[~there[rows]] = 0
             return shares
 
-        asking = self._put(name, map(predict_rows, in_blocks(ground.asked)))
+        asking = self._put(name, map(predict_rows, in_blocks(ground.query_rows)))
         return MethodOutcome(
             seconds, asking, self._on_train(predict_rows), note="on vectors that are there"
         )
@@ -181,7 +181,7 @@ class Methods:
                 out[there[:, None], classes[None, :]] = shares
             return out
 
-        asking = self._put(name, map(predict_rows, in_blocks(ground.asked)))
+        asking = self._put(name, map(predict_rows, in_blocks(ground.query_rows)))
         # The end of a long path is enough.
         path = Path(tuned.base)
         note = "/".join(path.parts[-2:]) if path.is_absolute() else tuned.base
@@ -218,7 +218,7 @@ class Methods:
                 labels, scores, classes=ground.classes, rule=rule, counts=ground.sizes
             )
 
-        asking = self._put(name, map(predict_rows, in_blocks(ground.asked)))
+        asking = self._put(name, map(predict_rows, in_blocks(ground.query_rows)))
         return MethodOutcome(
             seconds, asking, note=f"{rule.kind}, {rule.k} nearest, prior {rule.prior:g}"
         )
@@ -261,7 +261,7 @@ class Methods:
         if len(ground.held):
             pool = fit([ground.part_of(one, "held") for one in whole])
         seconds = time.monotonic() - started
-        rows = np.arange(len(ground.asked))
+        rows = np.arange(len(ground.query_rows))
         asking = self._put(name, (pool([one[block] for one in whole]) for block in in_blocks(rows)))
         ranked = sorted(zip(pool.weights.tolist(), wanted, strict=True), reverse=True)
         shown = [(weight, other) for weight, other in ranked if weight > 0.005]

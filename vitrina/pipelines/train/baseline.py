@@ -32,16 +32,16 @@ def text_baseline(products: Products, lesson: HeadTrainer) -> BaselineScore:
     """Train and evaluate the baseline on the folds of a trainer whose `learn` has run."""
     started = time.perf_counter()
     seed, codes = lesson.options.seed, lesson.codes
-    rows = np.concatenate([fold.asked for fold in lesson.turns])
+    rows = np.concatenate([fold.test_rows for fold in lesson.folds])
     chosen = np.full(len(rows), -1, dtype=np.int64)
     sure = np.zeros(len(rows), dtype=np.float32)
     wanted = np.zeros(len(rows), dtype=bool)
     wanted[_sample(np.arange(len(rows)), MOST_JUDGED, seed)] = True
     most, start = 0, 0
-    for number, fold in enumerate(lesson.turns):
-        here = start + np.flatnonzero(wanted[start : start + len(fold.asked)])
-        start += len(fold.asked)
-        train_rows = _sample(fold.learnt, MOST_LEARNT, seed + number)
+    for number, fold in enumerate(lesson.folds):
+        here = start + np.flatnonzero(wanted[start : start + len(fold.test_rows)])
+        start += len(fold.test_rows)
+        train_rows = _sample(fold.train_rows, MOST_LEARNT, seed + number)
         texts = _texts(products, train_rows)
         there = np.array([bool(text) for text in texts], dtype=bool)
         count = int(there.sum())

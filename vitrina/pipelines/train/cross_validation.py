@@ -31,20 +31,22 @@ PARTS = 4
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """Train rows, `learnt`, and test rows, `asked`, as positions in the product table."""
+    """Train rows and test rows as positions in the product table."""
 
-    learnt: Codes
-    asked: Codes
+    train_rows: Codes
+    test_rows: Codes
 
 
-def turns_of(first: Fold, codes: Codes, parted: StoreSplit, unseen: Mask, seed: int) -> list[Fold]:
+def cross_validation_folds(
+    first: Fold, codes: Codes, parted: StoreSplit, unseen: Mask, seed: int
+) -> list[Fold]:
     """The store split's own fold, `first`, and folds whose test rows are the other rows.
 
     codes: (n,) int64 classes, -1 for none. unseen: (n,) bool, rows that no encoder was trained on:
     only these become test rows. As in the store split, a test row's category has train rows, and
     groups of duplicates stay on one side.
     """
-    free = np.setdiff1d(first.learnt[unseen[first.learnt]], first.asked)
+    free = np.setdiff1d(first.train_rows[unseen[first.train_rows]], first.test_rows)
     if not len(free):
         return [first]
     parts_of = draw_by_group(parted.groups[free], parted.keys[free], seed, 4) % np.uint64(PARTS)
@@ -62,16 +64,16 @@ def turns_of(first: Fold, codes: Codes, parted: StoreSplit, unseen: Mask, seed: 
 
 @dataclass(frozen=True, eq=False)
 class FittedFold:
-    """A fold with its trained heads. voters: over the train rows. asked: the test rows."""
+    """A fold with its trained heads. voters: over the train rows. test_rows: of the fold."""
 
     heads: Mapping[str, Head]
     voters: NeighbourVoter
-    asked: Codes
+    test_rows: Codes
 
     @cached_property
     def near(self) -> tuple[Codes, Floats]:
         """The nearest voters of the test rows; see `NeighbourVoter.near`."""
-        return self.voters.near(self.voters.gathered, self.asked)
+        return self.voters.near(self.voters.gathered, self.test_rows)
 
     def members(self, rule: VoteRule | None) -> Ensemble:
         """The base models of the fold. rule: of the vote, None to leave the vote out."""
@@ -92,9 +94,9 @@ def scores_of(
     looked_at: vectors to predict from, such as those without a modality; None for all vectors.
     """
     parts = [
-        one.members(rule).scores(one.voters.gathered, one.asked, one.near)
+        one.members(rule).scores(one.voters.gathered, one.test_rows, one.near)
         if looked_at is None
-        else one.members(rule).scores(looked_at, one.asked)
+        else one.members(rule).scores(looked_at, one.test_rows)
         for one in heard
     ]
     if len(parts) == 1:

@@ -91,11 +91,13 @@ def _report(
         features=trainer.features,
         head=options.head,
         split=options.split,
-        unjudged=Unjudged.of(trainer.codes, np.concatenate([one.asked for one in trainer.turns])),
+        unjudged=Unjudged.of(
+            trainer.codes, np.concatenate([one.test_rows for one in trainer.folds])
+        ),
         copied=_copied(store, trainer),
         seen=seen,
         judged=len(result.true),
-        turns=len(trainer.turns),
+        turns=len(trainer.folds),
         classes=trainer.classes,
         fusion=result.kind,
         weights=heard_of(result, trainer.features),
@@ -127,5 +129,6 @@ def _copied(store: Store, trainer: HeadTrainer) -> int:
         return 0
     groups = group_rows(*duplicate_keys(store.products))
     return sum(
-        int(np.isin(groups[fold.asked], groups[fold.learnt]).sum()) for fold in trainer.turns
+        int(np.isin(groups[fold.test_rows], groups[fold.train_rows]).sum())
+        for fold in trainer.folds
     )

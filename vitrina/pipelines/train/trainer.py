@@ -29,9 +29,9 @@ from vitrina.pipelines.train.cross_validation import (
     SCARCE,
     FittedFold,
     Fold,
+    cross_validation_folds,
     near_of,
     scores_of,
-    turns_of,
 )
 from vitrina.pipelines.train.evaluation import EvaluationResult, EvaluationSet
 from vitrina.pipelines.train.report import Compared, SingleModality
@@ -113,7 +113,7 @@ class HeadTrainer:
         rule: of the neighbours' vote, None where it is no base model.
         train, vote: metrics of the heads on training rows; of the vote by the default rule on
             evaluation rows.
-        turns: the folds. Their test rows, fold by fold, are the rows of `judged`, in its order.
+        folds: their test rows, fold by fold, are the rows of `judged`, in its order.
     """
 
     gathered: Gathered
@@ -131,7 +131,7 @@ class HeadTrainer:
     rule: VoteRule | None = None
     train: Metrics = field(init=False)
     vote: Metrics = field(init=False)
-    turns: list[Fold] = field(default_factory=list)
+    folds: list[Fold] = field(default_factory=list)
 
     @property
     def classes(self) -> int:
@@ -152,10 +152,12 @@ class HeadTrainer:
         kinds = possible if self.options.compare else (self.options.fusion,)
         names = self._base_models(kinds)
         folds = [Fold(self.split.train, self._evaluation_rows())]
-        if len(folds[0].asked) == len(self.split.validation) < SCARCE:
+        if len(folds[0].test_rows) == len(self.split.validation) < SCARCE:
             free = ~np.isin(self.parted.groups, self.parted.groups[self.seen])
-            folds = turns_of(folds[0], self.codes, self.parted, free, self.options.seed)
-        self.turns = folds
+            folds = cross_validation_folds(
+                folds[0], self.codes, self.parted, free, self.options.seed
+            )
+        self.folds = folds
         final = np.flatnonzero(self.codes >= 0)
         fit = FitOptions(
             kind=self.options.head,
@@ -164,7 +166,9 @@ class HeadTrainer:
             patience=self.options.patience,
             seed=self.options.seed,
         )
-        total = sum(planned(self.gathered, fold.learnt, self.classes, names, fit) for fold in folds)
+        total = sum(
+            planned(self.gathered, fold.train_rows, self.classes, names, fit) for fold in folds
+        )
         if self.options.refit:
             # The final base models are not known yet: at least those of the simplest fusion.
             simplest = self._base_models(kinds[:1])
@@ -175,11 +179,11 @@ class HeadTrainer:
             with stage("training heads"):
                 fitted = [
                     FittedFold(
-                        self._fit(fold.learnt, names, fit, meter),
+                        self._fit(fold.train_rows, names, fit, meter),
                         NeighbourVoter(
-                            self.gathered, self.codes, np.sort(fold.learnt), self.classes
+                            self.gathered, self.codes, np.sort(fold.train_rows), self.classes
                         ),
-                        fold.asked,
+                        fold.test_rows,
                     )
                     for fold in folds
                 ]
@@ -211,7 +215,7 @@ class HeadTrainer:
         )
 
     def _evaluate(self, kinds: tuple[FusionKind, ...], fitted: list[FittedFold]) -> None:
-        rows = np.concatenate([one.asked for one in fitted])
+        rows = np.concatenate([one.test_rows for one in fitted])
         near = near_of(fitted)
         self.vote = self._vote(rows, near)
         if any(VOTE in members_of(kind, self.features) for kind in kinds):
