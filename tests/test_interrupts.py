@@ -5,10 +5,11 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 
-from vitrina import temporary_files
+from vitrina import cli, temporary_files
 from vitrina.cli import interrupts
 
 DRIVER = """
@@ -125,6 +126,23 @@ def test_a_signal_ends_a_command_in_one_line(number):
     code, output, error, seconds = interrupted("waits", number)
     assert (code, output, error) == (128 + number, "removed\n", f"{interrupts.LINE}\n")
     assert seconds < 3
+
+
+@BOTH
+@pytest.mark.parametrize("early", [True, False])
+def test_one_that_comes_beside_the_command_is_told_too(number, early, monkeypatch, capsys):
+    @contextmanager
+    def taken():
+        if early:
+            raise interrupts.Interrupted(number)
+        yield interrupts.Signals()
+        raise interrupts.Interrupted(number)
+
+    monkeypatch.setattr(interrupts, "taken", taken)
+    monkeypatch.setattr(cli, "app", lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert (ended.value.code, capsys.readouterr().err) == (128 + number, f"{interrupts.LINE}\n")
 
 
 @BOTH

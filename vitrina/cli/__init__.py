@@ -62,27 +62,36 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="PIL")
     limit_thread_pools()
     streams.prepare()
-    with interrupts.taken() as signals:
+    try:
+        with interrupts.taken() as signals:
+            _run(signals)
+    except interrupts.Interrupted as err:
+        # It came just before the command, or after it.
+        streams.echo(interrupts.LINE, err=True)
+        sys.exit(err.code)
+
+
+def _run(signals: interrupts.Signals) -> None:
+    try:
         try:
-            try:
-                app()
-            finally:
-                streams.finish()
-        except BaseException as err:
-            ended_well = isinstance(err, SystemExit) and not err.code
-            if signals.first is not None and not ended_well:
-                # Typer, native code and our own code turn Interrupted into other exceptions. The
-                # signal may have come while temporary files were being removed.
-                temporary_files.remove_all()
-                streams.echo(interrupts.LINE, err=True)
-                sys.exit(signals.code)
-            if isinstance(err, VitrinaError):
-                _fail(str(err))
-            fault = err if isinstance(err, OSError) else disk.full_disk(err)
-            if fault is not None:
-                # The disk is full or gone, or a folder not writable: no fault of the code.
-                _fail(disk.told(fault))
-            raise
+            app()
+        finally:
+            streams.finish()
+    except BaseException as err:
+        ended_well = isinstance(err, SystemExit) and not err.code
+        if signals.first is not None and not ended_well:
+            # Typer, native code and our own code turn Interrupted into other exceptions. The signal
+            # may have come while temporary files were being removed.
+            temporary_files.remove_all()
+            streams.echo(interrupts.LINE, err=True)
+            sys.exit(signals.code)
+        if isinstance(err, VitrinaError):
+            _fail(str(err))
+        fault = err if isinstance(err, OSError) else disk.full_disk(err)
+        if fault is not None:
+            # The disk is full or gone, or a folder not writable: no fault of the code.
+            _fail(disk.told(fault))
+        raise
 
 
 def _fail(message: str) -> NoReturn:

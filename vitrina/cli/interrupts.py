@@ -34,7 +34,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """Raised when a signal ends the command."""
+    """Raised when a signal ends the command. code: its exit code."""
+
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        super().__init__()
+        self.code = 128 + number
 
 
 @dataclass
@@ -52,12 +56,14 @@ class Signals:
         """Raise Interrupted, once."""
         if self.first is None:
             self.first = number
-            raise Interrupted
+            raise Interrupted(number)
 
 
 @contextmanager
 def taken() -> Iterator[Signals]:
     """Handle both signals in a `with` block, except those that the parent process ignores.
+
+    A signal may also raise Interrupted just before the block or after it.
 
     After a signal the watching thread runs until the process ends, since threads that Python joins
     at exit may take longer.
@@ -86,8 +92,8 @@ def taken() -> Iterator[Signals]:
             hook(told)
 
     sys.unraisablehook = unraisable
-    before = {one: signal.signal(one, signals.handle) for one in heeded}
     threading.Thread(target=_watch, args=(reader,), daemon=True, name="signals").start()
+    before = {one: signal.signal(one, signals.handle) for one in heeded}
     try:
         yield signals
     finally:
