@@ -9,7 +9,7 @@ from sklearn.naive_bayes import ComplementNB
 from tuning_tools import products
 
 from vitrina.baselines.base import BaselineKind, BaselineTask, TextExamples
-from vitrina.baselines.naive_bayes import PRIOR, learn_naive_bayes
+from vitrina.baselines.naive_bayes import PRIOR, fit_naive_bayes
 from vitrina.baselines.network import planned_epochs
 from vitrina.baselines.terms import TermKinds, Terms
 from vitrina.baselines.train import planned_rows, train_baseline
@@ -256,7 +256,7 @@ def test_epochs_suit_the_rows():
 def test_naive_bayes_is_that_of_scikit_learn():
     texts, labels = catalogue(200)
     lesson = BaselineTask.of(TextExamples(texts, labels, CLASSES, np.arange(200), np.arange(0)))
-    ours = learn_naive_bayes(lesson)
+    ours = fit_naive_bayes(lesson)
     words = TfidfVectorizer(token_pattern=r"\b\w+\b", ngram_range=(1, 2), sublinear_tf=True)
     theirs = ComplementNB(alpha=PRIOR).fit(words.fit_transform(texts), lesson.labels)
     asked = [*catalogue(100, seed=1)[0], "белая", "нечто"]

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from vitrina.disk import filling, full_disk, nameless_file, told
+from vitrina.disk import describe_fault, filling, full_disk, nameless_file
 
 KEPT = "what is committed is kept: free some space and run it again"
 
@@ -23,7 +23,7 @@ def test_what_libraries_raise_is_known(number):
         assert full_disk(err).errno == number
         with pytest.raises(OSError) as caught, filling("some/place"):
             raise err
-        assert told(caught.value) == f"some/place: {reason}; {KEPT}"
+        assert describe_fault(caught.value) == f"some/place: {reason}; {KEPT}"
 
 
 def test_other_faults_pass():
@@ -32,7 +32,7 @@ def test_other_faults_pass():
         raise KeyError("x")
     with pytest.raises(PermissionError) as caught, filling("some/place"):
         raise PermissionError(errno.EACCES, "Permission denied", "elsewhere")
-    assert told(caught.value) == "elsewhere: Permission denied"
+    assert describe_fault(caught.value) == "elsewhere: Permission denied"
     with pytest.raises(OSError) as caught, filling("outer"), filling("inner"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert caught.value.filename == "inner"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from index_tools import CELL, check_found, fused, nearest, rows_of, units
 
 from vitrina.index import exact, score
-from vitrina.index.exact import Barred, exact_search
+from vitrina.index.exact import ExcludedRows, exact_search
 from vitrina.index.results import SearchResult
 from vitrina.index.score import ranked, rows_known, score_pairs
 
@@ -38,7 +38,7 @@ def searches(draw):
 
 
 def barring(codes, rows, queries):
-    """What `Barred` means, as a matrix: (q, n) bool."""
+    """What `ExcludedRows` means, as a matrix: (q, n) bool."""
     barred = np.zeros((queries, rows), dtype=bool)
     for of_rows, of_queries in codes:
         barred |= (of_rows == of_queries[:, None]) & (of_queries >= 0)[:, None]
@@ -53,7 +53,7 @@ def barring(codes, rows, queries):
 )
 def test_exact_search_is_what_numpy_gives_ties_and_all(case, k, block_rows, tied_pairs):
     base, queries, at, codes = case
-    barred = Barred([rows for rows, _ in codes], [own for _, own in codes])
+    barred = ExcludedRows([rows for rows, _ in codes], [own for _, own in codes])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exact, "BLOCK_ROWS", block_rows)
         patch.setattr(exact, "TIED_PAIRS", tied_pairs)
@@ -148,7 +148,7 @@ def test_nothing_to_ask_or_to_look_at():
 @given(searches(), st.data())
 def test_what_is_barred_among_candidates_and_in_blocks(case, data):
     base, queries, at, codes = case
-    barred = Barred([rows for rows, _ in codes], [own for _, own in codes])
+    barred = ExcludedRows([rows for rows, _ in codes], [own for _, own in codes])
     expected = barring(codes, len(base), len(queries))
     pairs = [pair for who, where in barred.block(at) for pair in zip(who, where, strict=True)]
     marked = np.zeros((len(queries), len(at)), dtype=bool)

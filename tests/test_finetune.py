@@ -26,9 +26,9 @@ from vitrina.pipelines.finetune.self_training import second, with_unlabelled
 from vitrina.pipelines.finetune.trainer import FinetuneExamples
 from vitrina.store.store import Store
 from vitrina.training import loop
-from vitrina.training.config import Recipe
+from vitrina.training.config import TrainingConfig
 from vitrina.training.dropout import Dropout
-from vitrina.training.loss import ClassLoss, Guesses
+from vitrina.training.loss import ClassLoss, SoftTargets
 from vitrina.types import Balance, Modality, Pooling, SplitKind
 
 FAST = {"epochs": 6, "rate": 1e-2, "batch_rows": 32, "average": 0.0}
@@ -425,7 +425,7 @@ def test_parts_of_a_batch_add_up_to_the_whole(model, monkeypatch):
         for module in network.body.modules():
             if isinstance(module, Dropout):
                 module.p = 0.0
-        task.optimiser(Recipe(1, 40, 0.1), 1)
+        task.optimiser(TrainingConfig(1, 40, 0.1), 1)
         parts = task.parts(np.arange(40), np.random.default_rng(0))
         leaves = [task.head.weight, network.table.rows]
         loss = sum(part.share * part.loss() for part in parts)
@@ -474,7 +474,7 @@ def test_texts_that_have_a_category_are_not_guessed(store, tmp_path):
     ("unlabelled", "epochs", "repeats"), [(10, 11, 1), (100, 6, 1), (400, 2, 3), (5_000, 2, 3)]
 )
 def test_the_second_training_hears_each_label_as_often_as_the_first(unlabelled, epochs, repeats):
-    recipe, times = second(Recipe(6, 32, 0.1), 100, unlabelled)
+    recipe, times = second(TrainingConfig(6, 32, 0.1), 100, unlabelled)
     assert (recipe.epochs, times) == (epochs, repeats)
     assert recipe.epochs * times >= 6
 
@@ -508,7 +508,7 @@ def test_a_guess_is_agreed_with_in_all_its_classes():
     torch.manual_seed(0)
     logits, labels = torch.randn(4, 6), torch.tensor([2, -1, 0, -1])
     odds = np.array([[0.5, 0.3], [0.9, 0.1]], dtype=np.float32)
-    guesses = Guesses(np.array([-1, 0, -1, 1]), np.array([[1, 4], [5, 0]]), odds)
+    guesses = SoftTargets(np.array([-1, 0, -1, 1]), np.array([[1, 4], [5, 0]]), odds)
     loss = ClassLoss(0.1, None, None)
     found = loss.with_guesses(logits, labels, np.arange(4), guesses)
     sure = logits.log_softmax(dim=1)

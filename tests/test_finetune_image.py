@@ -25,7 +25,7 @@ from vitrina.errors import EncoderError, ImageError, ImageSourceError
 from vitrina.pipelines.common.seen_rows import rows_seen
 from vitrina.store.store import Store
 from vitrina.training import loop
-from vitrina.training.config import Recipe
+from vitrina.training.config import TrainingConfig
 from vitrina.training.loss import ClassLoss
 from vitrina.types import Balance
 
@@ -284,7 +284,7 @@ def test_parts_of_a_batch_are_the_batch(tmp_path):
         augment=False,
     )
     torch.nn.init.normal_(task.head.weight, generator=torch.Generator().manual_seed(0))
-    task.optimiser(Recipe(1, 40, 0.1), 1)
+    task.optimiser(TrainingConfig(1, 40, 0.1), 1)
     parts = task.parts(np.arange(40), np.random.default_rng(0))
     assert [part.share for part in parts] == [0.4, 0.4, 0.2]
     total = sum(float(part.loss().detach()) * part.share for part in parts)

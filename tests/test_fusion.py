@@ -5,8 +5,8 @@ from vitrina.classifier.calibrate import fit_temperature, softmax
 from vitrina.classifier.fusion import (
     Blend,
     BlendCard,
+    applies_to,
     fit_weights,
-    heard,
     kinds_of,
     looked_at,
     members_of,
@@ -86,7 +86,7 @@ def test_who_is_heard():
     assert members_of(FusionKind.STACK, Features.FUSED) == ("fused", "text", "image", "vote")
     assert members_of(FusionKind.STACK, Features.TEXT) == ("text", "vote")
     assert kinds_of(Features.IMAGE) == (FusionKind.EARLY, FusionKind.KNN)
-    assert [heard("image", one) for one in Features] == [False, True, True]
+    assert [applies_to("image", one) for one in Features] == [False, True, True]
     present = {TEXT: np.array([1, 1, 0, 0], bool), IMAGE: np.array([1, 0, 1, 0], bool)}
     assert [(one, rows.tolist()) for one, rows in looked_at(present)] == [
         (Features.FUSED, [0, 3]),

@@ -22,7 +22,7 @@ from vitrina.errors import StoreError
 from vitrina.index import search
 from vitrina.index.build import Goal, build
 from vitrina.index.engine import Engine, sample_rows
-from vitrina.index.exact import Barred
+from vitrina.index.exact import ExcludedRows
 from vitrina.index.recall_probe import QUERIES, Probe, Recall
 from vitrina.index.results import Effort
 from vitrina.index.tune import measure
@@ -156,7 +156,7 @@ def test_at_full_effort_with_bars_and_filters(case, monkeypatch):
     own = np.concatenate([np.full(50, -1), np.arange(len(case.base))[::97]])
     theirs = np.where(own >= 0, shops[own], -1)
     bars = (shops == theirs[:, None]) & (own >= 0)[:, None]
-    barred = Barred([shops], [theirs])
+    barred = ExcludedRows([shops], [theirs])
     bars |= case.unreached(case.most)
     for share in (1, 0.5, 0.05):
         allowed = rng.random(len(case.base)) < share
@@ -186,7 +186,7 @@ def test_at_any_effort_scores_are_exact_and_limits_hold(case, monkeypatch, effor
     allowed = rng.random(len(base)) < 0.4
     own = index.positions([None] * 50 + np.arange(len(case.base))[::97].tolist())
     shops = np.arange(len(base)) % 5
-    barred = Barred([shops], [np.where(own >= 0, own % 5, 3)])
+    barred = ExcludedRows([shops], [np.where(own >= 0, own % 5, 3)])
     found = index.search_rows(case.queries, 12, own=own, allowed=allowed, barred=barred)
     check_scores(found, base, case.queries)
     at = found.positions

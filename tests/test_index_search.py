@@ -27,7 +27,7 @@ from vitrina.index import search
 from vitrina.index.build import Goal, build
 from vitrina.index.card import Parameters
 from vitrina.index.engine import Engine
-from vitrina.index.exact import Barred
+from vitrina.index.exact import ExcludedRows
 from vitrina.index.results import Effort, Neighbour
 from vitrina.index.search import VectorIndex
 from vitrina.typed_json import convert_json
@@ -190,7 +190,7 @@ def test_base_and_delta_are_one_index(case, asked, k, few, data):
     own = data.draw(st.lists(st.integers(-1, len(vectors) - 1), min_size=len(asked), max_size=9))
     own = np.array(own[: len(asked)], dtype=np.int64)
     codes = np.arange(len(vectors)) % 7
-    barred = Barred([codes], [codes[own]])
+    barred = ExcludedRows([codes], [codes[own]])
     bars = (codes == codes[own][:, None]) | (np.arange(len(vectors)) == own[:, None])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "FEW", few)

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from vitrina.parallel import map_ahead, one_ahead, unwatched
+from vitrina.parallel import map_ahead, no_progress, one_ahead
 
 
 @pytest.mark.parametrize("workers", [1, 2, 7])
@@ -60,17 +60,17 @@ def test_the_next_is_made_while_the_last_is_used():
             made.set()
         return at * at
 
-    results = one_ahead(work, range(3), unwatched)
+    results = one_ahead(work, range(3), no_progress)
     assert next(results) == 0
     assert made.wait(5)
     assert list(results) == [1, 4]
     assert order == [0, 1, 2]
-    assert list(one_ahead(work, [], unwatched)) == []
+    assert list(one_ahead(work, [], no_progress)) == []
 
 
 def test_no_more_than_one_is_ahead():
     begun = []
-    for taken in one_ahead(lambda at, _: begun.append(at) or at, range(6), unwatched):
+    for taken in one_ahead(lambda at, _: begun.append(at) or at, range(6), no_progress):
         time.sleep(0.01)
         assert begun[-1] <= taken + 1
 
@@ -99,7 +99,7 @@ def test_a_fault_comes_out_where_its_result_would():
             raise KeyError("broken")
         return at
 
-    results = one_ahead(faulty, range(3), unwatched)
+    results = one_ahead(faulty, range(3), no_progress)
     assert next(results) == 0
     with pytest.raises(KeyError, match="broken"):
         next(results)

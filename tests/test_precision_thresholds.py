@@ -3,7 +3,7 @@ import pytest
 
 from vitrina.classifier.backoff import BackOff, ThresholdsCard
 from vitrina.classifier.metrics import NEVER
-from vitrina.classifier.precision_thresholds import promise
+from vitrina.classifier.precision_thresholds import thresholds_at_precision
 from vitrina.classifier.tree import CategoryTree
 from vitrina.typed_json import convert_json
 
@@ -27,7 +27,7 @@ def predictions(rows, seed, bent=0.8):
 def test_the_promise_is_kept_on_other_rows(precision):
     reached, told = [], []
     for seed in range(6):
-        found = promise(*predictions(4000, seed), CATEGORIES, precision, seed=seed)
+        found = thresholds_at_precision(*predictions(4000, seed), CATEGORIES, precision, seed=seed)
         groups, confidence, right = predictions(100_000, 1000 + seed)
         accepted = found.accept(groups, confidence)
         assert accepted.mean() == pytest.approx(found.coverage, abs=0.03)
@@ -42,13 +42,13 @@ def test_a_category_that_is_often_wrong_needs_more():
     groups, confidence, right = predictions(20_000, 0)
     bad = groups == np.bincount(groups).argmax()
     right = right & ~(bad & (np.random.default_rng(1).random(len(bad)) < 0.3))
-    found = promise(groups, confidence, right, CATEGORIES, 0.95)
+    found = thresholds_at_precision(groups, confidence, right, CATEGORIES, 0.95)
     assert found.of[groups[bad][0]] > np.median(found.of)
 
 
 def test_nothing_is_accepted_where_nothing_is_right_enough():
     groups, confidence, _ = predictions(500, 0)
-    found = promise(groups, confidence, np.zeros(500, bool), CATEGORIES, 0.95)
+    found = thresholds_at_precision(groups, confidence, np.zeros(500, bool), CATEGORIES, 0.95)
     assert (found.of == np.float32(NEVER)).all()
     assert (found.coverage, np.isnan(found.reached)) == (0, True)
     assert not found.accept(groups, np.ones(500, np.float32)).any()
@@ -56,7 +56,7 @@ def test_nothing_is_accepted_where_nothing_is_right_enough():
 
 def test_all_is_accepted_where_all_is_right():
     groups, confidence, _ = predictions(500, 0)
-    found = promise(groups, confidence, np.ones(500, bool), CATEGORIES, 0.95)
+    found = thresholds_at_precision(groups, confidence, np.ones(500, bool), CATEGORIES, 0.95)
     assert found.accept(groups, confidence).mean() > 0.95
 
 
@@ -67,8 +67,8 @@ def test_duplicates_choose_nothing_for_one_another():
     groups = rng.integers(0, 200, 400)[together]
     confidence = np.full(4000, 0.5, np.float32)
     right = (rng.random(400) < 0.5)[together]
-    alone = promise(groups, confidence, right, 200, 0.9)
-    held = promise(groups, confidence, right, 200, 0.9, together=together)
+    alone = thresholds_at_precision(groups, confidence, right, 200, 0.9)
+    held = thresholds_at_precision(groups, confidence, right, 200, 0.9, together=together)
     assert held.coverage < alone.coverage
 
 

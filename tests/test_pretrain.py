@@ -19,7 +19,7 @@ from vitrina.errors import EncoderError, TrainingError
 from vitrina.pipelines.common.store_split import split_store
 from vitrina.store.store import Store
 from vitrina.training import loop
-from vitrina.training.config import Recipe
+from vitrina.training.config import TrainingConfig
 from vitrina.types import SplitKind
 
 FAST = {"epochs": 4, "rate": 1e-2, "batch_rows": 32}
@@ -153,7 +153,7 @@ def task_of(model, texts):
     network = TrainableText(model, "bert", TextShape(), seed=0)
     tokens = TokenLists.write([network.tokenize(texts)])
     task = MaskedWords(network, tokens, np.arange(len(texts)), np.arange(0))
-    task.optimiser(Recipe(1, 8, 0.1), 1)
+    task.optimiser(TrainingConfig(1, 8, 0.1), 1)
     return task
 
 

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from vitrina.pipelines.common.progress import RECENT_SECONDS, Meter
-from vitrina.pipelines.common.training_progress import watching
+from vitrina.pipelines.common.training_progress import watch_training
 from vitrina.training.loop import Epoch
 
 
@@ -80,7 +80,7 @@ def test_more_than_was_planned_is_the_last_pass(clock):
 
 
 def test_lines_off_a_terminal(clock, capsys):
-    with watching("fine-tuning", 300, 100, "weighted F1", quiet=False) as watch:
+    with watch_training("fine-tuning", 300, 100, "weighted F1", quiet=False) as watch:
         for _ in range(4):
             clock(4)
             watch.progress(20)
@@ -89,7 +89,7 @@ def test_lines_off_a_terminal(clock, capsys):
         "fine-tuning: epoch 1/3, 5.0 products/s, 48 s left",
         "epoch 1: loss 0.5000, weighted F1 0.2500, 16 s",
     ]
-    with watching("fine-tuning", 300, 100, "weighted F1", quiet=True) as watch:
+    with watch_training("fine-tuning", 300, 100, "weighted F1", quiet=True) as watch:
         clock(100)
         watch.progress(300)
     assert capsys.readouterr().err == ""

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_tools import CELL, fused, nearest, rows_of, units
 
-from vitrina.index.exact import Barred
+from vitrina.index.exact import ExcludedRows
 from vitrina.index.recall_probe import KEPT, RECALL_AT, Probe, Recall
 
 NOTHING = np.empty(0, dtype=np.int64)
@@ -239,7 +239,7 @@ def test_what_is_written_is_read(tmp_path, queries):
 
 def test_barring_takes_positions_of_rows():
     # What `ask` relies on: row 2 bars itself, and -1 bars nothing.
-    barred = Barred([np.arange(4)], [np.array([2, -1])])
+    barred = ExcludedRows([np.arange(4)], [np.array([2, -1])])
     assert barred.candidates(np.array([[1, 2, -1], [2, 3, -1]])).tolist() == [
         [False, True, False],
         [False, False, False],

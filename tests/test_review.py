@@ -14,8 +14,8 @@ from review_tools import HOME, KEEP, MARKUP, MOVE, SKIP, Page, clock, marked, op
 from vitrina.audit.results import Audit, Suspect
 from vitrina.audit.review import security
 from vitrina.audit.review.categories import CategoryList
-from vitrina.audit.review.decision_log import Log
-from vitrina.audit.review.decisions_service import Desk, Verdict
+from vitrina.audit.review.decision_log import DecisionLog
+from vitrina.audit.review.decisions_service import DecisionsService, Verdict
 from vitrina.audit.review.options import ReviewOptions
 from vitrina.audit.review.phrases import PHRASES
 from vitrina.audit.review.queue import LEASE, Filter, Queue
@@ -47,7 +47,7 @@ def product(audit, rank):
 
 def queued(store, audit, times=None):
     labels = {one.product_id: one.given for one in audit.suspects}
-    log = Log(store)
+    log = DecisionLog(store)
     return Queue(audit, labels, log, times or clock()), log
 
 
@@ -209,7 +209,7 @@ def test_a_skip_by_another_is_no_conflict(store):
 
 def test_many_at_once_lose_nothing(store, audit):
     queue, log = queued(store, audit)
-    desk = Desk(audit, CategoryList(audit.names), queue, log, Sessions())
+    desk = DecisionsService(audit, CategoryList(audit.names), queue, log, Sessions())
     outcomes = []
 
     def work(name):
@@ -301,7 +301,7 @@ def test_a_category_is_found_by_id_part_or_path(store, audit):
 def test_a_suspect_whose_label_has_changed_is_asked_of_no_more(store, audit):
     labels = {one.product_id: one.given for one in audit.suspects}
     labels[audit.suspects[0].product_id] = audit.suspects[0].suggested
-    queue = Queue(audit, labels, Log(store))
+    queue = Queue(audit, labels, DecisionLog(store))
     assert queue.hand_out("a", Filter()).rank == 2
     assert 1 not in queue.by_rank
 
@@ -761,7 +761,7 @@ def test_a_damaged_file_is_told_of(store, page):
 
 
 def test_only_new_files_are_read(store, audit, monkeypatch):
-    log = Log(store)
+    log = DecisionLog(store)
     one, two = audit.suspects[:2]
     add_decisions(store.files, store.products, [Decision(one.product_id, Action.SKIP, one.given)])
     log.refresh()
@@ -782,7 +782,7 @@ def test_only_new_files_are_read(store, audit, monkeypatch):
 def test_merged_files_say_the_same(store, audit):
     from vitrina.store.decisions import merge_decisions
 
-    log = Log(store)
+    log = DecisionLog(store)
     for one in audit.suspects[:3]:
         log.add([Decision(one.product_id, Action.KEEP, one.given, one.given)])
     merge_decisions(store.files)

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from vitrina.stage_timer import OTHER, Stages, stage, timed_each, timed_run, told
+from vitrina.stage_timer import OTHER, Stages, stage, stages_line, timed_each, timed_run
 
 
 def test_shares_sum_to_one_and_the_largest_comes_first() -> None:
@@ -79,7 +79,7 @@ def test_every_second_of_a_run_belongs_to_one_stage(clock: Callable[[float], Non
         assert run.total == 127
     assert seconds == {"reading": 10, "hashing": 36, "encoding": 16, OTHER: 65}
     assert [*seconds] == ["reading", "hashing", "encoding", OTHER]
-    assert told(seconds) == (
+    assert stages_line(seconds) == (
         "reading 10.0 s (8%), hashing 36.0 s (28%), encoding 16.0 s (13%), other 65.0 s (51%)"
     )
 
@@ -122,7 +122,7 @@ def test_where_nothing_is_timed_and_on_other_threads_a_stage_does_nothing(
     with timed_run() as run, ThreadPoolExecutor(1) as pool, stage("waiting"):
         pool.submit(work).result()
     assert run.seconds() == {"waiting": 7, OTHER: 0}
-    assert told({}) == told({OTHER: 0.0}) == ""
+    assert stages_line({}) == stages_line({OTHER: 0.0}) == ""
 
 
 def test_making_items_is_told_from_using_them(clock: Callable[[float], None]) -> None:

@@ -11,7 +11,7 @@ import torch
 from vitrina.errors import TrainingError
 from vitrina.training import loop
 from vitrina.training.checkpoint import Checkpoint
-from vitrina.training.config import Recipe, rate_at
+from vitrina.training.config import TrainingConfig, rate_at
 from vitrina.training.dropout import Dropout, drawing, with_quick_dropout
 from vitrina.training.loop import BatchPart, Watch, fit
 from vitrina.training.loss import ClassLoss
@@ -19,7 +19,7 @@ from vitrina.training.optimiser import Optimiser, ParameterGroup, grouped
 from vitrina.training.sparse_embedding import SparseEmbedding
 from vitrina.types import Balance
 
-RECIPE = Recipe(epochs=3, batch_rows=8, rate=0.05, weight_decay=0.0, clip=0.0)
+RECIPE = TrainingConfig(epochs=3, batch_rows=8, rate=0.05, weight_decay=0.0, clip=0.0)
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +107,7 @@ def test_the_rate_rises_and_falls():
 )
 def test_a_recipe_that_cannot_be_is_refused(wrong, message):
     with pytest.raises(TrainingError, match=message):
-        Recipe(**{"epochs": 1, "batch_rows": 1, "rate": 1.0, **wrong})
+        TrainingConfig(**{"epochs": 1, "batch_rows": 1, "rate": 1.0, **wrong})
 
 
 # -- the optimiser --------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def by_torch(task, recipe, steps, decay=0.0):
 
 @pytest.mark.parametrize("clip", [0.0, 0.05])
 def test_steps_are_those_of_adamw(clip):
-    recipe = Recipe(
+    recipe = TrainingConfig(
         epochs=20, batch_rows=60, rate=0.05, weight_decay=0.1, clip=clip, average=0.9, seed=0
     )
     ours, theirs = Words(dropout=0.0), Words(dropout=0.0)
@@ -164,7 +164,7 @@ def test_steps_are_those_of_adamw(clip):
 @pytest.mark.parametrize("average", [0.0, 0.99])
 def test_rows_go_where_adam_over_the_whole_table_would_take_them(average):
     steps = 500
-    recipe = Recipe(epochs=1, batch_rows=1, rate=0.01, average=average)
+    recipe = TrainingConfig(epochs=1, batch_rows=1, rate=0.01, average=average)
     rng = np.random.default_rng(0)
     drawn = rng.normal(size=(40, 4)) + rng.normal(size=(steps, 40, 4))
     pulls = torch.from_numpy(drawn).float()
@@ -201,7 +201,7 @@ def test_a_network_in_bfloat16_keeps_steps_that_its_own_numbers_would_lose():
     layer = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.ones_(layer.weight)
     layer.to(torch.bfloat16)
-    recipe = Recipe(epochs=1, batch_rows=1, rate=1e-4, warm_up=0.0, weight_decay=0.0)
+    recipe = TrainingConfig(epochs=1, batch_rows=1, rate=1e-4, warm_up=0.0, weight_decay=0.0)
     optimiser = Optimiser([ParameterGroup((layer.weight,))], [], recipe, 10**6)
     for _ in range(100):
         out = layer(torch.ones(1, 1, dtype=torch.bfloat16)).sum()
@@ -231,7 +231,7 @@ def test_matrices_decay_and_vectors_do_not():
 def test_it_learns():
     task = Words(dropout=0.0)
     told = []
-    recipe = Recipe(epochs=40, batch_rows=8, rate=0.05, average=0.9)
+    recipe = TrainingConfig(epochs=40, batch_rows=8, rate=0.05, average=0.9)
     history = fit(task, recipe, watch=Watch(epoch=told.append))
     assert task.score() == max(epoch.score for epoch in history.epochs) == 1.0
     assert history.epochs == tuple(told)
@@ -256,7 +256,7 @@ def test_every_epoch_goes_through_all_rows_in_another_order():
 
 def test_the_best_weights_are_kept_and_patience_ends():
     task = Words(scores=[0.2, 0.6, 0.5, 0.6, 0.9])
-    recipe = Recipe(epochs=9, batch_rows=60, rate=0.05, patience=2)
+    recipe = TrainingConfig(epochs=9, batch_rows=60, rate=0.05, patience=2)
     history = fit(task, recipe)
     assert [epoch.score for epoch in history.epochs] == [0.2, 0.6, 0.5, 0.6]
     assert history.best == 1
@@ -269,7 +269,7 @@ def test_the_best_weights_are_kept_and_patience_ends():
 def test_without_a_score_the_last_weights_are_kept():
     nan = float("nan")
     task = Words(scores=[nan] * 3)
-    history = fit(task, Recipe(epochs=3, batch_rows=8, rate=0.05, patience=1))
+    history = fit(task, TrainingConfig(epochs=3, batch_rows=8, rate=0.05, patience=1))
     assert (history.best, len(history.epochs)) == (2, 3)
 
 
@@ -277,7 +277,7 @@ def test_without_a_score_the_last_weights_are_kept():
 @pytest.mark.parametrize("stop_after", [1, 7, 8, 9, 15, 20])
 def test_a_run_that_was_killed_ends_as_one_that_was_not(monkeypatch, dtype, stop_after):
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1.0)
-    recipe = Recipe(epochs=3, batch_rows=8, rate=0.05, average=0.9)
+    recipe = TrainingConfig(epochs=3, batch_rows=8, rate=0.05, average=0.9)
     whole = Words(dtype=dtype)
     expected = fit(whole, recipe)
     checkpoint = Checkpoint({"task": "words"})
@@ -327,7 +327,7 @@ def test_a_batch_without_anything_to_learn_changes_nothing():
 
     task = Silent()
     before = [task.start.clone(), task.layer.weight.detach().clone()]
-    fit(task, Recipe(epochs=1, batch_rows=30, rate=0.1, weight_decay=0.0, average=0.9))
+    fit(task, TrainingConfig(epochs=1, batch_rows=30, rate=0.1, weight_decay=0.0, average=0.9))
     assert torch.equal(task.table.weight, before[0])
     assert torch.equal(task.layer.weight, before[1])
 

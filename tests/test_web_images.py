@@ -123,9 +123,11 @@ def test_what_is_no_url(source, url):
 
 def test_a_connection_serves_many_photos(site, source, monkeypatch):
     made: list[Any] = []
-    connect = ssrf_guard.Gate.connect
+    connect = ssrf_guard.AddressGuard.connect
     monkeypatch.setattr(
-        ssrf_guard.Gate, "connect", lambda self, conn: made.append(conn) or connect(self, conn)
+        ssrf_guard.AddressGuard,
+        "connect",
+        lambda self, conn: made.append(conn) or connect(self, conn),
     )
     urls = [site.put(f"/{n}.jpg", photo(DATA[n:])) for n in range(5)]
     for n, url in enumerate(urls):

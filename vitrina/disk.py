@@ -61,7 +61,7 @@ def _allocate(descriptor: int, size: int) -> None:
         os.truncate(descriptor, size)
 
 
-def told(err: OSError) -> str:
+def describe_fault(err: OSError) -> str:
     """Format an error as one line: the path, the system's reason and what to do."""
     reason = err.strerror or str(err)
     line = f"{err.filename}: {reason}" if err.filename else reason

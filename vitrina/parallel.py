@@ -15,7 +15,7 @@ Progress = Callable[[int], None]
 """Callback that takes the number of units of work finished since the last call."""
 
 
-def unwatched(done: int) -> None:
+def no_progress(done: int) -> None:
     """Ignore progress: a `Progress` that does nothing."""
 
 

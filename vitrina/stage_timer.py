@@ -167,7 +167,7 @@ def timed_each(name: str, items: Iterable[Item]) -> Iterator[Item]:
         yield item
 
 
-def told(seconds: Mapping[str, float]) -> str:
+def stages_line(seconds: Mapping[str, float]) -> str:
     """Format stages on one line with their share of the run; stages under 0.05 s are left out."""
     total = sum(seconds.values())
     return ", ".join(

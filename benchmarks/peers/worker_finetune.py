@@ -19,7 +19,7 @@ from vitrina.embedder.finetuning.tokens import TokenLists
 from vitrina.malloc import keep_freed
 from vitrina.threads import one_thread_each
 from vitrina.training import loop
-from vitrina.training.config import Recipe
+from vitrina.training.config import TrainingConfig
 from vitrina.training.loss import ClassLoss
 from vitrina.types import Balance
 
@@ -41,7 +41,7 @@ def main() -> None:
         loss=ClassLoss.of(labels[order], task["classes"], Balance.NONE, task["smoothing"]),
         score_of=lambda true, predicted: 0.0,  # noqa: ARG005
     )
-    recipe = Recipe(
+    recipe = TrainingConfig(
         epochs=1,
         batch_rows=task["batch"],
         rate=task["rate"],

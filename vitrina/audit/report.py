@@ -19,7 +19,7 @@ from vitrina.audit.results import Audit
 from vitrina.audit.thumbs import thumbnail
 from vitrina.page.document import opening
 from vitrina.page.look import base_style
-from vitrina.parallel import Progress, map_ahead, unwatched
+from vitrina.parallel import Progress, map_ahead, no_progress
 from vitrina.store.decisions import Decision
 from vitrina.store.files import replacing
 from vitrina.types import ProductId
@@ -40,7 +40,7 @@ def write_report(
     photos: Photos,
     decided: Mapping[ProductId, Decision] | None = None,
     most: int = 10_000,
-    progress: Progress = unwatched,
+    progress: Progress = no_progress,
 ) -> None:
     """Write the page atomically.
 

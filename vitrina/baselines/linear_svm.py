@@ -41,7 +41,7 @@ class LinearSvm:
         return logits
 
 
-def learn_linear_svm(lesson: BaselineTask, *, seed: int, progress: Progress) -> LinearSvm:
+def fit_linear_svm(lesson: BaselineTask, *, seed: int, progress: Progress) -> LinearSvm:
     """Fit all classes, `CLASSES_AT_ONCE` at a time. progress: takes texts, `len(lesson.texts)` in
     total. Raises TrainingError if the texts hold no words."""
     terms, matrix = Terms.learn(lesson.texts, TERMS)

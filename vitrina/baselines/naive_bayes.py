@@ -49,7 +49,7 @@ class NaiveBayes:
         return logits
 
 
-def learn_naive_bayes(lesson: BaselineTask) -> NaiveBayes:
+def fit_naive_bayes(lesson: BaselineTask) -> NaiveBayes:
     """Count terms per class, and choose the smoothing count on held-out rows."""
     terms, matrix = Terms.learn(lesson.texts, TERMS)
     there = np.ones(len(lesson.texts))

@@ -16,7 +16,7 @@ from vitrina.baselines.base import BaselineTask
 from vitrina.parallel import map_ahead
 from vitrina.threads import one_thread_each, workers
 from vitrina.training.checkpoint import Checkpoint
-from vitrina.training.config import Recipe
+from vitrina.training.config import TrainingConfig
 from vitrina.training.dropout import Dropout
 from vitrina.training.loop import BatchPart, History, Watch, fit
 from vitrina.training.loss import ClassLoss
@@ -36,7 +36,7 @@ ROWS = 200_000
 """Target rows summed over epochs, within the limits of `EPOCHS`."""
 SMOOTHING = 0.1
 AVERAGE, PATIENCE = 0.99, 4
-"""See `Recipe`."""
+"""See `TrainingConfig`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +149,7 @@ class TextNetwork:
         """As `Task.workers`."""
         return self._workers
 
-    def optimiser(self, recipe: Recipe, steps: int) -> Optimiser:
+    def optimiser(self, recipe: TrainingConfig, steps: int) -> Optimiser:
         """As `Task.optimiser`."""
         self._table = SparseEmbedding(self._initial, torch.float32, averaged=bool(recipe.average))
         groups = [*grouped(self._head), *grouped(self._body)]
@@ -205,7 +205,7 @@ class TextNetwork:
         return self._loss(logits, self._labels[rows])
 
 
-def learn_network(
+def fit_network(
     design: Design,
     lesson: BaselineTask,
     *,
@@ -218,7 +218,7 @@ def learn_network(
     derive it from the number of rows."""
     network = TextNetwork(design, lesson, seed=seed)
     rows = len(lesson.texts)
-    recipe = Recipe(
+    recipe = TrainingConfig(
         epochs=epochs or planned_epochs(rows),
         batch_rows=int(np.clip(rows // STEPS, *BATCH_ROWS)),
         rate=design.rate,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from vitrina.baselines.base import Baseline, BaselineKind, BaselineTask, Scorer, TextExamples
 from vitrina.baselines.cnn import CNN
-from vitrina.baselines.linear_svm import learn_linear_svm
+from vitrina.baselines.linear_svm import fit_linear_svm
 from vitrina.baselines.lstm import LSTM
 from vitrina.baselines.mlp import MLP
-from vitrina.baselines.naive_bayes import learn_naive_bayes
-from vitrina.baselines.network import learn_network, planned_epochs
+from vitrina.baselines.naive_bayes import fit_naive_bayes
+from vitrina.baselines.network import fit_network, planned_epochs
 from vitrina.classifier.calibrate import fit_temperature
 from vitrina.training.checkpoint import Checkpoint
 from vitrina.training.loop import UNWATCHED, History, Watch
@@ -36,12 +36,12 @@ def train_baseline(
     scorer: Scorer
     history: History | None = None
     if kind is BaselineKind.NAIVE_BAYES:
-        scorer = learn_naive_bayes(task)
+        scorer = fit_naive_bayes(task)
         watch.progress(len(task.texts))
     elif kind is BaselineKind.LINEAR_SVM:
-        scorer = learn_linear_svm(task, seed=seed, progress=watch.progress)
+        scorer = fit_linear_svm(task, seed=seed, progress=watch.progress)
     else:
-        scorer, history = learn_network(
+        scorer, history = fit_network(
             DESIGNS[kind],
             task,
             seed=seed,

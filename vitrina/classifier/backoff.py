@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Meta
 
 from vitrina.classifier.metrics import NEVER
-from vitrina.classifier.precision_thresholds import Thresholds, promise
+from vitrina.classifier.precision_thresholds import Thresholds, thresholds_at_precision
 from vitrina.classifier.tree import CategoryTree
 from vitrina.typed_json import Share
 from vitrina.types import Codes, Floats
@@ -78,12 +78,12 @@ class BackOff:
         """Choose thresholds, each step's on the rows that the steps below it did not accept.
 
         probabilities: (n, classes) calibrated, of rows that the classifier was not trained on.
-        true: (n,) int64 classes. precision, together, seed: as of `promise`.
+        true: (n,) int64 classes. precision, together, seed: as of `thresholds_at_precision`.
         """
         chosen = probabilities.argmax(axis=1)
         confidence = probabilities.max(axis=1)
         groups = np.arange(len(true)) if together is None else together
-        leaf = promise(
+        leaf = thresholds_at_precision(
             chosen,
             confidence,
             chosen == true,
@@ -100,7 +100,7 @@ class BackOff:
             rows = np.flatnonzero(left & (lines[:, step] >= 0))
             if not len(rows):
                 break
-            one = promise(
+            one = thresholds_at_precision(
                 lines[rows, step],
                 shares[rows, step],
                 holds[rows, step],

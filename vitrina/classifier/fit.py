@@ -11,10 +11,10 @@ from vitrina.classifier.card import HeadShape
 from vitrina.classifier.full_batch import DECAYS, fit_whole
 from vitrina.classifier.heads import Head
 from vitrina.classifier.minibatch import fit_by_batches, score_of
-from vitrina.parallel import Progress, unwatched
+from vitrina.parallel import Progress, no_progress
 from vitrina.store.gather import Gathered
 from vitrina.threads import limit_torch
-from vitrina.training.config import Recipe
+from vitrina.training.config import TrainingConfig
 from vitrina.training.loss import ClassLoss
 from vitrina.types import Balance, Codes, HeadKind
 
@@ -23,7 +23,7 @@ SCALES = (1.0, 0.3, 0.1)
 AT_ONCE = 20_000
 """Rows times classes up to which a logistic head is fitted full-batch: there that is faster, and as
 accurate (`benchmarks/heads.py --small`)."""
-NOBODY = np.zeros(0, dtype=np.int64)
+NO_ROWS = np.zeros(0, dtype=np.int64)
 """No rows."""
 
 
@@ -63,8 +63,8 @@ def fit_head(
     rows: Codes,
     classes: int,
     options: FitOptions,
-    report: Progress = unwatched,
-    held: Codes = NOBODY,
+    report: Progress = no_progress,
+    held: Codes = NO_ROWS,
 ) -> Head:
     """Train a head: a logistic one on few rows full-batch with L-BFGS, any other by minibatches
     with AdamW.
@@ -108,7 +108,7 @@ def choose_scale(
     rows: Codes,
     classes: int,
     seed: int,
-    report: Progress = unwatched,
+    report: Progress = no_progress,
 ) -> float:
     """Choose the image block's scale by logistic heads on a held-out fifth of the rows."""
     inner, outer = _fifth(rows, seed)
@@ -116,7 +116,7 @@ def choose_scale(
         return SCALES[0]
     best, chosen = -1.0, SCALES[0]
     for scale in SCALES:
-        head = _fit(gathered, codes, inner, classes, TRIAL, (1.0, scale), report, NOBODY)
+        head = _fit(gathered, codes, inner, classes, TRIAL, (1.0, scale), report, NO_ROWS)
         score = score_of(head, gathered, codes, outer)
         if score > best:
             best, chosen = score, scale
@@ -160,7 +160,7 @@ def _fit(
             return head
         # A small catalogue takes smaller batches, for enough steps.
         size = int(np.clip(len(rows) // 10, min(32, options.batch_rows), options.batch_rows))
-        recipe = Recipe(
+        recipe = TrainingConfig(
             epochs=_epochs(len(rows), options),
             batch_rows=size,
             rate=options.learning_rate or RATES[options.kind],

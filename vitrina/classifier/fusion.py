@@ -44,7 +44,7 @@ def members_of(kind: FusionKind, features: Features) -> tuple[str, ...]:
     }[kind]
 
 
-def stand_ins_of(kind: FusionKind, features: Features) -> tuple[str, ...]:
+def fallback_models(kind: FusionKind, features: Features) -> tuple[str, ...]:
     """Fallback heads for products that lack a modality: those over a single modality."""
     base = members_of(kind, features)
     single = (one.value for one in features.modalities)
@@ -58,7 +58,7 @@ def kinds_of(features: Features) -> tuple[FusionKind, ...]:
     return FusionKind.EARLY, FusionKind.KNN
 
 
-def heard(member: str, looked_at: Features) -> bool:
+def applies_to(member: str, looked_at: Features) -> bool:
     """True if a base model applies to products with exactly these modalities."""
     return member in (VOTE, Features.FUSED) or looked_at in (member, Features.FUSED)
 
@@ -141,7 +141,7 @@ class Blend:
         weights, temperatures = {}, {}
         for features, (rows, parts) in scores.items():
             candidates = members if features is whole else models
-            applicable = [name for name in candidates if heard(name, features)]
+            applicable = [name for name in candidates if applies_to(name, features)]
             found = np.zeros(len(models), dtype=np.float32)
             if applicable:
                 some = [parts[name] for name in applicable]

@@ -35,7 +35,7 @@ class Prior:
     strength: float
 
 
-class Evidence:
+class GroupPosterior:
     """Posterior precision of each group above any confidence.
 
     It is the mean of a beta posterior. The prior comes from isotonic regression over the rows of

@@ -13,7 +13,7 @@ from vitrina.classifier.metrics import evaluate
 from vitrina.device import best_device
 from vitrina.parallel import Progress
 from vitrina.store.gather import Gathered
-from vitrina.training.config import Recipe, rate_at
+from vitrina.training.config import TrainingConfig, rate_at
 from vitrina.training.dropout import drawing
 from vitrina.training.loss import ClassLoss
 from vitrina.types import Codes, Floats
@@ -27,7 +27,7 @@ def fit_by_batches(
     codes: Codes,
     rows: Codes,
     loss_of: ClassLoss,
-    recipe: Recipe,
+    recipe: TrainingConfig,
     dropout: float,
     held: Codes,
     report: Progress,

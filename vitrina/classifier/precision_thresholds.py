@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vitrina.classifier.group_posterior import Evidence, Prior
+from vitrina.classifier.group_posterior import GroupPosterior, Prior
 from vitrina.classifier.metrics import NEVER
 from vitrina.types import Codes, Floats, Mask
 
@@ -44,7 +44,7 @@ class Thresholds:
         return found
 
 
-def promise(
+def thresholds_at_precision(
     groups: Codes,
     confidence: Floats,
     right: Mask,
@@ -70,9 +70,9 @@ def promise(
     precision is that of all rows of such a confidence, with an offset for the group that a normal
     prior shrinks to zero (a random intercept; Gelman & Hill, "Data Analysis Using Regression and
     Multilevel/Hierarchical Models", 2007). With this as a beta prior, the group's own rows above a
-    threshold give its posterior precision (see `Evidence`). The choice of many thresholds is still
-    optimistic, so thresholds are cross-validated, and the aimed-at precision is raised until the
-    out-of-fold precision reaches the target. Where rows are so few that separate groups cost much
+    threshold give its posterior precision (see `GroupPosterior`). The choice of many thresholds is
+    still optimistic, so thresholds are cross-validated, and the aimed-at precision is raised until
+    the out-of-fold precision reaches the target. Where rows are so few that separate groups cost much
     coverage, a coarser prior pools groups more.
     """
     rng = np.random.default_rng([seed, FOLDS])
@@ -86,7 +86,7 @@ def promise(
 
 @dataclass(frozen=True, eq=False)
 class _Predictions:
-    """The predictions given to `promise`, and the fold of each row."""
+    """The predictions given to `thresholds_at_precision`, and the fold of each row."""
 
     groups: Codes
     confidence: Floats
@@ -124,7 +124,7 @@ class _Predictions:
         everything = np.ones(len(self.groups), dtype=bool)
         return Thresholds(precision, self._evidence(everything, prior).cuts(aim), coverage, reached)
 
-    def _evidence(self, rows: Mask, prior: Prior) -> Evidence:
-        return Evidence(
+    def _evidence(self, rows: Mask, prior: Prior) -> GroupPosterior:
+        return GroupPosterior(
             self.groups[rows], self.confidence[rows], self.right[rows], self.count, prior
         )

@@ -90,7 +90,7 @@ def _run(signals: interrupts.Signals) -> None:
         fault = err if isinstance(err, OSError) else disk.full_disk(err)
         if fault is not None:
             # The disk is full or gone, or a folder not writable: no fault of the code.
-            _fail(disk.told(fault))
+            _fail(disk.describe_fault(fault))
         raise
 
 

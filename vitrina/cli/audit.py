@@ -18,7 +18,7 @@ from vitrina.cli.common import (
     show,
 )
 from vitrina.cli.streams import echo
-from vitrina.stage_timer import told
+from vitrina.stage_timer import stages_line
 
 SHOWN = 5
 """Suspects printed in the terminal."""
@@ -70,7 +70,7 @@ def audit(
             f"cleanlab finds {card['cleanlab']['issues']}, among them "
             f"{card['cleanlab']['suspects_among_them']} of these"
         )
-    lines.append(f"time: {told(card['stages'])}")
+    lines.append(f"time: {stages_line(card['stages'])}")
     way = "judge them with `vitrina review`"
     if not card["recorded"]:
         way = "not recorded in the store, which may only be read; `vitrina review` needs a copy"

@@ -10,7 +10,7 @@ import typer
 from vitrina.cli.common import AsJson, Seed, show
 from vitrina.cli.reading import reads_products
 from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
-from vitrina.stage_timer import told
+from vitrina.stage_timer import stages_line
 
 if TYPE_CHECKING:
     from vitrina.pipelines.embed.job import EmbedReport
@@ -119,7 +119,7 @@ def embed(
     ]
     lines += [line for space in report.spaces for line in _photos(space)]
     lines += [_where_the_time_went(space) for space in report.spaces if space.bottleneck]
-    lines.append(f"time: {told(report.stages)}")
+    lines.append(f"time: {stages_line(report.stages)}")
     lines.append(f"done: {report.products} products in {store}, {report.seconds:.1f} s")
     show(as_json, report.to_json(), *lines)
 

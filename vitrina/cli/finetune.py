@@ -17,7 +17,7 @@ from vitrina.cli.common import (
 )
 from vitrina.cli.reading import reads_products, refuse_unused
 from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
-from vitrina.stage_timer import told
+from vitrina.stage_timer import stages_line
 
 FromScratch = Annotated[
     bool, typer.Option("--from-scratch", help="Begin with random weights of the model's shape.")
@@ -108,7 +108,7 @@ def pretrain(
         report.to_json(),
         f"log-likelihood of hidden words in {report.held} texts held out: {report.before:.4f} "
         f"before, {after} after each epoch",
-        f"time: {told(report.stages)}",
+        f"time: {stages_line(report.stages)}",
         f"done: encoder {report.name} from {report.base}, {report.texts} texts of "
         f"{report.tokens} tokens, {report.seconds:.0f} s, {report.per_second:.0f} texts/s; go on "
         f"with `vitrina finetune --model {report.name}`",
@@ -214,7 +214,7 @@ def finetune(
         f"split: {report.split}, {report.rows} rows to train on{also}, {report.held} to stop by, "
         f"{report.validation.rows} to validate; 95% interval of validation {low:.4f} to {high:.4f}",
         f"not judged, for want of products to spare: {report.unjudged}",
-        f"time: {told(report.stages)}",
+        f"time: {stages_line(report.stages)}",
         f"done: encoder {report.name} from {report.base}, {report.classes} categories, "
         f"{report.seconds:.0f} s, {report.per_second:.0f} products/s; embed with "
         f"--{report.modality}-model {report.name}",

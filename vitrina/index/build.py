@@ -21,7 +21,7 @@ from vitrina.index.score import rows_known
 from vitrina.index.search import VectorIndex
 from vitrina.index.tune import measure, speed, tune
 from vitrina.malloc import trim
-from vitrina.parallel import Progress, map_ahead, unwatched
+from vitrina.parallel import Progress, map_ahead, no_progress
 from vitrina.store.rows import Rows
 from vitrina.types import Codes, IndexKind, Vectors
 
@@ -51,7 +51,7 @@ def build(
     *,
     weights: Sequence[float],
     seed: int = 0,
-    progress: Progress = unwatched,
+    progress: Progress = no_progress,
 ) -> Built:
     """Build the fastest index that reaches a goal.
 
@@ -147,7 +147,7 @@ def _build_plan(
 
 
 def blocks(
-    rows: Rows, at: Codes, weights: Sequence[float], progress: Progress = unwatched
+    rows: Rows, at: Codes, weights: Sequence[float], progress: Progress = no_progress
 ) -> Iterator[Vectors]:
     """Yield the fused vectors of some rows in blocks, (n, dim) float32 each, reading one block
     ahead."""

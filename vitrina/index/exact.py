@@ -26,7 +26,7 @@ SLACK = 4
 """Extra candidates, to check that the next one is really farther."""
 
 
-class Barred:
+class ExcludedRows:
     """Exclusion filter: a query does not find rows that share one of its codes.
 
     rows: a list of (n,) int64 codes of the rows. queries: as many (q,) int64 codes; -1 excludes
@@ -41,9 +41,9 @@ class Barred:
         self.rows = tuple(rows)
         self.queries = tuple(queries)
 
-    def of(self, queries: Codes) -> Barred:
+    def of(self, queries: Codes) -> ExcludedRows:
         """Select queries, by position."""
-        return Barred(self.rows, [codes[queries] for codes in self.queries])
+        return ExcludedRows(self.rows, [codes[queries] for codes in self.queries])
 
     def candidates(self, positions: npt.NDArray[np.int64]) -> Mask:
         """Excluded candidates, (q, m) bool. positions: (q, m) int64 rows; -1 is never excluded."""
@@ -72,7 +72,7 @@ def exact_search(
     queries: Vectors,
     at: Codes,
     k: int,
-    barred: Barred | None = None,
+    barred: ExcludedRows | None = None,
     *,
     read: Callable[[Codes], Vectors] | None = None,
 ) -> tuple[npt.NDArray[np.int64], Floats]:
@@ -89,7 +89,7 @@ def exact_search(
 
     Returns positions (q, k) int64, -1 where there are fewer, and their scores, float32.
     """
-    barred = barred or Barred()
+    barred = barred or ExcludedRows()
     read = read or (lambda block: read_fused(rows, block, weights))
     wanted = min(k, len(at))
     if not len(queries) or not wanted:
@@ -121,7 +121,7 @@ class _Blocks:
     read: Callable[[Codes], Vectors]
     queries: Vectors
     at: Codes
-    barred: Barred
+    barred: ExcludedRows
 
     def __iter__(self) -> Iterator[tuple[Codes, Floats]]:
         for start in range(0, len(self.at), BLOCK_ROWS):

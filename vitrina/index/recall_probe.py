@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vitrina.index.exact import BLOCK_ROWS, TIE, Barred, exact_search
+from vitrina.index.exact import BLOCK_ROWS, TIE, ExcludedRows, exact_search
 from vitrina.index.fuse import read_fused
 from vitrina.index.score import ranked, score_pairs
 from vitrina.store.parquet import Column, read_file_as
@@ -102,7 +102,7 @@ class Probe:
         """
         vectors = read_fused(rows, queries, weights)
         numbers = np.arange(len(rows))
-        barred = Barred([numbers], [queries])
+        barred = ExcludedRows([numbers], [queries])
         positions, scores = exact_search(rows, weights, vectors, among, KEPT, barred)
         # A list that is not full contains all rows.
         floor = np.where(positions[:, -1] >= 0, scores[:, -1], -np.inf).astype(np.float32)
@@ -137,7 +137,7 @@ class Probe:
         """The best of some rows for each query, skipping rows below its floor if that saves time:
         positions and scores, (h, KEPT) each, -1 and 0 for none."""
         if np.isneginf(self.floor).any():
-            barred = Barred([np.arange(len(rows))], [self.own])
+            barred = ExcludedRows([np.arange(len(rows))], [self.own])
             return exact_search(rows, weights, self.queries, fresh, KEPT, barred)
         who, which = [], []
         for start in range(0, len(fresh), BLOCK_ROWS):

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from vitrina.ids import IdTable, id_keys
 from vitrina.index.engine import Engine
-from vitrina.index.exact import SLACK, TIE, Barred, exact_search
+from vitrina.index.exact import SLACK, TIE, ExcludedRows, exact_search
 from vitrina.index.fuse import read_fused
 from vitrina.index.results import Effort, SearchResult, check_fingerprints
 from vitrina.index.score import ranked, score_pairs
@@ -131,7 +131,7 @@ class VectorIndex:
         *,
         exclude: Sequence[ProductId | None] | None = None,
         allowed: Mask | None = None,
-        barred: Barred | None = None,
+        barred: ExcludedRows | None = None,
     ) -> SearchResult:
         """Find the k nearest products of each query.
 
@@ -158,16 +158,16 @@ class VectorIndex:
         *,
         own: Codes | None = None,
         allowed: Mask | None = None,
-        barred: Barred | None = None,
+        barred: ExcludedRows | None = None,
     ) -> SearchResult:
         """`search` with the excluded rows as positions, (q,) int64, -1 for none."""
         if k < 1:
             raise ValueError(f"k must be at least 1, not {k}")
         if queries.ndim != 2 or queries.shape[1] != self.dim:
             raise ValueError(f"queries must be (q, {self.dim}), not {queries.shape}")
-        barred = barred or Barred()
+        barred = barred or ExcludedRows()
         if own is not None and (own >= 0).any():
-            barred = Barred([*barred.rows, self._numbers], [*barred.queries, own])
+            barred = ExcludedRows([*barred.rows, self._numbers], [*barred.queries, own])
         scope = self._everything if allowed is None else self._scope(~self.dead & allowed, True)
         positions = np.full((len(queries), k), -1, dtype=np.int64)
         scores = np.zeros((len(queries), k), dtype=np.float32)
@@ -183,7 +183,7 @@ class VectorIndex:
         return SearchResult(positions, scores, self.product_ids)
 
     def _nearest(
-        self, queries: Vectors, k: int, scope: _Scope, barred: Barred
+        self, queries: Vectors, k: int, scope: _Scope, barred: ExcludedRows
     ) -> tuple[npt.NDArray[np.int64], Floats]:
         if scope.few is not None:
             return exact_search(self.rows, self.weights, queries, scope.few, k, barred)
@@ -216,7 +216,7 @@ class VectorIndex:
         width: int,
         breadth: int,
         scope: _Scope,
-        barred: Barred,
+        barred: ExcludedRows,
     ) -> tuple[npt.NDArray[np.int64], Floats]:
         """Find the k nearest in the base among `width` candidates, or more if too few."""
         width = min(width, len(self.engine))

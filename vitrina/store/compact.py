@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from vitrina.errors import StoreError
-from vitrina.parallel import Progress, unwatched
+from vitrina.parallel import Progress, no_progress
 from vitrina.store import layout
 from vitrina.store.decisions import merge_decisions
 from vitrina.store.entries import FileEntry
@@ -60,7 +60,7 @@ def compact(
     *,
     keep: int = KEPT,
     rows: int = COMPACT_ROWS,
-    progress: Progress = unwatched,
+    progress: Progress = no_progress,
 ) -> CompactReport:
     """Rewrite small shards and those with dead rows, in one commit; live content is unchanged.
 

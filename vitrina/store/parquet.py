@@ -174,14 +174,14 @@ def open_parquet(files: Files, entry: FileEntry, access: Access) -> Iterator[pq.
 def open_source(files: Files, entry: FileEntry, access: Access) -> Iterator[pa.NativeFile]:
     """Open a Parquet file of a snapshot as raw bytes; otherwise like `open_parquet`."""
     with (
-        told_of(files, entry.path),
+        naming_file(files, entry.path),
         wherever_it_lies(entry.path, lambda now: _open_as(files, now, entry, access)) as source,
     ):
         yield source
 
 
 @contextmanager
-def told_of(files: Files, name: str) -> Iterator[None]:
+def naming_file(files: Files, name: str) -> Iterator[None]:
     """Convert any failure to read a Parquet file of a snapshot to StoreError."""
     where = files.where(name)
     with blamed_on(where, REPAIR):

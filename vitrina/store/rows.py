@@ -22,7 +22,7 @@ from vitrina.store.integrity import checked_file
 from vitrina.store.mapping import map_file
 from vitrina.store.numba_loads import copy_rows
 from vitrina.store.pages import find_numbers
-from vitrina.store.parquet import REPAIR, told_of, wherever_it_lies
+from vitrina.store.parquet import REPAIR, naming_file, wherever_it_lies
 from vitrina.store.shards import check_vectors, read_matrix
 from vitrina.store.space import Space
 from vitrina.types import Codes, Floats, Mask, Modality, Stored
@@ -147,7 +147,7 @@ def _check_places(
 
 def _map_shard(space: Space, entry: FileEntry) -> tuple[Addresses, Any]:
     """Map a shard. Returns the address of every row, and the owner of the memory."""
-    with told_of(space.files, entry.path):
+    with naming_file(space.files, entry.path):
         path = wherever_it_lies(
             entry.path, lambda now: checked_file(space.files, now, entry, REPAIR)
         )

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from vitrina.errors import StoreError, printable
 from vitrina.ids import IdSet
-from vitrina.parallel import Progress, map_ahead, unwatched
+from vitrina.parallel import Progress, map_ahead, no_progress
 from vitrina.store import layout
 from vitrina.store.checksums import faults_of
 from vitrina.store.decisions import decision_files, decisions_in
@@ -68,7 +68,7 @@ class VerifyReport:
         return {**asdict(self), "ok": self.ok}
 
 
-def verify(store: Store, progress: Progress = unwatched) -> VerifyReport:
+def verify(store: Store, progress: Progress = no_progress) -> VerifyReport:
     """Verify a store's newest whole commit, and that the files of earlier commits exist.
 
     store: opened with `damaged_too`, so that a damaged manifest is reported and not raised.

@@ -10,7 +10,7 @@ from vitrina.errors import TrainingError
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingConfig:
     """Training hyperparameters.
 
     Attributes:

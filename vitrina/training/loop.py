@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from vitrina.errors import TrainingError
-from vitrina.parallel import Progress, map_ahead, unwatched
+from vitrina.parallel import Progress, map_ahead, no_progress
 from vitrina.threads import side_by_side
 from vitrina.training.checkpoint import Checkpoint
-from vitrina.training.config import Recipe
+from vitrina.training.config import TrainingConfig
 from vitrina.training.dropout import drawing
 from vitrina.training.optimiser import Arrays, Optimiser
 from vitrina.typed_json import Count, convert_json
@@ -40,7 +40,7 @@ class Task(Protocol):
         """Training rows, (n,) int64; only the task interprets the numbers."""
         ...
 
-    def optimiser(self, recipe: Recipe, steps: int) -> Optimiser:
+    def optimiser(self, recipe: TrainingConfig, steps: int) -> Optimiser:
         """Create the optimiser of the network's parameters."""
         ...
 
@@ -92,8 +92,8 @@ class Watch:
     """Callbacks of a training run. progress: takes the rows of each batch. resumed: takes the rows
     that an earlier call completed. epoch: takes each finished epoch."""
 
-    progress: Progress = unwatched
-    resumed: Progress = unwatched
+    progress: Progress = no_progress
+    resumed: Progress = no_progress
     epoch: Callable[[Epoch], None] = _ignore
 
 
@@ -122,7 +122,7 @@ class _Run:
 
 def fit(
     task: Task,
-    recipe: Recipe,
+    recipe: TrainingConfig,
     *,
     checkpoint: Checkpoint | None = None,
     watch: Watch = UNWATCHED,
@@ -200,7 +200,7 @@ def _checked(wanted: Arrays, found: Arrays) -> Arrays:
     return found
 
 
-def _step(task: Task, optimiser: Optimiser, batch: Codes, recipe: Recipe) -> float:
+def _step(task: Task, optimiser: Optimiser, batch: Codes, recipe: TrainingConfig) -> float:
     draws = np.random.default_rng([recipe.seed, 1 << 32, optimiser.step_number])
     seed = int(draws.integers(1 << 62))
     torch.manual_seed(seed)

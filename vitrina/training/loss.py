@@ -15,7 +15,7 @@ GUESSES = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Guesses:
+class SoftTargets:
     """Soft pseudo-labels that a trained network predicts for m rows without a label.
 
     places: (n,) int64, each row's position in `classes` and `odds`; -1 for a labelled row.
@@ -64,7 +64,7 @@ class ClassLoss:
         return self._of_labels(logits, labels).mean()
 
     def with_guesses(
-        self, logits: torch.Tensor, labels: torch.Tensor, rows: Codes, guesses: Guesses
+        self, logits: torch.Tensor, labels: torch.Tensor, rows: Codes, guesses: SoftTargets
     ) -> torch.Tensor:
         """The mean loss over rows, some with a pseudo-label in place of a label.
 

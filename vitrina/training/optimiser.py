@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from vitrina.training.checkpoint import under
-from vitrina.training.config import Recipe, rate_at
+from vitrina.training.config import TrainingConfig, rate_at
 from vitrina.training.sparse_embedding import BETAS, EPSILON, SparseEmbedding
 
 Arrays = dict[str, torch.Tensor]
@@ -47,7 +47,7 @@ class Optimiser:
         self,
         groups: Sequence[ParameterGroup],
         tables: Sequence[SparseEmbedding],
-        recipe: Recipe,
+        recipe: TrainingConfig,
         steps: int,
         buffers: Sequence[torch.Tensor] = (),
     ) -> None:

@@ -12,11 +12,11 @@ from starlette.routing import Route
 from vitrina.audit.results import Audit
 from vitrina.audit.review.cards import CardMaker
 from vitrina.audit.review.categories import CategoryList
-from vitrina.audit.review.decision_log import Log
-from vitrina.audit.review.decisions_service import Desk
+from vitrina.audit.review.decision_log import DecisionLog
+from vitrina.audit.review.decisions_service import DecisionsService
 from vitrina.audit.review.options import ReviewOptions
 from vitrina.audit.review.page import Pages
-from vitrina.audit.review.product_cache import Shelf
+from vitrina.audit.review.product_cache import ProductCache
 from vitrina.audit.review.queue import Queue
 from vitrina.audit.review.routes import Routes
 from vitrina.audit.review.security import Guard
@@ -38,14 +38,14 @@ def create_app(
     """
     options = options or ReviewOptions()
     labels = store.categories()
-    log, shelf = Log(store), Shelf(store, photo)
+    log, shelf = DecisionLog(store), ProductCache(store, photo)
     rows = shelf.rows(one.product_id for one in audit.suspects)
     codes = {key: int(labels.codes[row]) for key, row in rows.items()}
     now = {key: labels.ids[code] if code >= 0 else None for key, code in codes.items()}
     store_names = dict(zip(labels.ids, labels.names, strict=True))
     categories = CategoryList({**store_names, **audit.names})
     queue = Queue(audit, now, log)
-    desk = Desk(audit, categories, queue, log, Sessions())
+    desk = DecisionsService(audit, categories, queue, log, Sessions())
     csrf, version = secrets.token_urlsafe(24), secrets.token_hex(4)
     pages = Pages(desk, CardMaker(categories, shelf, queue), options, csrf, version)
     routes = Routes(desk, pages, shelf, csrf)

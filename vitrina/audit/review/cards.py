@@ -9,7 +9,7 @@ from typing import Any
 
 from vitrina.audit.results import AuditNeighbour, Suspect
 from vitrina.audit.review.categories import CategoryList, CategoryPath
-from vitrina.audit.review.product_cache import Shelf, mentioned
+from vitrina.audit.review.product_cache import ProductCache, mentioned
 from vitrina.audit.review.queue import Queue
 from vitrina.store.decisions import Decision
 from vitrina.types import CategoryId, ProductId, Reason
@@ -108,7 +108,7 @@ class Card:
 class CardMaker:
     """Builds the cards of suspects."""
 
-    def __init__(self, categories: CategoryList, shelf: Shelf, queue: Queue) -> None:
+    def __init__(self, categories: CategoryList, shelf: ProductCache, queue: Queue) -> None:
         self._categories, self._shelf, self._queue = categories, shelf, queue
 
     def of(self, one: Suspect) -> Card:

@@ -24,7 +24,7 @@ _FRESH = 1.0
 """Seconds for which a read-only page may use the log without a refresh."""
 
 
-class Log:
+class DecisionLog:
     """All decisions of a store.
 
     lock: hold it from `refresh` to `add`, so that no two requests decide on the same state.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vitrina.audit.results import Audit, Suspect
 from vitrina.audit.review.categories import CategoryList
-from vitrina.audit.review.decision_log import Log
+from vitrina.audit.review.decision_log import DecisionLog
 from vitrina.audit.review.queue import Filter, Queue
 from vitrina.audit.review.session import Session, Sessions
 from vitrina.store.decisions import Decision
@@ -59,11 +59,16 @@ class Progress:
         return 60 * self.left / self.pace if self.pace and self.left else None
 
 
-class Desk:
+class DecisionsService:
     """Saves and undoes decisions on the suspects of one audit."""
 
     def __init__(
-        self, audit: Audit, categories: CategoryList, queue: Queue, log: Log, sessions: Sessions
+        self,
+        audit: Audit,
+        categories: CategoryList,
+        queue: Queue,
+        log: DecisionLog,
+        sessions: Sessions,
     ) -> None:
         self.audit, self.categories, self.queue = audit, categories, queue
         self.log, self.sessions = log, sessions

@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse
 
 from vitrina.audit.results import Suspect
 from vitrina.audit.review.cards import CardMaker
-from vitrina.audit.review.decisions_service import Desk
+from vitrina.audit.review.decisions_service import DecisionsService
 from vitrina.audit.review.options import ReviewOptions
 from vitrina.audit.review.product_cache import LARGE, SMALL
 from vitrina.audit.review.queue import Filter
@@ -49,7 +49,12 @@ class Pages:
     """Renders the pages of the routes. csrf, version: of this process."""
 
     def __init__(
-        self, desk: Desk, cards: CardMaker, options: ReviewOptions, csrf: str, version: str
+        self,
+        desk: DecisionsService,
+        cards: CardMaker,
+        options: ReviewOptions,
+        csrf: str,
+        version: str,
     ) -> None:
         self.desk, self.cards, self._options, self._csrf = desk, cards, options, csrf
         self._prefix = f"vitrina-{options.port}"

@@ -50,7 +50,7 @@ class _LRUCache(Generic[Key, Value]):
                 self._used -= self._size(self._all.popitem(last=False)[1])
 
 
-class Shelf:
+class ProductCache:
     """The products of suspects and their neighbours, cached.
 
     photo: the bytes of a product's photo, None where it has none.

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from vitrina.audit.results import Audit, Suspect
 from vitrina.audit.review.categories import segments
-from vitrina.audit.review.decision_log import Log
+from vitrina.audit.review.decision_log import DecisionLog
 from vitrina.store.decisions import Decision
 from vitrina.types import Action, CategoryId, ProductId, Reason
 
@@ -71,7 +71,7 @@ class Queue:
         self,
         audit: Audit,
         labels: Mapping[ProductId, CategoryId | None],
-        log: Log,
+        log: DecisionLog,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._names, self._log, self._clock = audit.names, log, clock

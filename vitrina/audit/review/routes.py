@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from vitrina.audit.results import Suspect
-from vitrina.audit.review.decisions_service import Desk, SavedDecisions, Verdict
+from vitrina.audit.review.decisions_service import DecisionsService, SavedDecisions, Verdict
 from vitrina.audit.review.forms import FormFields, NotUnderstoodError, whole_number
 from vitrina.audit.review.page import HERE, Pages, Visit, named
-from vitrina.audit.review.product_cache import LARGE, SMALL, Shelf
+from vitrina.audit.review.product_cache import LARGE, SMALL, ProductCache
 from vitrina.audit.review.security import same
 from vitrina.audit.review.words import Language
 from vitrina.errors import VitrinaError
@@ -36,7 +36,9 @@ _log = logging.getLogger(__name__)
 class Routes:
     """Handlers of the review page's addresses."""
 
-    def __init__(self, desk: Desk, pages: Pages, shelf: Shelf, csrf: str) -> None:
+    def __init__(
+        self, desk: DecisionsService, pages: Pages, shelf: ProductCache, csrf: str
+    ) -> None:
         self._desk, self._pages, self._shelf, self._csrf = desk, pages, shelf, csrf
         self._static = {
             path.name: Response(path.read_bytes(), media_type=guess_type(path.name)[0])

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from vitrina.data.readers.base import IdType
 from vitrina.data.readers.categories import ARROW, NEVER, CategoryPaths
 from vitrina.data.readers.ids import read_id
-from vitrina.data.readers.survey import Survey
+from vitrina.data.readers.survey import ColumnSurvey
 from vitrina.types import CategoryId
 
 
@@ -33,7 +33,7 @@ class Labels:
     """
 
     def __init__(
-        self, survey: Survey, ids: str | None, names: str | None, separator: str | None
+        self, survey: ColumnSurvey, ids: str | None, names: str | None, separator: str | None
     ) -> None:
         """ids, names: the columns, or None. separator: the given separator, if any."""
         self._column = ids or names

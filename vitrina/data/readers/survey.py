@@ -18,7 +18,7 @@ class _Scan(Protocol):
     def add(self, values: Iterable[Any]) -> None: ...
 
 
-class Survey:
+class ColumnSurvey:
     """Detector of id types, the category path format, and formats of numbers written as text.
 
     Columns whose schema is sufficient are not read.

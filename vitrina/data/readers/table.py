@@ -19,7 +19,7 @@ from vitrina.data.readers.labels import NO_LABEL, Labels
 from vitrina.data.readers.marketplace import METADATA, TEXT_FIELDS, parse_text_fields, text_of
 from vitrina.data.readers.metadata import metadata_of
 from vitrina.data.readers.missing_columns import listed_names
-from vitrina.data.readers.survey import Survey
+from vitrina.data.readers.survey import ColumnSurvey
 from vitrina.data.text import clean
 from vitrina.errors import CatalogueError
 from vitrina.types import ProductId
@@ -140,11 +140,11 @@ class TableReader:
                     found.fields.pop(name, None)
         return found
 
-    def _read_ahead(self, located: FoundColumns, separator: str | None) -> Survey:
+    def _read_ahead(self, located: FoundColumns, separator: str | None) -> ColumnSurvey:
         found = located.fields
         label = found.get("category_id") or found.get("category_name")
         path = found.get("category_name") or label
-        survey = Survey(
+        survey = ColumnSurvey(
             self._records,
             product=found["product_id"],
             category=label,

@@ -56,7 +56,7 @@ class Clock:
         self._end += time.monotonic() - begin
 
 
-class Gate:
+class AddressGuard:
     """Thread-safe `PoolManager` whose connections enforce the address and time limits."""
 
     def __init__(self, fetching: Fetching, per_host: int) -> None:
@@ -163,7 +163,7 @@ class _Bounded(io.RawIOBase):
         super().close()
 
 
-def _pool_classes(gate: Gate) -> dict[str, Any]:
+def _pool_classes(gate: AddressGuard) -> dict[str, Any]:
     """Return urllib3 connection pools whose connections are created by the gate."""
 
     class Gated:

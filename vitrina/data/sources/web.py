@@ -29,7 +29,7 @@ from urllib3.util import Retry
 from vitrina._version import __version__
 from vitrina.data.product import Product
 from vitrina.data.sources.fetching import DEFAULT_FETCHING, Fetching
-from vitrina.data.sources.ssrf_guard import Clock, Gate
+from vitrina.data.sources.ssrf_guard import AddressGuard, Clock
 from vitrina.data.sources.web_cache import PhotoCache
 from vitrina.errors import ImageError
 
@@ -66,7 +66,7 @@ class WebImages:
         self._cache = PhotoCache(self._fetching.cache_folder)
         self._slots = threading.BoundedSemaphore(self.workers)
         self._host_slots = _HostSlots(PER_HOST)
-        self._gate = Gate(self._fetching, PER_HOST)
+        self._gate = AddressGuard(self._fetching, PER_HOST)
 
     def references(self, product: Product) -> tuple[str, ...]:
         """Return the product's first http(s) URLs, without testing that they exist."""

@@ -13,7 +13,7 @@ import torch
 from vitrina.parallel import map_ahead
 from vitrina.threads import side_by_side
 from vitrina.training.dropout import Dropout
-from vitrina.training.loss import GUESSES, ClassLoss, Guesses
+from vitrina.training.loss import GUESSES, ClassLoss, SoftTargets
 from vitrina.types import Codes, Floats
 
 BLOCK = 20_000
@@ -49,7 +49,7 @@ class Classes(ABC):
     score_of: Score
     layer_decay: float = 1.0
     dropout: float = 0.1
-    guesses: Guesses | None = None
+    guesses: SoftTargets | None = None
     head: torch.nn.Linear = field(init=False)
     head_dropout: Dropout = field(init=False)
 

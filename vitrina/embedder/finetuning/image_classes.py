@@ -18,7 +18,7 @@ from vitrina.embedder.finetuning.image_network import TrainableImage
 from vitrina.embedder.finetuning.photo_bytes import PhotoBytes
 from vitrina.embedder.photos import OVERSAMPLING
 from vitrina.embedder.precision import training_dtype
-from vitrina.training.config import Recipe
+from vitrina.training.config import TrainingConfig
 from vitrina.training.loop import BatchPart
 from vitrina.training.optimiser import Optimiser, grouped
 from vitrina.types import Codes
@@ -35,7 +35,7 @@ class ImageClasses(Classes):
     photos: PhotoBytes
     augment: bool = True
 
-    def optimiser(self, recipe: Recipe, steps: int) -> Optimiser:
+    def optimiser(self, recipe: TrainingConfig, steps: int) -> Optimiser:
         """As `Task.optimiser`: the head has the full learning rate, layers below it lower ones."""
         self.network.begin(training_dtype(self.network.device))
         groups = [*grouped(self.head), *by_depth(self.network.body, self.layer_decay)]

@@ -25,7 +25,7 @@ from vitrina.embedder.precision import training_dtype
 from vitrina.embedder.weight_files import WAY_OUT, read_header
 from vitrina.errors import EncoderError
 from vitrina.store.damage import blamed_on
-from vitrina.training.config import Recipe
+from vitrina.training.config import TrainingConfig
 from vitrina.training.loop import BatchPart
 from vitrina.training.optimiser import Optimiser, grouped
 from vitrina.types import Codes
@@ -137,7 +137,7 @@ class MaskedWords:
         self._expected = torch.from_numpy(np.log(odds)).float()
         self._cumulated = np.cumsum(weights / weights.sum())
 
-    def optimiser(self, recipe: Recipe, steps: int) -> Optimiser:
+    def optimiser(self, recipe: TrainingConfig, steps: int) -> Optimiser:
         """As `Task.optimiser`."""
         dtype = training_dtype(self.network.device, transformer=True)
         table = self.network.begin(dtype, averaged=bool(recipe.average))

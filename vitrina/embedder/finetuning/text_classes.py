@@ -14,7 +14,7 @@ from vitrina.embedder.finetuning.groups import by_depth
 from vitrina.embedder.finetuning.text_network import TrainableText
 from vitrina.embedder.finetuning.tokens import TokenLists
 from vitrina.embedder.precision import training_dtype
-from vitrina.training.config import Recipe
+from vitrina.training.config import TrainingConfig
 from vitrina.training.loop import BatchPart
 from vitrina.training.optimiser import Optimiser, grouped
 from vitrina.types import Codes
@@ -29,7 +29,7 @@ class TextClasses(Classes):
     tokens: TokenLists
     word_dropout: float = 0.0
 
-    def optimiser(self, recipe: Recipe, steps: int) -> Optimiser:
+    def optimiser(self, recipe: TrainingConfig, steps: int) -> Optimiser:
         """As `Task.optimiser`: the head has the full learning rate, layers below it lower ones."""
         dtype = training_dtype(self.network.device, transformer=True)
         table = self.network.begin(dtype, averaged=bool(recipe.average))

@@ -10,7 +10,7 @@ import numpy as np
 from vitrina.audit.label_scores import LabelScores
 from vitrina.audit.near_duplicates import Copies
 from vitrina.baselines.base import BaselineTask, TextExamples
-from vitrina.baselines.linear_svm import LinearSvm, learn_linear_svm
+from vitrina.baselines.linear_svm import LinearSvm, fit_linear_svm
 from vitrina.baselines.terms import LONGEST
 from vitrina.classifier.calibrate import fit_temperature, softmax
 from vitrina.classifier.fit import FitOptions
@@ -231,7 +231,7 @@ class OutOfFoldPredictor:
         )
         try:
             task = BaselineTask.of(examples)
-            model = learn_linear_svm(task, seed=self.seed, progress=progress)
+            model = fit_linear_svm(task, seed=self.seed, progress=progress)
         except TrainingError:
             # Titles without words train no text model; the other models remain.
             return None

@@ -31,7 +31,7 @@ from vitrina.pipelines.common.seen_rows import seen_by_base, seen_by_spaces
 from vitrina.pipelines.embed.job import embed
 from vitrina.pipelines.embed.options import EmbedOptions
 from vitrina.pipelines.finetune.encoder_files import chosen_base
-from vitrina.stage_timer import stage, timed_run, told
+from vitrina.stage_timer import stage, stages_line, timed_run
 from vitrina.store.files import check_folder, replacing, write_json
 from vitrina.store.store import Store
 from vitrina.types import Mask, Modality
@@ -56,7 +56,7 @@ class Benchmark:
 
     def lines(self) -> list[str]:
         """The table for a terminal."""
-        return [*text.lines(self.table), f"time: {told(self.stages)}"]
+        return [*text.lines(self.table), f"time: {stages_line(self.stages)}"]
 
 
 def benchmark(

@@ -29,7 +29,7 @@ from vitrina.pipelines.benchmark.dataset import (
 )
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.pipelines.benchmark.vectors import Encoders
-from vitrina.pipelines.common.training_progress import KEPT_APART, watching
+from vitrina.pipelines.common.training_progress import KEPT_APART, watch_training
 from vitrina.pipelines.finetune.job import sample_of
 from vitrina.pipelines.finetune.trainer import FinetunedEncoder
 from vitrina.pipelines.index.vote_rules import choose_rule
@@ -120,7 +120,7 @@ class Methods:
         checkpoint = Checkpoint({**identity, "seed": seed})
         rows = len(ground.rows)
         total = planned_rows(kind, rows)
-        with watching(f"training {kind}", total, rows, KEPT_APART, quiet=quiet) as watch:
+        with watch_training(f"training {kind}", total, rows, KEPT_APART, quiet=quiet) as watch:
             baseline = train_baseline(kind, examples, seed=seed, checkpoint=checkpoint, watch=watch)
         seconds = time.monotonic() - started
 

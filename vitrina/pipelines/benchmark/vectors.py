@@ -12,7 +12,7 @@ from vitrina.embedder.base import ImageEncoder, TextEncoder
 from vitrina.embedder.load import NONE
 from vitrina.embedder.photos import encode_photos
 from vitrina.errors import EncoderError, HubUnreachableError, StoreError
-from vitrina.parallel import unwatched
+from vitrina.parallel import no_progress
 from vitrina.pipelines.benchmark.cache_keys import key_of
 from vitrina.pipelines.benchmark.dataset import BenchmarkData, in_blocks
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
@@ -86,7 +86,7 @@ class Encoders:
                 out[block] = words.encode([self._ground.texts[row] for row in block])
             return out, there
         assert self._images is not None
-        places = list(references(self._ground.store.products, unwatched))
+        places = list(references(self._ground.store.products, no_progress))
         for block in in_blocks(rows):
             photos = [places[row] for row in block]
             found = encode_photos(

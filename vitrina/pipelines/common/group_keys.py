@@ -17,7 +17,7 @@ from vitrina.data.product import Product
 from vitrina.data.sources import ImageSource
 from vitrina.data.split import title_keys
 from vitrina.ids import Keys
-from vitrina.index.exact import Barred
+from vitrina.index.exact import ExcludedRows
 from vitrina.pipelines.common.photo_hashes import NO_PHOTO, PhotoHasher
 from vitrina.store.products import Products, hash_bytes
 from vitrina.store.shards import hashes_to_array
@@ -101,7 +101,7 @@ class ExclusionFilter:
         keys += [shop_keys(products)] if shops else []
         self._rows = [by_row(codes_of(one), at) for one in keys]
 
-    def of(self, products: Sequence[Product], images: ImageSource | None) -> Barred:
+    def of(self, products: Sequence[Product], images: ImageSource | None) -> ExcludedRows:
         """The exclusions of some new products. images: source of their photos, which are read for
         comparison; None to compare titles only."""
         keys = []
@@ -113,7 +113,7 @@ class ExclusionFilter:
             keys.append(photo_keys([photo.hash for photo in photos]))
         if self._shops:
             keys.append(name_keys([product.shop for product in products]))
-        return Barred(self._rows, [codes_of(one) for one in keys])
+        return ExcludedRows(self._rows, [codes_of(one) for one in keys])
 
 
 def _key(shop: str) -> int:

@@ -12,7 +12,7 @@ KEPT_APART = "weighted F1 of rows kept to stop by"
 
 
 @contextmanager
-def watching(
+def watch_training(
     title: str, total: int, rows: int, score: str, unit: str = "products", *, quiet: bool
 ) -> Iterator[Watch]:
     """Show the progress of `fit`. title: of the bar. total: rows of all epochs. rows: of one epoch.

@@ -18,12 +18,12 @@ from vitrina.errors import EncoderError, TrainingError
 from vitrina.pipelines.common.product_inputs import texts
 from vitrina.pipelines.common.seen_rows import seen_by_base
 from vitrina.pipelines.common.store_split import split_store
-from vitrina.pipelines.common.training_progress import watching
+from vitrina.pipelines.common.training_progress import watch_training
 from vitrina.pipelines.finetune.encoder_files import base_text, check_name, write_encoder
 from vitrina.stage_timer import so_far, stage, timed_run
 from vitrina.store.store import Store
 from vitrina.training.checkpoint import Checkpoint
-from vitrina.training.config import Recipe
+from vitrina.training.config import TrainingConfig
 from vitrina.training.loop import fit
 from vitrina.types import Codes, Modality, SplitKind
 
@@ -40,9 +40,9 @@ class PretrainOptions:
     """Options of pre-training.
 
     model, name, from_scratch, lower_case, max_length, warm_up, weight_decay: as in
-    `FinetuneOptions`. epochs, batch_rows, rate: None for the defaults. average: see `Recipe`.
-    split: its validation products are held out, and scored on; None to train on all products,
-    where none will be evaluated on.
+    `FinetuneOptions`. epochs, batch_rows, rate: None for the defaults. average: see
+    `TrainingConfig`. split: its validation products are held out, and scored on; None to train on
+    all products, where none will be evaluated on.
     """
 
     model: str | None = None
@@ -126,7 +126,7 @@ def _pretrain(store: Store, options: PretrainOptions, also: Sequence[Catalogue])
     except ValueError as err:
         raise EncoderError(f"{base.model} can't be pre-trained: {err}") from err
     task.guesser.load_beside(base.folder, from_scratch=options.from_scratch)
-    recipe = Recipe(
+    recipe = TrainingConfig(
         epochs=EPOCHS if options.epochs is None else options.epochs,
         batch_rows=BATCH_ROWS if options.batch_rows is None else options.batch_rows,
         rate=RATE / network.width if options.rate is None else options.rate,
@@ -149,7 +149,7 @@ def _pretrain(store: Store, options: PretrainOptions, also: Sequence[Catalogue])
     title, total = f"pre-training {base.model}", recipe.epochs * len(rows)
     with (
         stage("training"),
-        watching(title, total, len(rows), SCORE, "texts", quiet=options.quiet) as watch,
+        watch_training(title, total, len(rows), SCORE, "texts", quiet=options.quiet) as watch,
     ):
         history = fit(task, recipe, checkpoint=Checkpoint(identity), watch=watch)
     scores = [round(epoch.score, 5) for epoch in history.epochs]

@@ -23,8 +23,8 @@ from vitrina.pipelines.common.product_inputs import texts
 from vitrina.pipelines.common.reading import opened_texts
 from vitrina.store.store import Store
 from vitrina.training.checkpoint import Checkpoint
-from vitrina.training.config import Recipe
-from vitrina.training.loss import Guesses
+from vitrina.training.config import TrainingConfig
+from vitrina.training.loss import SoftTargets
 from vitrina.types import Codes
 
 STEPS = 2
@@ -77,7 +77,7 @@ def with_unlabelled(
 
 def guessed(
     task: TextClasses, rows: Codes, seconds: float, checkpoint: Checkpoint
-) -> tuple[Guesses, float]:
+) -> tuple[SoftTargets, float]:
     """Pseudo-labels of rows by a trained task, and the seconds of its training and prediction.
 
     Both are saved in the checkpoint, to resume from. seconds: of the training.
@@ -90,7 +90,9 @@ def guessed(
     return _placed(len(task.labels), rows, arrays), seconds
 
 
-def guessed_before(count: int, rows: Codes, checkpoint: Checkpoint) -> tuple[Guesses, float] | None:
+def guessed_before(
+    count: int, rows: Codes, checkpoint: Checkpoint
+) -> tuple[SoftTargets, float] | None:
     """Pseudo-labels and seconds in the checkpoint; None if it is empty. count: of all rows."""
     found = checkpoint.read()
     if found is None:
@@ -98,7 +100,7 @@ def guessed_before(count: int, rows: Codes, checkpoint: Checkpoint) -> tuple[Gue
     return _placed(count, rows, dict(found.arrays)), float(found.told["seconds"])
 
 
-def second(recipe: Recipe, labelled: int, unlabelled: int) -> tuple[Recipe, int]:
+def second(recipe: TrainingConfig, labelled: int, unlabelled: int) -> tuple[TrainingConfig, int]:
     """Config of the second training, and the repeats of each labelled row in an epoch.
 
     It has at least `EPOCHS` epochs and about `STEPS` times the steps of the first training, and
@@ -108,10 +110,10 @@ def second(recipe: Recipe, labelled: int, unlabelled: int) -> tuple[Recipe, int]
     return replace(recipe, epochs=epochs), math.ceil(recipe.epochs / epochs)
 
 
-def _placed(count: int, rows: Codes, arrays: dict[str, torch.Tensor]) -> Guesses:
+def _placed(count: int, rows: Codes, arrays: dict[str, torch.Tensor]) -> SoftTargets:
     places = np.full(count, -1, dtype=np.int64)
     places[rows] = np.arange(len(rows))
-    return Guesses(places, arrays["classes"].numpy(), arrays["odds"].numpy())
+    return SoftTargets(places, arrays["classes"].numpy(), arrays["odds"].numpy())
 
 
 def _key(text: str) -> bytes:

@@ -19,12 +19,12 @@ from vitrina.embedder.load import TextFiles
 from vitrina.pipelines.common.product_inputs import references
 from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.common.store_split import StoreSplit
-from vitrina.pipelines.common.training_progress import KEPT_APART, watching
+from vitrina.pipelines.common.training_progress import KEPT_APART, watch_training
 from vitrina.pipelines.finetune.encoder_files import base_image, text_tokens
 from vitrina.stage_timer import stage
 from vitrina.store.store import Store
 from vitrina.training.checkpoint import Checkpoint
-from vitrina.training.config import Recipe
+from vitrina.training.config import TrainingConfig
 from vitrina.training.loop import History, fit
 from vitrina.training.loss import ClassLoss
 from vitrina.types import Balance, Codes, Floats, Mask, Modality, Pooling, SplitKind
@@ -50,8 +50,8 @@ class FinetuneOptions:
     trained encoder. from_scratch: start from random weights. lower_case, max_length, pooling: see
     `TextShape`. image_size: of an image model's input in pixels, None for its own. augment: photos
     in every epoch. epochs, batch_rows, rate: None for the defaults. warm_up, weight_decay, average,
-    patience: see `Recipe`. layer_decay: factor of a layer's learning rate to that of the layer
-    above. smoothing, balance: see `ClassLoss`. word_dropout: the share of tokens masked in
+    patience: see `TrainingConfig`. layer_decay: factor of a layer's learning rate to that of the
+    layer above. smoothing, balance: see `ClassLoss`. word_dropout: the share of tokens masked in
     training. unlabelled: files of further products, for self-training on them and on the store's
     products without a category; of text only. reading: options of these files that differ from the
     store's catalogue.
@@ -126,7 +126,7 @@ class FinetunedEncoder:
     base: str
     examples: FinetuneExamples
     there: Mask
-    recipe: Recipe
+    recipe: TrainingConfig
     history: History
     logits: Callable[[Codes], Floats]
     save: Callable[[Path], None]
@@ -289,20 +289,23 @@ class _EncoderTrainer:
     options: FinetuneOptions
 
     def of(
-        self, task: TextClasses | ImageClasses, recipe: Recipe, seen: list[str]
+        self, task: TextClasses | ImageClasses, recipe: TrainingConfig, seen: list[str]
     ) -> FinetunedEncoder:
         """Train. seen: digests of all inputs beside products and options."""
         rows = len(task.rows)
         identity, quiet = self.identity("finetune", recipe, seen), self.options.quiet
         title, total = f"fine-tuning {self.model}", recipe.epochs * rows
-        with stage("training"), watching(title, total, rows, KEPT_APART, quiet=quiet) as watch:
+        with (
+            stage("training"),
+            watch_training(title, total, rows, KEPT_APART, quiet=quiet) as watch,
+        ):
             history = fit(task, recipe, checkpoint=Checkpoint(identity), watch=watch)
         task.network.finish()
         return FinetunedEncoder(
             self.model, self.examples, self.there, recipe, history, task.logits, task.network.save
         )
 
-    def identity(self, job: str, recipe: Recipe, seen: list[str]) -> dict[str, Any]:
+    def identity(self, job: str, recipe: TrainingConfig, seen: list[str]) -> dict[str, Any]:
         """Identity of a job, which its checkpoint is stored under."""
         return {
             "job": job,
@@ -315,8 +318,8 @@ class _EncoderTrainer:
         }
 
 
-def _recipe(options: FinetuneOptions, epochs: int, batch_rows: int, rate: float) -> Recipe:
-    return Recipe(
+def _recipe(options: FinetuneOptions, epochs: int, batch_rows: int, rate: float) -> TrainingConfig:
+    return TrainingConfig(
         epochs=epochs if options.epochs is None else options.epochs,
         batch_rows=batch_rows if options.batch_rows is None else options.batch_rows,
         rate=rate if options.rate is None else options.rate,

@@ -52,7 +52,7 @@ def state_of(store: Store, spaces: Sequence[Space]) -> str:
     return hashlib.sha256(to_json(seen)).hexdigest()
 
 
-def survey(store: Store, spaces: Sequence[Space]) -> tuple[Entries, Mask]:
+def current_entries(store: Store, spaces: Sequence[Space]) -> tuple[Entries, Mask]:
     """Every product of a store as an index entry, and (n,) bool, products with a vector."""
     products = store.products
     there = np.zeros(len(products), dtype=bool)
@@ -97,7 +97,7 @@ def open_vectors(store: Store, features: Features) -> tuple[VectorIndex, Stalene
     entries, dead = folder.entries(card)
     behind = None
     if card.state != state_of(store, spaces):
-        now, there = survey(store, spaces)
+        now, there = current_entries(store, spaces)
         entries = entries.with_ids_as(now.ids.type)
         change = changes(entries, dead, now, there, spaces)
         entries = entries.moved(change.kept, now, change.at)

@@ -22,10 +22,10 @@ from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.index.index_state import (
     card_of,
     changes,
+    current_entries,
     fingerprints_of,
     folder_of,
     state_of,
-    survey,
 )
 from vitrina.store import layout
 from vitrina.store.entries import FileEntry, FolderEntry
@@ -90,7 +90,7 @@ def build_index(store: Store, options: IndexOptions) -> Features:
         state = state_of(store, spaces)
         if old and old.goal == goal and old.card.state == state:
             return features
-        now, there = survey(store, spaces)
+        now, there = current_entries(store, spaces)
         job = _Job(store, writer, features, spaces, state, now, there, started)
         if old is None or old.goal != goal or not job.update(old):
             job.rebuild(goal, options, before)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from vitrina.classifier.metrics import Metrics
 from vitrina.index.card import CARD_FILE
-from vitrina.index.exact import Barred
+from vitrina.index.exact import ExcludedRows
 from vitrina.index.results import SearchResult
 from vitrina.index.vote import DEFAULT_RULE, VOTERS
 from vitrina.pipelines.common.progress import Meter
@@ -199,7 +199,7 @@ def _search(
             with_duplicates.put(here, found, labels)
             without.put(here, found, labels)
             # Only rows with a duplicate among their neighbours are searched again.
-            barred = Barred(duplicates, [codes[block] for codes in duplicates])
+            barred = ExcludedRows(duplicates, [codes[block] for codes in duplicates])
             some = np.flatnonzero(barred.candidates(found.positions).any(axis=1))
             if len(some):
                 rows = block[some]

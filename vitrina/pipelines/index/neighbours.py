@@ -17,7 +17,7 @@ from vitrina.embedder.base import ImageEncoder, TextEncoder
 from vitrina.embedder.photos import prepare_photo
 from vitrina.errors import ImageError, ImageSourceError, StoreError
 from vitrina.index.card import IndexCard
-from vitrina.index.exact import Barred
+from vitrina.index.exact import ExcludedRows
 from vitrina.index.fuse import fuse
 from vitrina.index.results import AGAIN, SearchResult
 from vitrina.index.search import VectorIndex
@@ -182,7 +182,7 @@ class Index:
         """Neighbours of products of the index, (q,) int64 rows of it, without themselves."""
         vectors = self.vectors.read(positions)
         rows = self._barring(only)
-        barred = Barred(rows, [codes[positions] for codes in rows])
+        barred = ExcludedRows(rows, [codes[positions] for codes in rows])
         return self.vectors.search_rows(
             vectors, k, own=positions, allowed=self.allowed(only), barred=barred
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vitrina.classifier.fit import NOBODY, FitOptions, fit_head, planned_rows
+from vitrina.classifier.fit import NO_ROWS, FitOptions, fit_head, planned_rows
 from vitrina.classifier.fusion import VOTE, vote_logits
 from vitrina.classifier.heads import Head
 from vitrina.classifier.minibatch import predict
@@ -32,7 +32,7 @@ def fit_heads(
     members: Iterable[str],
     options: FitOptions,
     report: Progress,
-    held: Codes = NOBODY,
+    held: Codes = NO_ROWS,
 ) -> dict[str, Head]:
     """Fit one head per base model but the vote, each on the rows that have a vector for it.
 

@@ -21,7 +21,7 @@ from vitrina.classifier.calibrate import (
     reliability,
     softmax,
 )
-from vitrina.classifier.fusion import Blend, members_of, stand_ins_of
+from vitrina.classifier.fusion import Blend, fallback_models, members_of
 from vitrina.classifier.levels import LevelMetrics, by_level, hierarchical_f1
 from vitrina.classifier.metrics import Metrics, evaluate
 from vitrina.classifier.tree import CategoryTree
@@ -157,7 +157,7 @@ class EvaluationSet:
         )
 
     def _blend(self, kind: FusionKind, inner: Mask) -> Blend:
-        members, stand_ins = members_of(kind, self.features), stand_ins_of(kind, self.features)
+        members, stand_ins = members_of(kind, self.features), fallback_models(kind, self.features)
         scores = {}
         for features, parts in self.scores.items():
             there = [self.present[one] for one in features.modalities]

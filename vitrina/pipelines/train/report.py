@@ -11,7 +11,7 @@ from vitrina.classifier.calibrate import ReliabilityBin
 from vitrina.classifier.levels import LevelMetrics
 from vitrina.classifier.metrics import Difference, Metrics
 from vitrina.data.split import Unjudged
-from vitrina.stage_timer import told
+from vitrina.stage_timer import stages_line
 from vitrina.types import CategoryId, Features, FusionKind, HeadKind, Modality, SplitKind
 
 LISTED = 5
@@ -290,7 +290,7 @@ class TrainReport:
         lines += self.promised.lines()
         if self.since is not None:
             lines += self.since.lines()
-        lines.append(f"time: {told(self.stages)}")
+        lines.append(f"time: {stages_line(self.stages)}")
         lines.append(
             f"done: head {self.model}, {self.fusion} fusion, {self.classes} categories, "
             f"{self.seconds:.0f} s"

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vitrina.classifier.fit import NOBODY, FitOptions
-from vitrina.classifier.fusion import VOTE, kinds_of, members_of, stand_ins_of
+from vitrina.classifier.fit import NO_ROWS, FitOptions
+from vitrina.classifier.fusion import VOTE, fallback_models, kinds_of, members_of
 from vitrina.classifier.heads import Head
 from vitrina.classifier.metrics import Metrics, difference, evaluate
 from vitrina.classifier.tree import CategoryTree
@@ -199,7 +199,9 @@ class HeadTrainer:
         self, rows: Codes, names: Iterable[str], fit: FitOptions, meter: Meter
     ) -> dict[str, Head]:
         # The early-stopping split of the rows, where patience is set.
-        stopping = self.parted.hold(rows, self.options.seed)[1] if self.options.patience else NOBODY
+        stopping = (
+            self.parted.hold(rows, self.options.seed)[1] if self.options.patience else NO_ROWS
+        )
         return fit_heads(
             self.gathered, self.codes, rows, self.classes, names, fit, meter.advance, stopping
         )
@@ -210,7 +212,10 @@ class HeadTrainer:
             dict.fromkeys(
                 name
                 for kind in kinds
-                for name in (*members_of(kind, self.features), *stand_ins_of(kind, self.features))
+                for name in (
+                    *members_of(kind, self.features),
+                    *fallback_models(kind, self.features),
+                )
             )
         )
 

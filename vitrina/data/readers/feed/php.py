@@ -59,7 +59,7 @@ _LONGEST_OPENING = 100
 
 
 @dataclass
-class Stripped:
+class WithoutCode:
     """Text without its template code.
 
     Attributes:
@@ -77,7 +77,7 @@ class Stripped:
     closes_root: bool = False
 
 
-def strip_code(text: str, *, final: bool) -> Stripped:
+def strip_code(text: str, *, final: bool) -> WithoutCode:
     """Remove template code, XML declarations and processing instructions.
 
     PHP ends at the first `?>` outside its strings and block comments or, if quotes are unbalanced,
@@ -89,7 +89,7 @@ def strip_code(text: str, *, final: bool) -> Stripped:
     """
     if "<?" not in text and "<%" not in text and "<script" not in text:
         cut = len(text) if final else _last_opening(text, 0)
-        return Stripped(text[:cut], text[cut:])
+        return WithoutCode(text[:cut], text[cut:])
     blocks = _Blocks(text, final=final)
     kept: list[str] = []
     gaps: list[tuple[int, int]] = []
@@ -112,7 +112,7 @@ def strip_code(text: str, *, final: bool) -> Stripped:
             gaps.append((length, lines))
     cut = opening.start() if opening else len(text) if final else _last_opening(text, at)
     kept.append(text[at:cut])
-    return Stripped("".join(kept), text[cut:], removed, tuple(gaps), closes_root)
+    return WithoutCode("".join(kept), text[cut:], removed, tuple(gaps), closes_root)
 
 
 def _last_opening(text: str, start: int) -> int:
