@@ -21,7 +21,7 @@ from index_tools import (
 from vitrina.errors import StoreError
 from vitrina.index import search
 from vitrina.index.build import Goal, build
-from vitrina.index.engine import Engine, sample_rows
+from vitrina.index.engine import SPARE_BYTES, Engine, sample_rows
 from vitrina.index.exact import ExcludedRows
 from vitrina.index.recall_probe import QUERIES, Probe, Recall
 from vitrina.index.results import Effort
@@ -397,6 +397,19 @@ def test_rows_can_be_added_to_what_was_read(case, tmp_path):
 )
 def test_how_many_rows_are_learnt_from(rows, dim, factory, sample):
     assert sample_rows(rows, dim, factory) == sample
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+@pytest.mark.parametrize("factory", ["OPQ32_64,IVF256,PQ32x4fs", "IVF256,PQ32"])
+def test_an_index_whose_derived_table_is_larger_than_its_file_is_read(tmp_path, factory, mapped):
+    vectors = clustered(10_000, 64)
+    engine = Engine.learn(factory, 64, vectors, 0)
+    engine.fill([vectors])
+    path = tmp_path / "index.faiss"
+    engine.write(path)
+    assert len(Engine.read(path, factory, mapped=mapped)) == 10_000
+    if factory.endswith("PQ32"):
+        assert path.stat().st_size + SPARE_BYTES < 4 * 256 * 32 * 256
 
 
 @pytest.mark.parametrize("more", [1, 300, 1500])

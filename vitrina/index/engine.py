@@ -44,6 +44,8 @@ FEW = 8
 """Number of queries up to which a search runs on one thread."""
 SPARE_BYTES = 1 << 20
 """Allowance over the file's size for data that FAISS derives while reading."""
+TABLE_TIMES = 64
+"""How many times the file's size the table of an IVF-PQ index may take, which FAISS derives too."""
 
 _READING = Lock()
 
@@ -211,7 +213,7 @@ class Engine:
             size = path.stat().st_size
             # FAISS allocates as much as a file claims to hold. Its limits are process-wide.
             with _READING:
-                faiss.set_deserialization_vector_byte_limit(size + SPARE_BYTES)
+                faiss.set_deserialization_vector_byte_limit(_most_bytes(factory, size))
                 faiss.set_deserialization_loop_limit(size)
                 index = faiss.read_index(str(path), flags)
                 if mapped and not _ends_with_its_lists(index, path):
@@ -239,6 +241,20 @@ class Engine:
         none = np.zeros((1, self.dim), dtype=np.float32)
         for transform in self._transforms:
             none = transform(none)
+
+
+def _most_bytes(factory: str, size: int) -> int:
+    """The most bytes that FAISS may allocate for one part of an index file of so many bytes.
+
+    For an IVF-PQ index that is a table of (lists, parts, codes of a part) float32, which is not in
+    the file.
+    """
+    lists = re.search(r"IVF(\d{1,9})", factory)
+    parts = re.search(r"(?<!O)PQ(\d{1,6})(?:x(\d{1,2}))?", factory)
+    table = 0
+    if lists and parts:
+        table = 4 * int(lists[1]) * int(parts[1]) << min(int(parts[2] or 8), 16)
+    return max(size, min(table, TABLE_TIMES * size)) + SPARE_BYTES
 
 
 def sample_rows(rows: int, dim: int, factory: str) -> int:
