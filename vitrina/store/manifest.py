@@ -12,9 +12,6 @@ from vitrina.store.entries import Count, FileEntry, FolderEntry, SpaceEntry, emp
 from vitrina.store.files import to_json
 from vitrina.types import Modality
 
-_DEPTH = 64
-"""Maximum nesting depth of a manifest; those that Vitrina writes stay below ten."""
-
 
 @dataclass(frozen=True)
 class Manifest:
