@@ -35,10 +35,8 @@ def warm_up() -> None:
 
     import vitrina
     from vitrina import api, cli  # noqa: F401
-    from vitrina.pipelines.embed.job import (
-        EmbedOptions,  # noqa: F401
-        options,
-    )
+    from vitrina.pipelines.embed import options
+    from vitrina.pipelines.embed.job import EmbedOptions  # noqa: F401
 
     for name in ("AutoModel", "AutoTokenizer", "BertModel", "PreTrainedTokenizerFast"):
         getattr(transformers, name)
