@@ -67,7 +67,7 @@ def planted(store: Store, share: float, seed: int) -> Iterator[str]:
     yield ""
     yield f"| ranked by | of them in the top {share:.0%} | average precision |"
     yield "|---|---|---|"
-    rows = np.flatnonzero(found.heard.checked)
+    rows = np.flatnonzero(found.predictions.checked)
     for name, score in rankings(found):
         top = np.argsort(-score[rows], kind="stable")[: bad[rows].sum()]
         caught = bad[rows][top].mean()
@@ -110,7 +110,7 @@ def rankings(found: AuditResult) -> Iterator[tuple[str, Floats]]:
     """Each way to rank, with its scores: (n,) of all products, higher is more suspect."""
     from cleanlab.rank import get_label_quality_scores
 
-    heard, codes = found.heard, found.hearing.codes
+    heard, codes = found.predictions, found.predictor.codes
     yield "head over all vectors, self-confidence", 1 - heard.model.given
     for modality, said in heard.alone.items():
         yield f"head over {modality} vectors alone, self-confidence", 1 - said.given
@@ -120,7 +120,7 @@ def rankings(found: AuditResult) -> Iterator[tuple[str, Floats]]:
     yield "copies that disagree", np.where(np.isfinite(heard.copied), 1 - heard.copied, 0.0)
     rows = np.flatnonzero(heard.checked)
     present, labels = np.unique(codes[rows], return_inverse=True)
-    shares = np.asarray(found.hearing.shares)[rows][:, present].astype(np.float64)
+    shares = np.asarray(found.predictor.shares)[rows][:, present].astype(np.float64)
     shares /= shares.sum(axis=1, keepdims=True)
     for method in ("self_confidence", "normalized_margin", "confidence_weighted_entropy"):
         score = np.zeros(len(codes))

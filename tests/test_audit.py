@@ -199,8 +199,8 @@ def test_a_writer_at_the_end_costs_no_report(store, tmp_path):
 
 def test_copies_never_judge_what_they_were_learnt_with(store):
     found = find(store, AuditOptions(features=Features.TEXT))
-    fold = found.hearing._fold()
-    groups = found.hearing.groups
+    fold = found.predictor._fold()
+    groups = found.predictor.groups
     for group in np.unique(groups):
         assert len(set(fold[(groups == group) & (fold >= 0)].tolist())) <= 1
     assert len(set(fold[fold >= 0].tolist())) == 5
@@ -221,7 +221,7 @@ def test_cleanlab_may_be_asked(store):
 
 def test_without_cleanlab_it_says_how_to_install_it(store, monkeypatch):
     monkeypatch.setitem(sys.modules, "cleanlab.experimental.label_issues_batched", None)
-    monkeypatch.setattr(OutOfFoldPredictor, "hear", None)
+    monkeypatch.setattr(OutOfFoldPredictor, "predict", None)
     with pytest.raises(TrainingError, match=r"pip install 'vitrina\[cleanlab\]'"):
         api.audit(store, cleanlab=True)
 

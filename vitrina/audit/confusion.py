@@ -12,7 +12,7 @@ from vitrina.types import Codes, Mask
 TWIN = 0.2
 """Mean probability of the other category, over the products of each, from which two look alike."""
 INSIDE = 0.35
-"""The same limit for one direction, where the other direction stays below `TWIN`."""
+"""`TWIN`'s limit for one direction, if the other direction stays below `TWIN`."""
 FEWEST = 5
 """Lower limit of the products of a category that is compared."""
 

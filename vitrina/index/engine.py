@@ -249,20 +249,24 @@ def _most_bytes(factory: str, size: int) -> int:
     For an IVF-PQ index that is a table of (lists, parts, codes of a part) float32, which is not in
     the file.
     """
-    lists = re.search(r"IVF(\d{1,9})", factory)
     parts = re.search(r"(?<!O)PQ(\d{1,6})(?:x(\d{1,2}))?", factory)
     table = 0
-    if lists and parts:
-        table = 4 * int(lists[1]) * int(parts[1]) << min(int(parts[2] or 8), 16)
+    if parts:
+        table = 4 * _lists_of(factory) * int(parts[1]) << min(int(parts[2] or 8), 16)
     return max(size, min(table, TABLE_TIMES * size)) + SPARE_BYTES
 
 
 def sample_rows(rows: int, dim: int, factory: str) -> int:
     """Number of rows to train an index on."""
-    found = re.search(r"IVF(\d+)", factory)
-    lists = int(found[1]) if found else 0
+    lists = _lists_of(factory)
     wanted = max(SAMPLE_LEAST, SAMPLE_PER_LIST * lists)
     return min(rows, max(lists, min(wanted, SAMPLE_BYTES // (4 * dim))))
+
+
+def _lists_of(factory: str) -> int:
+    """The number of inverted lists; 0 for an index without."""
+    found = re.search(r"IVF(\d{1,9})", factory)
+    return int(found[1]) if found else 0
 
 
 def _plain(factory: str) -> str:

@@ -27,8 +27,8 @@ def card_of(store: Store, found: AuditResult) -> dict[str, Any]:
     category, `twins`, `categories` by their share of suspects; `foreign_text`, `foreign_image`
     (outliers), `without_text`, `without_photo`, `without_both`: a count, and the first products.
     """
-    predictions, labels = found.heard, found.labels
-    codes, ids = found.hearing.codes, labels.ids
+    predictions, labels = found.predictions, found.labels
+    codes, ids = found.predictor.codes, labels.ids
     product = partial(_ids, store)
     suspects = found.suspects
     other = predictions.pooled.other
@@ -39,7 +39,7 @@ def card_of(store: Store, found: AuditResult) -> dict[str, Any]:
     wrong_labels = confident(predictions.pooled.of(checked), codes[checked], len(ids))
     counts, edges = np.histogram(found.score[suspects], bins=20, range=(SUSPECT, 1))
     card: dict[str, Any] = {
-        "features": found.hearing.features.value,
+        "features": found.predictor.features.value,
         "products": len(codes),
         "labelled": int((labels.codes >= 0).sum()),
         "checked": len(checked),
@@ -47,7 +47,7 @@ def card_of(store: Store, found: AuditResult) -> dict[str, Any]:
         "suspects": len(suspects),
         "wrong_by_confident_learning": int(wrong_labels.sum()),
         "members": predictions.members,
-        "copies_from": round(found.hearing.copies.threshold, 4),
+        "copies_from": round(found.predictor.copies.threshold, 4),
         "scores": [
             {"low": float(low), "high": float(high), "count": int(count)}
             for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)

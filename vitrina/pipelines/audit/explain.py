@@ -40,7 +40,7 @@ def explain(
     store: Store, found: AuditResult, rows: Codes, images: ImageSource | None, quiet: bool
 ) -> tuple[Suspect, ...]:
     """Describe suspects. rows: (m,) int64 positions in the product table, by rank."""
-    predictor, predictions, labels = found.hearing, found.heard, found.labels
+    predictor, predictions, labels = found.predictor, found.predictions, found.labels
     ids = store.products.ids
     near, scores = predictor.near.of(rows)
     who, other = predictor.copies.pairs(rows, near, scores)
@@ -108,7 +108,7 @@ def _likeliest(given: float, other: int, beside: float, label: int) -> tuple[int
 
 def _evidence(found: AuditResult, row: int, copies: list[tuple[int, float]]) -> dict[Reason, float]:
     """Evidence against the label by each kind, from 0 to 1."""
-    predictions, codes = found.heard, found.hearing.codes
+    predictions, codes = found.predictions, found.predictor.codes
     out = {
         Reason.MODEL: 1 - float(predictions.model.given[row]),
         Reason.NEIGHBOURS: 1 - float(predictions.near.given[row]),
@@ -135,7 +135,7 @@ def _reasons(
     evidence: Mapping[Reason, float],
     alone: Mapping[Modality, tuple[int, float]],
 ) -> tuple[Reason, ...]:
-    predictions = found.heard
+    predictions = found.predictions
     weight: dict[Reason, float] = {}
     if predictions.model.against[row]:
         weight[Reason.MODEL] = evidence[Reason.MODEL]
@@ -184,7 +184,7 @@ def _same_photos(
     quiet: bool,
 ) -> set[tuple[int, int]]:
     """Pairs (index into `rows`, position of a neighbour) with the same photo by its hash."""
-    gathered = found.hearing.gathered
+    gathered = found.predictor.gathered
     if images is None or Modality.IMAGE not in gathered.modalities or not len(rows):
         return set()
     vectors = gathered.vectors[gathered.modalities.index(Modality.IMAGE)]
@@ -219,7 +219,7 @@ def _batches(
     found: AuditResult, rows: Codes, near: Codes, copies: list[list[tuple[int, float]]]
 ) -> Codes:
     """Batch numbers of look-alikes: (m,) int64 from 1, in the order of their first suspects."""
-    codes, other = found.hearing.codes, found.heard.pooled.other
+    codes, other = found.predictor.codes, found.predictions.pooled.other
     place = {row: at for at, row in enumerate(rows.tolist())}
     ends = []
     for at, row in enumerate(rows.tolist()):

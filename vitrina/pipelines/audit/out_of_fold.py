@@ -100,19 +100,19 @@ class OutOfFoldPredictor:
         return FitOptions(kind=HeadKind.LOGISTIC, seed=self.seed)
 
     @property
-    def hears_words(self) -> bool:
+    def uses_text_model(self) -> bool:
         """True if the text model is used."""
         return Modality.TEXT in self.features.modalities and self.classes * TERMS <= WORDS_VALUES
 
     def planned(self) -> int:
-        """Number of rows that `hear` reports, about."""
+        """Number of rows that `predict` reports, about."""
         train_rows = len(self.rows) * (self.folds - 1) // self.folds
         some = self.rows[:train_rows]
         heads = planned(self.gathered, some, self.classes, self.members, self.fit)
-        words = min(train_rows, WORDS_ROWS) if self.hears_words else 0
+        words = min(train_rows, WORDS_ROWS) if self.uses_text_model else 0
         return self.folds * (heads + words) + len(self.rows)
 
-    def hear(self, progress: Progress) -> OutOfFoldModel:
+    def predict(self, progress: Progress) -> OutOfFoldModel:
         """Predict every product by models of the other folds.
 
         Raises TrainingError if the train rows of a fold have fewer than two categories.
@@ -147,7 +147,7 @@ class OutOfFoldPredictor:
                 self.fit,
                 progress,
             )
-            words = self._fit_text_model(train_rows, progress) if self.hears_words else None
+            words = self._fit_text_model(train_rows, progress) if self.uses_text_model else None
             if words is not None and out.words is None:
                 out.words = LabelScores.nothing(count)
             self._predict_fold(out, heads, words, test_rows, progress)

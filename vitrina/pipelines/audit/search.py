@@ -66,7 +66,7 @@ class AuditOptions:
 class AuditResult:
     """Result of an audit of n products.
 
-    labels: with decisions applied. heard: the out-of-fold label scores. hearing: their predictor.
+    labels: with decisions applied. predictions: out-of-fold label scores. predictor: their source.
     strange: of each modality, (n,) outlier scores of the products in their categories. settled:
     (n,) bool, decided by a reviewer already. score: (n,) float32, suspicion of the label. order:
     positions of the checked products, the most suspect first. cross: cleanlab's issues, None
@@ -74,8 +74,8 @@ class AuditResult:
     """
 
     labels: Categories
-    heard: OutOfFoldModel
-    hearing: OutOfFoldPredictor
+    predictions: OutOfFoldModel
+    predictor: OutOfFoldPredictor
     strange: dict[Modality, Floats]
     settled: Mask
     score: Floats
@@ -149,7 +149,7 @@ def find(
     total = predictor.planned()
     title = "judging labels"
     with stage(title), Meter(title, total, quiet=quiet, per_pass=len(rows)) as meter:
-        predictions = predictor.hear(meter.advance)
+        predictions = predictor.predict(meter.advance)
     sizes = np.bincount(codes[rows], minlength=classes)
     score = np.where(predictions.checked, predictions.pooled.score(sizes[codes] - 1), 0).astype(
         np.float32
@@ -158,8 +158,8 @@ def find(
     order = checked[ranking(score[checked], checked)]
     return AuditResult(
         labels=labels,
-        heard=predictions,
-        hearing=predictor,
+        predictions=predictions,
+        predictor=predictor,
         strange=_strange(gathered, codes, classes),
         settled=_settled(store, labels, decisions),
         score=score,

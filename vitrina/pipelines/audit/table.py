@@ -31,7 +31,7 @@ def write_table(path: Path, store: Store, found: AuditResult, audit: Audit) -> N
     `has_photo`, `cleanlab` where it was run, and of explained suspects `reasons`,
     `neighbours_found`, `copies_found` and `batch`.
     """
-    rest = np.flatnonzero(~found.heard.checked)
+    rest = np.flatnonzero(~found.predictions.checked)
     order = np.concatenate([found.order, rest])
     writer: pq.ParquetWriter | None = None
     with replacing(path) as temporary:
@@ -50,7 +50,7 @@ def write_table(path: Path, store: Store, found: AuditResult, audit: Audit) -> N
 def _columns(
     store: Store, found: AuditResult, audit: Audit, rows: Codes, start: int
 ) -> Iterator[tuple[str, pa.Array]]:
-    predictions, codes = found.heard, found.hearing.codes
+    predictions, codes = found.predictions, found.predictor.codes
     schema = store.products.schema
     kinds = [schema.field(name).type for name in ("product_id", "category_id")]
     suspect_fields = suspect_schema(*kinds)
