@@ -24,7 +24,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from vitrina.pipelines.audit.search import AuditOptions, AuditResult, find
+from vitrina.pipelines.audit.options import AuditOptions
+from vitrina.pipelines.audit.search import AuditResult, find
 from vitrina.pipelines.common.group_keys import duplicate_keys
 from vitrina.pipelines.index.job import default_features
 from vitrina.store.gather import gather

@@ -14,7 +14,7 @@ import pytest
 from test_store import put_products, put_space, row, units
 
 import vitrina as vt
-from vitrina.errors import CatalogueError, StoreError
+from vitrina.errors import OptionError, StoreError
 from vitrina.store.space import ERRORS_SCHEMA
 from vitrina.types import Modality
 
@@ -168,7 +168,7 @@ def test_vectors_follow_the_catalogue_and_not_the_shards(tmp_path):
     assert np.array_equal(matrix, vectors[[1, 3, 0]])
     with pytest.raises(StoreError, match="has no image space; run `vitrina embed`"):
         vt.vectors(store, "image")
-    with pytest.raises(CatalogueError, match="'sound' is not one of text, image"):
+    with pytest.raises(OptionError, match="modality must be text or image, not 'sound'"):
         vt.vectors(store, "sound")
 
 

@@ -13,8 +13,9 @@ from audited import embedded
 from vitrina import api
 from vitrina.audit.results import Audit
 from vitrina.errors import CatalogueError, StoreError, StoreLockedError, TrainingError
+from vitrina.pipelines.audit.options import AuditOptions
 from vitrina.pipelines.audit.out_of_fold import OutOfFoldPredictor
-from vitrina.pipelines.audit.search import AuditOptions, find
+from vitrina.pipelines.audit.search import find
 from vitrina.sample import write_sample
 from vitrina.store.decisions import Decision, add_decisions
 from vitrina.store.store import Store

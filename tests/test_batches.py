@@ -22,12 +22,12 @@ from tar_files import tarred
 
 import vitrina as vt
 from vitrina import cli
-from vitrina.cli import reading as cli_reading
-from vitrina.cli.reading import reads_products
+from vitrina.cli.options import with_options
 from vitrina.data.catalogue import Catalogue
-from vitrina.data.options import DEFAULT_OPTIONS, Columns, ReadingOptions, flag
+from vitrina.data.options import Columns, ReadingOptions
 from vitrina.data.reading import Reading
 from vitrina.errors import CatalogueError, ImageSourceError, StoreError
+from vitrina.options import flag
 from vitrina.pipelines.common.reading import opened_texts
 
 TEXT = ("--text-model", "lexical", "--image-model", "none")
@@ -680,10 +680,10 @@ def test_every_reading_option_is_an_option_of_every_command_that_reads(name):
 def test_a_field_becomes_an_option():
     seen = []
 
-    @reads_products
+    @with_options
     def command(
         path: Annotated[str, typer.Argument()],
-        reading: ReadingOptions = DEFAULT_OPTIONS,
+        reading: ReadingOptions,
         last: int = 3,
     ) -> None:
         """Do it."""
@@ -702,7 +702,7 @@ def test_a_field_becomes_an_option():
     assert seen[0][1].flags == [
         *("--photos", "--allow-private", "--attribute-columns", "--shop-column", "--keep-columns")
     ]
-    assert cli_reading.PARAMETER in inspect.signature(command.__wrapped__).parameters
+    assert "reading" in inspect.signature(command.__wrapped__).parameters
 
 
 def test_columns_that_are_no_text_are_no_settings():

@@ -23,7 +23,8 @@ from vitrina.errors import CatalogueError, EncoderError, StoreError, TrainingErr
 from vitrina.index.card import IndexCard
 from vitrina.index.storage import Folder
 from vitrina.pipelines.audit.label_studio import import_tasks
-from vitrina.pipelines.classify.predictor import ClassifyOptions, Predictor
+from vitrina.pipelines.classify.options import ClassifyOptions
+from vitrina.pipelines.classify.predictor import Predictor
 from vitrina.pipelines.common.encoders import TrainedCard
 from vitrina.store.sources import Sources
 from vitrina.training.checkpoint import Checkpoint

@@ -32,8 +32,9 @@ from vitrina.pipelines.embed import job as embed_module
 from vitrina.pipelines.embed import space_job as space_module
 from vitrina.pipelines.embed.job import embed
 from vitrina.pipelines.embed.options import EmbedOptions
-from vitrina.pipelines.index.job import IndexOptions, build_index
+from vitrina.pipelines.index.job import build_index
 from vitrina.pipelines.index.neighbours import Index
+from vitrina.pipelines.index.options import IndexOptions
 from vitrina.store.store import Store
 from vitrina.types import Compute, Features, Modality
 

@@ -18,7 +18,7 @@ from vitrina.embedder.finetuning.text_network import TextShape, TrainableText
 from vitrina.embedder.finetuning.tokens import TokenLists
 from vitrina.embedder.load import load_text
 from vitrina.embedder.text_config import read_form
-from vitrina.errors import EncoderError, TrainingError
+from vitrina.errors import EncoderError, OptionError, TrainingError
 from vitrina.pipelines.common.encoders import load_if_named
 from vitrina.pipelines.common.seen_rows import rows_seen
 from vitrina.pipelines.common.store_split import split_store
@@ -274,7 +274,7 @@ def test_every_option_trains(store, model, balance):
         ({"model": "thumbnail"}, EncoderError, "can't serve text"),
         ({"model": "nowhere"}, EncoderError, "names no text model"),
         ({"epochs": 0}, TrainingError, "at least one epoch"),
-        ({"balance": "some"}, vt.VitrinaError, "'some' is not one of none, weights, prior"),
+        ({"balance": "some"}, OptionError, "balance must be none, weights or prior, not 'some'"),
     ],
 )
 def test_what_cannot_be_is_one_clear_error(store, model, given, error, message):

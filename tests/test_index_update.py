@@ -9,7 +9,7 @@ from index_tools import Shelf, clustered
 from store_tools import reseal
 
 from vitrina import api
-from vitrina.errors import FingerprintError, StoreError
+from vitrina.errors import FingerprintError, OptionError, StoreError
 from vitrina.pipelines.index import job
 
 FACTORIES = ("Flat", "IVF4,Flat")
@@ -66,7 +66,7 @@ def test_what_can_not_be_indexed(shelf):
         api.open_index(shelf.store, "text")
     with pytest.raises(StoreError, match="no image space"):
         shelf.index(features="fused")
-    with pytest.raises(StoreError, match="recall is a share above 0 and up to 1, not 0"):
+    with pytest.raises(OptionError, match="recall must be above 0 and at most 1, not 0"):
         shelf.index(recall=0)
     shelf.put(dict.fromkeys(TITLES, ""))
     with pytest.raises(StoreError, match="no product has a text vector to index"):

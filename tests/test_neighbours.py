@@ -14,7 +14,7 @@ from PIL import Image
 
 import vitrina as vt
 from vitrina.data.text import normalise_title
-from vitrina.errors import CatalogueError, StoreError
+from vitrina.errors import CatalogueError, OptionError, StoreError
 from vitrina.index.fuse import fuse
 from vitrina.pipelines.index import batch_queries as module
 
@@ -323,7 +323,7 @@ def test_integers_are_found_where_ids_are_text(tmp_path):
         ({"where": ["prise<5"]}, StoreError, "no product has 'prise'"),
         ({"where": ["price"]}, StoreError, "'price' is no condition"),
         ({"features": "text"}, StoreError, "has no text index"),
-        ({"features": "smell"}, CatalogueError, "'smell' is not one of text, image, fused"),
+        ({"features": "smell"}, OptionError, "features must be text, image or fused, not 'smell'"),
         ({"k": 0}, ValueError, "k must be at least 1"),
     ],
 )

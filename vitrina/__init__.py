@@ -35,18 +35,37 @@ if TYPE_CHECKING:
         vectors,
         verify,
     )
+    from vitrina.audit.review.options import ReviewOptions
     from vitrina.data.catalogue import Catalogue
     from vitrina.data.options import Columns, ReadingOptions
-    from vitrina.errors import VitrinaError
+    from vitrina.errors import OptionError, VitrinaError
+    from vitrina.pipelines.audit.options import AuditOptions
+    from vitrina.pipelines.benchmark.options import BenchmarkOptions
+    from vitrina.pipelines.classify.options import ClassifyOptions
+    from vitrina.pipelines.embed.options import EmbedOptions
+    from vitrina.pipelines.finetune.options import FinetuneOptions, PretrainOptions
+    from vitrina.pipelines.index.options import IndexOptions, QueryOptions
     from vitrina.pipelines.train.estimator import FusionClassifier
+    from vitrina.pipelines.train.options import TrainOptions
     from vitrina.store.store import Store
 
 _HOMES = {
+    "AuditOptions": "vitrina.pipelines.audit.options",
+    "BenchmarkOptions": "vitrina.pipelines.benchmark.options",
     "Catalogue": "vitrina.data.catalogue",
+    "ClassifyOptions": "vitrina.pipelines.classify.options",
     "Columns": "vitrina.data.options",
+    "EmbedOptions": "vitrina.pipelines.embed.options",
+    "FinetuneOptions": "vitrina.pipelines.finetune.options",
     "FusionClassifier": "vitrina.pipelines.train.estimator",
+    "IndexOptions": "vitrina.pipelines.index.options",
+    "OptionError": "vitrina.errors",
+    "PretrainOptions": "vitrina.pipelines.finetune.options",
+    "QueryOptions": "vitrina.pipelines.index.options",
     "ReadingOptions": "vitrina.data.options",
+    "ReviewOptions": "vitrina.audit.review.options",
     "Store": "vitrina.store.store",
+    "TrainOptions": "vitrina.pipelines.train.options",
     "VitrinaError": "vitrina.errors",
     "audit": "vitrina.api",
     "benchmark": "vitrina.api",
@@ -71,11 +90,22 @@ _HOMES = {
 }
 
 __all__ = [
+    "AuditOptions",
+    "BenchmarkOptions",
     "Catalogue",
+    "ClassifyOptions",
     "Columns",
+    "EmbedOptions",
+    "FinetuneOptions",
     "FusionClassifier",
+    "IndexOptions",
+    "OptionError",
+    "PretrainOptions",
+    "QueryOptions",
     "ReadingOptions",
+    "ReviewOptions",
     "Store",
+    "TrainOptions",
     "VitrinaError",
     "audit",
     "benchmark",

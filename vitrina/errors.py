@@ -34,6 +34,22 @@ class VitrinaError(Exception):
         return text if len(text) <= _LONGEST else f"{text[:_START]} ... {text[-_END:]}"
 
 
+class OptionError(VitrinaError, ValueError):
+    """An option has an unknown, mistyped or out-of-range value; the command line exits with 2.
+
+    Attributes:
+        name: of the option in Python.
+        flag: of the option on the command line.
+        problem: the rest of the message: "must be none, weights or prior, not 'some'".
+    """
+
+    def __init__(self, name: str, problem: str, *, flag: str | None = None) -> None:
+        super().__init__(f"{name} {problem}")
+        self.name = name
+        self.flag = f"--{name.replace('_', '-')}" if flag is None else flag
+        self.problem = problem
+
+
 class CatalogueError(VitrinaError):
     """The catalogue can't be read (no such file, an unknown format, a missing column), or an
     output file can't be written."""

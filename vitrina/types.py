@@ -51,6 +51,13 @@ class Features(StrEnum):
         return (Modality(self.value),)
 
 
+class Dtype(StrEnum):
+    """Data type of stored vectors."""
+
+    FLOAT16 = "float16"
+    FLOAT32 = "float32"
+
+
 class Compute(StrEnum):
     """Numeric precision of model inference; output vectors are always float32."""
 

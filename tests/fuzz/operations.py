@@ -204,7 +204,7 @@ def _report(place: Path, _: Path) -> Answer:
     """The report of the stored audit, with photos."""
     from vitrina.audit.results import Audit
     from vitrina.pipelines.audit.job import report
-    from vitrina.pipelines.audit.search import AuditOptions
+    from vitrina.pipelines.audit.options import AuditOptions
 
     store = _open(place)
     audit = Audit.of(store)

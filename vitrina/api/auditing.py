@@ -6,10 +6,11 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vitrina.api.enums import member
-from vitrina.errors import ImageSourceError, StoreError
+from vitrina.api.keywords import with_keywords
+from vitrina.audit.review.options import ReviewOptions
+from vitrina.errors import ImageSourceError
+from vitrina.pipelines.audit.options import AuditOptions
 from vitrina.store.store import Store
-from vitrina.types import Features
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,116 +20,116 @@ if TYPE_CHECKING:
     from vitrina.data.sources import ImageSource
 
 
-def audit(
-    store: Store,
-    out: str | Path | None = None,
-    *,
-    features: str | None = None,
-    images: str | Path | None = None,
-    most: int = 10_000,
-    folds: int = 5,
-    cleanlab: bool = False,
-    seed: int = 0,
-    quiet: bool = True,
-) -> Audit:
-    """Rank the labels that are probably wrong, explain them, and save the list in the store, unless
-    the store is read-only.
+@with_keywords(AuditOptions)
+def audit(store: Store, options: AuditOptions) -> Audit:
+    """Rank the labels that are probably wrong, explain them, and save the list in the store.
 
-    Decisions are applied first; products that a reviewer has decided are not suspects again.
+    Decisions of reviewers are applied first; products that a reviewer has decided are not suspects
+    again. A read-only store is audited too, but the list is not saved there.
 
-    Args:
-        store: with vectors and categories. Its index is built or updated first.
-        out: an HTML file to write the report to, with a Parquet of every product beside it; None
-            for neither.
-        features: "text", "image" or "fused"; None for all that the store has.
-        images: the folder or archive of photos, if the store does not remember one; "none" for no
-            photos.
-        most: upper limit of suspects to explain and show.
-        folds: number of folds; each is scored by models trained on the others.
-        cleanlab: also run cleanlab on the same probabilities.
-        seed: random seed.
-        quiet: print no progress.
+    Parameters
+    ----------
+    store : Store
+        Store with vectors and categories. Its index is built or updated first.
+    {options}
 
-    Raises CatalogueError if `out` can't be written, ImageSourceError, StoreError, StoreLockedError
-    if another process writes, TrainingError.
+    Returns
+    -------
+    Audit
+        Suspect labels with reasons, the most suspect first.
+
+    Raises
+    ------
+    CatalogueError
+        If `out` can't be written.
+    ImageSourceError, OptionError, StoreError, TrainingError
+    StoreLockedError
+        If another process writes.
+
+    Examples
+    --------
+    >>> found = vt.audit(store, folder / "report.html", folds=2, most=100)
+    >>> found.suspects[0].score >= found.suspects[-1].score
+    True
     """
     from vitrina.pipelines.audit.job import audit as run
-    from vitrina.pipelines.audit.search import AuditOptions
 
-    options = AuditOptions(
-        features=member(Features, features),
-        most=most,
-        folds=folds,
-        cleanlab=cleanlab,
-        seed=seed,
-        quiet=quiet,
-    )
-    with _photos(store, images) as source:
-        return run(store, options, source, None if out is None else Path(out))
+    with _photos(store, options.images) as source:
+        return run(store, options, source, options.out)
 
 
-def review(
-    store: Store,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 8765,
-    token: str | None = None,
-    reviewer: str = "",
-    language: str | None = None,
-    images: str | Path | None = None,
-    say: Callable[[str], None] = print,
-) -> None:
+@with_keywords(ReviewOptions)
+def review(store: Store, options: ReviewOptions) -> None:
     """Serve a page to review the latest audit's suspects, until it is interrupted.
 
-    Every decision is saved in the store at once; `train`, `index` and `finetune` apply it.
+    Every decision is saved in the store at once; `train`, `index` and `finetune` apply it. The
+    address to open is printed.
 
-    Args:
-        store: with an audit.
-        host, port: the address to bind to. A host that other machines reach needs a token in the
-            address that the page is first opened by.
-        token: that token; None to generate one where it is needed.
-        reviewer: name recorded with decisions; "" to ask on the page.
-        language: "ru" or "en"; None for the browser's.
-        images: as of `audit`.
-        say: called with a line that contains the address to open.
+    Parameters
+    ----------
+    store : Store
+        Store with an audit.
+    {options}
 
-    Raises ImageSourceError, StoreError if the store was not audited, VitrinaError if the port is
-    taken.
+    Raises
+    ------
+    ImageSourceError, OptionError
+    StoreError
+        If the store was not audited.
+    VitrinaError
+        If the port is taken.
+
+    Examples
+    --------
+    >>> vt.review(store, reviewer="Anna")  # doctest: +SKIP
+    open http://127.0.0.1:8765/ and review; Ctrl+C ends it
     """
+    serve_review(store, options, print)
+
+
+def serve_review(store: Store, options: ReviewOptions, say: Callable[[str], None]) -> None:
+    """Serve the review page. say: called with a line that contains the address to open."""
     from vitrina.audit.results import Audit
     from vitrina.audit.review.app import create_app
-    from vitrina.audit.review.options import ReviewOptions
     from vitrina.audit.review.serve import serve
-    from vitrina.audit.review.words import Language
     from vitrina.pipelines.audit.product_view import Shown
 
-    try:
-        options = ReviewOptions(
-            host=host,
-            port=port,
-            token=token,
-            reviewer=reviewer,
-            language=member(Language, language),
-        )
-    except ValueError as err:
-        raise StoreError(str(err)) from err
     store.check_rights()
-    with _photos(store, images) as source:
+    with _photos(store, options.images) as source:
         app = create_app(store, Audit.of(store), Shown(store, source).photo, options)
-        say(f"open {options.url} and judge; Ctrl+C ends it")
+        say(f"open {options.url} and review; Ctrl+C ends it")
         serve(app, options)
 
 
 def export_decisions(store: Store, out: str | Path, *, changed_only: bool = False) -> int:
     """Write the corrected labels for the catalogue's owner, or open suspects for Label Studio.
 
-    Args:
-        store: with decisions, or with an audit.
-        out: `.parquet` or `.csv` for the current decisions, `.json` for the open suspects as Label
-            Studio tasks, with a labelling configuration beside it as `.xml`.
-        changed_only: leave out labels that were confirmed.
+    Parameters
+    ----------
+    store : Store
+        Store with decisions, or with an audit.
+    out : str or Path
+        `.parquet` or `.csv` for the current decisions, `.json` for the open suspects as Label
+        Studio tasks, with a labelling configuration beside it as `.xml`.
+    changed_only : bool, default False
+        Leave out labels that were confirmed.
 
-    Returns the number of rows or tasks. Raises CatalogueError for another file type, StoreError.
+    Returns
+    -------
+    int
+        Number of rows or tasks.
+
+    Raises
+    ------
+    CatalogueError
+        For another file type.
+    StoreError
+        If the store is damaged.
+
+    Examples
+    --------
+    >>> vt.export_decisions(store, folder / "labels.csv")
+    0
     """
     path = Path(out)
     if path.suffix == ".json":
@@ -143,21 +144,40 @@ def export_decisions(store: Store, out: str | Path, *, changed_only: bool = Fals
 def import_decisions(store: Store, path: str | Path) -> int:
     """Import annotations from a JSON export of Label Studio into the store.
 
-    Returns the number of new decisions. Raises CatalogueError naming the file and the invalid
-    task; nothing is imported then.
+    Parameters
+    ----------
+    store : Store
+        Store with the products.
+    path : str or Path
+        The JSON export.
+
+    Returns
+    -------
+    int
+        Number of new decisions.
+
+    Raises
+    ------
+    CatalogueError
+        If a task is invalid, with its file and number; nothing is imported then.
+
+    Examples
+    --------
+    >>> vt.import_decisions(store, "project-1.json")  # doctest: +SKIP
+    12
     """
     from vitrina.pipelines.audit.label_studio import import_tasks
 
     return import_tasks(store, Path(path))
 
 
-def _photos(store: Store, images: str | Path | None) -> AbstractContextManager[ImageSource | None]:
+def _photos(store: Store, images: str | None) -> AbstractContextManager[ImageSource | None]:
     from vitrina.pipelines.common.product_inputs import opened_images, remembered_images
 
-    if str(images) == "none":
+    if images == "none":
         return nullcontext()
     if images is not None:
-        return closing(opened_images(store, str(images)))
+        return closing(opened_images(store, images))
     try:
         return closing(remembered_images(store))
     except ImageSourceError:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vitrina.api.enums import member
+from vitrina.api.keywords import with_keywords
 from vitrina.data.catalogue import Catalogue
-from vitrina.errors import CatalogueError, StoreError
+from vitrina.errors import OptionError
+from vitrina.options import choice
+from vitrina.pipelines.embed.options import EmbedOptions
 from vitrina.store.store import Store
-from vitrina.types import Compute, Modality, Stored
+from vitrina.types import Modality, Stored
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,83 +22,75 @@ if TYPE_CHECKING:
 
 
 class Vectors(NamedTuple):
-    """Result of `vectors`. ids: (n,) Arrow array. matrix: (n, dim) float16 or float32."""
+    """Ids, an Arrow array of n values, and vectors, (n, dim) float16 or float32; of `vectors`."""
 
     ids: pa.Array
     matrix: Stored
 
 
-def embed(
-    catalogue: Catalogue,
-    store: Store,
-    *,
-    text: str | None = None,
-    image: str | None = None,
-    dtype: str | None = None,
-    compute: str | None = None,
-    source: str | None = None,
-    max_failures: float | None = None,
-    accept_changes: bool = False,
-    prune: bool = False,
-    retry_failed: bool = False,
-    rehash: bool = False,
-    refit: bool = False,
-    seed: int = 0,
-    quiet: bool = True,
-) -> EmbedReport:
+@with_keywords(EmbedOptions)
+def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedReport:
     """Bring a store up to date with a catalogue; only new or changed products are embedded.
 
-    Args:
-        catalogue: from `Catalogue.read`, or from `open_batch` with all that the store remembers.
-        store: from `Store.open(path)`.
-        text: the text model; "none" for no text; None for the store's, or else rubert-tiny2.
-        image: the image model, likewise; by default CLIP ViT-B/32.
-        dtype: "float16" or "float32", in which vectors are stored; None for the store's, float16
-            for a new one.
-        compute: "float32", "bfloat16" or "int8", the precision in which models run; None for the
-            store's; for a new one, the fastest on this machine that preserves the vectors.
-        source: the name of the shop or feed that the products come from; None for the name
-            in the feed, or else the store's only source. The products and categories of several
-            sources are separate, and each source is pruned separately.
-        max_failures: the share of rows that may be unusable, and of products whose content may
-            fail, before the run ends; None for 0.05, plus 3, so that a small catalogue tolerates
-            a few failures.
-        accept_changes: continue however much of the catalogue vanished or changed.
-        prune: drop the source's products that are not in the catalogue; by default they are kept.
-        retry_failed: retry failed content that has not changed since.
-        rehash: read every photo again, even if its file has the same size and time.
-        refit: fit `lexical` and `thumbnail` anew on this catalogue.
-        seed: random seed of fitting.
-        quiet: print no progress.
+    Products and categories of several sources are separate, and each source is pruned separately.
 
-    Raises CatalogueError, EncoderError, StoreError, TooManyFailuresError, UnusualChangeError.
+    Parameters
+    ----------
+    catalogue : Catalogue
+        Catalogue from `Catalogue.read`, or from `open_batch` with `complete=True`.
+    store : Store
+        Store from `Store.open(path)`.
+    {options}
+
+    Returns
+    -------
+    EmbedReport
+        Counts of products: new, changed, unchanged, removed, failed.
+
+    Raises
+    ------
+    CatalogueError, EncoderError, OptionError, StoreError
+    TooManyFailuresError
+        If more products failed than `max_failures` allows; finished work is kept.
+    UnusualChangeError
+        If the catalogue lost or changed so much that it looks damaged; nothing is committed.
+
+    Examples
+    --------
+    >>> report = vt.embed(catalogue, store, text="lexical", image="thumbnail", max_failures=0.5)
+    >>> report.new, report.unchanged == len(store.products)
+    (0, True)
     """
     from vitrina.pipelines.embed.job import embed as run
-    from vitrina.pipelines.embed.options import EmbedOptions
 
-    if dtype not in (None, "float16", "float32"):
-        raise CatalogueError(f"vectors are kept as float16 or float32, not {dtype!r}")
     catalogue.check_complete()
-    options = EmbedOptions(
-        text=text,
-        image=image,
-        dtype=dtype,
-        compute=member(Compute, compute),
-        source=source,
-        max_failures=max_failures,
-        accept_changes=accept_changes,
-        prune=prune,
-        retry_failed=retry_failed,
-        rehash=rehash,
-        refit=refit,
-        seed=seed,
-        quiet=quiet,
-    )
     return run(catalogue, store, options)
 
 
 def describe(store: Store) -> dict[str, Any]:
-    """Summarise a store's content as JSON values."""
+    """Summarise a store's content.
+
+    Parameters
+    ----------
+    store : Store
+        Any store.
+
+    Returns
+    -------
+    dict
+        Counts of products, and descriptions of spaces, indexes, heads and decisions, as JSON
+        values.
+
+    Raises
+    ------
+    StoreError
+        If a file of the store is damaged.
+
+    Examples
+    --------
+    >>> [space["modality"] for space in vt.describe(store)["spaces"]]
+    ['text', 'image']
+    """
     from vitrina.pipelines.info import info
 
     return info(store)
@@ -111,14 +105,32 @@ def verify(
 ) -> VerifyReport:
     """Check every byte of a store against its commits.
 
-    Args:
-        store: its location, not an open store, since a damaged one may not open.
-        repair: leave out damaged and missing files, so that work can continue; the next `embed` of
-            the catalogue restores their content.
-        options: options of fsspec, for a URL.
-        quiet: print no progress.
+    Parameters
+    ----------
+    store : str or Path
+        Location of the store, not an open one, since a damaged store may not open.
+    repair : bool, default False
+        Leave out damaged and missing files, so that work can continue; the next `embed` of the
+        catalogue restores their content.
+    options : dict, optional
+        Options of fsspec, for a URL.
+    quiet : bool, default True
+        Print no progress.
 
-    Raises StoreError if there is no store, or none of its commits is complete.
+    Returns
+    -------
+    VerifyReport
+        Problems found, and counts of files, bytes, products and vectors.
+
+    Raises
+    ------
+    StoreError
+        If there is no store, or none of its commits is complete.
+
+    Examples
+    --------
+    >>> vt.verify(store.place).problems
+    []
     """
     from vitrina.pipelines.common.progress import Meter
     from vitrina.store.repair import repair as mend
@@ -134,21 +146,45 @@ def verify(
 def compact(
     store: Store, *, keep: int = 3, rows: int = 32_768, quiet: bool = True
 ) -> CompactReport:
-    """Merge small shards and drop dead rows, in one commit.
+    """Merge small shards and drop dead rows, in one commit; the live content stays the same.
 
-    Args:
-        store: to rewrite; its live content stays the same.
-        keep: commits that stay readable, 3 at most; 1 frees the most.
-        rows: upper limit of rows in a merged shard.
-        quiet: print no progress.
+    Parameters
+    ----------
+    store : Store
+        Store to rewrite.
+    keep : int, default 3
+        Commits that stay readable, from 1 to 3; 1 frees the most space.
+    rows : int, default 32768
+        Maximum rows of a merged shard.
+    quiet : bool, default True
+        Print no progress.
 
-    Raises StoreError if a shard is damaged, StoreLockedError if another process writes.
+    Returns
+    -------
+    CompactReport
+        Shards before and after per space, and bytes freed.
+
+    Raises
+    ------
+    OptionError
+        For a number out of range.
+    StoreError
+        If a shard is damaged.
+    StoreLockedError
+        If another process writes.
+
+    Examples
+    --------
+    >>> [space.shards for space in vt.compact(store).spaces]
+    [1, 1]
     """
     from vitrina.pipelines.common.progress import Meter
     from vitrina.store.compact import compact as run
 
-    if not 1 <= keep <= 3 or rows < 1:
-        raise StoreError(f"1 to 3 commits are kept, not {keep}, and at least one row to a shard")
+    if not 1 <= keep <= 3:
+        raise OptionError("keep", f"must be from 1 to 3, not {keep!r}")
+    if rows < 1:
+        raise OptionError("rows", f"must be at least 1, not {rows!r}")
     shards = sum(len(space.shards) for space in store.manifest.spaces.values())
     with Meter("compacting", shards, unit="shards", quiet=quiet) as meter:
         return run(store, keep=keep, rows=rows, progress=meter.advance)
@@ -157,15 +193,33 @@ def compact(
 def vectors(store: Store, modality: str) -> Vectors:
     """Read all vectors of a modality into memory.
 
-    Args:
-        store: with a space of that modality.
-        modality: "text" or "image".
+    Parameters
+    ----------
+    store : Store
+        Store with a space of that modality.
+    modality : {'text', 'image'}
+        The modality.
 
-    Returns the product ids, (n,) int64 or string, and the vectors, (n, dim) float16 or float32 as
-    stored, of the products that have one, in the catalogue's order.
-    Raises StoreError if there is no such space, or a shard is damaged.
+    Returns
+    -------
+    Vectors
+        `ids`, an Arrow array of n int64 or strings, and `matrix`, (n, dim) float16 or float32 as
+        stored, of the n products that have a vector, in the catalogue's order.
+
+    Raises
+    ------
+    OptionError
+        For another modality.
+    StoreError
+        If there is no such space, or a shard is damaged.
+
+    Examples
+    --------
+    >>> ids, matrix = vt.vectors(store, "text")
+    >>> matrix.dtype, len(ids) == len(matrix)
+    (dtype('float16'), True)
     """
     from vitrina.store.gather import matrix
 
-    kind = member(Modality, modality) or Modality.TEXT
+    kind = choice(Modality, modality, "modality") or Modality.TEXT
     return Vectors(*matrix(store.products, store.space(kind)))

@@ -11,7 +11,7 @@ import typer
 from vitrina import disk, temporary_files
 from vitrina._version import __version__
 from vitrina.cli import audit, demo, embed, finetune, interrupts, maintenance, query, streams, train
-from vitrina.errors import VitrinaError
+from vitrina.errors import OptionError, VitrinaError
 from vitrina.limits import limit_thread_pools
 
 app = typer.Typer(
@@ -32,7 +32,10 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and exit.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None: ...
 
@@ -56,8 +59,8 @@ app.command()(maintenance.compact)
 
 
 def main() -> None:
-    """Run the command line. A VitrinaError or disk error prints one line and exits with code 1; a
-    signal prints one line and exits with 128 plus its number."""
+    """Run the command line. A VitrinaError or disk error prints one line and exits with code 1, an
+    OptionError with 2; a signal prints one line and exits with 128 plus its number."""
     # Photo errors are in errors.parquet; Pillow's warnings would break the progress bar.
     warnings.filterwarnings("ignore", module="PIL")
     limit_thread_pools()
@@ -85,6 +88,8 @@ def _run(signals: interrupts.Signals) -> None:
             temporary_files.remove_all()
             streams.echo(interrupts.LINE, err=True)
             sys.exit(signals.code)
+        if isinstance(err, OptionError):
+            _fail(f"{err.flag} {err.problem}", code=2)
         if isinstance(err, VitrinaError):
             _fail(str(err))
         fault = err if isinstance(err, OSError) else disk.full_disk(err)
@@ -94,6 +99,6 @@ def _run(signals: interrupts.Signals) -> None:
         raise
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, code: int = 1) -> NoReturn:
     streams.echo(f"vitrina: {' '.join(message.split())}", err=True)
-    sys.exit(1)
+    sys.exit(code)

@@ -2,60 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from vitrina.audit.review.options import ReviewOptions
 from vitrina.cli.common import (
     AsJson,
-    FeaturesOption,
-    ImagesOption,
-    Seed,
     StoreArgument,
     StoreOption,
     open_store,
     show,
 )
+from vitrina.cli.options import with_options
 from vitrina.cli.streams import echo
+from vitrina.pipelines.audit.options import AuditOptions
 from vitrina.stage_timer import stages_line
 
 SHOWN = 5
 """Suspects printed in the terminal."""
 
 
+@with_options
 def audit(
+    options: AuditOptions,
     store: StoreArgument = None,
     store_option: StoreOption = None,
     out: Annotated[
-        Path, typer.Option(help="The report to write; a Parquet of everything lies beside it.")
+        Path,
+        typer.Option(
+            help="HTML report to write; a Parquet file of all products is written beside it."
+        ),
     ] = Path("report.html"),
-    features: FeaturesOption = None,
-    images: ImagesOption = None,
-    most: Annotated[int, typer.Option(min=1, help="Suspects to explain and show.")] = 10_000,
-    folds: Annotated[int, typer.Option(min=2, help="Parts that judge one another.")] = 5,
-    cleanlab: Annotated[
-        bool, typer.Option("--cleanlab", help="Ask cleanlab too, given the same probabilities.")
-    ] = False,
-    seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Rank the labels that are probably wrong, and say why."""
+    """Rank the labels that are probably wrong, and explain why."""
     from vitrina import api
 
     if out.suffix != ".html":
         raise typer.BadParameter(f"the report is a page: give a name that ends in .html, not {out}")
-    found = api.audit(
-        open_store(store, store_option),
-        out,
-        features=features,
-        images=images,
-        most=most,
-        folds=folds,
-        cleanlab=cleanlab,
-        seed=seed,
-        quiet=as_json,
-    )
+    found = api.audit(open_store(store, store_option), replace(options, out=out))
     card = found.card
     lines = [
         f"{one.rank:>4}  {one.score:.2f}  {one.product_id}  {one.title}\n"
@@ -82,31 +70,14 @@ def audit(
     show(as_json, dict(card), *lines)
 
 
+@with_options
 def review(
-    store: StoreArgument = None,
-    store_option: StoreOption = None,
-    host: Annotated[
-        str, typer.Option(help="Anything but this machine alone makes the address hold a token.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen.")] = 8765,
-    token: Annotated[str | None, typer.Option(help="That token; default: one is made up.")] = None,
-    reviewer: Annotated[str, typer.Option(help="Your name; default: asked for on the page.")] = "",
-    language: Annotated[str | None, typer.Option(help="ru or en; default: the browser's.")] = None,
-    images: ImagesOption = None,
+    options: ReviewOptions, store: StoreArgument = None, store_option: StoreOption = None
 ) -> None:
-    """Serve a local page to keep or correct suspect labels; decisions land in the store."""
-    from vitrina import api
+    """Serve a local page to confirm or correct suspect labels; the store keeps the decisions."""
+    from vitrina.api.auditing import serve_review
 
-    api.review(
-        open_store(store, store_option),
-        host=host,
-        port=port,
-        token=token,
-        reviewer=reviewer,
-        language=language,
-        images=images,
-        say=echo,
-    )
+    serve_review(open_store(store, store_option), options, echo)
     echo("done: all decisions are in the store; `vitrina train` applies them")
 
 
@@ -116,19 +87,19 @@ def decisions(
     export: Annotated[
         Path | None,
         typer.Option(
-            help="Write corrected labels (.parquet, .csv), or open suspects as Label Studio's "
-            "tasks (.json)."
+            help="Write corrected labels (.parquet, .csv), or open suspects as Label Studio tasks "
+            "(.json)."
         ),
     ] = None,
     read: Annotated[
-        Path | None, typer.Option("--import", help="Read Label Studio's JSON export.")
+        Path | None, typer.Option("--import", help="Read a JSON export of Label Studio.")
     ] = None,
     changed_only: Annotated[
         bool, typer.Option("--changed-only", help="Leave out labels that were confirmed.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what reviewers decided; export corrected labels, import Label Studio's."""
+    """Summarise reviewers' decisions; export corrected labels, or import Label Studio's."""
     from vitrina import api
 
     opened = open_store(store, store_option)

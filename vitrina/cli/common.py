@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated, Any, overload
 
 import typer
@@ -17,16 +16,9 @@ StoreArgument = Annotated[
     str | None,
     typer.Argument(metavar="STORE", help="The store: a directory, or s3://BUCKET/PREFIX."),
 ]
-StoreOption = Annotated[str | None, typer.Option("--store", help="The same, as an option.")]
-ImagesOption = Annotated[
-    str | None,
-    typer.Option(help="Folder, zip or tar of photos, web, or none; default: remembered."),
-]
-FeaturesOption = Annotated[
-    str | None, typer.Option(help="text, image or fused; by default all that the store has.")
-]
-Seed = Annotated[int, typer.Option(min=0, help="Decides whatever is drawn at random.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+StoreOption = Annotated[str | None, typer.Option("--store", help="The store, as an option.")]
+Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, no progress.")]
 
 
 def open_store(argument: str | None, option: str | None = None) -> Store:
@@ -64,15 +56,3 @@ def show(as_json: bool, value: Any, *lines: str) -> None:
     else:
         for line in lines:
             echo(line)
-
-
-def size_of(text: str) -> int:
-    """Bytes, from a number with a unit: 200MB, 1.5GB, 512MiB.
-
-    Raises BadParameter for anything else.
-    """
-    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b?\s*", text.lower())
-    if not match:
-        raise typer.BadParameter(f"{text!r} is no size; write it like 200MB or 1.5GB")
-    number, unit, binary = match.groups()
-    return int(float(number) * (1024 if binary else 1000) ** " kmgt".index(unit or " "))

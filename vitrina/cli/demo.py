@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("demo"),
-    products: Annotated[int, typer.Option(min=50, help="Products of the sample.")] = 1200,
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("demo"),
+    products: Annotated[int, typer.Option(min=50, help="Number of products in the sample.")] = 1200,
     catalogue_only: Annotated[
         bool, typer.Option(help="Write the sample catalogue and stop.")
     ] = False,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Run the whole main job on a built-in sample, offline."""
+    """Run all main steps on a built-in sample catalogue, offline."""
     from vitrina.pipelines import demo as job
 
     if catalogue_only:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitrina.cli.common import AsJson, Seed, show
-from vitrina.cli.reading import reads_products
-from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
+from vitrina.cli.common import AsJson, show
+from vitrina.cli.options import with_options
+from vitrina.data.options import ReadingOptions
+from vitrina.pipelines.embed.options import EmbedOptions
 from vitrina.stage_timer import stages_line
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from vitrina.pipelines.embed.space_job import SpaceReport
 
 
-@reads_products
+@with_options
 def embed(
     catalogue: Annotated[
         Path,
@@ -26,57 +28,12 @@ def embed(
             "WebDataset tars."
         ),
     ],
-    store: Annotated[str, typer.Option(help="The store; made if it is not there.")],
-    text_model: Annotated[
-        str | None, typer.Option(help="hf:REPO, a directory, lexical, or none.")
-    ] = None,
-    image_model: Annotated[
-        str | None,
-        typer.Option(help="open_clip:ARCH/TAG, timm:NAME, a directory, thumbnail, or none."),
-    ] = None,
-    reading: ReadingOptions = DEFAULT_OPTIONS,
-    dtype: Annotated[
-        str | None,
-        typer.Option(help="float16 or float32, as vectors are kept; default: as the store has it."),
-    ] = None,
-    compute: Annotated[
-        str | None,
-        typer.Option(
-            help="float32, bfloat16 or int8, the numbers that models are run in; "
-            "default: as the store has it, else the fastest here that keep the vectors."
-        ),
-    ] = None,
-    max_failures: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="The share of rows or products that may fail; default: 0.05, and 3 more.",
-        ),
-    ] = None,
-    accept_changes: Annotated[
-        bool,
-        typer.Option(
-            "--accept-changes", help="Go on however much of the catalogue vanished or changed."
-        ),
-    ] = False,
-    prune: Annotated[
-        bool,
-        typer.Option(
-            "--prune", help="Drop the source's products that the catalogue does not mention."
-        ),
-    ] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try again what failed before.")
-    ] = False,
-    rehash: Annotated[
-        bool, typer.Option("--rehash", help="Read photos again whose files look unchanged.")
-    ] = False,
-    refit: Annotated[bool, typer.Option(help="Fit lexical and thumbnail anew.")] = False,
-    seed: Seed = 0,
+    store: Annotated[str, typer.Option(help="The store; created if it does not exist.")],
+    options: EmbedOptions,
+    reading: ReadingOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Read a catalogue, embed what is new or changed, commit."""
+    """Read a catalogue, embed what is new or changed, and commit."""
     from vitrina import api
 
     made = api.Store.open(store)
@@ -85,23 +42,7 @@ def embed(
         # Printed first, before hours are spent on a catalogue that was misread.
         for note in filter(None, (*opened.notes, opened.label_hint)):
             typer.echo(note)
-    report = api.embed(
-        opened,
-        made,
-        text=text_model,
-        image=image_model,
-        dtype=dtype,
-        compute=compute,
-        source=reading.source,
-        max_failures=max_failures,
-        accept_changes=accept_changes,
-        prune=prune,
-        retry_failed=retry_failed,
-        rehash=rehash,
-        refit=refit,
-        seed=seed,
-        quiet=as_json,
-    )
+    report = api.embed(opened, made, replace(options, source=reading.source))
     others = f"{report.kept} kept that it does not mention"
     if report.spared:
         others = f"{report.kept} kept, {report.spared} of them because their rows can't be used"

@@ -12,7 +12,7 @@ from vitrina.cli.common import AsJson, StoreArgument, StoreOption, open_store, p
 def info(
     store: StoreArgument = None, store_option: StoreOption = None, as_json: AsJson = False
 ) -> None:
-    """Show what a store holds."""
+    """Summarise a store's content."""
     from vitrina import api
 
     found = api.describe(open_store(store, store_option))
@@ -72,11 +72,11 @@ def verify(
     store: StoreArgument = None,
     store_option: StoreOption = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Leave out what is damaged, so that work can go on.")
+        bool, typer.Option("--repair", help="Leave out damaged files, so that work can continue.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check that every byte of a store is right."""
+    """Check every byte of a store against its checksums."""
     from vitrina import api
 
     report = api.verify(place_of(store, store_option), repair=repair, quiet=as_json)
@@ -97,13 +97,11 @@ def verify(
 def compact(
     store: StoreArgument = None,
     store_option: StoreOption = None,
-    keep: Annotated[
-        int, typer.Option(min=1, max=3, help="Commits that readers may still be at work on.")
-    ] = 3,
-    rows: Annotated[int, typer.Option(min=1, help="Rows of a merged shard at most.")] = 32_768,
+    keep: Annotated[int, typer.Option(min=1, max=3, help="Commits that stay readable.")] = 3,
+    rows: Annotated[int, typer.Option(min=1, help="Maximum rows of a merged shard.")] = 32_768,
     as_json: AsJson = False,
 ) -> None:
-    """Merge small shards and drop rows that nothing needs any more."""
+    """Merge small shards and drop dead rows."""
     from vitrina import api
 
     report = api.compact(open_store(store, store_option), keep=keep, rows=rows, quiet=as_json)

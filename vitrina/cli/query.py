@@ -4,51 +4,40 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from vitrina.cli.common import (
     AsJson,
-    FeaturesOption,
     StoreArgument,
     StoreOption,
     open_store,
     show,
     typed,
 )
-from vitrina.cli.reading import reads_products, refuse_unused
-from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
+from vitrina.cli.options import refuse_unused, with_options
+from vitrina.data.options import ReadingOptions
+from vitrina.pipelines.classify.options import ClassifyOptions
+from vitrina.pipelines.index.options import QueryOptions
 
 
-@reads_products
+@with_options
 def classify(
-    catalogue: Annotated[Path, typer.Argument(help="The new batch, in the catalogue's form.")],
-    store: Annotated[str, typer.Option(help="The store with the head.")],
-    out: Annotated[Path, typer.Option(help="The predictions file to write.")],
-    model: Annotated[
-        str | None, typer.Option(help="A head's name; default: the one trained last.")
-    ] = None,
-    format: Annotated[str, typer.Option(help="full or submission.")] = "full",
-    top_k: Annotated[int, typer.Option(min=1, help="Categories to list for each product.")] = 5,
-    neighbours: Annotated[int, typer.Option(min=1, help="Neighbours to list.")] = 10,
-    reading: ReadingOptions = DEFAULT_OPTIONS,
+    catalogue: Annotated[
+        Path, typer.Argument(help="File of new products, in the catalogue's format.")
+    ],
+    store: Annotated[str, typer.Option(help="Store with the head.")],
+    out: Annotated[Path, typer.Option(help="File of predictions to write.")],
+    options: ClassifyOptions,
+    reading: ReadingOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Predict the categories of a new batch, with reasons."""
+    """Predict the categories of new products, with reasons."""
     from vitrina import api
 
     opened = open_store(store)
-    report = api.classify_to(
-        api.open_batch(catalogue, opened, reading),
-        opened,
-        out,
-        model=model,
-        format=format,
-        top_k=top_k,
-        neighbours=neighbours,
-        quiet=as_json,
-    )
+    report = api.classify_to(api.open_batch(catalogue, opened, reading), opened, out, options)
     lines = [*report.notes]
     if report.without_image or report.without_text:
         lines.append(f"{report.without_image} without a photo, {report.without_text} without text")
@@ -71,40 +60,27 @@ def classify(
     show(as_json, report.to_json(), *lines)
 
 
-@reads_products
+@with_options
 def neighbours(
+    options: QueryOptions,
     store: StoreArgument = None,
     store_option: StoreOption = None,
-    product: Annotated[str | None, typer.Option(help="A product's id.")] = None,
-    text: Annotated[str | None, typer.Option(help="Any text.")] = None,
-    image: Annotated[Path | None, typer.Option(help="An image file.")] = None,
+    product: Annotated[str | None, typer.Option(help="Product id to search for.")] = None,
+    text: Annotated[str | None, typer.Option(help="Text to search for.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Image file to search for.")] = None,
     queries: Annotated[
         Path | None,
-        typer.Option(help="Many: Parquet with ids alone, or a batch of new products."),
+        typer.Option(help="Many queries: a Parquet file of ids alone, or a file of new products."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The Parquet file to write, with --queries.")
     ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 10,
-    category: Annotated[
-        str | None, typer.Option(help="Only of this category id, or below this category path.")
-    ] = None,
-    where: Annotated[
-        list[str] | None, typer.Option(help="Only such as 'price<=1000'; may be repeated.")
-    ] = None,
-    no_duplicates: Annotated[
-        bool, typer.Option("--no-duplicates", help="None with the product's title or photo.")
-    ] = False,
-    other_shops: Annotated[
-        bool, typer.Option("--other-shops", help="None of the product's own shop.")
-    ] = False,
-    features: FeaturesOption = None,
-    reading: ReadingOptions = DEFAULT_OPTIONS,
     as_json: AsJson = False,
 ) -> None:
     """Find the nearest products of a product, a text, an image, or of many products."""
     from vitrina import api
 
+    reading = options.reading
     asked = [product is not None, text is not None or image is not None, queries is not None]
     if sum(asked) != 1:
         raise typer.BadParameter("give one of --product, --text and/or --image, and --queries")
@@ -113,28 +89,25 @@ def neighbours(
     if queries is None:
         others = reading if image is None else replace(reading, max_megapixels=None)
         refuse_unused(others, "--queries; one image goes with --image")
-    if asked[1] and (no_duplicates or other_shops):
+    if asked[1] and (options.no_duplicates or options.other_shops):
         raise typer.BadParameter("--no-duplicates and --other-shops need a product to compare with")
     opened = open_store(store, store_option)
-    only: dict[str, Any] = {
-        "k": k,
-        "category": typed(category),
-        "where": [typed(one) for one in where or ()],
-        "no_duplicates": no_duplicates,
-        "other_shops": other_shops,
-    }
+    category = None if options.category is None else typed(str(options.category))
+    options = replace(options, category=category, where=tuple(map(typed, options.where)))
     if queries is not None and out is not None:
-        report = api.neighbours_to(
-            opened, queries, out, features=features, reading=reading, quiet=as_json, **only
-        )
+        report = api.neighbours_to(opened, queries, out, options)
         show(as_json, report.to_json(), *report.lines())
         return
-    found = api.open_index(opened, features).search(
+    found = api.open_index(opened, options.features).search(
         product=typed(product),
         text=typed(text),
         image=image,
+        k=options.k,
+        category=options.category,
+        where=options.where,
+        no_duplicates=options.no_duplicates,
+        other_shops=options.other_shops,
         max_pixels=reading.max_pixels,
-        **only,
     )
     lines = [
         f"{near.score:.3f}  {near.product_id}  {near.title}  [{near.category_name or '-'}]"

@@ -1,19 +1,18 @@
-"""Options for reading a file of products: fields with their help, defaults and limits.
+"""Options of reading a file of products.
 
-The command line's options and the option names in error messages come from these fields; a new
-option is a new field. None or an empty tuple means that an option is not given, so the store's
-remembered value applies. "none" unsets a remembered value, as does "" for columns and photos, and
-"auto" where the default is detection.
+None or an empty tuple means that an option is not given, so that the store's remembered value
+applies. "none" resets a remembered value, as does "" for columns and photos, and "auto" where the
+default is detection.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import Field, dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from vitrina.data.image_limits import MAX_PIXELS, MEGAPIXEL, MOST_MEGAPIXELS
-from vitrina.errors import CatalogueError
+from vitrina.options import Options, flag, option
 
 NONE = "none"
 UNSET = (NONE, "auto")
@@ -22,36 +21,6 @@ NO_COLUMN = ""
 """Value for no column, even if the file has one of the default name."""
 NO_COLUMNS = (NO_COLUMN,)
 """Value for no columns, for an option that takes several names."""
-
-
-def option(
-    text: str,
-    *,
-    default: Any = None,
-    name: str | None = None,
-    least: int = 0,
-    most: int | None = None,
-    unset: tuple[str, ...] = UNSET,
-    repr: bool = True,
-) -> Any:
-    """Return a dataclass field that is an option.
-
-    text: the help. name: the option's name if it differs from the field's. least, most: minimum
-    and maximum of a number. unset: values that reset the default. repr: false if no result depends
-    on the option.
-    """
-    metadata = {"help": text, "name": name, "min": least, "max": most, "unset": unset}
-    return field(default=default, metadata=metadata, repr=repr)
-
-
-def option_name(of: Field[Any]) -> str:
-    """Return the name of a field's option as a Python name: `id_column`."""
-    return of.metadata.get("name") or of.name
-
-
-def flag(of: Field[Any]) -> str:
-    """Return a field's option on the command line: `--id-column`."""
-    return f"--{option_name(of).replace('_', '-')}"
 
 
 def _names(value: str | Iterable[str]) -> tuple[str, ...]:
@@ -84,31 +53,39 @@ class Columns:
         keep: further columns to keep as metadata, which is not part of the text.
     """
 
-    product_id: str | None = option("Default: product_id.", name="id_column")
-    title: str | None = option("Default: title; none: no title.", name="title_column")
+    product_id: str | None = option("Column of product ids; default: product_id.", flag="id-column")
+    title: str | None = option(
+        "Column of titles; default: title; none: no title.", flag="title-column"
+    )
     description: str | None = option(
-        "Default: description; none: leave it out.", name="description_column"
+        "Column of descriptions; default: description; none: leave it out.",
+        flag="description-column",
     )
     attributes: tuple[str, ...] = option(
-        "Further columns to add to the text, with commas between; none: no longer.",
+        "Further columns to add to the text, separated by commas; none: no more.",
         default=(),
-        name="attribute_columns",
+        flag="attribute-columns",
     )
-    shop: str | None = option("Default: shop_title; none: leave it out.", name="shop_column")
+    shop: str | None = option(
+        "Column of shop names; default: shop_title; none: leave it out.",
+        flag="shop-column",
+    )
     category_id: str | None = option(
-        "Default: category_id; none: leave it out.", name="category_column"
+        "Column of category ids; default: category_id; none: leave it out.",
+        flag="category-column",
     )
     category_name: str | None = option(
-        "Default: category_name; none: leave it out.", name="category_name_column"
+        "Column of category names or paths; default: category_name; none: leave it out.",
+        flag="category-name-column",
     )
     image: str | None = option(
-        "A column of photo names or URLs, or of the photos themselves; none: no longer.",
-        name="image_column",
+        "Column of photo names or URLs, or of encoded photos; none: no such column.",
+        flag="image-column",
     )
     keep: tuple[str, ...] = option(
-        "Columns to keep beside the text, such as price,stock; none: no longer.",
+        "Columns to keep as metadata, such as price,stock; none: no more.",
         default=(),
-        name="keep_columns",
+        flag="keep-columns",
     )
 
     def __post_init__(self) -> None:
@@ -139,7 +116,7 @@ DEFAULT_COLUMNS = Columns()
 
 
 @dataclass(frozen=True)
-class ReadingOptions:
+class ReadingOptions(Options):
     """Options given for reading a file of products; the store's remembered values fill the rest.
 
     Attributes:
@@ -156,29 +133,44 @@ class ReadingOptions:
         source: the shop or feed whose remembered settings apply, if the store holds several.
         max_megapixels: limit on a photo's size in million pixels. No store remembers it, since a
             store from elsewhere must not raise it.
+
+    Raises OptionError for another type or a limit out of range.
     """
 
-    images: str | None = option("Folder, zip or tar of photos, web, or none; default: remembered.")
-    image_template: str | None = option(
-        "A photo's name, such as images/{product_id}.jpg; none: found out."
+    images: str | None = option(
+        "Folder, zip or tar of photos, web for the URLs in the file, or none; default: remembered.",
+        unset=UNSET,
     )
-    photos: int | None = option("Photos of a product to use; default: 1.", least=1)
+    image_template: str | None = option(
+        "Template of photo names, such as images/{product_id}.jpg; none: detect it.", unset=UNSET
+    )
+    photos: int | None = option("Maximum photos per product; default: 1.", least=1, unset=UNSET)
     columns: Columns = DEFAULT_COLUMNS
-    delimiter: str | None = option("Of a CSV; auto, the default: found out.")
+    delimiter: str | None = option(
+        "Delimiter of a CSV file; auto (default): detect it.", unset=UNSET
+    )
     encoding: str | None = option(
-        "Of a CSV, JSON or YML, such as cp1251; auto, the default: found out of a feed, else utf-8."
+        "Encoding of a CSV, JSON or YML file, such as cp1251; auto (default): detected for YML, "
+        "utf-8 for the others.",
+        unset=UNSET,
     )
     category_separator: str | None = option(
-        "Between the names of a category's path; auto, the default: found out; none: no path.",
+        "Separator between the names of a category path; auto (default): detect it; none: names "
+        "are no paths.",
         unset=("auto",),
     )
-    fetchers: int | None = option("With --images web: photos fetched at once.", least=1)
+    fetchers: int | None = option(
+        "With --images web: photos to fetch concurrently.", least=1, unset=UNSET
+    )
     allow_private: bool | None = option(
-        "Whether to fetch photos from private addresses too; never remembered."
+        "Fetch photos from private addresses too; never remembered.",
+        flag="--allow-private/--no-allow-private",
+        unset=UNSET,
     )
     source: str | None = option(
         "Name of the shop or feed that the products come from; default: the feed's own name, else "
-        "the store's only source."
+        "the store's only source.",
+        unset=UNSET,
     )
     max_megapixels: int | None = option(
         f"Refuse larger photos, in million pixels; default: {MAX_PIXELS // MEGAPIXEL}. Not "
@@ -187,16 +179,6 @@ class ReadingOptions:
         most=MOST_MEGAPIXELS,
         repr=False,
     )
-
-    def __post_init__(self) -> None:
-        """Convert `images` to text. Raises CatalogueError for a limit out of range."""
-        if self.images is not None:
-            object.__setattr__(self, "images", str(self.images))
-        limit = self.max_megapixels
-        if limit is not None and not 1 <= limit <= MOST_MEGAPIXELS:
-            raise CatalogueError(
-                f"--max-megapixels must be from 1 to {MOST_MEGAPIXELS}, not {limit!r}"
-            )
 
     @property
     def max_pixels(self) -> int:

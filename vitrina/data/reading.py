@@ -9,6 +9,7 @@ from typing import Any
 from vitrina.data.image_limits import MAX_PIXELS
 from vitrina.data.options import DEFAULT_COLUMNS, NO_COLUMN, NONE, Columns, ReadingOptions
 from vitrina.data.sources import DEFAULT_FETCHING, WEB, Fetching
+from vitrina.options import spec_of
 from vitrina.typed_json import Count, Finite, convert_json
 
 MOST_WORKERS = 256
@@ -57,7 +58,7 @@ class Reading:
         fetching = {"workers": given.fetchers, "allow_private": given.allow_private}
         fetch_changes: dict[str, Any] = {n: v for n, v in fetching.items() if v is not None}
         changes: dict[str, Any] = {"fetching": replace(self.fetching, **fetch_changes)}
-        unset = {one.name: one.metadata.get("unset", ()) for one in fields(given)}
+        unset = {one.name: spec_of(one).unset for one in fields(given) if one.name != "columns"}
         for setting in fields(self):
             value = getattr(given, setting.name, None)
             if value is not None:

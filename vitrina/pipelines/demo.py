@@ -14,16 +14,18 @@ from vitrina.audit.results import Audit
 from vitrina.data.catalogue import Catalogue
 from vitrina.errors import CatalogueError
 from vitrina.pipelines.audit.job import audit
-from vitrina.pipelines.audit.search import AuditOptions
+from vitrina.pipelines.audit.options import AuditOptions
 from vitrina.pipelines.classify.job import classify_to
-from vitrina.pipelines.classify.predictor import ClassifyOptions, ClassifyReport
+from vitrina.pipelines.classify.options import ClassifyOptions
+from vitrina.pipelines.classify.predictor import ClassifyReport
 from vitrina.pipelines.embed.job import EmbedReport, embed
 from vitrina.pipelines.embed.options import EmbedOptions
-from vitrina.pipelines.index.job import IndexOptions, build_index
+from vitrina.pipelines.index.job import build_index
 from vitrina.pipelines.index.neighbours import Index
+from vitrina.pipelines.index.options import IndexOptions
 from vitrina.pipelines.train.job import train
+from vitrina.pipelines.train.options import TrainOptions
 from vitrina.pipelines.train.report import TrainReport
-from vitrina.pipelines.train.trainer import TrainOptions
 from vitrina.sample import SampleReport, write_sample
 from vitrina.store.space import read_errors
 from vitrina.store.store import Store

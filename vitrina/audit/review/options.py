@@ -7,39 +7,46 @@ import secrets
 from dataclasses import dataclass
 
 from vitrina.audit.review.words import Language
+from vitrina.errors import OptionError
+from vitrina.options import Options, option
 
 _EVERYWHERE = ("", "0.0.0.0", "::")
 
 
-@dataclass(frozen=True)
-class ReviewOptions:
-    """Options of the review server: address, access and language.
+@dataclass(frozen=True, kw_only=True)
+class ReviewOptions(Options):
+    """Options of the review page: address, access and language.
 
-    Attributes:
-        host, port: the address to bind to.
-        token: required in the page's address when it is first opened; generated if none is given
-            and the host is not local. None: no token is required.
-        reviewer: name recorded with decisions; "" for a question on the page, once.
-        language: of the page; None for the browser's. The page has a switch in either case.
-        names: other host names of the page, such as that of a proxy.
-
-    Raises ValueError for an invalid port or token.
+    Raises OptionError for an invalid port or token.
     """
 
-    host: str = "127.0.0.1"
-    port: int = 8765
-    token: str | None = None
-    reviewer: str = ""
-    language: Language | None = None
-    names: tuple[str, ...] = ()
+    host: str = option(
+        "Address to bind to. Other machines reach the page only at an address other than this "
+        "machine's own, and then need the token.",
+        default="127.0.0.1",
+    )
+    port: int = option("Port to listen on.", default=8765, least=1, most=65535)
+    token: str | None = option(
+        "Token required in the address when the page is first opened, of at least 16 letters or "
+        "digits; default: generated where other machines can reach the page."
+    )
+    reviewer: str = option(
+        "Name recorded with decisions; default: the page asks for it.", default=""
+    )
+    language: Language | None = option("Language of the page; default: the browser's.")
+    images: str | None = option(
+        "Folder, zip or tar of photos, web, or none; default: the one that the store remembers."
+    )
+    names: tuple[str, ...] = option(
+        "Other host names of the page, such as that of a proxy.", default=(), command_line=False
+    )
 
     def __post_init__(self) -> None:
-        if not 0 < self.port < 65536:
-            raise ValueError(f"{self.port} is no port; give one from 1 to 65535")
+        super().__post_init__()
         if self.token is None and not self.local:
             object.__setattr__(self, "token", secrets.token_urlsafe(24))
         if self.token is not None and not (self.token.isascii() and len(self.token) >= 16):
-            raise ValueError("a token needs 16 letters or digits, so that it can't be guessed")
+            raise OptionError("token", "must be 16 letters or digits or more, to be unguessable")
 
     @property
     def local(self) -> bool:

@@ -8,8 +8,9 @@ from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 
-from vitrina.data.options import DEFAULT_COLUMNS, Columns, flag
+from vitrina.data.options import DEFAULT_COLUMNS, Columns
 from vitrina.errors import CatalogueError
+from vitrina.options import flag
 
 _SHOWN_NAMES = 30
 _LIKENED_NAMES = 10_000

@@ -18,8 +18,9 @@ from vitrina.limits import available_cpus
 from vitrina.pipelines.audit.card import card_of
 from vitrina.pipelines.audit.explain import explain
 from vitrina.pipelines.audit.neighbour_cache import current_index
+from vitrina.pipelines.audit.options import AuditOptions
 from vitrina.pipelines.audit.product_view import Shown
-from vitrina.pipelines.audit.search import AuditOptions, find
+from vitrina.pipelines.audit.search import find
 from vitrina.pipelines.audit.table import write_table
 from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.index.job import default_features

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from vitrina.disk import nameless_file
 from vitrina.pipelines.common.progress import Meter
-from vitrina.pipelines.index.job import IndexOptions, build_index
+from vitrina.pipelines.index.job import build_index
 from vitrina.pipelines.index.neighbours import Index
+from vitrina.pipelines.index.options import IndexOptions
 from vitrina.store.store import Store
 from vitrina.types import Codes, Features, Floats
 

@@ -16,6 +16,7 @@ from vitrina.errors import TrainingError
 from vitrina.ids import id_keys
 from vitrina.pipelines.audit.cleanlab_check import Checked, cleanlab, cross_check
 from vitrina.pipelines.audit.neighbour_cache import find_neighbours
+from vitrina.pipelines.audit.options import AuditOptions
 from vitrina.pipelines.audit.out_of_fold import OutOfFoldModel, OutOfFoldPredictor
 from vitrina.pipelines.common.group_keys import duplicate_keys
 from vitrina.pipelines.common.progress import Meter
@@ -26,11 +27,8 @@ from vitrina.store.gather import Gathered, gather
 from vitrina.store.products import Categories
 from vitrina.store.shards import array_keys
 from vitrina.store.store import Store
-from vitrina.types import Codes, Features, Floats, Mask, Modality
+from vitrina.types import Codes, Floats, Mask, Modality
 
-FOLDS = 5
-MOST = 10_000
-"""Suspects to explain and show by default, at most."""
 SUSPECT = 0.5
 """Score above which a label is suspect: another category is likelier than the label by more than
 its allowance; see `LabelScores.score`."""
@@ -38,28 +36,6 @@ NEAREST = 10
 """Neighbours of each sampled product that estimate the threshold of copies."""
 SAMPLED_PAIRS = 200_000
 """Products to sample, about, to estimate the similarity from which two are copies."""
-
-
-@dataclass(frozen=True)
-class AuditOptions:
-    """Options of an audit.
-
-    features: None for all that the store has. most: suspects to explain and show, at most. folds:
-    of the cross-validation. cleanlab: cross-check with cleanlab, which must be installed. seed: of
-    all draws.
-    """
-
-    features: Features | None = None
-    most: int = MOST
-    folds: int = FOLDS
-    cleanlab: bool = False
-    seed: int = 0
-    quiet: bool = True
-
-    def __post_init__(self) -> None:
-        """Raise TrainingError for fewer than two folds or one suspect."""
-        if self.folds < 2 or self.most < 1:
-            raise TrainingError("an audit needs two folds and one suspect at least")
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
-from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
-from vitrina.types import Pooling, SplitKind
+from vitrina.options import option
+from vitrina.pipelines.common.options import FinetuningOptions
+from vitrina.types import SplitKind
 
 
 @dataclass(frozen=True)
-class BenchmarkOptions:
-    """Options of a benchmark.
+class BenchmarkOptions(FinetuningOptions):
+    """Options of `benchmark`; see there."""
 
-    rows: names of the methods to run, empty for all. text, image: model names, "none" to leave a
-    modality out, None for the store's or the defaults. from_scratch: fine-tune the text encoder
-    from random weights. lower_case, max_length, pooling, unlabelled, reading, image_size:
-    of fine-tuning. text_epochs, image_epochs: None for a number that suits. split, seed: of the
-    rows. again: recompute cached results.
-    """
-
-    rows: tuple[str, ...] = ()
-    text: str | None = None
-    image: str | None = None
-    from_scratch: bool = False
-    lower_case: bool | None = None
-    max_length: int | None = 128
-    pooling: Pooling | None = None
-    unlabelled: tuple[str, ...] = ()
-    reading: ReadingOptions = DEFAULT_OPTIONS
-    image_size: int | None = None
-    text_epochs: int | None = None
-    image_epochs: int | None = None
-    split: SplitKind = SplitKind.GROUPED
-    seed: int = 0
-    again: bool = False
-    quiet: bool = True
+    _: KW_ONLY
+    rows: tuple[str, ...] = option(
+        "Methods to run, separated by commas; default: all.", default=(), separator=","
+    )
+    text: str | None = option(
+        "Text model, as embed takes it, or an encoder trained in this store; none: no text.",
+        flag="text-model",
+    )
+    image: str | None = option(
+        "Image model, as embed takes it, or an encoder trained in this store; none: no photos.",
+        flag="image-model",
+    )
+    text_epochs: int | None = option(
+        "Epochs of the text encoder's fine-tuning; default: 6.", least=1
+    )
+    image_epochs: int | None = option(
+        "Epochs of the image encoder's fine-tuning; default: 6.", least=1
+    )
+    split: SplitKind = option(
+        "Validation split: grouped by title and photo, or stratified.", default=SplitKind.GROUPED
+    )
+    again: bool = option("Recompute cached results.", default=False)

@@ -19,12 +19,8 @@ from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.pipelines.common.encoders import load_encoder
 from vitrina.pipelines.common.product_inputs import references
 from vitrina.pipelines.finetune.encoder_files import base_text
-from vitrina.pipelines.finetune.trainer import (
-    FinetunedEncoder,
-    FinetuneOptions,
-    tune_image,
-    tune_text,
-)
+from vitrina.pipelines.finetune.options import FinetuneOptions
+from vitrina.pipelines.finetune.trainer import FinetunedEncoder, tune_image, tune_text
 from vitrina.store.gather import Gathered, gather
 from vitrina.types import Features, Mask, Modality, Vectors
 

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from vitrina.data.catalogue import Catalogue
 from vitrina.errors import CatalogueError
-from vitrina.pipelines.classify.predictor import ClassifyOptions, ClassifyReport, Predictor
+from vitrina.pipelines.classify.options import ClassifyOptions
+from vitrina.pipelines.classify.predictor import ClassifyReport, Predictor
 from vitrina.pipelines.common.batch_encoder import BATCH_ROWS, check_place, rejections, write_errors
 from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.common.reading import PREDICTIONS, check_batch

@@ -16,6 +16,7 @@ from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import Product
 from vitrina.errors import StoreError
 from vitrina.index.vote import RuleCard, VoteRule, vote_shares
+from vitrina.pipelines.classify.options import ClassifyOptions
 from vitrina.pipelines.common.batch_encoder import BatchEncoder, EncodedBatch, unusable
 from vitrina.pipelines.index.neighbours import Index
 from vitrina.pipelines.train.category_drift import reused, reused_line, unknown_line
@@ -57,18 +58,6 @@ def predictions_schema(
             ("model", pa.string()),
         ]
     )
-
-
-@dataclass(frozen=True)
-class ClassifyOptions:
-    """Options of a classification. model: a head's name, None for the one trained last. top_k:
-    categories to list per product. neighbours: to list; the index's rule sets how many vote."""
-
-    model: str | None = None
-    format: OutputFormat = OutputFormat.FULL
-    top_k: int = 5
-    neighbours: int = 10
-    quiet: bool = True
 
 
 @dataclass

@@ -2,50 +2,71 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING
 
-from vitrina.pipelines.embed.change_guard import FailureLimit
-from vitrina.store.plan import SHARD_ROWS
-from vitrina.types import Compute
+from vitrina.options import option
+from vitrina.pipelines.common.options import SeededOptions
+from vitrina.types import Compute, Dtype
 
-DTYPE = "float16"
+if TYPE_CHECKING:
+    from vitrina.pipelines.embed.change_guard import FailureLimit
+
+DTYPE = Dtype.FLOAT16
 """Default dtype of stored vectors: as good as float32 for heads, in half the space."""
 
 
 @dataclass(frozen=True)
-class EmbedOptions:
-    """Options of an embedding.
+class EmbedOptions(SeededOptions):
+    """Options of `embed`; see there."""
 
-    text, image: model names, "none" to leave a modality out, None for what the store remembers
-    and else the defaults. dtype: "float16" or "float32", how vectors are kept; None for what
-    the space has, float16 for a new one. compute: the numbers that encoders are run in; None for
-    what the space has, the fastest here that keep the vectors for a new one. shard_rows: rows of a
-    shard at most. source: the name of the catalogue's source, "" for the unnamed one; None for what
-    the catalogue itself says, or the store's only one. max_failures: the share of the catalogue's
-    rows, and of its products of a modality, that may fail in this run; None for the usual one.
-    accept_changes: however much
-    of the catalogue vanished or changed since it was last read. prune: drop the source's products
-    that the catalogue does not mention. retry_failed: try again what
-    failed. rehash: read photos again whose files look unchanged. refit: fit `lexical` and
-    `thumbnail` anew. seed: for fitting. quiet: print no progress.
-    """
-
-    text: str | None = None
-    image: str | None = None
-    dtype: str | None = None
-    compute: Compute | None = None
-    shard_rows: int = SHARD_ROWS
-    source: str | None = None
-    max_failures: float | None = None
-    accept_changes: bool = False
-    prune: bool = False
-    retry_failed: bool = False
-    rehash: bool = False
-    refit: bool = False
-    seed: int = 0
-    quiet: bool = True
+    _: KW_ONLY
+    text: str | None = option(
+        "Text model: hf:REPO, a model directory, an encoder trained in this store, lexical, or "
+        "none; default: the store's, else rubert-tiny2.",
+        flag="text-model",
+    )
+    image: str | None = option(
+        "Image model: open_clip:ARCH/TAG, timm:NAME, a model directory, an encoder trained in this "
+        "store, thumbnail, or none; default: the store's, else CLIP ViT-B/32.",
+        flag="image-model",
+    )
+    dtype: Dtype | None = option("Data type of stored vectors; default: the store's, else float16.")
+    compute: Compute | None = option(
+        "Numeric precision of inference; default: the store's, else the fastest on this machine "
+        "that preserves the vectors."
+    )
+    source: str | None = option(
+        "Name of the shop or feed that the products come from; default: the feed's own name, else "
+        "the store's only source.",
+        command_line=False,
+    )
+    max_failures: float | None = option(
+        "Maximum share of rows, or of products with unusable content, that may fail; default: "
+        "0.05, plus 3 rows.",
+        least=0,
+        most=1,
+    )
+    accept_changes: bool = option(
+        "Continue even if much of the catalogue vanished or changed.", default=False
+    )
+    prune: bool = option(
+        "Remove the source's products that are not in the catalogue.", default=False
+    )
+    retry_failed: bool = option("Retry content that failed before.", default=False)
+    rehash: bool = option(
+        "Read all photos again, even if their files have the same size and time.", default=False
+    )
+    refit: bool = option(
+        "Fit lexical and thumbnail again on this catalogue.",
+        default=False,
+        flag="--refit/--no-refit",
+    )
+    shard_rows: int = option("Maximum rows of a shard.", default=4096, least=1, command_line=False)
 
     @property
     def failures(self) -> FailureLimit:
         """Limit on failed rows, and on failed products of a modality."""
+        from vitrina.pipelines.embed.change_guard import FailureLimit
+
         return FailureLimit.of(self.max_failures)

@@ -21,12 +21,8 @@ from vitrina.pipelines.finetune.encoder_files import (
     chosen_base,
     write_encoder,
 )
-from vitrina.pipelines.finetune.trainer import (
-    FinetunedEncoder,
-    FinetuneOptions,
-    tune_image,
-    tune_text,
-)
+from vitrina.pipelines.finetune.options import FinetuneOptions
+from vitrina.pipelines.finetune.trainer import FinetunedEncoder, tune_image, tune_text
 from vitrina.stage_timer import so_far, stage, timed_run
 from vitrina.store.products import Categories
 from vitrina.store.store import Store

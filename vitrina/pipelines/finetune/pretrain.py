@@ -20,12 +20,13 @@ from vitrina.pipelines.common.seen_rows import seen_by_base
 from vitrina.pipelines.common.store_split import split_store
 from vitrina.pipelines.common.training_progress import watch_training
 from vitrina.pipelines.finetune.encoder_files import base_text, check_name, write_encoder
+from vitrina.pipelines.finetune.options import PretrainOptions
 from vitrina.stage_timer import so_far, stage, timed_run
 from vitrina.store.store import Store
 from vitrina.training.checkpoint import Checkpoint
 from vitrina.training.config import TrainingConfig
 from vitrina.training.loop import fit
-from vitrina.types import Codes, Modality, SplitKind
+from vitrina.types import Codes, Modality
 
 SCORE = "log-likelihood of held-out words"
 HELD_TEXTS = 2000
@@ -33,32 +34,6 @@ HELD_TEXTS = 2000
 EPOCHS, BATCH_ROWS = 3, 256
 RATE = 0.15
 """Peak learning rate, times the model's width."""
-
-
-@dataclass(frozen=True)
-class PretrainOptions:
-    """Options of pre-training.
-
-    model, name, from_scratch, lower_case, max_length, warm_up, weight_decay: as in
-    `FinetuneOptions`. epochs, batch_rows, rate: None for the defaults. average: see
-    `TrainingConfig`. split: its validation products are held out, and scored on; None to train on
-    all products, where none will be evaluated on.
-    """
-
-    model: str | None = None
-    name: str = "text-pretrained"
-    from_scratch: bool = False
-    lower_case: bool | None = None
-    max_length: int | None = 128
-    epochs: int | None = None
-    batch_rows: int | None = None
-    rate: float | None = None
-    warm_up: float = 0.06
-    weight_decay: float = 0.01
-    average: float = 0.0
-    split: SplitKind | None = SplitKind.GROUPED
-    seed: int = 0
-    quiet: bool = True
 
 
 @dataclass(frozen=True)

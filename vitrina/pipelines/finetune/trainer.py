@@ -13,7 +13,6 @@ import numpy as np
 
 from vitrina.classifier.calibrate import softmax
 from vitrina.classifier.metrics import Metrics, evaluate
-from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
 from vitrina.data.sources import ImageSource
 from vitrina.embedder.load import TextFiles
 from vitrina.pipelines.common.product_inputs import references
@@ -21,13 +20,14 @@ from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.common.store_split import StoreSplit
 from vitrina.pipelines.common.training_progress import KEPT_APART, watch_training
 from vitrina.pipelines.finetune.encoder_files import base_image, text_tokens
+from vitrina.pipelines.finetune.options import PLACES, FinetuneOptions
 from vitrina.stage_timer import stage
 from vitrina.store.store import Store
 from vitrina.training.checkpoint import Checkpoint
 from vitrina.training.config import TrainingConfig
 from vitrina.training.loop import History, fit
 from vitrina.training.loss import ClassLoss
-from vitrina.types import Balance, Codes, Floats, Mask, Modality, Pooling, SplitKind
+from vitrina.types import Codes, Floats, Mask, Modality
 
 if TYPE_CHECKING:
     from vitrina.embedder.finetuning.image_classes import ImageClasses
@@ -40,48 +40,6 @@ TEXT_RATE = 1.2
 smaller steps."""
 SCRATCH_RATE = 0.15
 """Its upper bound, times the width, with random weights: at 0.4 training does not start."""
-
-
-@dataclass(frozen=True)
-class FinetuneOptions:
-    """Options of fine-tuning.
-
-    model: a name as `embed` takes it, None for the model that the store embeds with. name: of the
-    trained encoder. from_scratch: start from random weights. lower_case, max_length, pooling: see
-    `TextShape`. image_size: of an image model's input in pixels, None for its own. augment: photos
-    in every epoch. epochs, batch_rows, rate: None for the defaults. warm_up, weight_decay, average,
-    patience: see `TrainingConfig`. layer_decay: factor of a layer's learning rate to that of the
-    layer above. smoothing, balance: see `ClassLoss`. word_dropout: the share of tokens masked in
-    training. unlabelled: files of further products, for self-training on them and on the store's
-    products without a category; of text only. reading: options of these files that differ from the
-    store's catalogue.
-    """
-
-    modality: Modality
-    model: str | None = None
-    name: str | None = None
-    from_scratch: bool = False
-    lower_case: bool | None = None
-    max_length: int | None = 128
-    pooling: Pooling | None = None
-    image_size: int | None = None
-    augment: bool = True
-    epochs: int | None = None
-    batch_rows: int | None = None
-    rate: float | None = None
-    warm_up: float = 0.06
-    weight_decay: float = 0.01
-    layer_decay: float = 0.9
-    smoothing: float = 0.1
-    balance: Balance = Balance.NONE
-    word_dropout: float = 0.0
-    unlabelled: tuple[str, ...] = ()
-    reading: ReadingOptions = DEFAULT_OPTIONS
-    average: float = 0.999
-    patience: int = 2
-    split: SplitKind = SplitKind.GROUPED
-    seed: int = 0
-    quiet: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,10 +265,13 @@ class _EncoderTrainer:
 
     def identity(self, job: str, recipe: TrainingConfig, seen: list[str]) -> dict[str, Any]:
         """Identity of a job, which its checkpoint is stored under."""
+        options = asdict(replace(self.options, quiet=True, name=None))
+        for name in PLACES:
+            del options[name]
         return {
             "job": job,
             "store": self.store.place,
-            "options": {**asdict(replace(self.options, quiet=True)), "name": None},
+            "options": options,
             "recipe": recipe.to_json(),
             "rows": _digest(self.examples.rows),
             "labels": _digest(self.examples.labels),

@@ -36,29 +36,18 @@ from vitrina.pipelines.common.batch_encoder import (
 from vitrina.pipelines.common.group_keys import ExclusionFilter
 from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.common.reading import NEIGHBOURS, check_batch, remembered_reading
-from vitrina.pipelines.index.neighbours import EVERYTHING, Index, SearchFilter
+from vitrina.pipelines.index.neighbours import Index
+from vitrina.pipelines.index.options import QueryOptions
 from vitrina.store.files import replacing
 from vitrina.store.products import PART_ROWS
 from vitrina.store.space import error_row
 from vitrina.store.store import Store
-from vitrina.types import Features
 
 ID = "product_id"
 PANDAS_INDEX = "__index_level_"
 """Prefix that pandas gives to columns of a frame's index."""
 BLOCK_IDS = 4096
 """Queries of the store's products at once."""
-
-
-@dataclass(frozen=True)
-class QueryOptions:
-    """Options of a batch query. features: None for the fused index, or the only one there is. k:
-    neighbours of each query, at most. only: search filter."""
-
-    features: Features | None = None
-    k: int = 10
-    only: SearchFilter = EVERYTHING
-    quiet: bool = True
 
 
 @dataclass

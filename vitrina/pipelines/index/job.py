@@ -27,6 +27,7 @@ from vitrina.pipelines.index.index_state import (
     folder_of,
     state_of,
 )
+from vitrina.pipelines.index.options import CHOOSE, IndexOptions
 from vitrina.store import layout
 from vitrina.store.entries import FileEntry, FolderEntry
 from vitrina.store.rows import Rows
@@ -43,26 +44,6 @@ GROWN = 1.5
 """An index is rebuilt above this share of dead rows, or this factor of growth."""
 ROW_FILES = 16
 FEWEST_QUERIES = 100
-CHOOSE = "auto"
-"""Value of `factory` that leaves the choice to Vitrina."""
-
-
-@dataclass(frozen=True)
-class IndexOptions:
-    """Options of an index.
-
-    recall, memory, factory: None for what the index was built with, or else 0.99 of the ten
-    nearest, a quarter of the machine's memory, and the kind that suits both, which is also what
-    `CHOOSE` stands for. rebuild: build anew though an update would do.
-    """
-
-    features: Features | None = None
-    recall: float | None = None
-    memory: int | None = None
-    factory: str | None = None
-    rebuild: bool = False
-    seed: int = 0
-    quiet: bool = True
 
 
 def default_features(store: Store) -> Features:

@@ -19,7 +19,8 @@ from vitrina.data.split import split_rows
 from vitrina.errors import TrainingError
 from vitrina.pipelines.common.store_split import StoreSplit
 from vitrina.pipelines.train.base_models import Ensemble, NeighbourVoter, present_of
-from vitrina.pipelines.train.trainer import HeadTrainer, TrainOptions
+from vitrina.pipelines.train.options import TrainOptions
+from vitrina.pipelines.train.trainer import HeadTrainer
 from vitrina.store.gather import Gathered
 from vitrina.store.products import Categories
 from vitrina.types import (

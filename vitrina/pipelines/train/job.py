@@ -16,8 +16,9 @@ from vitrina.pipelines.index.job import default_features
 from vitrina.pipelines.train.baseline import text_baseline
 from vitrina.pipelines.train.category_drift import since
 from vitrina.pipelines.train.model_card import model_card
+from vitrina.pipelines.train.options import TrainOptions
 from vitrina.pipelines.train.report import BaselineScore, Promised, TrainReport
-from vitrina.pipelines.train.trainer import HeadTrainer, TrainOptions, heard_of
+from vitrina.pipelines.train.trainer import HeadTrainer, heard_of
 from vitrina.stage_timer import RunTimer, stage, timed_run
 from vitrina.store import layout
 from vitrina.store.gather import gather

@@ -34,20 +34,18 @@ from vitrina.pipelines.train.cross_validation import (
     scores_of,
 )
 from vitrina.pipelines.train.evaluation import EvaluationResult, EvaluationSet
+from vitrina.pipelines.train.options import TrainOptions
 from vitrina.pipelines.train.report import Compared, SingleModality
 from vitrina.stage_timer import stage
 from vitrina.store.gather import Gathered
 from vitrina.store.products import Categories
 from vitrina.types import (
-    Balance,
     Codes,
     Features,
     Floats,
     FusionKind,
-    HeadKind,
     Mask,
     Modality,
-    SplitKind,
 )
 
 JUDGED_VALUES = 1 << 25
@@ -59,38 +57,6 @@ LEAST_JUDGED = 1000
 """Lower bound on the evaluation rows, over the limits of memory and time."""
 VOTE_PAIRS = 2_000_000_000
 """Pairs of an evaluation row and a training row to compare: a minute or two."""
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """Options of a training.
-
-    head: of all base models. features: None for all that the store has. fusion: how the base models
-    are combined. compare: evaluate all kinds of fusion, and take the best, or the simplest that is
-    not significantly worse. precision: target precision of accepted predictions. balance:
-    class-imbalance handling. refit: after the evaluation, fit the heads that are saved on all
-    labelled rows. epochs: None for a number that suits the rows. patience: epochs without
-    improvement on the early-stopping split that end a training; 0: no early stopping.
-    """
-
-    head: HeadKind = HeadKind.MLP
-    features: Features | None = None
-    fusion: FusionKind = FusionKind.EARLY
-    compare: bool = False
-    precision: float = 0.95
-    balance: Balance = Balance.NONE
-    split: SplitKind = SplitKind.GROUPED
-    name: str | None = None
-    refit: bool = True
-    epochs: int | None = None
-    patience: int = 0
-    seed: int = 0
-    quiet: bool = True
-
-    def __post_init__(self) -> None:
-        """Raise TrainingError for a precision outside (0, 1)."""
-        if not 0 < self.precision < 1:
-            raise TrainingError(f"a precision lies between 0 and 1, not at {self.precision}")
 
 
 @dataclass(eq=False)

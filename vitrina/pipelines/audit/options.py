@@ -1,0 +1,27 @@
+"""Options of an audit."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+
+from vitrina.options import option
+from vitrina.pipelines.common.options import FEATURES, SeededOptions
+from vitrina.types import Features
+
+
+@dataclass(frozen=True)
+class AuditOptions(SeededOptions):
+    """Options of `audit`; see there."""
+
+    out: Path | None = option(
+        "HTML report to write; a Parquet file of all products is written beside it."
+    )
+    _: KW_ONLY
+    features: Features | None = option(FEATURES)
+    images: str | None = option(
+        "Folder, zip or tar of photos, web, or none; default: the one that the store remembers.",
+    )
+    most: int = option("Maximum number of suspects to explain and show.", default=10_000, least=1)
+    folds: int = option("Number of cross-validation folds.", default=5, least=2)
+    cleanlab: bool = option("Run cleanlab on the same probabilities too.", default=False)

@@ -1,0 +1,21 @@
+"""Options of a classification."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vitrina.options import JobOptions, option
+from vitrina.types import OutputFormat
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifyOptions(JobOptions):
+    """Options of `classify` and `classify_to`; see there."""
+
+    model: str | None = option("Name of a head; default: the one trained last.")
+    format: OutputFormat = option(
+        "full: predictions with reasons; submission: two columns, product_id and category_id.",
+        default=OutputFormat.FULL,
+    )
+    top_k: int = option("Categories to list per product.", default=5, least=1)
+    neighbours: int = option("Neighbours to list per product.", default=10, least=1)

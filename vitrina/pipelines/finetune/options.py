@@ -1,0 +1,106 @@
+"""Options of fine-tuning and of pretraining."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+
+from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
+from vitrina.options import option
+from vitrina.pipelines.common.options import (
+    FinetuningOptions,
+    OptimizerOptions,
+    TextEncoderOptions,
+)
+from vitrina.types import Balance, Modality, SplitKind
+
+PLACES = ("catalogue", "images")
+"""Fields of `FinetuneOptions` that only locate photos; the weights do not depend on them."""
+
+
+@dataclass(frozen=True)
+class FinetuneOptions(OptimizerOptions, FinetuningOptions):
+    """Options of `finetune`; see there."""
+
+    modality: Modality = option("Encoder to train: text or image.", default=Modality.TEXT)
+    _: KW_ONLY
+    model: str | None = option(
+        "Base model, as embed takes it, or an encoder trained in this store; default: the store's."
+    )
+    name: str | None = option("Name of the trained encoder; default: MODALITY-tuned.", flag="out")
+    catalogue: Path | None = option(
+        "File of the products, if the store does not remember where their photos are.", repr=False
+    )
+    images: str | None = option(
+        "Location of the photos of `catalogue`; None for that of `reading`.",
+        command_line=False,
+        repr=False,
+    )
+    augment: bool = option(
+        "Crop, mirror and recolour photos at random in every epoch.", default=True
+    )
+    epochs: int | None = option("Maximum epochs; default: 6.", least=1)
+    batch_rows: int | None = option(
+        "Products per step; default: 128 for texts, 64 for photos.", least=1
+    )
+    rate: float | None = option(
+        "Peak learning rate; default: chosen by the model's width and depth.", above=0
+    )
+    layer_decay: float = option(
+        "Ratio of each layer's learning rate to that of the layer above.", default=0.9, above=0
+    )
+    smoothing: float = option("Label smoothing.", default=0.1, least=0, below=1)
+    balance: Balance = option(
+        "Handling of class imbalance: none, class weights, or a prior correction of the logits.",
+        default=Balance.NONE,
+    )
+    word_dropout: float = option(
+        "Share of tokens masked at random in training.", default=0.0, least=0, below=1
+    )
+    average: float = option(
+        "Decay per step of the moving average of weights that is kept; 0: the last weights.",
+        default=0.999,
+        least=0,
+        below=1,
+    )
+    patience: int = option(
+        "Early stopping: epochs without a better weighted F1; 0: no early stopping.",
+        default=2,
+        least=0,
+    )
+    split: SplitKind = option(
+        "Split whose validation rows are left out: grouped by title and photo, or stratified.",
+        default=SplitKind.GROUPED,
+    )
+
+
+@dataclass(frozen=True)
+class PretrainOptions(OptimizerOptions, TextEncoderOptions):
+    """Options of `pretrain`; see there."""
+
+    _: KW_ONLY
+    model: str | None = option(
+        "hf:REPO, a model directory, or an encoder trained in this store; default: the store's."
+    )
+    name: str = option("Name of the trained encoder.", default="text-pretrained", flag="out")
+    also: tuple[Path, ...] = option(
+        "File of further products, of which only the texts are used. Can be given several times.",
+        default=(),
+        repr=False,
+    )
+    reading: ReadingOptions = DEFAULT_OPTIONS
+    epochs: int | None = option("Number of epochs; default: 3.", least=1)
+    batch_rows: int | None = option("Texts per step; default: 256.", least=1)
+    rate: float | None = option("Peak learning rate; default: 0.15 / width.", above=0)
+    average: float = option(
+        "Decay per step of the moving average of weights that is kept; 0: the last weights.",
+        default=0.0,
+        least=0,
+        below=1,
+        command_line=False,
+    )
+    split: SplitKind | None = option(
+        "Split whose validation texts are held out: grouped or stratified; none: train on all.",
+        default=SplitKind.GROUPED,
+        none="none",
+    )

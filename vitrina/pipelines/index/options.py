@@ -1,0 +1,79 @@
+"""Options of an index and of its queries."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING
+
+from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
+from vitrina.options import JobOptions, byte_size, option
+from vitrina.pipelines.common.options import FEATURES, SeededOptions
+from vitrina.types import CategoryId, Features
+
+if TYPE_CHECKING:
+    from vitrina.pipelines.index.neighbours import SearchFilter
+
+CHOOSE = "auto"
+"""Value of `factory` that leaves the choice to Vitrina."""
+
+
+@dataclass(frozen=True)
+class IndexOptions(SeededOptions):
+    """Options of `build_index`; see there."""
+
+    features: Features | None = option(FEATURES)
+    _: KW_ONLY
+    recall: float | None = option(
+        "Target recall of the true ten nearest neighbours, above 0; 1: exact search; default: the "
+        "index's own, 0.99 for a new one.",
+        above=0,
+        most=1,
+    )
+    memory: int | None = option(
+        "Maximum memory of the index, such as 200MB or 4GB; default: the index's own, a quarter of "
+        "the machine's memory for a new one.",
+        least=1,
+        parse=byte_size,
+    )
+    factory: str | None = option(
+        "FAISS factory string instead of the automatic choice; auto: return to that; default: the "
+        "index's own."
+    )
+    rebuild: bool = option("Rebuild even if an update is enough.", default=False)
+
+
+@dataclass(frozen=True)
+class QueryOptions(JobOptions):
+    """Options of `neighbours_to`; see there."""
+
+    features: Features | None = option(
+        "Index to search: text, image or fused; default: fused, or the only one."
+    )
+    _: KW_ONLY
+    k: int = option("Neighbours per query.", default=10, least=1, flag="-k")
+    category: CategoryId | None = option(
+        "Only products of this category id, or below this category path."
+    )
+    where: tuple[str, ...] = option(
+        "Only products that meet a condition such as 'price<=1000'. Can be given several times.",
+        default=(),
+    )
+    no_duplicates: bool = option(
+        "Leave out products with the title or a photo of the query product.",
+        default=False,
+    )
+    other_shops: bool = option("Leave out products of the query product's own shop.", default=False)
+    images: str | None = option(
+        "Location of new products' photos; None for the one that the store remembers.",
+        command_line=False,
+    )
+    reading: ReadingOptions = DEFAULT_OPTIONS
+
+    @property
+    def only(self) -> SearchFilter:
+        """The search filter. Raises StoreError for a condition that is none."""
+        from vitrina.pipelines.index.neighbours import SearchFilter
+        from vitrina.store.filters import Condition
+
+        conditions = tuple(map(Condition.parse, self.where))
+        return SearchFilter(self.category, conditions, self.no_duplicates, self.other_shops)

@@ -1,0 +1,49 @@
+"""Options of a head's training."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+
+from vitrina.options import option
+from vitrina.pipelines.common.options import FEATURES, SeededOptions
+from vitrina.types import Balance, Features, FusionKind, HeadKind, SplitKind
+
+
+@dataclass(frozen=True)
+class TrainOptions(SeededOptions):
+    """Options of `train`; see there."""
+
+    head: HeadKind = option("Classifier: logistic regression or MLP.", default=HeadKind.MLP)
+    _: KW_ONLY
+    features: Features | None = option(FEATURES)
+    fusion: FusionKind = option(
+        "early: one head over all vectors; late: one head per modality; knn: the early head and "
+        "the neighbours' vote; stack: all of these.",
+        default=FusionKind.EARLY,
+    )
+    compare: bool = option(
+        "Evaluate every fusion and use the best one, or a simpler one that is not significantly "
+        "worse.",
+        default=False,
+    )
+    precision: float = option(
+        "Target precision of accepted predictions.", default=0.95, above=0, below=1
+    )
+    balance: Balance = option(
+        "Handling of class imbalance: none, class weights, or a prior correction of the logits.",
+        default=Balance.NONE,
+    )
+    split: SplitKind = option(
+        "Validation split: grouped by title and photo, or stratified.", default=SplitKind.GROUPED
+    )
+    name: str | None = option("Name of the head; default: FEATURES-HEAD.")
+    refit: bool = option(
+        "After the evaluation, fit the saved head on validation rows too.", default=True
+    )
+    epochs: int | None = option("Epochs; default: chosen by the number of rows.", least=1)
+    patience: int = option(
+        "Early stopping: epochs without improvement on held-out training rows; 0: no early "
+        "stopping.",
+        default=0,
+        least=0,
+    )
