@@ -1,9 +1,9 @@
 """Options for reading a file of products: fields with their help, defaults and limits.
 
 The command line's options and the option names in error messages come from these fields; a new
-option is a new field. None or an empty tuple means that an option is not given, so the store's
-remembered value applies. "none" unsets a remembered value, as does "" for columns and photos, and
-"auto" where the default is detection.
+option is a new field. None or an empty tuple means that an option is not given, so the value saved
+in the store applies. "none" unsets a saved value, as does "" for columns and photos, and "auto" if
+the default is detection.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ DEFAULT_COLUMNS = Columns()
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """Options given for reading a file of products; the store's remembered values fill the rest.
+    """Options given for reading a file of products; values saved in the store fill the rest.
 
     Attributes:
         images: location of the photos: a folder, an archive or "web"; "none" for no photos.
@@ -153,9 +153,9 @@ class ReadingOptions:
             paths, "auto" to detect it.
         fetchers: number of photos fetched from the web at once.
         allow_private: whether photos may be fetched from private addresses.
-        source: the shop or feed whose remembered settings apply, if the store holds several.
-        max_megapixels: limit on a photo's size in million pixels. No store remembers it, since a
-            store from elsewhere must not raise it.
+        source: the shop or feed whose saved settings apply, if the store holds several.
+        max_megapixels: limit on a photo's size in million pixels. Never saved in a store, since an
+            untrusted store must not raise it.
     """
 
     images: str | None = option("Folder, zip or tar of photos, web, or none; default: remembered.")
