@@ -1,4 +1,4 @@
-"""Vitrina keeps the embeddings of a product catalogue and decides each product's category.
+"""Vitrina stores the embeddings of a product catalogue and predicts each product's category.
 
 The names below load on first use, so that importing the package costs next to nothing.
 """

@@ -2,7 +2,7 @@
 
 Cached code consists of pickled files, which can execute code when loaded. The cache is `kernels`
 in Vitrina's cache folder, or `$NUMBA_CACHE_DIR`. It is used only if the user owns that folder and
-nobody else may write to it. Otherwise each process compiles anew; if the folder's mode is the
+nobody else may write to it. Otherwise each process compiles again; if the folder's mode is the
 reason, one warning is logged.
 """
 

@@ -1,1 +1,1 @@
-"""Baselines for a classifier over vectors: known, well-tuned methods over text alone."""
+"""Text baselines for comparison with classifiers over vectors."""

@@ -46,7 +46,7 @@ class TextExamples:
     held: Codes
 
     def __post_init__(self) -> None:
-        """Raise ValueError where the arrays don't fit each other."""
+        """Raise ValueError if the arrays don't fit each other."""
         if len(self.labels) != len(self.texts):
             raise ValueError(f"{len(self.texts)} texts, but {len(self.labels)} labels")
         if len(self.labels) and self.labels.max() >= self.classes:

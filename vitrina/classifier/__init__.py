@@ -1,1 +1,1 @@
-"""Heads, fusion, calibration and metrics: which category each product belongs to."""
+"""Product classification over vectors: heads, fusion, calibration and metrics."""

@@ -1,4 +1,4 @@
-"""Hierarchical back-off: predict an ancestor where the category is too uncertain."""
+"""Hierarchical back-off: predict an ancestor if the category is too uncertain."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class BackOff:
         """Choose thresholds, each step's on the rows that the steps below it did not accept.
 
         probabilities: (n, classes) calibrated, of rows that the classifier was not trained on.
-        true: (n,) int64 classes. precision, together, seed: as of `thresholds_at_precision`.
+        true: (n,) int64 classes. precision, together, seed: as in `thresholds_at_precision`.
         """
         chosen = probabilities.argmax(axis=1)
         confidence = probabilities.max(axis=1)

@@ -38,9 +38,9 @@ def fit_temperature(logits: Floats, true: Codes) -> float:
     logits by one number: the predictions stay, only their confidence changes. It is fitted on
     validation rows, never on training rows.
 
-    `logits` are (n, classes) float32; `true` is (n,) int64, the class of each row, -1 for rows
-    to skip. Raises TrainingError where no row has a class or a logit isn't finite, ValueError
-    where the lengths differ.
+    `logits` are (n, classes) float32; `true` is (n,) int64, the class of each row, -1 for rows to
+    skip. Raises TrainingError if no row has a class or a logit isn't finite, ValueError if the
+    lengths differ.
     """
     # Imported here: slower to load than everything else in this module.
     from scipy.optimize import minimize_scalar

@@ -1,4 +1,4 @@
-"""Full-batch training of a logistic head to convergence: faster where rows are few."""
+"""Full-batch training of a logistic head to convergence: faster for few rows."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def fit_whole(
     others; the final fit is on all rows. `dropout`, which is random in `fit_by_batches`, enters
     here by its expectation: each complete row has weights for itself as it is, without its text,
     and without its image. codes: (n,) int64, the class of every product. rows: positions to train
-    on. held: those of them to choose the penalty on; the middle one where there are none.
+    on. held: those of them to choose the penalty on; the middle one if there are none.
     """
     decay = DECAYS[len(DECAYS) // 2]
     inner = np.setdiff1d(rows, held)

@@ -196,7 +196,7 @@ def fit_weights(parts: Sequence[Floats], labels: Codes) -> Floats:
 
     parts: (n, classes) logits each, of rows that no base model was trained on. labels: (n,) int64.
     The log-loss is convex in the weights, so the start does not matter. A ridge penalty with the
-    weight of a single row, towards equal weights that sum to 1, decides where rows are few.
+    weight of a single row, towards equal weights that sum to 1, decides if rows are few.
     Raises TrainingError for logits that are not finite.
     """
     # Imported here: slower to load than everything else in this module.

@@ -57,7 +57,7 @@ class Head(torch.nn.Module):
     def inputs(
         self, vectors: Sequence[torch.Tensor], present: Sequence[torch.Tensor]
     ) -> torch.Tensor:
-        """Input of the first layer: (n, width) float32. Parameters as of `forward`."""
+        """Input of the first layer: (n, width) float32. Parameters as in `forward`."""
         # Components of unit vectors are near 1/sqrt(dim); features should be near 1.
         spread = [
             vector * mask.unsqueeze(1) * vector.shape[1] ** 0.5

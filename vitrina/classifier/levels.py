@@ -42,7 +42,7 @@ def hierarchical_f1(tree: CategoryTree, true: Codes, nodes: Codes) -> float:
     al., "Functional annotation of genes using hierarchical text categorization", 2005).
 
     true: (n,) int64 classes. nodes: (n,) int64 predicted nodes, -1 for none. Returns from 0 to 1;
-    0 where nothing was predicted.
+    0 if nothing was predicted.
     """
     true_count = tree.levels[tree.nodes[true]].sum()
     predicted_count = np.where(nodes >= 0, tree.levels[nodes], 0).sum()
@@ -51,7 +51,7 @@ def hierarchical_f1(tree: CategoryTree, true: Codes, nodes: Codes) -> float:
 
 
 def _at(tree: CategoryTree, level: int) -> Codes:
-    """Each class's ancestor at a level, or its own node where that is higher: (classes,) int64."""
+    """Each class's ancestor at a level, or its own node if that is higher: (classes,) int64."""
     up = np.maximum(tree.levels[tree.nodes] - level, 0)
     ancestors: Codes = tree.lines[np.arange(len(up)), up]
     return ancestors

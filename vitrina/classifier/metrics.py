@@ -67,7 +67,7 @@ def evaluate(
     seed : random seed of the resamples.
 
     The interval is the percentile bootstrap's (Efron & Tibshirani, "An Introduction to the
-    Bootstrap", 1993). Raises TrainingError where there is no row, and ValueError for arrays
+    Bootstrap", 1993). Raises TrainingError if there is no row, and ValueError for arrays
     of different lengths, codes out of range, NaN confidence or no resample.
     """
     _check(true, predicted, confidence, classes, bootstrap)
@@ -106,7 +106,7 @@ def difference(
     seed: int = 0,
 ) -> Difference:
     """The weighted F1 of `first` minus that of `second`. Both are resampled together, so that rows
-    hard for both do not widen the interval. Parameters as of `evaluate`."""
+    hard for both do not widen the interval. Parameters as in `evaluate`."""
     for predicted in (first, second):
         _check(true, predicted, None, classes, bootstrap)
     rng, rows = np.random.default_rng(seed), len(true)

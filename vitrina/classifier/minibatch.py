@@ -32,7 +32,7 @@ def fit_by_batches(
     held: Codes,
     report: Progress,
 ) -> None:
-    """Train a head with AdamW, on a GPU where there is one, and leave it on the CPU.
+    """Train a head with AdamW, on a GPU if there is one, and leave it on the CPU.
 
     codes: (n,) int64, the class of every product. rows: positions to train on. held: positions for
     early stopping by weighted F1, which keeps the best epoch's weights; none to keep the last

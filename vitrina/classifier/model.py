@@ -27,7 +27,7 @@ class Model:
 
     features: its input modalities. fusion: how its base models are combined. heads: each by the
     name of its features. blend: weights and calibration of the base models. back_off: thresholds
-    for accepting predictions. vote: the rule of the neighbours' vote as JSON, where that is a base
+    for accepting predictions. vote: the rule of the neighbours' vote as JSON, if that is a base
     model. categories, names: id and path of each class. spaces, fingerprints: of the encoder that
     each modality's vectors must come from. report: the training report, as JSON.
     """

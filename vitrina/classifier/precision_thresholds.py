@@ -72,8 +72,8 @@ def thresholds_at_precision(
     Multilevel/Hierarchical Models", 2007). With this as a beta prior, the group's own rows above a
     threshold give its posterior precision (see `GroupPosterior`). The choice of many thresholds is
     still optimistic, so thresholds are cross-validated, and the aimed-at precision is raised until
-    the out-of-fold precision reaches the target. Where rows are so few that separate groups cost
-    much coverage, a coarser prior pools groups more.
+    the out-of-fold precision reaches the target. If rows are so few that separate groups cost much
+    coverage, a coarser prior pools groups more.
     """
     rng = np.random.default_rng([seed, FOLDS])
     units = np.arange(len(groups)) if together is None else together

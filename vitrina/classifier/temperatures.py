@@ -54,7 +54,7 @@ class Temperatures:
         """Fit the mixture by maximum likelihood.
 
         logits: (n, classes) float32 of held-out rows, at most 0, the largest of each row 0. true:
-        (n,) int64 classes. A penalty with the weight of one correct row decides where rows are few.
+        (n,) int64 classes. A penalty with the weight of one correct row decides if rows are few.
         """
         # Imported here: slower to load than everything else in this module.
         from scipy.optimize import minimize

@@ -1,1 +1,1 @@
-"""The catalogue: readers, text cleaning, image sources, splits, the built-in sample."""
+"""Catalogue reading: file formats, text cleaning, photo sources, splits."""

@@ -45,7 +45,7 @@ class Catalogue:
 
     Attributes:
         path: the file, directory or range of files.
-        reading: the reading settings, which a store can remember.
+        reading: the reading settings, which a store saves.
         images: the source of photos; None if there is none.
         photos_error: the error of optional photos that could not be opened.
     """
@@ -86,11 +86,11 @@ class Catalogue:
         A table is Parquet, CSV, JSON or a spreadsheet. A WebDataset is tar archives (one, a
         directory of them, or a range such as `part-{000..012}.tar`) that hold the photos too.
 
-        Opening Parquet is cheap: only the columns of category names and of kept texts are read.
-        Any other file is scanned once for the type of its ids and the format of its category
-        paths, and tar archives for the positions of their files. `columns` and `delimiter` do not
-        apply to a feed, whose encoding is detected from its bytes unless `encoding` is given. The
-        location of `images` is remembered as an absolute path.
+        Opening Parquet is cheap: only the columns of category names and of kept texts are read. Any
+        other file is scanned once for the type of its ids and the format of its category paths, and
+        tar archives for the positions of their files. `columns` and `delimiter` do not apply to a
+        feed, whose encoding is detected from its bytes unless `encoding` is given. The location of
+        `images` is saved as an absolute path.
 
         Raises:
             CatalogueError: the file can't be read, or lacks a column.
@@ -114,7 +114,7 @@ class Catalogue:
         """Open a file with the settings of an earlier catalogue.
 
         Unlike `read`, it accepts a file without the parts that `needs` makes optional, such as the
-        category columns of a new batch, or all that a store remembers. `missing` and
+        category columns of a new batch, or all columns saved in a store. `missing` and
         `photos_error` list the absent parts.
         """
         path = Path(path)
@@ -188,7 +188,7 @@ class Catalogue:
         return self._reader.missing
 
     def check_complete(self) -> None:
-        """Raise the error of a missing column or missing photos that `open` let pass.
+        """Raise the error of a missing column or missing photos that `open` accepted.
 
         Columns of categories may be missing. Raises CatalogueError, ImageSourceError.
         """

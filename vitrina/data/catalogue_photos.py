@@ -25,7 +25,7 @@ def open_photos(path: Path, reading: Reading, reader: Reader, needs: Needs) -> I
     Raises CatalogueError for contradictory settings, ImageSourceError if the photos can't be
     opened, PhotosNotFoundError if none exists.
     """
-    # A location that is only remembered is no contradiction.
+    # A location saved in the store is no contradiction.
     contradicts = reading.images is not None and needs.photos
     if reader.image_bytes is not None:
         return _open_column(path, reader.image_bytes, reading, reader, contradicts=contradicts)

@@ -84,8 +84,8 @@ def decoded_photo(
 
     Parameters
     ----------
-    data : the whole file: JPEG, PNG, WebP, GIF, AVIF, TIFF or BMP; HEIC and JPEG XL where the
-        packages for them are installed.
+    data : the whole file: JPEG, PNG, WebP, GIF, AVIF, TIFF or BMP; HEIC and JPEG XL if the packages
+        for them are installed.
     at_least : the encoder's input edge in pixels. A larger JPEG is decoded at 1/2, 1/4 or 1/8
         of its size, the smallest whose both edges are at least this long; None decodes all of it.
     max_pixels : a picture with more pixels after decoding is refused.

@@ -1,7 +1,7 @@
 """Options of reading a file of products.
 
-None or an empty tuple means that an option is not given, so that the store's remembered value
-applies. "none" resets a remembered value, as does "" for columns and photos, and "auto" where the
+None or an empty tuple means that an option is not given, so that the value saved in the
+store applies. "none" resets a saved value, as does "" for columns and photos, and "auto" where the
 default is detection.
 """
 
@@ -117,7 +117,7 @@ DEFAULT_COLUMNS = Columns()
 
 @dataclass(frozen=True)
 class ReadingOptions(Options):
-    """Options given for reading a file of products; the store's remembered values fill the rest.
+    """Options given for reading a file of products; values saved in the store fill the rest.
 
     Attributes:
         images: location of the photos: a folder, an archive or "web"; "none" for no photos.
@@ -130,15 +130,15 @@ class ReadingOptions(Options):
             paths, "auto" to detect it.
         fetchers: number of photos fetched from the web at once.
         allow_private: whether photos may be fetched from private addresses.
-        source: the shop or feed whose remembered settings apply, if the store holds several.
-        max_megapixels: limit on a photo's size in million pixels. No store remembers it, since a
-            store from elsewhere must not raise it.
+        source: the shop or feed whose saved settings apply, if the store holds several.
+        max_megapixels: limit on a photo's size in million pixels. Never saved in a store, since an
+            untrusted store must not raise it.
 
     Raises OptionError for another type or a limit out of range.
     """
 
     images: str | None = option(
-        "Folder, zip or tar of photos, web for the URLs in the file, or none; default: remembered.",
+        "Folder, zip or tar of photos, web for the URLs in the file, or none; default: the saved one.",
         unset=UNSET,
     )
     image_template: str | None = option(
@@ -163,7 +163,7 @@ class ReadingOptions(Options):
         "With --images web: photos to fetch concurrently.", least=1, unset=UNSET
     )
     allow_private: bool | None = option(
-        "Fetch photos from private addresses too; never remembered.",
+        "Fetch photos from private addresses too; never saved in the store.",
         flag="--allow-private/--no-allow-private",
         unset=UNSET,
     )
@@ -174,7 +174,7 @@ class ReadingOptions(Options):
     )
     max_megapixels: int | None = option(
         f"Refuse larger photos, in million pixels; default: {MAX_PIXELS // MEGAPIXEL}. Not "
-        "remembered.",
+        "saved in the store.",
         least=1,
         most=MOST_MEGAPIXELS,
         repr=False,

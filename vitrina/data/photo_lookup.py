@@ -1,14 +1,14 @@
 """Lookup of the file in a photo source for a photo's name in a catalogue.
 
 A catalogue may name photos by URL, by a path on another machine, in another case or Unicode form,
-without an extension, or several in one field. A name is looked up in this order, and the first hit
-counts:
+without an extension, or several in one field. A name is looked up in this order, and the first
+match counts:
 
 1. exactly as written;
 2. its path, then ever shorter suffixes down to the bare file name, as paths from the source's
    root: `upload/4ef/1.jpg`, `4ef/1.jpg`, `1.jpg` for `http://shop.ru/upload/4ef/1.jpg`;
-3. as in 2, ignoring case and Unicode form; here the whole path may also lie below folders that the
-   name doesn't mention;
+3. as in 2, ignoring case and Unicode form; here the whole path may also be below folders that the
+   name doesn't contain;
 4. as in 3, with another extension, or with one if the name has none.
 
 A shorter suffix is searched at the root only, so that `b/1.jpg` never matches `a/1.jpg`; a top

@@ -1,4 +1,4 @@
-"""Reading settings of a catalogue, which its store remembers."""
+"""Reading settings of a catalogue, saved in its store."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ MOST_BYTES = 1 << 30
 MOST_SECONDS = 3600.0
 MOST_TRIES = 20
 MOST_PHOTOS = 1000
-"""Upper limits of remembered settings; larger values are clipped to them."""
+"""Upper limits of saved settings; larger values are clipped to them."""
 RIGHTS = ("allow_private", "cache")
-"""Fetch settings that no store remembers, since only the user may grant them."""
+"""Fetch settings that are never saved in a store, since only the user may grant them."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Reading:
         fetching: settings to fetch photos from the web.
         category_separator: between the names of a category path; None until one is detected or
             given, `none` for names that are no paths.
-        max_pixels: maximum number of pixels of a photo; given anew each time, not stored.
-        had_private: whether a store of an older version remembers permission to fetch from private
+        max_pixels: maximum number of pixels of a photo; given each time, never saved.
+        had_private: whether a store of an older version contains permission to fetch from private
             addresses, which is now ignored.
     """
 

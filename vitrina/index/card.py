@@ -121,7 +121,7 @@ class IndexCard:
 
     @classmethod
     def read(cls, path: Path) -> IndexCard:
-        """Read a card. Raises StoreError; OSError where the file is missing."""
+        """Read a card. Raises StoreError; OSError if the file is missing."""
         return cls.of(load_json(path.read_bytes(), str(path), AGAIN), str(path))
 
     @classmethod

@@ -62,7 +62,7 @@ def plans(
     if rows <= GRAPH_ROWS:
         size = min(GRAPH_DIM, dim)
         reduced = f"PCA{size}," if size < dim else ""
-        # Each row has twice as many links on the ground level.
+        # Each row has twice as many links on the bottom level.
         candidates.append(
             IndexPlan(IndexKind.HNSW, f"{reduced}HNSW{LINKS},SQ8", rows * (size + 8 * LINKS + 16))
         )

@@ -194,7 +194,7 @@ class Engine:
         return int(self._index.d)
 
     def write(self, path: Path) -> None:
-        """Write the index. Raises OSError, also where the disk is full."""
+        """Write the index. Raises OSError, also if the disk is full."""
         # FAISS ignores an error when the end of a file does not fit on the disk.
         with path.open("wb") as file:
             writer = faiss.PyCallbackIOWriter(file.write)

@@ -1,7 +1,7 @@
 """Exact search: every row against every query, in blocks of rows.
 
-It is the reference for approximate search. It also serves small sets of rows: those added since an
-index was built, or those that a filter leaves.
+It is the reference for approximate search. It is also used for small sets of rows: those added
+since an index was built, or those that pass a filter.
 """
 
 from __future__ import annotations

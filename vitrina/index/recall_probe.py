@@ -1,7 +1,7 @@
 """Recall probe: queries with known true neighbours, for tuning an index and measuring its recall.
 
-The queries are products held out of the index while it is built and tuned. One half serves tuning,
-the other the reported recall. Their true neighbours are updated as rows come and go, at a cost
+The queries are products held out of the index while it is built and tuned. One half is for tuning,
+the other for the reported recall. Their true neighbours are updated as rows come and go, at a cost
 proportional to the change, so recall can be measured again after every update.
 """
 
@@ -47,8 +47,8 @@ class Recall:
     @classmethod
     def of(cls, shares: npt.NDArray[np.float64], at: int = RECALL_AT) -> Recall:
         """Mean of per-query shares, (n,), with Wilson's score interval (1927). Neighbours of one
-        query are found or missed together, so a query counts as one trial; the interval is rather
-        too wide than too narrow."""
+        query are found or missed together, so a query counts as one trial; the interval is
+        conservative."""
         count = len(shares)
         if not count:
             return cls(at, 0.0, 0.0, 1.0, 0)

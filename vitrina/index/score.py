@@ -121,7 +121,7 @@ def ranked(
 
 
 def rows_known(rows: Rows, weights: Sequence[float], block_rows: int = 65_536) -> Codes:
-    """Positions of rows with a non-zero vector: (m,) int64, ascending.
+    """Positions of rows with a non-zero vector, (m,) int64, ascending.
 
     An encoder may return zeros for content without known features; such rows count as missing.
     """

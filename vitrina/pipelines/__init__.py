@@ -1,1 +1,1 @@
-"""One folder for each job, over `common`; a job's `job.py` can be read aloud."""
+"""Jobs of the package: one subpackage for each, on top of `common`."""

@@ -65,14 +65,14 @@ class DemoReport:
 def write_catalogue(
     out: Path, products: int, seed: int, progress: Callable[[int], None] | None = None
 ) -> SampleReport:
-    """Write only the sample catalogue, of any size, for tests and load."""
+    """Write only the sample catalogue, of any size, for tests and load tests."""
     return write_sample(out, products=products, seed=seed, progress=progress)
 
 
 def demo(out: Path, *, products: int, seed: int, say: Say, quiet: bool = True) -> DemoReport:
     """Make the sample, embed it, index it, train three heads, classify the new batch, audit.
 
-    Raises CatalogueError if `out` holds a demo's store of another run that can't be replaced.
+    Raises CatalogueError if `out` already contains a store.
     """
     store_path = out / "store"
     if store_path.exists() and any(store_path.iterdir()):

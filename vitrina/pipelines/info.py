@@ -21,7 +21,7 @@ def info(store: Store) -> dict[str, Any]:
     """Describe a store as JSON values: products, spaces, indexes, heads, how it was read."""
     manifest = store.manifest
     counts = store.products.counts() if len(store.products) else {}
-    # Read once, however many heads there are.
+    # Read once for all heads.
     labelled = store.products.category_counts() if manifest.models else {}
     spaces = []
     for name, entry in manifest.spaces.items():

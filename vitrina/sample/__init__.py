@@ -1,4 +1,4 @@
-"""The built-in sample: a made-up Russian marketplace catalogue with photos, for any size."""
+"""The built-in sample: a synthetic Russian marketplace catalogue with photos, of any size."""
 
 from vitrina.sample.write import SampleReport, write_sample
 

@@ -69,7 +69,7 @@ class Maker:
         return f"images/{self._split(position)}/{self._product_id(position)}.jpg"
 
     def make_image(self, position: int) -> bytes | None:
-        """The content of the photo's file, good or broken; None where there is no photo."""
+        """The content of the photo's file, good or broken; None if there is no photo."""
         photo = Photo(self._plan.photo[position])
         if photo is Photo.MISSING:
             return None

@@ -51,10 +51,10 @@ BROKEN = (Photo.TRUNCATED, Photo.EMPTY, Photo.NOT_AN_IMAGE)
 class SamplePlan:
     """One entry per product, all arrays (products,).
 
-    `true` and `given` are positions in `categories()`, int16; they differ where the label is
-    wrong. `in_test` is bool. `photo` holds `Photo` values, int8. `original` is the position of
-    the product that this one copies, or -1, int64. `same_photo` and `same_text` are bool: True for
-    a byte-identical copy, False for products that are not copies.
+    `true` and `given` are positions in `categories()`, int16; they differ if the label is wrong.
+    `in_test` is bool. `photo` holds `Photo` values, int8. `original` is the position of the product
+    that this one copies, or -1, int64. `same_photo` and `same_text` are bool: True for a
+    byte-identical copy, False for products that are not copies.
     """
 
     true: npt.NDArray[np.int16]

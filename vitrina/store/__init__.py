@@ -1,1 +1,1 @@
-"""The store: on-disk layout, manifest, planner, shards."""
+"""The store on disk: layout, manifest, shards, planning, verification and compaction."""

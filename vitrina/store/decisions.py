@@ -65,7 +65,7 @@ class Decision:
         product_id: of the product.
         action: the action taken.
         given: the product's category in the catalogue.
-        category: the right category, where the action gives one; to keep, `given`.
+        category: the right category, if the action gives one; to keep, `given`.
         suggested: the category that the audit suggested.
         reviewer: the reviewer's name.
         time: in UTC; once stored, later than all earlier decisions on its product.
@@ -228,8 +228,8 @@ def add_decisions(
     than the existing ones on its product.
 
     known: all decisions in the store, if already loaded; None to read them. Any process may call
-    this at any time, also beside a writer. Raises StoreError if the disk fails, or a decision file
-    is damaged.
+    this at any time, also while a writer runs. Raises StoreError if the disk fails, or a decision
+    file is damaged.
     """
     if not decisions:
         return ()

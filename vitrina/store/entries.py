@@ -19,7 +19,7 @@ Fingerprint = Annotated[str, Meta(pattern=r"\A[0-9a-f]{16,128}\Z")]
 
 @dataclass(frozen=True)
 class FileEntry:
-    """A live file: its name in the store, its rows (0 where it has none), its bytes and their
+    """A live file: its name in the store, its rows (0 if it has none), its bytes and their
     SHA-256."""
 
     path: str

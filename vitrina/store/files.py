@@ -61,8 +61,8 @@ class Files(Protocol):
     """The files of one store, by name: a directory, or a prefix of an object store.
 
     No method touches anything outside the store: a name that leads there, by `..` or by a link,
-    raises UnsafeFileError. Every method may raise StoreError or OSError where the disk or the
-    network fails.
+    raises UnsafeFileError. Every method may raise StoreError or OSError if the disk or the network
+    fails.
     """
 
     place: str
@@ -101,7 +101,7 @@ class Files(Protocol):
         """
 
     def names(self, folder: str) -> list[str]:
-        """The files directly in a folder, sorted; none where there is no such folder."""
+        """The files directly in a folder, sorted; none if there is no such folder."""
 
     def entries(self, folder: str) -> list[str]:
         """The files and the folders directly in a folder, sorted."""
@@ -111,7 +111,7 @@ class Files(Protocol):
 
     @property
     def scratch(self) -> Path:
-        """A local folder for unfinished files; on the store's own disk where it has one."""
+        """A local folder for unfinished files; on the store's own disk if it has one."""
 
     def publish(self, temporary: Path, name: str) -> None:
         """Flush a scratch file and rename it to `name`, replacing any existing file."""

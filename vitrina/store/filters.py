@@ -126,7 +126,7 @@ class Condition:
 def matching(
     products: Products, conditions: Sequence[Condition], category: CategoryId | None = None
 ) -> Mask:
-    """Find the products that satisfy all conditions and lie in a category.
+    """Find the products that satisfy all conditions and belong to a category.
 
     Returns (n,) bool in the product table's order.
 

@@ -23,7 +23,7 @@ def numbers(files: Files) -> list[int]:
 
 
 def newest_number(files: Files) -> int:
-    """The newest commit's number; 0 where there is none."""
+    """The newest commit's number; 0 if there is none."""
     return max(numbers(files), default=0)
 
 
@@ -37,11 +37,11 @@ def read_manifest(files: Files, sequence: int) -> Manifest:
 
 
 def newest(files: Files, *, damaged_too: bool = False) -> Manifest:
-    """Read the newest commit; an empty one where there is none.
+    """Read the newest commit; an empty one if there is none.
 
     damaged_too: if it is damaged, read the newest whole one before it.
     Raises StoreError if it is damaged, if no commit is whole, or if a store with files has no
-    manifest left: a writer would take its files for leftovers.
+    manifest left: a writer would treat its files as leftovers.
     """
     for _ in range(_TRIES):
         there = numbers(files)

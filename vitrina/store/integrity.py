@@ -2,8 +2,8 @@
 
 A file is hashed when it is first opened. From then on its device, inode, size and times identify
 its content, so that daily use costs one `stat` per file. Verified checksums are kept in Vitrina's
-cache folder, never in the store: a store from elsewhere must not vouch for itself. The cache may
-be deleted at any time; the files are then hashed again.
+cache folder, never in the store, which may be untrusted. The cache may be deleted at any time; the
+files are then hashed again.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Checksums:
     """Known SHA-256 checksums of the files below one folder; safe with threads and with other
     processes that use the same folder.
 
-    root: the folder of a local store, or of the local copies of one that lies elsewhere.
+    root: the folder of a local store, or of the local copies of a remote one.
     """
 
     def __init__(self, root: Path) -> None:

@@ -1,9 +1,9 @@
 """Write lease of a store in a bucket: a lock object that its holder keeps renewing.
 
-A lease alone can't exclude a second writer: a holder may sleep past its expiry and wake up. Commits
-are safe without it, since of two with one number only one succeeds. The lease saves the work of a
-writer that could not commit. A writer that takes over a lease first makes a commit of its own
-(`contested`), so that the earlier holder can no longer commit.
+A lease alone can't exclude a second writer: a holder may be suspended past its expiry and resume.
+Commits are safe without it, since of two with one number only one succeeds. The lease saves the
+work of a writer that could not commit. A writer that takes over a lease first makes a commit of its
+own (`contested`), so that the earlier holder can no longer commit.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ EXPIRE = 180.0
 than this."""
 
 AHEAD = 86_400.0
-"""Maximum seconds by which a renewal may lie in the future. A later time is not a clock's, and the
-lease would never expire."""
+"""Maximum seconds by which a renewal may be in the future. A later time is invalid: the lease would
+never expire."""
 
 _HELD: set[str] = set()
 """Tokens of the leases that this process holds."""

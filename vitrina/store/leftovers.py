@@ -4,7 +4,7 @@ Files of other origin are never touched. A file is Vitrina's if its name is of a
 makes and one of these holds:
 
 - its content has the checksum in its name;
-- it lies in a folder whose name carries the checksum of all files there;
+- it is in a folder whose name contains the checksum of all files there;
 - a journal names it with its checksum: a writer writes one before it publishes a folder;
 - a commit that is being deleted names it (see `history.read_retired`).
 """

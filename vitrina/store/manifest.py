@@ -15,7 +15,7 @@ from vitrina.types import Modality
 
 @dataclass(frozen=True)
 class Manifest:
-    """One commit. active: the space that serves each modality. reading: how the catalogue was
+    """One commit. active: the space used for each modality. reading: how the catalogue was
     read. indexes, models: the live folder of each name. model: the head trained last. encoders:
     those trained on this catalogue. audit: the last audit's results. step: True for an intermediate
     commit, which a later commit of the same run supersedes."""
@@ -96,7 +96,7 @@ class Manifest:
             "products": [asdict(entry) for entry in self.products],
             "rejected": asdict(self.rejected) if self.rejected else None,
             "spaces": {name: entry.to_json() for name, entry in self.spaces.items()},
-            # A list, because keys are sorted and the order tells which space came first.
+            # A list, because keys are sorted and the order shows which space came first.
             "order": list(self.spaces),
             "active": {modality.value: name for modality, name in self.active.items()},
             "reading": dict(self.reading),

@@ -49,7 +49,7 @@ class StoreName:
 
     Attributes:
         role: the file's purpose.
-        owner: its space, index or model; "" where it has none.
+        owner: its space, index or model; "" if it has none.
         number: of a part, a shard or a manifest.
         digest: prefix of its content's SHA-256; of a file in a folder, the folder's digest.
         folder: the folder of a file in one, with its digest; else "".

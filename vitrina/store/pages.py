@@ -34,7 +34,7 @@ def read_numbers(
     """Read all numbers of a column.
 
     content: the whole file. column: its index among the file's leaf columns. dtype: of the
-    numbers. Returns (values,) of `dtype`, or None where the column has another layout.
+    numbers. Returns (values,) of `dtype`, or None if the column has another layout.
     Raises pa.ArrowInvalid if a page is damaged.
     """
     pages = find_numbers(content, metadata, column, dtype, check=True)
@@ -59,7 +59,7 @@ def find_numbers(
     """Find the numbers of a column: the byte offset and the number of values in each page.
 
     The arguments are those of `read_numbers`. check: verify the pages' checksums, which reads the
-    whole column. Returns None where the column has another layout. Raises pa.ArrowInvalid if a
+    whole column. Returns None if the column has another layout. Raises pa.ArrowInvalid if a
     page is damaged.
     """
     chunks = [metadata.row_group(at).column(column) for at in range(metadata.num_row_groups)]

@@ -223,7 +223,7 @@ class Products:
                     raise pa.ArrowInvalid(f"{start - stop + part.rows} rows, not {part.rows}")
 
     def take(self, positions: Codes, columns: Sequence[str]) -> pa.Table:
-        """Read rows in the order of `positions`; cheap where these are close together."""
+        """Read rows in the order of `positions`; cheap if these are close together."""
         order = np.argsort(positions, kind="stable")
         wanted = positions[order]
         pieces: list[pa.Table] = []
@@ -294,7 +294,7 @@ class Products:
 
 
 def _without_retired(batch: pa.RecordBatch, retired: Mapping[str, Sequence[str]]) -> pa.RecordBatch:
-    """Category ids and names of a batch; an id is null where its name is a retired one."""
+    """Category ids and names of a batch; an id is null if its name is a retired one."""
     ids, names = batch.column("category_id"), batch.column("category_name")
     text = ids.cast(pa.string())
     for key, before in retired.items():
@@ -306,7 +306,7 @@ def _without_retired(batch: pa.RecordBatch, retired: Mapping[str, Sequence[str]]
 @dataclass(frozen=True)
 class Categories:
     """Labels. ids: the category ids, sorted. codes: (n,) position in `ids`, -1 for unlabelled.
-    names: the path of each category, "" where the catalogue gives none."""
+    names: the path of each category, "" if the catalogue gives none."""
 
     ids: tuple[Any, ...]
     codes: Codes

@@ -1,4 +1,4 @@
-"""A store in a bucket, or at any other place that fsspec reaches.
+"""A store in a bucket, or at any other location that fsspec supports.
 
 An object store has no rename and no lock. Commits are atomic through one operation: creating an
 object only if none of its name exists. Files that a commit names are put first; their names carry

@@ -21,7 +21,7 @@ def repair(store: Store, report: VerifyReport) -> VerifyReport:
     """
     if report.ok:
         if store.files.exists(layout.OWNER):
-            # A repair was killed when all but its tidying up was done.
+            # A repair was killed before its final cleanup.
             with store.writer("verify"):
                 pass
         return report

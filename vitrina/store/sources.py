@@ -34,7 +34,7 @@ class Source:
         name: "" where neither its catalogue nor the user names it.
         home: True if its ids are stored as its catalogue writes them.
         asked: True if the user named it, False if its feed did.
-        alias: the feed's own name, where it differs.
+        alias: the feed's own name, if it differs.
         reading: how its catalogue was last read, as JSON.
         retired: for each reused category id, as text and as stored, the names of the categories
             that it meant before.

@@ -129,7 +129,7 @@ class Store:
         return corrected(labels, self.products, decisions) if decisions.standing else labels
 
     def space(self, modality: Modality) -> Space:
-        """The space that serves a modality.
+        """The active space of a modality.
 
         Raises StoreError if there is none.
         """

@@ -99,7 +99,7 @@ class Writer:
             FileEntry(f"{name}/{inside}", 0, path.stat().st_size, digest)
             for path, (inside, digest) in zip(files, sums.items(), strict=True)
         )
-        # The journal alone lets the next writer recognise a partly published folder as ours.
+        # Only the journal identifies a partly published folder as ours to the next writer.
         journal, content = to_journal(entries)
         self._uncommitted[journal] = entries
         self._files.write(journal, content)

@@ -18,7 +18,7 @@ _here = threading.local()
 
 @contextmanager
 def drawing(*seed: int) -> Iterator[None]:
-    """Seed this thread's dropout generator for the length of a `with` block."""
+    """Seed this thread's dropout generator inside a `with` block."""
     _here.draws = np.random.Generator(np.random.SFC64(seed))
     try:
         yield

@@ -136,7 +136,7 @@ class Optimiser:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Give the network the averaged weights, if any, for the length of a `with` block."""
+        """Use the averaged weights, if any, inside a `with` block."""
         with torch.no_grad():
             self._set_parameters(self._averages or self._masters)
         kept = [table.show_average() for table in self._tables]
@@ -157,7 +157,7 @@ class Optimiser:
         return arrays | self._buffer_state()
 
     def finish(self, arrays: Mapping[str, torch.Tensor]) -> None:
-        """Load weights from `weights` into the network for good, in float32."""
+        """Load weights from `weights` into the network permanently, in float32."""
         for number, parameter in enumerate(self._parameters):
             weight = arrays[f"weight.{number}"]
             parameter.data = weight.to(parameter.device, copy=True)

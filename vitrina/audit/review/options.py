@@ -35,7 +35,7 @@ class ReviewOptions(Options):
     )
     language: Language | None = option("Language of the page; default: the browser's.")
     images: str | None = option(
-        "Folder, zip or tar of photos, web, or none; default: the one that the store remembers."
+        "Folder, zip or tar of photos, web, or none; default: the one saved in the store."
     )
     names: tuple[str, ...] = option(
         "Other host names of the page, such as that of a proxy.", default=(), command_line=False

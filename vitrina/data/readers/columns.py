@@ -33,7 +33,7 @@ class Needs:
 
     Attributes:
         optional: fields of `Columns` whose named column may be absent.
-        remembered: fields whose column a store remembers and the user has not named now.
+        remembered: fields whose column comes from the store's settings, not from the user.
         photos: whether photos must exist at the given location.
     """
 

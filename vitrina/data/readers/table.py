@@ -60,7 +60,7 @@ class TableReader:
         located = self._locate(columns, needs)
         self._survey = self._read_ahead(located, separator)
         if records.names_grow and (more := self._locate(columns, needs)) != located:
-            # By now, keys that the first rows lack are known.
+            # Keys that the first rows lack are known at this point.
             located = more
             self._survey = self._read_ahead(located, separator)
         found, columns, self.missing = located.fields, located.columns, located.missing

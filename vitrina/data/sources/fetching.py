@@ -27,9 +27,9 @@ class Fetching:
         tries: number of attempts for a fault that may be temporary.
         allow_private: whether to fetch from addresses that are not public. An untrusted catalogue
             could then make this machine read from its own network. None uses the environment,
-            where it is off unless `ALLOW_PRIVATE` is 1. No store remembers it.
-        cache: directory for fetched photos; None for the user's cache folder. No store remembers
-            it.
+            where it is off unless `ALLOW_PRIVATE` is 1. Never saved in a store.
+        cache: directory for fetched photos; None for the user's cache folder. Never saved in a
+            store.
     """
 
     workers: int = 16

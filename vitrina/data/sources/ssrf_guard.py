@@ -164,7 +164,7 @@ class _Bounded(io.RawIOBase):
 
 
 def _pool_classes(gate: AddressGuard) -> dict[str, Any]:
-    """Return urllib3 connection pools whose connections are created by the gate."""
+    """Return urllib3 connection pools whose connections are created by the guard."""
 
     class Gated:
         response_class: Any = staticmethod(gate.response)

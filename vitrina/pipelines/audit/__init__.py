@@ -1,1 +1,1 @@
-"""The audit job: out-of-fold predictions, suspects, explanations and reports."""
+"""Label audit: out-of-fold predictions, suspects, explanations and reports."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SHOWN = 6
 """Neighbours and copies of a suspect to show, at most."""
 JOINED = 5
-"""A suspect among another's nearest neighbours, so many, is a look-alike of it."""
+"""Nearest neighbours of a suspect among which another suspect counts as a look-alike."""
 BATCH = 60
 """Look-alikes in one batch, at most, to be decided together."""
 LOOKS_SAME = 0.9

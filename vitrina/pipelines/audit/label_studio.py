@@ -33,7 +33,7 @@ def export_tasks(store: Store, out: Path) -> int:
     """Write the undecided suspects as tasks for Label Studio, with the audit's suggestion as a
     prediction, and a project's labelling configuration.
 
-    out: `.json`; the configuration is written beside it as `.xml`. Returns the number of tasks.
+    out: `.json`; the configuration is written next to it as `.xml`. Returns the number of tasks.
     Raises StoreError if the store was not audited.
     """
     check_file(out)

@@ -37,7 +37,7 @@ class Neighbours:
 
 
 def current_index(store: Store, features: Features) -> Index | None:
-    """The index of some features; None where it is missing or stale."""
+    """The index of some features; None if it is missing or stale."""
     if features.value not in store.manifest.indexes:
         return None
     index = Index.open(store, features)

@@ -20,7 +20,7 @@ class AuditOptions(SeededOptions):
     _: KW_ONLY
     features: Features | None = option(FEATURES)
     images: str | None = option(
-        "Folder, zip or tar of photos, web, or none; default: the one that the store remembers.",
+        "Folder, zip or tar of photos, web, or none; default: the one saved in the store.",
     )
     most: int = option("Maximum number of suspects to explain and show.", default=10_000, least=1)
     folds: int = option("Number of cross-validation folds.", default=5, least=2)

@@ -46,9 +46,9 @@ class OutOfFoldModel:
     """Out-of-fold label scores of n products.
 
     pooled: of the mean of all models. model: of the head over all features. words: of the text
-    model, None where it is left out. near: of the neighbours' vote. alone: of heads over one
-    modality. copied: (n,) float32, the share of a product's copies that have its label, NaN for one
-    without copies. checked: (n,) bool, products with scores. members: names of the models.
+    model, None if it is left out. near: of the neighbours' vote. alone: of heads over one modality.
+    copied: (n,) float32, the share of a product's copies that have its label, NaN for one without
+    copies. checked: (n,) bool, products with scores. members: names of the models.
     """
 
     pooled: LabelScores

@@ -50,7 +50,7 @@ class Shown:
                     yield key, photo
 
     def photo(self, product: ProductId) -> bytes | None:
-        """The bytes of a product's first photo; None where it has no readable one."""
+        """The bytes of a product's first photo; None if it has no readable one."""
         return next((photo for _, photo in self.photos([product])), None)
 
     def _places(self, ids: Sequence[ProductId]) -> list[tuple[ProductId, str]]:

@@ -26,9 +26,9 @@ def write_table(path: Path, store: Store, found: AuditResult, audit: Audit) -> N
     Columns: `rank` (null where there is no label to check), `product_id`, `title`, the given and
     the suggested category with their paths and probabilities, `score`, `suspect`, `settled` (a
     reviewer decided it), the label's probability by each model (`model`, `words`, `neighbours`,
-    `copies`, `text_alone`, `image_alone`; null where it gives none), `text_foreign` and
+    `copies`, `text_alone`, `image_alone`; null if it gives none), `text_foreign` and
     `image_foreign` (outlier scores in the category, in robust standard deviations), `has_text`,
-    `has_photo`, `cleanlab` where it was run, and of explained suspects `reasons`,
+    `has_photo`, `cleanlab` if it was run, and of explained suspects `reasons`,
     `neighbours_found`, `copies_found` and `batch`.
     """
     rest = np.flatnonzero(~found.predictions.checked)

@@ -1,1 +1,1 @@
-"""The classification job."""
+"""Classification of new products."""

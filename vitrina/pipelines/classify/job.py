@@ -37,8 +37,8 @@ def classify_to(
 ) -> ClassifyReport:
     """Predict a batch of any size into a Parquet file, or CSV for a submission named so.
 
-    Photos that can't be used and rows that were rejected are listed in a Parquet file beside it.
-    Raises StoreError if there is no head, FingerprintError if an encoder is another one by now.
+    Unusable photos and rejected rows are listed in a Parquet file next to it. Raises StoreError if
+    there is no head, FingerprintError if an encoder has changed.
     """
     as_csv = out.suffix.lower() == ".csv"
     if as_csv and options.format is not OutputFormat.SUBMISSION:

@@ -65,11 +65,10 @@ class ClassifyReport:
     """The outcome of a classification.
 
     accepted: products whose category is accepted. backed_off: further ones of which an ancestor is
-    accepted. failed: photos that could not be used. rejected: rows. reused: of the head's
-    category ids that mean other categories by now, what they meant; outdated: products predicted to
-    be of these. unknown: categories that products of the store or of the batch have and the head
-    does not know, with how many of them. notes: what the batch lacks, and what was done
-    without it.
+    accepted. failed: photos that could not be used. rejected: rows. reused: earlier meanings of the
+    head's category ids that now mean other categories; outdated: products predicted in these.
+    unknown: categories of the store or the batch that the head was not trained on, with their
+    numbers of products. notes: missing parts of the batch, and their effect.
     """
 
     model: str
@@ -96,11 +95,11 @@ class ClassifyReport:
 
     @property
     def reused_line(self) -> str:
-        """A warning about category ids that mean other categories by now."""
+        """A warning about reused category ids."""
         return reused_line(self.model, self.reused)
 
     def to_json(self) -> dict[str, Any]:
-        """As `--json` prints it, the errors left to their file."""
+        """As `--json` prints it; errors are only in their file."""
         plain = asdict(self)
         del plain["errors"]
         return plain
@@ -259,7 +258,8 @@ class Predictor:
     def _add_alone(
         self, encoded: EncodedBatch, chosen: Codes, chance: Floats, rows: list[dict[str, Any]]
     ) -> None:
-        """Probability of the predicted category by each modality alone. chance: by all together."""
+        """Add the probability of the predicted category by each modality alone. chance: by all
+        together."""
         modalities = self.model.modalities
         # A single modality needs no second prediction.
         alone: dict[str, Floats] = {modalities[0]: chance}

@@ -1,1 +1,1 @@
-"""Parts that several jobs share."""
+"""Code shared by several jobs."""

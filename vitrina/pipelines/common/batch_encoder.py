@@ -34,8 +34,8 @@ class EncodedBatch:
     Attributes:
         vectors: (n, dim) float32 each, zeros for a product without the modality.
         present: (n,) bool each, products that have the modality.
-        failures: a row of `ERRORS_SCHEMA` for each product whose photos can't be used, aren't
-            there, or were mended.
+        failures: a row of `ERRORS_SCHEMA` for each product with unusable, missing or repaired
+            photos.
     """
 
     vectors: list[Floats]
@@ -51,9 +51,9 @@ class BatchEncoder:
 
     @classmethod
     def of(cls, store: Store, spaces: Iterable[Space]) -> BatchEncoder:
-        """With the encoders that made some spaces.
+        """Load the encoders of some spaces.
 
-        Raises FingerprintError if the model under a space's name is another one by now.
+        Raises FingerprintError if the model of a space has changed.
         """
         return cls({space.modality: encoder_of(store, space) for space in spaces})
 
@@ -63,7 +63,7 @@ class BatchEncoder:
         return {mode: encoder.card.fingerprint for mode, encoder in self.encoders.items()}
 
     def encode(self, products: Sequence[Product], catalogue: Catalogue) -> EncodedBatch:
-        """Embed products of a catalogue, whose photos are read from where it has them."""
+        """Embed products of a catalogue, with photos from its source."""
         vectors, present = [], []
         failures: list[dict[str, Any]] = []
         for modality, encoder in self.encoders.items():
@@ -101,7 +101,7 @@ class BatchEncoder:
 def _not_found(
     products: Sequence[Product], photos: Sequence[Sequence[str]], source: ImageSource
 ) -> list[dict[str, Any]]:
-    """A row for each product whose photos are named and not there."""
+    """A row for each product whose named photos are missing."""
     without = [product for product, found in zip(products, photos, strict=True) if not found]
     named = [one for one in without if one.images or isinstance(source, ColumnImages)]
     reasons = ((product, source.not_found(product)) for product in named)
@@ -126,14 +126,14 @@ def rejections(batch: Batch) -> list[dict[str, Any]]:
 
 
 def check_place(out: Path) -> None:
-    """Raise CatalogueError if no file can be written there, before any work is done for it."""
+    """Raise CatalogueError if no file can be written to `out`; for a check before any work."""
     if not out.parent.is_dir():
         raise CatalogueError(f"{out}: there is no directory {out.parent}")
     check_file(out)
 
 
 def write_errors(out: Path, errors: Sequence[dict[str, Any]]) -> None:
-    """Write rows of `ERRORS_SCHEMA`, if there are any, into a Parquet file beside `out`."""
+    """Write rows of `ERRORS_SCHEMA`, if there are any, to a Parquet file next to `out`."""
     if errors:
         with replacing(out.with_suffix(".errors.parquet")) as temporary:
             pq.write_table(pa.Table.from_pylist(list(errors), schema=ERRORS_SCHEMA), temporary)

@@ -1,7 +1,7 @@
 """Group keys: numbers that products of one shop, or duplicates, have in common.
 
-They let a search leave out neighbours from the product's own shop and its duplicates, without
-reading titles and photos.
+A search uses them to exclude a product's own shop and its duplicates without reading titles and
+photos.
 
 Keys are hashes, 0 for none, and are the same for products of a store and of a new batch.
 """
@@ -25,10 +25,10 @@ from vitrina.types import Codes
 
 
 def shop_codes(products: Products) -> Codes:
-    """Number the shops: (n,) int64, equal for products of one shop, -1 where there is none.
+    """Number the shops: (n,) int64, equal for products of one shop, -1 for no shop.
 
-    Case and spaces around a shop's name make no difference. Raises StoreError where a file of
-    the store is missing or damaged.
+    Case and surrounding spaces of a shop's name are ignored. Raises StoreError if a file of the
+    store is missing or damaged.
     """
     return _numbered(shop_keys(products))
 
@@ -36,10 +36,10 @@ def shop_codes(products: Products) -> Codes:
 def duplicate_codes(products: Products) -> tuple[Codes, Codes]:
     """Number the titles and the photos; products that share either are duplicates.
 
-    Returns two (n,) int64. Titles: equal where `normalise_title` makes them so, -1 where it
-    leaves nothing. Photos: equal where all bytes of a product's are the same, -1 where there is
-    none that can be read. The two arrays share no numbering. Raises StoreError where a
-    file of the store is missing or damaged.
+    Returns two (n,) int64. Titles: equal if equal after `normalise_title`, -1 if that leaves
+    nothing. Photos: equal if all bytes of the products' photos are equal, -1 if no photo can be
+    read. The numbers of the two arrays are unrelated. Raises StoreError if a file of the store is
+    missing or damaged.
     """
     titles, photos = duplicate_keys(products)
     return _numbered(titles), _numbered(photos)
@@ -85,7 +85,7 @@ def codes_of(keys: Keys) -> Codes:
 
 
 def by_row(codes: Codes, at: Codes) -> Codes:
-    """The codes of the products behind some rows, `at`: (n,) int64, -1 for none and for its."""
+    """Codes of the products at `at`, (n,) int64; -1 where `at` is -1."""
     return np.where(at >= 0, codes[at], -1)
 
 
@@ -133,8 +133,8 @@ def _joined(blocks: list[Keys]) -> Keys:
 
 
 def _numbered(keys: Keys) -> Codes:
-    """Turn keys into numbers from 0 in the order of the keys, and the key 0 into -1."""
+    """Number the keys from 0 in ascending order; the key 0 becomes -1."""
     unique, places = np.unique(keys, return_inverse=True)
     codes: Codes = places.astype(np.int64)
-    # 0 is the least of the keys, where it is there.
+    # 0 is the smallest key, if it occurs.
     return codes - 1 if len(unique) and unique[0] == 0 else codes

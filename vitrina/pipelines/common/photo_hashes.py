@@ -42,17 +42,17 @@ class PhotoHasher:
     """Finds and hashes photos; a photo with an unchanged stamp is not read again."""
 
     def __init__(self, source: ImageSource, *, anew: bool = False) -> None:
-        """anew: read every photo from where it lies, not from a copy kept of it."""
+        """anew: read every photo again from its source, not from a cached copy."""
         self._source, self._anew = source, anew
 
     def hash(
         self, products: Sequence[Product], known: Sequence[Photographed]
     ) -> Iterator[Photographed]:
-        """The photos of each product, in order. known: what was known of them before."""
+        """Find and hash the photos of each product, in order. known: earlier results."""
         if self._source.workers == 1:
-            # A column of bytes is read along with its rows: each photo as it is found.
+            # A column of bytes is read together with its rows, photo by photo.
             return map(self._read, map(self._find, products, known))
-        # Finding asks for names alone: all of them first, so that reading has no gaps.
+        # Finding needs only names. It runs for all products first, so reading has no gaps.
         found = list(map(self._find, products, known))
         unread = (photo for photo in found if photo.unread)
         read = map_ahead(self._read, unread, self._source.workers)
@@ -61,7 +61,7 @@ class PhotoHasher:
     def _find(self, product: Product, known: Photographed) -> Photographed:
         references = self._source.references(product)
         if not references:
-            # A column of bytes has names that the product doesn't.
+            # A column of bytes may name photos that `product.images` lacks.
             named = product.images or isinstance(self._source, ColumnImages)
             missing = self._source.not_found(product) if named else ""
             return replace(NO_PHOTO, missing=missing) if missing else NO_PHOTO
@@ -90,5 +90,5 @@ class PhotoHasher:
             return replace(photo, reason=reason, tried=True)
         whole = "".join(hashes.values())
         joint = whole if len(hashes) == 1 else content_hash(whole.encode())
-        # With one of several unreadable, the stamp would hide that it can be read one day.
+        # If one of several is unreadable, a stamp would prevent later attempts to read it.
         return Photographed(tuple(hashes), joint, None if reason else photo.stamp)

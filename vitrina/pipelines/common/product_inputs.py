@@ -17,7 +17,7 @@ from vitrina.store.store import Store
 def remembered_images(store: Store) -> ImageSource:
     """The photo source of the store's catalogue.
 
-    Raises ImageSourceError if it had none, or in a form that only the catalogue's file opens.
+    Raises ImageSourceError if it had none, or one that is part of the catalogue's file.
     """
     images = remembered_reading(store).images
     if images is None:
@@ -29,7 +29,7 @@ def remembered_images(store: Store) -> ImageSource:
 
 
 def opened_images(store: Store, images: str) -> ImageSource:
-    """A folder or archive of photos, read as the store's catalogue was. Raises ImageSourceError."""
+    """Open a folder or archive of photos with the store's settings. Raises ImageSourceError."""
     reading = replace(remembered_reading(store), images=images)
     warn_of_private(reading)
     return open_images(
@@ -43,7 +43,7 @@ def opened_images(store: Store, images: str) -> ImageSource:
 
 
 def references(products: Products, progress: Progress) -> Iterator[list[str]]:
-    """References of every product's photos, in the table's order; empty where none was read."""
+    """References of every product's photos, in the table's order; empty if none was read."""
     for _, batch in products.batches(["images", "image_hash"]):
         for row in batch.to_pylist():
             yield row["images"] if row["image_hash"] is not None else []

@@ -26,7 +26,7 @@ LEAST_SECONDS = 3.0
 class Meter:
     """Counts work towards a total. Use as a context manager; silent when `quiet`.
 
-    title: name of the work. total: number of units, None where unknown. unit: name of a unit.
+    title: name of the work. total: number of units, None if unknown. unit: name of a unit.
     per_pass: units in one pass over the data, for work with many passes; progress is then shown in
     passes, each a `pass_name`.
     """

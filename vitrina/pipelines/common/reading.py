@@ -1,4 +1,4 @@
-"""Files of products that are read with a store's settings, and checks of what they lack."""
+"""Opening of product files with a store's settings, and checks for missing parts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ALL = frozenset(field.name for field in fields(Columns))
 
 @dataclass(frozen=True)
 class Purpose:
-    """The use of a batch, as a noun and a participle for its notes: predictions are made."""
+    """Purpose of a batch, as a noun and a participle for its notes ("predictions", "made")."""
 
     noun: str
     verb: str
@@ -42,10 +42,10 @@ TRAINING = Purpose("training texts", "read")
 def remembered_reading(
     store: Store, path: Path | None = None, given: ReadingOptions = DEFAULT_OPTIONS
 ) -> Reading:
-    """The settings that a source's catalogue was read with.
+    """Reading settings of a source's catalogue.
 
-    The source is the one that is given, or else the one that the file names by itself; without
-    either, the settings are those of the catalogue that was read last.
+    The source is the given one, else the one named in the file; without either, the settings are
+    those of the last catalogue.
     """
     remembered = store.manifest.reading.get("catalogue")
     sources = store.sources
@@ -76,8 +76,8 @@ def remembered_models(store: Store) -> dict[Modality, str]:
 
 
 def warn_of_private(reading: Reading) -> None:
-    """Say on standard error that an older store's right to fetch from private addresses no longer
-    counts, where that matters."""
+    """Warn on standard error, if relevant, that an older store's permission to fetch from private
+    addresses is ignored."""
     fetching = reading.fetching
     if reading.had_private and reading.images == WEB and not fetching.private_allowed:
         log.warning(
@@ -95,14 +95,13 @@ def open_as_remembered(
     complete: bool = False,
     labelled: bool = True,
 ) -> Catalogue:
-    """Open a file of products with the store's settings, except for the options that are given.
+    """Open a file of products with the store's settings, overridden by the given options.
 
-    Columns and photos that are given must be there. Those that are only remembered may be absent:
+    Given columns and photos must exist. Those of the store's settings may be missing:
     `Catalogue.missing` and `photos_error` list them.
 
-    complete: remembered ones must be there too, but for categories, as of a catalogue that goes
-    into the store. labelled: options for categories hold for this file too, not only for others of
-    the same command.
+    complete: these must exist too, except for categories, as in a catalogue to embed. labelled:
+    category options apply to this file too, not only to other files of the command.
 
     Raises CatalogueError, ImageSourceError.
     """
@@ -128,7 +127,7 @@ def opened_texts(
     *,
     quiet: bool = True,
 ) -> Iterator[list[Catalogue]]:
-    """Open files for their text alone, and print which remembered columns they lack.
+    """Open files for their text only, and print which columns of the store's settings they lack.
 
     Raises CatalogueError for a file that can't be read or has no text.
     """
@@ -149,8 +148,8 @@ def check_batch(
 ) -> list[str]:
     """Check that a batch has what a model of some modalities needs; returns notes for the user.
 
-    A modality may be absent if the batch has another that the model uses. Raises CatalogueError if
-    it has none.
+    A modality may be missing if the batch has another one that the model uses. Raises
+    CatalogueError if it has none.
     """
     text = Modality.TEXT in modalities and catalogue.has_text
     photos = Modality.IMAGE in modalities and catalogue.images is not None
@@ -205,5 +204,5 @@ def _missing_note(
 
 
 def _shown(one: MissingColumn) -> str:
-    # Which of several would be meant can't be told.
+    # With several sources, the intended one is unknown.
     return f"{one.column} (it has several)" if one.ambiguous else one.column

@@ -1,1 +1,1 @@
-"""Training of encoders: fine-tuning, self-training, pre-training."""
+"""Encoder training: fine-tuning, self-training, pre-training."""

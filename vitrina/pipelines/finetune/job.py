@@ -78,7 +78,7 @@ def finetune(
     images: the source of the products' photos; None for that of the store's catalogue. Validation
     rows are held out; a few of the training rows are the early-stopping split.
 
-    Raises EncoderError or HubUnreachableError if the model can't be had or trained,
+    Raises EncoderError or HubUnreachableError if the model can't be loaded or trained,
     ImageSourceError if the photos can't be read, TrainingError if there are too few rows to train
     on, StoreLockedError if another process writes when the encoder is saved.
     """

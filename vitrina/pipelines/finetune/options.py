@@ -29,7 +29,8 @@ class FinetuneOptions(OptimizerOptions, FinetuningOptions):
     )
     name: str | None = option("Name of the trained encoder; default: MODALITY-tuned.", flag="out")
     catalogue: Path | None = option(
-        "File of the products, if the store does not remember where their photos are.", repr=False
+        "File of the products, if the location of their photos is not saved in the store.",
+        repr=False,
     )
     images: str | None = option(
         "Location of the photos of `catalogue`; None for that of `reading`.",

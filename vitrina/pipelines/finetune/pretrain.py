@@ -41,8 +41,8 @@ class PretrainReport:
     """Report of a pre-training.
 
     texts: distinct training texts; tokens: theirs. likelihood: mean log-probability, in nats, of
-    the masked tokens of held-out texts, after each epoch; before: ahead of the first epoch. It is
-    comparable between runs of one tokenizer only. stages: seconds of the run by stage.
+    the masked tokens of held-out texts, after each epoch; before: the same before the first epoch.
+    It is comparable between runs of one tokenizer only. stages: seconds of the run by stage.
     """
 
     store: str
@@ -74,8 +74,9 @@ def pretrain(
     also: catalogues of further products, of which only texts are read. Texts of validation products
     are left out of all catalogues, so that later evaluations on them are not optimistic.
 
-    Raises EncoderError or HubUnreachableError if the model can't be had or trained, TrainingError
-    if there is no text, StoreLockedError if another process writes when the encoder is saved.
+    Raises EncoderError or HubUnreachableError if the model can't be loaded or trained,
+    TrainingError if there is no text, StoreLockedError if another process writes when the encoder
+    is saved.
     """
     with timed_run() as run:
         report = _pretrain(store, options, also)

@@ -1,4 +1,4 @@
-"""Fine-tuning of an encoder with a classification head of its own."""
+"""Fine-tuning of an encoder with a temporary classification head."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def _score(examples: FinetuneExamples) -> Callable[[Codes, Codes], float]:
 
 @dataclass(frozen=True)
 class _EncoderTrainer:
-    """Trainer of an encoder on a store's products. model: its name. there: as of
+    """Trainer of an encoder on a store's products. model: its name. there: as in
     `FinetunedEncoder`."""
 
     store: Store
@@ -249,7 +249,7 @@ class _EncoderTrainer:
     def of(
         self, task: TextClasses | ImageClasses, recipe: TrainingConfig, seen: list[str]
     ) -> FinetunedEncoder:
-        """Train. seen: digests of all inputs beside products and options."""
+        """Train. seen: digests of all inputs besides products and options."""
         rows = len(task.rows)
         identity, quiet = self.identity("finetune", recipe, seen), self.options.quiet
         title, total = f"fine-tuning {self.model}", recipe.epochs * rows

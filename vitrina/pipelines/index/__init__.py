@@ -1,1 +1,1 @@
-"""The index job, neighbours, and the evaluation of the vote."""
+"""Index building and updates, neighbour search, and evaluation of the neighbours' vote."""

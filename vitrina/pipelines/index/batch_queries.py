@@ -1,7 +1,7 @@
-"""The job behind `vitrina neighbours --queries`: many products in, their neighbours out, in a file.
+"""Batch queries (`vitrina neighbours --queries`): neighbours of many products, written to a file.
 
-Whether they are products of the store or new ones, they come in blocks that are searched and
-written one by one, so that no number of them is held in memory.
+Products of the store or new ones are searched and written in blocks, so memory use does not grow
+with their number.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class QueriesReport:
     queries: rows of the input. found: queries with a neighbour. missing: those that could not be
     searched for: an id without a vector in the index, a new product with nothing to embed.
     rejected: rows that can't be read. failed: new products whose photos can't be used.
-    neighbours: rows of the output. notes: what the queries lack, and what was done without it.
+    neighbours: rows of the output. notes: missing parts of the queries, and their effect.
     """
 
     out: str
@@ -89,7 +89,7 @@ class QueriesReport:
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """Some rows of the input. ids: (q,) of the queries, with what was found. missing, failures:
+    """Some rows of the input. ids: (q,) of the queries, with their results. missing, failures:
     rows of `ERRORS_SCHEMA` of products that could not be searched for, and of photos."""
 
     batch: Batch
@@ -100,10 +100,10 @@ class _Block:
 
 
 def id_column(store: Store, path: Path, given: Columns) -> str | None:
-    """The one column of a Parquet file of ids, whatever index pandas left there: questions about a
-    store's own products. None for any other file, a batch of new products.
+    """The column of a Parquet file that holds only product ids of the store, apart from a pandas
+    index; None for any other file, which is a batch of new products.
 
-    given: the columns that the user names. Raises CatalogueError for a Parquet file that can't be
+    given: the columns named by the user. Raises CatalogueError for a Parquet file that can't be
     read.
     """
     if not path.is_file() or given.given - {"product_id"}:
@@ -121,9 +121,9 @@ def neighbours_of_ids(
 ) -> QueriesReport:
     """Find the neighbours of products of the index, by their ids in a file; see `id_column`.
 
-    A product never is its own neighbour. Ids may be text in the file and integers in the store, or
-    the other way round; a query is named as in the file. Raises CatalogueError if the file can't be
-    read, StoreError if there is no index or a filter makes no sense.
+    A product is never its own neighbour. Ids may be text in the file and integers in the store, or
+    vice versa; the output has the ids of the file. Raises CatalogueError if the file can't be read,
+    StoreError if there is no index or a filter is invalid.
     """
     _check(out)
     records = ParquetRecords(path)
@@ -139,12 +139,12 @@ def neighbours_of_ids(
 def neighbours_of_batch(
     store: Store, catalogue: Catalogue, out: Path, options: QueryOptions
 ) -> QueriesReport:
-    """Find the neighbours of new products, which are embedded as the store's own were.
+    """Find the neighbours of new products, which are embedded with the store's encoders.
 
-    A product of the index with the same id, an older version perhaps, is left out. Duplicates
-    are told by title and by photo; by title alone where the catalogue comes without photos.
+    A product of the index with the same id, possibly an older version, is left out. Duplicates are
+    identified by title and photo; by title alone if the catalogue has no photos.
 
-    Raises as `neighbours_of_ids`; FingerprintError if an encoder is another one by now.
+    Raises as `neighbours_of_ids`; FingerprintError if an encoder has changed.
     """
     _check(out)
     index = Index.open(store, options.features)
@@ -245,7 +245,7 @@ class _Output:
         )
         self._index = index
         self._categories = pa.array(index.categories.ids, kind)
-        # A number for each product and each name once: small enough to be held whole.
+        # One number per product, and each name once: small enough for memory.
         names = [
             batch.column("category_name").dictionary_encode()
             for _, batch in index.store.products.batches(["category_name"], PART_ROWS)

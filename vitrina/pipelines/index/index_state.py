@@ -88,7 +88,7 @@ def open_vectors(store: Store, features: Features) -> tuple[VectorIndex, Stalene
     """Open an index for searching, and its staleness; rows of removed products are dead.
 
     Raises StoreError if it was not built or is damaged, FingerprintError if the store's encoders
-    are others by now.
+    have changed.
     """
     folder = folder_of(store, features)
     card = card_of(folder, features)

@@ -47,14 +47,14 @@ FEWEST_QUERIES = 100
 
 
 def default_features(store: Store) -> Features:
-    """Fused where the store has both spaces, else the one it has."""
+    """Fused if the store has both spaces, else the features of its only space."""
     if len(store.manifest.active) == 1:
         return Features(next(iter(store.manifest.active)).value)
     return Features.FUSED
 
 
 def build_index(store: Store, options: IndexOptions) -> Features:
-    """Bring the index of some features up to date, or build it, and make it live.
+    """Update or build the index of some features, and make it live.
 
     Returns the features. Raises StoreError if a space is missing, nothing fits the memory, or
     FAISS refuses the factory string, and StoreLockedError if another process writes.
@@ -100,7 +100,7 @@ class _Old:
 
     @classmethod
     def of(cls, store: Store, features: Features, *, damaged_too: bool) -> _Old | None:
-        """None where there is none. damaged_too: a damaged one is none."""
+        """Open the index; None if there is none. damaged_too: None for a damaged one as well."""
         if features not in store.manifest.indexes:
             return None
         try:
@@ -152,8 +152,7 @@ class _Job:
         self._publish(index, card, built.probe, (ROWS_FILE.format(0), built.entries), [])
 
     def update(self, old: _Old) -> bool:
-        """Bring an index up to date in time that grows with the change; False where it is better
-        built anew."""
+        """Update an index in time proportional to the change; False if a rebuild is better."""
         entries, dead = old.folder.entries(old.card)
         entries = entries.with_ids_as(self.now.ids.type)
         change = changes(entries, dead, self.now, self.there, self.spaces)
@@ -222,8 +221,8 @@ class _Job:
     def _tuned(
         self, index: VectorIndex, probe: Probe, goal: Goal
     ) -> tuple[VectorIndex, Recall, float] | None:
-        """The index with as much effort as its recall needs by now, that recall and the queries
-        per second; None if no effort is enough."""
+        """The index with the effort that its target recall now needs, its recall, and the queries
+        per second; None if no effort suffices."""
         if len(probe.half(tuning=False)) < min(FEWEST_QUERIES, len(probe) // 4):
             return None
         recall, rate = measure(index, probe)

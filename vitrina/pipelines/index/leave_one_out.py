@@ -101,11 +101,11 @@ def evaluate_index(
 ) -> IndexEvaluation:
     """Evaluate an index's vote, choose the best rule, and save it in the index's card.
 
-    features: None for the fused index, or the only one there is. seed: draws the rows that the rule
-    is chosen on, and the sample of queries.
+    features: None for the fused index, or the only one there is. seed: random seed of the rows that
+    the rule is chosen on, and of the sample of queries.
 
-    Raises StoreError if the index was not built, TrainingError where fewer than two of its
-    products have a category, StoreLockedError if another process writes.
+    Raises StoreError if the index was not built, TrainingError if fewer than two of its products
+    have a category, StoreLockedError if another process writes.
     """
     with store.writer("index") as writer:
         index = Index.open(store, features)
@@ -214,7 +214,7 @@ def _search(
 
 
 def _keep(index: Index, writer: Writer, evaluation: IndexEvaluation) -> None:
-    """Commit the index with another card; all its other files stay where they are."""
+    """Commit the index with another card; its other files stay unchanged."""
     store, name = index.store, evaluation.features
     folder = writer.scratch / "index"
     folder.mkdir(parents=True, exist_ok=True)

@@ -42,9 +42,9 @@ from vitrina.types import CategoryId, Codes, Features, Floats, Mask, Modality, P
 class NeighbourProduct:
     """One neighbour. score: the cosine of the index's vectors, higher is nearer.
 
-    Between complete products of a fused index that is the mean of their text and image cosines.
-    A query that has only one modality reaches 0.71 there at most, since half of each complete
-    product is unknown to it.
+    Between complete products of a fused index that is the mean of their text and image cosines. A
+    query with a single modality scores at most 0.71 there, since it matches only half of a complete
+    product's vector.
     """
 
     product_id: ProductId
@@ -79,7 +79,7 @@ EVERYTHING = SearchFilter()
 class Index:
     """A store's index with the products behind it.
 
-    behind: its staleness, None where it is up to date.
+    behind: its staleness, None if it is up to date.
     """
 
     def __init__(self, store: Store, described: IndexCard) -> None:
@@ -96,8 +96,8 @@ class Index:
     def open(cls, store: Store, features: Features | None = None) -> Index:
         """Open the index of some features; by default the fused one, or the only one there is.
 
-        Where it is behind its store, the logger `vitrina` warns of it. Raises StoreError if it was
-        not built, FingerprintError if the store's spaces have changed since.
+        If it is stale, the logger `vitrina` warns. Raises StoreError if it was not built,
+        FingerprintError if the store's spaces have changed since.
         """
         built = [Features(name) for name in store.manifest.indexes]
         if features is None:
@@ -118,7 +118,7 @@ class Index:
 
     @property
     def behind(self) -> Staleness | None:
-        """Staleness of the index, None where it is up to date."""
+        """Staleness of the index, None if it is up to date."""
         return self._opened[1]
 
     @cached_property
@@ -145,7 +145,7 @@ class Index:
         Args:
             product: an id; the product itself is never its own neighbour.
             text: any text, instead of a product.
-            image: an image file, instead of a product, or beside a text.
+            image: an image file, instead of a product, or together with a text.
             k: how many.
             category: only products of this category id, or below this category path.
             where: only products that meet all of these, such as "shop=Foo" or "price<100".
@@ -153,8 +153,8 @@ class Index:
             other_shops: leave out the product's own shop.
             max_pixels: an image of more is refused.
 
-        Raises StoreError for a product that the index does not hold or a filter that makes no
-        sense, ImageSourceError for an image that can't be used.
+        Raises StoreError for a product that the index lacks or an invalid filter, ImageSourceError
+        for an image that can't be used.
         """
         conditions = tuple(Condition.parse(text) for text in where)
         only = SearchFilter(category, conditions, no_duplicates, other_shops)
@@ -237,7 +237,7 @@ class Index:
         return np.bincount(known, minlength=len(self.categories.ids))
 
     def allowed(self, only: SearchFilter) -> Mask | None:
-        """(n,) bool: the rows of the index that a filter leaves; None for all."""
+        """(n,) bool: the rows of the index that pass a filter; None for all."""
         if only.category is None and not only.where:
             return None
         if self._filtered is None or self._filtered[0] != (only.category, only.where):
@@ -311,7 +311,7 @@ def _encode_one(encoder: Any, modality: Modality, value: str | Path, max_pixels:
 
 
 def _typed(product: ProductId, kind: pa.DataType) -> ProductId | None:
-    """The id as the store's type; a command line only gives strings."""
+    """Convert an id to the store's type; the command line passes only strings."""
     if not pa.types.is_int64(kind):
         return str(product)
     try:

@@ -64,7 +64,7 @@ class QueryOptions(JobOptions):
     )
     other_shops: bool = option("Leave out products of the query product's own shop.", default=False)
     images: str | None = option(
-        "Location of new products' photos; None for the one that the store remembers.",
+        "Location of new products' photos; None for the one saved in the store.",
         command_line=False,
     )
     reading: ReadingOptions = DEFAULT_OPTIONS

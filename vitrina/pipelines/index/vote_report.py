@@ -20,9 +20,9 @@ class CategoryScore:
     """Metrics of one category.
 
     Attributes:
-        rows: how many of the reported rows truly have it; 0 where it was only predicted.
-        confused_with, confused_name, confused_rows: the wrong category that its rows are given
-            most often, and how many are; None and 0 where none is given a wrong one.
+        rows: its reported rows; 0 if it was only predicted.
+        confused_with, confused_name, confused_rows: the most frequent wrong prediction for its
+            rows, and its number; None and 0 if there is none.
     """
 
     category_id: CategoryId
@@ -44,7 +44,7 @@ class CategoryScore:
 @dataclass(frozen=True)
 class CurvePoint:
     """coverage: the largest share of rows, most confident first, accepted at this precision.
-    threshold: the share of the vote from which on they are; `NEVER` for none."""
+    threshold: the minimum share of the vote of these rows; `NEVER` for none."""
 
     precision: float
     coverage: float
@@ -55,9 +55,9 @@ class CurvePoint:
 class SizeBucket:
     """The categories with `smallest` to `largest` rows in the index; None for no end.
 
-    categories, rows: those among the reported rows. weighted_f1: of these categories, weighted
-    by their rows. accuracy: the share of these rows that is right. accuracy_by_prior: the same
-    were the rule's prior each of `PRIORS`.
+    categories, rows: those among the reported rows. weighted_f1: of these categories, weighted by
+    their rows. accuracy: the share of these rows that is correct. accuracy_by_prior: the same with
+    each prior of `PRIORS` in the rule.
     """
 
     smallest: int

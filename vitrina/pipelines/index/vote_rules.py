@@ -123,12 +123,12 @@ def evaluate_votes(
     scores : (n, K) float32, their similarities; higher is nearer.
     classes : number of categories.
     names, ids : of each category, by code.
-    seed : what the halves, the grid's rows and the bootstrap are drawn with.
+    seed : random seed of the halves, the grid's rows and the bootstrap.
     counts : (classes,) int64, rows of each category in the index; None if `codes` has all of them.
         The query row is included: a prior without it would leak its category.
 
-    The confidence of a vote is its share. Raises TrainingError where there are fewer than two
-    rows, ValueError for arrays that don't fit each other.
+    The confidence of a vote is its share. Raises TrainingError if there are fewer than two rows,
+    ValueError for arrays that don't fit each other.
     """
     graph = _checked(codes, labels, scores, classes, counts)
     if len(names) != classes or len(ids) != classes:
@@ -231,7 +231,7 @@ def _by_category(
     tally = _Tally.of(true, predicted, classes)
     wrong = (true != predicted) & (predicted >= 0)
     pairs, times = np.unique(true[wrong] * classes + predicted[wrong], return_counts=True)
-    # Pairs ascend by category, then by what it is taken for; the sort keeps that among equals.
+    # Pairs ascend by category, then by predicted category; the stable sort keeps that order.
     order = np.lexsort((-times, pairs // classes))
     owners, first = np.unique(pairs[order] // classes, return_index=True)
     worst = dict(zip(owners.tolist(), order[first].tolist(), strict=True))

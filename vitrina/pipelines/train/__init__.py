@@ -1,1 +1,1 @@
-"""The training job: head, calibration, report."""
+"""Training of heads: base models, fusion, calibration, report."""

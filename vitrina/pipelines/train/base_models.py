@@ -77,7 +77,7 @@ class NeighbourVoter:
     classes: int
 
     def near(self, looked_at: Gathered, asked: Codes) -> tuple[Codes, Floats]:
-        """Search the nearest voters of the products `asked`, (m,) positions in `looked_at`.
+        """Find the nearest voters of the products `asked`, (m,) positions in `looked_at`.
 
         Returns their classes, (m, k) int64, -1 for none, and scores, (m, k) float32.
         """

@@ -14,7 +14,7 @@ from vitrina.types import CategoryId, Codes
 
 
 def since(store: Store, name: str, labels: Categories, rows: Codes) -> CategoryDrift | None:
-    """Category drift since a head of this name was trained; None where there is no such head.
+    """Category drift since a head of this name was trained; None if there is no such head.
 
     rows: (categories,) int64, labelled products of each category.
     """

@@ -1,4 +1,4 @@
-"""Folds of training and test rows: the store split, and cross-validation where rows are few.
+"""Folds of training and test rows: the store split, and cross-validation if rows are few.
 
 A few hundred validation rows are too few to estimate weights, temperatures and, least of all,
 thresholds of categories. Then the other labelled rows are divided into parts, and heads trained

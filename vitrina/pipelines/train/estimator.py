@@ -41,7 +41,7 @@ BLOCK_ROWS = 8192
 
 
 class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Scikit-learn classifier with the heads of `vitrina train`, for vectors side by side in an
+    """Scikit-learn classifier with the heads of `vitrina train`, for concatenated vectors in an
     array.
 
     Parameters
@@ -179,7 +179,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return labels
 
     def decide(self, X: Array) -> HierarchicalPrediction:
-        """Predict X, (n, d), and accept what reaches the target precision: `steps` is 0 where the
+        """Predict X, (n, d), and accept what reaches the target precision: `steps` is 0 if the
         label itself is accepted, counts up to the accepted ancestor, and is -1 for neither."""
         shares = self._shares(X)
         return self._back_off.decide(shares)
@@ -222,6 +222,6 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         present: tuple[Mask, ...] = tuple(np.asarray(part.any(axis=1)) for part in parts)
         if len(parts) == 1:
-            # A single block counts as present, even where it is all zeros.
+            # A single block counts as present, even if it is all zeros.
             present = (np.ones(len(X), dtype=bool),)
         return Gathered(modalities, vectors, present)

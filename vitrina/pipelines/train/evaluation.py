@@ -1,8 +1,8 @@
 """Evaluation of an ensemble on held-out rows: blend weights, calibration and thresholds.
 
 The weights that combine the base models, the calibration and the thresholds are fitted on the
-evaluation rows. These rows are cross-fitted: each fifth is scored with the parameters that the
-other four fifths chose. The final parameters are fitted on all of them.
+evaluation rows. These rows are cross-fitted: each fifth is scored with parameters fitted on the
+other four. The final parameters are fitted on all of them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class EvaluationResult:
         kind: of fusion.
         blend, back_off: fitted on all rows, for the final model.
         true: (n,) int64 classes.
-        decided: the prediction of each row, with parameters that other rows chose.
+        decided: the prediction of each row, with parameters fitted on other rows.
         nodes: (n,) int64, the node of the tree that is accepted, -1 for none.
         plain: (n,) float32, the confidence of the first base model without calibration.
     """
@@ -53,7 +53,7 @@ class EvaluationResult:
 
     @property
     def right(self) -> Mask:
-        """(n,) bool: whether the likeliest category is the true one."""
+        """(n,) bool: True if the likeliest category is the true one."""
         found: Mask = self.decided.chosen == self.true
         return found
 
@@ -105,7 +105,7 @@ class EvaluationResult:
 
     def let_through(self, steps: int | None = None) -> tuple[float, float]:
         """Coverage, the share of rows with an accepted category or ancestor, and their precision,
-        NaN where no row is accepted. steps: most steps up to the ancestor; None for any."""
+        NaN if no row is accepted. steps: most steps up to the ancestor; None for any."""
         let = self.decided.steps >= 0
         if steps is not None:
             let &= self.decided.steps <= steps

@@ -206,10 +206,10 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def escaped(text: str) -> str:
-    """Escape catalogue text for Markdown, on one line: it makes no markup, HTML, link or table
-    cell."""
+    """Escape catalogue text for Markdown, on one line, so that it creates no markup, HTML, link or
+    table cell."""
     one_line = re.sub(r"([\\`*_\[\]<&|~$!#])", r"\\\1", plain(text))
-    # An address becomes a link without any brackets.
+    # A bare URL becomes a link too.
     return re.sub(r"(?i)(:)(?=//)|(?<=www)(\.)", r"\\\g<0>", one_line)
 
 

@@ -51,7 +51,7 @@ class SingleModality:
     ahead: Difference
 
     def line(self) -> str:
-        """The model's lead, for a terminal, with advice where it is not significant."""
+        """The model's lead, for a terminal, with advice if it is not significant."""
         other = "photos" if self.modality is Modality.TEXT else "text"
         return _ahead(
             f"{self.modality} alone",
@@ -62,10 +62,10 @@ class SingleModality:
 
 @dataclass(frozen=True)
 class BaselineScore:
-    """A text baseline beside the model.
+    """A text baseline for comparison.
 
     learnt: train rows of its largest fold. judged: rows that it was evaluated on. Both are samples
-    of many rows. metrics, ahead: None where there is no baseline; skipped is the reason. ahead: the
+    of many rows. metrics, ahead: None if there is no baseline; skipped is the reason. ahead: the
     model's lead over it on the same rows. seconds: of training and prediction.
     """
 
@@ -94,7 +94,7 @@ class BaselineScore:
 
 
 def _ahead(of: str, gap: Difference, way_out: str) -> str:
-    """The model's lead over a simpler one, `of`, with advice where it is not significant."""
+    """The model's lead over a simpler one, `of`, with advice if it is not significant."""
     spread = f"{gap.value:.4f} ({gap.low:.4f} to {gap.high:.4f})"
     if gap.low > 0:
         return f"ahead of {of} by {spread}"
@@ -114,7 +114,7 @@ class CategoryCount:
 
 @dataclass(frozen=True)
 class CategoryDrift:
-    """Categories added since a head of this name was trained, and those without products by now."""
+    """Categories added since a head of this name was trained, and those that no product has now."""
 
     added: tuple[CategoryCount, ...]
     gone: tuple[CategoryCount, ...]
@@ -173,14 +173,14 @@ class TrainReport:
     """Metrics of a trained model.
 
     All metrics come from heads that were not trained on the evaluation rows, with blend weights and
-    thresholds that other evaluation rows chose. `vote` is the neighbours' vote over training rows
-    by the default rule.
+    thresholds fitted on other evaluation rows. `vote` is the neighbours' vote over training rows by
+    the default rule.
 
     Attributes:
         unjudged: categories without an evaluation row.
         copied: evaluation rows with a copy among the train rows of their fold, which makes the
             metrics optimistic; 0 in a grouped split.
-        seen: validation rows left out because an encoder was trained on them; 0 where it was
+        seen: validation rows left out because an encoder was trained on them; 0 if it was
             fine-tuned with the same split and seed.
         judged: evaluation rows: a sample of very many validation rows; of few, the other labelled
             rows too.
@@ -195,10 +195,10 @@ class TrainReport:
         levels, hierarchical_f1: in the tree of categories.
         promised: accepted predictions.
         compared: all kinds of fusion, with `--compare`.
-        alone: heads over one modality, where there are several modalities.
+        alone: heads over one modality, if there are several.
         baseline: a text classifier for comparison.
         lone: number of categories with one labelled product.
-        since: category drift, None where the store has no head of this name.
+        since: category drift, None if the store has no head of this name.
         stages: seconds of the run by stage. seconds: of the whole run.
     """
 

@@ -73,10 +73,10 @@ class HeadTrainer:
         seen: (n,) bool, products that an encoder was trained on: neither they nor their copies
             become test rows.
         judged: evaluation result of the kind of fusion that was chosen.
-        compared, alone: scores of all kinds of fusion, with `options.compare`; of each modality by
-            itself, where there are several.
+        compared, alone: scores of all kinds of fusion, with `options.compare`; of each modality
+            alone, if there are several.
         served: the heads of the final model.
-        rule: of the neighbours' vote, None where it is no base model.
+        rule: of the neighbours' vote, None if it is no base model.
         train, vote: metrics of the heads on training rows; of the vote by the default rule on
             evaluation rows.
         folds: their test rows, fold by fold, are the rows of `judged`, in its order.
@@ -164,7 +164,7 @@ class HeadTrainer:
     def _fit(
         self, rows: Codes, names: Iterable[str], fit: FitOptions, meter: Meter
     ) -> dict[str, Head]:
-        # The early-stopping split of the rows, where patience is set.
+        # The early-stopping split of the rows, if patience is set.
         stopping = (
             self.parted.hold(rows, self.options.seed)[1] if self.options.patience else NO_ROWS
         )
@@ -294,7 +294,7 @@ class HeadTrainer:
 
 
 def _counts(fitted: list[FittedFold]) -> Codes:
-    """(classes,) int64: train rows of each class in the first fold; where a class has none there,
+    """(classes,) int64: train rows of each class in the first fold; for a class without any there,
     the most that it has in another fold."""
     first, *others = (one.voters.counts for one in fitted)
     return np.where(first > 0, first, np.max([first, *others], axis=0))
