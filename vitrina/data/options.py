@@ -138,7 +138,7 @@ class ReadingOptions(Options):
     """
 
     images: str | None = option(
-        "Folder, zip or tar of photos, web for the URLs in the file, or none; default: the saved one.",
+        "Folder, zip or tar of photos, web for URLs in the file, or none; default: the saved one.",
         unset=UNSET,
     )
     image_template: str | None = option(
