@@ -151,7 +151,7 @@ def test_two_classes_are_enough_and_one_is_not(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_texts_without_words_are_refused(kind):
     nothing = TextExamples(["", "!"] * 5, np.tile([0, 1], 5), 2, np.arange(8), np.arange(8, 10))
-    with pytest.raises(TrainingError, match="the texts to learn from hold no words"):
+    with pytest.raises(TrainingError, match="the training texts have no words"):
         learn(kind, nothing)
 
 

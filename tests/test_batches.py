@@ -708,10 +708,10 @@ def test_a_field_becomes_an_option():
 def test_columns_that_are_no_text_are_no_settings():
     settings = Reading().to_json()
     settings["columns"]["title"] = 5
-    with pytest.raises(StoreError, match="what a store remembers is not what it should be"):
+    with pytest.raises(StoreError, match="a store's reading settings is not what it should be"):
         Reading.from_json(settings)
     settings["columns"] |= {"title": None, "keep": [5]}
-    with pytest.raises(StoreError, match="what a store remembers is not what it should be"):
+    with pytest.raises(StoreError, match="a store's reading settings is not what it should be"):
         Reading.from_json(settings)
 
 

@@ -520,7 +520,7 @@ def test_a_thumbnail_encoder_that_is_none(name, to, tmp_path):
         Thumbnail.load(tmp_path)
 
 
-# -- what a store remembers -----------------------------------------------------------------------
+# -- a store's reading settings ---------------------------------------------------------------
 
 
 def test_every_value_of_a_remembered_reading(shelf, tmp_path):

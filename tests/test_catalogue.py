@@ -493,7 +493,7 @@ def test_a_location_of_photos_is_remembered_from_anywhere(tmp_path, photos, monk
 
 @pytest.mark.parametrize("settings", [{}, {"columns": 3}, {"nope": 1}, [], None])
 def test_settings_that_are_none(settings):
-    with pytest.raises(StoreError, match="what a store remembers is not what it should be"):
+    with pytest.raises(StoreError, match="a store's reading settings is not what it should be"):
         Reading.from_json(settings)
 
 

@@ -52,7 +52,10 @@ def test_a_rejected_row_does_not_claim_its_id(tmp_path):
         ([1, [2]], "product_id [2] is neither an integer nor text"),
         ([1, 1.5], "product_id 1.5 is not a whole number"),
         ([1, math.inf], "product_id inf is not a whole number"),
-        ([1, 2.0**60], "product_id 1.152921504606847e+18 is a float too large to tell ids apart"),
+        (
+            [1, 2.0**60],
+            "product_id 1.152921504606847e+18 is a float too large to represent an id exactly",
+        ),
         (["a", "\ud800"], "product_id is not valid text"),
     ],
 )

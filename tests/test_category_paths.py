@@ -208,7 +208,7 @@ def test_a_table_without_categories_says_which_column_may_be_one(tmp_path):
     assert named.label_hint == ""
 
 
-# The option, and what a store remembers.
+# The option, and a store's reading settings.
 
 
 def test_a_separator_that_is_given_wins(tmp_path):

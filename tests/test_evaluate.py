@@ -346,7 +346,7 @@ def test_lines_for_a_terminal(by_hand):
         "30-99 rows             1       5        0.800     0.800       0.800       0.800"
         "       0.600",
         "",
-        "loses most                      rows  precision  recall     F1  most often taken for",
+        "loses most                      rows  precision  recall     F1  most often predicted as",
         "Kind 1                             3      0.667   0.667  0.667  Kind 0",
         "Kind 0                             5      0.800   0.800  0.800  Kind 1",
         "Kind 2                             2      1.000   0.500  0.667",

@@ -216,7 +216,7 @@ def test_a_feed_cut_short_gives_its_rows_and_an_error(tmp_path, cut):
     ids, message = error_of(tmp_path, content)
     assert ids == ([1, 2, 3] if cut in ("</offer>", "</offers>") else [1, 2])
     assert re.fullmatch(
-        r"cut short or damaged at line [5-7]: Premature end, .* is not closed; export it anew",
+        r"cut short or damaged at line [5-7]: Premature end, .* is not closed; export it again",
         message,
     )
 

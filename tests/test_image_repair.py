@@ -79,9 +79,7 @@ def test_a_sound_file_is_not_mended() -> None:
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF"])
 def test_text_before_a_photo_is_left_out(form: str, before: bytes) -> None:
     what = alike(before + saved(form), saved(form))
-    assert what.startswith(
-        f"{len(before)} bytes stand before the {'WebP' if form == 'WEBP' else form}"
-    )
+    assert what.startswith(f"{len(before)} bytes before the {'WebP' if form == 'WEBP' else form}")
 
 
 def test_other_bytes_before_a_photo_make_it_another_file() -> None:

@@ -336,7 +336,7 @@ def test_of_few_rows_all_are_found(factory, rows):
         ("IVF16,PQ7x4fs", r"can't make an index 'IVF16,PQ7x4fs': .*multiple of the number"),
         ("PCA99,Flat", r"can't train 'PCA99,Flat': .*PCA matrix cannot output 99 dimensions"),
         ("OPQ16_64,IVF16,PQ16x4fs", "48 dimensions can't become 64 in 16 parts"),
-        ("IVF600,Flat", "600 lists need as many rows to learn from, not 285"),
+        ("IVF600,Flat", "600 lists need at least as many training rows, not 285"),
         ("IVF4,PQ8x12", r"can't train 'IVF4,PQ8x12': .*Number of training points \(285\)"),
     ],
 )

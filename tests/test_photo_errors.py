@@ -172,7 +172,7 @@ def test_mended_photos_are_embedded_and_listed(tmp_path, stubs):
     assert counts(report) == (3, 0, 0, 0, 0, 2, 0, 3, 3)
     expected = [
         ("2", "repair", "PNG, read without its metadata: Decompressed data too large for "),
-        ("3", "repair", "1 bytes stand before the PNG"),
+        ("3", "repair", "1 bytes before the PNG"),
     ]
     for row, (who, stage, why) in zip(errors(shelf), expected, strict=True):
         assert row[:2] == (who, stage)

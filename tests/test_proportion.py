@@ -26,7 +26,7 @@ from vitrina.errors import CatalogueError
 
 WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 OUT_OF_PROPORTION = (
-    r"it unpacks to more than 16 MB, over 100 times its size, as no catalogue does; "
+    r"it unpacks to more than 16 MB, over 100 times its size, too much catalogue does; "
 )
 
 

@@ -101,7 +101,7 @@ def test_as_many_lists_as_rows():
     sample = units(9, 5)
     found = centres(sample, 9, 0)
     np.testing.assert_allclose(np.sort(found, axis=0), np.sort(sample, axis=0), atol=1e-6)
-    with pytest.raises(ValueError, match="10 lists need as many rows to learn from, not 9"):
+    with pytest.raises(ValueError, match="10 lists need at least as many training rows, not 9"):
         centres(sample, 10, 0)
 
 

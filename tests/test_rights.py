@@ -233,7 +233,7 @@ def test_rights_in_a_manifest_count_for_nothing(granting, caplog):
     assert not Path(GRANTING["cache"]).exists()
     said = [one.getMessage() for one in caplog.records]
     note = (
-        "the store was embedded with --allow-private, which no store remembers any more: give it "
+        "the store was embedded with --allow-private, which is no longer recorded: give it "
         "again, or set VITRINA_ALLOW_PRIVATE=1"
     )
     assert said == [note, note]

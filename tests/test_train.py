@@ -202,7 +202,7 @@ def test_where_few_are_kept_apart_all_are_judged_in_turn(made, monkeypatch):
     assert report.judged == report.validation.rows > 3 * report.train.rows / 4
     assert "judged in 5 turns" in "\n".join(report.lines())
     card = (made[1].model_folder("turns") / "card.md").read_text(encoding="utf-8")
-    assert "in 5 turns, each by heads that had not learnt from them" in card
+    assert "in 5 folds, each by heads that were not trained on them" in card
     monkeypatch.undo()
     once = vt.train(made[1], "logistic", features="text", name="turns")
     assert once.turns == 1

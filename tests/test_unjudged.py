@@ -55,7 +55,7 @@ def test_what_is_not_judged_is_counted(tmp_path, split, fusion):
     assert report.judged == report.validation.rows == report.baseline.judged == 150
     lines = "\n".join(report.lines())
     assert (
-        "not judged, for want of products to spare: 60 of 65 categories, with 60 of 210 labelled "
+        "not evaluated, too few products: 60 of 65 categories, with 60 of 210 labelled "
         "products (28.6%)" in lines
     )
     card = (store.model_folder("head") / "card.md").read_text(encoding="utf-8")
@@ -115,7 +115,7 @@ def test_a_category_that_the_first_turn_did_not_learn_may_vote_in_others(tmp_pat
 def test_no_words_no_baseline(tmp_path):
     store = store_of(tmp_path, [(["", "!!!", "?"][at % 3], at % 3) for at in range(60)])
     report = vt.train(store, "logistic")
-    assert report.baseline.skipped == "the texts to learn from hold no words, or none that recurs"
+    assert report.baseline.skipped == "the training texts have no words, or none that recurs"
 
 
 def test_every_second_of_a_run_belongs_to_a_stage(tmp_path):

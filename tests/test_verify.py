@@ -37,7 +37,7 @@ from vitrina.types import Features
 
 REPAIR = "`vitrina verify STORE --repair`"
 REDONE = f"{REPAIR} leaves it out, then `vitrina embed` redoes what it held"
-REMADE = f"{REPAIR} leaves it out, then `vitrina index` or `vitrina train` makes it anew"
+REMADE = f"{REPAIR} leaves it out, then `vitrina index` or `vitrina train` creates it again"
 REFITTED = (
     f"{REPAIR} leaves it out, then `vitrina embed` fits the encoder again and redoes its space"
 )
@@ -545,7 +545,7 @@ FORGERIES = [
     (no_hash, "a content hash is not 32 hexadecimal digits"),
     (not_a_number, "2 vectors hold numbers that are not finite"),
     (of_length_two, "1 vectors are not of length 1"),
-    (one_row_twice, "1 rows stand in it twice"),
+    (one_row_twice, "1 rows occur twice"),
 ]
 
 
@@ -633,7 +633,7 @@ def test_products_that_stand_twice_are_found_and_embedding_mends_it(shelf, catal
         pq.write_table(pa.concat_tables([table, table.slice(2, 2)]), writer.scratch / "part")
         wrong = writer.publish(writer.scratch / "part", partial(layout.product_part, 0), 10)
         writer.commit(replace(store.manifest, products=(wrong,)))
-    line = "products: 2 products stand in it twice; embed the catalogue again"
+    line = "products: 2 products occur twice; embed the catalogue again"
     check_found(shelf, capsys, line)
     assert vitrina("verify", shelf, "--repair") == 1
     assert not any(o.startswith("left out") for o in capsys.readouterr().out.splitlines())

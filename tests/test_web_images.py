@@ -626,7 +626,7 @@ def test_settings_from_before_there_was_a_web():
     old = Reading(images="/photos").to_json()
     del old["fetching"]
     assert Reading.from_json(old) == Reading(images="/photos")
-    with pytest.raises(StoreError, match="what a store remembers is not what it should be"):
+    with pytest.raises(StoreError, match="a store's reading settings is not what it should be"):
         Reading.from_json({**old, "fetching": {"tries": "3"}})
 
 

@@ -59,7 +59,7 @@ def id_keys(ids: Sequence[ProductId]) -> Keys:
         try:
             return np.array(ids, dtype=np.int64).view(np.uint64)
         except OverflowError as err:
-            raise ValueError("an integer id must lie within int64") from err
+            raise ValueError("an integer id must fit into int64") from err
     if all(isinstance(product_id, str) for product_id in ids):
         digests = b"".join([_string_key(str(text)) for text in ids])
         return np.frombuffer(digests, dtype="<u8").astype(np.uint64)

@@ -50,9 +50,9 @@ class TextExamples:
         if len(self.labels) != len(self.texts):
             raise ValueError(f"{len(self.texts)} texts, but {len(self.labels)} labels")
         if len(self.labels) and self.labels.max() >= self.classes:
-            raise ValueError(f"class numbers must lie below {self.classes}")
+            raise ValueError(f"class numbers must be below {self.classes}")
         if len(np.intersect1d(self.rows, self.held)):
-            raise ValueError("some rows are held, and to be learnt from too")
+            raise ValueError("some rows are both training and held-out rows")
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,7 @@ class BaselineTask:
         present, labels = np.unique(examples.labels[rows], return_inverse=True)
         if len(present) < 2:
             raise TrainingError(
-                f"a baseline tells classes apart, but the rows to learn from have {len(present)}; "
+                f"a baseline needs two classes, but the training rows have {len(present)}; "
                 "label products of at least two"
             )
         held = examples.held[np.isin(examples.labels[examples.held], present)]

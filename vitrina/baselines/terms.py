@@ -61,9 +61,7 @@ class Terms:
         try:
             blocks = [sort.fit_transform(cut) for sort in sorts]
         except ValueError as err:
-            raise TrainingError(
-                "the texts to learn from hold no words, or none that recurs"
-            ) from err
+            raise TrainingError("the training texts have no words, or none that recurs") from err
         return cls(sorts), sp.hstack(blocks, format="csr")
 
     def __len__(self) -> int:

@@ -73,7 +73,7 @@ class WordPieces:
         """texts: training texts. Raises TrainingError if they hold no words."""
         counts = Counter(word for text in texts for word in split(text))
         if not counts:
-            raise TrainingError("the texts to learn from hold no words")
+            raise TrainingError("the training texts have no words")
         least = 2 if len(counts) >= MANY else 1
         common = [word for word, count in counts.most_common(MOST_WORDS) if count >= least]
         self._words = {word: number for number, word in enumerate(common)}

@@ -79,7 +79,7 @@ def reliability(confidence: Floats, correct: Mask, bins: int = 15) -> tuple[Reli
     if len(confidence) != len(correct) or len(correct) == 0:
         raise ValueError("confidence and correct need one value for each of at least one row")
     if not ((confidence >= 0) & (confidence <= 1)).all():
-        raise ValueError("confidence must lie within 0 and 1")
+        raise ValueError("confidence must be between 0 and 1")
     exact = confidence.astype(np.float64)
     places = np.maximum(np.ceil(exact * bins).astype(np.int64) - 1, 0)
     rows = np.bincount(places, minlength=bins)

@@ -144,7 +144,7 @@ class ModelCard:
         if not all(isinstance(one, kind) for one in ids):
             raise ValueError("category ids are text where the store has integers")
         if len(set(ids)) < len(ids):
-            raise ValueError("a category stands there twice")
+            raise ValueError("a category occurs twice")
         return ids
 
     def _check_inputs(self) -> None:

@@ -101,7 +101,7 @@ class BlendCard:
 
     def __post_init__(self) -> None:
         if len(set(self.members)) < len(self.members):
-            raise ValueError("a member stands there twice")
+            raise ValueError("a base model occurs twice")
         for features, weights in self.weights.items():
             if len(weights) != len(self.members):
                 raise ValueError(

@@ -127,11 +127,11 @@ def _check(
     true: Codes, predicted: Codes, confidence: Floats | None, classes: int, bootstrap: int
 ) -> None:
     if len(true) == 0:
-        raise TrainingError("there is no labelled row to measure predictions on")
+        raise TrainingError("there is no labelled row to evaluate on")
     if len(predicted) != len(true) or (confidence is not None and len(confidence) != len(true)):
         raise ValueError("true, predicted and confidence must have one value for each row")
     if min(true.min(), predicted.min() + 1) < 0 or max(true.max(), predicted.max()) >= classes:
-        raise ValueError(f"class numbers must lie below {classes}, and true ones from 0 on")
+        raise ValueError(f"class numbers must be below {classes}, and true ones at least 0")
     if confidence is not None and np.isnan(confidence).any():
         raise ValueError("confidence holds NaN")
     if bootstrap < 1:

@@ -52,14 +52,14 @@ def audit(
         for one in found.suspects[:SHOWN]
     ]
     if card["settled"]:
-        lines.append(f"{card['settled']} products were judged by reviewers already")
+        lines.append(f"{card['settled']} products were reviewed before")
     if "cleanlab" in card:
         lines.append(
             f"cleanlab finds {card['cleanlab']['issues']}, among them "
             f"{card['cleanlab']['suspects_among_them']} of these"
         )
     lines.append(f"time: {stages_line(card['stages'])}")
-    way = "judge them with `vitrina review`"
+    way = "review them with `vitrina review`"
     if not card["recorded"]:
         way = "not recorded in the store, which may only be read; `vitrina review` needs a copy"
     lines.append(

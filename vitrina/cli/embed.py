@@ -72,7 +72,7 @@ def _photos(space: SpaceReport) -> list[str]:
     if space.not_found:
         lines[0] += f"; {space.not_found} name photos that are not there"
     if space.mended:
-        lines.append(f"{space.mended} photos are faulty and were mended")
+        lines.append(f"{space.mended} damaged photos were repaired")
     if space.not_found or space.mended:
         lines[-1] += f", see spaces/{space.space}/errors.parquet"
     return lines
@@ -92,11 +92,11 @@ def _what_was_faulty(report: EmbedReport) -> list[str]:
         )
     if report.repairs:
         mended = "; ".join(f"{what}: {count}" for what, count in report.repairs.items())
-        lines.append(f"mended in the file: {mended}")
+        lines.append(f"repaired in the file: {mended}")
     if report.unpruned:
         lines.append(
-            f"{report.unpruned} products that the catalogue no longer mentions were kept, since "
-            "rows that can't be read do not tell whose they are: mend these, or say "
+            f"{report.unpruned} products that are no longer in the catalogue were kept, since "
+            "the products of unreadable rows are unknown: fix these rows, or use "
             "--accept-changes"
         )
     if report.retyped:

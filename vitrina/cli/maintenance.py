@@ -63,7 +63,7 @@ def _outdated(model: dict[str, Any]) -> str:
     if model["unknown_products"]:
         told += (
             f"; {model['unknown_products']} products are of {model['unknown_categories']} "
-            "categories that it does not know"
+            "categories that it was not trained on"
         )
     return f"{told}: run `vitrina train`" if told else ""
 

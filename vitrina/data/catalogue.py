@@ -254,7 +254,7 @@ class _Bounds:
         if self._rows == self._most_rows:
             raise CatalogueError(
                 f"{self._path}: more than {self._rows} rows in {self._path.stat().st_size} "
-                "bytes, as no catalogue has; export it anew, or unpack it"
+                "bytes, too many for a catalogue; export it again, or unpack it"
             )
         self._rows += 1
         if not isinstance(row, Product):

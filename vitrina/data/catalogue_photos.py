@@ -33,7 +33,7 @@ def open_photos(path: Path, reading: Reading, reader: Reader, needs: Needs) -> I
         if contradicts:
             raise CatalogueError(
                 f"{path}: the archives hold the photos themselves; leave out --images, or say "
-                "--images none where the store remembers another place"
+                "--images none if the store has recorded another location"
             )
         return reader.images(reading.photos)
     # A feed names its photos itself, so a table's image column does not apply.
@@ -100,7 +100,7 @@ def _open_column(
         if not images.names_photos:
             raise CatalogueError(
                 f"{path}: column {column!r} holds the photos themselves; leave out --images, or "
-                "say --images none where the store remembers another place"
+                "say --images none if the store has recorded another location"
             )
         images.named = open_named_photos(path, reading, reading.images, ())
         sample = [row for row in islice(reader.rows(), IMAGE_SAMPLE) if isinstance(row, Product)]

@@ -118,7 +118,7 @@ class _Decoder:
         form, start = recognise(data)
         mended = ""
         if start:
-            data, mended = data[start:], f"{start} bytes stand before the {form.name}"
+            data, mended = data[start:], f"{start} bytes before the {form.name}"
         refuse_long_header(form.name, data)
         if form is GIF:
             data = without_long_extensions(data)

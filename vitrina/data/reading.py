@@ -85,7 +85,7 @@ class Reading:
         return settings
 
     @classmethod
-    def from_json(cls, settings: Any, where: str = "what a store remembers") -> Reading:
+    def from_json(cls, settings: Any, where: str = "a store's reading settings") -> Reading:
         """Parse the result of `to_json`, which is untrusted and grants no rights.
 
         where: the name for the message. Raises StoreError for invalid settings.

@@ -131,7 +131,7 @@ def split_rows(
     or for a share out of bounds; ValueError for missing groups or groups of another length.
     """
     if not 0 < share < 1:
-        raise TrainingError(f"the validation share must lie between 0 and 1, not {share}")
+        raise TrainingError(f"the validation share must be between 0 and 1, not {share}")
     rows = np.flatnonzero(codes >= 0)
     classes = np.unique(codes[rows], return_inverse=True)[1].astype(np.int64)
     if kind is SplitKind.STRATIFIED:

@@ -226,10 +226,10 @@ def _what(block: bytes) -> str:
     for magic, name in _COMPRESSED.items():
         if block.startswith(magic):
             return (
-                f"compressed with {name}, so that no file in it can be read by itself; "
+                f"compressed with {name}, so no file in it can be read on its own; "
                 "unpack it, or pack it again without compression"
             )
-    return "no tar archive, or a damaged one; pack it anew"
+    return "not a tar archive, or a damaged one; create it again"
 
 
 def _expand(location: Path) -> tuple[Path, ...]:

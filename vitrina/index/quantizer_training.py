@@ -59,7 +59,7 @@ def centres(sample: Floats, lists: int, seed: int) -> Floats:
     ValueError if the sample is smaller than `lists`.
     """
     if len(sample) < lists:
-        raise ValueError(f"{lists} lists need as many rows to learn from, not {len(sample)}")
+        raise ValueError(f"{lists} lists need at least as many training rows, not {len(sample)}")
     rng = np.random.default_rng(seed)
     found = sample[np.sort(rng.choice(len(sample), lists, replace=False))].copy()
     for _ in range(ROUNDS):

@@ -54,7 +54,7 @@ class VoteRule:
         if not _is_number(self.temperature) or self.temperature <= 0:
             raise ValueError(f"the temperature must be positive, not {self.temperature!r}")
         if not _is_number(self.prior) or not 0 <= self.prior <= PRIOR_LIMIT:
-            raise ValueError(f"the prior must lie in [0, {PRIOR_LIMIT:g}], not {self.prior!r}")
+            raise ValueError(f"the prior must be in [0, {PRIOR_LIMIT:g}], not {self.prior!r}")
 
     def to_json(self) -> dict[str, Any]:
         """The rule as JSON values."""
@@ -207,9 +207,7 @@ def _check(
     if labels.ndim != 2 or labels.shape != scores.shape:
         raise ValueError(f"labels and scores must both be (q, k): {labels.shape}, {scores.shape}")
     if labels.size and not -1 <= labels.min() <= labels.max() < classes:
-        raise ValueError(
-            f"labels must lie in [-1, {classes}), not [{labels.min()}, {labels.max()}]"
-        )
+        raise ValueError(f"labels must be in [-1, {classes}), not [{labels.min()}, {labels.max()}]")
     if counts is None and rule.prior > 0:
         raise ValueError(f"a prior of {rule.prior} needs the count of each category")
     if counts is not None and counts.shape != (classes,):

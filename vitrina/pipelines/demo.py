@@ -116,7 +116,7 @@ def demo(out: Path, *, products: int, seed: int, say: Say, quiet: bool = True) -
     plain = heads[-1].baseline
     if plain.metrics is not None:
         say(
-            f"   beside it    TF-IDF weighted F1 {plain.metrics.weighted_f1:.3f} (naive Bayes over "
+            f"   baseline     TF-IDF weighted F1 {plain.metrics.weighted_f1:.3f} (naive Bayes over "
             "words, on the same products)"
         )
     batch = Catalogue.read(sample.test, images=sample.images)
@@ -124,7 +124,7 @@ def demo(out: Path, *, products: int, seed: int, say: Say, quiet: bool = True) -
     classified = classify_to(batch, store, predictions, ClassifyOptions(quiet=quiet))
     say(
         f"5. classify    {classified.products} new products, {classified.accepted} of them sure "
-        f"enough to go straight in, {classified.backed_off} more as far as an ancestor"
+        f"enough to be accepted, {classified.backed_off} more at the level of an ancestor"
     )
     auditing = AuditOptions(seed=seed, quiet=quiet)
     found = audit(store, auditing, batch.images, out / "report.html")

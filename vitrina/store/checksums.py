@@ -84,7 +84,7 @@ def _shard_faults(file: pq.ParquetFile, entry: FileEntry, space: SpaceEntry) -> 
     pairs = np.column_stack([keys, hashes.view(np.uint64).reshape(-1, 2)])
     twice = len(pairs) - len(np.unique(pairs, axis=0))
     if twice:
-        faults.append(f"{twice} rows stand in it twice")
+        faults.append(f"{twice} rows occur twice")
     endless, long = 0, 0
     for start in range(0, len(vectors), 4096):
         block = vectors[start : start + 4096].astype(np.float32)

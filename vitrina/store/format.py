@@ -23,7 +23,7 @@ def read_card(files: Files) -> StoreCard:
 
     Raises FileNotFoundError, and StoreError if it is damaged or its version can't be read.
     """
-    way_out = "delete it, and `vitrina verify STORE --repair` writes it anew"
+    way_out = "delete it, and `vitrina verify STORE --repair` writes it again"
     where = files.where(layout.CARD)
     card = parse_json(files.read(layout.CARD), StoreCard, where, way_out)
     if card.format not in layout.READABLE_FORMATS:

@@ -58,9 +58,9 @@ def newest(files: Files, *, damaged_too: bool = False) -> Manifest:
             for folder in _LATER:
                 if files.entries(folder):
                     raise StoreError(
-                        f"{files.where(layout.MANIFESTS)} holds no commit, and {folder}/ holds "
+                        f"{files.where(layout.MANIFESTS)} has no commit, and {folder}/ has "
                         "files: put manifests/ back from a copy, or delete the store and embed "
-                        "its catalogue anew"
+                        "its catalogue again"
                     )
             return Manifest()
     raise StoreError(f"{files.place}: commits come and go faster than they can be read")

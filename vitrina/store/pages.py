@@ -90,7 +90,7 @@ def _read_page(content: memoryview, at: int, check: bool) -> tuple[int, int, int
     page is damaged.
     """
     if not 0 <= at < len(content):
-        raise pa.ArrowInvalid("a page lies outside the file")
+        raise pa.ArrowInvalid("a page is outside the file")
     try:
         header, length = _struct(content[at : at + _HEADER_BYTES], 0)
         if header[_TYPE] != _DATA_PAGE or header[_DATA][_ENCODING] != _PLAIN:

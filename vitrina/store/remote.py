@@ -214,8 +214,8 @@ class RemoteFiles:
     def _claim(self, job: str) -> Iterator[Claim]:
         if self._protocol not in EXCLUSIVE:
             raise StoreError(
-                f"{self.place}: {self._protocol}:// can't write a file only if there is none, so "
-                f"commits would not be safe; a store that is written lies in a directory or on "
+                f"{self.place}: {self._protocol}:// can't create a file conditionally, so "
+                f"commits would not be safe; to write, keep the store in a directory or on "
                 f"{', '.join(sorted(EXCLUSIVE))}"
             )
         self._probe()
@@ -239,7 +239,7 @@ class RemoteFiles:
         finally:
             self.delete(name)
         raise StoreError(
-            f"{self.place}: the server overwrites a file though it is asked not to (it ignores "
+            f"{self.place}: the server overwrites a file despite the condition not to (it ignores "
             f"{EXCLUSIVE[self._protocol]}), so commits would not be safe; update the server, or "
             "keep the store in a directory"
         )

@@ -111,7 +111,7 @@ class Space:
         dim, dtype = self.dim, self.card["dtype"]
         if dim < 1 or dtype not in ("float16", "float32"):
             raise StoreError(
-                f"{self.files.where(layout.space_card(self.name))} tells of {dim} numbers of "
+                f"{self.files.where(layout.space_card(self.name))} declares {dim} numbers of "
                 f"{dtype}; {WAY_OUT}"
             )
         return vector_type(dim, dtype)

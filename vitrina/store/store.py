@@ -67,7 +67,7 @@ class Store:
                     return cls(files, newest(files, damaged_too=True))
                 raise StoreError(
                     f"{files.where(layout.CARD)} is missing; "
-                    "`vitrina verify STORE --repair` writes it anew"
+                    "`vitrina verify STORE --repair` writes it again"
                 ) from None
             if not create:
                 raise StoreError(f"{path} is not a store; `vitrina embed` makes one") from None
@@ -230,8 +230,8 @@ class Store:
             )
         way = "free some space" if err.errno in FULL else "see to the disk"
         return (
-            f"{self.place}: {reason}; what is committed is kept: {way} and run it again, "
-            "it goes on from there"
+            f"{self.place}: {reason}; all commits are kept: {way} and run it again; "
+            "it resumes from there"
         )
 
     @contextmanager

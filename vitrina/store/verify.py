@@ -86,7 +86,7 @@ class _Check:
 
     def run(self) -> VerifyReport:
         if not self._files.exists(layout.CARD):
-            self._problem(layout.CARD, "missing", "`vitrina verify STORE --repair` writes it anew")
+            self._problem(layout.CARD, "missing", "`vitrina verify STORE --repair` writes it again")
         older = self._manifests()
         manifest = self._store.manifest
         parts = [(part, None) for part in manifest.products]
@@ -135,9 +135,9 @@ class _Check:
         name = entry.path
         again = AGAIN
         if name.startswith(layout.AUDITS):
-            again = "then `vitrina audit` makes it anew"
+            again = "then `vitrina audit` creates it again"
         if name.startswith((layout.INDEXES, layout.MODELS)):
-            again = "then `vitrina index` or `vitrina train` makes it anew"
+            again = "then `vitrina index` or `vitrina train` creates it again"
             if any(name in _paths(one.encoder) for one in self._store.manifest.spaces.values()):
                 again = "then `vitrina embed` fits the encoder again and redoes its space"
         way = f"{DROP}, {again}"
@@ -186,7 +186,7 @@ class _Check:
             ids = batch.column("product_id")
             twice = int((~seen.add(array_keys(ids))).sum())
             if ids.null_count or twice:
-                what = f"{twice} products stand in it twice" if twice else "a product has no id"
+                what = f"{twice} products occur twice" if twice else "a product has no id"
                 way = "embed the catalogue again"
                 self._problem(layout.PRODUCTS, what, way, repairable=False)
                 return

@@ -49,7 +49,7 @@ class TrainingConfig:
         for name in ("warm_up", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise TrainingError(
-                    f"{name.replace('_', '-')} lies between 0 and 1, not at {getattr(self, name)}"
+                    f"{name.replace('_', '-')} must be between 0 and 1, not {getattr(self, name)}"
                 )
 
     def steps(self, rows: int) -> int:

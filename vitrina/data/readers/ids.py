@@ -97,7 +97,7 @@ def read_id(label: str, value: Any, kind: IdType) -> ProductId | None:
             raise ValueError(f"{label} {value} is not a whole number")
         if not _is_whole(value):
             # Beyond this, adjacent integers are the same float.
-            raise ValueError(f"{label} {value} is a float too large to tell ids apart")
+            raise ValueError(f"{label} {value} is a float too large to represent an id exactly")
         value = int(value)
     if not isinstance(value, int | str) or isinstance(value, bool):
         raise ValueError(f"{label} {_shown(value)} is neither an integer nor text")

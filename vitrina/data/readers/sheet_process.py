@@ -85,7 +85,7 @@ def _lines(job: Job) -> Iterator[Any]:
             rows, columns = (last + 1 for last in sheet.end or (0, 0))
             if rows * columns > job.cells:
                 raise ValueError(
-                    f"{one.name!r} spans {rows} rows and {columns} columns; clear what stands "
+                    f"{one.name!r} spans {rows} rows and {columns} columns; clear the cells "
                     "outside the table, or save it as CSV"
                 )
             found = _Table.of(sheet, job.id_column)

@@ -130,7 +130,7 @@ def _read(path: Path, id_column: str) -> mmap.mmap:
     else:
         reason = f"reading it ended with {ended.returncode}: {errors[-1]}"
     raise CatalogueError(
-        f"{path}: can't be read as a spreadsheet: {reason}; clear what stands outside the table, "
+        f"{path}: can't be read as a spreadsheet: {reason}; clear the cells outside the table, "
         "or save it as CSV"
     )
 
@@ -168,8 +168,8 @@ def _check_size(path: Path) -> None:
                         if size > _MOST_BYTES or sheet.cells > most_cells:
                             raise CatalogueError(
                                 f"{too_large}: {member.filename} spans {sheet.rows} rows and "
-                                f"{sheet.columns} columns, {size} bytes unpacked; clear what "
-                                "stands outside the table, or save it as CSV"
+                                f"{sheet.columns} columns, {size} bytes unpacked; clear the "
+                                "cells outside the table, or save it as CSV"
                             )
     except BadZipFile as err:
         with path.open("rb") as file:

@@ -22,8 +22,8 @@ def most_unpacked(path: Path, unbounded: int = UNBOUNDED) -> int:
 def out_of_proportion(path: Path, most: int) -> CatalogueError:
     """Build the error for a file that unpacks to more than `most` bytes."""
     return CatalogueError(
-        f"{path}: it unpacks to more than {most >> 20} MB, over {MOST_TIMES} times its size, as no "
-        "catalogue does; export it anew, or unpack it"
+        f"{path}: it unpacks to more than {most >> 20} MB, over {MOST_TIMES} times its size, too "
+        "much for a catalogue; export it again, or unpack it"
     )
 
 

@@ -70,7 +70,7 @@ class TarIndex:
                 offsets.extend(item.offset for item in kept)
                 sizes.extend(item.size for item in kept)
         if not offsets and cut is not None:
-            raise TarError(f"{cut}: damaged or cut short before its first file; get it anew")
+            raise TarError(f"{cut}: damaged or truncated before its first file; fetch it again")
         self.shards = tuple(shards)
         whole = np.concatenate(keys) if keys else np.empty(0, np.uint64)
         order = np.argsort(whole, kind="stable")

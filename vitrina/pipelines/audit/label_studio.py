@@ -95,7 +95,7 @@ def import_tasks(store: Store, path: Path) -> int:
     known, latest = {one.key for one in decisions}, _latest(decisions)
     found = []
     for number, task in enumerate(tasks, start=1):
-        where, way_out = f"{path}: task {number}", "nothing was imported: mend or remove it"
+        where, way_out = f"{path}: task {number}", "nothing was imported: fix or remove it"
         known_task = convert_json(task, _Task, where, way_out, CatalogueError)
         try:
             for one in in_types(_decided(known_task, by_text), *store.id_types):

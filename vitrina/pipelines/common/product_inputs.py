@@ -22,8 +22,8 @@ def remembered_images(store: Store) -> ImageSource:
     images = remembered_reading(store).images
     if images is None:
         raise ImageSourceError(
-            f"{store.place} does not remember a folder or archive of photos; give the catalogue's "
-            "file with --catalogue, and --images where its photos are apart"
+            f"{store.place} has no recorded folder or archive of photos; give the catalogue's "
+            "file with --catalogue, and --images if its photos are separate"
         )
     return opened_images(store, images)
 

@@ -57,7 +57,7 @@ def remembered_reading(
         known = None if named is None else sources.known(named)
     if known is not None:
         remembered = known.reading
-    where = f"what {store.place} remembers of its catalogue"
+    where = f"the reading settings of {store.place}"
     return Reading.from_json(remembered, where) if remembered else Reading()
 
 
@@ -69,7 +69,7 @@ def remembered_models(store: Store) -> dict[Modality, str]:
     names = convert_json(
         store.manifest.reading.get("models", {}),
         dict[Modality, str],
-        f"the list of models that {store.place} remembers",
+        f"the list of models in {store.place}",
         "bring the store back from a backup",
     )
     return {modality: name for modality, name in names.items() if name}
@@ -81,7 +81,7 @@ def warn_of_private(reading: Reading) -> None:
     fetching = reading.fetching
     if reading.had_private and reading.images == WEB and not fetching.private_allowed:
         log.warning(
-            "the store was embedded with --allow-private, which no store remembers any more: give "
+            "the store was embedded with --allow-private, which is no longer recorded: give "
             "it again, or set %s=1",
             ALLOW_PRIVATE,
         )

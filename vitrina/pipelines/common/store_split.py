@@ -45,9 +45,9 @@ class StoreSplit:
         kept = rows[~np.isin(self.groups[rows], self.groups[seen])]
         if not len(kept):
             raise TrainingError(
-                f"an encoder has learnt from all {len(rows)} products that are kept to validate "
-                "on, so nothing could be measured; use the --split and --seed that it was "
-                "fine-tuned with"
+                f"an encoder was trained on all {len(rows)} validation "
+                "products, so there is nothing to evaluate on; use the --split and --seed that it "
+                "was fine-tuned with"
             )
         return replace(self, split=replace(self.split, validation=kept))
 

@@ -95,7 +95,7 @@ def _pretrain(store: Store, options: PretrainOptions, also: Sequence[Catalogue])
     with stage("tokenizing"):
         tokens, rows, held = _different(_all_texts(store, also), held_out, network.tokenize)
     if not len(rows):
-        raise TrainingError(f"{store.place} holds no text to learn from; run `vitrina embed` first")
+        raise TrainingError(f"{store.place} has no text to train on; run `vitrina embed` first")
     held = np.random.default_rng(options.seed).permutation(held)[:HELD_TEXTS]
     try:
         task = MaskedWords(network, tokens, rows, np.sort(held), seed=options.seed)

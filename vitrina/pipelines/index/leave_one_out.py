@@ -88,9 +88,9 @@ class IndexEvaluation:
         return [
             *format_evaluation(self.votes),
             "",
-            f"{self.asked} of {self.labelled} labelled products were asked; {self.duplicated} have "
-            f"duplicates (the same title or photo) among their {NEIGHBOURS} nearest",
-            f"with the votes of duplicates, which are left out above: weighted F1 "
+            f"{self.asked} of {self.labelled} labelled products were queries; {self.duplicated} "
+            f"have duplicates (the same title or photo) among their {NEIGHBOURS} nearest",
+            f"with the votes of duplicates, which are excluded above: weighted F1 "
             f"{self.with_duplicates.weighted_f1:.4f}, default "
             f"{self.default_with_duplicates.weighted_f1:.4f}",
         ]

@@ -130,7 +130,7 @@ def format_evaluation(evaluation: VoteEvaluation) -> list[str]:
             f"{_range(bucket):<14}{bucket.categories:>10}{bucket.rows:>8}"
             f"{bucket.weighted_f1:>13.3f}{bucket.accuracy:>10.3f}{by_prior}"
         )
-    lines += ["", f"{'loses most':<32}rows  precision  recall     F1  most often taken for"]
+    lines += ["", f"{'loses most':<32}rows  precision  recall     F1  most often predicted as"]
     for score in sorted(evaluation.by_category, key=lambda score: -score.lost)[:WORST]:
         taken = score.confused_with
         other = "" if taken is None else _leaf(score.confused_name or "", taken)

@@ -194,9 +194,9 @@ def _checked(
     counts: Codes | None,
 ) -> _Graph:
     if len(codes) == 0:
-        raise TrainingError("there is no labelled row to measure a vote on")
+        raise TrainingError("there is no labelled row to evaluate a vote on")
     if not 0 <= codes.min() <= codes.max() < classes:
-        raise ValueError(f"codes must lie in [0, {classes}), not [{codes.min()}, {codes.max()}]")
+        raise ValueError(f"codes must be in [0, {classes}), not [{codes.min()}, {codes.max()}]")
     if labels.ndim != 2 or labels.shape != scores.shape or len(labels) != len(codes):
         raise ValueError(
             f"labels and scores must both be ({len(codes)}, K): {labels.shape}, {scores.shape}"

@@ -47,7 +47,7 @@ def text_baseline(products: Products, lesson: HeadTrainer) -> BaselineScore:
         count = int(there.sum())
         if count < LEAST_TEXTS:
             return BaselineScore.left_out(
-                f"{count} labelled products have a text to learn from, fewer than {LEAST_TEXTS}"
+                f"{count} labelled products have a text to train on, fewer than {LEAST_TEXTS}"
             )
         most = max(most, count)
         train_texts = [text for text in texts if text]

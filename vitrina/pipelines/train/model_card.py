@@ -44,16 +44,16 @@ def _title(report: TrainReport, spaces: Mapping[Modality, str]) -> list[str]:
         "",
         f"- store: {code(report.store)}; vectors: "
         + ", ".join(f"{modality} from {code(name)}" for modality, name in spaces.items()),
-        f"- split: {report.split}; {report.judged} products judged, {_judged_by(report)}; what "
-        "puts members together, calibrates and sets thresholds was chosen for each fifth of them "
-        "by the other four",
+        f"- split: {report.split}; {report.judged} products evaluated, {_judged_by(report)}; "
+        "fusion weights, calibration and thresholds are cross-fitted: for each fifth of them on "
+        "the other four",
     ]
 
 
 def _judged_by(report: TrainReport) -> str:
-    by = "which no head learnt from"
+    by = "which no head was trained on"
     if report.turns > 1:
-        by = f"in {report.turns} turns, each by heads that had not learnt from them"
+        by = f"in {report.turns} folds, each by heads that were not trained on them"
     if report.copied:
         by += f" (but, of {report.copied}, from a copy)"
     return by
@@ -86,9 +86,9 @@ def _promise(report: TrainReport) -> list[str]:
         ("the category or an ancestor", promised.with_ancestors, promised.reached_with),
     ]
     return [
-        "## What may go straight in",
+        "## Accepted predictions",
         "",
-        f"Accepted predictions promise a precision of {promised.precision:.2f}.",
+        f"The target precision of accepted predictions is {promised.precision:.2f}.",
         "",
         *_table(
             ("", "share of products", "precision reached"),
@@ -176,23 +176,26 @@ def _limits(report: TrainReport) -> list[str]:
     lines = [
         "## Limits",
         "",
-        "- It knows the categories that it was trained on and no others: what belongs to a new one "
-        "gets another until it is trained again.",
-        f"- {report.lone} of its categories have one labelled product, which it learnt from.",
-        f"- Not judged, so that nothing here says how good it is at these: {report.unjudged}.",
+        "- It predicts only the categories that it was trained on: a product of a new category "
+        "gets another one until it is trained again.",
+        f"- {report.lone} of its categories have a single labelled product, which it was trained "
+        "on.",
+        f"- Not evaluated, so its quality for these is unknown: {report.unjudged}.",
         "- Figures hold for products like those of this store.",
     ]
     if report.judged < FEW:
-        lines.append(f"- Only {report.judged} products were judged: figures of so few say little.")
+        lines.append(
+            f"- Only {report.judged} products were evaluated: metrics of so few are unreliable."
+        )
     if report.copied:
         lines.append(
-            f"- {report.copied} of the {report.judged} judged products have a copy (the same title "
-            "or photo) that heads learnt from, which flatters the figures."
+            f"- {report.copied} of the {report.judged} evaluated products have a copy (the same "
+            "title or photo) among the training products, which makes the metrics optimistic."
         )
     if report.seen:
         lines.append(
-            f"- {report.seen} validation products were learnt from by an encoder, and are not "
-            "judged."
+            f"- {report.seen} validation products were used to train an encoder, and are not "
+            "evaluated."
         )
     return lines
 

@@ -100,7 +100,7 @@ def _ahead(of: str, gap: Difference, way_out: str) -> str:
         return f"ahead of {of} by {spread}"
     if gap.high < 0:
         return f"surely worse than {of}: ahead by {spread}; {way_out}"
-    return f"not surely better than {of}: ahead by {spread}, no more than chance; {way_out}"
+    return f"not significantly better than {of}: ahead by {spread}; {way_out}"
 
 
 @dataclass(frozen=True)
@@ -157,8 +157,8 @@ class Promised:
         lines = []
         if self.coverage:
             lines.append(
-                f"accepted at a promised precision of {self.precision:g}: {self.coverage:.3f} of "
-                f"products, {self.reached:.3f} of them right"
+                f"accepted at a target precision of {self.precision:g}: {self.coverage:.3f} of "
+                f"products, {self.reached:.3f} of them correct"
             )
         if self.with_ancestors > self.coverage:
             lines.append(
@@ -244,7 +244,7 @@ class TrainReport:
     def _how_judged(self) -> str:
         if self.turns == 1:
             return "to validate"
-        return f"judged in {self.turns} turns by heads that had not learnt from them"
+        return f"evaluated in {self.turns} folds by heads that were not trained on them"
 
     def lines(self) -> list[str]:
         """The report for a terminal."""
@@ -268,19 +268,21 @@ class TrainReport:
         lines += [one.line() for one in self.alone]
         lines.append(self.baseline.line(self.judged))
         if self.unjudged.categories:
-            lines.append(f"not judged, for want of products to spare: {self.unjudged}")
+            lines.append(f"not evaluated, too few products: {self.unjudged}")
         if self.judged < FEW:
-            lines.append(f"only {self.judged} products were judged: figures of so few say little")
+            lines.append(
+                f"only {self.judged} products were evaluated: metrics of so few are unreliable"
+            )
         if self.copied:
             lines.append(
-                f"{self.copied} of the {self.judged} judged products have a copy (the same title "
-                "or photo) that heads learnt from, which flatters all of this; `--split grouped` "
-                "keeps copies together"
+                f"{self.copied} of the {self.judged} evaluated products have a copy (the same "
+                "title or photo) among the training products, which makes the metrics optimistic; "
+                "`--split grouped` keeps copies together"
             )
         if self.seen:
             lines.append(
-                f"{self.seen} validation products were learnt from by an encoder and are not "
-                "judged; with the --split and --seed that it was fine-tuned with, all are"
+                f"{self.seen} validation products were used to train an encoder and are not "
+                "evaluated; with the --split and --seed that it was fine-tuned with, all are"
             )
         lines.append(
             f"calibration: expected error {self.calibration_error_before:.3f} before, "

@@ -311,7 +311,7 @@ class Feed:
         self._feed.advance(len(self._feed.text))
         line, reason = self._feed.line, " ".join(reason.split())
         return BrokenFeedError(
-            f"{self._path}: cut short or damaged at line {line}: {reason}; export it anew"
+            f"{self._path}: cut short or damaged at line {line}: {reason}; export it again"
         )
 
 

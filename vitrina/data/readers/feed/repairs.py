@@ -18,9 +18,9 @@ class FeedRepair(StrEnum):
     UNKNOWN_ENTITY = "unknown entities kept as text"
     CHARACTER = "invalid character references replaced"
     LESS_THAN = "bare < signs escaped"
-    CDATA = "CDATA sections mended"
-    ATTRIBUTE = "tags with faulty attributes mended"
-    TAG = "unclosed or mismatched tags mended"
+    CDATA = "CDATA sections repaired"
+    ATTRIBUTE = "tags with faulty attributes repaired"
+    TAG = "unclosed or mismatched tags repaired"
 
 
 Repairs: TypeAlias = "Counter[str]"
