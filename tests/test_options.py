@@ -146,9 +146,8 @@ def test_texts_become_values(tmp_path):
 
 def test_a_function_takes_options_or_keywords_or_both(monkeypatch):
     seen = []
-    monkeypatch.setattr(
-        "vitrina.pipelines.train.job.train", lambda _, options: seen.append(options)
-    )
+    job = "vitrina.pipelines.train.job.train"
+    monkeypatch.setattr(job, lambda store, options: seen.append((store, options)))
     store = object()
     vt.train(store, "logistic", seed=3)
     vt.train(store, head="logistic", seed=3)

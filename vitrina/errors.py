@@ -27,6 +27,14 @@ class VitrinaError(Exception):
     """Base class of all deliberate errors; the command line exits with status 1 on it.
 
     A message longer than `_LONGEST` characters is cut to its start and its end.
+
+    Examples
+    --------
+    >>> try:
+    ...     vt.Catalogue.read("nowhere.parquet")
+    ... except vt.VitrinaError as err:
+    ...     print(err)
+    nowhere.parquet: can't be read: ... No such file or directory...
     """
 
     def __str__(self) -> str:
@@ -41,6 +49,12 @@ class OptionError(VitrinaError, ValueError):
         name: of the option in Python.
         flag: of the option on the command line.
         problem: the rest of the message: "must be none, weights or prior, not 'some'".
+
+    Examples
+    --------
+    >>> vt.TrainOptions(balance="some")
+    Traceback (most recent call last):
+    vitrina.errors.OptionError: balance must be none, weights or prior, not 'some'
     """
 
     def __init__(self, name: str, problem: str, *, flag: str | None = None) -> None:

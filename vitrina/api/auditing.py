@@ -48,7 +48,7 @@ def audit(store: Store, options: AuditOptions) -> Audit:
 
     Examples
     --------
-    >>> found = vt.audit(store, folder / "report.html", folds=2, most=100)
+    >>> found = vt.audit(store, folder / "report.html", features="text", folds=2)
     >>> found.suspects[0].score >= found.suspects[-1].score
     True
     """

@@ -57,7 +57,7 @@ def neighbours_to(
     --------
     >>> report = vt.neighbours_to(store, batch, folder / "neighbours.parquet", k=5)
     >>> report.queries
-    15
+    18
     """
     from vitrina.pipelines.index.batch_queries import (
         id_column,
@@ -102,7 +102,7 @@ def classify(catalogue: Catalogue, store: Store, options: ClassifyOptions) -> pa
     --------
     >>> predictions = vt.classify(vt.open_batch(batch, store), store)
     >>> predictions.column_names[:3]
-    ['product_id', 'category_id', 'category_name']
+    ['product_id', 'predicted_category_id', 'category_name']
     """
     from vitrina.pipelines.classify.job import classify as run
 
@@ -143,7 +143,7 @@ def classify_to(
     --------
     >>> opened = vt.open_batch(batch, store)
     >>> vt.classify_to(opened, store, folder / "out.csv", format="submission").products
-    15
+    18
     """
     from vitrina.pipelines.classify.job import classify_to as run
 

@@ -88,8 +88,8 @@ def describe(store: Store) -> dict[str, Any]:
 
     Examples
     --------
-    >>> [space["modality"] for space in vt.describe(store)["spaces"]]
-    ['text', 'image']
+    >>> [space["name"] for space in vt.describe(store)["spaces"]]
+    ['text-lexical', 'image-thumbnail']
     """
     from vitrina.pipelines.info import info
 

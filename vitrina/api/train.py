@@ -148,7 +148,7 @@ def train(store: Store, options: TrainOptions) -> TrainReport:
 
     Examples
     --------
-    >>> report = vt.train(store, "logistic", epochs=5)
+    >>> report = vt.train(store, "logistic", features="text", epochs=2)
     >>> 0 < report.validation.weighted_f1 <= 1
     True
     """

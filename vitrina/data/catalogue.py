@@ -48,6 +48,13 @@ class Catalogue:
         reading: the reading settings, which a store saves.
         images: the source of photos; None if there is none.
         photos_error: the error of optional photos that could not be opened.
+
+    Examples
+    --------
+    >>> catalogue = vt.Catalogue.read(file, images=photos)
+    >>> first = next(catalogue.batches()).products[0]
+    >>> first.title  # doctest: +SKIP
+    'Футболка оверсайз Орион 8'
     """
 
     def __init__(

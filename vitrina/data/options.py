@@ -51,6 +51,11 @@ class Columns:
         image: names or paths of photos (a string or a list of them), or the photos' bytes;
             no default.
         keep: further columns to keep as metadata, which is not part of the text.
+
+    Examples
+    --------
+    >>> vt.Columns(title="name", keep="price,stock").keep
+    ('price', 'stock')
     """
 
     product_id: str | None = option("Column of product ids; default: product_id.", flag="id-column")
@@ -135,6 +140,12 @@ class ReadingOptions(Options):
             untrusted store must not raise it.
 
     Raises OptionError for another type or a limit out of range.
+
+    Examples
+    --------
+    >>> options = vt.ReadingOptions(images="none", photos=2)
+    >>> vt.open_batch(batch, store, options).images is None
+    True
     """
 
     images: str | None = option(

@@ -34,7 +34,18 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Store:
-    """A store at one commit; `refresh` switches to the newest."""
+    """A store at one commit; `refresh` switches to the newest.
+
+    Attributes:
+        files: access to the store's files.
+        manifest: the commit: products, spaces, indexes and heads.
+
+    Examples
+    --------
+    >>> opened = vt.Store.open(store.place, create=False)
+    >>> len(opened.products) == len(vt.vectors(opened, "text").ids)
+    True
+    """
 
     def __init__(self, files: Files, manifest: Manifest) -> None:
         self.files = files

@@ -18,6 +18,11 @@ class ReviewOptions(Options):
     """Options of the review page: address, access and language.
 
     Raises OptionError for an invalid port or token.
+
+    Examples
+    --------
+    >>> vt.ReviewOptions(reviewer="Anna").url
+    'http://127.0.0.1:8765/'
     """
 
     host: str = option(

@@ -12,7 +12,13 @@ from vitrina.types import Features
 
 @dataclass(frozen=True)
 class AuditOptions(SeededOptions):
-    """Options of `audit`; see there."""
+    """Options of `audit`; see there.
+
+    Examples
+    --------
+    >>> vt.AuditOptions("report.html", folds=3).folds
+    3
+    """
 
     out: Path | None = option(
         "HTML report to write; a Parquet file of all products is written beside it."

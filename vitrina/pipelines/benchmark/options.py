@@ -11,7 +11,13 @@ from vitrina.types import SplitKind
 
 @dataclass(frozen=True)
 class BenchmarkOptions(FinetuningOptions):
-    """Options of `benchmark`; see there."""
+    """Options of `benchmark`; see there.
+
+    Examples
+    --------
+    >>> vt.BenchmarkOptions(rows="mlp,cnn").rows
+    ('mlp', 'cnn')
+    """
 
     _: KW_ONLY
     rows: tuple[str, ...] = option(

@@ -10,11 +10,17 @@ from vitrina.types import OutputFormat
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifyOptions(JobOptions):
-    """Options of `classify` and `classify_to`; see there."""
+    """Options of `classify` and `classify_to`; see there.
+
+    Examples
+    --------
+    >>> vt.ClassifyOptions(format="submission").format
+    <OutputFormat.SUBMISSION: 'submission'>
+    """
 
     model: str | None = option("Name of a head; default: the one trained last.")
     format: OutputFormat = option(
-        "full: predictions with reasons; submission: two columns, product_id and category_id.",
+        "full: predictions with reasons; submission: product_id and predicted_category_id only.",
         default=OutputFormat.FULL,
     )
     top_k: int = option("Categories to list per product.", default=5, least=1)

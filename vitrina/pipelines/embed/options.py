@@ -18,7 +18,13 @@ DTYPE = Dtype.FLOAT16
 
 @dataclass(frozen=True)
 class EmbedOptions(SeededOptions):
-    """Options of `embed`; see there."""
+    """Options of `embed`; see there.
+
+    Examples
+    --------
+    >>> vt.EmbedOptions(text="lexical", image="none", dtype="float32").dtype
+    <Dtype.FLOAT32: 'float32'>
+    """
 
     _: KW_ONLY
     text: str | None = option(

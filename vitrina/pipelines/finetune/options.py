@@ -20,7 +20,13 @@ PLACES = ("catalogue", "images")
 
 @dataclass(frozen=True)
 class FinetuneOptions(OptimizerOptions, FinetuningOptions):
-    """Options of `finetune`; see there."""
+    """Options of `finetune`; see there.
+
+    Examples
+    --------
+    >>> vt.FinetuneOptions("image", balance="prior").balance
+    <Balance.PRIOR: 'prior'>
+    """
 
     modality: Modality = option("Encoder to train: text or image.", default=Modality.TEXT)
     _: KW_ONLY
@@ -77,7 +83,13 @@ class FinetuneOptions(OptimizerOptions, FinetuningOptions):
 
 @dataclass(frozen=True)
 class PretrainOptions(OptimizerOptions, TextEncoderOptions):
-    """Options of `pretrain`; see there."""
+    """Options of `pretrain`; see there.
+
+    Examples
+    --------
+    >>> vt.PretrainOptions(also=["names.parquet"]).also
+    (PosixPath('names.parquet'),)
+    """
 
     _: KW_ONLY
     model: str | None = option(

@@ -19,7 +19,13 @@ CHOOSE = "auto"
 
 @dataclass(frozen=True)
 class IndexOptions(SeededOptions):
-    """Options of `build_index`; see there."""
+    """Options of `build_index`; see there.
+
+    Examples
+    --------
+    >>> vt.IndexOptions("fused", memory="200MB").memory
+    200000000
+    """
 
     features: Features | None = option(FEATURES)
     _: KW_ONLY
@@ -44,7 +50,13 @@ class IndexOptions(SeededOptions):
 
 @dataclass(frozen=True)
 class QueryOptions(JobOptions):
-    """Options of `neighbours_to`; see there."""
+    """Options of `neighbours_to`; see there.
+
+    Examples
+    --------
+    >>> vt.QueryOptions(k=5, where=["price<1000"]).where
+    ('price<1000',)
+    """
 
     features: Features | None = option(
         "Index to search: text, image or fused; default: fused, or the only one."

@@ -41,31 +41,51 @@ BLOCK_ROWS = 8192
 
 
 class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Scikit-learn classifier with the heads of `vitrina train`, for concatenated vectors in an
-    array.
+    """Scikit-learn classifier with the heads of `vitrina train`, for concatenated vectors.
 
     Parameters
     ----------
-    head : "logistic" or "mlp".
-    blocks : lengths of the blocks of columns, one or two, such as (312, 512) for text and image
-        vectors; None for one block of all columns. With two blocks, a row whose block is all zeros
-        lacks that modality, and is predicted from the other.
-    fusion : "early" (one head over all blocks), "late" (a head for each block), "knn" (early and
-        the neighbours' vote) or "stack" (all of these).
-    compare : evaluate all of them, and take the best, or the simplest that is not significantly
+    head : {'logistic', 'mlp'}, default 'mlp'
+        Classifier: logistic regression or MLP.
+    blocks : sequence of int, optional
+        Numbers of columns of one or two blocks, such as (312, 512) for text and image vectors;
+        default: one block of all columns. With two blocks, a row whose block is all zeros lacks
+        that modality, and is predicted from the other.
+    fusion : {'early', 'late', 'knn', 'stack'}, default 'early'
+        early: one head over all blocks; late: one head per block; knn: the early head and the
+        neighbours' vote; stack: all of these.
+    compare : bool, default False
+        Evaluate every fusion and use the best one, or a simpler one that is not significantly
         worse.
-    precision : target precision of the predictions that `decide` accepts.
-    balance : "none", "weights" or "prior", class-imbalance handling.
-    epochs : None for a number that suits the rows.
-    refit : after the evaluation, fit the heads on all rows, validation rows included.
-    random_state : seed of the split and of training.
+    precision : float, default 0.95
+        Target precision of the predictions that `decide` accepts.
+    balance : {'none', 'weights', 'prior'}, default 'none'
+        Handling of class imbalance.
+    epochs : int, optional
+        Epochs; default: chosen by the number of rows.
+    refit : bool, default True
+        After the evaluation, fit the heads on all rows, validation rows included.
+    random_state : int, optional, default 0
+        Random seed of the split and of training.
 
     Attributes
     ----------
-    classes_ : (c,) the labels, sorted.
-    n_features_in_ : columns of X.
-    fusion_ : the kind of fusion that was chosen.
-    validation_ : `Metrics` on held-out rows; see `docs/predictions.md`.
+    classes_ : ndarray of shape (c,)
+        Labels, sorted.
+    n_features_in_ : int
+        Columns of X.
+    fusion_ : str
+        The fusion that was chosen.
+    validation_ : Metrics
+        Metrics on held-out rows; see `docs/predictions.md`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> y = np.repeat(["a", "b"], 20)
+    >>> X = np.where(y[:, None] == "a", 1.0, -1.0) + np.linspace(0, 0.1, 80).reshape(40, 2)
+    >>> vt.FusionClassifier("logistic", epochs=5).fit(X, y).predict(X[:1])
+    array(['a'], dtype='<U1')
     """
 
     def __init__(

@@ -11,7 +11,14 @@ from vitrina.types import Balance, Features, FusionKind, HeadKind, SplitKind
 
 @dataclass(frozen=True)
 class TrainOptions(SeededOptions):
-    """Options of `train`; see there."""
+    """Options of `train`; see there.
+
+    Examples
+    --------
+    >>> options = vt.TrainOptions("logistic", precision=0.99)
+    >>> options.head, options.fusion
+    (<HeadKind.LOGISTIC: 'logistic'>, <FusionKind.EARLY: 'early'>)
+    """
 
     head: HeadKind = option("Classifier: logistic regression or MLP.", default=HeadKind.MLP)
     _: KW_ONLY
