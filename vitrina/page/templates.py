@@ -12,6 +12,8 @@ from vitrina.page.markup import script_json
 from vitrina.page.words import duration
 
 HERE = Path(__file__).parent
+LOOK = HERE / "static" / "look.css"
+"""Style sheet of all pages: colours and type."""
 
 
 def environment(folder: Path, *, finalize: Callable[[object], str] | None = None) -> Environment:
