@@ -9,7 +9,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from vitrina.page.bars import bar
 from vitrina.page.markup import script_json
-from vitrina.page.words import duration
 
 HERE = Path(__file__).parent
 LOOK = HERE / "static" / "look.css"
@@ -35,7 +34,6 @@ def environment(folder: Path, *, finalize: Callable[[object], str] | None = None
         "decimals": "{:.3f}".format,
         "number": "{:,}".format,
         "percent": "{:.0%}".format,
-        "duration": duration,
         "script_json": script_json,
     }
     return made
