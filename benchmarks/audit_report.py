@@ -23,7 +23,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from PIL import Image
 
-from vitrina.audit.report import write_report
+from vitrina.audit.report.write import write_report
 from vitrina.audit.results import Audit, AuditNeighbour, Suspect
 from vitrina.store.decisions import Decision
 from vitrina.types import Action, Reason

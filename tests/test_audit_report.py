@@ -17,9 +17,9 @@ import pytest
 from audited import audited, embedded
 from PIL import Image
 
-from vitrina.audit.cards import CHUNK, PLAIN
-from vitrina.audit.report import LARGE, SMALL, write_report
-from vitrina.audit.report_words import WHOLE
+from vitrina.audit.report.cards import CHUNK, PLAIN
+from vitrina.audit.report.texts import WHOLE
+from vitrina.audit.report.write import LARGE, SMALL, write_report
 from vitrina.audit.results import Audit, AuditNeighbour, Suspect
 from vitrina.page.bars import HistogramBin, bar, histogram
 from vitrina.page.charts import Axis

@@ -16,11 +16,10 @@ from vitrina.audit.review import security
 from vitrina.audit.review.categories import CategoryList
 from vitrina.audit.review.decision_log import DecisionLog
 from vitrina.audit.review.decisions_service import DecisionsService, Verdict
+from vitrina.audit.review.i18n import PHRASES, Language, Translator, preferred
 from vitrina.audit.review.options import ReviewOptions
-from vitrina.audit.review.phrases import PHRASES
 from vitrina.audit.review.queue import LEASE, Filter, Queue
 from vitrina.audit.review.session import Session, Sessions
-from vitrina.audit.review.words import Language, Words, preferred
 from vitrina.errors import StoreError
 from vitrina.store.decisions import Decision, add_decisions
 from vitrina.types import Action, Reason
@@ -318,6 +317,7 @@ def test_decisions_are_listed_and_undone_there(page, store, audit):
     page.decide(KEEP)
     page.decide(MOVE)
     page.open("/decided")
+    assert page.text.count(' loading="lazy" ') == page.text.count("<img ") == 2
     assert page.text.index(audit.suspects[1].title) < page.text.index(audit.suspects[0].title)
     key = store.decisions().standing[product(audit, 1)].key
     answer = page.post("/undo", key=key)
@@ -409,6 +409,16 @@ def test_the_search_page_lists_options(page, audit):
     assert page.look("/categories?at=99999&q=a").status_code == 404
 
 
+def test_the_page_loads_only_what_is_served(page):
+    page.open("/")
+    linked = re.findall(r'(?:href|src)="(/static/[^"]+)"', page.text)
+    assert [one.partition("?")[0] for one in linked] == [
+        f"/static/{name}"
+        for name in ("icon.svg", "look.css", "review.css", "htmx.min.js", "review.js")
+    ]
+    assert [page.client.get(one).status_code for one in linked] == [200] * 5
+
+
 # Languages.
 
 
@@ -429,7 +439,7 @@ def test_every_phrase_that_is_asked_for_is_there():
     asked = {
         found
         for path in [*folder.glob("templates/*.html"), *folder.glob("*.py")]
-        for found in re.findall(r'(?:\bt|words|self)\("([a-z-]+)"', path.read_text("utf-8"))
+        for found in re.findall(r'(?:\bt|translate|self)\("([a-z-]+)"', path.read_text("utf-8"))
     }
     assert len(asked) > 50
     assert asked - PHRASES.keys() <= {"did-", "short-", "reason-", "agrees-"}
@@ -442,11 +452,11 @@ def test_every_phrase_that_is_asked_for_is_there():
     [(1, "товар"), (2, "товара"), (5, "товаров"), (11, "товаров"), (21, "товар"), (112, "товаров")],
 )
 def test_russian_counts(number, russian):
-    assert f"{number} {russian}:" in Words(Language.RU)("said-many", n=number, what="x")
+    assert f"{number} {russian}:" in Translator(Language.RU)("said-many", n=number, what="x")
 
 
 def test_shares_never_round_to_all_or_nothing():
-    words = Words(Language.EN)
+    words = Translator(Language.EN)
     assert [words.percent(one) for one in (0, 0.001, 0.5, 0.999, 1)] == [
         "0%",
         "<1%",
@@ -615,7 +625,10 @@ def test_a_body_without_a_length_is_bounded_too(page, store):
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/decided", "/categories?at=1&q=", "/static/review.css", "/static/nothing", "/nothing"],
+    [
+        *("/", "/decided", "/categories?at=1&q=", "/static/look.css", "/static/review.css"),
+        *("/static/nothing", "/nothing"),
+    ],
 )
 def test_everything_wears_the_headers(page, path):
     headers = page.client.get(path).headers

@@ -1,1 +1,1 @@
-"""Building blocks of HTML pages: escaped markup, charts, the shared style sheet."""
+"""Building blocks of HTML pages: templates, style sheets, escaping, charts."""

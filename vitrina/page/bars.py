@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from vitrina.page.charts import LARGE, Axis, Frame, Place, axes
 from vitrina.page.markup import text
 
@@ -24,7 +26,7 @@ class HistogramBin:
 
 def histogram(
     bins: Sequence[HistogramBin], x: Axis, y: Axis, *, label: str, frame: Frame = LARGE
-) -> str:
+) -> Markup:
     """Return a histogram as an SVG element. label: its description for screen readers."""
     place = Place(x, y, frame)
     floor = place.y(y.low)
@@ -43,13 +45,13 @@ def histogram(
             f'<path d="M{left} {floor}V{place.y(one.count)}H{right}V{floor}z">'
             f"<title>{text(one.tip)}</title></path>"
         )
-    return "\n".join([*parts, "</g></svg>"])
+    return Markup("\n".join([*parts, "</g></svg>"]))
 
 
-def bar(share: float) -> str:
+def bar(share: float) -> Markup:
     """Return an SVG bar that fills a share of its cell, clipped to 0 to 1."""
     filled = 100 * min(max(share, 0.0), 1.0)
-    return (
+    return Markup(
         '<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
         f'<rect width="100" height="8"/><path d="M0 0H{filled:.1f}V8H0z"/></svg>'
     )

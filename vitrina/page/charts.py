@@ -10,6 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from vitrina.page.markup import text
 
 COLOURS = 12
@@ -95,7 +97,7 @@ def chart(
     label: str,
     frame: Frame = LARGE,
     target: float | None = None,
-) -> str:
+) -> Markup:
     """Return a line chart as an SVG element.
 
     label: its description for screen readers. target: a y value drawn as a horizontal line.
@@ -111,11 +113,10 @@ def chart(
         parts.append(f'<path class="target" d="{across}"/>')
     # The first line is the most important, so it is drawn last, over the others.
     parts += [_line(one, place) for one in reversed(lines)]
-    parts.append("</svg>")
-    return "\n".join(parts)
+    return Markup("\n".join([*parts, "</svg>"]))
 
 
-def legend(lines: Sequence[Line]) -> str:
+def legend(lines: Sequence[Line]) -> Markup:
     """Return the legend: an HTML list of the lines' names beside their samples."""
     items = [
         f'<li data-line="{one.number}"><svg viewBox="0 0 34 12" aria-hidden="true">'
@@ -124,16 +125,16 @@ def legend(lines: Sequence[Line]) -> str:
         f"<span>{text(one.name)}</span></li>"
         for one in lines
     ]
-    return f'<ul class="legend">{"".join(items)}</ul>'
+    return Markup(f'<ul class="legend">{"".join(items)}</ul>')
 
 
-def interval(low: float, value: float, high: float, axis: Axis) -> str:
+def interval(low: float, value: float, high: float, axis: Axis) -> Markup:
     """Return a small SVG of a value within its interval, for a table cell beside the numbers."""
     left, middle, right = (
         f"{4 + 112 * (one - axis.low) / ((axis.high - axis.low) or 1):.1f}"
         for one in (low, value, high)
     )
-    return (
+    return Markup(
         '<svg class="interval" viewBox="0 0 120 14" aria-hidden="true"><path class="span" '
         f'd="M4 7H116"/><path class="part" d="M{left} 7H{right}"/>'
         f'<circle cx="{middle}" cy="7" r="3.5"/></svg>'

@@ -1,60 +1,28 @@
-"""HTML helpers: escaped text, elements, sections and fact lists."""
+"""Escaping of untrusted values: in HTML and SVG, and as JSON in script elements."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable
+import json
+from typing import Any
+
+from markupsafe import Markup, escape
 
 from vitrina.page.words import plain
 
-
-def text(value: str) -> str:
-    """Escape untrusted text for use in an element or a quoted attribute."""
-    return html.escape(plain(value))
+_ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 
 
-def element(name: str, inside: str, **attributes: str | None) -> str:
-    """Return an element around markup.
-
-    In an attribute's name, `_` becomes a hyphen and a trailing `_` is dropped. An attribute of None
-    is left out. Values are escaped.
-    """
-    rendered = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{text(value)}"'
-        for key, value in attributes.items()
-        if value is not None
-    )
-    return f"<{name}{rendered}>{inside}</{name}>"
+def text(value: str) -> Markup:
+    """Escape untrusted text, on one line, for use in an element or a quoted attribute."""
+    return escape(plain(value))
 
 
-def scrolling(label: str, table: str) -> str:
-    """Return a table in a box that scrolls sideways if the table is too wide."""
-    return element(
-        "div", table, class_="card scroll", role="region", aria_label=label, tabindex="0"
-    )
+def on_one_line(value: object) -> str:
+    """Return a template's value as text on one line, to be escaped; markup stays as it is."""
+    return value if isinstance(value, Markup) else plain(str(value))
 
 
-def section(name: str, title: str, body: str, hint: str = "") -> str:
-    """Return a section of the page. hint: markup shown under the heading as a reading aid."""
-    note = f'<p class="hint">{hint}</p>' if hint else ""
-    return f'<section aria-labelledby="{name}"><h2 id="{name}">{title}</h2>{note}{body}</section>'
-
-
-def category(name: str) -> str:
-    """Return a category's own name below the path that leads to it; `->` separates the levels."""
-    *above, leaf = (part.strip() for part in name.split("->"))
-    path = f'<span class="part-of">{text(" › ".join(above))}</span>' if above else ""
-    return f"{path}{text(leaf or name)}"
-
-
-def facts(told: Iterable[tuple[str, str]]) -> str:
-    """Return name-value pairs as a definition list in a card; "" for no pairs."""
-    inside = [
-        element(
-            "div",
-            f"<dt>{text(name)}</dt><dd>{text(value)}</dd>",
-            class_="wide" if len(value) > 40 else None,
-        )
-        for name, value in told
-    ]
-    return f'<dl class="card facts">{"".join(inside)}</dl>' if inside else ""
+def script_json(value: Any) -> Markup:
+    """Return JSON for a script element, escaped so that no value can close it or open another."""
+    content = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Markup(content.translate(_ESCAPES))

@@ -98,7 +98,7 @@ def mirrored(paint: Paint, half: Path, *, smooth: bool = False) -> Layer:
 
 
 def stroke(paint: Paint, path: Path, width: float, *, smooth: bool = True) -> Layer:
-    """A line of the given width."""
+    """A line of the given width; one that crosses itself has a hole there."""
     middle = _curve(path, closed=False) if smooth else np.array(path, dtype=np.float64)
     along = np.gradient(middle, axis=0)
     along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)

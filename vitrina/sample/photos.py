@@ -12,14 +12,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from vitrina.sample.backdrops import SIDE, draw_backdrop, noise_patch
-from vitrina.sample.gadgets import GADGETS
-from vitrina.sample.home import HOME
 from vitrina.sample.looks import backdrops_of, look_of
 from vitrina.sample.outline import Paint, Points
-from vitrina.sample.packs import PACKS
+from vitrina.sample.silhouettes import silhouette
 from vitrina.sample.taxonomy import SampleCategory
 from vitrina.sample.vocabulary import COLOURS, Rgb
-from vitrina.sample.wear import WEAR
 from vitrina.types import Floats
 
 # Drawn at twice the size and reduced, which smooths the edges.
@@ -62,15 +59,12 @@ def encode_jpeg(photo: Image.Image, quality: int) -> bytes:
 
 @cache
 def _load_shape(name: str) -> _Shape:
-    for silhouettes in (WEAR, GADGETS, HOME, PACKS):
-        if name in silhouettes:
-            layers = silhouettes[name]()
-            return _Shape(
-                points=np.concatenate([layer.points for layer in layers]),
-                paints=tuple(layer.paint for layer in layers),
-                ends=tuple(np.cumsum([len(layer.points) for layer in layers]).tolist()),
-            )
-    raise KeyError(name)
+    layers = silhouette(name)
+    return _Shape(
+        points=np.concatenate([layer.points for layer in layers]),
+        paints=tuple(layer.paint for layer in layers),
+        ends=tuple(np.cumsum([len(layer.points) for layer in layers]).tolist()),
+    )
 
 
 def _mix_paints(body: Rgb, rng: Random) -> dict[Paint, tuple[int, int, int, int]]:

@@ -6,7 +6,7 @@ import ipaddress
 import secrets
 from dataclasses import dataclass
 
-from vitrina.audit.review.words import Language
+from vitrina.audit.review.i18n import Language
 from vitrina.errors import OptionError
 from vitrina.options import Options, option
 

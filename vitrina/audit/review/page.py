@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from vitrina.audit.results import Suspect
 from vitrina.audit.review.cards import CardMaker
 from vitrina.audit.review.decisions_service import DecisionsService
+from vitrina.audit.review.i18n import Language, Translator, preferred
 from vitrina.audit.review.options import ReviewOptions
 from vitrina.audit.review.product_cache import LARGE, SMALL
 from vitrina.audit.review.queue import Filter
 from vitrina.audit.review.session import Session
-from vitrina.audit.review.words import Language, Words, preferred
+from vitrina.page.templates import environment
 from vitrina.store.decisions import Decision
 from vitrina.types import Action, Reason
 
@@ -41,7 +41,7 @@ class Visit:
     session: Session
     reviewer: str
     wanted: Filter
-    words: Words
+    translate: Translator
     partial: bool
 
 
@@ -58,14 +58,8 @@ class Pages:
     ) -> None:
         self.desk, self.cards, self._options, self._csrf = desk, cards, options, csrf
         self._prefix = f"vitrina-{options.port}"
-        environment = Environment(
-            loader=FileSystemLoader(HERE / "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        environment.globals |= {
+        self._environment = environment(HERE)
+        self._environment.globals |= {
             "audit_key": desk.audit.key,
             "version": version,
             "SMALL": SMALL,
@@ -74,7 +68,6 @@ class Pages:
             "LEAST": _LEAST,
             "fixed_name": bool(options.reviewer),
         }
-        self._environment = environment
         keys = {key for one in desk.queue.suspects for key in (one.given, one.suggested)}
         paths = sorted("->".join(desk.categories[key].path) for key in keys)
         self._paths = [path for path in paths if path][:_LISTED]
@@ -93,7 +86,7 @@ class Pages:
             session=self.desk.sessions.of(cookies.get(f"{self._prefix}-session")),
             reviewer=self._options.reviewer or named(name),
             wanted=Filter.parse(request.query_params),
-            words=Words(language),
+            translate=Translator(language),
             partial=request.headers.get("hx-request") == "true",
         )
 
@@ -103,7 +96,7 @@ class Pages:
         """Render a template as a response. htmx gets only the part that it requested."""
         content = self._environment.get_template(template).render(
             **context,
-            t=visit.words,
+            t=visit.translate,
             visit=visit,
             query=visit.wanted.query,
             csrf=self._csrf,
@@ -125,7 +118,7 @@ class Pages:
 
     def problem(self, visit: Visit, key: str, status: int, **parts: object) -> HTMLResponse:
         """An error message instead of a page, or above it in reply to htmx."""
-        said = visit.words(key, **parts)
+        said = visit.translate(key, **parts)
         return self.answer(visit, "problem.html", status, said=said)
 
     def card(
@@ -176,12 +169,14 @@ class Pages:
     def what(self, visit: Visit, action: Action, decision: Decision) -> str:
         """A decision as text."""
         if decision.category is None:
-            return visit.words(f"did-{action}")
-        return visit.words(f"did-{action}", category=self.desk.categories[decision.category].leaf)
+            return visit.translate(f"did-{action}")
+        return visit.translate(
+            f"did-{action}", category=self.desk.categories[decision.category].leaf
+        )
 
     def who(self, visit: Visit, decision: Decision) -> str:
         """The reviewer of a decision, or a phrase for an unnamed one."""
-        return decision.reviewer or visit.words("nobody")
+        return decision.reviewer or visit.translate("nobody")
 
 
 def named(name: str) -> str:

@@ -16,11 +16,12 @@ from starlette.responses import HTMLResponse, Response
 from vitrina.audit.results import Suspect
 from vitrina.audit.review.decisions_service import DecisionsService, SavedDecisions, Verdict
 from vitrina.audit.review.forms import FormFields, NotUnderstoodError, whole_number
+from vitrina.audit.review.i18n import Language
 from vitrina.audit.review.page import HERE, Pages, Visit, named
 from vitrina.audit.review.product_cache import LARGE, SMALL, ProductCache
 from vitrina.audit.review.security import same
-from vitrina.audit.review.words import Language
 from vitrina.errors import VitrinaError
+from vitrina.page.templates import LOOK
 from vitrina.types import Action
 
 LISTED = 40
@@ -42,7 +43,7 @@ class Routes:
         self._desk, self._pages, self._shelf, self._csrf = desk, pages, shelf, csrf
         self._static = {
             path.name: Response(path.read_bytes(), media_type=guess_type(path.name)[0])
-            for path in (HERE / "static").iterdir()
+            for path in (LOOK, *(HERE / "static").iterdir())
         }
 
     def look(self, answer: Look) -> Endpoint:
@@ -104,7 +105,7 @@ class Routes:
         if at is not None and at in self._desk.queue.by_rank:
             return self._pages.card(visit, self._desk.queue.by_rank[at])
         one = self._desk.queue.hand_out(visit.session.key, visit.wanted)
-        said = "" if at is None else visit.words("gone")
+        said = "" if at is None else visit.translate("gone")
         return self._ready(visit, self._pages.card(visit, one, said), one)
 
     def _ready(self, visit: Visit, response: Response, one: Suspect | None) -> Response:
@@ -204,7 +205,9 @@ class Routes:
             if found is None or action != Action.MOVE:
                 return None
             category = found.key
-        return Verdict(Action(action), known, visit.reviewer, category, visit.words.language.value)
+        return Verdict(
+            Action(action), known, visit.reviewer, category, visit.translate.language.value
+        )
 
     def _conflict(self, visit: Visit, verdict: Verdict, outcome: SavedDecisions) -> Response:
         one, standing = outcome.beaten[0]
@@ -220,46 +223,46 @@ class Routes:
 
     def _outcome_text(self, visit: Visit, outcome: SavedDecisions) -> str:
         """A message about the outcome of a verdict."""
-        words, said = visit.words, []
+        translate, said = visit.translate, []
         if outcome.made:
             first = outcome.made[0]
             what = self._pages.what(visit, first.action, first)
             title = self._desk.audit.by_product[first.product_id].title
             many = len(outcome.made) > 1
             said.append(
-                words("said-many", n=len(outcome.made), what=what)
+                translate("said-many", n=len(outcome.made), what=what)
                 if many
-                else words("said-one", title=title or words("no-title"), what=what)
+                else translate("said-one", title=title or translate("no-title"), what=what)
             )
         for one in outcome.agreed[:1]:
             title = self._desk.audit.by_product[one.product_id].title
-            said.append(words("agreed", title=title, who=self._pages.who(visit, one)))
+            said.append(translate("agreed", title=title, who=self._pages.who(visit, one)))
         if outcome.beaten:
             who = sorted({self._pages.who(visit, decision) for _, decision in outcome.beaten})
-            said.append(words("conflict-many", n=len(outcome.beaten), who=", ".join(who)))
+            said.append(translate("conflict-many", n=len(outcome.beaten), who=", ".join(who)))
         return " ".join(said)
 
     def undo(self, request: Request, visit: Visit, form: FormFields) -> Response:
         """Undo the last decision of this session, or the one whose key is given."""
         if not visit.reviewer:
             return self._pages.problem(visit, "need-name", 403)
-        words = visit.words
+        translate = visit.translate
         if key := form.get("key"):
             one = self._desk.undo_one(key, visit.reviewer)
             title = self._desk.audit.by_product[one.product_id].title if one else ""
-            said = words("said-undo", title=title) if one else words("undo-none")
+            said = translate("said-undo", title=title) if one else translate("undo-none")
             return self._decided(visit, _number(request, "page") or 0, said)
         undone = self._desk.undo(visit.session, visit.reviewer)
         if not undone:
             following = self._desk.queue.hand_out(
                 visit.session.key, visit.wanted, _number(request, "at")
             )
-            return self._pages.card(visit, following, words("undo-none"))
+            return self._pages.card(visit, following, translate("undo-none"))
         first = self._desk.audit.by_product[undone[0].product_id]
         if len(undone) > 1:
-            said = words("said-undo-many", n=len(undone))
+            said = translate("said-undo-many", n=len(undone))
             return self._pages.batch(visit, first, said) or self._pages.card(visit, first, said)
-        return self._pages.card(visit, first, words("said-undo", title=first.title))
+        return self._pages.card(visit, first, translate("said-undo", title=first.title))
 
     def settings(self, _: Request, __: Visit, form: FormFields) -> Response:
         """Store a reviewer's name or language in cookies."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from vitrina.audit.report import write_report
+from vitrina.audit.report.write import write_report
 from vitrina.audit.results import Audit
 from vitrina.data.sources import ImageSource
 from vitrina.errors import StoreError

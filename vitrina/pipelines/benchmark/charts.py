@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from markupsafe import Markup
 
 from vitrina.page.charts import SMALL, Axis, Line, Point, chart
 from vitrina.pipelines.benchmark.figures import CoverageCurve, SizeBin
@@ -29,7 +30,7 @@ def score_axis(rows: Sequence[Row]) -> Axis | None:
     return Axis.around(min(scores), max(scores), "score on validation products", about=3)
 
 
-def training_charts(row: Row, number: int, scores: Axis | None) -> tuple[str, ...]:
+def training_charts(row: Row, number: int, scores: Axis | None) -> tuple[Markup, ...]:
     """The score and the training loss after each epoch; epochs count from 1."""
     last = max(one.number for one in row.history) + 1
     drawn = []
@@ -65,7 +66,7 @@ def size_lines(rows: Sequence[tuple[int, Row, tuple[SizeBin, ...]]]) -> tuple[Li
     )
 
 
-def size_chart(lines: Sequence[Line], bins: Sequence[SizeBin]) -> str:
+def size_chart(lines: Sequence[Line], bins: Sequence[SizeBin]) -> Markup:
     """Mean F1 by the size of categories; bins: those of any of the methods."""
     x = Axis(
         -0.4,
@@ -93,7 +94,7 @@ def coverage_lines(
     return tuple(Line(row.name, number, _points(row, curve, first)) for number, row, curve in rows)
 
 
-def coverage_chart(lines: Sequence[Line]) -> str:
+def coverage_chart(lines: Sequence[Line]) -> Markup:
     """Precision against coverage, with `TARGET` across."""
     lowest = min((point.y for line in lines for point in line.points), default=0.0)
     y = Axis.around(min(lowest, 0.9), 1, "precision of the accepted", percent=True)
@@ -102,7 +103,7 @@ def coverage_chart(lines: Sequence[Line]) -> str:
     return chart(lines, x, y, label=label, target=TARGET)
 
 
-def _small(line: Line, epochs: int, y: Axis, label: str) -> str:
+def _small(line: Line, epochs: int, y: Axis, label: str) -> Markup:
     step = max(1, math.ceil(epochs / EPOCH_TICKS))
     ticks = tuple((float(at), f"{at}") for at in range(step, epochs + 1, step))
     if len(line.points) > 30:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from vitrina.classifier.metrics import NEVER
+from vitrina.page.tables import aligned_table, markdown_table
 from vitrina.page.words import duration, plain
 from vitrina.pipelines.benchmark.figures import confused_pairs, f1_by_size
 from vitrina.pipelines.benchmark.rows import MethodsTable, Row
@@ -75,24 +75,16 @@ def markdown(table: MethodsTable) -> str:
         if table.is_best(row):
             texts[0], texts[3] = f"**{texts[0]}**", f"**{texts[3]}**"
         rows.append(texts)
-    rule = [":--" if column in WORDS else "--:" for column in range(len(COLUMNS))]
-    return "".join(f"| {' | '.join(texts)} |\n" for texts in (COLUMNS, rule, *rows))
+    return "".join(f"{line}\n" for line in markdown_table(COLUMNS, rows, WORDS))
 
 
 def lines(table: MethodsTable) -> list[str]:
     """Aligned lines for a terminal, best first; a star at the best of each modality."""
-    rows: list[Sequence[str]] = [SHORT]
+    rows = []
     for row in (*table.ranked, *table.left_out):
         name, *others = cells(row)
         rows.append([f"{name} *" if table.is_best(row) else name, *others])
-    widths = [max(len(texts[column]) for texts in rows) for column in range(len(SHORT))]
-    aligned = [
-        "  ".join(
-            f"{text:<{width}}" if column in WORDS else f"{text:>{width}}"
-            for column, (text, width) in enumerate(zip(texts, widths, strict=True))
-        ).rstrip()
-        for texts in rows
-    ]
+    aligned = aligned_table(SHORT, rows, WORDS)
     return [*aligned, "F1 is weighted, on validation rows; * the best of its modality"]
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import isnan
 
 from vitrina.classifier.calibrate import ReliabilityBin
 from vitrina.classifier.metrics import Difference, Metrics
+from vitrina.page.tables import markdown_table
 from vitrina.page.words import plain
 from vitrina.pipelines.train.report import FEW, TrainReport, listed
 from vitrina.types import Modality
@@ -66,7 +67,7 @@ def _metrics(report: TrainReport) -> list[str]:
     if report.baseline.metrics is not None:
         rows.append(("TF-IDF baseline", report.baseline.metrics))
     lines = ["## How good it is", ""]
-    lines += _table(
+    lines += markdown_table(
         ("", "weighted F1", "95% interval", "macro F1", "rows"),
         (
             (name, _f1(one), _interval(one), f"{one.macro_f1:.4f}", str(one.rows))
@@ -90,7 +91,7 @@ def _promise(report: TrainReport) -> list[str]:
         "",
         f"The target precision of accepted predictions is {promised.precision:.2f}.",
         "",
-        *_table(
+        *markdown_table(
             ("", "share of products", "precision reached"),
             ((name, f"{share:.3f}", _number(reached)) for name, share, reached in rows),
         ),
@@ -124,7 +125,7 @@ def _diagram(bins: Sequence[ReliabilityBin]) -> list[str]:
         )
         for one in bins
     )
-    return _table(("mean confidence", "right", "", "products"), rows)
+    return markdown_table(("mean confidence", "right", "", "products"), rows)
 
 
 def _levels(report: TrainReport) -> list[str]:
@@ -137,7 +138,7 @@ def _levels(report: TrainReport) -> list[str]:
     return [
         "## In the tree of categories",
         "",
-        *_table(("level", "categories", "weighted F1", "accuracy"), rows),
+        *markdown_table(("level", "categories", "weighted F1", "accuracy"), rows),
         "",
         f"Hierarchical F1: {report.hierarchical_f1:.4f}.",
     ]
@@ -158,7 +159,7 @@ def _compared(report: TrainReport) -> list[str]:
         for one in report.compared
     )
     head = ("fusion", "weighted F1", "95% interval", "coverage at 95%", "calibration", "behind")
-    return ["## Ways of fusion", "", *_table(head, rows)]
+    return ["## Ways of fusion", "", *markdown_table(head, rows)]
 
 
 def _since(report: TrainReport) -> list[str]:
@@ -198,14 +199,6 @@ def _limits(report: TrainReport) -> list[str]:
             "evaluated."
         )
     return lines
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return [_row(head), _row(["---"] * len(head)), *map(_row, rows)]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def escaped(text: str) -> str:

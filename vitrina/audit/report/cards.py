@@ -6,16 +6,14 @@ of its cards scrolls into view, and inserts it as text, never as markup.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from vitrina.audit.report_words import SHORT, WHOLE, decided
+from vitrina.audit.report.texts import SHORT, WHOLE, decided
 from vitrina.audit.results import Audit, AuditNeighbour, Suspect
-from vitrina.page.markup import text
 from vitrina.page.words import plain
 from vitrina.store.decisions import Decision
 from vitrina.types import CategoryId, ProductId, Reason
@@ -26,14 +24,6 @@ NEIGHBOURS = 6
 """Neighbours, and copies, that a card shows."""
 PLAIN = 50
 """Suspects in the table for browsers without JavaScript."""
-
-_ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
-
-
-def block(name: str, value: Any) -> str:
-    """An element that holds JSON, escaped so that no value can close it or open another."""
-    content = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return f'<script type="application/json" id="{name}">{content.translate(_ESCAPES)}</script>\n'
 
 
 class ReportCards:
@@ -136,28 +126,9 @@ class ReportCards:
             for one in near[:NEIGHBOURS]
         ]
 
-    def table(self) -> str:
-        """The first `PLAIN` suspects as a plain table."""
-        rows = "".join(
-            f'<tr><th scope="row">{one.rank}</th><td class="words">{text(str(one.product_id))}</td>'
-            f'<td class="words">{text(one.title)}</td>'
-            f'<td class="words">{text(self.name(one.given))}</td>'
-            f'<td class="words">{text(self.name(one.suggested))}</td><td>{one.score:.0%}</td>'
-            f'<td class="words">{"; ".join(WHOLE[reason] for reason in one.reasons)}</td></tr>'
-            for one in self.suspects[:PLAIN]
-        )
-        heads = "".join(
-            f'<th scope="col" class="words">{head}</th>'
-            for head in ("Product", "Title", "Given", "Suggested", "Chance", "Why")
-        )
-        caption = (
-            f"The first {min(PLAIN, len(self))} of {len(self):,} suspects; with JavaScript "
-            "the page shows all of them, with photos and neighbours."
-        )
-        return (
-            f"<table><caption><span>{caption}</span></caption>"
-            f'<thead><tr><th scope="col">#</th>{heads}</tr></thead><tbody>{rows}</tbody></table>'
-        )
+    def why(self, one: Suspect) -> str:
+        """A suspect's reasons as text."""
+        return "; ".join(WHOLE[reason] for reason in one.reasons)
 
 
 def _rootless(names: Mapping[CategoryId, str]) -> dict[CategoryId, str]:

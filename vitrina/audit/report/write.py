@@ -1,8 +1,8 @@
-"""The audit report: one self-contained HTML file.
+"""Writes the audit report: one self-contained HTML file.
 
-The static parts are rendered here; the page's script renders the suspects' cards from JSON as they
-scroll into view. Text is written before the photos, so that a browser shows the first cards before
-it has read the whole file.
+The templates render the static parts; the page's script renders the suspects' cards from JSON as
+they scroll into view. Text is written before the photos, so that a browser shows the first cards
+before it has read the whole file.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from importlib import resources
+from dataclasses import dataclass
 from pathlib import Path
 
-from vitrina.audit.cards import ReportCards, block
-from vitrina.audit.report_parts import body
+from markupsafe import Markup
+
+from vitrina.audit.report import tables
+from vitrina.audit.report.cards import PLAIN, ReportCards
+from vitrina.audit.report.filters import FilterChoices
+from vitrina.audit.report.summary import ReportEvidence, ReportSummary
 from vitrina.audit.results import Audit
 from vitrina.audit.thumbs import thumbnail
-from vitrina.page.document import opening
-from vitrina.page.look import base_style
+from vitrina.page.document import document
 from vitrina.parallel import Progress, map_ahead, no_progress
 from vitrina.store.decisions import Decision
 from vitrina.store.files import replacing
@@ -27,9 +30,20 @@ from vitrina.types import ProductId
 LARGE, SMALL = 160, 64
 """Longer edge of a suspect's photo and of a neighbour's, in pixels."""
 THREADS = 2
+HERE = Path(__file__).parent
 
 Titles = Callable[[Sequence[ProductId]], Mapping[ProductId, str]]
 Photos = Callable[[Sequence[ProductId]], Iterable[tuple[ProductId, bytes]]]
+
+
+@dataclass(frozen=True)
+class ReportPhoto:
+    """A product's photo in the page. number: the product's. content: base64 of a WebP; "" for a
+    repeated photo, where same is the number of the first product with it."""
+
+    number: int
+    content: str
+    same: int | None
 
 
 def write_report(
@@ -49,29 +63,31 @@ def write_report(
     limit of suspects shown. progress: called for each thumbnail; products without one are counted
     at the end. Raises OSError if the disk fails.
     """
-    cards = ReportCards(audit, decided or {}, most)
-    script = _resource("report.js")
-    store = audit.card.get("store")
-    title = f"Vitrina audit · {store}" if store else "Vitrina audit"
+    cards, card = ReportCards(audit, decided or {}, most), audit.card
+    store = card.get("store")
+    pieces = document(
+        HERE,
+        "report",
+        title=f"Vitrina audit · {store}" if store else "Vitrina audit",
+        summary=ReportSummary.of(card, cards),
+        evidence=ReportEvidence.of(card),
+        pairs=tables.pairs(card, cards),
+        worst=tables.worst(card, cards),
+        twins=tables.twins(card, cards),
+        missing=tables.missing(card),
+        cards=cards,
+        first=cards.suspects[:PLAIN],
+        filters=FilterChoices.of(cards),
+        index=cards.index(),
+        chunks=cards.chunks(titles(cards.products)),
+        thumbnails=_thumbnails(cards, photos, progress),
+    )
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as page:
-        page.write(opening(title, base_style() + _resource("report.css"), script))
-        page.write(body(audit, cards, title))
-        page.write(block("index", cards.index()))
-        named = titles(cards.products)
-        for number, chunk in enumerate(cards.chunks(named)):
-            page.write(block(f"chunk{number}", chunk))
-        page.write(f"<script>{script}</script>\n")
-        # Browsers compute no style for the content of a hidden element, however large.
-        page.write('<div hidden="">\n')
-        page.writelines(_thumbnails(cards, photos, progress))
-        page.write("</div></body></html>\n")
+        page.writelines(pieces)
 
 
-def _thumbnails(cards: ReportCards, photos: Photos, progress: Progress) -> Iterator[str]:
-    """An inert element for each product's photo, which the script finds by the product's number.
-
-    The element of a repeated photo holds only the number of the first product with it.
-    """
+def _thumbnails(cards: ReportCards, photos: Photos, progress: Progress) -> Iterator[ReportPhoto]:
+    """Each product's photo, which the script finds by the product's number."""
     numbers = {key: number for number, key in enumerate(cards.products)}
     large = {one.product_id for one in cards.suspects}
 
@@ -89,15 +105,9 @@ def _thumbnails(cards: ReportCards, photos: Photos, progress: Progress) -> Itera
         progress(1)
         if made is None:
             continue
-        digest = hashlib.sha256(made).digest()
-        same = seen.setdefault(digest, number)
+        same = seen.setdefault(hashlib.sha256(made).digest(), number)
         if same != number:
-            yield f'<script type="text/plain" id="p{number}" data-same="p{same}"></script>\n'
+            yield ReportPhoto(number, "", same)
         else:
-            encoded = base64.b64encode(made).decode("ascii")
-            yield f'<script type="text/plain" id="p{number}">{encoded}</script>\n'
+            yield ReportPhoto(number, Markup(base64.b64encode(made).decode("ascii")), None)
     progress(remaining)
-
-
-def _resource(name: str) -> str:
-    return resources.files("vitrina.audit").joinpath(name).read_text(encoding="utf-8")
