@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import vitrina as vt
+from vitrina.audit.report.write import write_report
 from vitrina.audit.results import Audit, AuditNeighbour, Suspect
 from vitrina.classifier.card import HeadShape, ModelCard, ReportCard
 from vitrina.classifier.model import Model
@@ -208,7 +209,7 @@ def test_every_value_of_a_heads_report(shelf):
 
 
 CONTRADICTIONS = {
-    "a category twice": (("categories", 1, "id"), 0, "stands there twice"),
+    "a category twice": (("categories", 1, "id"), 0, "occurs twice"),
     "ids as text": (("categories", 1, "id"), "x", "text where the store has integers"),
     "classes": (("shapes", "text", "classes"), 10**9, "1000000000 classes, but there are 3"),
     "no such member": (("blend", "members"), ["text", "smell"], "no head over smell"),
@@ -365,6 +366,36 @@ def test_an_index_that_contradicts_itself(changes, reason, shelf):
         IndexCard.of({**value, **changes}, "index.json")
 
 
+FULL_CARD = {
+    "key": "0123",
+    "store": "shelf",
+    "time": "2026-11-01T00:00:00+00:00",
+    "machine": "x86, 2",
+    "features": "fused",
+    "products": 9,
+    "labelled": 8,
+    "checked": 7,
+    "settled": 1,
+    "suspects": 2,
+    "wrong_by_confident_learning": 1,
+    "members": ["text head", "neighbours"],
+    "copies_from": 0.9,
+    "folds": 5,
+    "seed": 0,
+    "took": 1.5,
+    "recorded": True,
+    "stages": {"training": 1.5},
+    "reasons": {"model": 2},
+    "cleanlab": {"issues": 3, "suspects_among_them": 1},
+    "scores": [{"low": 0.5, "high": 0.75, "count": 2}],
+    "pairs": [{"given": 0, "suggested": 1, "count": 2, "products": [1, 2]}],
+    "twins": [{"one": 0, "other": 1, "products": 5, "share": 0.5, "kind": "twins"}],
+    "categories": [{"id": 0, "products": 5, "suspects": 2}],
+    "foreign_text": {"count": 1, "products": [1]},
+    "without_photo": {"count": 1, "products": [2]},
+}
+
+
 @pytest.fixture
 def audited(tmp_path):
     """The folder of an audit."""
@@ -388,8 +419,7 @@ def audited(tmp_path):
     )
     folder = tmp_path / "audit-0123"
     folder.mkdir()
-    card = {"key": "0123", "suspects": 2}
-    Audit(card, {0: "дом", 1: "еда"}, suspects).write(folder, pa.int64(), pa.int64())
+    Audit(FULL_CARD, {0: "дом", 1: "еда"}, suspects).write(folder, pa.int64(), pa.int64())
     assert Audit.read(folder, (int, int), "audit again").suspects == suspects
     assert Audit.read(folder, (str, str), "audit again").names == {"0": "дом", "1": "еда"}
     return folder
@@ -398,16 +428,19 @@ def audited(tmp_path):
 def test_every_value_of_an_audits_card(audited):
     folder = audited
     value = json.loads((folder / "audit.json").read_text())
-    kept = {name: value[name] for name in ("format", "key", "names")}
 
     def use(told):
-        put(folder / "audit.json", {**value, **told} if isinstance(told, dict) else told)
+        put(folder / "audit.json", told)
         found = Audit.read(folder, (int, int), "audit again")
         assert isinstance(found.key, str)
         assert all(isinstance(name, str) for name in found.names.values())
+        # What is accepted can be shown.
+        write_report(folder / "report.html", found, titles=lambda _: {}, photos=lambda _: ())
 
-    use(kept)
-    try_all(kept, use, "audit.json")
+    use(value)
+    try_all(value, use, "audit.json")
+    # An older audit lacks what was added since.
+    use({name: value[name] for name in ("format", "key", "names")})
     for told in ([], "text", None, 5):
         put(folder / "audit.json", told)
         with pytest.raises(StoreError, match=r"audit\.json is of another version"):

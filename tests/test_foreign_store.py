@@ -27,6 +27,7 @@ from test_verify import vitrina
 
 from vitrina import api
 from vitrina.errors import StoreError, StoreLockedError, VitrinaError, printable
+from vitrina.pipelines.common.reading import remembered_models
 from vitrina.store import layout
 from vitrina.store.compact import compact
 from vitrina.store.decisions import decision_files, merge_decisions
@@ -39,7 +40,7 @@ from vitrina.store.names import Role, is_owner, is_plain, parse
 from vitrina.store.owner import Owner
 from vitrina.store.remote import RemoteFiles
 from vitrina.store.store import Store
-from vitrina.types import Features
+from vitrina.types import Features, Modality
 
 SPACE = "text-words"
 DIGEST = "0123456789ab"
@@ -381,6 +382,21 @@ def test_a_manifest_of_wrong_parts_is_one_line_and_the_one_before_serves(shelf, 
     assert (report.repaired, report.ok) == ([f"manifests/{number:08d}.json"], False)
     assert Store.open(shelf).manifest.spaces.keys() == {SPACE, "image-colours"}
     assert api.verify(shelf).problems == []
+
+
+@pytest.mark.usefixtures("stubs")
+@pytest.mark.parametrize("lost", ["models", "text", "image"])
+def test_a_manifest_that_lost_the_models_names_leads_to_no_hub(shelf, tmp_path, lost):
+    def without(value):
+        models = value["reading"] if lost == "models" else value["reading"]["models"]
+        del models[lost]
+
+    forge(shelf, without)
+    store = Store.open(shelf)
+    assert remembered_models(store) == {Modality.TEXT: STUBS.text, Modality.IMAGE: STUBS.image}
+    kept = dict(store.manifest.active)
+    run(shelf, catalogue_of(tmp_path / "a", FIRST), replace(STUBS, text=None, image=None))
+    assert Store.open(shelf).manifest.active == kept
 
 
 def test_a_manifest_of_format_2_without_encoders_and_audit_is_read(shelf):

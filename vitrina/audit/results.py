@@ -20,7 +20,7 @@ from vitrina.store.files import write_json
 from vitrina.store.parquet import IDS, Column, Kind, read_file_as
 from vitrina.store.store import Store
 from vitrina.store.writer import Writer
-from vitrina.typed_json import Count, Finite, StoredId, convert_json, read_json
+from vitrina.typed_json import Count, Finite, Share, StoredId, convert_json, read_json
 from vitrina.types import CategoryId, IdType, ProductId, Reason
 
 CARD = "audit.json"
@@ -160,11 +160,83 @@ class _Name:
 
 
 @dataclass(frozen=True)
+class _Members:
+    """A count of products, and the first of them."""
+
+    count: Count = 0
+    products: tuple[StoredId, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Bin:
+    low: Share
+    high: Share
+    count: Count
+
+
+@dataclass(frozen=True)
+class _Pair:
+    given: StoredId
+    suggested: StoredId
+    count: Count = 0
+    products: tuple[StoredId, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Twins:
+    one: StoredId
+    other: StoredId
+    products: Count = 0
+    share: Finite = 0
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class _Category:
+    id: StoredId
+    products: Count = 0
+    suspects: Count = 0
+
+
+@dataclass(frozen=True)
 class _Card:
-    """The part of `audit.json` that code relies on; the report shows the rest unchecked."""
+    """Content of `audit.json`; see `card_of` in `pipelines.audit`. Older audits lack some."""
 
     key: str
     names: tuple[_Name, ...]
+    store: str = ""
+    time: str = ""
+    features: str = ""
+    machine: str = ""
+    products: Count = 0
+    labelled: Count = 0
+    checked: Count = 0
+    settled: Count = 0
+    suspects: Count = 0
+    wrong_by_confident_learning: Count = 0
+    folds: Count = 0
+    seed: Count = 0
+    took: Finite = 0
+    copies_from: Finite = 0
+    recorded: bool = True
+    members: tuple[str, ...] = ()
+    stages: dict[str, Finite] = field(default_factory=dict)
+    reasons: dict[str, Count] = field(default_factory=dict)
+    cleanlab: dict[str, Count] = field(default_factory=dict)
+    scores: tuple[_Bin, ...] = ()
+    pairs: tuple[_Pair, ...] = ()
+    twins: tuple[_Twins, ...] = ()
+    categories: tuple[_Category, ...] = ()
+    foreign_text: _Members = _Members()
+    foreign_image: _Members = _Members()
+    without_text: _Members = _Members()
+    without_photo: _Members = _Members()
+    without_both: _Members = _Members()
+
+    def __post_init__(self) -> None:
+        edges = [edge for one in self.scores for edge in (one.low, one.high)]
+        if edges != sorted(edges) or any(one.low == one.high for one in self.scores):
+            raise ValueError("the bins of the scores are out of order")
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,9 @@ def remembered_reading(
 def remembered_models(store: Store) -> dict[Modality, str]:
     """The names of the models that a store's last catalogue was embedded with.
 
-    They are untrusted input if the store is. Raises StoreError if they are not names.
+    A modality without a saved name has that of its active space, so that a manifest that lost the
+    names never leads to a hub. Names are untrusted input if the store is. Raises StoreError if they
+    are not names.
     """
     names = convert_json(
         store.manifest.reading.get("models", {}),
@@ -72,6 +74,8 @@ def remembered_models(store: Store) -> dict[Modality, str]:
         f"the list of models in {store.place}",
         "bring the store back from a backup",
     )
+    for modality in store.manifest.active:
+        names.setdefault(modality, store.space(modality).card["model"])
     return {modality: name for modality, name in names.items() if name}
 
 
