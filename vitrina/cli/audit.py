@@ -27,7 +27,6 @@ SHOWN = 5
 
 @with_options
 def audit(
-    options: AuditOptions,
     store: StoreArgument = None,
     store_option: StoreOption = None,
     out: Annotated[
@@ -36,6 +35,8 @@ def audit(
             help="HTML report to write; a Parquet file of all products is written beside it."
         ),
     ] = Path("report.html"),
+    *,
+    options: AuditOptions,
     as_json: AsJson = False,
 ) -> None:
     """Rank the labels that are probably wrong, and explain why."""
@@ -72,7 +73,7 @@ def audit(
 
 @with_options
 def review(
-    options: ReviewOptions, store: StoreArgument = None, store_option: StoreOption = None
+    store: StoreArgument = None, store_option: StoreOption = None, *, options: ReviewOptions
 ) -> None:
     """Serve a local page to confirm or correct suspect labels; the store keeps the decisions."""
     from vitrina.api.auditing import serve_review

@@ -16,9 +16,10 @@ from vitrina.stage_timer import stages_line
 
 @with_options
 def pretrain(
-    options: PretrainOptions,
     store: StoreArgument = None,
     store_option: StoreOption = None,
+    *,
+    options: PretrainOptions,
     as_json: AsJson = False,
 ) -> None:
     """Pretrain a text encoder on the catalogue's texts by masked language modelling."""
@@ -42,9 +43,10 @@ def pretrain(
 
 @with_options
 def finetune(
-    options: FinetuneOptions,
     store: StoreArgument = None,
     store_option: StoreOption = None,
+    *,
+    options: FinetuneOptions,
     as_json: AsJson = False,
 ) -> None:
     """Fine-tune an encoder on the store's categories; `embed` accepts it by its name."""
@@ -75,7 +77,6 @@ def finetune(
 
 @with_options
 def benchmark(
-    options: BenchmarkOptions,
     catalogue: Annotated[
         Path | None, typer.Argument(help="File of the products; none if --store has them already.")
     ] = None,
@@ -90,6 +91,8 @@ def benchmark(
             "times."
         ),
     ] = None,
+    *,
+    options: BenchmarkOptions,
     as_json: AsJson = False,
 ) -> None:
     """Run a table of methods on one split, from TF-IDF to fused encoders."""

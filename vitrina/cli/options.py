@@ -50,6 +50,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
                 given[name] = replace(given[name], **{QUIET: arguments[AS_JSON]})
         command(**arguments, **given)
 
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
     vars(wrapped)["__signature__"] = signature.replace(parameters=parameters)
     wrapped.__annotations__ = {one.name: one.annotation for one in parameters}
     return wrapped
@@ -97,7 +98,7 @@ class _Option:
             kind, default = kind | None, None
         return inspect.Parameter(
             self.name,
-            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            inspect.Parameter.KEYWORD_ONLY,
             default=default,
             annotation=Annotated[kind, typer.Option(*names, help=spec.help, **_limits(spec))],
         )

@@ -62,7 +62,6 @@ def classify(
 
 @with_options
 def neighbours(
-    options: QueryOptions,
     store: StoreArgument = None,
     store_option: StoreOption = None,
     product: Annotated[str | None, typer.Option(help="Product id to search for.")] = None,
@@ -75,6 +74,8 @@ def neighbours(
     out: Annotated[
         Path | None, typer.Option(help="The Parquet file to write, with --queries.")
     ] = None,
+    *,
+    options: QueryOptions,
     as_json: AsJson = False,
 ) -> None:
     """Find the nearest products of a product, a text, an image, or of many products."""

@@ -14,7 +14,6 @@ from vitrina.pipelines.train.options import TrainOptions
 
 @with_options
 def index(
-    options: IndexOptions,
     store: StoreArgument = None,
     store_option: StoreOption = None,
     evaluate: Annotated[
@@ -23,6 +22,8 @@ def index(
             "--evaluate", help="Evaluate the neighbours' vote and save the best vote rule."
         ),
     ] = False,
+    *,
+    options: IndexOptions,
     as_json: AsJson = False,
 ) -> None:
     """Build or update the FAISS index, and measure its recall."""
@@ -58,9 +59,10 @@ def _shown(parameters: dict[str, int]) -> str:
 
 @with_options
 def train(
-    options: TrainOptions,
     store: StoreArgument = None,
     store_option: StoreOption = None,
+    *,
+    options: TrainOptions,
     as_json: AsJson = False,
 ) -> None:
     """Train, calibrate and evaluate the head, a classifier over the vectors."""
