@@ -31,16 +31,16 @@ Encoder = TextEncoder | ImageEncoder
 
 
 def choose_model(
-    store: Store, modality: Modality, name: str | None, *, besides: Collection[str] = ()
+    store: Store, modality: Modality, name: str | None, *, ignored: Collection[str] = ()
 ) -> ModelRef:
     """Choose the model of a modality. The name that is given precedes the one that the store
     remembers, which precedes the default.
 
-    besides: remembered names that do not count.
+    ignored: remembered names that do not count.
     Raises EncoderError if the name is no model's, StoreError if what is remembered is no name.
     """
     remembered = remembered_models(store).get(modality)
-    if remembered in besides:
+    if remembered in ignored:
         remembered = None
     chosen = name or remembered or DEFAULT_MODELS[modality]
     return ModelRef.parse(chosen, modality, store.manifest.encoders)

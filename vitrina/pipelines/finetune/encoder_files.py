@@ -68,7 +68,7 @@ def chosen_base(store: Store, modality: Modality, name: str | None) -> ModelRef:
 
     Raises EncoderError, StoreError.
     """
-    return choose_model(store, modality, name, besides=RESERVED)
+    return choose_model(store, modality, name, ignored=RESERVED)
 
 
 def text_tokens(
