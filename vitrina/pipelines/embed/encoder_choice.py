@@ -24,9 +24,9 @@ from vitrina.types import Compute
 class EncoderChoice:
     """The encoder of a modality.
 
-    space: name of the existing space that the model's vectors go to; its encoder is loaded only
-    when there is something to encode. loaded: the encoder, where no space is known to be its own.
-    With neither, the encoder is to be fitted on the catalogue.
+    space: name of the existing space that the model's vectors go to. loaded: the encoder, where it
+    took the encoder to tell; otherwise that of an existing space is loaded only when there is
+    something to encode. With neither, the encoder is to be fitted on the catalogue.
     """
 
     model: ModelRef
@@ -39,13 +39,16 @@ def choose_encoder(store: Store, model: ModelRef, options: EmbedOptions) -> Enco
 
     Raises EncoderError, HubUnreachableError, StoreError.
     """
-    space = None if options.refit else _known_space(store, model)
-    if space is not None:
+    space = None if options.refit else _space_of(store, model)
+    if space is not None and unchanged(model, space.entry.fingerprint):
         check_asked(space, options)
-        return EncoderChoice(model, space=space.name)
+        return EncoderChoice(model, space.name)
     if model.is_fitted:
         return EncoderChoice(model)
-    return EncoderChoice(model, loaded=load_model(store, model, options.compute))
+    loaded = load_model(store, model, options.compute)
+    if space is not None and space.entry.fingerprint == loaded.card.fingerprint:
+        return EncoderChoice(model, space.name, loaded)
+    return EncoderChoice(model, loaded=loaded)
 
 
 def check_asked(space: Space, options: EmbedOptions) -> None:
@@ -89,11 +92,11 @@ def load_model(
     return encoder
 
 
-def _known_space(store: Store, model: ModelRef) -> Space | None:
-    """The space that a model's vectors go to, where that can be told without the model.
+def _space_of(store: Store, model: ModelRef) -> Space | None:
+    """The space that a model's vectors go to, unless the model has changed since.
 
     An encoder that was fitted here has the space of its fit; another one the space in use, if
-    the model is still known to be the one that made it.
+    a model of that name made it.
     """
     if model.kind is ModelKind.TRAINED:
         return _trained_space(store, model)
@@ -104,11 +107,10 @@ def _known_space(store: Store, model: ModelRef) -> Space | None:
     if space is None:
         return None
     try:
-        same = model_of(space) == model
+        return space if model_of(space) == model else None
     except EncoderError:
         # The directory it came from is gone, or is another machine's.
         return None
-    return space if same and unchanged(model, space.entry.fingerprint) else None
 
 
 def _trained_space(store: Store, model: ModelRef) -> Space | None:

@@ -16,6 +16,7 @@ from vitrina.embedder.photos import Encoded, Failure, Report, encode_photos
 from vitrina.errors import EncoderError, TooManyFailuresError
 from vitrina.malloc import trim
 from vitrina.parallel import one_ahead
+from vitrina.pipelines.common.encoders import Encoder
 from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.embed.encoder_choice import EncoderChoice, check_asked, load_for_space
 from vitrina.pipelines.embed.ingest_result import Ingested, UnreadablePhoto
@@ -89,9 +90,10 @@ class SpaceJob:
     ) -> None:
         self._store, self._writer, self._catalogue = store, writer, catalogue
         self._ingested, self._options = ingested, options
-        self._model, self._encoder = choice.model, choice.loaded
+        self._choice, self._model = choice, choice.model
         self._modality = choice.model.modality
-        self._known_space, self._dtype = choice.space, options.dtype or DTYPE
+        self._encoder: Encoder | None = None
+        self._dtype = options.dtype or DTYPE
         self._products = store.products
         self._hashes = self._products.hashes(self._modality)
         self._first = first_positions(self._hashes)
@@ -123,8 +125,9 @@ class SpaceJob:
 
     def _open_space(self) -> Space:
         """The space to fill, which is made for an encoder that has none yet."""
-        if self._known_space is not None:
-            return self._store.open_space(self._known_space)
+        if self._choice.space is not None:
+            return self._store.open_space(self._choice.space)
+        self._encoder = self._choice.loaded
         if self._encoder is None:
             self._check_fit()
         with stage(f"fitting {self._model}"):
@@ -199,7 +202,9 @@ class SpaceJob:
 
     def _load_encoder(self) -> None:
         """Load the space's encoder; one that changed meanwhile gets a new space."""
-        self._encoder = load_for_space(self._store, self._model, self._space, self._options.compute)
+        self._encoder = self._choice.loaded or load_for_space(
+            self._store, self._model, self._space, self._options.compute
+        )
         if self._encoder.card.fingerprint != self._space.entry.fingerprint:
             self._read_space(
                 space_for(self._store, self._writer, self._model, self._encoder, self._dtype)
@@ -235,8 +240,6 @@ class SpaceJob:
         return shard
 
     def _encode(self, positions: Codes, report: Report) -> Encoded:
-        assert self._encoder is not None
-        self.report.compute = self._encoder.card.details.get("compute")
         if self._modality is Modality.TEXT:
             encoder = cast("TextEncoder", self._encoder)
             with self._stages.timed("read"):
@@ -309,6 +312,8 @@ class SpaceJob:
 
     def _finish(self) -> SpaceReport:
         """Let the space serve its modality, and close the report."""
+        if self._encoder is not None:
+            self.report.compute = self._encoder.card.details.get("compute")
         self.report.stages = self._stages.shares()
         self.report.bottleneck = self._stages.bottleneck
         self.report.failed = len(self._errors.reasons)
