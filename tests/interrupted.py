@@ -30,7 +30,6 @@ if largest_file is not None:
 
 from vitrina import cli
 from vitrina.pipelines.embed import job as embed
-from vitrina.pipelines.common import encoders
 from vitrina.pipelines.embed import options
 from vitrina.pipelines.embed import space_job as space
 from vitrina.store.manifest import Manifest
@@ -43,7 +42,7 @@ def announce(owner, name, stage):
     setattr(owner, name, announced)
 
 announce(embed, "ingest", lambda *_: "reading")
-announce(encoders, "_fit", lambda products, catalogue, modality, seed: f"fitting {modality}")
+announce(space, "fit_encoder", lambda products, catalogue, modality, seed: f"fitting {modality}")
 announce(space.SpaceJob, "_encode_shard", lambda job, *_: f"embedding {job._modality}")
 announce(Manifest, "with_active", lambda manifest, modality, name: f"ending {modality}")
 announce(cli.embed, "show", lambda *_: "leaving")

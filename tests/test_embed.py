@@ -19,6 +19,7 @@ from store_tools import reseal
 from vitrina.data.catalogue import Catalogue
 from vitrina.embedder import photos as photos_module
 from vitrina.embedder.base import EncoderCard, normalise
+from vitrina.embedder.model_ref import ModelRef
 from vitrina.errors import (
     CatalogueError,
     EncoderError,
@@ -28,7 +29,7 @@ from vitrina.errors import (
     TooManyFailuresError,
 )
 from vitrina.pipelines.common import encoders
-from vitrina.pipelines.embed import job as embed_module
+from vitrina.pipelines.embed import encoder_choice
 from vitrina.pipelines.embed import space_job as space_module
 from vitrina.pipelines.embed.job import embed
 from vitrina.pipelines.embed.options import EmbedOptions
@@ -82,7 +83,7 @@ class Colours:
 
 def use_stubs(patch):
     stubs = {TEXT: Words(), IMAGE: Colours()}
-    patch(embed_module, "load_if_named", lambda _, modality, *__, **___: stubs[modality])
+    patch(encoder_choice, "load_model", lambda _, model, *__, **___: stubs[model.modality])
     return stubs
 
 
@@ -408,11 +409,11 @@ def test_what_has_nothing_to_do_is_not_loaded(tmp_path, monkeypatch):
     run(path, catalogue_of(tmp_path / "a", FIRST))
     loaded = []
 
-    def load(name, modality, *_, **__):
-        loaded.append(name)
-        return {TEXT: Words, IMAGE: Colours}[modality]()
+    def load(_, model, *__, **___):
+        loaded.append(str(model))
+        return {TEXT: Words, IMAGE: Colours}[model.modality]()
 
-    monkeypatch.setattr(embed_module, "load_if_named", load)
+    monkeypatch.setattr(encoder_choice, "load_model", load)
     report = run(path, catalogue_of(tmp_path / "b", FIRST))
     assert loaded == []
     assert [(one.space, one.unchanged) for one in report.spaces] == [
@@ -761,11 +762,11 @@ def in_numbers(encoder, compute):
 def test_a_space_keeps_the_numbers_it_was_made_in(tmp_path, monkeypatch):
     path, asked = tmp_path / "shelf", []
 
-    def load(_, modality, compute=None, *, before=None, store=None):  # noqa: ARG001
-        asked.append((modality, compute, before))
-        return in_numbers(Words(), "int8") if modality is TEXT else Colours()
+    def load(_, model, compute, *, before=None):
+        asked.append((model.modality, compute, before))
+        return in_numbers(Words(), "int8") if model.modality is TEXT else Colours()
 
-    monkeypatch.setattr(embed_module, "load_if_named", load)
+    monkeypatch.setattr(encoder_choice, "load_model", load)
     report = run(path, catalogue_of(tmp_path / "a", FIRST))
     assert asked == [(TEXT, None, None), (IMAGE, None, None)]
     assert [space.compute for space in report.spaces] == ["int8", None]
@@ -784,17 +785,18 @@ def test_a_space_keeps_the_numbers_it_was_made_in(tmp_path, monkeypatch):
 def test_another_machine_goes_on_in_the_numbers_it_has(monkeypatch):
     asked = []
 
-    def load(name, _, compute=None):
+    def load(model, _, compute=None):
         asked.append(compute)
         if compute is Compute.INT8:
             raise EncoderError("this model can't be run in int8 on this machine")
-        return name
+        return str(model)
 
+    words = ModelRef.of_trained("words", TEXT)
     monkeypatch.setattr(encoders, "load_text", load)
-    assert encoders.load_encoder("words", TEXT, before=Compute.INT8) == "words"
+    assert encoders.load_encoder(words, before=Compute.INT8) == "words"
     assert asked == [Compute.INT8, None]
     with pytest.raises(EncoderError, match="can't be run in int8"):
-        encoders.load_encoder("words", TEXT, compute=Compute.INT8, before=Compute.FLOAT32)
+        encoders.load_encoder(words, compute=Compute.INT8, before=Compute.FLOAT32)
 
 
 @pytest.mark.usefixtures("stubs")

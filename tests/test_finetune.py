@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from named_models import load_text
 from safetensors.numpy import load_file
 from tuning_tools import KINDS, PIECES, products, write_catalogue, write_model, write_store
 
@@ -16,12 +17,12 @@ from vitrina.embedder.finetuning.groups import by_depth
 from vitrina.embedder.finetuning.text_classes import TextClasses
 from vitrina.embedder.finetuning.text_network import TextShape, TrainableText
 from vitrina.embedder.finetuning.tokens import TokenLists
-from vitrina.embedder.load import load_text
+from vitrina.embedder.model_ref import ModelRef
 from vitrina.embedder.text_config import read_form
 from vitrina.errors import EncoderError, OptionError, TrainingError
-from vitrina.pipelines.common.encoders import load_if_named
 from vitrina.pipelines.common.seen_rows import rows_seen
 from vitrina.pipelines.common.store_split import split_store
+from vitrina.pipelines.embed.encoder_choice import load_model
 from vitrina.pipelines.finetune.self_training import second, with_unlabelled
 from vitrina.pipelines.finetune.trainer import FinetuneExamples
 from vitrina.store.store import Store
@@ -294,7 +295,7 @@ def test_a_store_without_categories_is_refused(model, tmp_path):
 def test_an_encoder_of_the_other_modality_is_refused(store, model):
     vt.finetune(store, "text", model=str(model), name="kinds", **{**FAST, "epochs": 1})
     with pytest.raises(EncoderError, match="kinds was trained for text; it can't serve image"):
-        load_if_named("kinds", Modality.IMAGE, store=store)
+        load_model(store, ModelRef.parse("kinds", Modality.IMAGE, store.manifest.encoders), None)
 
 
 # -- the network ----------------------------------------------------------------------------------

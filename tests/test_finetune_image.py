@@ -11,6 +11,7 @@ import open_clip
 import pytest
 import timm
 import torch
+from named_models import find_image, load_image
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -20,7 +21,6 @@ from vitrina.embedder.finetuning.augment import augmented
 from vitrina.embedder.finetuning.image_classes import ImageClasses
 from vitrina.embedder.finetuning.image_network import TrainableImage
 from vitrina.embedder.finetuning.photo_bytes import SMALL, PhotoBytes
-from vitrina.embedder.load import find_image, load_image
 from vitrina.errors import EncoderError, ImageError, ImageSourceError
 from vitrina.pipelines.common.seen_rows import rows_seen
 from vitrina.store.store import Store

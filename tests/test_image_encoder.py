@@ -283,8 +283,11 @@ def test_another_process_takes_the_same_fingerprint(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from vitrina.embedder.load import load_image\n"
-        "print(load_image(sys.argv[1]).card.fingerprint)\n"
-        "print(load_image(sys.argv[2]).card.fingerprint)\n"
+        "from vitrina.embedder.model_ref import ModelRef\n"
+        "from vitrina.types import Modality\n"
+        "for name in sys.argv[1:]:\n"
+        "    model = ModelRef.parse(name, Modality.IMAGE)\n"
+        "    print(load_image(model).card.fingerprint)\n"
     )
     run = subprocess.run(
         [sys.executable, "-c", code, str(clip), str(vit)],

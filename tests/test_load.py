@@ -1,4 +1,4 @@
-"""Every form of a model's name is understood; every way in which loading fails is one line."""
+"""Models load from a directory, the cache and the hub; each way that fails is one line."""
 
 from __future__ import annotations
 
@@ -18,23 +18,15 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from named_models import load_image, load_text
 from PIL import Image
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from vitrina.embedder.load import (
-    ModelName,
-    ModelNameForm,
-    fit_lexical,
-    fit_thumbnail,
-    load_image,
-    load_text,
-)
+from vitrina.embedder.load import fit_lexical, fit_thumbnail
 from vitrina.errors import EncoderError, HubUnreachableError
-from vitrina.types import Modality
 
-TEXT, IMAGE = Modality.TEXT, Modality.IMAGE
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 WAYS_ON = ("local directory", "cache", "lexical", "thumbnail")
 
@@ -114,52 +106,15 @@ def fill(cache: Path, repository: str, write: Any, revision: str = "main") -> Pa
 
 
 @pytest.mark.parametrize(
-    ("name", "modality", "expected"),
+    ("load", "named"),
     [
-        ("hf:a/b", TEXT, ModelName(ModelNameForm.HUGGING_FACE, "a/b")),
-        ("hf:a/b@v1.0", TEXT, ModelName(ModelNameForm.HUGGING_FACE, "a/b", "v1.0")),
-        ("hf:a/b@", IMAGE, ModelName(ModelNameForm.HUGGING_FACE, "a/b")),
-        ("open_clip:ViT-B-16/dfn2b", IMAGE, ModelName(ModelNameForm.OPEN_CLIP, "ViT-B-16/dfn2b")),
-        ("timm:resnet50.a1_in1k", IMAGE, ModelName(ModelNameForm.TIMM, "resnet50.a1_in1k")),
-        ("timm:resnet50@abc", IMAGE, ModelName(ModelNameForm.TIMM, "resnet50", "abc")),
-        ("lexical", TEXT, ModelName(ModelNameForm.LEXICAL, "lexical")),
-        ("thumbnail", IMAGE, ModelName(ModelNameForm.THUMBNAIL, "thumbnail")),
-        ("rubert-tiny2", TEXT, ModelName(ModelNameForm.HUGGING_FACE, "cointegrated/rubert-tiny2")),
-        (
-            "cointegrated/rubert-tiny2",
-            TEXT,
-            ModelName(ModelNameForm.HUGGING_FACE, "cointegrated/rubert-tiny2"),
-        ),
-        ("clip", IMAGE, ModelName(ModelNameForm.OPEN_CLIP, "ViT-B-32-quickgelu/openai")),
-        ("ViT-B-32", IMAGE, ModelName(ModelNameForm.OPEN_CLIP, "ViT-B-32-quickgelu/openai")),
-        ("efficientnet_b1", IMAGE, ModelName(ModelNameForm.TIMM, "efficientnet_b1")),
+        (load_text, "'none' names no text model; give hf:REPO"),
+        (load_image, "'none' names no image model; give hf:REPO"),
     ],
 )
-def test_every_form_of_a_name(name: str, modality: Modality, expected: ModelName) -> None:
-    assert ModelName.parse(name, modality) == expected
-
-
-def test_a_directory_is_named_absolutely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "shelf" / "model"
-    folder.mkdir(parents=True)
-    expected = ModelName(ModelNameForm.DIRECTORY, str(folder))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert ModelName.parse(str(folder), TEXT) == expected
-    assert ModelName.parse("shelf/model", TEXT) == expected
-    assert ModelName.parse("~/shelf/model", TEXT) == expected
-
-
-@pytest.mark.parametrize(
-    "name", ["", "nonsense", "hf:", "timm:", "no/such/dir", "s3:a/b", "HF:a/b"]
-)
-@pytest.mark.parametrize(("modality", "offline_one"), [(TEXT, "lexical"), (IMAGE, "thumbnail")])
-def test_an_unknown_name_is_told_the_forms(name: str, modality: Modality, offline_one: str) -> None:
-    with pytest.raises(EncoderError) as caught:
-        ModelName.parse(name, modality)
-    message = str(caught.value)
-    assert message.startswith(f"{name!r} names no {modality} model")
-    assert message.endswith(offline_one)
+def test_no_model_does_not_load(load: Any, named: str) -> None:
+    with pytest.raises(EncoderError, match=named):
+        load("none")
 
 
 @pytest.mark.parametrize("name", ["thumbnail", "clip", "timm:resnet50", "open_clip:RN50/openai"])

@@ -14,12 +14,12 @@ import open_clip
 import pytest
 import timm
 import torch
+from named_models import find_image, load_image, load_text
 from safetensors.torch import load_file, save_file
 from tuning_tools import write_model
 
 from vitrina.embedder.finetuning.mlm import BESIDE, MLMHead
 from vitrina.embedder.finetuning.text_network import TextShape, TrainableText
-from vitrina.embedder.load import find_image, load_image, load_text
 from vitrina.embedder.untrusted import Budget, loading
 from vitrina.embedder.weight_files import read_weights
 from vitrina.errors import EncoderError

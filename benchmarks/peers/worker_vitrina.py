@@ -16,13 +16,16 @@ from protocol import Loaded, serve
 def load(options: dict) -> Loaded:
     torch.set_num_threads(options["threads"])
     from vitrina.embedder.load import load_image, load_text
+    from vitrina.embedder.model_ref import ModelRef
     from vitrina.embedder.photos import encode_photos, prepare_photo
+    from vitrina.types import Modality
 
     choice = {"compute": options["compute"]} if options["compute"] else {}
-    if options["modality"] == "text":
-        texts = load_text(options["model"], **choice)
+    model = ModelRef.parse(options["model"], Modality(options["modality"]))
+    if model.modality is Modality.TEXT:
+        texts = load_text(model, **choice)
         return Loaded(texts.encode, texts.card.details["compute"])
-    encoder = load_image(options["model"], **choice)
+    encoder = load_image(model, **choice)
     compute = encoder.card.details["compute"]
 
     def whole(paths: list[str]) -> np.ndarray:

@@ -194,8 +194,8 @@ class Models(Target):
 def _use(place: Path, kind: str, compute: str, seeds: Path) -> None:
     """Load a model and encode a few inputs."""
     import numpy as np
+    from named_models import load_image, load_text
 
-    from vitrina.embedder.load import load_image, load_text
     from vitrina.types import Compute
 
     if kind in ("timm", "open-clip"):

@@ -10,13 +10,12 @@ import hashlib
 from pathlib import Path
 
 from vitrina.cache import cache_folder
-from vitrina.embedder.load import ModelName, ModelNameForm
-from vitrina.types import Modality
+from vitrina.embedder.model_ref import ModelKind, ModelRef
 
 
-def remember(name: str, modality: Modality, fingerprint: str) -> None:
+def remember(model: ModelRef, fingerprint: str) -> None:
     """Cache a fingerprint; does nothing if the cache can't be written."""
-    entry = _entry(ModelName.parse(name, modality))
+    entry = _entry(model)
     if entry is None:
         return
     try:
@@ -26,27 +25,26 @@ def remember(name: str, modality: Modality, fingerprint: str) -> None:
         return
 
 
-def unchanged(name: str, modality: Modality, fingerprint: str) -> bool:
+def unchanged(model: ModelRef, fingerprint: str) -> bool:
     """Check, without loading a model, that it still has this fingerprint.
 
     A model on a hub counts as unchanged: its revision is checked when it is loaded.
     """
-    parsed = ModelName.parse(name, modality)
-    if parsed.form is not ModelNameForm.DIRECTORY:
+    if model.kind is not ModelKind.DIRECTORY:
         return True
-    entry = _entry(parsed)
+    entry = _entry(model)
     try:
         return entry is not None and entry.read_text(encoding="ascii") == fingerprint
     except (OSError, ValueError):
         return False
 
 
-def _entry(name: ModelName) -> Path | None:
-    if name.form is not ModelNameForm.DIRECTORY:
+def _entry(model: ModelRef) -> Path | None:
+    if model.kind is not ModelKind.DIRECTORY:
         return None
-    digest = hashlib.blake2b(name.place.encode(), digest_size=16)
+    digest = hashlib.blake2b(model.place.encode(), digest_size=16)
     try:
-        for path in sorted(Path(name.place).rglob("*")):
+        for path in sorted(Path(model.place).rglob("*")):
             if path.is_file():
                 seen = path.stat()
                 digest.update(f"{path} {seen.st_size} {seen.st_mtime_ns}\n".encode())

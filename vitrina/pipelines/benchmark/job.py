@@ -16,7 +16,6 @@ import pyarrow.csv as pa_csv
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.sources import ImageSource
 from vitrina.data.split import Unjudged
-from vitrina.embedder.load import NONE
 from vitrina.errors import EncoderError, ImageSourceError, StoreError, VitrinaError
 from vitrina.limits import available_cpus
 from vitrina.pipelines.benchmark import text
@@ -25,6 +24,7 @@ from vitrina.pipelines.benchmark.methods import METHODS, Method, MethodOutcome, 
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.pipelines.benchmark.page import page
 from vitrina.pipelines.benchmark.rows import MethodsTable, Row, read_row, write_row
+from vitrina.pipelines.benchmark.vectors import is_left_out
 from vitrina.pipelines.common.product_inputs import remembered_images
 from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.common.seen_rows import seen_by_base, seen_by_spaces
@@ -97,7 +97,7 @@ def _benchmark(
     ground = BenchmarkData.of(store, options.split, options.seed, _seen(store, options))
     images: ImageSource | None = None
     with suppress(ImageSourceError):
-        images = remembered_images(store) if options.image != NONE else None
+        images = None if is_left_out(options, Modality.IMAGE) else remembered_images(store)
     answers = PredictionCache(out / "answers", len(ground.query_rows), ground.classes)
     try:
         rows = _run(Methods(ground, options, answers, images, out))
@@ -127,7 +127,12 @@ def _seen(store: Store, options: BenchmarkOptions) -> Mask:
         store, (store.open_space(name) for name in store.manifest.active.values())
     )
     for modality in Modality:
-        seen |= seen_by_base(store, chosen_base(store, modality, getattr(options, modality.value)))
+        try:
+            base = chosen_base(store, modality, getattr(options, modality.value))
+        except EncoderError:
+            # No model of the store; methods that need it are left out, and say why.
+            continue
+        seen |= seen_by_base(store, base)
     return seen
 
 
@@ -137,18 +142,18 @@ def _embed(catalogue: Catalogue, store: Store, options: BenchmarkOptions) -> Non
         text=options.text, image=options.image, seed=options.seed, quiet=options.quiet
     )
     if catalogue.images is None:
-        given = replace(given, image=NONE)
+        given = replace(given, image="none")
     for wanted in (
         given,
         replace(given, text="lexical"),
-        replace(given, text="lexical", image=NONE),
+        replace(given, text="lexical", image="none"),
     ):
         try:
             embed(catalogue, store, wanted)
         except EncoderError:
             continue
         return
-    embed(catalogue, store, EmbedOptions(text="lexical", image=NONE, quiet=options.quiet))
+    embed(catalogue, store, EmbedOptions(text="lexical", image="none", quiet=options.quiet))
 
 
 def _run(methods: Methods) -> tuple[Row, ...]:

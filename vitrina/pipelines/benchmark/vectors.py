@@ -9,7 +9,7 @@ import numpy as np
 
 from vitrina.data.sources import ImageSource
 from vitrina.embedder.base import ImageEncoder, TextEncoder
-from vitrina.embedder.load import NONE
+from vitrina.embedder.model_ref import ModelKind, ModelRef
 from vitrina.embedder.photos import encode_photos
 from vitrina.errors import EncoderError, HubUnreachableError, StoreError
 from vitrina.parallel import no_progress
@@ -18,15 +18,21 @@ from vitrina.pipelines.benchmark.dataset import BenchmarkData, in_blocks
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.pipelines.common.encoders import load_encoder
 from vitrina.pipelines.common.product_inputs import references
-from vitrina.pipelines.finetune.encoder_files import base_text
+from vitrina.pipelines.finetune.encoder_files import base_text, chosen_base
 from vitrina.pipelines.finetune.options import FinetuneOptions
 from vitrina.pipelines.finetune.trainer import FinetunedEncoder, tune_image, tune_text
 from vitrina.store.gather import Gathered, gather
 from vitrina.types import Features, Mask, Modality, Vectors
 
-EFFICIENTNET = "timm:efficientnet_b1"
+EFFICIENTNET = ModelRef.parse("timm:efficientnet_b1", Modality.IMAGE)
 MARK = "made-for"
 """File beside an encoder's files, with the cache key that it was trained for."""
+
+
+def is_left_out(options: BenchmarkOptions, modality: Modality) -> bool:
+    """True if the options leave a modality out."""
+    name: str | None = getattr(options, modality.value)
+    return name == ModelKind.NONE
 
 
 class Encoders:
@@ -61,8 +67,7 @@ class Encoders:
 
     def _stored(self, modality: Modality) -> tuple[Vectors, Mask]:
         space = self._ground.store.space(modality)
-        wanted = getattr(self._options, modality.value)
-        if wanted == NONE:
+        if is_left_out(self._options, modality):
             raise StoreError(f"--{modality}-model none leaves it out")
         found = gather(self._ground.store.products, [space])
         return found.vectors[0].astype(np.float32), found.present[0]
@@ -71,7 +76,9 @@ class Encoders:
         """Vectors of the fine-tuned encoder, as `embed` would make them."""
         if not self._is_kept(modality):
             self.tuned(modality)
-        encoder = load_encoder(f"{modality}-tuned", modality, self._folder(modality))
+        encoder = load_encoder(
+            ModelRef.of_trained(f"{modality}-tuned", modality), self._folder(modality)
+        )
         count = len(self._ground.codes)
         there = self._ground.store.products.has(modality)
         out = np.zeros((count, encoder.card.dim), dtype=np.float32)
@@ -98,7 +105,7 @@ class Encoders:
     def tuned(self, modality: Modality) -> FinetunedEncoder:
         """The encoder of a modality, fine-tuned. Raises EncoderError if it can't be had."""
         if modality not in self._tuned:
-            if getattr(self._options, modality.value) == NONE:
+            if is_left_out(self._options, modality):
                 raise EncoderError(f"--{modality}-model none leaves it out")
             make = self._tuned_text if modality is Modality.TEXT else self._tuned_image
             tuned = make()
@@ -124,7 +131,7 @@ class Encoders:
         ground, options = self._ground, self._options
         return tune_text(
             ground.store,
-            base_text(ground.store, options.text),
+            base_text(ground.store, chosen_base(ground.store, Modality.TEXT, options.text)),
             ground.codes,
             ground.parted,
             FinetuneOptions(
@@ -144,19 +151,20 @@ class Encoders:
         )
 
     def _tuned_image(
-        self, model: str | None = None, from_scratch: bool = False
+        self, model: ModelRef | None = None, from_scratch: bool = False
     ) -> FinetunedEncoder:
         ground, options = self._ground, self._options
         if self._images is None:
             raise EncoderError("there are no photos to look at; say where they are with --images")
         return tune_image(
             ground.store,
+            model or chosen_base(ground.store, Modality.IMAGE, options.image),
             self._images,
             ground.codes,
             ground.parted,
             FinetuneOptions(
                 modality=Modality.IMAGE,
-                model=model or options.image,
+                model=str(model) if model else options.image,
                 from_scratch=from_scratch,
                 reading=options.reading,
                 image_size=options.image_size,

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from vitrina.embedder.model_ref import ModelRef
 from vitrina.errors import TrainingError
+from vitrina.pipelines.common.encoders import trained_entry
 from vitrina.store.damage import blamed_on
 from vitrina.store.entries import FolderEntry
 from vitrina.store.parquet import IDS, Column, read_file_as
@@ -27,9 +29,9 @@ def seen_by_spaces(store: Store, spaces: Iterable[Space]) -> Mask:
     return _seen(store, (space.entry.encoder for space in spaces))
 
 
-def seen_by_base(store: Store, model: str) -> Mask:
+def seen_by_base(store: Store, model: ModelRef) -> Mask:
     """(n,) bool: products that an encoder of the store was trained on; none for another model."""
-    return _seen(store, [store.manifest.encoders.get(model)])
+    return _seen(store, [trained_entry(store, model)])
 
 
 def _seen(store: Store, encoders: Iterable[FolderEntry | None]) -> Mask:

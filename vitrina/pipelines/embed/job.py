@@ -8,18 +8,18 @@ from typing import Any
 import pyarrow as pa
 
 from vitrina.data.catalogue import Catalogue
-from vitrina.embedder.load import NONE
+from vitrina.embedder.model_ref import ModelKind, ModelRef
 from vitrina.errors import EncoderError
 from vitrina.ids import id_keys
 from vitrina.malloc import trim
-from vitrina.pipelines.common.encoders import DEFAULT_MODELS, Encoder, known_space, load_if_named
-from vitrina.pipelines.common.reading import remembered_models
+from vitrina.pipelines.common.encoders import choose_model
 from vitrina.pipelines.embed.category_changes import CategoryChanges
+from vitrina.pipelines.embed.encoder_choice import choose_encoder
 from vitrina.pipelines.embed.ingest import ingest
 from vitrina.pipelines.embed.ingest_result import Ingested, IngestOptions, commonest
 from vitrina.pipelines.embed.options import EmbedOptions
 from vitrina.pipelines.embed.source_choice import source_of
-from vitrina.pipelines.embed.space_job import SpaceJob, SpaceReport, check_asked
+from vitrina.pipelines.embed.space_job import SpaceJob, SpaceReport
 from vitrina.stage_timer import stage, timed_run
 from vitrina.store import layout
 from vitrina.store.products import Products
@@ -109,21 +109,15 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
     """
     with timed_run() as run, store.writer("embed") as writer:
         models = _models(catalogue, store, options)
-        used = {modality: name for modality, name in models.items() if name != NONE}
-        if Modality.IMAGE in used:
+        used = [model for model in models.values() if model.kind is not ModelKind.NONE]
+        photos = any(model.modality is Modality.IMAGE for model in used)
+        if photos:
             catalogue.check_photos()
         # A model that can't be had must be known before hours are spent on reading; but one
         # that may find nothing to do is not loaded for it.
-        loaded, before = {}, {}
-        for modality, name in used.items():
-            known = None if options.refit else known_space(store, modality, name)
-            if known is None:
-                loaded[modality] = load_if_named(name, modality, options.compute, store=store)
-            else:
-                check_asked(known, options)
-                before[modality] = known.compute
+        choices = [choose_encoder(store, model, options) for model in used]
         reading = IngestOptions(
-            photos=Modality.IMAGE in used,
+            photos=photos,
             prune=options.prune,
             failures=options.failures,
             accept_changes=options.accept_changes,
@@ -137,27 +131,10 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
         with stage("committing"):
             _commit_products(catalogue, store, writer, done, models)
         report = EmbedReport.of(store, catalogue, done)
-        for modality, name in used.items():
-
-            def load(modality: Modality = modality, name: str = name) -> Encoder | None:
-                # Taken out, so that a finished encoder's memory is free for the next one.
-                there = loaded.pop(modality, None)
-                if there is None:
-                    kept = before.get(modality)
-                    there = load_if_named(name, modality, options.compute, before=kept, store=store)
-                return there
-
+        while choices:
             with stage("planning"):
-                job = SpaceJob(
-                    store,
-                    writer,
-                    catalogue,
-                    done,
-                    options,
-                    modality=modality,
-                    model=name,
-                    load=load,
-                )
+                # Taken out, so that a finished encoder's memory is free for the next one.
+                job = SpaceJob(store, writer, catalogue, done, options, choices.pop(0))
                 report.spaces.append(job.run())
             del job
             trim()
@@ -168,21 +145,17 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
         return report
 
 
-def _models(catalogue: Catalogue, store: Store, options: EmbedOptions) -> dict[Modality, str]:
-    remembered = remembered_models(store)
+def _models(catalogue: Catalogue, store: Store, options: EmbedOptions) -> dict[Modality, ModelRef]:
     asked = {Modality.TEXT: options.text, Modality.IMAGE: options.image}
-    models = {
-        modality: name or remembered.get(modality) or DEFAULT_MODELS[modality]
-        for modality, name in asked.items()
-    }
     if catalogue.images is None:
-        if options.image not in (None, NONE):
+        if options.image not in (None, ModelKind.NONE):
             raise EncoderError(
                 f"--image-model {options.image} has nothing to look at; say where the photos "
                 "are with --images"
             )
-        models[Modality.IMAGE] = NONE
-    if set(models.values()) == {NONE}:
+        asked[Modality.IMAGE] = ModelKind.NONE.value
+    models = {modality: choose_model(store, modality, name) for modality, name in asked.items()}
+    if all(model.kind is ModelKind.NONE for model in models.values()):
         raise EncoderError("both models are none: there is nothing to embed")
     return models
 
@@ -205,7 +178,7 @@ def _commit_products(
     store: Store,
     writer: Writer,
     done: Ingested,
-    models: dict[Modality, str],
+    models: dict[Modality, ModelRef],
 ) -> None:
     rows = [
         error_row(item.product_id, stage=stage, error=item.reason, row=item.row)
@@ -217,7 +190,7 @@ def _commit_products(
     source = replace(done.source, reading=settings)
     reading = {
         "catalogue": settings,
-        "models": {modality.value: name for modality, name in models.items()},
+        "models": {modality.value: str(model) for modality, model in models.items()},
         **store.sources.with_source(source).to_json(),
     }
     manifest = replace(

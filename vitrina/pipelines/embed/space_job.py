@@ -1,8 +1,7 @@
-"""Bringing one space up to date: plan what it lacks, encode it, commit shard by shard."""
+"""Bringing one space up to date: read what it has, plan what it lacks, encode it, commit it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import cast
@@ -14,17 +13,14 @@ from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import TEXT_FIELDS, encoder_text
 from vitrina.embedder.base import ImageEncoder, TextEncoder
 from vitrina.embedder.photos import Encoded, Failure, Report, encode_photos
-from vitrina.errors import EncoderError, StoreError, TooManyFailuresError
+from vitrina.errors import EncoderError, TooManyFailuresError
 from vitrina.malloc import trim
 from vitrina.parallel import one_ahead
-from vitrina.pipelines.common.encoders import (
-    Encoder,
-    encoder_for,
-    encoder_of,
-    known_space,
-)
+from vitrina.pipelines.common.encoders import Encoder
 from vitrina.pipelines.common.progress import Meter
+from vitrina.pipelines.embed.encoder_choice import EncoderChoice, check_asked, load_for_space
 from vitrina.pipelines.embed.ingest_result import Ingested, UnreadablePhoto
+from vitrina.pipelines.embed.new_space import fit_encoder, space_for
 from vitrina.pipelines.embed.options import DTYPE, EmbedOptions
 from vitrina.pipelines.embed.space_errors import SpaceErrors, commonest
 from vitrina.stage_timer import Stages, stage, timed_each
@@ -68,21 +64,6 @@ class SpaceReport:
     bottleneck: str | None = None
 
 
-def check_asked(space: Space, options: EmbedOptions) -> None:
-    """Raise StoreError if a space's vectors are kept, or were made, otherwise than is asked for."""
-    have = space.card["dtype"]
-    if options.dtype not in (None, have):
-        raise StoreError(
-            f"the space {space.name} keeps {have} vectors, not {options.dtype}; leave --dtype out, "
-            "or use a store of its own"
-        )
-    if options.compute is not None and space.compute not in (None, options.compute):
-        raise StoreError(
-            f"the vectors of the space {space.name} were made in {space.compute}, not "
-            f"{options.compute}; leave --compute out, or use a store of its own"
-        )
-
-
 @dataclass
 class _Shard:
     """A shard on its way. positions: of its products. content: one product for each content of
@@ -96,7 +77,7 @@ class _Shard:
 
 
 class SpaceJob:
-    """Embeds one modality of the store's products."""
+    """Embeds one modality of the store's products: reads, plans, encodes, commits."""
 
     def __init__(
         self,
@@ -105,40 +86,56 @@ class SpaceJob:
         catalogue: Catalogue,
         ingested: Ingested,
         options: EmbedOptions,
-        *,
-        modality: Modality,
-        model: str,
-        load: Callable[[], Encoder | None],
+        choice: EncoderChoice,
     ) -> None:
-        """load: gives the encoder, None for one that is fitted here; asked only if need be."""
         self._store, self._writer, self._catalogue = store, writer, catalogue
-        self._ingested, self._options, self._modality = ingested, options, modality
-        self._model, self._load = model, load
+        self._ingested, self._options = ingested, options
+        self._choice, self._model = choice, choice.model
+        self._modality = choice.model.modality
         self._encoder: Encoder | None = None
+        self._dtype = options.dtype or DTYPE
         self._products = store.products
-        self._hashes = self._products.hashes(modality)
+        self._hashes = self._products.hashes(self._modality)
         self._first = first_positions(self._hashes)
+        is_image = self._modality is Modality.IMAGE
+        self._unreadable: list[UnreadablePhoto] = ingested.unreadable if is_image else []
+        # The catalogue's products that have this modality, whether it can be read or not.
+        there = np.count_nonzero(self._first[: ingested.fresh] >= 0)
+        self._embeddable = int(there) + len(self._unreadable)
         self._stages = Stages()
-        known = None if options.refit else known_space(store, modality, model)
-        if known is None:
-            self._make_space(load())
-        else:
-            self._open_space(known)
 
-    def _make_space(self, loaded: Encoder | None) -> None:
-        if loaded is None:
+    def run(self) -> SpaceReport:
+        """Embed what the space lacks, then let it serve its modality.
+
+        Raises TooManyFailuresError past `max_failures`, with what is done committed.
+        """
+        self._read_space(self._open_space())
+        shards = self._plan_shards()
+        self._check_failures()
+        planned, title = sum(map(len, shards)), f"embedding {self._modality}s"
+        with Meter(title, planned, quiet=self._options.quiet) as meter:
+            # Written while the next one is encoded.
+            made = one_ahead(self._encode_shard, shards, meter.advance)
+            for shard in timed_each(f"encoding {self._modality}s", made):
+                with stage("committing"):
+                    self._commit_shard(shard)
+                    self._check_failures()
+            self.report.seconds = round(meter.seconds, 2)
+        return self._finish()
+
+    def _open_space(self) -> Space:
+        """The space to fill, which is made for an encoder that has none yet."""
+        if self._choice.space is not None:
+            return self._store.open_space(self._choice.space)
+        self._encoder = self._choice.loaded
+        if self._encoder is None:
             self._check_fit()
-        self._encoder, space = encoder_for(
-            self._store,
-            self._writer,
-            self._catalogue,
-            self._modality,
-            self._model,
-            loaded=loaded,
-            dtype=self._options.dtype or DTYPE,
-            seed=self._options.seed,
-        )
-        self._open_space(space)
+        with stage(f"fitting {self._model}"):
+            if self._encoder is None:
+                self._encoder = fit_encoder(
+                    self._products, self._catalogue, self._modality, self._options.seed
+                )
+        return space_for(self._store, self._writer, self._model, self._encoder, self._dtype)
 
     def _check_fit(self) -> None:
         """An encoder that is fitted once and then serves must not be fitted on what is left of
@@ -156,7 +153,8 @@ class SpaceJob:
                 f"{self._model} could be fitted on; use --{self._modality}-model none"
             )
 
-    def _open_space(self, space: Space) -> None:
+    def _read_space(self, space: Space) -> None:
+        """Read which products have a vector in a space, and which failed."""
         check_asked(space, self._options)
         self._space = space
         self._located = space.locate(self._products)
@@ -176,7 +174,7 @@ class SpaceJob:
         self._broken: dict[int, Failure] = {}
         self.report = SpaceReport(
             space.name,
-            self._model,
+            str(self._model),
             space.dim,
             unchanged=int(self._located.done.sum()),
             not_found=self._errors.count(FIND),
@@ -189,81 +187,28 @@ class SpaceJob:
             named = self._embeddable + len(self._ingested.not_found)
             self.report.sought = self._ingested.fresh if by_template else named
 
-    def run(self) -> SpaceReport:
-        """Plan and embed what the space lacks, then let it serve its modality.
+    def _add_source_rows(self, positions: Codes) -> None:
+        self._source_row[self._first[positions]] = positions
 
-        Raises TooManyFailuresError past `max_failures`, with what is done committed.
-        """
-        shards = self._plan()
+    def _plan_shards(self) -> list[Codes]:
+        """Plan the shards that the space lacks, and have the encoder if they have new content."""
+        shards = plan_shards(self._first, self._idle(), self._options.shard_rows)
         if self._encoder is None and any(self._has_new_content(shard) for shard in shards):
             self._load_encoder()
-            shards = self._plan()
+            shards = plan_shards(self._first, self._idle(), self._options.shard_rows)
         # Of photos that failed before and look the same, no new failure is counted.
         self.report.failed = sum(photo.tried for photo in self._unreadable)
-        self._check()
-        planned = sum(len(shard) for shard in shards)
-        title = f"embedding {self._modality}s"
-        with Meter(title, planned, quiet=self._options.quiet) as meter:
-            # Written while the next one is encoded.
-            made = one_ahead(self._encode_shard, shards, meter.advance)
-            for encoded in timed_each(f"encoding {self._modality}s", made):
-                with stage("committing"):
-                    self._finish(encoded)
-                    self._check()
-            self.report.seconds = round(meter.seconds, 2)
-        if self._encoder is not None:
-            self.report.compute = self._encoder.card.details.get("compute")
-        self.report.stages = self._stages.shares()
-        self.report.bottleneck = self._stages.bottleneck
-        self.report.failed = len(self._errors.reasons)
-        self.report.mended = self._errors.count(REPAIR)
-        active = self._store.manifest.with_active(self._modality, self._space.name)
-        self._writer.commit(self._with_entry(active, self._space.entry.shards))
-        return self.report
-
-    def _check(self) -> None:
-        if not self._too_many(self.report.failed):
-            return
-        manifest = self._with_entry(self._store.manifest, self._space.entry.shards)
-        self._writer.commit(manifest)
-        raise TooManyFailuresError(
-            f"{self.report.failed} of {self._embeddable} products failed, more than "
-            f"{self._options.failures} allows (most often: "
-            f"{commonest(self._errors.reasons)}); what is done is kept, and "
-            f"{self._store.files.where(layout.errors(self._folder))} says why"
-        )
-
-    @property
-    def _embeddable(self) -> int:
-        """The catalogue's products that have this modality, whether it can be read or not."""
-        there = np.count_nonzero(self._first[: self._ingested.fresh] >= 0)
-        return int(there) + len(self._unreadable)
-
-    def _too_many(self, failed: int) -> bool:
-        return self._options.failures.is_passed(failed, self._embeddable)
-
-    def _plan(self) -> list[Codes]:
-        return plan_shards(self._first, self._idle(), self._options.shard_rows)
-
-    def _has_new_content(self, shard: Codes) -> bool:
-        """True if a shard has content without a vector of any product."""
-        return bool((self._source_row[self._first[shard]] < 0).any())
+        return shards
 
     def _load_encoder(self) -> None:
-        """Now that there is work, have the encoder; one that changed meanwhile gets a new space."""
-        encoder = self._load() or encoder_of(self._store, self._space)
-        if encoder.card.fingerprint == self._space.entry.fingerprint:
-            self._encoder = encoder
-        else:
-            self._make_space(encoder)
-
-    @property
-    def _unreadable(self) -> list[UnreadablePhoto]:
-        return self._ingested.unreadable if self._modality is Modality.IMAGE else []
-
-    @property
-    def _folder(self) -> str:
-        return layout.space(self._space.name)
+        """Load the space's encoder; one that changed meanwhile gets a new space."""
+        self._encoder = self._choice.loaded or load_for_space(
+            self._store, self._model, self._space, self._options.compute
+        )
+        if self._encoder.card.fingerprint != self._space.entry.fingerprint:
+            self._read_space(
+                space_for(self._store, self._writer, self._model, self._encoder, self._dtype)
+            )
 
     def _idle(self) -> Mask:
         idle = self._located.done | self._errors.failed
@@ -271,6 +216,10 @@ class SpaceJob:
             # Photos of products from earlier catalogues may lie where this one can't reach.
             idle[self._ingested.fresh :] = True
         return idle
+
+    def _has_new_content(self, shard: Codes) -> bool:
+        """True if a shard has content without a vector of any product."""
+        return bool((self._source_row[self._first[shard]] < 0).any())
 
     def _encode_shard(self, positions: Codes, report: Report) -> _Shard:
         """Encode each content of a shard that no product has a vector of, or will have by then."""
@@ -289,27 +238,6 @@ class SpaceJob:
         per_content = len(positions) / len(new)
         shard.encoded = self._encode(content[new], lambda done: report(round(done * per_content)))
         return shard
-
-    def _finish(self, shard: _Shard) -> None:
-        """Give every product of a shard its row, and commit."""
-        place = self._first[shard.content]
-        vectors = self._space.vectors(self._located, np.maximum(self._source_row[place], 0))
-        if shard.encoded is not None:
-            vectors[shard.new] = shard.encoded.vectors
-            broken = shard.encoded.errors.items()
-            self._broken |= {int(place[shard.new[at]]): failure for at, failure in broken}
-            for at, what in shard.encoded.mended.items():
-                self._errors.learn_repair(int(place[shard.new[at]]), what)
-        whose = place[shard.inverse]
-        good = ~np.isin(whose, list(self._broken))
-        for bad in np.flatnonzero(~good):
-            self._errors.fail(int(shard.positions[bad]), self._broken[int(whose[bad])])
-            self.report.failed += 1
-        self._errors.add_repairs(shard.positions[good])
-        self._commit(shard.positions[good], vectors[shard.inverse[good]])
-        embedded = 0 if shard.encoded is None else int(shard.encoded.ok.sum())
-        self.report.embedded += embedded
-        self.report.reused += int(good.sum()) - embedded
 
     def _encode(self, positions: Codes, report: Report) -> Encoded:
         if self._modality is Modality.TEXT:
@@ -333,19 +261,37 @@ class SpaceJob:
             self._catalogue.reading.max_pixels,
         )
 
-    def _commit(self, positions: Codes, vectors: Vectors) -> None:
-        with self._stages.timed("write"):
-            self._publish(positions, vectors)
-        trim()
+    def _commit_shard(self, shard: _Shard) -> None:
+        """Give every product of a shard its row, and commit."""
+        place = self._first[shard.content]
+        vectors = self._space.vectors(self._located, np.maximum(self._source_row[place], 0))
+        if shard.encoded is not None:
+            vectors[shard.new] = shard.encoded.vectors
+            broken = shard.encoded.errors.items()
+            self._broken |= {int(place[shard.new[at]]): failure for at, failure in broken}
+            for at, what in shard.encoded.mended.items():
+                self._errors.learn_repair(int(place[shard.new[at]]), what)
+        whose = place[shard.inverse]
+        good = ~np.isin(whose, list(self._broken))
+        for bad in np.flatnonzero(~good):
+            self._errors.fail(int(shard.positions[bad]), self._broken[int(whose[bad])])
+            self.report.failed += 1
+        self._errors.add_repairs(shard.positions[good])
+        self._publish(shard.positions[good], vectors[shard.inverse[good]])
+        embedded = 0 if shard.encoded is None else int(shard.encoded.ok.sum())
+        self.report.embedded += embedded
+        self.report.reused += int(good.sum()) - embedded
 
     def _publish(self, positions: Codes, vectors: Vectors) -> None:
-        shards = self._space.entry.shards
-        if len(positions):
-            shards = (*shards, self._write(positions, vectors))
-        self._writer.commit(self._with_entry(self._store.manifest, shards))
-        self._space = self._store.open_space(self._space.name)
-        self._located.mark(positions, len(shards) - 1)
-        self._add_source_rows(positions)
+        with self._stages.timed("write"):
+            shards = self._space.entry.shards
+            if len(positions):
+                shards = (*shards, self._write(positions, vectors))
+            self._writer.commit(self._with_entry(self._store.manifest, shards))
+            self._space = self._store.open_space(self._space.name)
+            self._located.mark(positions, len(shards) - 1)
+            self._add_source_rows(positions)
+        trim()
 
     def _write(self, positions: Codes, vectors: Vectors) -> FileEntry:
         path = self._writer.scratch / "shard.parquet"
@@ -364,5 +310,33 @@ class SpaceJob:
         entry = replace(before, shards=shards, errors=errors)
         return manifest.with_space(self._space.name, entry)
 
-    def _add_source_rows(self, positions: Codes) -> None:
-        self._source_row[self._first[positions]] = positions
+    def _finish(self) -> SpaceReport:
+        """Let the space serve its modality, and close the report."""
+        if self._encoder is not None:
+            self.report.compute = self._encoder.card.details.get("compute")
+        self.report.stages = self._stages.shares()
+        self.report.bottleneck = self._stages.bottleneck
+        self.report.failed = len(self._errors.reasons)
+        self.report.mended = self._errors.count(REPAIR)
+        active = self._store.manifest.with_active(self._modality, self._space.name)
+        self._writer.commit(self._with_entry(active, self._space.entry.shards))
+        return self.report
+
+    def _check_failures(self) -> None:
+        if not self._too_many(self.report.failed):
+            return
+        manifest = self._with_entry(self._store.manifest, self._space.entry.shards)
+        self._writer.commit(manifest)
+        raise TooManyFailuresError(
+            f"{self.report.failed} of {self._embeddable} products failed, more than "
+            f"{self._options.failures} allows (most often: "
+            f"{commonest(self._errors.reasons)}); what is done is kept, and "
+            f"{self._store.files.where(layout.errors(self._folder))} says why"
+        )
+
+    def _too_many(self, failed: int) -> bool:
+        return self._options.failures.is_passed(failed, self._embeddable)
+
+    @property
+    def _folder(self) -> str:
+        return layout.space(self._space.name)

@@ -13,11 +13,11 @@ import torch
 
 from vitrina.embedder.base import EncoderCard
 from vitrina.embedder.finetuning.tokens import TokenLists
-from vitrina.embedder.load import NONE, ImageFiles, TextFiles, find_image, find_text
+from vitrina.embedder.load import ImageFiles, TextFiles, find_image, find_text
+from vitrina.embedder.model_ref import RESERVED, ModelKind, ModelRef
 from vitrina.errors import EncoderError
-from vitrina.pipelines.common.encoders import DEFAULT_MODELS, ENCODER_CARD, trained_for
+from vitrina.pipelines.common.encoders import ENCODER_CARD, choose_model, trained_card
 from vitrina.pipelines.common.product_inputs import texts
-from vitrina.pipelines.common.reading import remembered_models
 from vitrina.pipelines.common.seen_rows import TRAINED_ON
 from vitrina.store import layout
 from vitrina.store.files import write_json
@@ -27,54 +27,48 @@ from vitrina.store.writer import Writer
 from vitrina.types import Codes, Modality
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
-_TAKEN = ("lexical", "thumbnail", NONE)
 
 
 def check_name(name: str) -> None:
     """Raise EncoderError if a name is not valid for an encoder."""
-    if not _NAME.fullmatch(name) or name in _TAKEN:
+    if not _NAME.fullmatch(name) or name in RESERVED:
         raise EncoderError(
             f"an encoder can't be named {name!r}; use small letters, digits, '.', '_' and '-', "
-            f"100 at most, and none of {', '.join(_TAKEN)}"
+            f"100 at most, and none of {', '.join(RESERVED)}"
         )
 
 
-def base_text(store: Store, name: str | None) -> TextFiles:
-    """The files of the base text model. name: None for the model that the store embeds with.
-
-    Raises EncoderError, HubUnreachableError, StoreError.
-    """
-    chosen = chosen_base(store, Modality.TEXT, name)
-    if chosen in store.manifest.encoders:
-        trained_for(store, chosen, Modality.TEXT)
-        return TextFiles(store.encoder_folder(chosen), chosen, None)
-    return find_text(chosen)
+def base_text(store: Store, model: ModelRef) -> TextFiles:
+    """The files of the base text model. Raises EncoderError, HubUnreachableError, StoreError."""
+    if model.kind is ModelKind.TRAINED:
+        trained_card(store, model)
+        return TextFiles(store.encoder_folder(model.place), str(model), None)
+    return find_text(model)
 
 
 def base_image(
-    store: Store, name: str | None, *, size: int | None, from_scratch: bool, seed: int
+    store: Store, model: ModelRef, *, size: int | None, from_scratch: bool, seed: int
 ) -> ImageFiles:
-    """The base image model. name: None for the model that the store embeds with. size: of its input
-    in pixels, None for its own. seed: of random weights.
+    """The base image model. size: of its input in pixels, None for its own. seed: of random
+    weights.
 
     Raises EncoderError, HubUnreachableError, StoreError.
     """
-    chosen = chosen_base(store, Modality.IMAGE, name)
     kept = None
-    if chosen in store.manifest.encoders:
-        trained_for(store, chosen, Modality.IMAGE)
-        kept = store.encoder_folder(chosen)
+    if model.kind is ModelKind.TRAINED:
+        trained_card(store, model)
+        kept = store.encoder_folder(model.place)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return find_image(chosen, kept, size=size, from_scratch=from_scratch)
+        return find_image(model, kept, size=size, from_scratch=from_scratch)
 
 
-def chosen_base(store: Store, modality: Modality, name: str | None) -> str:
-    """The name of the base model. name: None for the model that the store embeds with."""
-    remembered = remembered_models(store).get(modality)
-    if remembered in _TAKEN:
-        remembered = None
-    return name or remembered or DEFAULT_MODELS[modality]
+def chosen_base(store: Store, modality: Modality, name: str | None) -> ModelRef:
+    """The base model. name: None for the model that the store embeds with, if it can be trained.
+
+    Raises EncoderError, StoreError.
+    """
+    return choose_model(store, modality, name, ignored=RESERVED)
 
 
 def text_tokens(

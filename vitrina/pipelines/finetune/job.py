@@ -10,6 +10,7 @@ import numpy as np
 from vitrina.classifier.metrics import Metrics
 from vitrina.data.sources import ImageSource
 from vitrina.data.split import Unjudged
+from vitrina.embedder.model_ref import ModelRef
 from vitrina.errors import TrainingError
 from vitrina.pipelines.common.encoders import load_encoder
 from vitrina.pipelines.common.product_inputs import remembered_images
@@ -26,7 +27,7 @@ from vitrina.pipelines.finetune.trainer import FinetunedEncoder, tune_image, tun
 from vitrina.stage_timer import so_far, stage, timed_run
 from vitrina.store.products import Categories
 from vitrina.store.store import Store
-from vitrina.types import Codes, Mask, Modality, SplitKind
+from vitrina.types import Codes, Modality, SplitKind
 
 TRAIN_SAMPLE = 20_000
 """Training rows to compute training metrics on, at most."""
@@ -97,38 +98,42 @@ def _finetune(store: Store, options: FinetuneOptions, images: ImageSource | None
             f"{store.place} holds no product with a category; embed a catalogue that has a "
             "category_id column"
         )
+    model = chosen_base(store, options.modality, options.model)
     if options.modality is Modality.TEXT:
         with stage("loading models"):
-            base = base_text(store, options.model)
+            base = base_text(store, model)
         with stage("splitting"):
-            parted = _split(store, labels, options)
+            parted = _split(store, model, labels, options)
         tuned = tune_text(store, base, labels.codes, parted, options)
     else:
         source = images or remembered_images(store)
         try:
             with stage("splitting"):
-                parted = _split(store, labels, options)
-            tuned = tune_image(store, source, labels.codes, parted, options)
+                parted = _split(store, model, labels, options)
+            tuned = tune_image(store, model, source, labels.codes, parted, options)
         finally:
             if images is None:
                 source.close()
-    return keep(store, name, tuned, labels, options)
+    return keep(store, name, model, tuned, labels, options)
 
 
-def _split(store: Store, labels: Categories, options: FinetuneOptions) -> StoreSplit:
+def _split(
+    store: Store, model: ModelRef, labels: Categories, options: FinetuneOptions
+) -> StoreSplit:
     """The store split, without validation rows that the base model was trained on."""
     parted = split_store(store.products, labels.codes, options.split, options.seed)
-    return parted if options.from_scratch else parted.unseen(_seen_before(store, options))
-
-
-def _seen_before(store: Store, options: FinetuneOptions) -> Mask:
-    return seen_by_base(store, chosen_base(store, options.modality, options.model))
+    return parted if options.from_scratch else parted.unseen(seen_by_base(store, model))
 
 
 def keep(
-    store: Store, name: str, tuned: FinetunedEncoder, labels: Categories, options: FinetuneOptions
+    store: Store,
+    name: str,
+    model: ModelRef,
+    tuned: FinetunedEncoder,
+    labels: Categories,
+    options: FinetuneOptions,
 ) -> FinetuneReport:
-    """Evaluate a trained encoder, and commit it to the store under a name."""
+    """Evaluate a trained encoder, and commit it to the store under a name. model: its base."""
     examples, codes, classes = tuned.examples, labels.codes, len(labels.ids)
     train, validation = sample_of(examples.rows, options.seed), examples.validation
     with stage("measuring"):
@@ -137,7 +142,7 @@ def keep(
         folder = writer.scratch / "encoder"
         folder.mkdir()
         tuned.save(folder)
-        encoder = load_encoder(name, options.modality, folder)
+        encoder = load_encoder(ModelRef.of_trained(name, options.modality), folder)
         report = FinetuneReport(
             store=store.place,
             name=name,
@@ -161,7 +166,7 @@ def keep(
         # Rows that its base was trained on count as its own.
         trained_on = np.concatenate([examples.rows, examples.held])
         if not options.from_scratch:
-            trained_on = np.union1d(trained_on, np.flatnonzero(_seen_before(store, options)))
+            trained_on = np.union1d(trained_on, np.flatnonzero(seen_by_base(store, model)))
         trained_on = np.sort(trained_on)
         write_encoder(store, writer, folder, encoder.card, report.to_json(), trained_on)
     return report

@@ -14,12 +14,18 @@ from vitrina.embedder.finetuning.mlm import MaskedWords
 from vitrina.embedder.finetuning.text_network import TextShape, TrainableText
 from vitrina.embedder.finetuning.tokens import TokenLists
 from vitrina.embedder.load import load_text
+from vitrina.embedder.model_ref import ModelRef
 from vitrina.errors import EncoderError, TrainingError
 from vitrina.pipelines.common.product_inputs import texts
 from vitrina.pipelines.common.seen_rows import seen_by_base
 from vitrina.pipelines.common.store_split import split_store
 from vitrina.pipelines.common.training_progress import watch_training
-from vitrina.pipelines.finetune.encoder_files import base_text, check_name, write_encoder
+from vitrina.pipelines.finetune.encoder_files import (
+    base_text,
+    check_name,
+    chosen_base,
+    write_encoder,
+)
 from vitrina.pipelines.finetune.options import PretrainOptions
 from vitrina.stage_timer import so_far, stage, timed_run
 from vitrina.store.store import Store
@@ -87,7 +93,8 @@ def _pretrain(store: Store, options: PretrainOptions, also: Sequence[Catalogue])
     check_name(options.name)
     store.check_rights()
     with stage("loading models"):
-        base = base_text(store, options.model)
+        model = chosen_base(store, Modality.TEXT, options.model)
+        base = base_text(store, model)
         shape = TextShape(options.from_scratch, options.lower_case, options.max_length)
         network = TrainableText(base.folder, base.model, shape, seed=options.seed)
     with stage("splitting"):
@@ -135,7 +142,7 @@ def _pretrain(store: Store, options: PretrainOptions, also: Sequence[Catalogue])
         folder.mkdir()
         network.save(folder)
         task.guesser.save_beside(folder)
-        encoder = load_text(options.name, folder)
+        encoder = load_text(ModelRef.of_trained(options.name, Modality.TEXT), folder)
         report = PretrainReport(
             store=store.place,
             name=options.name,
@@ -156,7 +163,7 @@ def _pretrain(store: Store, options: PretrainOptions, also: Sequence[Catalogue])
         # Pre-training uses no labels and no validation texts; the base may have.
         seen = np.empty(0, dtype=np.int64)
         if not options.from_scratch:
-            seen = np.flatnonzero(seen_by_base(store, base.model))
+            seen = np.flatnonzero(seen_by_base(store, model))
         write_encoder(store, writer, folder, encoder.card, report.to_json(), seen)
     return report
 

@@ -15,6 +15,7 @@ from vitrina.classifier.calibrate import softmax
 from vitrina.classifier.metrics import Metrics, evaluate
 from vitrina.data.sources import ImageSource
 from vitrina.embedder.load import TextFiles
+from vitrina.embedder.model_ref import ModelRef
 from vitrina.pipelines.common.product_inputs import references
 from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.common.store_split import StoreSplit
@@ -174,10 +175,15 @@ def tune_text(
 
 
 def tune_image(
-    store: Store, source: ImageSource, codes: Codes, parted: StoreSplit, options: FinetuneOptions
+    store: Store,
+    model: ModelRef,
+    source: ImageSource,
+    codes: Codes,
+    parted: StoreSplit,
+    options: FinetuneOptions,
 ) -> FinetunedEncoder:
-    """Train an image encoder on a store's products. source: of their photos. codes: as of
-    `tune_text`. Raises EncoderError, TrainingError."""
+    """Train an image encoder on a store's products. model: its base. source: of their photos.
+    codes: as of `tune_text`. Raises EncoderError, TrainingError."""
     from vitrina.embedder.finetuning.image_classes import ImageClasses
     from vitrina.embedder.finetuning.image_network import TrainableImage
     from vitrina.embedder.finetuning.photo_bytes import PhotoBytes
@@ -185,7 +191,7 @@ def tune_image(
     with stage("loading models"):
         files = base_image(
             store,
-            options.model,
+            model,
             size=options.image_size,
             from_scratch=options.from_scratch,
             seed=options.seed,

@@ -1,0 +1,133 @@
+"""Choice of the encoder of a modality: an existing space's, a loaded one, or one to be fitted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vitrina.embedder.fingerprint_cache import remember, unchanged
+from vitrina.embedder.model_ref import ModelKind, ModelRef
+from vitrina.errors import EncoderError, StoreError
+from vitrina.pipelines.common.encoders import (
+    Encoder,
+    encoder_of,
+    load_encoder,
+    model_of,
+    trained_card,
+)
+from vitrina.pipelines.embed.options import EmbedOptions
+from vitrina.store.space import Space
+from vitrina.store.store import Store
+from vitrina.types import Compute
+
+
+@dataclass(frozen=True)
+class EncoderChoice:
+    """The encoder of a modality.
+
+    space: name of the existing space that the model's vectors go to. loaded: the encoder, where it
+    took the encoder to tell; otherwise that of an existing space is loaded only when there is
+    something to encode. With neither, the encoder is to be fitted on the catalogue.
+    """
+
+    model: ModelRef
+    space: str | None = None
+    loaded: Encoder | None = None
+
+
+def choose_encoder(store: Store, model: ModelRef, options: EmbedOptions) -> EncoderChoice:
+    """Choose the encoder of a model, and load it unless its space is known without it.
+
+    Raises EncoderError, HubUnreachableError, StoreError.
+    """
+    space = None if options.refit else _space_of(store, model)
+    if space is not None and unchanged(model, space.entry.fingerprint):
+        check_asked(space, options)
+        return EncoderChoice(model, space.name)
+    if model.is_fitted:
+        return EncoderChoice(model)
+    loaded = load_model(store, model, options.compute)
+    if space is not None and space.entry.fingerprint == loaded.card.fingerprint:
+        return EncoderChoice(model, space.name, loaded)
+    return EncoderChoice(model, loaded=loaded)
+
+
+def check_asked(space: Space, options: EmbedOptions) -> None:
+    """Raise StoreError if a space's vectors are kept, or were made, otherwise than is asked for."""
+    have = space.card["dtype"]
+    if options.dtype not in (None, have):
+        raise StoreError(
+            f"the space {space.name} keeps {have} vectors, not {options.dtype}; leave --dtype out, "
+            "or use a store of its own"
+        )
+    if options.compute is not None and space.compute not in (None, options.compute):
+        raise StoreError(
+            f"the vectors of the space {space.name} were made in {space.compute}, not "
+            f"{options.compute}; leave --compute out, or use a store of its own"
+        )
+
+
+def load_for_space(store: Store, model: ModelRef, space: Space, compute: Compute | None) -> Encoder:
+    """Load a model for an existing space of it; its encoder may have changed since.
+
+    Raises EncoderError, HubUnreachableError, StoreError.
+    """
+    if model.is_fitted:
+        return encoder_of(store, space)
+    return load_model(store, model, compute, before=space.compute)
+
+
+def load_model(
+    store: Store, model: ModelRef, compute: Compute | None, *, before: Compute | None = None
+) -> Encoder:
+    """Load the encoder of a model that is not fitted here. compute, before: as of `load_encoder`.
+
+    Raises EncoderError, HubUnreachableError, StoreError.
+    """
+    if model.kind is ModelKind.TRAINED:
+        trained_card(store, model)
+        kept = store.encoder_folder(model.place)
+        return load_encoder(model, kept, compute, before=before)
+    encoder = load_encoder(model, compute=compute, before=before)
+    remember(model, encoder.card.fingerprint)
+    return encoder
+
+
+def _space_of(store: Store, model: ModelRef) -> Space | None:
+    """The space that a model's vectors go to, unless the model has changed since.
+
+    An encoder that was fitted here has the space of its fit; another one the space in use, if
+    a model of that name made it.
+    """
+    if model.kind is ModelKind.TRAINED:
+        return _trained_space(store, model)
+    if model.is_fitted:
+        return _fitted_space(store, model)
+    name = store.manifest.active.get(model.modality)
+    space = None if name is None else store.open_space(name)
+    if space is None:
+        return None
+    try:
+        return space if model_of(space) == model else None
+    except EncoderError:
+        # The directory it came from is gone, or is another machine's.
+        return None
+
+
+def _trained_space(store: Store, model: ModelRef) -> Space | None:
+    """The space of the newest encoder of that name; None if it has none yet."""
+    fingerprint = trained_card(store, model).fingerprint
+    for name, entry in store.manifest.spaces.items():
+        if entry.fingerprint == fingerprint and entry.card["model"] == model.place:
+            return store.open_space(name)
+    return None
+
+
+def _fitted_space(store: Store, model: ModelRef) -> Space | None:
+    """The space of an encoder that was fitted here: the one in use, or else the newest."""
+    names = list(store.manifest.spaces)
+    active = store.manifest.active.get(model.modality)
+    for name in [active, *reversed(names)] if active else reversed(names):
+        space = store.open_space(name)
+        if space.modality is model.modality and space.card["model"] == model.place:
+            return space
+    return None
