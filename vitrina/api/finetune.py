@@ -63,7 +63,7 @@ def finetune(store: Store, options: FinetuneOptions) -> FinetuneReport:
     if options.modality is Modality.TEXT or (options.catalogue is None and images is None):
         return run(store, options)
     if options.catalogue is None:
-        raise ImageSourceError("give the file of products with --catalogue beside --images")
+        raise ImageSourceError("give the file of products with --catalogue in addition to --images")
     with closing(open_batch(options.catalogue, store, options.reading, images=images)) as opened:
         check_batch(opened, {Modality.IMAGE}, TRAINING)
         return run(store, options, opened.images)

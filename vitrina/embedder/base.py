@@ -59,7 +59,7 @@ class EncoderCard:
             raise FingerprintError(
                 f"{wanted_by} was made with {self.modality} encoder {fingerprint[:12]}, "
                 f"but {self.model} is {self.fingerprint[:12]}; "
-                "use the model it was made with, or embed, index and train anew"
+                "use the model it was made with, or embed, index and train again"
             )
 
 

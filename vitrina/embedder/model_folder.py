@@ -190,7 +190,7 @@ def check_text_folder(folder: Path, model: str, *, from_scratch: bool = False) -
             )
     for name in (config.attn_implementation, config._attn_implementation):
         if name is not None and name not in _ATTENTION:
-            raise EncoderError(f"{path} asks for the attention code {name!r}; remove that line")
+            raise EncoderError(f"{path} requires the attention code {name!r}; remove that line")
     _check_known_type(path, config.model_type)
     if (folder / "adapter_config.json").exists():
         raise EncoderError(
@@ -256,9 +256,9 @@ def _check_known_type(path: Path, model_type: str) -> None:
 
     if model_type not in CONFIG_MAPPING:
         raise EncoderError(
-            f"{path} is of type {model_type!r}, which the installed transformers does not know, "
-            "and code that comes with a model is never run; give a model of a type that it knows, "
-            "or install a transformers that knows this one"
+            f"{path} is of type {model_type!r}, which the installed transformers does not support, "
+            "and code that comes with a model is never run; use a model of a supported type, "
+            "or install a transformers version that supports this one"
         )
 
 
@@ -267,7 +267,7 @@ def _check_tokenizer_files(folder: Path, model: str) -> None:
     if not there:
         raise EncoderError(
             f"{model}: {folder} has no tokenizer ({', '.join(TOKENIZER_FILES[:4])}), without which "
-            "all words would be alike; copy the tokenizer's files beside the weights"
+            "all words would be the same; copy the tokenizer's files next to the weights"
         )
     for name in there:
         check_file(folder / name, MOST_TOKENIZER_BYTES)

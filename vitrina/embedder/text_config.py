@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from vitrina.embedder.weight_files import WAY_OUT, check_file
 from vitrina.errors import EncoderError
+from vitrina.options import listed
 from vitrina.typed_json import read_json_as
 from vitrina.types import Pooling
 
@@ -79,7 +80,7 @@ def _pooling(path: Path) -> Pooling:
     # Several poolings are concatenated, in the fixed order of sentence-transformers.
     named = "+".join(sorted(chosen))
     if named not in set(Pooling):
-        raise EncoderError(f"{path} asks for pooling {chosen}; Vitrina knows one of {[*Pooling]}")
+        raise EncoderError(f"{path} requires pooling {chosen}; Vitrina supports {listed(Pooling)}")
     return Pooling(named)
 
 

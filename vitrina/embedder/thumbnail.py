@@ -79,7 +79,7 @@ class Thumbnail:
             count += len(block)
         if not count:
             raise EncoderError(
-                "no photo can be decoded, so thumbnail has nothing to be fitted on; mend the "
+                "no photo can be decoded, so thumbnail can't be fitted; fix the "
                 "photos, or use --image-model none"
             )
         mean = total / count

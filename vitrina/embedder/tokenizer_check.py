@@ -49,8 +49,8 @@ def check_tokenizer(tokenizer: Any, rows: int, texts: tuple[str, ...], what: str
     check_token(highest, rows, what)
     if not known:
         raise EncoderError(
-            f"{what}: its tokenizer knows no word and no letter of the usual alphabets, so that "
-            "all products would be alike; copy the tokenizer that was made for the model"
+            f"{what}: its tokenizer has no word and no letter of the usual alphabets, so "
+            "all products would be the same; copy the tokenizer that was made for the model"
         )
 
 

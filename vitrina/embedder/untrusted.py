@@ -48,7 +48,7 @@ class Budget:
 
 class _TooLargeError(ValueError):
     def __init__(self, what: str) -> None:
-        super().__init__(f"its configuration asks for {what} than its weights hold")
+        super().__init__(f"its configuration requires {what} than its weights have")
 
 
 @contextmanager

@@ -165,8 +165,8 @@ class CatalogueRows:
         if len(others):
             other = self._snapshot.source_names[codes[others[0]]]
             raise StoreError(
-                f"{self._catalogue.path}: product {ids[there[others[0]]]} stands in the store as a "
-                f"product of {Source(other).title}; say --source {other!r} if these are its "
+                f"{self._catalogue.path}: product {ids[there[others[0]]]} is in the store as a "
+                f"product of {Source(other).title}; use --source {other!r} if these are its "
                 "products, or another --source NAME"
             )
 

@@ -122,9 +122,9 @@ def check_changes(counts: ChangeCounts, catalogue: object, source: str) -> None:
     """Raise UnusualChangeError where more vanished or changed than a day explains."""
     if found := "; ".join(counts.unusual()):
         raise UnusualChangeError(
-            f"{catalogue} looks damaged beside what the store holds of {source}: {found}. Nothing "
-            "was committed. See to the catalogue (and --images), or say --accept-changes if this "
-            "is meant; another shop's products go in with --source NAME"
+            f"{catalogue} looks damaged compared with the store's data of {source}: {found}. "
+            "Nothing was committed. Check the catalogue (and --images), or use --accept-changes if "
+            "this is intended; add another shop's products with --source NAME"
         )
 
 
@@ -135,5 +135,5 @@ def check_rejections(
     if limit.is_passed(rejected, rows):
         raise TooManyFailuresError(
             f"{catalogue}: {rejected} of {rows} rows can't be used, more than {limit} allows "
-            f"({reasons}); nothing was committed: mend the rows, or raise --max-failures"
+            f"({reasons}); nothing was committed: fix the rows, or raise --max-failures"
         )

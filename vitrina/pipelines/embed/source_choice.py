@@ -69,9 +69,9 @@ class SourceTwins:
         for one in self.sources:
             if self.alike[one.name] > ALIKE * products:
                 raise UnusualChangeError(
-                    f"{catalogue} is of the source {self.source.name!r}, which is new, but "
-                    f"{self.alike[one.name]} of its {products} products stand in the store as "
+                    f"{catalogue} belongs to the new source {self.source.name!r}, but "
+                    f"{self.alike[one.name]} of its {products} products are in the store as "
                     f"those of {one.title}, with the same ids and titles. Nothing was committed. "
-                    f"Say --source {one.name!r} to bring these up to date, or --accept-changes to "
+                    f"Use --source {one.name!r} to update these, or --accept-changes to "
                     "keep both"
                 )
