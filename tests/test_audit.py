@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from audited import embedded
 
+from support.audits import embedded
 from vitrina import api
 from vitrina.audit.results import Audit
 from vitrina.errors import CatalogueError, StoreError, StoreLockedError, TrainingError

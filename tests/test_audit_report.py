@@ -14,9 +14,9 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
-from audited import audited, embedded
 from PIL import Image
 
+from support.audits import audited, embedded
 from vitrina.audit.cards import CHUNK, PLAIN
 from vitrina.audit.report import LARGE, SMALL, write_report
 from vitrina.audit.report_words import WHOLE

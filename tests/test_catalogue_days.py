@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from catalogue_files import jsonl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_embed import use_stubs
 
+from support.catalogue_files import jsonl
+from support.embedding import use_stubs
 from vitrina.data.catalogue import Catalogue
 from vitrina.errors import CatalogueError, TooManyFailuresError, UnusualChangeError
 from vitrina.pipelines.embed.job import embed

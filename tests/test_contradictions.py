@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from audited import audited, embedded
-from store_tools import rename_decisions, reseal
 
+from support.audits import audited, embedded
+from support.resealing import rename_decisions, reseal
 from vitrina import api
 from vitrina.audit.results import Audit
 from vitrina.errors import StoreError, TrainingError

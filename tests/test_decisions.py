@@ -4,10 +4,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from audited import audited, embedded, undecided
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.audits import audited, embedded, undecided
 from vitrina import api
 from vitrina.audit.results import Audit
 from vitrina.errors import StoreError

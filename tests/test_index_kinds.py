@@ -7,7 +7,8 @@ from functools import cache
 import faiss
 import numpy as np
 import pytest
-from index_tools import (
+
+from support.vectors import (
     built,
     check_found,
     clustered,
@@ -17,7 +18,6 @@ from index_tools import (
     recall_of,
     rows_of,
 )
-
 from vitrina.errors import StoreError
 from vitrina.index import search
 from vitrina.index.build import Goal, build

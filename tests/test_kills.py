@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from kills.commands import COMMANDS
 from kills.outcome import essence, leftovers
 

@@ -15,8 +15,8 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
-from tuning_tools import write_model
 
+from support.tuning import write_model
 from vitrina.embedder.finetuning.mlm import BESIDE, MLMHead
 from vitrina.embedder.finetuning.text_network import TextShape, TrainableText
 from vitrina.embedder.load import find_image, load_image, load_text
