@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -569,13 +570,13 @@ def test_an_update_stopped_at_any_change_and_resumed_gives_the_same_bytes(
     first, second = catalogue_of(tmp_path / "a", FIRST), catalogue_of(tmp_path / "b", SECOND)
     # Syncing makes it slow, and no test can see whether it was done.
     monkeypatch.setattr("os.fsync", lambda _: None)
-    run(tmp_path / "whole", first)
+    run(tmp_path / "first", first)
+    shutil.copytree(tmp_path / "first", tmp_path / "whole")
     run(tmp_path / "whole", second, options)
     expected, data = all_files(tmp_path / "whole"), data_files(tmp_path / "whole")
     changes = 0
     while True:
-        path = tmp_path / f"shelf{changes}"
-        run(path, first)
+        path = shutil.copytree(tmp_path / "first", tmp_path / f"shelf{changes}")
         with stopping_at(changes, after=after) as stop:
             run(path, second, options)
         run(path, second, options)

@@ -29,7 +29,7 @@ def catalogue(rows=600, seed=0):
 
 
 def quick(**more):
-    return vt.FusionClassifier("logistic", **{"blocks": (TEXT, IMAGE), "epochs": 20, **more})
+    return vt.FusionClassifier("logistic", **{"blocks": (TEXT, IMAGE), "epochs": 8, **more})
 
 
 @pytest.mark.slow
@@ -82,7 +82,7 @@ def test_what_may_be_let_through():
 
 
 def test_the_same_seed_gives_the_same_model():
-    X, y = catalogue()
+    X, y = catalogue(200)
     first, again, other = (
         quick(random_state=seed).fit(X, y).predict_proba(X) for seed in (0, 0, 1)
     )
@@ -91,7 +91,7 @@ def test_the_same_seed_gives_the_same_model():
 
 
 def test_it_works_within_scikit_learn():
-    X, y = catalogue()
+    X, y = catalogue(300)
     model = make_pipeline(FunctionTransformer(), quick())
     assert cross_val_score(model, X, y, cv=3).mean() > 0.7
 
@@ -101,7 +101,7 @@ def test_groups_never_stand_on_two_sides():
     rng = np.random.default_rng(0)
     X = np.repeat(rng.normal(size=(200, 16)), 5, axis=0)
     y = np.repeat(rng.integers(4, size=200), 5)
-    model = vt.FusionClassifier("mlp", epochs=30)
+    model = vt.FusionClassifier("mlp", epochs=15)
     alone = model.fit(X, y).validation_.accuracy
     assert model.fit(X, y, groups=np.repeat(np.arange(200), 5)).validation_.accuracy < 0.45 < alone
 
