@@ -20,10 +20,13 @@ from vitrina.store.decisions import Decision, add_decisions
 from vitrina.store.store import Store
 from vitrina.types import Action, Features, Modality, Reason
 
+# Fewer than by default take less time.
+FOLDS = 3
+
 
 @pytest.fixture(scope="module")
 def catalogue(tmp_path_factory):
-    return write_sample(tmp_path_factory.mktemp("catalogue"), products=700, seed=3)
+    return write_sample(tmp_path_factory.mktemp("catalogue"), products=400, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +34,7 @@ def made(catalogue, tmp_path_factory):
     """A store that was audited, with its report."""
     folder = tmp_path_factory.mktemp("audited")
     store = embedded(folder / "store", catalogue)
-    api.audit(store, folder / "report.html")
+    api.audit(store, folder / "report.html", folds=FOLDS)
     return folder
 
 
@@ -131,7 +134,7 @@ def test_a_round_trip(store, truth, found, tmp_path):
     add_decisions(store.files, store.products, judged)
     moved = {one.product_id for one in judged if one.action is Action.MOVE}
     before = {row["product_id"]: row for row in pq.read_table(_table(found)).to_pylist()}
-    again = api.audit(store, tmp_path / "again.html")
+    again = api.audit(store, tmp_path / "again.html", folds=FOLDS)
     # What was judged is no suspect any more.
     assert not {one.product_id for one in judged} & again.by_product.keys()
     assert again.card["settled"] == len(judged)
@@ -145,7 +148,7 @@ def test_a_round_trip(store, truth, found, tmp_path):
     position = dict(zip(store.products.ids.to_pylist(), corrected.codes, strict=True))
     for one in judged:
         assert corrected.ids[position[one.product_id]] == one.category
-    report = api.train(store, "logistic", features="text")
+    report = api.train(store, "logistic", features="text", epochs=2)
     assert report.judged > 0
 
 
@@ -167,7 +170,7 @@ def test_training_hears_decisions(store):
         ],
     )
     before = len(labels.ids)
-    report = api.train(store, "logistic", features="text")
+    report = api.train(store, "logistic", features="text", epochs=2)
     assert report.classes == before + 1
     index = api.build_index(store, "text")
     assert (index.labels == before).sum() == 8
@@ -183,7 +186,7 @@ def test_a_decision_after_the_owner_changed_the_label_is_open_again(store, found
 
 
 def test_two_audits_are_the_same(store, found):
-    api.audit(store)
+    api.audit(store, folds=FOLDS)
     assert Audit.of(store).suspects == found.suspects
 
 
@@ -192,7 +195,7 @@ def test_a_writer_at_the_end_costs_no_report(store, tmp_path):
         Store.open(store.place).writer("embed"),
         pytest.raises(StoreLockedError, match=r"is being written by .* the report is in .*html"),
     ):
-        api.audit(store, tmp_path / "report.html")
+        api.audit(store, tmp_path / "report.html", folds=2)
     assert (tmp_path / "report.html").exists()
     assert (tmp_path / "report.parquet").exists()
 
@@ -226,8 +229,8 @@ def test_without_cleanlab_it_says_how_to_install_it(store, monkeypatch):
         api.audit(store, cleanlab=True)
 
 
-def test_too_little_to_audit_is_told(catalogue, tmp_path):
-    store = embedded(tmp_path / "store", catalogue)
+def test_too_little_to_audit_is_told(sample, tmp_path):
+    store = embedded(tmp_path / "store", sample)
     ids, labels = store.products.ids.to_pylist(), store.products.categories()
     one = labels.ids[0]
     add_decisions(
@@ -361,7 +364,7 @@ def test_what_can_not_be_imported_changes_nothing(store, tmp_path, content, mess
     assert store.decisions().all == ()
 
 
-def test_an_unaudited_store_has_no_tasks(catalogue, tmp_path):
-    store = embedded(tmp_path / "store", catalogue)
+def test_an_unaudited_store_has_no_tasks(sample, tmp_path):
+    store = embedded(tmp_path / "store", sample)
     with pytest.raises(StoreError, match="not audited yet"):
         api.export_decisions(store, tmp_path / "tasks.json")
