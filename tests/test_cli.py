@@ -27,7 +27,7 @@ def shelf(tmp_path_factory):
     models = ("--text-model", "lexical", "--image-model", "thumbnail")
     assert vitrina("embed", sample.train, "--store", store, "--images", sample.images, *models) == 0
     assert vitrina("index", store) == 0
-    assert vitrina("train", store, "--head", "logistic") == 0
+    assert vitrina("train", store, "--head", "logistic", "--epochs", 2) == 0
     return root, sample, store
 
 

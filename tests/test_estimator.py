@@ -65,7 +65,7 @@ def test_it_compares():
 
 def test_what_may_be_let_through():
     names = ["kitchen->mugs", "kitchen->plates", "clothes->shirts", "clothes->skirts"]
-    model = quick(precision=0.9).fit(*catalogue(3000), names=names)
+    model = quick(precision=0.9).fit(*catalogue(1500), names=names)
     X, y = catalogue(2000, seed=1)
     decided = model.decide(X)
     leaf, parent = decided.steps == 0, decided.steps == 1
