@@ -1,4 +1,5 @@
 import os
+import shutil
 
 import pytest
 from hypothesis import settings
@@ -6,6 +7,7 @@ from hypothesis import settings
 from vitrina.cache import cache_folder
 from vitrina.sample import write_sample
 from vitrina.store import integrity
+from vitrina.store.store import Store
 
 pytest.register_assert_rewrite("support")
 
@@ -53,11 +55,22 @@ def stubs(monkeypatch):
     return use_stubs(monkeypatch.setattr)
 
 
+@pytest.fixture(scope="session")
+def embedded_sample(sample, tmp_path_factory):
+    """The folder of a store of the sample, to be copied."""
+    from support.audits import embedded
+
+    path = tmp_path_factory.mktemp("embedded") / "store"
+    embedded(path, sample)
+    return path
+
+
 @pytest.fixture(scope="module")
-def reviewed(sample, tmp_path_factory):
+def reviewed(embedded_sample, tmp_path_factory):
     """The folder of a store of the sample with an audit of 12 suspects, for the review page."""
-    from support.audits import audited, embedded
+    from support.audits import audited
 
     path = tmp_path_factory.mktemp("reviewed") / "store"
-    audited(embedded(path, sample), count=12)
+    shutil.copytree(embedded_sample, path)
+    audited(Store.open(path), count=12)
     return path

@@ -44,16 +44,10 @@ def store(made, tmp_path):
     return Store.open(tmp_path / "store")
 
 
-@pytest.fixture(scope="module")
-def unaudited(sample, tmp_path_factory):
-    """A smaller store, without an audit."""
-    path = tmp_path_factory.mktemp("unaudited") / "store"
-    return embedded(path, sample).place
-
-
 @pytest.fixture
-def small(unaudited, tmp_path):
-    shutil.copytree(unaudited, tmp_path / "small")
+def small(embedded_sample, tmp_path):
+    """A smaller store, without an audit."""
+    shutil.copytree(embedded_sample, tmp_path / "small")
     return Store.open(tmp_path / "small")
 
 
@@ -231,9 +225,9 @@ def test_one_modality_is_enough(small):
     assert all(one.image_category is None for one in found.suspects)
 
 
-def test_cleanlab_may_be_asked(store):
+def test_cleanlab_may_be_asked(small):
     pytest.importorskip("cleanlab")
-    card = api.audit(store, cleanlab=True, folds=2).card
+    card = api.audit(small, cleanlab=True, folds=2).card
     assert 0 < card["cleanlab"]["suspects_among_them"] <= card["cleanlab"]["issues"]
 
 

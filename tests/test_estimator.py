@@ -42,7 +42,16 @@ def test_it_can_be_cloned_and_asked_for_its_parameters():
     assert clone(given).get_params() == given.get_params()
 
 
-@pytest.mark.parametrize("fusion", ["early", "late", "knn", "stack"])
+# What serves a store shows "late" and "knn" too: `test_train.py`.
+@pytest.mark.parametrize(
+    "fusion",
+    [
+        "early",
+        pytest.param("late", marks=pytest.mark.slow),
+        pytest.param("knn", marks=pytest.mark.slow),
+        "stack",
+    ],
+)
 def test_it_tells_products_apart(fusion):
     model = quick(fusion=fusion).fit(*catalogue())
     X, y = catalogue(300, seed=1)
@@ -57,6 +66,7 @@ def test_it_tells_products_apart(fusion):
     assert shares[alone].max(axis=1).mean() < 0.75
 
 
+@pytest.mark.slow
 def test_it_compares():
     model = quick(compare=True).fit(*catalogue())
     assert model.fusion_ in ("early", "late", "knn", "stack")
@@ -90,6 +100,7 @@ def test_the_same_seed_gives_the_same_model():
     assert not np.array_equal(first, other)
 
 
+@pytest.mark.slow
 def test_it_works_within_scikit_learn():
     X, y = catalogue(300)
     model = make_pipeline(FunctionTransformer(), quick())

@@ -82,6 +82,7 @@ def objects(url):
 # -- the same store, elsewhere --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_command_takes_a_bucket_and_leaves_the_bytes_of_a_directory(
     bucket, sample, tmp_path, monkeypatch, capsys
 ):
