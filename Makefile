@@ -31,8 +31,12 @@ demo: $(READY)  ## the whole main job on the built-in sample, offline
 
 test: tests  ## the test suite
 
+# A file's tests share fixtures and stay with one worker; more threads than cores only wait.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
 tests: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 slow: $(READY)  ## the tests that take minutes: kill -9, full disks, the demo
 	$(BIN)/python -m pytest -m slow

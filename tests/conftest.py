@@ -1,4 +1,5 @@
 import os
+import shutil
 
 import pytest
 from hypothesis import settings
@@ -6,6 +7,9 @@ from hypothesis import settings
 from vitrina.cache import cache_folder
 from vitrina.sample import write_sample
 from vitrina.store import integrity
+from vitrina.store.store import Store
+
+pytest.register_assert_rewrite("support")
 
 # Tests have caches of their own; compiled kernels are kept in one place for all of them, and for
 # the processes that they start.
@@ -31,11 +35,42 @@ def sample(tmp_path_factory):
     return write_sample(tmp_path_factory.mktemp("sample"), products=120, seed=0)
 
 
+@pytest.fixture
+def own_cache(monkeypatch, tmp_path):
+    """A cache of the test's own, in `cache` of its folder."""
+    monkeypatch.setenv("VITRINA_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def unsynced(monkeypatch):
+    """No waiting for the disk: no test can see whether a file was synced."""
+    monkeypatch.setattr("os.fsync", lambda _: None)
+
+
+@pytest.fixture
+def stubs(monkeypatch):
+    """Stub encoders in place of the real ones, by modality."""
+    from support.embedding import use_stubs
+
+    return use_stubs(monkeypatch.setattr)
+
+
+@pytest.fixture(scope="session")
+def embedded_sample(sample, tmp_path_factory):
+    """The folder of a store of the sample, to be copied."""
+    from support.audits import embedded
+
+    path = tmp_path_factory.mktemp("embedded") / "store"
+    embedded(path, sample)
+    return path
+
+
 @pytest.fixture(scope="module")
-def reviewed(sample, tmp_path_factory):
+def reviewed(embedded_sample, tmp_path_factory):
     """The folder of a store of the sample with an audit of 12 suspects, for the review page."""
-    from audited import audited, embedded
+    from support.audits import audited
 
     path = tmp_path_factory.mktemp("reviewed") / "store"
-    audited(embedded(path, sample), count=12)
+    shutil.copytree(embedded_sample, path)
+    audited(Store.open(path), count=12)
     return path

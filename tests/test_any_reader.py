@@ -11,9 +11,10 @@ import pandas as pd
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from test_store import put_products, put_space, row, units
 
 import vitrina as vt
+from support.stores import put_products, put_space, row
+from support.vectors import units
 from vitrina.errors import OptionError, StoreError
 from vitrina.store.space import ERRORS_SCHEMA
 from vitrina.types import Modality

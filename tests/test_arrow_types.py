@@ -9,8 +9,8 @@ from uuid import UUID
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from catalogue_files import all_rows, parquet, products_of
 
+from support.catalogue_files import all_rows, parquet, products_of
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.readers import Columns
 from vitrina.data.readers.arrow_values import values_of

@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from audited import embedded
 
+from support.audits import embedded
 from vitrina import api
 from vitrina.audit.results import Audit
 from vitrina.errors import CatalogueError, StoreError, StoreLockedError, TrainingError
@@ -21,10 +21,13 @@ from vitrina.store.decisions import Decision, add_decisions
 from vitrina.store.store import Store
 from vitrina.types import Action, Features, Modality, Reason
 
+# Fewer than by default take less time.
+FOLDS = 2
+
 
 @pytest.fixture(scope="module")
 def catalogue(tmp_path_factory):
-    return write_sample(tmp_path_factory.mktemp("catalogue"), products=700, seed=3)
+    return write_sample(tmp_path_factory.mktemp("catalogue"), products=400, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,7 @@ def made(catalogue, tmp_path_factory):
     """A store that was audited, with its report."""
     folder = tmp_path_factory.mktemp("audited")
     store = embedded(folder / "store", catalogue)
-    api.audit(store, folder / "report.html")
+    api.audit(store, folder / "report.html", folds=FOLDS)
     return folder
 
 
@@ -40,6 +43,13 @@ def made(catalogue, tmp_path_factory):
 def store(made, tmp_path):
     shutil.copytree(made / "store", tmp_path / "store")
     return Store.open(tmp_path / "store")
+
+
+@pytest.fixture
+def small(embedded_sample, tmp_path):
+    """A smaller store, without an audit."""
+    shutil.copytree(embedded_sample, tmp_path / "small")
+    return Store.open(tmp_path / "small")
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +142,7 @@ def test_a_round_trip(store, truth, found, tmp_path):
     add_decisions(store.files, store.products, judged)
     moved = {one.product_id for one in judged if one.action is Action.MOVE}
     before = {row["product_id"]: row for row in pq.read_table(_table(found)).to_pylist()}
-    again = api.audit(store, tmp_path / "again.html")
+    again = api.audit(store, tmp_path / "again.html", folds=FOLDS)
     # What was judged is no suspect any more.
     assert not {one.product_id for one in judged} & again.by_product.keys()
     assert again.card["settled"] == len(judged)
@@ -146,7 +156,7 @@ def test_a_round_trip(store, truth, found, tmp_path):
     position = dict(zip(store.products.ids.to_pylist(), corrected.codes, strict=True))
     for one in judged:
         assert corrected.ids[position[one.product_id]] == one.category
-    report = api.train(store, "logistic", features="text")
+    report = api.train(store, "logistic", features="text", epochs=2)
     assert report.judged > 0
 
 
@@ -168,7 +178,7 @@ def test_training_hears_decisions(store):
         ],
     )
     before = len(labels.ids)
-    report = api.train(store, "logistic", features="text")
+    report = api.train(store, "logistic", features="text", epochs=2)
     assert report.classes == before + 1
     index = api.build_index(store, "text")
     assert (index.labels == before).sum() == 8
@@ -184,39 +194,41 @@ def test_a_decision_after_the_owner_changed_the_label_is_open_again(store, found
 
 
 def test_two_audits_are_the_same(store, found):
-    api.audit(store)
+    api.audit(store, folds=FOLDS)
     assert Audit.of(store).suspects == found.suspects
 
 
-def test_a_writer_at_the_end_costs_no_report(store, tmp_path):
+def test_a_writer_at_the_end_costs_no_report(small, tmp_path):
+    api.build_index(small, "fused")
     with (
-        Store.open(store.place).writer("embed"),
+        Store.open(small.place).writer("embed"),
         pytest.raises(StoreLockedError, match=r"is being written by .* the report is in .*html"),
     ):
-        api.audit(store, tmp_path / "report.html")
+        api.audit(small, tmp_path / "report.html", folds=2)
     assert (tmp_path / "report.html").exists()
     assert (tmp_path / "report.parquet").exists()
 
 
-def test_copies_never_judge_what_they_were_learnt_with(store):
-    found = find(store, AuditOptions(features=Features.TEXT))
+def test_copies_never_judge_what_they_were_learnt_with(small):
+    found = find(small, AuditOptions(features=Features.TEXT))
     fold = found.predictor._fold()
     groups = found.predictor.groups
+    assert len(np.unique(groups)) < len(groups)
     for group in np.unique(groups):
         assert len(set(fold[(groups == group) & (fold >= 0)].tolist())) <= 1
     assert len(set(fold[fold >= 0].tolist())) == 5
 
 
-def test_one_modality_is_enough(store):
-    found = api.audit(store, features="text", images="none", folds=2)
+def test_one_modality_is_enough(small):
+    found = api.audit(small, features="text", images="none", folds=2)
     assert found.suspects
     assert Reason.PHOTO not in {reason for one in found.suspects for reason in one.reasons}
     assert all(one.image_category is None for one in found.suspects)
 
 
-def test_cleanlab_may_be_asked(store):
+def test_cleanlab_may_be_asked(small):
     pytest.importorskip("cleanlab")
-    card = api.audit(store, cleanlab=True, folds=2).card
+    card = api.audit(small, cleanlab=True, folds=2).card
     assert 0 < card["cleanlab"]["suspects_among_them"] <= card["cleanlab"]["issues"]
 
 
@@ -227,13 +239,12 @@ def test_without_cleanlab_it_says_how_to_install_it(store, monkeypatch):
         api.audit(store, cleanlab=True)
 
 
-def test_too_little_to_audit_is_told(catalogue, tmp_path):
-    store = embedded(tmp_path / "store", catalogue)
-    ids, labels = store.products.ids.to_pylist(), store.products.categories()
+def test_too_little_to_audit_is_told(small):
+    ids, labels = small.products.ids.to_pylist(), small.products.categories()
     one = labels.ids[0]
     add_decisions(
-        store.files,
-        store.products,
+        small.files,
+        small.products,
         [
             Decision(key, Action.MOVE, labels.ids[code], one)
             for key, code in zip(ids, labels.codes.tolist(), strict=True)
@@ -241,7 +252,7 @@ def test_too_little_to_audit_is_told(catalogue, tmp_path):
         ],
     )
     with pytest.raises(TrainingError, match="two categories"):
-        api.audit(store)
+        api.audit(small)
 
 
 @pytest.mark.parametrize("options", [{"folds": 1}, {"most": 0}])
@@ -362,7 +373,6 @@ def test_what_can_not_be_imported_changes_nothing(store, tmp_path, content, mess
     assert store.decisions().all == ()
 
 
-def test_an_unaudited_store_has_no_tasks(catalogue, tmp_path):
-    store = embedded(tmp_path / "store", catalogue)
+def test_an_unaudited_store_has_no_tasks(small, tmp_path):
     with pytest.raises(StoreError, match="not audited yet"):
-        api.export_decisions(store, tmp_path / "tasks.json")
+        api.export_decisions(small, tmp_path / "tasks.json")

@@ -14,9 +14,9 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
-from audited import audited, embedded
 from PIL import Image
 
+from support.audits import audited
 from vitrina.audit.report.cards import CHUNK, PLAIN
 from vitrina.audit.report.texts import WHOLE
 from vitrina.audit.report.write import LARGE, SMALL, write_report
@@ -24,6 +24,7 @@ from vitrina.audit.results import Audit, AuditNeighbour, Suspect
 from vitrina.page.bars import HistogramBin, bar, histogram
 from vitrina.page.charts import Axis
 from vitrina.store.decisions import Decision
+from vitrina.store.store import Store
 from vitrina.types import Action, Reason
 
 EVIL = "</script><script>alert(1)</script><!-- <script> <img src=x onerror=alert(2)> ]]> & \u2028"
@@ -32,8 +33,9 @@ PLAINED = EVIL.replace("\u2028", "").strip()
 
 
 @pytest.fixture(scope="module")
-def made(sample, tmp_path_factory):
-    store = embedded(tmp_path_factory.mktemp("report") / "store", sample)
+def made(embedded_sample, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "store"
+    store = Store.open(shutil.copytree(embedded_sample, path))
     return audited(store, card=CARD), Audit.of(store)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.naive_bayes import ComplementNB
-from tuning_tools import products
 
+from support.tuning import products
 from vitrina.baselines.base import BaselineKind, BaselineTask, TextExamples
 from vitrina.baselines.naive_bayes import PRIOR, fit_naive_bayes
 from vitrina.baselines.network import planned_epochs
@@ -20,16 +20,13 @@ from vitrina.training import loop
 from vitrina.training.checkpoint import Checkpoint
 from vitrina.training.loop import Watch
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 KINDS = list(BaselineKind)
 NETWORKS = [BaselineKind.MLP, BaselineKind.CNN, BaselineKind.LSTM]
 CLASSES = 6
 """Of which the catalogue has four: 0 and 3 are nobody's."""
 NUMBERS = np.array([1, 2, 4, 5])
-
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("VITRINA_CACHE", str(tmp_path / "cache"))
 
 
 def catalogue(rows=360, seed=0):

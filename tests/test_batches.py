@@ -4,7 +4,6 @@ import inspect
 import json
 import re
 import shutil
-import sys
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -14,13 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import typer
-from catalogue_files import jsonl, parquet, text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tar_files import tarred
 
 import vitrina as vt
+from support.catalogue_files import jsonl, parquet, text
+from support.cli import vitrina
+from support.tar_files import tarred
 from vitrina import cli
 from vitrina.cli.options import with_options
 from vitrina.data.catalogue import Catalogue
@@ -39,18 +39,6 @@ KINDS = {
     3: ("Молоток стальной слесарный", "Инструмент->Молотки", (30, 200, 30)),
 }
 READERS = ("embed", "classify", "neighbours", "finetune", "pretrain", "benchmark")
-
-
-def run(*arguments: object) -> int:
-    """Run the command line in this process; returns its exit code."""
-    before, sys.argv = sys.argv, ["vitrina", *map(str, arguments)]
-    try:
-        cli.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    finally:
-        sys.argv = before
-    return 0
 
 
 def goods(count=60, first=1, **columns):
@@ -90,9 +78,9 @@ def photographs(folder, numbers):
 
 def trained(folder, catalogue, *options):
     store = folder / "store"
-    assert run("embed", catalogue, "--store", store, *options) == 0
-    assert run("index", store) == 0
-    assert run("train", store, "--head", "logistic") == 0
+    assert vitrina("embed", catalogue, "--store", store, *options) == 0
+    assert vitrina("index", store) == 0
+    assert vitrina("train", store, "--head", "logistic") == 0
     return store
 
 
@@ -139,7 +127,7 @@ def unplugged(store):
 
 
 def predicted(store, batch, out, *options):
-    code = run("classify", batch, "--store", store, "--out", out, *options)
+    code = vitrina("classify", batch, "--store", store, "--out", out, *options)
     return pq.read_table(out).to_pylist() if code == 0 else None
 
 
@@ -199,7 +187,7 @@ def test_a_batch_without_kept_and_attribute_columns(kept, tmp_path, capsys):
 def test_neighbours_of_such_a_batch(kept, tmp_path, capsys):
     batch = csv(tmp_path / "batch.csv", without(goods(6, 101), *LABELS))
     out = tmp_path / "near.parquet"
-    assert run("neighbours", kept, "--queries", batch, "--out", out, "-k", 3, "--json") == 0
+    assert vitrina("neighbours", kept, "--queries", batch, "--out", out, "-k", 3, "--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert report["notes"] == [
         "the batch lacks brand and price, which the store remembers; neighbours are found without "
@@ -293,7 +281,7 @@ def test_what_is_asked_for_must_be_there_and_is_told_at_once(kept, tmp_path, cap
         "neighbours": ("neighbours", kept, "--queries", batch, "--out", out),
         "embed": ("embed", batch, "--store", kept),
     }
-    assert run(*commands[command], *options) == 1
+    assert vitrina(*commands[command], *options) == 1
     assert error_of(capsys) == (
         f"vitrina: {batch}: no column 'Titel' (nearest: 'title'), no column 'c', no column 'prise' "
         "(nearest: 'price'), no column 'stock'; there are product_id, title, price, brand; say "
@@ -311,7 +299,7 @@ def test_any_option_of_reading_serves_any_command_that_reads(kept, tmp_path):
     given += ("--encoding", "cp1251")
     assert kinds_of(predicted(kept, path, tmp_path / "p.parquet", *given)) == EXPECTED
     near = tmp_path / "near.parquet"
-    assert run("neighbours", kept, "--queries", path, "--out", near, "-k", 1, *given) == 0
+    assert vitrina("neighbours", kept, "--queries", path, "--out", near, "-k", 1, *given) == 0
     assert pq.read_table(near).column("query").to_pylist() == [*EXPECTED]
     # Nothing of it is remembered by a command that only reads.
     assert columns_of(kept)["title"] is None
@@ -323,7 +311,7 @@ def test_any_option_of_reading_serves_any_command_that_reads(kept, tmp_path):
 def test_an_embed_without_a_remembered_column_names_both_ways_on(own, tmp_path, capsys):
     before = metadata_of(own)
     day = csv(tmp_path / "day.csv", goods(60))
-    assert run("embed", day, "--store", own) == 1
+    assert vitrina("embed", day, "--store", own) == 1
     assert error_of(capsys) == (
         f"vitrina: {day}: no column 'brand', which the store remembers, no column 'price', which "
         "the store remembers; there are product_id, title, category_id, category_name; say which "
@@ -332,23 +320,23 @@ def test_an_embed_without_a_remembered_column_names_both_ways_on(own, tmp_path, 
     )
     assert metadata_of(own) == before == {n: {"price": str(100 + n)} for n in range(1, 61)}
     ways = ("--attribute-columns", "none", "--keep-columns", "none")
-    assert run("embed", day, "--store", own, *ways) == 0
+    assert vitrina("embed", day, "--store", own, *ways) == 0
     assert metadata_of(own) == {n: {} for n in range(1, 61)}
     assert (columns_of(own)["keep"], columns_of(own)["attributes"]) == ([], [])
     # From now on the daily run needs no option.
-    assert run("embed", day, "--store", own) == 0
+    assert vitrina("embed", day, "--store", own) == 0
 
 
 def test_of_several_kept_columns_the_others_stay(own, tmp_path, capsys):
     full = {**KEPT, "stock": lambda n: n}
-    assert run("embed", csv(tmp_path / "a.csv", goods(60, **full)), "--store", own,
+    assert vitrina("embed", csv(tmp_path / "a.csv", goods(60, **full)), "--store", own,
                "--keep-columns", "price, stock") == 0  # fmt: skip
     assert metadata_of(own)[7] == {"price": "107", "stock": "7"}
     capsys.readouterr()
     day = csv(tmp_path / "day.csv", without(goods(60, **full), "price"))
-    assert run("embed", day, "--store", own) == 1
+    assert vitrina("embed", day, "--store", own) == 1
     assert error_of(capsys).endswith("or go on without by --keep-columns stock")
-    assert run("embed", day, "--store", own, "--keep-columns", "stock") == 0
+    assert vitrina("embed", day, "--store", own, "--keep-columns", "stock") == 0
     assert metadata_of(own)[7] == {"stock": "7"}
 
 
@@ -367,20 +355,20 @@ def test_every_column_can_be_unset(tmp_path, unset):
     (tmp_path / "photos").mkdir()
     store = tmp_path / "store"
     more = ("--images", tmp_path / "photos", "--attribute-columns", "brand")
-    assert run("embed", catalogue, "--store", store, *options, *more, *TEXT) == 0
+    assert vitrina("embed", catalogue, "--store", store, *options, *more, *TEXT) == 0
     first = products_of(store)[0]
     assert (first["title"], first["description"], first["shop"]) == ("n", "d", "s")
     assert (first["category_id"], first["category_name"]) == (2, "y")
     assert first["attributes"] == ["brand: z"]
     options = [part for name in given for part in (f"--{name}-column", unset)]
     gone = [*options, "--images", unset]
-    assert run("embed", catalogue, "--store", store, *gone) == 0
+    assert vitrina("embed", catalogue, "--store", store, *gone) == 0
     first = products_of(store)[0]
     # Unset is no column at all, not the one of the default name.
     assert (first["title"], first["description"], first["shop"]) == ("", "", "")
     # A catalogue without categories says nothing of those that its products have.
     assert (first["category_id"], first["category_name"]) == (2, "y")
-    assert run("embed", catalogue, "--store", store, "--title-column", "title") == 0
+    assert vitrina("embed", catalogue, "--store", store, "--title-column", "title") == 0
     assert columns_of(store) == {
         "product_id": None,
         "title": "title",
@@ -397,15 +385,15 @@ def test_delimiter_encoding_template_and_id_can_be_unset(tmp_path, capsys):
     first.write_bytes(csv(first, rows, delimiter="|").read_bytes().decode().encode("cp1251"))
     given = ("--delimiter", "|", "--encoding", "cp1251", "--id-column", "sku")
     template = ("--image-template", "big/{product_id}.jpg")
-    assert run("embed", first, "--store", store, *given, "--images", photos.parent, *template,
+    assert vitrina("embed", first, "--store", store, *given, "--images", photos.parent, *template,
                *BOTH) == 0  # fmt: skip
     second = csv(tmp_path / "b.csv", [{"product_id": n, "title": f"Ложка {n}"} for n in (1, 2)])
     for name in "1.jpg", "2.jpg":
         shutil.move(photos / name, photos.parent / name)
-    assert run("embed", second, "--store", store) == 1
+    assert vitrina("embed", second, "--store", store) == 1
     capsys.readouterr()
     auto = ("--delimiter", "auto", "--encoding", "auto", "--id-column", "none")
-    assert run("embed", second, "--store", store, *auto, "--image-template", "none") == 0
+    assert vitrina("embed", second, "--store", store, *auto, "--image-template", "none") == 0
     reading = vt.Store.open(store).manifest.reading["catalogue"]
     assert Reading.from_json(reading) == Reading(images=str(photos.parent))
     titles = {row["product_id"]: (row["title"], row["images"]) for row in products_of(store)}
@@ -447,7 +435,7 @@ def test_photos_that_are_gone_are_no_reason_to_refuse_a_batch(fused, tmp_path, c
         lines = said(capsys)
         assert lines[0].startswith(f"no photos: predictions by text alone ({photos}: No such file")
         assert lines[1] == "6 without a photo, 0 without text"
-        assert run("neighbours", fused, "--queries", batch, "--out", near, "-k", 1) == 0
+        assert vitrina("neighbours", fused, "--queries", batch, "--out", near, "-k", 1) == 0
         assert said(capsys)[0].startswith("no photos: neighbours by text alone")
     found = pq.read_table(near).to_pylist()
     assert len(found) == 6
@@ -461,13 +449,13 @@ def test_photos_are_never_dropped_because_they_are_gone(fused, tmp_path, capsys)
     store = Path(shutil.copytree(fused, tmp_path / "own"))
     day = csv(tmp_path / "day.csv", goods())
     with unplugged(fused) as photos:
-        assert run("embed", day, "--store", store) == 1
+        assert vitrina("embed", day, "--store", store) == 1
         assert f"{photos}: No such file or directory" in error_of(capsys)
         opened = vt.Store.open(store)
         with pytest.raises(ImageSourceError, match="No such file"):
             vt.embed(vt.open_batch(day, opened), opened)
     assert len(vt.vectors(vt.Store.open(store), "image").matrix) == 60
-    assert run("embed", day, "--store", store) == 0
+    assert vitrina("embed", day, "--store", store) == 0
     assert len(vt.vectors(vt.Store.open(store), "image").matrix) == 60
 
 
@@ -541,7 +529,7 @@ def test_a_remembered_column_of_photos(tmp_path, capsys):
     assert {r["has_image"] for r in predicted(store, own, tmp_path / "p.parquet")} == {True}
     plain = predicted(store, own, tmp_path / "p.parquet", "--images", "none")
     assert {row["has_image"] for row in plain} == {False}
-    assert run("embed", batch, "--store", store) == 1
+    assert vitrina("embed", batch, "--store", store) == 1
     assert "or go on without by --image-column none" in error_of(capsys)
 
 
@@ -559,7 +547,7 @@ def test_batches_of_other_forms_bring_their_own_photos(fused, tmp_path, capsys):
     store = Path(shutil.copytree(fused, tmp_path / "own"))
     photos = photographs(tmp_path / "photos", range(1, 61))
     named = csv(tmp_path / "named.csv", goods(pic=lambda n: f"{n}.jpg"))
-    assert run("embed", named, "--store", store, "--image-column", "pic",
+    assert vitrina("embed", named, "--store", store, "--image-column", "pic",
                "--images", photos) == 0  # fmt: skip
     capsys.readouterr()
     new = photographs(tmp_path / "new", (101, 102))
@@ -605,7 +593,7 @@ def test_a_batch_keeps_its_own_ids_whatever_the_store_has(kept, tmp_path):
 def test_ids_in_a_column_of_another_name(kept, tmp_path):
     ids, out = parquet(tmp_path / "ids.parquet", sku=["4", "5"]), tmp_path / "near.parquet"
     options = ("--id-column", "sku", "-k", 2)
-    assert run("neighbours", kept, "--queries", ids, "--out", out, *options) == 0
+    assert vitrina("neighbours", kept, "--queries", ids, "--out", out, *options) == 0
     assert pq.read_table(out).column("query").to_pylist() == ["4", "4", "5", "5"]
 
 
@@ -619,7 +607,7 @@ def test_what_serves_no_file_is_refused(kept, capsys):
         (("finetune", kept), "--catalogue and --unlabelled"),
         (("benchmark", "--store", kept), "the products' file and --unlabelled"),
     ):
-        assert run(*command, "--title-column", "name", "--photos", 2) == 2
+        assert vitrina(*command, "--title-column", "name", "--photos", 2) == 2
         told = " ".join(capsys.readouterr().err.split())
         assert f"--photos, --title-column serve {needed}" in told
 
@@ -650,11 +638,11 @@ def test_a_benchmark_reads_all_its_files_alike(tmp_path, capsys):
     given = ("--id-column", "sku", "--title-column", "name", "--category-column", "cat")
     out = tmp_path / "out"
     options = ("--rows", "naive-bayes", "--out", out, "--text-model", "lexical", *given)
-    assert run("benchmark", train, "--also", test, *options) == 0
+    assert vitrina("benchmark", train, "--also", test, *options) == 0
     assert (out / "submission.csv").read_text().splitlines()[1:] == ["101,2"]
     capsys.readouterr()
     bad = ("--rows", "naive-bayes", "--out", out, "--title-column", "nam", "--id-column", "skuu")
-    assert run("benchmark", train, *bad) == 1
+    assert vitrina("benchmark", train, *bad) == 1
     assert "no column 'skuu' (nearest: 'sku'), no column 'nam' (nearest: 'name')" in error_of(
         capsys
     )

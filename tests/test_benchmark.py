@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
-from tuning_tools import products, write_catalogue, write_model
 
 import vitrina as vt
+from support.tuning import products, write_catalogue, write_model
 from vitrina.errors import StoreError
 from vitrina.index.vote import VoteRule, vote, vote_shares
 from vitrina.pipelines.benchmark import methods as methods_module
@@ -28,12 +28,9 @@ from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.store.store import Store
 from vitrina.types import Features, SplitKind, VoteKind
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 QUICK = ("naive-bayes", "linear-svm", "text", "vote-text", "knn", "blend-text")
-
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("VITRINA_CACHE", str(tmp_path / "cache"))
 
 
 def catalogues(folder, rows=300):

@@ -14,10 +14,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from benchmark_tables import METHODS, benchmark, category_names, left_out_row
 from sklearn.metrics import f1_score
-from test_house import HEAVY
 
+from support.benchmark_tables import METHODS, benchmark, category_names, left_out_row
+from support.heavy_modules import HEAVY
 from vitrina.classifier.metrics import evaluate
 from vitrina.errors import StoreError
 from vitrina.page.charts import Axis

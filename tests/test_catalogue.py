@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
-from catalogue_files import all_rows, fields, jsonl, parquet, products_of, text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from support.catalogue_files import all_rows, fields, jsonl, parquet, products_of, text
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import Product, Rejection
 from vitrina.data.readers import Columns

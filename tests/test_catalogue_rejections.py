@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pytest
-from catalogue_files import all_rows, jsonl, parquet, products_of, rejected_of, text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from support.catalogue_files import all_rows, jsonl, parquet, products_of, rejected_of, text
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import Product, Rejection
 from vitrina.data.readers import Columns

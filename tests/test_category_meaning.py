@@ -1,8 +1,8 @@
 """A head knows its categories by id and meaning."""
 
 import pytest
-from catalogue_files import jsonl
 
+from support.catalogue_files import jsonl
 from vitrina import api
 from vitrina.data.catalogue import Catalogue
 from vitrina.store.store import Store

@@ -4,10 +4,10 @@ import json
 
 import pyarrow as pa
 import pytest
-from catalogue_files import all_rows, jsonl, parquet, products_of, text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.catalogue_files import all_rows, jsonl, parquet, products_of, text
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import ReadingOptions
 from vitrina.data.readers import Columns

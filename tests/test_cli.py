@@ -12,24 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from support.cli import vitrina
 from vitrina import cli
 from vitrina.sample import write_sample
 from vitrina.store.store import Store
-
-
-def run(*arguments: object) -> int:
-    """Run the command line in this process; returns its exit code."""
-    sys.argv = ["vitrina", *map(str, arguments)]
-    try:
-        cli.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
-
-
-@pytest.fixture(autouse=True)
-def own_argv(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["vitrina"])
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +23,11 @@ def shelf(tmp_path_factory):
     """A sample catalogue and a store over it, with an index and a head."""
     root = tmp_path_factory.mktemp("shelf")
     sample = write_sample(root / "catalogue", products=300, seed=1)
-    argv, sys.argv = sys.argv, []
     store = root / "store"
     models = ("--text-model", "lexical", "--image-model", "thumbnail")
-    assert run("embed", sample.train, "--store", store, "--images", sample.images, *models) == 0
-    assert run("index", store) == 0
-    assert run("train", store, "--head", "logistic") == 0
-    sys.argv = argv
+    assert vitrina("embed", sample.train, "--store", store, "--images", sample.images, *models) == 0
+    assert vitrina("index", store) == 0
+    assert vitrina("train", store, "--head", "logistic", "--epochs", 2) == 0
     return root, sample, store
 
 
@@ -65,7 +49,7 @@ def error_line(capsys) -> str:
 def test_predictions_are_one_row_per_product_in_order(shelf, tmp_path, capsys):
     _, sample, store = shelf
     out = tmp_path / "predictions.parquet"
-    assert run("classify", sample.test, "--store", store, "--out", out, "--json") == 0
+    assert vitrina("classify", sample.test, "--store", store, "--out", out, "--json") == 0
     report = json.loads(capsys.readouterr().out)
     rows = pq.read_table(out).to_pylist()
     given = pq.read_table(sample.test).column("product_id").to_pylist()
@@ -96,7 +80,7 @@ def test_broken_photos_of_a_batch_are_listed_beside_the_predictions(shelf, tmp_p
     keep = pa.array([one in broken for one in table.column("product_id").to_pylist()])
     pq.write_table(table.filter(keep).drop_columns(["category_id"]), batch)
     assert broken
-    code = run("classify", batch, "--store", store, "--out", out, "--images", sample.images)
+    code = vitrina("classify", batch, "--store", store, "--out", out, "--images", sample.images)
     assert code == 0
     errors = pq.read_table(tmp_path / "predictions.errors.parquet").to_pylist()
     assert {int(row["product_id"]) for row in errors} == set(broken)
@@ -108,7 +92,9 @@ def test_broken_photos_of_a_batch_are_listed_beside_the_predictions(shelf, tmp_p
 def test_submission_has_two_columns_and_no_gap(shelf, tmp_path, name):
     _, sample, store = shelf
     out = tmp_path / name
-    code = run("classify", sample.test, "--store", store, "--out", out, "--format", "submission")
+    code = vitrina(
+        "classify", sample.test, "--store", store, "--out", out, "--format", "submission"
+    )
     assert code == 0
     if name.endswith("csv"):
         header, *lines = out.read_text().splitlines()
@@ -128,14 +114,14 @@ def test_neighbours_by_product_text_and_image(shelf, tmp_path, capsys):
         r for r in truth if r["same_photo"] and r["same_text"] and r["split"] == "train"
         and r["photo"] == "ok"
     )  # fmt: skip
-    assert run("neighbours", store, "--product", copy["product_id"], "-k", 3, "--json") == 0
+    assert vitrina("neighbours", store, "--product", copy["product_id"], "-k", 3, "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert len(found) == 3
     assert found[0]["product_id"] == copy["duplicate_of"]
     assert found[0]["score"] == pytest.approx(1, abs=1e-3)
     assert copy["product_id"] not in [one["product_id"] for one in found]
 
-    assert run("neighbours", store, "--text", found[0]["title"], "--json") == 0
+    assert vitrina("neighbours", store, "--text", found[0]["title"], "--json") == 0
     by_text = json.loads(capsys.readouterr().out)
     assert found[0]["title"] in [one["title"] for one in by_text]
 
@@ -143,7 +129,7 @@ def test_neighbours_by_product_text_and_image(shelf, tmp_path, capsys):
 
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(zipfile.ZipFile(sample.images).read(f"images/train/{copy['product_id']}.jpg"))
-    assert run("neighbours", "--store", store, "--image", photo, "-k", 2, "--json") == 0
+    assert vitrina("neighbours", "--store", store, "--image", photo, "-k", 2, "--json") == 0
     by_image = json.loads(capsys.readouterr().out)
     pair = {copy["product_id"], copy["duplicate_of"]}
     assert {one["product_id"] for one in by_image} == pair
@@ -153,10 +139,10 @@ def test_neighbours_of_one_product_are_filtered(shelf, capsys):
     _, sample, store = shelf
     product = pq.read_table(sample.train).to_pylist()[0]
     asked = ["neighbours", store, "--product", product["product_id"], "--json", "-k", 1000]
-    assert run(*asked, "--category", product["category_id"]) == 0
+    assert vitrina(*asked, "--category", product["category_id"]) == 0
     same = json.loads(capsys.readouterr().out)
     assert {one["category_id"] for one in same} == {product["category_id"]}
-    assert run(*asked, "--where", "rating>=4", "--where", "sale=true", "--other-shops") == 0
+    assert vitrina(*asked, "--where", "rating>=4", "--where", "sale=true", "--other-shops") == 0
     found = {one["product_id"] for one in json.loads(capsys.readouterr().out)}
     expected = {
         row["product_id"]
@@ -164,7 +150,7 @@ def test_neighbours_of_one_product_are_filtered(shelf, capsys):
         if row["rating"] >= 4 and row["sale"] and row["shop_title"] != product["shop_title"]
     }
     assert found == expected != set()
-    assert run(*asked, "--where", "rating") == 1
+    assert vitrina(*asked, "--where", "rating") == 1
     assert "is no condition" in error_line(capsys)
 
 
@@ -174,7 +160,7 @@ def test_neighbours_of_many(shelf, tmp_path, capsys):
     pq.write_table(pa.table({"product_id": [*ids, 1]}), tmp_path / "ids.parquet")
     out = tmp_path / "near.parquet"
     asked = ["neighbours", store, "--queries", tmp_path / "ids.parquet", "--out", out, "-k", 4]
-    assert run(*asked, "--no-duplicates", "--json") == 0
+    assert vitrina(*asked, "--no-duplicates", "--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["queries"], report["found"], report["missing"]) == (21, 20, 1)
     rows = pq.read_table(out).to_pylist()
@@ -183,7 +169,7 @@ def test_neighbours_of_many(shelf, tmp_path, capsys):
     (error,) = pq.read_table(tmp_path / "near.errors.parquet").to_pylist()
     assert (error["product_id"], error["row"]) == ("1", 21)
 
-    assert run("neighbours", store, "--queries", sample.test, "--out", out, "-k", 2) == 0
+    assert vitrina("neighbours", store, "--queries", sample.test, "--out", out, "-k", 2) == 0
     asked = pq.read_table(sample.test).column("product_id").to_pylist()
     rows = pq.read_table(out).to_pylist()
     assert [row["query"] for row in rows] == [one for one in asked for _ in range(2)]
@@ -207,7 +193,7 @@ def test_neighbours_of_many(shelf, tmp_path, capsys):
     ],
 )
 def test_questions_that_make_no_sense_exit_with_2(shelf, capsys, arguments):
-    assert run("neighbours", shelf[2], *arguments) == 2
+    assert vitrina("neighbours", shelf[2], *arguments) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "Error: Invalid value" in captured.err
@@ -215,7 +201,7 @@ def test_questions_that_make_no_sense_exit_with_2(shelf, capsys, arguments):
 
 def test_an_index_behind_its_store_is_told_once_as_plain_text(shelf, own_store):
     _, sample, _ = shelf
-    assert run("embed", sample.test, "--store", own_store) == 0
+    assert vitrina("embed", sample.test, "--store", own_store) == 0
     # Not in this process: pytest listens to all logging.
     command = [sys.executable, "-m", "vitrina.cli", "neighbours", own_store, "--text", "чай"]
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
@@ -228,41 +214,41 @@ def test_an_index_behind_its_store_is_told_once_as_plain_text(shelf, own_store):
 
 def test_index_evaluates_its_vote_and_keeps_the_rule(shelf, own_store, tmp_path, capsys):
     _, sample, _ = shelf
-    assert run("index", own_store, "--evaluate", "--json") == 0
+    assert vitrina("index", own_store, "--evaluate", "--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert set(report) == {"index", "evaluation"}
     rule = report["evaluation"]["rule"]
     assert report["index"]["vote"]["rule"] == rule
     assert report["index"]["vote"]["weighted_f1"] == report["evaluation"]["metrics"]["weighted_f1"]
-    assert run("index", own_store, "--json") == 0
+    assert vitrina("index", own_store, "--json") == 0
     assert json.loads(capsys.readouterr().out) == report["index"]
-    assert run("info", own_store, "--json") == 0
+    assert vitrina("info", own_store, "--json") == 0
     assert json.loads(capsys.readouterr().out)["indexes"] == [report["index"]]
-    assert run("index", own_store, "--evaluate") == 0
+    assert vitrina("index", own_store, "--evaluate") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("done: fused index of ")
     assert any(line.startswith("default: similarity, 10 nearest ") for line in lines)
     out = tmp_path / "predictions.parquet"
-    assert run("classify", sample.test, "--store", own_store, "--out", out) == 0
-    assert run("verify", own_store) == 0
+    assert vitrina("classify", sample.test, "--store", own_store, "--out", out) == 0
+    assert vitrina("verify", own_store) == 0
 
 
 def test_info_tells_what_is_there(shelf, capsys):
     _, sample, store = shelf
-    assert run("info", store, "--json") == 0
+    assert vitrina("info", store, "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["products"] == sample.train_products
     assert found["categories"] == sample.categories
     assert {space["name"] for space in found["spaces"]} == {"text-lexical", "image-thumbnail"}
     assert [card["features"] for card in found["indexes"]] == ["fused"]
     assert [model["name"] for model in found["models"]] == ["fused-logistic"]
-    assert run("info", store) == 0
+    assert vitrina("info", store) == 0
     assert f"done: {store}" in capsys.readouterr().out
 
 
 def test_a_rerun_remembers_how_the_catalogue_was_read(shelf, own_store, capsys):
     _, sample, _ = shelf
-    assert run("embed", sample.train, "--store", own_store, "--json") == 0
+    assert vitrina("embed", sample.train, "--store", own_store, "--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert [space["space"] for space in report["spaces"]] == ["text-lexical", "image-thumbnail"]
     assert [space["embedded"] for space in report["spaces"]] == [0, 0]
@@ -272,19 +258,18 @@ def test_a_second_writer_is_refused(shelf, own_store, capsys):
     _, sample, _ = shelf
     with Store.open(own_store).writer("embed"):
         for command in (["embed", sample.train, "--store"], ["index"], ["train"]):
-            assert run(*command, own_store) == 1
+            assert vitrina(*command, own_store) == 1
             assert "is being written by `vitrina embed` (process" in error_line(capsys)
-    assert run("index", own_store) == 0
+    assert vitrina("index", own_store) == 0
 
 
 def test_a_head_of_other_vectors_is_refused(shelf, own_store, capsys):
     _, sample, _ = shelf
-    assert (
-        run("embed", sample.test, "--store", own_store, "--refit", "--text-model", "lexical") == 0
-    )
+    lexical = ("--refit", "--text-model", "lexical")
+    assert vitrina("embed", sample.test, "--store", own_store, *lexical) == 0
     capsys.readouterr()
     before = sorted(path.name for path in own_store.rglob("*"))
-    assert run("neighbours", own_store, "--text", "кружка") == 1
+    assert vitrina("neighbours", own_store, "--text", "кружка") == 1
     line = error_line(capsys)
     prints = re.findall(r"[0-9a-f]{12,}", line)
     assert len(set(prints)) >= 2
@@ -299,7 +284,7 @@ def test_an_edited_card_of_a_head_is_refused(own_store, shelf, tmp_path, capsys)
     card["inputs"][0]["fingerprint"] = "0" * 64
     path.write_text(json.dumps(card))
     out = tmp_path / "out.parquet"
-    assert run("classify", sample.test, "--store", own_store, "--out", out) == 1
+    assert vitrina("classify", sample.test, "--store", own_store, "--out", out) == 1
     line = error_line(capsys)
     assert f"{path} is damaged" in line
     assert "run `vitrina train` again" in line
@@ -322,7 +307,7 @@ def test_bad_options_give_one_line_and_no_store(shelf, tmp_path, capsys, argumen
     options = ["--images", sample.images, "--text-model", "lexical", "--image-model", "thumbnail"]
     for flag, value in zip(arguments[::2], arguments[1::2], strict=True):
         options += [flag, value]
-    assert run("embed", sample.train, "--store", tmp_path / "new", *options) == 1
+    assert vitrina("embed", sample.train, "--store", tmp_path / "new", *options) == 1
     line = error_line(capsys)
     for word in words:
         assert word in line
@@ -337,7 +322,7 @@ def test_an_unreachable_hub_names_the_ways_on(shelf, tmp_path, capsys, monkeypat
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
     _, sample, _ = shelf
-    assert run("embed", sample.train, "--store", tmp_path / "new") == 1
+    assert vitrina("embed", sample.train, "--store", tmp_path / "new") == 1
     line = error_line(capsys)
     for way in ("cointegrated/rubert-tiny2", "local directory", "cache", "lexical"):
         assert way in line
@@ -345,22 +330,22 @@ def test_an_unreachable_hub_names_the_ways_on(shelf, tmp_path, capsys, monkeypat
 
 def test_a_missing_catalogue_store_or_head(shelf, tmp_path, capsys):
     _, sample, _ = shelf
-    assert run("embed", tmp_path / "no.parquet", "--store", tmp_path / "s") == 1
+    assert vitrina("embed", tmp_path / "no.parquet", "--store", tmp_path / "s") == 1
     assert "no.parquet" in error_line(capsys)
     assert not (tmp_path / "s").exists()
-    assert run("info", tmp_path / "s") == 1
+    assert vitrina("info", tmp_path / "s") == 1
     assert "is not a store" in error_line(capsys)
     embed = ["embed", sample.train, "--store", tmp_path / "s", "--text-model", "lexical"]
-    assert run(*embed, "--image-model", "none") == 0
+    assert vitrina(*embed, "--image-model", "none") == 0
     capsys.readouterr()
-    assert run("classify", sample.test, "--store", tmp_path / "s", "--out", tmp_path / "o") == 1
+    assert vitrina("classify", sample.test, "--store", tmp_path / "s", "--out", tmp_path / "o") == 1
     assert "vitrina train" in error_line(capsys)
 
 
 def test_usage_errors_exit_with_2(shelf):
-    assert run("neighbours", shelf[2]) == 2
-    assert run("train", shelf[2], "--epochs", "0") == 2
-    assert run("nonsense") == 2
+    assert vitrina("neighbours", shelf[2]) == 2
+    assert vitrina("train", shelf[2], "--epochs", "0") == 2
+    assert vitrina("nonsense") == 2
 
 
 def test_every_command_and_option_has_help():
@@ -378,14 +363,14 @@ def test_every_command_and_option_has_help():
 
 
 def test_demo_writes_its_catalogue_alone(tmp_path):
-    assert run("demo", "--out", tmp_path, "--products", 60, "--catalogue-only") == 0
+    assert vitrina("demo", "--out", tmp_path, "--products", 60, "--catalogue-only") == 0
     names = {path.name for path in Path(tmp_path).iterdir()}
     assert {"train.parquet", "test.parquet", "images.zip", "truth.parquet"} <= names
 
 
 @pytest.mark.slow
 def test_the_demo_shows_what_it_promises(tmp_path, capsys):
-    assert run("demo", "--out", tmp_path / "demo", "--json") == 0
+    assert vitrina("demo", "--out", tmp_path / "demo", "--json") == 0
     report = json.loads(capsys.readouterr().out)
     scores = {head["features"]: head["validation"]["weighted_f1"] for head in report["heads"]}
     assert scores["fused"] > max(scores["text"], scores["image"])
@@ -395,5 +380,5 @@ def test_the_demo_shows_what_it_promises(tmp_path, capsys):
     wrong = sum(row["wrong_label"] for row in truth)
     assert report["wrong_labels_on_top"] >= 0.7 * wrong > 10
     assert (tmp_path / "demo/report.html").exists()
-    assert run("demo", "--out", tmp_path / "demo") == 1
+    assert vitrina("demo", "--out", tmp_path / "demo") == 1
     assert "--out" in capsys.readouterr().err

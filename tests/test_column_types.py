@@ -6,10 +6,10 @@ from uuid import UUID
 
 import pyarrow as pa
 import pytest
-from catalogue_files import all_rows, fields, jsonl, parquet, products_of, rejected_of, text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from support.catalogue_files import all_rows, fields, jsonl, parquet, products_of, rejected_of, text
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import Rejection
 from vitrina.data.readers import Columns

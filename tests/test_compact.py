@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,8 +10,9 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stopping import stopping_at
-from test_embed import (
+
+from support.cli import vitrina
+from support.embedding import (
     BLUE,
     FIRST,
     GREEN,
@@ -30,13 +30,16 @@ from test_embed import (
     use_stubs,
     vectors_of,
 )
-from test_store import put_products, put_space, row, units
-
-from vitrina import api, cli
+from support.stopping import stopping_at
+from support.stores import put_products, put_space, row
+from support.vectors import units
+from vitrina import api
 from vitrina.errors import StoreError
 from vitrina.store.compact import piece_sizes
 from vitrina.store.plan import plan_merges
 from vitrina.store.store import Store
+
+pytestmark = pytest.mark.usefixtures("unsynced")
 
 # After `FIRST` and `SECOND`: 1 and 3 are renamed, 5 and 8 are gone.
 THIRD = [
@@ -48,12 +51,6 @@ THIRD = [
     (6, "кофе", 10, None),
     (7, "чай", 11, GREEN),
 ]
-
-
-@pytest.fixture(autouse=True)
-def unsynced(monkeypatch):
-    # Syncing makes it slow, and no test can see whether it was done.
-    monkeypatch.setattr("os.fsync", lambda _: None)
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +75,6 @@ def shelf(made, tmp_path):
 @pytest.fixture
 def catalogue(made):
     return made[1]
-
-
-@pytest.fixture
-def stubs(monkeypatch):
-    return use_stubs(monkeypatch.setattr)
 
 
 def vectors_by_id(path):
@@ -358,25 +350,15 @@ def test_a_compaction_stopped_at_any_change_leaves_every_vector_and_is_finished_
 # -- the command ----------------------------------------------------------------------------------
 
 
-def vitrina(monkeypatch, *arguments):
-    """Run the command line in this process; returns its exit code."""
-    monkeypatch.setattr(sys, "argv", ["vitrina", *map(str, arguments)])
-    try:
-        cli.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
-
-
-def test_the_command_says_what_became_of_each_space(shelf, monkeypatch, capsys):
-    assert vitrina(monkeypatch, "compact", shelf, "--keep", "1") == 0
+def test_the_command_says_what_became_of_each_space(shelf, capsys):
+    assert vitrina("compact", shelf, "--keep", "1") == 0
     assert capsys.readouterr().out.splitlines() == [
         "text-words: 5 shards are 1 now, 7 rows, 4 dropped",
         "image-colours: 4 shards are 1 now, 6 rows, 2 dropped",
         f"done: 0.0 MB freed in {shelf}",
     ]
     assert not any(file.is_file() for file in (shelf / "retired").rglob("*"))
-    assert vitrina(monkeypatch, "compact", shelf, "--json") == 0
+    assert vitrina("compact", shelf, "--json") == 0
     assert json.loads(capsys.readouterr().out) == {
         "store": str(shelf),
         "kept_commits": 3,
@@ -389,11 +371,11 @@ def test_the_command_says_what_became_of_each_space(shelf, monkeypatch, capsys):
     }
 
 
-def test_at_least_one_commit_is_kept_and_one_row_to_a_shard(shelf, monkeypatch, capsys):
+def test_at_least_one_commit_is_kept_and_one_row_to_a_shard(shelf, capsys):
     before = all_files(shelf)
-    assert vitrina(monkeypatch, "compact", shelf, "--keep", "0") == 2
-    assert vitrina(monkeypatch, "compact", shelf, "--rows", "0") == 2
-    assert vitrina(monkeypatch, "compact", shelf / "nowhere") == 1
+    assert vitrina("compact", shelf, "--keep", "0") == 2
+    assert vitrina("compact", shelf, "--rows", "0") == 2
+    assert vitrina("compact", shelf / "nowhere") == 1
     assert "is not a store" in capsys.readouterr().err
     for wrong in ({"keep": 0}, {"keep": 4}, {"rows": 0}):
         with pytest.raises(StoreError, match="1 to 3 commits are kept"):

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from audited import audited, embedded
-from store_tools import rename_decisions, reseal
 
+from support.audits import audited
+from support.resealing import rename_decisions, reseal
 from vitrina import api
 from vitrina.audit.results import Audit
 from vitrina.errors import StoreError, TrainingError
@@ -28,8 +28,9 @@ from vitrina.types import Action
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, sample):
-    store = embedded(tmp_path_factory.mktemp("made") / "shelf", sample)
+def made(tmp_path_factory, embedded_sample):
+    path = tmp_path_factory.mktemp("made") / "shelf"
+    store = Store.open(shutil.copytree(embedded_sample, path))
     api.build_index(store, features="text", factory="Flat")
     audited(store)
     one = Decision(

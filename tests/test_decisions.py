@@ -1,13 +1,14 @@
 """What reviewers say lands in the store at once, is never overwritten, and is what is learnt."""
 
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from audited import audited, embedded, undecided
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.audits import audited, undecided
 from vitrina import api
 from vitrina.audit.results import Audit
 from vitrina.errors import StoreError
@@ -25,10 +26,9 @@ from vitrina.types import Action
 
 
 @pytest.fixture(scope="module")
-def made(sample, tmp_path_factory):
+def made(embedded_sample, tmp_path_factory):
     path = tmp_path_factory.mktemp("decisions") / "store"
-    embedded(path, sample)
-    return path
+    return shutil.copytree(embedded_sample, path)
 
 
 @pytest.fixture

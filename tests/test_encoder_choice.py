@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tuning_tools import write_catalogue, write_model
 
 import vitrina as vt
+from support.tuning import write_catalogue, write_model
 from vitrina.embedder.model_ref import ModelRef
 from vitrina.errors import EncoderError, StoreError
 from vitrina.pipelines.embed.encoder_choice import EncoderChoice, choose_encoder

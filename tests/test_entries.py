@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from index_tools import IMAGE, TEXT
 
+from support.vectors import IMAGE, TEXT
 from vitrina.errors import StoreError
 from vitrina.index.entries import Change, Entries, compare
 

@@ -29,7 +29,7 @@ def catalogue(rows=600, seed=0):
 
 
 def quick(**more):
-    return vt.FusionClassifier("logistic", **{"blocks": (TEXT, IMAGE), "epochs": 20, **more})
+    return vt.FusionClassifier("logistic", **{"blocks": (TEXT, IMAGE), "epochs": 8, **more})
 
 
 @pytest.mark.slow
@@ -42,7 +42,16 @@ def test_it_can_be_cloned_and_asked_for_its_parameters():
     assert clone(given).get_params() == given.get_params()
 
 
-@pytest.mark.parametrize("fusion", ["early", "late", "knn", "stack"])
+# What serves a store shows "late" and "knn" too: `test_train.py`.
+@pytest.mark.parametrize(
+    "fusion",
+    [
+        "early",
+        pytest.param("late", marks=pytest.mark.slow),
+        pytest.param("knn", marks=pytest.mark.slow),
+        "stack",
+    ],
+)
 def test_it_tells_products_apart(fusion):
     model = quick(fusion=fusion).fit(*catalogue())
     X, y = catalogue(300, seed=1)
@@ -57,6 +66,7 @@ def test_it_tells_products_apart(fusion):
     assert shares[alone].max(axis=1).mean() < 0.75
 
 
+@pytest.mark.slow
 def test_it_compares():
     model = quick(compare=True).fit(*catalogue())
     assert model.fusion_ in ("early", "late", "knn", "stack")
@@ -65,7 +75,7 @@ def test_it_compares():
 
 def test_what_may_be_let_through():
     names = ["kitchen->mugs", "kitchen->plates", "clothes->shirts", "clothes->skirts"]
-    model = quick(precision=0.9).fit(*catalogue(3000), names=names)
+    model = quick(precision=0.9).fit(*catalogue(1500), names=names)
     X, y = catalogue(2000, seed=1)
     decided = model.decide(X)
     leaf, parent = decided.steps == 0, decided.steps == 1
@@ -82,7 +92,7 @@ def test_what_may_be_let_through():
 
 
 def test_the_same_seed_gives_the_same_model():
-    X, y = catalogue()
+    X, y = catalogue(200)
     first, again, other = (
         quick(random_state=seed).fit(X, y).predict_proba(X) for seed in (0, 0, 1)
     )
@@ -90,8 +100,9 @@ def test_the_same_seed_gives_the_same_model():
     assert not np.array_equal(first, other)
 
 
+@pytest.mark.slow
 def test_it_works_within_scikit_learn():
-    X, y = catalogue()
+    X, y = catalogue(300)
     model = make_pipeline(FunctionTransformer(), quick())
     assert cross_val_score(model, X, y, cv=3).mean() > 0.7
 
@@ -101,7 +112,7 @@ def test_groups_never_stand_on_two_sides():
     rng = np.random.default_rng(0)
     X = np.repeat(rng.normal(size=(200, 16)), 5, axis=0)
     y = np.repeat(rng.integers(4, size=200), 5)
-    model = vt.FusionClassifier("mlp", epochs=30)
+    model = vt.FusionClassifier("mlp", epochs=15)
     alone = model.fit(X, y).validation_.accuracy
     assert model.fit(X, y, groups=np.repeat(np.arange(200), 5)).validation_.accuracy < 0.45 < alone
 

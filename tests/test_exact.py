@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from index_tools import CELL, check_found, fused, nearest, rows_of, units
 
+from support.vectors import CELL, check_found, fused, nearest, rows_of, units
 from vitrina.index import exact, score
 from vitrina.index.exact import ExcludedRows, exact_search
 from vitrina.index.results import SearchResult

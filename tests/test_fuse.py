@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from index_tools import fused, rows_of, units
 
+from support.vectors import fused, rows_of, units
 from vitrina.index.fuse import fuse, read_fused
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+
 from fuzz.mutate import DEEP, LONG, mutated, mutated_value, written
 from fuzz.outcomes import Case, Outcome, Result, Table
 from fuzz.selftest import EXPECTED

@@ -3,11 +3,11 @@ import io
 import numpy as np
 import pyarrow as pa
 import pytest
-from catalogue_files import jsonl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from support.catalogue_files import jsonl
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.text import normalise_title
 from vitrina.pipelines.common.group_keys import duplicate_codes, shop_codes

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import vitrina
+from support.heavy_modules import HEAVY
 
 PACKAGE = Path(vitrina.__file__).parent
 
@@ -45,7 +46,6 @@ TIERS = [
     {"cli"},
 ]
 PIPELINES = "pipelines"
-HEAVY = {"torch", "faiss", "transformers", "pandas", "open_clip", "timm", "sklearn", "pyarrow"}
 
 
 def room_of(parts: Sequence[str]) -> str:
@@ -151,6 +151,47 @@ def test_public_names_are_all_there():
 def test_a_function_is_not_hidden_by_the_subpackage_of_its_name():
     importlib.import_module("vitrina.audit.results")
     assert vitrina.audit is importlib.import_module("vitrina.api").audit
+
+
+TESTS = Path(__file__).parent
+
+
+def imported_test_modules(source: str) -> set[str]:
+    """Test modules, and `conftest`, that a file of tests or helpers imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module or "", *(alias.name for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        parts = {part for name in names for part in name.split(".")}
+        found |= {part for part in parts if part == "conftest" or part.startswith("test_")}
+    return found
+
+
+def test_tests_share_helpers_by_support_alone():
+    files = {
+        str(path.relative_to(TESTS)): imported_test_modules(path.read_text(encoding="utf-8"))
+        for path in sorted(TESTS.rglob("*.py"))
+    }
+    assert "support/stores.py" in files
+    assert {name: imported for name, imported in files.items() if imported} == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from test_store import put_space",
+        "import test_store as other",
+        "from tests.test_store import put_space",
+        "from . import test_store",
+        "def make():\n    from conftest import sample",
+    ],
+)
+def test_the_rule_on_test_modules_can_fail(source):
+    assert imported_test_modules(source) != set()
 
 
 # Calls by which transformers, timm, open_clip and the hub's client load a model or a part of it.

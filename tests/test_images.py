@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tar_files import tarred
 
+from support.tar_files import tarred
 from vitrina.data.decode import decode
 from vitrina.data.photo_names import SAMPLE_IDS, detect_template
 from vitrina.data.product import Product

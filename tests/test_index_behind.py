@@ -4,9 +4,10 @@ import logging
 
 import numpy as np
 import pytest
-from index_tools import IMAGE, TEXT, Shelf, Words, check_found, fused
-from test_store import put_products, put_space, row
 
+from support.shelf import Shelf, Words
+from support.stores import put_products, put_space, row
+from support.vectors import IMAGE, TEXT, check_found, fused
 from vitrina import api
 from vitrina.errors import StoreError
 from vitrina.pipelines.index.index_state import Staleness

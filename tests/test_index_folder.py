@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from index_tools import IMAGE, TEXT, built, clustered, entries_of, rows_of, units
 
+from support.vectors import IMAGE, TEXT, built, clustered, entries_of, rows_of, units
 from vitrina.errors import FingerprintError, StoreError
 from vitrina.index.card import IndexCard
 from vitrina.index.engine import Engine

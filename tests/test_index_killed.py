@@ -3,9 +3,9 @@
 import shutil
 
 import pytest
-from index_tools import Shelf, exhaustive
-from stopping import stopping_at
 
+from support.shelf import Shelf, exhaustive
+from support.stopping import stopping_at
 from vitrina import api
 from vitrina.errors import StoreError
 from vitrina.pipelines.index import job

@@ -7,7 +7,8 @@ from functools import cache
 import faiss
 import numpy as np
 import pytest
-from index_tools import (
+
+from support.vectors import (
     built,
     check_found,
     clustered,
@@ -17,7 +18,6 @@ from index_tools import (
     recall_of,
     rows_of,
 )
-
 from vitrina.errors import StoreError
 from vitrina.index import search
 from vitrina.index.build import Goal, build
@@ -399,15 +399,21 @@ def test_how_many_rows_are_learnt_from(rows, dim, factory, sample):
     assert sample_rows(rows, dim, factory) == sample
 
 
-@pytest.mark.parametrize("mapped", [True, False])
-@pytest.mark.parametrize("factory", ["OPQ32_64,IVF256,PQ32x4fs", "IVF256,PQ32"])
-def test_an_index_whose_derived_table_is_larger_than_its_file_is_read(tmp_path, factory, mapped):
-    vectors = clustered(10_000, 64)
-    engine = Engine.learn(factory, 64, vectors, 0)
+@pytest.fixture(scope="module", params=["OPQ32_64,IVF256,PQ32x4fs", "IVF256,PQ32"])
+def large_table(request, tmp_path_factory):
+    """The file of an index of 3,000 rows, and its factory."""
+    vectors = clustered(3000, 64)
+    engine = Engine.learn(request.param, 64, vectors, 0)
     engine.fill([vectors])
-    path = tmp_path / "index.faiss"
+    path = tmp_path_factory.mktemp("table") / "index.faiss"
     engine.write(path)
-    assert len(Engine.read(path, factory, mapped=mapped)) == 10_000
+    return path, request.param
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_an_index_whose_derived_table_is_larger_than_its_file_is_read(large_table, mapped):
+    path, factory = large_table
+    assert len(Engine.read(path, factory, mapped=mapped)) == 3000
     if factory.endswith("PQ32"):
         assert path.stat().st_size + SPARE_BYTES < 4 * 256 * 32 * 256
 

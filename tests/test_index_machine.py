@@ -8,8 +8,8 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from index_tools import Shelf, exhaustive
 
+from support.shelf import Shelf, exhaustive
 from vitrina import api
 from vitrina.pipelines.index import job
 from vitrina.pipelines.index.index_state import Staleness

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from index_tools import (
+
+from support.vectors import (
     CELL,
     IMAGE,
     TEXT,
@@ -21,7 +22,6 @@ from index_tools import (
     rows_of,
     units,
 )
-
 from vitrina.errors import StoreError
 from vitrina.index import search
 from vitrina.index.build import Goal, build

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from index_tools import Shelf, clustered
-from store_tools import reseal
 
+from support.resealing import reseal
+from support.shelf import Shelf
+from support.vectors import clustered
 from vitrina import api
 from vitrina.errors import FingerprintError, OptionError, StoreError
 from vitrina.pipelines.index import job

@@ -7,9 +7,9 @@ from itertools import chain
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from catalogue_files import jsonl, text
-from test_embed import IMAGE, STUBS, TEXT, catalogue_of, photo, use_stubs, vectors_of
 
+from support.catalogue_files import jsonl, text
+from support.embedding import IMAGE, STUBS, TEXT, catalogue_of, photo, vectors_of
 from vitrina import api
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import Columns
@@ -24,13 +24,9 @@ from vitrina.store.sources import Sources
 from vitrina.store.store import Store
 from vitrina.types import Action
 
+pytestmark = pytest.mark.usefixtures("unsynced", "stubs")
+
 WORDS = EmbedOptions(text=STUBS.text, image="none", shard_rows=16)
-
-
-@pytest.fixture(autouse=True)
-def stubs(monkeypatch):
-    monkeypatch.setattr("os.fsync", lambda _: None)
-    return use_stubs(monkeypatch.setattr)
 
 
 def day(tmp_path, rows, name="day.jsonl"):

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from audited import audited, embedded
-from index_tools import rows_of, units
-from store_tools import rename_decisions, reseal
 
+from support.audits import audited, embedded
+from support.resealing import rename_decisions, reseal
+from support.vectors import rows_of, units
 from vitrina import api
 from vitrina.audit.results import Audit
 from vitrina.cache import cache_folder

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from kills.commands import COMMANDS
 from kills.outcome import essence, leftovers
 
-pytestmark = pytest.mark.slow
 
-
+@pytest.mark.slow
 def test_every_writing_command_bears_being_stopped(tmp_path):
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(

@@ -6,9 +6,9 @@ from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
-from catalogue_files import jsonl
 
 import vitrina as vt
+from support.catalogue_files import jsonl
 from vitrina.data.text import normalise_title
 from vitrina.errors import StoreError, StoreLockedError, TrainingError
 from vitrina.index.vote import DEFAULT_RULE, VoteRule, vote

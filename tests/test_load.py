@@ -18,12 +18,12 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from named_models import load_image, load_text
 from PIL import Image
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from support.named_models import load_image, load_text
 from vitrina.embedder.load import fit_lexical, fit_thumbnail
 from vitrina.errors import EncoderError, HubUnreachableError
 

@@ -6,10 +6,10 @@ from decimal import Decimal
 import numpy as np
 import pyarrow as pa
 import pytest
-from catalogue_files import all_rows, fields, jsonl, parquet, products_of, text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.catalogue_files import all_rows, fields, jsonl, parquet, products_of, text
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import ReadingOptions
 from vitrina.data.product import Product

@@ -14,10 +14,10 @@ import open_clip
 import pytest
 import timm
 import torch
-from named_models import find_image, load_image, load_text
 from safetensors.torch import load_file, save_file
-from tuning_tools import write_model
 
+from support.named_models import find_image, load_image, load_text
+from support.tuning import write_model
 from vitrina.embedder.finetuning.mlm import BESIDE, MLMHead
 from vitrina.embedder.finetuning.text_network import TextShape, TrainableText
 from vitrina.embedder.untrusted import Budget, loading

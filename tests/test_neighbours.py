@@ -9,10 +9,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from catalogue_files import jsonl, parquet
 from PIL import Image
 
 import vitrina as vt
+from support.catalogue_files import jsonl, parquet
 from vitrina.data.text import normalise_title
 from vitrina.errors import CatalogueError, OptionError, StoreError
 from vitrina.index.fuse import fuse

@@ -1,10 +1,10 @@
 """Prices and shares that stand as text become numbers where the whole column agrees."""
 
 import pytest
-from catalogue_files import jsonl, products_of, text
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.catalogue_files import jsonl, products_of, text
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.readers import Columns
 from vitrina.data.readers.numbers import NumberScan

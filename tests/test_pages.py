@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_store import units
 
+from support.vectors import units
 from vitrina.store.pages import read_numbers
 from vitrina.store.shards import matrix_of, write_shard
 

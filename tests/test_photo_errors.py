@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from test_embed import IMAGE, STUBS, run, use_stubs, vectors_of
 
+from support.embedding import IMAGE, STUBS, run, vectors_of
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import ReadingOptions
 from vitrina.data.readers import Columns
@@ -22,12 +22,9 @@ from vitrina.pipelines.common.batch_encoder import BatchEncoder
 from vitrina.store.space import read_errors
 from vitrina.store.store import Store
 
+pytestmark = pytest.mark.usefixtures("stubs")
+
 PHOTO = Columns(image="photo")
-
-
-@pytest.fixture(autouse=True)
-def stubs(monkeypatch):
-    return use_stubs(monkeypatch.setattr)
 
 
 def png(grey: int, *, text: bool = False) -> bytes:

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 from transformers import BertConfig, BertForMaskedLM
-from tuning_tools import PIECES, products, write_catalogue, write_model, write_store
 
 import vitrina as vt
+from support.tuning import PIECES, products, write_catalogue, write_model, write_store
 from vitrina.embedder.finetuning import mlm
 from vitrina.embedder.finetuning.mlm import SAMPLED, MaskedWords
 from vitrina.embedder.finetuning.text_network import TextShape, TrainableText
@@ -22,12 +22,9 @@ from vitrina.training import loop
 from vitrina.training.config import TrainingConfig
 from vitrina.types import SplitKind
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 FAST = {"epochs": 4, "rate": 1e-2, "batch_rows": 32}
-
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("VITRINA_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="module")

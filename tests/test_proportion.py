@@ -13,11 +13,11 @@ from random import Random
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from catalogue_files import all_rows
+
 from fuzz.archives import repeated_cell_bomb, shared_text_bomb, xls
 from fuzz.catalogues import PLAIN
-from test_spreadsheets import SHEET, TABLE, with_sheet, xlsx
-
+from support.catalogue_files import all_rows
+from support.spreadsheets import SHEET, TABLE, with_sheet, xlsx
 from vitrina.data import catalogue as catalogue_module
 from vitrina.data import tar
 from vitrina.data.catalogue import Catalogue

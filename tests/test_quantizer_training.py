@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from index_tools import clustered, units
 from sklearn.cluster import KMeans
 
+from support.vectors import clustered, units
 from vitrina.index import quantizer_training
 from vitrina.index.quantizer_training import assign, assigner, centres, rotation
 

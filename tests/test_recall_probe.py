@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from index_tools import CELL, fused, nearest, rows_of, units
 
+from support.vectors import CELL, fused, nearest, rows_of, units
 from vitrina.index.exact import ExcludedRows
 from vitrina.index.recall_probe import KEPT, RECALL_AT, Probe, Recall
 

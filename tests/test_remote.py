@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_embed import (
+
+from support.cli import vitrina
+from support.embedding import (
     BUILT_IN,
     FIRST,
     SECOND,
@@ -23,10 +25,8 @@ from test_embed import (
     catalogue_of,
     goods,
     run,
-    use_stubs,
 )
-
-from vitrina import api, cli
+from vitrina import api
 from vitrina.data.catalogue import Catalogue
 from vitrina.errors import StoreError, StoreLockedError
 from vitrina.pipelines.embed import space_job as space_module
@@ -72,11 +72,6 @@ def bucket(server, monkeypatch, tmp_path):
     s3fs.S3FileSystem.clear_instance_cache()
 
 
-@pytest.fixture
-def stubs(monkeypatch):
-    return use_stubs(monkeypatch.setattr)
-
-
 def objects(url):
     """Every byte of a store, by name, but for the time of its making."""
     files = open_files(url)
@@ -84,19 +79,10 @@ def objects(url):
     return {name: files.read(name) for name in names}
 
 
-def command(*arguments):
-    """Run a command of the CLI in this process; its exit code."""
-    sys.argv = ["vitrina", *map(str, arguments)]
-    try:
-        cli.main()
-    except SystemExit as ended:
-        return ended.code or 0
-    return 0
-
-
 # -- the same store, elsewhere --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_command_takes_a_bucket_and_leaves_the_bytes_of_a_directory(
     bucket, sample, tmp_path, monkeypatch, capsys
 ):
@@ -106,17 +92,17 @@ def test_every_command_takes_a_bucket_and_leaves_the_bytes_of_a_directory(
     assert objects(bucket) == {
         name: data for name, data in all_files(tmp_path / "shelf").items() if name != ".lock"
     }
-    assert command("embed", sample.train, "--store", bucket) == 0
+    assert vitrina("embed", sample.train, "--store", bucket) == 0
     assert "0 new, 0 changed" in capsys.readouterr().out
-    assert command("index", bucket, "--features", "fused") == 0
-    assert command("train", bucket, "--epochs", 2, "--split", "stratified") == 0
+    assert vitrina("index", bucket, "--features", "fused") == 0
+    assert vitrina("train", bucket, "--epochs", 2, "--split", "stratified") == 0
     out = tmp_path / "predictions.parquet"
-    assert command("classify", sample.test, "--store", bucket, "--out", out) == 0
+    assert vitrina("classify", sample.test, "--store", bucket, "--out", out) == 0
     assert out.exists()
-    assert command("neighbours", bucket, "--text", "чашка", "-k", 3) == 0
-    assert command("info", "--store", bucket) == 0
-    assert command("compact", bucket, "--keep", 1) == 0
-    assert command("verify", bucket, "--json") == 0
+    assert vitrina("neighbours", bucket, "--text", "чашка", "-k", 3) == 0
+    assert vitrina("info", "--store", bucket) == 0
+    assert vitrina("compact", bucket, "--keep", 1) == 0
+    assert vitrina("verify", bucket, "--json") == 0
     printed = capsys.readouterr().out
     report = json.loads(printed[printed.rindex("\n{") :])
     assert (report["problems"], report["store"]) == ([], bucket)

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from audited import undecided
-from review_tools import HOME, KEEP, MARKUP, MOVE, SKIP, Page, clock, marked, opened, stands
 
+from support.audits import undecided
+from support.review_page import HOME, KEEP, MARKUP, MOVE, SKIP, Page, clock, marked, opened, stands
 from vitrina.audit.results import Audit, Suspect
 from vitrina.audit.review import security
 from vitrina.audit.review.categories import CategoryList

@@ -9,19 +9,19 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from audited import undecided
+
+from support.audits import undecided
+from support.review_page import KEEP, MARKUP, MOVE, marked, opened, stands
+from vitrina.audit.results import Audit
+from vitrina.audit.review.options import ReviewOptions
+from vitrina.audit.review.serve import server
 
 selenium = pytest.importorskip("selenium.webdriver", reason="selenium drives the browser")
 
-from review_tools import KEEP, MARKUP, MOVE, marked, opened, stands  # noqa: E402
 from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
-
-from vitrina.audit.results import Audit  # noqa: E402
-from vitrina.audit.review.options import ReviewOptions  # noqa: E402
-from vitrina.audit.review.serve import server  # noqa: E402
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 DESKTOP, PHONE = (1440, 900), (390, 844)

@@ -8,9 +8,9 @@ import threading
 import time
 
 import pytest
-from audited import undecided
-from review_tools import HOME, KEEP, MOVE, Page, opened
 
+from support.audits import undecided
+from support.review_page import HOME, KEEP, MOVE, Page, opened
 from vitrina.audit.review import connections, security
 from vitrina.audit.review.categories import CategoryList
 from vitrina.audit.review.forms import MOST_FIELDS, FormFields, NotUnderstoodError, whole_number

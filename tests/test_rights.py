@@ -92,8 +92,8 @@ def without_rights(folder: Path, *commands: list[str]) -> list[tuple[int, str]]:
 
 def test_a_store_that_may_only_be_read_is_audited_and_the_report_written(shelf):
     commands = [
-        ["audit", "indexed", "--out", "writable/report.html"],
-        ["audit", "indexed", "--out", "writable/again.html", "--json"],
+        ["audit", "indexed", "--out", "writable/report.html", "--folds", "2"],
+        ["audit", "indexed", "--out", "writable/again.html", "--folds", "2", "--json"],
         ["audit", "bare", "--out", "writable/bare.html"],
         ["audit", "indexed", "--out", "closed/report.html"],
     ]

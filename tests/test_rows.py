@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from catalogue_files import jsonl
-from index_tools import rows_of, units
-from test_store import put_products, put_space, root, row
 
+from support.catalogue_files import jsonl
+from support.stores import put_products, put_space, root, row
+from support.vectors import rows_of, units
 from vitrina import api
 from vitrina.errors import StoreError
 from vitrina.store.files import checksum
@@ -20,16 +20,12 @@ from vitrina.store.rows import Rows
 from vitrina.store.store import Store
 from vitrina.types import Modality
 
+pytestmark = pytest.mark.usefixtures("unsynced")
+
 TEXT, IMAGE = Modality.TEXT, Modality.IMAGE
 NAMES = {TEXT: "text-m", IMAGE: "image-m"}
 SHARDS = ((0, 5), (5, 12), (12, 30))
 """Which of 30 products stand in which of three shards."""
-
-
-@pytest.fixture(autouse=True)
-def unsynced(monkeypatch):
-    # Syncing makes it slow, and no test can see whether it was done.
-    monkeypatch.setattr("os.fsync", lambda _: None)
 
 
 @pytest.fixture(params=["float16", "float32"])

@@ -18,11 +18,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from catalogue_files import jsonl
 from hypothesis import given
 from hypothesis import strategies as st
-from tar_files import tarred, tarred_in_order
 
+from support.catalogue_files import jsonl
+from support.tar_files import tarred, tarred_in_order
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import Product
 from vitrina.data.sources import (

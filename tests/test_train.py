@@ -22,7 +22,7 @@ def one_turn():
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("made")
-    sample = write_sample(root / "catalogue", products=800, seed=1)
+    sample = write_sample(root / "catalogue", products=500, seed=1)
     store = vt.Store.open(root / "store")
     catalogue = vt.Catalogue.read(sample.train, images=sample.images)
     vt.embed(catalogue, store, text="lexical", image="thumbnail")
@@ -77,7 +77,8 @@ def test_what_is_told_is_json_all_through(compared):
     assert {one["fusion"] for one in plain["compared"]} == {"early", "late", "knn", "stack"}
 
 
-@pytest.mark.parametrize("fusion", ["late", "knn", "stack"])
+# A stack listens to the vote too.
+@pytest.mark.parametrize("fusion", ["late", pytest.param("knn", marks=pytest.mark.slow), "stack"])
 def test_every_way_of_fusion_serves(made, own, fusion):
     sample, _ = made
     report = vt.train(own, "logistic", fusion=fusion)
@@ -97,7 +98,7 @@ def test_every_way_of_fusion_serves(made, own, fusion):
 def test_predictions_say_how_far_they_may_be_let_through(made, own, monkeypatch):
     monkeypatch.setattr("vitrina.pipelines.train.trainer.SCARCE", SCARCE)
     sample, _ = made
-    vt.train(own, "logistic", precision=0.95)
+    vt.train(own, "logistic", features="text", precision=0.95)
     rows = vt.classify(vt.Catalogue.read(sample.test, images=sample.images), own).to_pylist()
     truth = {row["product_id"]: row for row in pq.read_table(sample.truth).to_pylist()}
     backed = [row for row in rows if row["predicted_path"] and not row["accepted"]]
@@ -140,7 +141,7 @@ def test_predictions_say_which_modality_carried_them(made, own):
 
 
 def test_a_new_category_is_told_of(made, own):
-    vt.train(own, "logistic", features="text", name="again")
+    vt.train(own, "logistic", features="text", epochs=2, name="again")
     sample, _ = made
     table = pq.read_table(sample.train)
     key = table.schema.get_field_index("category_id")
@@ -163,12 +164,12 @@ def test_a_new_category_is_told_of(made, own):
     assert (
         f"1 categories of {len(moved)} products are unknown to again: 987654" in found.unknown_line
     )
-    report = vt.train(own, "logistic", features="text", name="again")
+    report = vt.train(own, "logistic", features="text", epochs=2, name="again")
     assert [(one.category_id, one.rows) for one in report.since.added] == [(987654, len(moved))]
     assert len(report.since.gone) == 1
     assert any("New one" in line for line in report.lines())
     assert "New one" in (own.model_folder("again") / "card.md").read_text()
-    other = vt.train(own, "logistic", features="text", name="first of its name")
+    other = vt.train(own, "logistic", features="text", epochs=2, name="first of its name")
     assert other.since is None
 
 
@@ -181,10 +182,10 @@ def test_what_makes_no_sense_is_refused(made):
 
 def test_of_very_many_rows_a_sample_of_groups_judges(made, monkeypatch):
     monkeypatch.setattr("vitrina.pipelines.train.trainer.VOTE_PAIRS", 1)
-    whole = vt.train(made[1], "logistic", features="text", name="whole")
+    whole = vt.train(made[1], "logistic", features="text", epochs=2, name="whole")
     assert whole.judged < 1000
     monkeypatch.setattr("vitrina.pipelines.train.trainer.LEAST_JUDGED", 20)
-    some = vt.train(made[1], "logistic", features="text", name="some")
+    some = vt.train(made[1], "logistic", features="text", epochs=2, name="some")
     assert some.judged == some.validation.rows == 20
 
 
@@ -197,14 +198,14 @@ def test_a_saved_model_is_what_was_judged(made, compared):
 
 def test_where_few_are_kept_apart_all_are_judged_in_turn(made, monkeypatch):
     monkeypatch.setattr("vitrina.pipelines.train.trainer.SCARCE", SCARCE)
-    report = vt.train(made[1], "logistic", features="text", name="turns")
+    report = vt.train(made[1], "logistic", features="text", epochs=2, name="turns")
     assert report.turns == 5
     assert report.judged == report.validation.rows > 3 * report.train.rows / 4
     assert "judged in 5 turns" in "\n".join(report.lines())
     card = (made[1].model_folder("turns") / "card.md").read_text(encoding="utf-8")
     assert "in 5 folds, each by heads that were not trained on them" in card
     monkeypatch.undo()
-    once = vt.train(made[1], "logistic", features="text", name="turns")
+    once = vt.train(made[1], "logistic", features="text", epochs=2, name="turns")
     assert once.turns == 1
     assert once.judged < report.judged / 3
 

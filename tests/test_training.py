@@ -19,12 +19,9 @@ from vitrina.training.optimiser import Optimiser, ParameterGroup, grouped
 from vitrina.training.sparse_embedding import SparseEmbedding
 from vitrina.types import Balance
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 RECIPE = TrainingConfig(epochs=3, batch_rows=8, rate=0.05, weight_decay=0.0, clip=0.0)
-
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("VITRINA_CACHE", str(tmp_path / "cache"))
 
 
 class Words:

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from index_tools import built, clustered, entries_of, rows_of, units
 
+from support.vectors import built, clustered, entries_of, rows_of, units
 from vitrina.index import tune as room
 from vitrina.index.recall_probe import Probe
 from vitrina.index.results import Effort

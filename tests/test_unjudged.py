@@ -47,7 +47,7 @@ def test_what_is_not_judged_is_counted(tmp_path, split, fusion):
     rows = [(title(at // 30, at % 30), at // 30) for at in range(150)]
     rows += [(title(at, 500), 100 + at) for at in range(60)]
     store = store_of(tmp_path, rows)
-    report = vt.train(store, "logistic", split=split, fusion=fusion, name="head")
+    report = vt.train(store, "logistic", split=split, fusion=fusion, name="head", epochs=2)
     found = report.unjudged
     assert (found.categories, found.of_categories) == (60, 65)
     assert (found.rows, found.of_rows) == (60, 210)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from dataclasses import replace
 from functools import partial
 
@@ -11,29 +10,32 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from test_embed import (
+
+from support.cli import vitrina
+from support.embedding import (
     FIRST,
     IMAGE,
     RED,
     STUBS,
     TEXT,
-    IndexOptions,
-    build_index,
     catalogue_of,
     run,
     use_stubs,
     vectors_of,
 )
-from test_store import add_model
-
-from vitrina import api, cli
+from support.stores import add_model
+from vitrina import api
 from vitrina.errors import StoreError
 from vitrina.pipelines.embed.job import embed
 from vitrina.pipelines.embed.options import EmbedOptions
+from vitrina.pipelines.index.job import build_index
+from vitrina.pipelines.index.options import IndexOptions
 from vitrina.store import layout, product_writer
 from vitrina.store import products as products_module
 from vitrina.store.store import Store
 from vitrina.types import Features
+
+pytestmark = pytest.mark.usefixtures("unsynced")
 
 REPAIR = "`vitrina verify STORE --repair`"
 REDONE = f"{REPAIR} leaves it out, then `vitrina embed` redoes what it held"
@@ -51,12 +53,6 @@ FILES = {
     "index": "indexes/fused-*/index.faiss",
     "head": "models/text-mlp-*/file",
 }
-
-
-@pytest.fixture(autouse=True)
-def unsynced(monkeypatch):
-    # Syncing makes it slow, and no test can see whether it was done.
-    monkeypatch.setattr("os.fsync", lambda _: None)
 
 
 @pytest.fixture(scope="module")
@@ -81,22 +77,6 @@ def shelf(made, tmp_path):
 @pytest.fixture
 def catalogue(made):
     return made[1]
-
-
-@pytest.fixture
-def stubs(monkeypatch):
-    return use_stubs(monkeypatch.setattr)
-
-
-def vitrina(*arguments):
-    """Run the command line in this process; returns its exit code."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["vitrina", *map(str, arguments)])
-        try:
-            cli.main()
-        except SystemExit as stop:
-            return int(stop.code or 0)
-    return 0
 
 
 def one(path, pattern):

@@ -1,7 +1,6 @@
 """Feeds, archives and the web, all the way through the command line into a store."""
 
 import json
-import sys
 import tarfile
 from io import BytesIO
 from xml.sax.saxutils import escape
@@ -11,18 +10,14 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from test_cli import run
-from web_server import Site, photo
 
 import vitrina as vt
+from support.cli import vitrina
+from support.web_server import Site, photo
 
 MODELS = ("--text-model", "lexical", "--image-model", "thumbnail", "--max-failures", "0.5")
 
-
-@pytest.fixture(autouse=True)
-def surroundings(monkeypatch, tmp_path):
-    monkeypatch.setattr(sys, "argv", ["vitrina"])
-    monkeypatch.setenv("VITRINA_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture
@@ -52,7 +47,8 @@ def expected(goods, tmp_path):
     pd.DataFrame(lines).to_parquet(tmp_path / "plain.parquet")
     store = tmp_path / "plain-store"
     assert (
-        run("embed", tmp_path / "plain.parquet", "--store", store, "--images", folder, *MODELS) == 0
+        vitrina("embed", tmp_path / "plain.parquet", "--store", store, "--images", folder, *MODELS)
+        == 0
     )
     return vectors(store)
 
@@ -104,13 +100,13 @@ def test_a_feed_with_its_pictures_on_the_web(goods, expected, tmp_path, capsys):
                 site.put(f"/{product_id}.jpg", photo(data))
         path = feed(tmp_path / "feed.xml", goods, site.url("/").rstrip("/"))
         arguments = ("embed", path, "--store", tmp_path / "web", "--images", "web", *MODELS)
-        assert run(*arguments) == 1
+        assert vitrina(*arguments) == 1
         assert "most often: private address refused: 127.0.0.1" in capsys.readouterr().err
         assert site.requests == []
         # Nothing was fitted on the photos that were not there.
         assert vt.Store.open(tmp_path / "web").manifest.spaces.keys() == {"text-lexical"}
         again = ("--allow-private", "--fetchers", 3)
-        assert run(*arguments, *again) == 0
+        assert vitrina(*arguments, *again) == 0
         assert 1 <= site.most <= 3
         check_same(tmp_path / "web", expected)
         products = pd.read_parquet(tmp_path / "web/products")
@@ -119,11 +115,13 @@ def test_a_feed_with_its_pictures_on_the_web(goods, expected, tmp_path, capsys):
         # How it was read is remembered, and nothing is fetched twice.
         asked = len(site.requests)
         capsys.readouterr()
-        assert run("embed", path, "--store", tmp_path / "web", "--json") == 0
+        assert vitrina("embed", path, "--store", tmp_path / "web", "--json") == 0
         report = json.loads(capsys.readouterr().out)
         assert (report["new"], report["changed"], report["unchanged"]) == (0, 0, len(goods))
         assert len(site.requests) == asked
-        assert run("embed", path, "--store", tmp_path / "web", "--rehash", *MODELS, again[0]) == 0
+        assert (
+            vitrina("embed", path, "--store", tmp_path / "web", "--rehash", *MODELS, again[0]) == 0
+        )
         assert len(site.requests) > asked
     finally:
         site.close()
@@ -142,7 +140,7 @@ def test_a_webdataset_brings_its_photos_along(goods, expected, tmp_path):
                         member = tarfile.TarInfo(f"{product_id}.{suffix}")
                         member.size = len(content)
                         archive.addfile(member, BytesIO(content))
-    assert run("embed", folder, "--store", tmp_path / "wds", *MODELS) == 0
+    assert vitrina("embed", folder, "--store", tmp_path / "wds", *MODELS) == 0
     check_same(tmp_path / "wds", expected)
 
 
@@ -151,7 +149,7 @@ def test_photos_in_a_tar_beside_a_table(goods, expected, tmp_path):
         archive.add(tmp_path / "plain", "photos")
     arguments = ("--images", tmp_path / "photos.tar", "--image-template", "photos/{product_id}.jpg")
     store = tmp_path / "tar"
-    assert run("embed", tmp_path / "plain.parquet", "--store", store, *arguments, *MODELS) == 0
+    assert vitrina("embed", tmp_path / "plain.parquet", "--store", store, *arguments, *MODELS) == 0
     check_same(store, expected)
     assert len(goods) == len(vectors(store)["text"])
 
@@ -161,11 +159,11 @@ def test_further_columns_are_kept_and_their_change_touches_no_encoder(goods, tmp
     table, store = tmp_path / "goods.parquet", tmp_path / "store"
     pd.DataFrame(rows).to_parquet(table)
     arguments = ("embed", table, "--store", store, "--keep-columns", "price", *MODELS[:2], "--json")
-    assert run(*arguments) == 0
+    assert vitrina(*arguments) == 0
     capsys.readouterr()
     rows[3]["price"] = 999
     pd.DataFrame(rows).to_parquet(table)
-    assert run(*arguments) == 0
+    assert vitrina(*arguments) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["changed"], report["relabelled"]) == (0, 1)
     assert [(one["embedded"], one["reused"]) for one in report["spaces"]] == [(0, 0)]

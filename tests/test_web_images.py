@@ -16,9 +16,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from catalogue_files import all_rows, jsonl, text
-from web_server import Site, hang_up, photo, raw, slow, status
 
+from support.catalogue_files import all_rows, jsonl, text
+from support.web_server import Site, hang_up, photo, raw, slow, status
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import ReadingOptions
 from vitrina.data.product import Product

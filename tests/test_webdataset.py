@@ -10,9 +10,9 @@ import tracemalloc
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from catalogue_files import all_rows, fields, products_of, rejected_of
-from tar_files import tarred, tarred_in_order
 
+from support.catalogue_files import all_rows, fields, products_of, rejected_of
+from support.tar_files import tarred, tarred_in_order
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import ReadingOptions
 from vitrina.data.product import Product, Rejection

@@ -8,10 +8,10 @@ import sys
 from html import escape
 
 import pytest
-from catalogue_files import all_rows, text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from support.catalogue_files import all_rows, text
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.photo_index import NameIndex
 from vitrina.data.photo_lookup import PhotoLookup

@@ -54,8 +54,8 @@ class Models(Target):
         import torch
         from PIL import Image
         from transformers import DistilBertConfig, DistilBertModel
-        from tuning_tools import write_model
 
+        from support.tuning import write_model
         from vitrina.embedder.text_config import TextForm, write_form
         from vitrina.types import Pooling
 
@@ -75,7 +75,7 @@ class Models(Target):
             max_position_embeddings=32,
         )  # fmt: skip
         DistilBertModel(small).save_pretrained(folder / "distilbert")
-        from test_image_encoder import write_clip, write_timm
+        from support.image_models import write_clip, write_timm
 
         write_timm(folder / "timm")
         write_clip(folder / "open-clip")
@@ -194,8 +194,8 @@ class Models(Target):
 def _use(place: Path, kind: str, compute: str, seeds: Path) -> None:
     """Load a model and encode a few inputs."""
     import numpy as np
-    from named_models import load_image, load_text
 
+    from support.named_models import load_image, load_text
     from vitrina.types import Compute
 
     if kind in ("timm", "open-clip"):

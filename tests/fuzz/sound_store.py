@@ -81,7 +81,7 @@ def make_store(folder: Path) -> None:
     api.build_index(api.Store.open(place), "text", factory="IVF2,Flat")
     api.build_index(api.Store.open(place), "image", factory="HNSW8,Flat")
     api.train(api.Store.open(place), "logistic", epochs=2)
-    from audited import audited
+    from support.audits import audited
 
     store = audited(api.Store.open(place), 8, {"store": "shelf", "time": "2024-05-01T10:00:00"})
     ids = store.products.ids.to_pylist()

@@ -58,8 +58,7 @@ def headed(folder: Path) -> None:
 
 
 def audited(folder: Path) -> None:
-    from audited import audited as made_up
-
+    from support.audits import audited as made_up
     from vitrina import api
 
     embedded(folder)
@@ -103,7 +102,7 @@ def damaged(folder: Path) -> None:
 
 
 def tunable(folder: Path) -> None:
-    from tuning_tools import write_catalogue, write_model
+    from support.tuning import write_catalogue, write_model
 
     write_model(folder / "model")
     write_catalogue(folder / "goods.csv", 200)

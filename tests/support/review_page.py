@@ -1,6 +1,5 @@
 """Products, an audit and a client for tests of the review page."""
 
-import itertools
 import re
 from dataclasses import replace
 from html import unescape
@@ -101,4 +100,3 @@ class _Clock:
 
 
 KEEP, MOVE, SKIP = (Action.KEEP.value, Action.MOVE.value, Action.SKIP.value)
-ports = itertools.count(18765)

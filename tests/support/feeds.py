@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from catalogue_files import all_rows
-
+from support.catalogue_files import all_rows
 from vitrina.data.catalogue import Catalogue
 
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
