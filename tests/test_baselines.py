@@ -108,7 +108,7 @@ def test_held_rows_are_not_learnt_from(learnt, kind):
     which of them is kept is for the held rows to say."""
     given = examples()
     texts = list(given.texts)
-    for row in given.held:
+    for row in given.held_out:
         texts[row] = f"небывальщина {texts[row]}"
     other, same = learn(kind, replace(given, texts=texts)), learnt[kind]
     if kind in NETWORKS:
@@ -123,7 +123,7 @@ def test_held_rows_are_not_learnt_from(learnt, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_held_rows_it_learns_all_the_same(kind):
     texts, labels = catalogue(100, seed=6)
-    baseline = learn(kind, examples(held=np.zeros(0, dtype=np.int64)))
+    baseline = learn(kind, examples(held_out=np.zeros(0, dtype=np.int64)))
     assert baseline.temperature == 1
     chosen = baseline.probabilities(texts).argmax(axis=1)
     assert evaluate(labels, chosen, None, classes=CLASSES).weighted_f1 > 0.95
@@ -177,17 +177,15 @@ def test_examples_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="must lie below 5"):
         replace(given, classes=5)
     with pytest.raises(ValueError, match="held, and to be learnt from too"):
-        replace(given, held=given.rows[:1])
+        replace(given, held_out=given.rows[:1])
 
 
 def test_the_lesson_has_no_class_that_is_not_learnt():
     labels = np.array([3, -1, 5, 3, 0, 5, 1])
-    lesson = BaselineTask.of(
-        TextExamples(list("abcdefg"), labels, 6, np.arange(4), np.arange(4, 7))
-    )
-    assert (lesson.texts, lesson.labels.tolist()) == (["a", "c", "d"], [0, 1, 0])
-    assert (lesson.held, lesson.held_labels.tolist()) == (["f"], [1])
-    assert lesson.present.tolist() == [3, 5]
+    task = BaselineTask.of(TextExamples(list("abcdefg"), labels, 6, np.arange(4), np.arange(4, 7)))
+    assert (task.texts, task.labels.tolist()) == (["a", "c", "d"], [0, 1, 0])
+    assert (task.held_out, task.held_out_labels.tolist()) == (["f"], [1])
+    assert task.present.tolist() == [3, 5]
 
 
 # -- networks -------------------------------------------------------------------------------------
@@ -252,10 +250,10 @@ def test_epochs_suit_the_rows():
 
 def test_naive_bayes_is_that_of_scikit_learn():
     texts, labels = catalogue(200)
-    lesson = BaselineTask.of(TextExamples(texts, labels, CLASSES, np.arange(200), np.arange(0)))
-    ours = fit_naive_bayes(lesson)
+    task = BaselineTask.of(TextExamples(texts, labels, CLASSES, np.arange(200), np.arange(0)))
+    ours = fit_naive_bayes(task)
     words = TfidfVectorizer(token_pattern=r"\b\w+\b", ngram_range=(1, 2), sublinear_tf=True)
-    theirs = ComplementNB(alpha=PRIOR).fit(words.fit_transform(texts), lesson.labels)
+    theirs = ComplementNB(alpha=PRIOR).fit(words.fit_transform(texts), task.labels)
     asked = [*catalogue(100, seed=1)[0], "белая", "нечто"]
     expected = theirs.predict_joint_log_proba(words.transform(asked))
     logits = ours.logits(asked)
@@ -266,12 +264,12 @@ def test_naive_bayes_is_that_of_scikit_learn():
 
 def test_terms_are_those_of_enough_texts():
     texts = [f"кружка белая {number}" for number in range(1000)]
-    terms, matrix = Terms.learn(texts, TermKinds(characters=None))
+    terms, matrix = Terms.fit(texts, TermKinds(characters=None))
     assert len(terms) == 3
     np.testing.assert_allclose(matrix.toarray(), terms(texts).toarray())
-    few, _ = Terms.learn(texts[:10], TermKinds(characters=None))
+    few, _ = Terms.fit(texts[:10], TermKinds(characters=None))
     assert len(few) == 2 + 10 + 1 + 10
-    most, _ = Terms.learn(texts, TermKinds(most=2))
+    most, _ = Terms.fit(texts, TermKinds(most=2))
     assert len(most) == 4
 
 

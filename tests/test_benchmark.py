@@ -77,7 +77,7 @@ def test_every_method_is_measured_on_the_same_validation_rows(found):
     np.testing.assert_array_equal(
         found.table.sizes, np.bincount(ground.codes[ground.rows], minlength=4)
     )
-    sides = [ground.rows, ground.held, ground.validation, ground.further]
+    sides = [ground.rows, ground.held_out_rows, ground.validation, ground.further]
     assert sorted(np.concatenate(sides)) == list(range(360))
     assert len(ground.further) == 60
 

@@ -123,12 +123,12 @@ def test_code_at_any_place_changes_nothing(places, size):
         place = min(place, len(clean))
         text = text[:place] + block + text[place:]
     whole = strip_code(text, final=True)
-    assert (whole.text, whole.held) == (clean, "")
+    assert (whole.text, whole.pending) == (clean, "")
     # In pieces of any size the same comes out, with as many lines.
     kept, held, lines, blocks = "", "", 0, 0
     for at in range(0, len(text) + size, size):
         piece = strip_code(held + text[at : at + size], final=at >= len(text))
-        kept, held = kept + piece.text, piece.held
+        kept, held = kept + piece.text, piece.pending
         lines += sum(count for _, count in piece.gaps)
         blocks += piece.blocks
     assert (kept, held, blocks) == (clean, "", whole.blocks)
@@ -147,5 +147,5 @@ def test_hostile_openings_take_linear_time(mark):
     text = mark * (1 << 17)
     held = ""
     for at in range(0, len(text), 1 << 17):
-        held = strip_code(held + text[at : at + (1 << 17)], final=False).held
+        held = strip_code(held + text[at : at + (1 << 17)], final=False).pending
     assert len(held) <= (1 << 18)

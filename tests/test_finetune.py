@@ -175,7 +175,9 @@ def test_the_same_products_are_kept_apart_whatever_else_is_missing(store):
     whole = FinetuneExamples.of(codes, parted, everything, 0)
     fewer = FinetuneExamples.of(codes, parted, some, 0)
     # What one modality's encoder stops by, and blends are fitted on, no other one learns from.
-    np.testing.assert_array_equal(fewer.held, whole.held[some[whole.held]])
+    np.testing.assert_array_equal(
+        fewer.early_stopping_rows, whole.early_stopping_rows[some[whole.early_stopping_rows]]
+    )
     np.testing.assert_array_equal(fewer.rows, whole.rows[some[whole.rows]])
 
 
@@ -414,7 +416,7 @@ def test_parts_of_a_batch_add_up_to_the_whole(model, monkeypatch):
             labels=labels,
             classes=4,
             rows=np.arange(40),
-            held=np.arange(0),
+            held_out=np.arange(0),
             loss=ClassLoss.of(labels, 4, Balance.NONE),
             score_of=lambda true, predicted: 0.0,  # noqa: ARG005
             dropout=0.0,
@@ -486,7 +488,7 @@ def test_a_second_training_that_was_killed_does_not_repeat_the_first(
     trained, before = [], TextClasses.optimiser
 
     def counted(self, *args):
-        trained.append(self.guesses is not None)
+        trained.append(self.pseudo_labels is not None)
         if len(trained) == 2:
             raise KeyboardInterrupt
         return before(self, *args)
@@ -505,10 +507,10 @@ def test_a_second_training_that_was_killed_does_not_repeat_the_first(
 def test_a_guess_is_agreed_with_in_all_its_classes():
     torch.manual_seed(0)
     logits, labels = torch.randn(4, 6), torch.tensor([2, -1, 0, -1])
-    odds = np.array([[0.5, 0.3], [0.9, 0.1]], dtype=np.float32)
-    guesses = SoftTargets(np.array([-1, 0, -1, 1]), np.array([[1, 4], [5, 0]]), odds)
+    probabilities = np.array([[0.5, 0.3], [0.9, 0.1]], dtype=np.float32)
+    pseudo_labels = SoftTargets(np.array([-1, 0, -1, 1]), np.array([[1, 4], [5, 0]]), probabilities)
     loss = ClassLoss(0.1, None, None)
-    found = loss.with_guesses(logits, labels, np.arange(4), guesses)
+    found = loss.with_pseudo_labels(logits, labels, np.arange(4), pseudo_labels)
     sure = logits.log_softmax(dim=1)
     first = -(0.5 * sure[1, 1] + 0.3 * sure[1, 4] + 0.2 * sure[1].mean())
     other = -(0.9 * sure[3, 5] + 0.1 * sure[3, 0])

@@ -274,7 +274,7 @@ def test_parts_of_a_batch_are_the_batch(tmp_path):
         labels=labels,
         classes=3,
         rows=np.arange(40),
-        held=np.arange(0),
+        held_out=np.arange(0),
         loss=ClassLoss.of(labels, 3, Balance.NONE),
         score_of=lambda true, predicted: 0.0,  # noqa: ARG005
         dropout=0.0,

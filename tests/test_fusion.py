@@ -7,8 +7,8 @@ from vitrina.classifier.fusion import (
     BlendCard,
     applies_to,
     fit_weights,
+    group_by_modality,
     kinds_of,
-    looked_at,
     members_of,
     vote_logits,
 )
@@ -88,7 +88,7 @@ def test_who_is_heard():
     assert kinds_of(Features.IMAGE) == (FusionKind.EARLY, FusionKind.KNN)
     assert [applies_to("image", one) for one in Features] == [False, True, True]
     present = {TEXT: np.array([1, 1, 0, 0], bool), IMAGE: np.array([1, 0, 1, 0], bool)}
-    assert [(one, rows.tolist()) for one, rows in looked_at(present)] == [
+    assert [(one, rows.tolist()) for one, rows in group_by_modality(present)] == [
         (Features.FUSED, [0, 3]),
         (Features.TEXT, [1]),
         (Features.IMAGE, [2]),

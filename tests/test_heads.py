@@ -159,10 +159,10 @@ def test_it_stops_once_rows_kept_apart_get_no_better():
     other = codes.copy()
     other[held] = (codes[held] + 1) % CLASSES
     one = replace(options, patience=30)
-    kept = [fit_head(gathered, c, rows, CLASSES, one, held=held[:0]) for c in (codes, other)]
+    kept = [fit_head(gathered, c, rows, CLASSES, one, held_rows=held[:0]) for c in (codes, other)]
     assert not torch.equal(*(head.layers[1].weight for head in kept))
     short = replace(options, patience=1, epochs=1)
-    kept = [fit_head(gathered, c, rows, CLASSES, short, held=held) for c in (codes, other)]
+    kept = [fit_head(gathered, c, rows, CLASSES, short, held_rows=held) for c in (codes, other)]
     assert torch.equal(*(head.layers[1].weight for head in kept))
 
 

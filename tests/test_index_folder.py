@@ -254,7 +254,7 @@ def test_a_card_that_says_too_little(folder, card):
 
 def test_fingerprints_guard_the_index():
     vectors = units(5, 16)
-    engine = Engine.learn("Flat", 16, vectors, 0)
+    engine = Engine.train("Flat", 16, vectors, 0)
     ids = pa.array(range(5))
     rows, dead = rows_of(vectors), np.zeros(5, dtype=bool)
     index = VectorIndex(engine, rows, ids, dead, (1.0,), Effort(1, 1), CARD, "shelf/text-0003")

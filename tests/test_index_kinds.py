@@ -403,7 +403,7 @@ def test_how_many_rows_are_learnt_from(rows, dim, factory, sample):
 def large_table(request, tmp_path_factory):
     """The file of an index of 3,000 rows, and its factory."""
     vectors = clustered(3000, 64)
-    engine = Engine.learn(request.param, 64, vectors, 0)
+    engine = Engine.train(request.param, 64, vectors, 0)
     engine.fill([vectors])
     path = tmp_path_factory.mktemp("table") / "index.faiss"
     engine.write(path)
@@ -421,7 +421,7 @@ def test_an_index_whose_derived_table_is_larger_than_its_file_is_read(large_tabl
 @pytest.mark.parametrize("more", [1, 300, 1500])
 def test_rows_added_to_short_codes_lie_in_the_lists_where_faiss_would_put_them(tmp_path, more):
     vectors, later = clustered(3000, 32), clustered(more, 32, seed=5)
-    ours = Engine.learn("OPQ16_32,IVF64,PQ16x4fs", 32, vectors, 0)
+    ours = Engine.train("OPQ16_32,IVF64,PQ16x4fs", 32, vectors, 0)
     ours.fill([vectors])
     ours.write(tmp_path / "index.faiss")
     theirs = faiss.read_index(str(tmp_path / "index.faiss"))

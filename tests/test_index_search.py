@@ -36,7 +36,7 @@ from vitrina.types import IndexKind
 
 def parted(vectors, base, dead=(), ids=None):
     """An exact index whose first rows are the base, the others the delta."""
-    engine = Engine.learn("Flat", vectors.shape[1], vectors[:0], 0)
+    engine = Engine.train("Flat", vectors.shape[1], vectors[:0], 0)
     engine.extend([vectors[:base]])
     gone = np.zeros(len(vectors), dtype=bool)
     gone[list(dead)] = True

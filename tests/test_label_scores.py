@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from vitrina.audit.confusion import pairs, twins
 from vitrina.audit.label_scores import LabelScores, confident, ranking
 from vitrina.audit.near_duplicates import LEAST, NEVER, Copies, Groups, nearness
-from vitrina.audit.outliers import FEWEST, centres, is_foreign, likeness, strangeness
+from vitrina.audit.outliers import FEWEST, centres, is_outlier, likeness, strangeness
 from vitrina.audit.photo_hash import photo_hash, same_photo
 from vitrina.audit.thumbs import thumbnail
 
@@ -110,9 +110,9 @@ def test_a_vector_apart_from_its_category_is_foreign_and_a_wrong_label_is_no_sta
     centre = centres(blocks(), codes, 2, 8)
     like = likeness(blocks(), codes, centre)
     strange = strangeness(like, codes, 2)
-    assert is_foreign(strange)[3]
+    assert is_outlier(strange)[3]
     assert strange.argmax() == 3
-    assert is_foreign(strange).sum() <= 4
+    assert is_outlier(strange).sum() <= 4
     # Of a category of few products nothing can be told.
     assert not strangeness(like[:10], codes[:10], 2).any()
 

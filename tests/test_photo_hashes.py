@@ -90,5 +90,5 @@ def test_anew_means_not_from_a_copy():
     source = Shelf(PHOTOS, 2)
     hashed(source)
     assert source.forgotten == []
-    hashed(source, anew=True)
+    hashed(source, rehash=True)
     assert sorted(source.forgotten) == ["a", "a", "b", "b", "broken", "broken"]

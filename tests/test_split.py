@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitrina.data.split import Unjudged, group_rows, split_rows, title_keys
+from vitrina.data.split import Unevaluated, group_rows, split_rows, title_keys
 from vitrina.errors import TrainingError
 from vitrina.types import SplitKind
 
@@ -35,8 +35,8 @@ def test_the_only_row_of_a_class_is_trained_on_and_judges_nothing(kind):
     split = split_rows(codes, np.arange(10), kind)
     assert {4, 8} <= {*split.train}
     assert not {*split.train} & {*split.validation}
-    found = Unjudged.of(codes, split.validation)
-    assert found == Unjudged(categories=2, of_categories=4, rows=2, of_rows=9)
+    found = Unevaluated.of(codes, split.validation)
+    assert found == Unevaluated(categories=2, of_categories=4, rows=2, of_rows=9)
     assert str(found) == "2 of 4 categories, with 2 of 9 labelled products (22.2%)"
 
 
@@ -99,8 +99,8 @@ def test_a_class_of_one_group_is_only_trained_on():
     split = split_rows(codes, array(4, 4, 4, 5, 6, 7), GROUPED)
     assert sorted(codes[split.train]) == [0, 0, 0, 1, 2]
     assert codes[split.validation].tolist() == [1]
-    found = Unjudged.of(codes, split.validation)
-    assert found == Unjudged(categories=2, of_categories=3, rows=4, of_rows=6)
+    found = Unevaluated.of(codes, split.validation)
+    assert found == Unevaluated(categories=2, of_categories=3, rows=4, of_rows=6)
 
 
 def test_a_huge_group_stays_in_training():
@@ -158,7 +158,7 @@ def test_what_every_split_holds_to(rows, seed, share, kind):
     assert (np.diff(validation) > 0).all()
     # What is trained on judges nothing, whatever the split.
     assert not len(np.intersect1d(train, validation))
-    unjudged = Unjudged.of(codes, validation)
+    unjudged = Unevaluated.of(codes, validation)
     judged = {*codes[validation].tolist()}
     assert unjudged.categories == len(of_class.keys() - judged)
     assert unjudged.rows == sum(code >= 0 and code not in judged for code in codes.tolist())

@@ -69,7 +69,7 @@ def strangeness(like: Floats, codes: Codes, classes: int) -> Floats:
     return out
 
 
-def is_foreign(strange: Floats) -> Mask:
+def is_outlier(outliers: Floats) -> Mask:
     """Mask of outliers, (n,) bool. strange: see `strangeness`."""
-    found: Mask = strange >= FAR
+    found: Mask = outliers >= FAR
     return found

@@ -43,7 +43,7 @@ class TextExamples:
     labels: Codes
     classes: int
     rows: Codes
-    held: Codes
+    held_out: Codes
 
     def __post_init__(self) -> None:
         """Raise ValueError if the arrays don't fit each other."""
@@ -51,7 +51,7 @@ class TextExamples:
             raise ValueError(f"{len(self.texts)} texts, but {len(self.labels)} labels")
         if len(self.labels) and self.labels.max() >= self.classes:
             raise ValueError(f"class numbers must be below {self.classes}")
-        if len(np.intersect1d(self.rows, self.held)):
+        if len(np.intersect1d(self.rows, self.held_out)):
             raise ValueError("some rows are both training and held-out rows")
 
 
@@ -69,8 +69,8 @@ class BaselineTask:
 
     texts: list[str]
     labels: Codes
-    held: list[str]
-    held_labels: Codes
+    held_out: list[str]
+    held_out_labels: Codes
     present: Codes
 
     @property
@@ -88,23 +88,23 @@ class BaselineTask:
                 f"a baseline needs two classes, but the training rows have {len(present)}; "
                 "label products of at least two"
             )
-        held = examples.held[np.isin(examples.labels[examples.held], present)]
+        held_out = examples.held_out[np.isin(examples.labels[examples.held_out], present)]
         return cls(
             [examples.texts[row] for row in rows],
             labels.astype(np.int64),
-            [examples.texts[row] for row in held],
-            np.searchsorted(present, examples.labels[held]).astype(np.int64),
+            [examples.texts[row] for row in held_out],
+            np.searchsorted(present, examples.labels[held_out]).astype(np.int64),
             present,
         )
 
     def score(self, logits: Floats) -> float:
         """Weighted F1 on held-out rows by their logits, (len(held), classes); NaN if there are no
         such rows."""
-        if not self.held:
+        if not self.held_out:
             return float("nan")
         chosen = logits.argmax(axis=1)
         return evaluate(
-            self.held_labels, chosen, None, classes=self.classes, bootstrap=1
+            self.held_out_labels, chosen, None, classes=self.classes, bootstrap=1
         ).weighted_f1
 
 

@@ -41,17 +41,17 @@ class LinearSvm:
         return logits
 
 
-def fit_linear_svm(lesson: BaselineTask, *, seed: int, progress: Progress) -> LinearSvm:
+def fit_linear_svm(task: BaselineTask, *, seed: int, progress: Progress) -> LinearSvm:
     """Fit all classes, `CLASSES_AT_ONCE` at a time. progress: takes texts, `len(lesson.texts)` in
     total. Raises TrainingError if the texts hold no words."""
-    terms, matrix = Terms.learn(lesson.texts, TERMS)
-    weights = np.empty((len(terms), lesson.classes), dtype=np.float32)
-    offsets = np.empty(lesson.classes, dtype=np.float32)
-    rows = len(lesson.texts)
-    for start in range(0, lesson.classes, CLASSES_AT_ONCE):
-        stop = min(start + CLASSES_AT_ONCE, lesson.classes)
+    terms, matrix = Terms.fit(task.texts, TERMS)
+    weights = np.empty((len(terms), task.classes), dtype=np.float32)
+    offsets = np.empty(task.classes, dtype=np.float32)
+    rows = len(task.texts)
+    for start in range(0, task.classes, CLASSES_AT_ONCE):
+        stop = min(start + CLASSES_AT_ONCE, task.classes)
         # All other classes form one more class, whose weights are discarded.
-        targets = np.where(lesson.labels < start, stop, np.minimum(lesson.labels, stop))
+        targets = np.where(task.labels < start, stop, np.minimum(task.labels, stop))
         machine = SGDClassifier(
             loss="hinge",
             alpha=PENALTY,
@@ -67,5 +67,5 @@ def fit_linear_svm(lesson: BaselineTask, *, seed: int, progress: Progress) -> Li
             borders, offset = np.concatenate([-borders, borders]), np.concatenate([-offset, offset])
         weights[:, start:stop] = borders[: stop - start].T
         offsets[start:stop] = offset[: stop - start]
-        progress(rows * stop // lesson.classes - rows * start // lesson.classes)
+        progress(rows * stop // task.classes - rows * start // task.classes)
     return LinearSvm(terms, weights, offsets)

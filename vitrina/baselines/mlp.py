@@ -40,7 +40,7 @@ class TermReader:
 
     def __init__(self, texts: Sequence[str]) -> None:
         """texts: training texts. Raises TrainingError if they hold no terms."""
-        self._terms, _ = Terms.learn(texts, TERMS)
+        self._terms, _ = Terms.fit(texts, TERMS)
 
     def __len__(self) -> int:
         return len(self._terms)

@@ -49,17 +49,17 @@ class NaiveBayes:
         return logits
 
 
-def fit_naive_bayes(lesson: BaselineTask) -> NaiveBayes:
+def fit_naive_bayes(task: BaselineTask) -> NaiveBayes:
     """Count terms per class, and choose the smoothing count on held-out rows."""
-    terms, matrix = Terms.learn(lesson.texts, TERMS)
-    there = np.ones(len(lesson.texts))
-    one_hot = sp.csr_matrix((there, lesson.labels, np.arange(len(there) + 1)))
+    terms, matrix = Terms.fit(task.texts, TERMS)
+    there = np.ones(len(task.texts))
+    one_hot = sp.csr_matrix((there, task.labels, np.arange(len(there) + 1)))
     counts = (matrix.T @ one_hot).tocsr()
-    if not lesson.held:
+    if not task.held_out:
         return _weighted(terms, counts, PRIOR)
-    held = terms(lesson.held)
+    held_out = terms(task.held_out)
     candidates = [_weighted(terms, counts, prior) for prior in PRIORS]
-    scores = [lesson.score(one.of(held)) for one in candidates]
+    scores = [task.score(one.of(held_out)) for one in candidates]
     return candidates[int(np.argmax(scores))]
 
 

@@ -120,18 +120,18 @@ class Design:
 class TextNetwork:
     """Classification of texts by a network: a `Task` and, once trained, a `Scorer`."""
 
-    def __init__(self, design: Design, lesson: BaselineTask, *, seed: int) -> None:
+    def __init__(self, design: Design, task: BaselineTask, *, seed: int) -> None:
         """seed: random seed of the initial weights."""
-        self._design, self._task = design, lesson
-        self._reader = design.reader(lesson.texts)
-        self._texts, self._held_out = self._reader(lesson.texts), self._reader(lesson.held)
-        self._labels = torch.from_numpy(lesson.labels)
-        self._loss = ClassLoss.of(lesson.labels, lesson.classes, Balance.NONE, SMOOTHING)
+        self._design, self._task = design, task
+        self._reader = design.reader(task.texts)
+        self._texts, self._held_out = self._reader(task.texts), self._reader(task.held_out)
+        self._labels = torch.from_numpy(task.labels)
+        self._loss = ClassLoss.of(task.labels, task.classes, Balance.NONE, SMOOTHING)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._initial = design.scale * torch.randn(len(self._reader), design.dim)
             self._body = design.body(design.dim)
-            self._head = torch.nn.Linear(self._body.width, lesson.classes)
+            self._head = torch.nn.Linear(self._body.width, task.classes)
         torch.nn.init.zeros_(self._head.weight)
         torch.nn.init.zeros_(self._head.bias)
         self._dropout = Dropout(design.dropout)
@@ -207,7 +207,7 @@ class TextNetwork:
 
 def fit_network(
     design: Design,
-    lesson: BaselineTask,
+    task: BaselineTask,
     *,
     seed: int,
     epochs: int | None,
@@ -216,8 +216,8 @@ def fit_network(
 ) -> tuple[TextNetwork, History]:
     """Train a network. seed: random seed of weights and training. epochs: the maximum; None to
     derive it from the number of rows."""
-    network = TextNetwork(design, lesson, seed=seed)
-    rows = len(lesson.texts)
+    network = TextNetwork(design, task, seed=seed)
+    rows = len(task.texts)
     recipe = TrainingConfig(
         epochs=epochs or planned_epochs(rows),
         batch_rows=int(np.clip(rows // STEPS, *BATCH_ROWS)),

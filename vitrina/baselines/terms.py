@@ -41,7 +41,7 @@ class Terms:
         self._vectorizers = sorts
 
     @classmethod
-    def learn(cls, texts: Sequence[str], kinds: TermKinds) -> tuple[Terms, sp.csr_matrix]:
+    def fit(cls, texts: Sequence[str], kinds: TermKinds) -> tuple[Terms, sp.csr_matrix]:
         """Fit terms on texts; returns them and the texts' matrix, (len(texts), terms) float32.
 
         Raises TrainingError if there are none.

@@ -50,8 +50,8 @@ def train_baseline(
             watch=watch,
         )
     temperature = 1.0
-    if task.held:
-        temperature = fit_temperature(scorer.logits(task.held), task.held_labels)
+    if task.held_out:
+        temperature = fit_temperature(scorer.logits(task.held_out), task.held_out_labels)
     return Baseline(scorer, task.present, examples.classes, temperature, history)
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from vitrina.classifier.backoff import ThresholdsCard
-from vitrina.classifier.fusion import VOTE, BlendCard, looked_at_of
+from vitrina.classifier.fusion import VOTE, BlendCard, modality_groups
 from vitrina.ids import typed_id
 from vitrina.typed_json import Share, StoredId, read_json_as
 from vitrina.types import CategoryId, Features, FusionKind, HeadKind, IdType, Modality
@@ -177,7 +177,7 @@ class ModelCard:
             raise ValueError(f"no head over {', '.join(sorted(unknown))}")
         if not heads:
             raise ValueError("no head among the members")
-        lacking = [one for one in looked_at_of(self.features) if one not in self.blend.weights]
+        lacking = [one for one in modality_groups(self.features) if one not in self.blend.weights]
         if lacking:
             raise ValueError(f"no weights for products with {', '.join(lacking)}")
 

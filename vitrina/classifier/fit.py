@@ -64,7 +64,7 @@ def fit_head(
     classes: int,
     options: FitOptions,
     report: Progress = no_progress,
-    held: Codes = NO_ROWS,
+    held_rows: Codes = NO_ROWS,
 ) -> Head:
     """Train a head: a logistic one on few rows full-batch with L-BFGS, any other by minibatches
     with AdamW.
@@ -77,13 +77,13 @@ def fit_head(
     """
     limit_torch()
     if options.patience:
-        rows = np.setdiff1d(rows, held)
+        rows = np.setdiff1d(rows, held_rows)
     scales = (1.0,) * len(gathered.modalities)
     if not len(rows):
         return _zero_head(HeadShape(options.kind, gathered.dims, scales, classes, options.hidden))
     if len(gathered.modalities) > 1:
         scales = (1.0, choose_scale(gathered, codes, rows, classes, options.seed, report))
-    return _fit(gathered, codes, rows, classes, options, scales, report, held)
+    return _fit(gathered, codes, rows, classes, options, scales, report, held_rows)
 
 
 def _zero_head(shape: HeadShape) -> Head:
@@ -146,7 +146,7 @@ def _fit(
     options: FitOptions,
     scales: tuple[float, ...],
     report: Progress,
-    held: Codes,
+    held_rows: Codes,
 ) -> Head:
     shape = HeadShape(options.kind, gathered.dims, scales, classes, options.hidden)
     loss_of = ClassLoss.of(codes[rows], classes, options.balance)
@@ -170,5 +170,5 @@ def _fit(
             seed=options.seed,
         )
         dropout = options.modality_dropout
-        fit_by_batches(head, gathered, codes, rows, loss_of, recipe, dropout, held, report)
+        fit_by_batches(head, gathered, codes, rows, loss_of, recipe, dropout, held_rows, report)
     return head

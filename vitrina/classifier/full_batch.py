@@ -36,7 +36,7 @@ def fit_whole(
     gathered: Gathered,
     codes: Codes,
     rows: Codes,
-    held: Codes,
+    held_rows: Codes,
     loss_of: ClassLoss,
     dropout: float,
 ) -> None:
@@ -50,10 +50,10 @@ def fit_whole(
     on. held: those of them to choose the penalty on; the middle one if there are none.
     """
     decay = DECAYS[len(DECAYS) // 2]
-    inner = np.setdiff1d(rows, held)
-    if len(held) and len(inner):
+    inner = np.setdiff1d(rows, held_rows)
+    if len(held_rows) and len(inner):
         train = _weighted_rows(head, gathered, codes, inner, dropout)
-        test = _weighted_rows(head, gathered, codes, held, 0.0)
+        test = _weighted_rows(head, gathered, codes, held_rows, 0.0)
         found = {}
         for one in DECAYS:
             _minimise(head, train, loss_of, one)

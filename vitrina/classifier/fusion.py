@@ -58,17 +58,17 @@ def kinds_of(features: Features) -> tuple[FusionKind, ...]:
     return FusionKind.EARLY, FusionKind.KNN
 
 
-def applies_to(member: str, looked_at: Features) -> bool:
+def applies_to(member: str, group_by_modality: Features) -> bool:
     """True if a base model applies to products with exactly these modalities."""
-    return member in (VOTE, Features.FUSED) or looked_at in (member, Features.FUSED)
+    return member in (VOTE, Features.FUSED) or group_by_modality in (member, Features.FUSED)
 
 
-def looked_at_of(features: Features) -> tuple[Features, ...]:
+def modality_groups(features: Features) -> tuple[Features, ...]:
     """The sets of modalities by which `looked_at` groups products with these features."""
     return tuple(Features) if len(features.modalities) > 1 else (features,)
 
 
-def looked_at(present: Mapping[Modality, Mask]) -> list[tuple[Features, Codes]]:
+def group_by_modality(present: Mapping[Modality, Mask]) -> list[tuple[Features, Codes]]:
     """Rows grouped by the modalities they have; rows with none are grouped with complete ones.
 
     present: (n,) bool of each modality. Returns int64 rows of each set that has any.
@@ -158,7 +158,7 @@ class Blend:
         (n, classes) float32; their `softmax` at temperature 1 are calibrated probabilities.
         """
         out = np.zeros_like(next(iter(parts.values())), dtype=np.float32)
-        for features, rows in looked_at(present):
+        for features, rows in group_by_modality(present):
             terms = [
                 (parts[name][rows], weight)
                 for name, weight in zip(self.members, self.weights[features], strict=True)

@@ -29,7 +29,7 @@ def fit_by_batches(
     loss_of: ClassLoss,
     recipe: TrainingConfig,
     dropout: float,
-    held: Codes,
+    held_rows: Codes,
     report: Progress,
 ) -> None:
     """Train a head with AdamW, on a GPU if there is one, and leave it on the CPU.
@@ -66,8 +66,8 @@ def fit_by_batches(
             optimiser.step()
             schedule.step()
             report(len(batch))
-        if recipe.patience and len(held):
-            score = score_of(head, gathered, codes, held)
+        if recipe.patience and len(held_rows):
+            score = score_of(head, gathered, codes, held_rows)
             head.train()
             stale_epochs += 1
             if score > best:
@@ -87,12 +87,12 @@ def predict(head: Head, gathered: Gathered, rows: Codes) -> Floats:
     return out
 
 
-def score_of(head: Head, gathered: Gathered, codes: Codes, held: Codes) -> float:
+def score_of(head: Head, gathered: Gathered, codes: Codes, held_rows: Codes) -> float:
     """Weighted F1 of a head on the products at `held`."""
-    predicted = np.empty(len(held), dtype=np.int64)
-    for start, logits in _logits(head, gathered, held):
+    predicted = np.empty(len(held_rows), dtype=np.int64)
+    for start, logits in _logits(head, gathered, held_rows):
         predicted[start : start + len(logits)] = logits.argmax(axis=1)
-    found = evaluate(codes[held], predicted, None, classes=head.shape.classes, bootstrap=1)
+    found = evaluate(codes[held_rows], predicted, None, classes=head.shape.classes, bootstrap=1)
     return found.weighted_f1
 
 

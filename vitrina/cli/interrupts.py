@@ -82,14 +82,14 @@ def taken() -> Iterator[Signals]:
         thread, error = ctypes.c_ulong(main_thread), ctypes.py_object(Interrupted)
         ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, error)
 
-    def unraisable(told: sys.UnraisableHookArgs) -> None:
+    def unraisable(error: sys.UnraisableHookArgs) -> None:
         # It was raised where Python only prints exceptions, such as in a destructor.
-        if isinstance(told.exc_value, Interrupted):
+        if isinstance(error.exc_value, Interrupted):
             timer = threading.Timer(_AGAIN, raise_again)
             timer.daemon = True
             timer.start()
         else:
-            hook(told)
+            hook(error)
 
     sys.unraisablehook = unraisable
     threading.Thread(target=_watch, args=(reader,), daemon=True, name="signals").start()

@@ -82,15 +82,15 @@ def neighbours(
     from vitrina import api
 
     reading = options.reading
-    asked = [product is not None, text is not None or image is not None, queries is not None]
-    if sum(asked) != 1:
+    requested = [product is not None, text is not None or image is not None, queries is not None]
+    if sum(requested) != 1:
         raise typer.BadParameter("give one of --product, --text and/or --image, and --queries")
     if (queries is None) != (out is None):
         raise typer.BadParameter("--queries and --out go together")
     if queries is None:
         others = reading if image is None else replace(reading, max_megapixels=None)
         refuse_unused(others, "--queries; one image goes with --image")
-    if asked[1] and (options.no_duplicates or options.other_shops):
+    if requested[1] and (options.no_duplicates or options.other_shops):
         raise typer.BadParameter("--no-duplicates and --other-shops need a product to compare with")
     opened = open_store(store, store_option)
     category = None if options.category is None else typed(str(options.category))

@@ -99,7 +99,7 @@ def repair_png(data: bytes, reason: str) -> Iterator[ImageRepair]:
     size = _interlaced_size(width, height, bits) if interlaced else line * height
     if size > _MOST_INFLATED:
         return
-    whole, there = _deflated_anew(bytes(pixels), size, line)
+    whole, there = _recompressed(bytes(pixels), size, line)
     if there < size and interlaced:
         # Each pass covers the whole picture, so there are no missing last lines.
         return
@@ -231,7 +231,7 @@ def _interlaced_size(width: int, height: int, bits: int) -> int:
     return size
 
 
-def _deflated_anew(pixels: bytes, size: int, line: int) -> tuple[bytes, int]:
+def _recompressed(pixels: bytes, size: int, line: int) -> tuple[bytes, int]:
     """Recompress the readable part of compressed pixels, and return it with its unpacked size.
 
     Missing lines repeat the line above them. size, line: unpacked bytes of the picture and a line.

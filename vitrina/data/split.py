@@ -64,7 +64,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Unjudged:
+class Unevaluated:
     """Counts of categories without any evaluated product, which no metric covers.
 
     categories, of_categories: their number, and the number of categories with labelled products.
@@ -77,7 +77,7 @@ class Unjudged:
     of_rows: int
 
     @classmethod
-    def of(cls, codes: Codes, judged: Codes) -> Unjudged:
+    def of(cls, codes: Codes, judged: Codes) -> Unevaluated:
         """Count the unevaluated categories.
 
         codes: (n,) int64 classes, negative for unlabelled rows. judged: positions of the evaluated

@@ -86,7 +86,7 @@ def choose(
     makers: Mapping[Compute, Callable[[], Network]],
     probe: Callable[[Network], Vectors],
     exact: Vectors,
-    asked: Compute | None,
+    requested: Compute | None,
     *,
     fingerprint: str,
 ) -> tuple[Compute, Network]:
@@ -100,30 +100,30 @@ def choose(
     without measuring. fingerprint: the model's.
     Raises EncoderError if the requested format is not available or does not agree, or none does.
     """
-    if asked is not None and asked not in makers:
+    if requested is not None and requested not in makers:
         raise EncoderError(
-            f"this model can't be run in {asked} on this machine, only in {', '.join(makers)}"
+            f"this model can't be run in {requested} on this machine, only in {', '.join(makers)}"
         )
     memo = _memo(fingerprint, makers)
-    known = None if asked else _recall(memo)
+    known = None if requested else _recall(memo)
     if known is not None and known in makers:
         network = makers[known]()
         if agreement(exact, probe(network)) >= AGREEMENT[known]:
             return known, network
     best: tuple[float, Compute, Network] | None = None
     for compute, make in makers.items():
-        if asked not in (None, compute):
+        if requested not in (None, compute):
             continue
         network = make()
         cosine = agreement(exact, probe(network))
         if not cosine >= AGREEMENT[compute]:
-            if asked is not None:
+            if requested is not None:
                 raise EncoderError(
                     f"in {compute} this model's vectors fall to cosine {cosine:.4f} of float32, "
                     f"below {AGREEMENT[compute]}"
                 )
             continue
-        if asked is not None:
+        if requested is not None:
             return compute, network
         handicap = 1.0 if compute is Compute.FLOAT32 else WORTH
         seconds = handicap * min(_seconds(probe, network) for _ in range(TRIALS))

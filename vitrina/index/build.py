@@ -131,7 +131,7 @@ def _build_plan(
     size = sample_rows(len(base), rows.dim, plan.factory)
     chosen = np.sort(np.random.default_rng(seed).choice(base, size, replace=False))
     sample = read_fused(rows, chosen, weights)
-    engine = Engine.learn(plan.factory, rows.dim, sample, seed)
+    engine = Engine.train(plan.factory, rows.dim, sample, seed)
     del sample
     engine.fill(blocks(rows, base, weights, progress))
     dead = np.zeros(len(rows), dtype=bool)

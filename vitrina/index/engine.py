@@ -42,7 +42,7 @@ ROWS_AT_ONCE = 256
 """Rows added to FastScan at once."""
 FEW = 8
 """Number of queries up to which a search runs on one thread."""
-SPARE_BYTES = 1 << 20
+EXTRA_BYTES = 1 << 20
 """Allowance over the file's size for data that FAISS derives while reading."""
 TABLE_TIMES = 64
 """How many times the file's size the table of an IVF-PQ index may take, which FAISS derives too."""
@@ -62,7 +62,7 @@ class Engine:
         self._where = where
 
     @classmethod
-    def learn(cls, factory: str, dim: int, sample: Floats, seed: int) -> Engine:
+    def train(cls, factory: str, dim: int, sample: Floats, seed: int) -> Engine:
         """Create and train an empty index.
 
         factory: FAISS's factory string. sample: (m, dim) float32, typical of the rows to add; see
@@ -253,7 +253,7 @@ def _most_bytes(factory: str, size: int) -> int:
     table = 0
     if parts:
         table = 4 * _lists_of(factory) * int(parts[1]) << min(int(parts[2] or 8), 16)
-    return max(size, min(table, TABLE_TIMES * size)) + SPARE_BYTES
+    return max(size, min(table, TABLE_TIMES * size)) + EXTRA_BYTES
 
 
 def sample_rows(rows: int, dim: int, factory: str) -> int:

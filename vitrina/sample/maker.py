@@ -90,8 +90,10 @@ class Maker:
         rng = self._rng(position, "photo")
         usual_quality = rng.randrange(70, 92)
         # A product with a vague text gets a photo that identifies its category.
-        telling = not self._clarity(position).telling
-        photo = draw_photo(self._category(position), self._colour(position), rng, telling=telling)
+        identifying = not self._clarity(position).identifying
+        photo = draw_photo(
+            self._category(position), self._colour(position), rng, identifying=identifying
+        )
         return encode_jpeg(photo, quality or usual_quality)
 
     def _wording(self, position: int) -> Wording:

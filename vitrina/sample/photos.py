@@ -32,13 +32,15 @@ class _Shape:
     ends: tuple[int, ...]
 
 
-def draw_photo(category: SampleCategory, colour: str, rng: Random, *, telling: bool) -> Image.Image:
+def draw_photo(
+    category: SampleCategory, colour: str, rng: Random, *, identifying: bool
+) -> Image.Image:
     """Draw a product of a category and colour: 128 x 128, RGB.
 
     telling: draw one of the category's own shapes, never a shared one such as a closed carton.
     """
     look = look_of(category)
-    shape = _load_shape(rng.choice(look.own if telling else look.shapes))
+    shape = _load_shape(rng.choice(look.own if identifying else look.shapes))
     thing = _draw_thing(shape, _mix_paints(COLOURS[colour], rng), rng)
     scene = draw_backdrop(backdrops_of(category), rng)
     _put_into(scene, thing, rng)

@@ -99,9 +99,9 @@ def _draw_categories(rows: int, singles: int, rng: np.random.Generator) -> npt.N
     used = min(many, max(1, (rows - singles) // (2 * _MIN_ROWS)))
     weights = (np.arange(used) + 2.5) ** -1.1
     floor = min(_MIN_ROWS, (rows - singles) // used) if singles else 0
-    spare = rows - singles - floor * used
+    remaining = rows - singles - floor * used
     # Rounding the running total, not each share, makes the counts add up.
-    ends = np.round(np.cumsum(weights / weights.sum()) * spare) + floor * np.arange(1, used + 1)
+    ends = np.round(np.cumsum(weights / weights.sum()) * remaining) + floor * np.arange(1, used + 1)
     zipf = np.searchsorted(ends, np.arange(rows - singles), side="right")
     positions = np.concatenate([zipf, many + np.arange(singles)])
     return rng.permutation(positions).astype(np.int16)

@@ -31,7 +31,7 @@ class Clarity(Enum):
     VAGUE = auto()
 
     @property
-    def telling(self) -> bool:
+    def identifying(self) -> bool:
         """True if the title names the kind of product."""
         return self in (Clarity.PLAIN, Clarity.TERSE)
 
@@ -128,7 +128,7 @@ def reword(wording: Wording, rng: Random) -> Wording:
 
 
 def _write_title(facts: _Facts, rng: Random) -> str:
-    if not facts.clarity.telling:
+    if not facts.clarity.identifying:
         model, _, number = facts.model.partition(" ")
         template = rng.choice(VAGUE_TITLES)
         year = rng.choice((2022, 2023, 2024, 2025))
@@ -206,7 +206,7 @@ def _write_attributes(facts: _Facts, rng: Random) -> tuple[str, ...]:
 
 
 def _custom_characteristics(facts: _Facts, rng: Random) -> dict[str, list[str]]:
-    if not facts.clarity.telling or rng.random() < 0.6:
+    if not facts.clarity.identifying or rng.random() < 0.6:
         return {}
     return {"Размер": [facts.measure]}
 
@@ -215,6 +215,6 @@ def _defined_characteristics(facts: _Facts, rng: Random) -> dict[str, list[str]]
     characteristics = {}
     if rng.random() < 0.5:
         characteristics["Цвет"] = [facts.colour]
-    if facts.clarity.telling and rng.random() < 0.35:
+    if facts.clarity.identifying and rng.random() < 0.35:
         characteristics["Материал"] = [facts.material]
     return characteristics

@@ -44,7 +44,7 @@ class Rows:
     dims: tuple[int, ...]
     dtypes: tuple[np.dtype[Any], ...]
     addresses: tuple[Addresses, ...]
-    held: tuple[Any, ...] = field(repr=False)
+    owners: tuple[Any, ...] = field(repr=False)
 
     @classmethod
     def of_arrays(
@@ -74,7 +74,7 @@ class Rows:
 
         Raises StoreError for such places, and for a shard that is missing or damaged.
         """
-        addresses, held = [], []
+        addresses, owners = [], []
         for space, (shards, rows) in zip(spaces, places, strict=True):
             _check_places(space, shards, rows, damaged)
             used = np.unique(shards[shards >= 0]).tolist()
@@ -89,7 +89,7 @@ class Rows:
             done = 0
             for number, (at, keep) in zip(used, opened, strict=True):
                 parts.append(at)
-                held.append(keep)
+                owners.append(keep)
                 start[number] = done
                 done += len(at)
             flat = np.concatenate([*parts, np.zeros(1, dtype=np.uint64)])
@@ -100,7 +100,7 @@ class Rows:
             tuple(space.dim for space in spaces),
             tuple(np.dtype(space.card["dtype"]) for space in spaces),
             tuple(addresses),
-            tuple(held),
+            tuple(owners),
         )
 
     def __len__(self) -> int:
@@ -119,7 +119,7 @@ class Rows:
     def take(self, at: Codes) -> Rows:
         """Select rows, in the order of `at`."""
         addresses = tuple(addresses[at] for addresses in self.addresses)
-        return Rows(self.modalities, self.dims, self.dtypes, addresses, self.held)
+        return Rows(self.modalities, self.dims, self.dtypes, addresses, self.owners)
 
     def read(self, at: Codes) -> tuple[list[Floats], list[Mask]]:
         """Read vectors of rows: for each modality (len(at), dim) float32, zero where missing,

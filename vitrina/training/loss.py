@@ -24,7 +24,7 @@ class SoftTargets:
 
     places: Codes
     classes: Codes
-    odds: Floats
+    probabilities: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,26 +63,26 @@ class ClassLoss:
         """The mean loss over rows. logits: (n, classes). labels: (n,) int64."""
         return self._of_labels(logits, labels).mean()
 
-    def with_guesses(
-        self, logits: torch.Tensor, labels: torch.Tensor, rows: Codes, guesses: SoftTargets
+    def with_pseudo_labels(
+        self, logits: torch.Tensor, labels: torch.Tensor, rows: Codes, pseudo_labels: SoftTargets
     ) -> torch.Tensor:
         """The mean loss over rows, some with a pseudo-label in place of a label.
 
         Those rows take cross-entropy against the pseudo-label's distribution, without label
         smoothing. rows: (n,) int64, the row numbers that index `guesses.places`.
         """
-        places = torch.from_numpy(guesses.places[rows]).to(logits.device)
+        places = torch.from_numpy(pseudo_labels.places[rows]).to(logits.device)
         guessed = places >= 0
         losses = torch.zeros(len(rows), device=logits.device)
         if not bool(guessed.all()):
             losses[~guessed] = self._of_labels(logits[~guessed], labels[~guessed])
         if bool(guessed.any()):
             at = places[guessed].cpu().numpy()
-            classes = torch.from_numpy(guesses.classes[at]).to(logits.device)
-            odds = torch.from_numpy(guesses.odds[at]).to(logits.device)
+            classes = torch.from_numpy(pseudo_labels.classes[at]).to(logits.device)
+            probabilities = torch.from_numpy(pseudo_labels.probabilities[at]).to(logits.device)
             log_probs = self.scores(logits[guessed]).log_softmax(dim=1)
-            rest = (1 - odds.sum(dim=1)).clamp(min=0)
-            losses[guessed] = -(log_probs.gather(1, classes) * odds).sum(
+            rest = (1 - probabilities.sum(dim=1)).clamp(min=0)
+            losses[guessed] = -(log_probs.gather(1, classes) * probabilities).sum(
                 dim=1
             ) - rest * log_probs.mean(dim=1)
         return losses.mean()

@@ -105,7 +105,7 @@ class YmlReader:
                 read = True
                 if isinstance(part, Leaf):
                     if part.tag == "category":
-                        named |= self._learn_category(part)
+                        named |= self._add_category(part)
                     else:
                         self._shop = self._shop or clean(part.text)
                 else:
@@ -163,7 +163,7 @@ class YmlReader:
         except ValueError:
             return None
 
-    def _learn_category(self, leaf: Leaf) -> frozenset[IdType]:
+    def _add_category(self, leaf: Leaf) -> frozenset[IdType]:
         category_id = leaf.attributes.get("id", "").strip()
         if category_id:
             parent, name = leaf.attributes.get("parentid", "").strip(), clean(leaf.text)

@@ -163,14 +163,14 @@ class _Bounded(io.RawIOBase):
         super().close()
 
 
-def _pool_classes(gate: AddressGuard) -> dict[str, Any]:
+def _pool_classes(guard: AddressGuard) -> dict[str, Any]:
     """Return urllib3 connection pools whose connections are created by the guard."""
 
     class Gated:
-        response_class: Any = staticmethod(gate.response)
+        response_class: Any = staticmethod(guard.response)
 
         def _new_conn(self: Any) -> socket.socket:
-            return gate.connect(self)
+            return guard.connect(self)
 
     class Plain(Gated, HTTPConnection):
         pass

@@ -44,12 +44,12 @@ class Classes(ABC):
     labels: Codes
     classes: int
     rows: Codes
-    held: Codes
+    held_out: Codes
     loss: ClassLoss
     score_of: Score
     layer_decay: float = 1.0
     dropout: float = 0.1
-    guesses: SoftTargets | None = None
+    pseudo_labels: SoftTargets | None = None
     head: torch.nn.Linear = field(init=False)
     head_dropout: Dropout = field(init=False)
 
@@ -65,16 +65,16 @@ class Classes(ABC):
         """As `Task.workers`."""
         return int(self.network.workers)
 
-    def learn(self) -> None:
+    def train(self) -> None:
         """Switch network and head to training mode."""
         self.network.train()
         self.head_dropout.train()
 
     def score(self) -> float:
         """As `Task.score`: `score_of` on held-out rows."""
-        if not len(self.held):
+        if not len(self.held_out):
             return float("nan")
-        return self.score_of(self.labels[self.held], self.logits(self.held).argmax(axis=1))
+        return self.score_of(self.labels[self.held_out], self.logits(self.held_out).argmax(axis=1))
 
     def logits(self, rows: Codes) -> Floats:
         """The head's logits for some rows: (len(rows), classes) float32."""
@@ -103,19 +103,19 @@ class Classes(ABC):
     def _loss_of(self, vectors: torch.Tensor, rows: Codes) -> torch.Tensor:
         labels = torch.from_numpy(self.labels[rows]).to(self.network.device)
         logits = self.head(self.head_dropout(vectors))
-        if self.guesses is None:
+        if self.pseudo_labels is None:
             return self.loss(logits, labels)
-        return self.loss.with_guesses(logits, labels, rows, self.guesses)
+        return self.loss.with_pseudo_labels(logits, labels, rows, self.pseudo_labels)
 
-    def guess(self, rows: Codes) -> tuple[Codes, Floats]:
+    def predict_top(self, rows: Codes) -> tuple[Codes, Floats]:
         """Pseudo-label rows: the most probable classes, (len(rows), k) int64, and their
         probabilities, (len(rows), k) float32."""
         kept = min(GUESSES, self.classes)
         classes = np.empty((len(rows), kept), dtype=np.int64)
-        odds = np.empty((len(rows), kept), dtype=np.float32)
+        probabilities = np.empty((len(rows), kept), dtype=np.float32)
         for start in range(0, len(rows), BLOCK):
             block = slice(start, start + BLOCK)
             scores = self.loss.scores(torch.from_numpy(self.logits(rows[block])))
             top = scores.softmax(dim=1).topk(kept, dim=1)
-            classes[block], odds[block] = top.indices.numpy(), top.values.numpy()
-        return classes, odds
+            classes[block], probabilities[block] = top.indices.numpy(), top.values.numpy()
+        return classes, probabilities

@@ -43,7 +43,7 @@ class ImageClasses(Classes):
 
     def parts(self, rows: Codes, rng: np.random.Generator) -> list[BatchPart]:
         """As `Task.parts`."""
-        self.learn()
+        self.train()
         seeds = rng.integers(1 << 62, size=len(rows))
         return [
             BatchPart(len(at) / len(rows), partial(self._photo_loss, rows[at], seeds[at]))

@@ -114,7 +114,7 @@ class MaskedWords:
     network: TrainableText
     tokens: TokenLists
     rows: Codes
-    held: Codes
+    held_out: Codes
     seed: int = 0
     guesser: MLMHead = field(init=False)
 
@@ -172,16 +172,16 @@ class MaskedWords:
     def score(self) -> float:
         """Mean log-likelihood of masked tokens in held-out texts, over the whole vocabulary. The
         masks are the same in every call. NaN without held-out texts."""
-        if not len(self.held):
+        if not len(self.held_out):
             return float("nan")
         self.network.eval()
         table = self.network.table
-        lengths = self.tokens.lengths_of(self.held)
+        lengths = self.tokens.lengths_of(self.held_out)
         rng = np.random.default_rng(0)
         total, count = 0.0, 0
         with torch.inference_mode():
             for part in self.network.batches(lengths):
-                ids, there, hidden, words = self._hide(self.held[part], rng)
+                ids, there, hidden, words = self._hide(self.held_out[part], rng)
                 if not len(words):
                     continue
                 vectors = self._vectors(ids, there, hidden).float()

@@ -38,7 +38,7 @@ class TextClasses(Classes):
 
     def parts(self, rows: Codes, rng: np.random.Generator) -> list[BatchPart]:
         """As `Task.parts`: parts of texts of similar length."""
-        self.learn()
+        self.train()
         parts, used = [], []
         for chosen in self._batches(rows):
             ids, there = self.tokens.padded(rows[chosen], self.network.pad)

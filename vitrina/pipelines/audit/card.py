@@ -9,7 +9,7 @@ import numpy as np
 
 from vitrina.audit.confusion import pairs, twins
 from vitrina.audit.label_scores import confident
-from vitrina.audit.outliers import is_foreign
+from vitrina.audit.outliers import is_outlier
 from vitrina.pipelines.audit.search import SUSPECT, AuditResult
 from vitrina.store.store import Store
 from vitrina.types import Codes, Modality
@@ -77,9 +77,9 @@ def card_of(store: Store, found: AuditResult) -> dict[str, Any]:
             if wrong[code]
         ],
     }
-    for modality, strange in found.strange.items():
-        rows = np.flatnonzero(is_foreign(strange))
-        first = rows[np.argsort(-strange[rows], kind="stable")[:NAMED]]
+    for modality, outliers in found.outliers.items():
+        rows = np.flatnonzero(is_outlier(outliers))
+        first = rows[np.argsort(-outliers[rows], kind="stable")[:NAMED]]
         card[f"foreign_{modality}"] = {"count": len(rows), "products": product(first)}
     lacking = {}
     for modality in Modality:

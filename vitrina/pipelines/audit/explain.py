@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 SHOWN = 6
 """Neighbours and copies of a suspect to show, at most."""
-JOINED = 5
+LOOKALIKE_NEIGHBOURS = 5
 """Nearest neighbours of a suspect among which another suspect counts as a look-alike."""
 BATCH = 60
 """Look-alikes in one batch, at most, to be decided together."""
 LOOKS_SAME = 0.9
 """Cosine of two photos' vectors from which on their photo hashes are compared."""
-SPEAKS = 0.5
+DISAGREEMENT = 0.5
 """Probability that both modalities must reach for their disagreement to be a reason."""
-FOREIGN = 0.05
+EVIDENCE_BELOW = 0.05
 """Probability that a modality gives a label, at most, to be evidence against it."""
 
 
@@ -144,12 +144,12 @@ def _reasons(
     if evidence.get(Reason.COPIES, 0.0) >= 0.5:
         weight[Reason.COPIES] = evidence[Reason.COPIES]
     for modality, kind in ((Modality.TEXT, Reason.TEXT), (Modality.IMAGE, Reason.PHOTO)):
-        strange = float(found.strange[modality][row]) if modality in found.strange else 0.0
-        if evidence.get(kind, 0.0) >= 1 - FOREIGN or strange >= FAR:
-            weight[kind] = max(evidence.get(kind, 0.0), min(1.0, strange / (2 * FAR)))
+        outliers = float(found.outliers[modality][row]) if modality in found.outliers else 0.0
+        if evidence.get(kind, 0.0) >= 1 - EVIDENCE_BELOW or outliers >= FAR:
+            weight[kind] = max(evidence.get(kind, 0.0), min(1.0, outliers / (2 * FAR)))
     if len(alone) == len(Modality):
         (text, sure), (image, sure_too) = (alone[one] for one in Modality)
-        if text != image and min(sure, sure_too) >= SPEAKS:
+        if text != image and min(sure, sure_too) >= DISAGREEMENT:
             weight[Reason.MODALITIES] = min(sure, sure_too)
     ranked = sorted(weight, key=lambda kind: (-weight[kind], kind.value))
     return tuple(ranked)
@@ -223,7 +223,7 @@ def _batches(
     place = {row: at for at, row in enumerate(rows.tolist())}
     ends = []
     for at, row in enumerate(rows.tolist()):
-        for one in (*near[at][:JOINED].tolist(), *(copy for copy, _ in copies[at])):
+        for one in (*near[at][:LOOKALIKE_NEIGHBOURS].tolist(), *(copy for copy, _ in copies[at])):
             there = place.get(one)
             if there is not None and codes[one] == codes[row] and other[one] == other[row]:
                 ends.append((at, there))

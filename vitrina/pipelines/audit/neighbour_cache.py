@@ -45,7 +45,13 @@ def current_index(store: Store, features: Features) -> Index | None:
 
 
 def find_neighbours(
-    store: Store, features: Features, asked: Codes, *, seed: int, quiet: bool, scratch: Path | None
+    store: Store,
+    features: Features,
+    queries: Codes,
+    *,
+    seed: int,
+    quiet: bool,
+    scratch: Path | None,
 ) -> Neighbours:
     """Look up the neighbours of some products, positions in the product table.
 
@@ -67,12 +73,12 @@ def find_neighbours(
             np.memmap(rows, np.int32, mode="r+", shape=shape),
             np.memmap(scores, np.float32, mode="r+", shape=shape),
         )
-    asked = asked[row_of[asked] >= 0]
-    with Meter("asking neighbours", len(asked), quiet=quiet) as meter:
+    queries = queries[row_of[queries] >= 0]
+    with Meter("asking neighbours", len(queries), quiet=quiet) as meter:
         for start in range(0, count, BLOCK_ROWS):
             found.rows[start : start + BLOCK_ROWS] = -1
-        for start in range(0, len(asked), BLOCK_ROWS):
-            block = asked[start : start + BLOCK_ROWS]
+        for start in range(0, len(queries), BLOCK_ROWS):
+            block = queries[start : start + BLOCK_ROWS]
             near = index.of_products(row_of[block], NEIGHBOURS)
             there = near.positions >= 0
             found.rows[block] = np.where(there, at[near.positions], -1)

@@ -52,7 +52,7 @@ class AuditResult:
     labels: Categories
     predictions: OutOfFoldModel
     predictor: OutOfFoldPredictor
-    strange: dict[Modality, Floats]
+    outliers: dict[Modality, Floats]
     settled: Mask
     score: Floats
     order: Codes
@@ -136,7 +136,7 @@ def find(
         labels=labels,
         predictions=predictions,
         predictor=predictor,
-        strange=_strange(gathered, codes, classes),
+        outliers=_strange(gathered, codes, classes),
         settled=_settled(store, labels, decisions),
         score=score,
         order=order,

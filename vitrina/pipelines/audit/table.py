@@ -74,9 +74,9 @@ def _columns(
     for modality in Modality:
         yield f"{modality}_alone", _label_probability(predictions.alone.get(modality), rows)
     for modality in Modality:
-        strange = found.strange.get(modality)
+        outliers = found.outliers.get(modality)
         never = pa.nulls(len(rows), pa.float32())
-        yield f"{modality}_foreign", never if strange is None else _where(there, strange[rows])
+        yield f"{modality}_foreign", never if outliers is None else _where(there, outliers[rows])
     yield "has_text", pa.array(store.products.has(Modality.TEXT)[rows])
     yield "has_photo", pa.array(store.products.has(Modality.IMAGE)[rows])
     if found.cross is not None:

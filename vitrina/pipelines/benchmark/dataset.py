@@ -40,9 +40,9 @@ class BenchmarkData:
 
     store: Store
     labels: Categories
-    parted: StoreSplit
+    store_split: StoreSplit
     rows: Codes
-    held: Codes
+    held_out_rows: Codes
     validation: Codes
     further: Codes
 
@@ -57,12 +57,14 @@ class BenchmarkData:
         labels = store.labels()
         if (labels.codes < 0).all():
             raise TrainingError(f"{store.place} holds no product with a category to learn from")
-        parted = split_store(store.products, labels.codes, kind, seed)
+        store_split = split_store(store.products, labels.codes, kind, seed)
         if seen is not None:
-            parted = parted.unseen(seen)
-        rows, held = parted.hold(parted.split.train, seed)
+            store_split = store_split.unseen(seen)
+        rows, held_out_rows = store_split.early_stopping_split(store_split.split.train, seed)
         further = np.flatnonzero(labels.codes < 0)
-        return cls(store, labels, parted, rows, held, parted.split.validation, further)
+        return cls(
+            store, labels, store_split, rows, held_out_rows, store_split.split.validation, further
+        )
 
     @property
     def classes(self) -> int:
@@ -77,11 +79,11 @@ class BenchmarkData:
     @property
     def query_rows(self) -> Codes:
         """Positions of the products that each method predicts: held, validation, further."""
-        return np.concatenate([self.held, self.validation, self.further])
+        return np.concatenate([self.held_out_rows, self.validation, self.further])
 
     def part_of(self, answers: Float16Matrix, name: str) -> Float16Matrix:
         """Predictions for one part of `asked`: "held", "validation" or "further"."""
-        first = len(self.held), len(self.held) + len(self.validation)
+        first = len(self.held_out_rows), len(self.held_out_rows) + len(self.validation)
         bounds = {"held": (0, first[0]), "validation": first, "further": (first[1], None)}
         start, stop = bounds[name]
         return answers[start:stop]
@@ -100,7 +102,7 @@ class BenchmarkData:
     def digest(self) -> str:
         """Digest of labels, splits and product files, 16 hexadecimal digits."""
         found = hashlib.sha256()
-        for array in (self.codes, self.rows, self.held, self.validation, self.further):
+        for array in (self.codes, self.rows, self.held_out_rows, self.validation, self.further):
             found.update(np.ascontiguousarray(array).tobytes())
         for entry in self.store.manifest.products:
             found.update(entry.sha256.encode())

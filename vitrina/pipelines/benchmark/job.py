@@ -15,7 +15,7 @@ import pyarrow.csv as pa_csv
 
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.sources import ImageSource
-from vitrina.data.split import Unjudged
+from vitrina.data.split import Unevaluated
 from vitrina.errors import EncoderError, ImageSourceError, StoreError, VitrinaError
 from vitrina.limits import available_cpus
 from vitrina.pipelines.benchmark import text
@@ -244,9 +244,9 @@ def _about(ground: BenchmarkData, options: BenchmarkOptions) -> dict[str, Any]:
         "split": options.split.value,
         "seed": options.seed,
         "train_rows": len(ground.rows),
-        "held_rows": len(ground.held),
+        "held_rows": len(ground.held_out_rows),
         "validation_rows": len(ground.validation),
-        "not judged": str(Unjudged.of(ground.codes, ground.validation)),
+        "not judged": str(Unevaluated.of(ground.codes, ground.validation)),
         "predicted_rows": len(ground.further),
         "machine": f"{platform.machine()}, {available_cpus()} cores",
         "versions": versions,

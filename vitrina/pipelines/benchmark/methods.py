@@ -112,7 +112,7 @@ class Methods:
     def _baseline(self, kind: BaselineKind) -> MethodOutcome:
         ground = self.ground
         examples = TextExamples(
-            ground.texts, ground.codes, ground.classes, ground.rows, ground.held
+            ground.texts, ground.codes, ground.classes, ground.rows, ground.held_out_rows
         )
         started = time.monotonic()
         identity = {"job": "benchmark", "ground": ground.digest, "kind": kind.value}
@@ -139,10 +139,12 @@ class Methods:
         options = FitOptions(kind=HeadKind.MLP, seed=self.options.seed)
         rows = ground.rows[there[ground.rows]]
         head = fit_head(gathered, ground.codes, rows, ground.classes, options)
-        held = ground.held[there[ground.held]]
+        held_out_rows = ground.held_out_rows[there[ground.held_out_rows]]
         temperature = 1.0
-        if len(held):
-            temperature = fit_temperature(predict(head, gathered, held), ground.codes[held])
+        if len(held_out_rows):
+            temperature = fit_temperature(
+                predict(head, gathered, held_out_rows), ground.codes[held_out_rows]
+            )
         seconds = time.monotonic() - started
 
         def predict_rows(rows: Codes) -> Floats:
@@ -166,10 +168,10 @@ class Methods:
 
     def _from_tuned(self, name: str, tuned: FinetunedEncoder) -> MethodOutcome:
         ground, classes = self.ground, tuned.examples.classes
-        held = ground.held[tuned.there[ground.held]]
+        held_out_rows = ground.held_out_rows[tuned.there[ground.held_out_rows]]
         labels = tuned.examples.labels
         temperature = 1.0
-        labelled = held[labels[held] >= 0]
+        labelled = held_out_rows[labels[held_out_rows] >= 0]
         if len(labelled):
             temperature = fit_temperature(tuned.logits(labelled), labels[labelled])
 
@@ -202,10 +204,10 @@ class Methods:
         voters = NeighbourVoter(gathered, ground.codes, rows, ground.classes)
         started = time.monotonic()
         rule = DEFAULT_RULE
-        if len(ground.held):
+        if len(ground.held_out_rows):
             rule = choose_rule(
-                ground.codes[ground.held],
-                *voters.near(gathered, ground.held),
+                ground.codes[ground.held_out_rows],
+                *voters.near(gathered, ground.held_out_rows),
                 ground.classes,
                 seed=self.options.seed,
                 counts=ground.sizes,
@@ -230,7 +232,7 @@ class Methods:
             if features is Features.FUSED or MODALITY_OF[other] is features
             if other not in POOLS
         ]
-        labels = self.ground.codes[self.ground.held]
+        labels = self.ground.codes[self.ground.held_out_rows]
         return self._pooled(name, wanted, lambda parts: fit_pool(parts, labels))
 
     def _interpolation(self) -> MethodOutcome:
@@ -244,10 +246,10 @@ class Methods:
             raise TrainingError("kNN interpolation needs a head and a vote over the same vectors")
         best = max(pairs, key=lambda pair: self.done[pair[0]])
 
-        return self._pooled("knn", [*best], lambda parts: interpolate(parts, self._held_score))
+        return self._pooled("knn", [*best], lambda parts: interpolate(parts, self._held_out_score))
 
-    def _held_score(self, answers: Float16Matrix | Floats) -> float:
-        return self.measure(answers, self.ground.held, bootstrap=1).weighted_f1
+    def _held_out_score(self, answers: Float16Matrix | Floats) -> float:
+        return self.measure(answers, self.ground.held_out_rows, bootstrap=1).weighted_f1
 
     def _pooled(
         self, name: str, wanted: list[str], fit: Callable[[Sequence[Float16Matrix]], Pool]
@@ -258,7 +260,7 @@ class Methods:
         whole = [self.answers.get(other) for other in wanted]
         started = time.monotonic()
         pool = even(len(whole))
-        if len(ground.held):
+        if len(ground.held_out_rows):
             pool = fit([ground.part_of(one, "held") for one in whole])
         seconds = time.monotonic() - started
         rows = np.arange(len(ground.query_rows))
@@ -279,8 +281,8 @@ class Methods:
 
     def note(self, name: str, answers: Float16Matrix) -> None:
         """Record a method's weighted F1 on held rows in `done`."""
-        held = self.ground.part_of(answers, "held")
-        self.done[name] = self._held_score(held) if len(held) else 0.0
+        held_out_rows = self.ground.part_of(answers, "held")
+        self.done[name] = self._held_out_score(held_out_rows) if len(held_out_rows) else 0.0
 
     def measure(
         self, answers: Float16Matrix | Floats, rows: Codes, bootstrap: int = 200

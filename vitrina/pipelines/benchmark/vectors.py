@@ -133,7 +133,7 @@ class Encoders:
             ground.store,
             base_text(ground.store, chosen_base(ground.store, Modality.TEXT, options.text)),
             ground.codes,
-            ground.parted,
+            ground.store_split,
             FinetuneOptions(
                 modality=Modality.TEXT,
                 model=options.text,
@@ -161,7 +161,7 @@ class Encoders:
             model or chosen_base(ground.store, Modality.IMAGE, options.image),
             self._images,
             ground.codes,
-            ground.parted,
+            ground.store_split,
             FinetuneOptions(
                 modality=Modality.IMAGE,
                 model=str(model) if model else options.image,

@@ -41,9 +41,9 @@ NO_PHOTO = Photographed()
 class PhotoHasher:
     """Finds and hashes photos; a photo with an unchanged stamp is not read again."""
 
-    def __init__(self, source: ImageSource, *, anew: bool = False) -> None:
+    def __init__(self, source: ImageSource, *, rehash: bool = False) -> None:
         """anew: read every photo again from its source, not from a cached copy."""
-        self._source, self._anew = source, anew
+        self._source, self._anew = source, rehash
 
     def hash(
         self, products: Sequence[Product], known: Sequence[Photographed]

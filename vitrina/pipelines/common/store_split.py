@@ -19,8 +19,8 @@ from vitrina.store.products import Products
 from vitrina.store.shards import array_keys
 from vitrina.types import Codes, Mask, SplitKind
 
-HELD_SHARE = 0.03
-MOST_HELD = 4000
+EARLY_STOPPING_SHARE = 0.03
+MOST_EARLY_STOPPING_ROWS = 4000
 """Upper bounds on the early-stopping split: share of the training rows, and rows."""
 
 
@@ -51,18 +51,18 @@ class StoreSplit:
             )
         return replace(self, split=replace(self.split, validation=kept))
 
-    def hold(self, rows: Codes, seed: int) -> tuple[Codes, Codes]:
+    def early_stopping_split(self, rows: Codes, seed: int) -> tuple[Codes, Codes]:
         """Split training rows: the rows to train on, and the early-stopping split, which keeps
         groups together."""
         group_codes = np.unique(self.groups[rows], return_inverse=True)[1]
         order = np.argsort(draw_groups(group_codes, self.keys[rows], seed, 1))
-        wanted = min(MOST_HELD, HELD_SHARE * len(rows))
+        wanted = min(MOST_EARLY_STOPPING_ROWS, EARLY_STOPPING_SHARE * len(rows))
         sizes = np.bincount(group_codes)[order]
         fits = sizes <= wanted
         chosen = np.zeros(len(order), dtype=np.bool_)
         chosen[order] = fits & (np.cumsum(np.where(fits, sizes, 0)) <= wanted)
-        held = chosen[group_codes]
-        return rows[~held], rows[held]
+        stopping_rows = chosen[group_codes]
+        return rows[~stopping_rows], rows[stopping_rows]
 
 
 def split_store(products: Products, codes: Codes, kind: SplitKind, seed: int) -> StoreSplit:

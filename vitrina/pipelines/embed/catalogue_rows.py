@@ -69,7 +69,7 @@ class CatalogueRows:
             self._twins = SourceTwins.of(store.sources, result.source, snapshot)
         self._hasher = None
         if options.photos and catalogue.images is not None:
-            self._hasher = PhotoHasher(catalogue.images, anew=options.rehash)
+            self._hasher = PhotoHasher(catalogue.images, rehash=options.rehash)
 
     def rows(self, batch: Batch) -> list[dict[str, Any]]:
         """One row of the table for each product of a batch, in order."""

@@ -41,7 +41,7 @@ def choose_encoder(store: Store, model: ModelRef, options: EmbedOptions) -> Enco
     """
     space = None if options.refit else _space_of(store, model)
     if space is not None and unchanged(model, space.entry.fingerprint):
-        check_asked(space, options)
+        check_requested(space, options)
         return EncoderChoice(model, space.name)
     if model.is_fitted:
         return EncoderChoice(model)
@@ -51,7 +51,7 @@ def choose_encoder(store: Store, model: ModelRef, options: EmbedOptions) -> Enco
     return EncoderChoice(model, loaded=loaded)
 
 
-def check_asked(space: Space, options: EmbedOptions) -> None:
+def check_requested(space: Space, options: EmbedOptions) -> None:
     """Raise StoreError if a space's vectors are kept, or were made, otherwise than is asked for."""
     have = space.card["dtype"]
     if options.dtype not in (None, have):

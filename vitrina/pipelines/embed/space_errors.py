@@ -77,7 +77,7 @@ class SpaceErrors:
         """Add a product that can't be embedded."""
         self._add(position, failure.stage, failure.reason)
 
-    def learn_repair(self, position: int, what: str) -> None:
+    def record_repair(self, position: int, what: str) -> None:
         """Note that a product's photo was mended, to be listed by `add_repairs`."""
         self._mended[self._hash(position)] = what
 

@@ -18,7 +18,7 @@ from vitrina.malloc import trim
 from vitrina.parallel import one_ahead
 from vitrina.pipelines.common.encoders import Encoder
 from vitrina.pipelines.common.progress import Meter
-from vitrina.pipelines.embed.encoder_choice import EncoderChoice, check_asked, load_for_space
+from vitrina.pipelines.embed.encoder_choice import EncoderChoice, check_requested, load_for_space
 from vitrina.pipelines.embed.ingest_result import Ingested, UnreadablePhoto
 from vitrina.pipelines.embed.new_space import fit_encoder, space_for
 from vitrina.pipelines.embed.options import DTYPE, EmbedOptions
@@ -155,7 +155,7 @@ class SpaceJob:
 
     def _read_space(self, space: Space) -> None:
         """Read which products have a vector in a space, and which failed."""
-        check_asked(space, self._options)
+        check_requested(space, self._options)
         self._space = space
         self._located = space.locate(self._products)
         self._recorded = read_errors(self._store.files, space.entry.errors)
@@ -270,7 +270,7 @@ class SpaceJob:
             broken = shard.encoded.errors.items()
             self._broken |= {int(place[shard.new[at]]): failure for at, failure in broken}
             for at, what in shard.encoded.mended.items():
-                self._errors.learn_repair(int(place[shard.new[at]]), what)
+                self._errors.record_repair(int(place[shard.new[at]]), what)
         whose = place[shard.inverse]
         good = ~np.isin(whose, list(self._broken))
         for bad in np.flatnonzero(~good):

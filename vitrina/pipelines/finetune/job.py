@@ -9,7 +9,7 @@ import numpy as np
 
 from vitrina.classifier.metrics import Metrics
 from vitrina.data.sources import ImageSource
-from vitrina.data.split import Unjudged
+from vitrina.data.split import Unevaluated
 from vitrina.embedder.model_ref import ModelRef
 from vitrina.errors import TrainingError
 from vitrina.pipelines.common.encoders import load_encoder
@@ -54,7 +54,7 @@ class FinetuneReport:
     held: int
     guessed: int
     classes: int
-    unjudged: Unjudged
+    unjudged: Unevaluated
     train: Metrics
     validation: Metrics
     recipe: dict[str, Any]
@@ -103,14 +103,14 @@ def _finetune(store: Store, options: FinetuneOptions, images: ImageSource | None
         with stage("loading models"):
             base = base_text(store, model)
         with stage("splitting"):
-            parted = _split(store, model, labels, options)
-        tuned = tune_text(store, base, labels.codes, parted, options)
+            store_split = _split(store, model, labels, options)
+        tuned = tune_text(store, base, labels.codes, store_split, options)
     else:
         source = images or remembered_images(store)
         try:
             with stage("splitting"):
-                parted = _split(store, model, labels, options)
-            tuned = tune_image(store, model, source, labels.codes, parted, options)
+                store_split = _split(store, model, labels, options)
+            tuned = tune_image(store, model, source, labels.codes, store_split, options)
         finally:
             if images is None:
                 source.close()
@@ -121,8 +121,8 @@ def _split(
     store: Store, model: ModelRef, labels: Categories, options: FinetuneOptions
 ) -> StoreSplit:
     """The store split, without validation rows that the base model was trained on."""
-    parted = split_store(store.products, labels.codes, options.split, options.seed)
-    return parted if options.from_scratch else parted.unseen(seen_by_base(store, model))
+    store_split = split_store(store.products, labels.codes, options.split, options.seed)
+    return store_split if options.from_scratch else store_split.unseen(seen_by_base(store, model))
 
 
 def keep(
@@ -151,10 +151,10 @@ def keep(
             fingerprint=encoder.card.fingerprint,
             split=options.split,
             rows=len(examples.rows),
-            held=len(examples.held),
+            held=len(examples.early_stopping_rows),
             guessed=tuned.guessed,
             classes=len(examples.classes),
-            unjudged=Unjudged.of(codes, examples.validation),
+            unjudged=Unevaluated.of(codes, examples.validation),
             train=metrics[0],
             validation=metrics[1],
             recipe=tuned.recipe.to_json(),
@@ -164,7 +164,7 @@ def keep(
             stages=so_far(),
         )
         # Rows that its base was trained on count as its own.
-        trained_on = np.concatenate([examples.rows, examples.held])
+        trained_on = np.concatenate([examples.rows, examples.early_stopping_rows])
         if not options.from_scratch:
             trained_on = np.union1d(trained_on, np.flatnonzero(seen_by_base(store, model)))
         trained_on = np.sort(trained_on)

@@ -35,7 +35,7 @@ from vitrina.training.loop import fit
 from vitrina.types import Codes, Modality
 
 SCORE = "log-likelihood of held-out words"
-HELD_TEXTS = 2000
+MOST_HELD_OUT_TEXTS = 2000
 """Texts of validation products to score the model on, at most."""
 EPOCHS, BATCH_ROWS = 3, 256
 RATE = 0.15
@@ -103,7 +103,7 @@ def _pretrain(store: Store, options: PretrainOptions, also: Sequence[Catalogue])
         tokens, rows, held = _different(_all_texts(store, also), held_out, network.tokenize)
     if not len(rows):
         raise TrainingError(f"{store.place} has no text to train on; run `vitrina embed` first")
-    held = np.random.default_rng(options.seed).permutation(held)[:HELD_TEXTS]
+    held = np.random.default_rng(options.seed).permutation(held)[:MOST_HELD_OUT_TEXTS]
     try:
         task = MaskedWords(network, tokens, rows, np.sort(held), seed=options.seed)
     except ValueError as err:

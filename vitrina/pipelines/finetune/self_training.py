@@ -83,8 +83,8 @@ def guessed(
     Both are saved in the checkpoint, to resume from. seconds: of the training.
     """
     started = time.monotonic()
-    classes, odds = task.guess(rows)
-    arrays = {"classes": torch.from_numpy(classes), "odds": torch.from_numpy(odds)}
+    classes, probabilities = task.predict_top(rows)
+    arrays = {"classes": torch.from_numpy(classes), "odds": torch.from_numpy(probabilities)}
     seconds += time.monotonic() - started
     checkpoint.write({"seconds": seconds}, 0, arrays)
     return _placed(len(task.labels), rows, arrays), seconds

@@ -55,21 +55,30 @@ class FinetuneExamples:
     labels: Codes
     classes: Codes
     rows: Codes
-    held: Codes
+    early_stopping_rows: Codes
     validation: Codes
 
     @classmethod
-    def of(cls, codes: Codes, parted: StoreSplit, there: Mask, seed: int) -> FinetuneExamples:
+    def of(cls, codes: Codes, store_split: StoreSplit, there: Mask, seed: int) -> FinetuneExamples:
         """Split the products that have the encoder's modality. there: (n,) bool, these products."""
-        split = parted.split.among(there, np.where(there, codes, -1))
+        split = store_split.split.among(there, np.where(there, codes, -1))
         # Split before rows are left out, so that every training holds out the same products.
-        rows, held = (side[there[side]] for side in parted.hold(parted.split.train, seed))
+        rows, early_stopping_rows = (
+            side[there[side]]
+            for side in store_split.early_stopping_split(store_split.split.train, seed)
+        )
         classes = np.unique(codes[rows])
         number = np.full(int(codes.max()) + 1, -1, dtype=np.int64)
         number[classes] = np.arange(len(classes))
         labels = np.where(codes >= 0, number[codes], -1)
         # Early-stopping rows of classes without train rows are left out.
-        return cls(labels, classes, rows, held[labels[held] >= 0], split.validation)
+        return cls(
+            labels,
+            classes,
+            rows,
+            early_stopping_rows[labels[early_stopping_rows] >= 0],
+            split.validation,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +115,7 @@ class FinetunedEncoder:
 
 
 def tune_text(
-    store: Store, base: TextFiles, codes: Codes, parted: StoreSplit, options: FinetuneOptions
+    store: Store, base: TextFiles, codes: Codes, store_split: StoreSplit, options: FinetuneOptions
 ) -> FinetunedEncoder:
     """Train a text encoder on a store's products. codes: (n,) int64, the class of each, -1 for
     none. Raises EncoderError, TrainingError."""
@@ -140,7 +149,7 @@ def tune_text(
         else:
             tokens = text_tokens(store.products, network.tokenize)
     there = store.products.has(Modality.TEXT)
-    examples = FinetuneExamples.of(codes, parted, there, options.seed)
+    examples = FinetuneExamples.of(codes, store_split, there, options.seed)
     arguments = _task_arguments(examples, options)
     # Products of further files come after the store's, and have no label.
     arguments["labels"] = np.concatenate(
@@ -161,14 +170,14 @@ def tune_text(
         taken = trainer.of(first, recipe, seen).seconds
         with stage("guessing"):
             found = guessed(first, free, taken, kept)
-    guesses, seconds = found
+    pseudo_labels, seconds = found
     longer, repeats = second(recipe, len(examples.rows), len(free))
     rows = np.concatenate([np.tile(examples.rows, repeats), free])
-    arguments |= {"guesses": guesses, "rows": rows}
+    arguments |= {"pseudo_labels": pseudo_labels, "rows": rows}
     tuned = trainer.of(
         TextClasses(network=begin(), **arguments),
         longer,
-        [*seen, _digest(guesses.odds), _digest(rows)],
+        [*seen, _digest(pseudo_labels.probabilities), _digest(rows)],
     )
     kept.delete()
     return replace(tuned, guessed=len(free), guessing=seconds)
@@ -179,7 +188,7 @@ def tune_image(
     model: ModelRef,
     source: ImageSource,
     codes: Codes,
-    parted: StoreSplit,
+    store_split: StoreSplit,
     options: FinetuneOptions,
 ) -> FinetunedEncoder:
     """Train an image encoder on a store's products. model: its base. source: of their photos.
@@ -205,7 +214,7 @@ def tune_image(
             2 * network.size,
             max_pixels=options.reading.max_pixels,
         )
-    examples = FinetuneExamples.of(codes, parted, photos.there, options.seed)
+    examples = FinetuneExamples.of(codes, store_split, photos.there, options.seed)
     task = ImageClasses(
         network=network,
         photos=photos,
@@ -226,7 +235,7 @@ def _task_arguments(examples: FinetuneExamples, options: FinetuneOptions) -> dic
         "labels": labels,
         "classes": classes,
         "rows": examples.rows,
-        "held": examples.held,
+        "held_out": examples.early_stopping_rows,
         "loss": ClassLoss.of(labels[examples.rows], classes, options.balance, options.smoothing),
         "score_of": _score(examples),
         "layer_decay": options.layer_decay,

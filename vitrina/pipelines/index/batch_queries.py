@@ -186,10 +186,10 @@ def _by_id(index: Index, reader: TableReader, options: QueryOptions) -> Iterator
         for at in np.flatnonzero(~there):
             reason = "the index holds no vector of it" if known[at] else "the store has no such id"
             missing.append(error_row(ids[at], stage="search", error=reason, row=products[at].row))
-        asked = [ids[at] for at in np.flatnonzero(there)]
+        queries = [ids[at] for at in np.flatnonzero(there)]
         yield _Block(
             Batch(tuple(products), tuple(rejected)),
-            pa.array(asked, _arrow(reader.id_type)),
+            pa.array(queries, _arrow(reader.id_type)),
             index.of_products(positions[there], options.k, options.only),
             missing,
             failures=[],

@@ -30,7 +30,7 @@ from vitrina.store.writer import Writer
 from vitrina.types import Codes, Features, Floats
 
 NEIGHBOURS = max(VOTERS)
-MOST_ASKED = 200_000
+MOST_QUERIES = 200_000
 """Queries at most: more labelled products are sampled. Their neighbours take 240 MB."""
 BLOCK_ROWS = 4096
 
@@ -122,8 +122,8 @@ def leave_one_out(index: Index, *, seed: int = 0, quiet: bool = True) -> IndexEv
     labelled = np.flatnonzero(labels >= 0)
     counts = np.bincount(labels[labelled], minlength=classes)
     queries = labelled
-    if len(queries) > MOST_ASKED:
-        chosen_rows = np.random.default_rng(seed).choice(len(queries), MOST_ASKED, replace=False)
+    if len(queries) > MOST_QUERIES:
+        chosen_rows = np.random.default_rng(seed).choice(len(queries), MOST_QUERIES, replace=False)
         queries = queries[np.sort(chosen_rows)]
     with_duplicates, without, duplicated = _search(index, queries, quiet)
     true = labels[queries]

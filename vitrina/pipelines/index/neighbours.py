@@ -277,10 +277,10 @@ class Index:
 
     def _encode(self, text: str | None, image: str | Path | None, max_pixels: int) -> Vectors:
         given = {Modality.TEXT: text, Modality.IMAGE: image}
-        asked = [modality for modality, value in given.items() if value is not None]
-        if not asked:
+        queries = [modality for modality, value in given.items() if value is not None]
+        if not queries:
             raise StoreError("give a product, a text or an image to find neighbours of")
-        lacking = [modality for modality in asked if modality not in self.vectors.modalities]
+        lacking = [modality for modality in queries if modality not in self.vectors.modalities]
         if lacking:
             raise StoreError(
                 f"the index at {self.vectors.where} holds no {lacking[0]} vectors; "

@@ -32,7 +32,7 @@ def fit_heads(
     members: Iterable[str],
     options: FitOptions,
     report: Progress,
-    held: Codes = NO_ROWS,
+    held_rows: Codes = NO_ROWS,
 ) -> dict[str, Head]:
     """Fit one head per base model but the vote, each on the rows that have a vector for it.
 
@@ -41,7 +41,7 @@ def fit_heads(
     """
     heads = {}
     for member, (visible, train_rows) in _parts(gathered, rows, members).items():
-        stopping = np.intersect1d(held, train_rows)
+        stopping = np.intersect1d(held_rows, train_rows)
         heads[member] = fit_head(visible, codes, train_rows, classes, options, report, stopping)
     return heads
 
@@ -76,20 +76,20 @@ class NeighbourVoter:
     rows: Codes
     classes: int
 
-    def near(self, looked_at: Gathered, asked: Codes) -> tuple[Codes, Floats]:
-        """Find the nearest voters of the products `asked`, (m,) positions in `looked_at`.
+    def near(self, gathered: Gathered, queries: Codes) -> tuple[Codes, Floats]:
+        """Find the nearest voters of the query products, (m,) positions in `gathered`.
 
         Returns their classes, (m, k) int64, -1 for none, and scores, (m, k) float32.
         """
         weights = (1.0,) * len(self.gathered.modalities)
-        rows, queries = (
+        voters, products = (
             Rows.of_arrays(one.modalities, one.vectors, one.present)
-            for one in (self.gathered, looked_at)
+            for one in (self.gathered, gathered)
         )
         labels, scores = [], []
-        for start in range(0, len(asked), BLOCK_ROWS):
-            block = read_fused(queries, asked[start : start + BLOCK_ROWS], weights)
-            found, near = exact_search(rows, weights, block, self.rows, NEIGHBOURS)
+        for start in range(0, len(queries), BLOCK_ROWS):
+            block = read_fused(products, queries[start : start + BLOCK_ROWS], weights)
+            found, near = exact_search(voters, weights, block, self.rows, NEIGHBOURS)
             labels.append(np.where(found >= 0, self.codes[found], -1))
             scores.append(near)
         return np.concatenate(labels), np.concatenate(scores)
@@ -109,7 +109,7 @@ class Ensemble:
     rule: VoteRule | None
 
     def scores(
-        self, looked_at: Gathered, rows: Codes, near: tuple[Codes, Floats] | None = None
+        self, gathered: Gathered, rows: Codes, near: tuple[Codes, Floats] | None = None
     ) -> dict[str, Floats]:
         """Scores of each base model for the products `rows` of `looked_at`: (m, classes) logits.
 
@@ -117,9 +117,9 @@ class Ensemble:
         """
         out = {}
         for member, head in self.heads.items():
-            out[member] = predict(head, looked_at.only(Features(member).modalities), rows)
+            out[member] = predict(head, gathered.only(Features(member).modalities), rows)
         if self.rule is not None:
-            labels, scores = near or self.voters.near(looked_at, rows)
+            labels, scores = near or self.voters.near(gathered, rows)
             shares = vote_shares(
                 labels,
                 scores,

@@ -38,7 +38,7 @@ class Fold:
 
 
 def cross_validation_folds(
-    first: Fold, codes: Codes, parted: StoreSplit, unseen: Mask, seed: int
+    first: Fold, codes: Codes, store_split: StoreSplit, unseen: Mask, seed: int
 ) -> list[Fold]:
     """The store split's own fold, `first`, and folds whose test rows are the other rows.
 
@@ -49,12 +49,14 @@ def cross_validation_folds(
     free = np.setdiff1d(first.train_rows[unseen[first.train_rows]], first.test_rows)
     if not len(free):
         return [first]
-    parts_of = draw_by_group(parted.groups[free], parted.keys[free], seed, 4) % np.uint64(PARTS)
+    parts_of = draw_by_group(store_split.groups[free], store_split.keys[free], seed, 4) % np.uint64(
+        PARTS
+    )
     labelled = np.flatnonzero(codes >= 0)
     found = [first]
     for number in range(PARTS):
         test_rows = free[parts_of == number]
-        train_rows = labelled[~np.isin(parted.groups[labelled], parted.groups[test_rows])]
+        train_rows = labelled[~np.isin(store_split.groups[labelled], store_split.groups[test_rows])]
         known = np.unique(codes[train_rows])
         test_rows = test_rows[np.isin(codes[test_rows], known)]
         if len(test_rows) and len(known) > 1:
@@ -80,14 +82,14 @@ class FittedFold:
         return Ensemble(self.heads, self.voters, rule)
 
 
-def near_of(heard: Sequence[FittedFold]) -> tuple[Codes, Floats]:
+def near_of(fitted_folds: Sequence[FittedFold]) -> tuple[Codes, Floats]:
     """The nearest voters of all test rows, fold by fold; see `NeighbourVoter.near`."""
-    labels, scores = zip(*(one.near for one in heard), strict=True)
+    labels, scores = zip(*(one.near for one in fitted_folds), strict=True)
     return np.concatenate(labels), np.concatenate(scores)
 
 
 def scores_of(
-    heard: Sequence[FittedFold], rule: VoteRule | None, looked_at: Gathered | None = None
+    fitted_folds: Sequence[FittedFold], rule: VoteRule | None, gathered: Gathered | None = None
 ) -> dict[str, Floats]:
     """Scores of each base model for all test rows, fold by fold: (m, classes) logits.
 
@@ -95,9 +97,9 @@ def scores_of(
     """
     parts = [
         one.members(rule).scores(one.voters.gathered, one.test_rows, one.near)
-        if looked_at is None
-        else one.members(rule).scores(looked_at, one.test_rows)
-        for one in heard
+        if gathered is None
+        else one.members(rule).scores(gathered, one.test_rows)
+        for one in fitted_folds
     ]
     if len(parts) == 1:
         return parts[0]

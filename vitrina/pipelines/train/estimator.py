@@ -153,7 +153,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     codes,
                     tuple(names or [""] * len(self.classes_)),
                 ),
-                parted=StoreSplit(split, group_codes, np.arange(rows, dtype=np.uint64)),
+                store_split=StoreSplit(split, group_codes, np.arange(rows, dtype=np.uint64)),
                 split=split,
                 features=self.features_,
                 options=TrainOptions(
@@ -168,7 +168,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 ),
                 seen=np.zeros(rows, dtype=bool),
             )
-            trainer.learn()
+            trainer.fit()
         except TrainingError as err:
             raise ValueError(str(err)) from err
         result = trainer.judged

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from vitrina.classifier.model import Model
-from vitrina.data.split import Unjudged, group_rows
+from vitrina.data.split import Unevaluated, group_rows
 from vitrina.errors import TrainingError
 from vitrina.pipelines.common.group_keys import duplicate_keys
 from vitrina.pipelines.common.seen_rows import seen_by_spaces
@@ -18,7 +18,7 @@ from vitrina.pipelines.train.category_drift import since
 from vitrina.pipelines.train.model_card import model_card
 from vitrina.pipelines.train.options import TrainOptions
 from vitrina.pipelines.train.report import BaselineScore, Promised, TrainReport
-from vitrina.pipelines.train.trainer import HeadTrainer, heard_of
+from vitrina.pipelines.train.trainer import HeadTrainer, positive_weights
 from vitrina.stage_timer import RunTimer, stage, timed_run
 from vitrina.store import layout
 from vitrina.store.gather import gather
@@ -51,7 +51,7 @@ def train(store: Store, options: TrainOptions) -> TrainReport:
         split = unseen_split.split.among(gathered.any_present(), codes)
         left_out = len(store_split.split.validation) - len(unseen_split.split.validation)
         trainer = HeadTrainer(gathered, codes, labels, unseen_split, split, features, options, seen)
-        trainer.learn()
+        trainer.fit()
         with stage("baseline"):
             baseline = text_baseline(store.products, trainer)
         name = options.name or f"{features}-{options.head}"
@@ -92,7 +92,7 @@ def _report(
         features=trainer.features,
         head=options.head,
         split=options.split,
-        unjudged=Unjudged.of(
+        unjudged=Unevaluated.of(
             trainer.codes, np.concatenate([one.test_rows for one in trainer.folds])
         ),
         copied=_copied(store, trainer),
@@ -101,7 +101,7 @@ def _report(
         turns=len(trainer.folds),
         classes=trainer.classes,
         fusion=result.kind,
-        weights=heard_of(result, trainer.features),
+        weights=positive_weights(result, trainer.features),
         scales=fused.shape.scales if fused else (),
         calibration_error=result.error,
         calibration_error_before=result.error_before,

@@ -10,7 +10,7 @@ from typing import Any
 from vitrina.classifier.calibrate import ReliabilityBin
 from vitrina.classifier.levels import LevelMetrics
 from vitrina.classifier.metrics import Difference, Metrics
-from vitrina.data.split import Unjudged
+from vitrina.data.split import Unevaluated
 from vitrina.stage_timer import stages_line
 from vitrina.types import CategoryId, Features, FusionKind, HeadKind, Modality, SplitKind
 
@@ -207,7 +207,7 @@ class TrainReport:
     features: Features
     head: HeadKind
     split: SplitKind
-    unjudged: Unjudged
+    unjudged: Unevaluated
     copied: int
     seen: int
     judged: int

@@ -48,12 +48,12 @@ from vitrina.types import (
     Modality,
 )
 
-JUDGED_VALUES = 1 << 25
+EVALUATED_VALUES = 1 << 25
 """Scores of evaluation rows that one base model may give: 128 MiB."""
 SAMPLED = 20_000
 """Most training rows to measure on."""
 BLOCK_ROWS = 8192
-LEAST_JUDGED = 1000
+LEAST_EVALUATED = 1000
 """Lower bound on the evaluation rows, over the limits of memory and time."""
 VOTE_PAIRS = 2_000_000_000
 """Pairs of an evaluation row and a training row to compare: a minute or two."""
@@ -85,7 +85,7 @@ class HeadTrainer:
     gathered: Gathered
     codes: Codes
     labels: Categories
-    parted: StoreSplit
+    store_split: StoreSplit
     split: Split
     features: Features
     options: TrainOptions
@@ -104,7 +104,7 @@ class HeadTrainer:
         """Number of categories."""
         return len(self.labels.ids)
 
-    def learn(self) -> None:
+    def fit(self) -> None:
         """Fit the base models on each fold, evaluate and choose the fusion, then refit if wanted.
 
         Raises TrainingError if the fusion needs a modality that `features` lacks.
@@ -119,9 +119,9 @@ class HeadTrainer:
         names = self._base_models(kinds)
         folds = [Fold(self.split.train, self._evaluation_rows())]
         if len(folds[0].test_rows) == len(self.split.validation) < SCARCE:
-            free = ~np.isin(self.parted.groups, self.parted.groups[self.seen])
+            free = ~np.isin(self.store_split.groups, self.store_split.groups[self.seen])
             folds = cross_validation_folds(
-                folds[0], self.codes, self.parted, free, self.options.seed
+                folds[0], self.codes, self.store_split, free, self.options.seed
             )
         self.folds = folds
         final = np.flatnonzero(self.codes >= 0)
@@ -166,7 +166,9 @@ class HeadTrainer:
     ) -> dict[str, Head]:
         # The early-stopping split of the rows, if patience is set.
         stopping = (
-            self.parted.hold(rows, self.options.seed)[1] if self.options.patience else NO_ROWS
+            self.store_split.early_stopping_split(rows, self.options.seed)[1]
+            if self.options.patience
+            else NO_ROWS
         )
         return fit_heads(
             self.gathered, self.codes, rows, self.classes, names, fit, meter.advance, stopping
@@ -207,7 +209,7 @@ class HeadTrainer:
             scores=scores,
             present=present_of(self.gathered, rows),
             true=self.codes[rows],
-            groups=self.parted.groups[rows],
+            groups=self.store_split.groups[rows],
             tree=CategoryTree.of(self.labels.names),
             precision=self.options.precision,
             seed=self.options.seed,
@@ -227,12 +229,12 @@ class HeadTrainer:
     def _evaluation_rows(self) -> Codes:
         """The evaluation rows: all validation rows or, of very many, a sample by groups."""
         rows = self.split.validation
-        most = min(JUDGED_VALUES // self.classes, VOTE_PAIRS // len(self.split.train))
-        most = max(LEAST_JUDGED, most)
+        most = min(EVALUATED_VALUES // self.classes, VOTE_PAIRS // len(self.split.train))
+        most = max(LEAST_EVALUATED, most)
         if len(rows) <= most:
             return rows
         draws = draw_by_group(
-            self.parted.groups[rows], self.parted.keys[rows], self.options.seed, 2
+            self.store_split.groups[rows], self.store_split.keys[rows], self.options.seed, 2
         )
         order = np.argsort(draws, kind="stable")
         return np.sort(rows[order[:most]])
@@ -253,7 +255,7 @@ class HeadTrainer:
                 seed=self.options.seed,
             )
             compared.append(
-                Compared(kind, one.metrics, one.error, behind, heard_of(one, self.features))
+                Compared(kind, one.metrics, one.error, behind, positive_weights(one, self.features))
             )
         self.compared = tuple(compared)
         simplest = next(one for one in compared if one.behind.low <= 0)
@@ -300,7 +302,7 @@ def _counts(fitted: list[FittedFold]) -> Codes:
     return np.where(first > 0, first, np.max([first, *others], axis=0))
 
 
-def heard_of(judged: EvaluationResult, features: Features) -> dict[str, float]:
+def positive_weights(judged: EvaluationResult, features: Features) -> dict[str, float]:
     """Weights above 0 of the base models, by name, for products with all modalities."""
     weights = judged.blend.weights[features].tolist()
     pairs = zip(judged.blend.members, weights, strict=True)

@@ -19,7 +19,7 @@ from vitrina.data.readers.feed.markup import (
 )
 from vitrina.data.readers.feed.repairs import FeedRepair, Repairs
 
-LONGEST_MENDED = 1 << 20
+LONGEST_REPAIRED = 1 << 20
 """Maximum characters of an offer with faulty tags."""
 
 # YML elements of an offer: one that begins inside another ends the other.
@@ -128,8 +128,8 @@ def _mended(text: str, repairs: Repairs) -> Any:
     Raises:
         UnreadableError: the offer is too long, or its first tag or name can't be read.
     """
-    if len(text) > LONGEST_MENDED:
-        raise UnreadableError(f"its tags are damaged, and it has over {LONGEST_MENDED >> 10} KB")
+    if len(text) > LONGEST_REPAIRED:
+        raise UnreadableError(f"its tags are damaged, and it has over {LONGEST_REPAIRED >> 10} KB")
     opening = tag_at(text, 0)
     if opening is None:
         raise UnreadableError("its first tag can't be read")

@@ -116,7 +116,7 @@ class Feed:
             around: list[str] = []
             closed = root.empty
             whole = was_cut = False
-            spare = 0
+            remaining = 0
             while (tag := self._next_tag()) is not None:
                 name = tag[2].lower()
                 if closed:
@@ -130,13 +130,13 @@ class Feed:
                         pass
                     line = feed.line
                     feed.advance(tag.end())
-                    if name == _OFFER and not spare:
+                    if name == _OFFER and not remaining:
                         yield OfferText(line, "", fault="its first tag is missing")
-                    spare = max(spare - (name == _OFFER), 0)
+                    remaining = max(remaining - (name == _OFFER), 0)
                 elif name == _OFFER:
                     offer = self._offer(tag)
                     # The end tag of an offer cut by the next one may follow the next one.
-                    spare = spare + 1 if offer.cut else spare * was_cut
+                    remaining = remaining + 1 if offer.cut else remaining * was_cut
                     was_cut = offer.cut
                     yield offer
                 elif _is_leaf(name, around):

@@ -71,7 +71,7 @@ class WithoutCode:
     """
 
     text: str
-    held: str = ""
+    pending: str = ""
     blocks: int = 0
     gaps: tuple[tuple[int, int], ...] = ()
     closes_root: bool = False

@@ -36,7 +36,7 @@ class FeedText:
         self._stream = stream
         self._decoder = codecs.getincrementaldecoder(codec)()
         self._repairs = repairs
-        self._held = ""
+        self._pending = ""
         self._finders: dict[str, Finder] = {}
         # Positions in the window where line ends were removed, and their number.
         self._gaps: list[tuple[int, int]] = []
@@ -48,8 +48,8 @@ class FeedText:
         rest = self.text[self.at :]
         # In growing steps, so that long text is copied only a few times.
         block = self._read(max(_BLOCK, len(rest)))
-        stripped = strip_code(self._held + self._decode(block), final=not block)
-        self._held = stripped.held
+        stripped = strip_code(self._pending + self._decode(block), final=not block)
+        self._pending = stripped.pending
         self._gaps = [(place - self.at, lines) for place, lines in self._gaps]
         self._gaps += [(len(rest) + place, lines) for place, lines in stripped.gaps]
         self.text, self.at = rest + stripped.text, 0
