@@ -99,7 +99,7 @@ def _facts(card: Card) -> list[tuple[str, str]]:
     for name, label in (("features", "Features"), ("folds", "Folds"), ("seed", "Seed")):
         if name in card:
             rows.append((label, _listed(card[name])))
-    for name, label in (("members", "What was heard"), ("machine", "Machine"), ("store", "Store")):
+    for name, label in (("members", "Models"), ("machine", "Machine"), ("store", "Store")):
         if card.get(name):
             rows.append((label, _listed(card[name])))
     return rows

@@ -15,10 +15,10 @@ SHORT = {
 }
 """Labels for a button or a bar."""
 WHOLE = {
-    Reason.MODEL: "a model that never saw its label is sure of another category",
+    Reason.MODEL: "a model that was not trained on its label is sure of another category",
     Reason.NEIGHBOURS: "its neighbours are of another category",
-    Reason.COPIES: "copies of it stand elsewhere",
-    Reason.MODALITIES: "its text and its photo say different things",
+    Reason.COPIES: "copies of it are in other categories",
+    Reason.MODALITIES: "its text and its photo disagree",
     Reason.TEXT: "its text is unlike the others of its category",
     Reason.PHOTO: "its photo is unlike the others of its category",
 }

@@ -27,7 +27,7 @@ FACTS = {
     "products": "Products in the catalogue",
     "categories": "Categories",
     "train_rows": "Products to train on",
-    "held_rows": "Products to stop and blend by",
+    "held_rows": "Products for early stopping and blending",
     "validation_rows": "Products to validate on",
     "predicted_rows": "Products to predict",
     "split": "Split",
