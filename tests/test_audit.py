@@ -12,7 +12,7 @@ import pytest
 from support.audits import embedded
 from vitrina import api
 from vitrina.audit.results import Audit
-from vitrina.errors import CatalogueError, StoreError, StoreLockedError, TrainingError
+from vitrina.errors import CatalogueError, OptionError, StoreError, StoreLockedError, TrainingError
 from vitrina.pipelines.audit.options import AuditOptions
 from vitrina.pipelines.audit.out_of_fold import OutOfFoldPredictor
 from vitrina.pipelines.audit.search import find
@@ -257,7 +257,7 @@ def test_too_little_to_audit_is_told(small):
 
 @pytest.mark.parametrize("options", [{"folds": 1}, {"most": 0}])
 def test_options_that_can_not_be_are_refused(store, options):
-    with pytest.raises(TrainingError, match="two folds and one suspect"):
+    with pytest.raises(OptionError, match=r"(folds|most) must be at least [12], not"):
         api.audit(store, **options)
 
 

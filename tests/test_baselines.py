@@ -141,7 +141,7 @@ def test_two_classes_are_enough_and_one_is_not(kind):
     assert (probabilities.argmax(axis=1) == labels[asked]).mean() > 0.95
     assert (probabilities[:, [0, 1, 3, 5]] == 0).all()
     for rows in (two[given.labels[two] == 2], two[:0]):
-        with pytest.raises(TrainingError, match=r"^a baseline tells classes apart, .* have [01];"):
+        with pytest.raises(TrainingError, match=r"^a baseline needs two classes, .* have [01];"):
             learn(kind, replace(given, rows=rows))
 
 
@@ -174,9 +174,9 @@ def test_examples_that_do_not_fit_are_refused():
     given = examples()
     with pytest.raises(ValueError, match="360 texts, but 359 labels"):
         replace(given, labels=given.labels[1:])
-    with pytest.raises(ValueError, match="must lie below 5"):
+    with pytest.raises(ValueError, match="must be below 5"):
         replace(given, classes=5)
-    with pytest.raises(ValueError, match="held, and to be learnt from too"):
+    with pytest.raises(ValueError, match="both training and held-out rows"):
         replace(given, held_out=given.rows[:1])
 
 

@@ -609,7 +609,7 @@ def test_what_serves_no_file_is_refused(kept, capsys):
     ):
         assert vitrina(*command, "--title-column", "name", "--photos", 2) == 2
         told = " ".join(capsys.readouterr().err.split())
-        assert f"--photos, --title-column serve {needed}" in told
+        assert f"--photos, --title-column apply to {needed}" in told
 
 
 def test_further_texts_need_no_more_than_text(kept, tmp_path, capsys):

@@ -712,7 +712,7 @@ def test_methods_without_predictions_or_confidence(table):
     bare = tuple(replace(row, predicted=None, confidence=None) for row in table.rows)
     root = tree(replace(table, rows=bare))
     assert "No predictions were kept" in words(of(root, "sizes"))
-    assert "No method says how sure it is" in words(of(root, "coverage"))
+    assert "No method has confidences" in words(of(root, "coverage"))
     assert len(of(root, "methods").findall(".//tbody/tr")) == 15
     unsure = small([0, 1], [0, 1])
     root = tree(unsure)

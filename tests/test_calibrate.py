@@ -159,9 +159,9 @@ def test_edges_of_bins():
     [
         ([], [], "at least one row"),
         ([0.5], [True, False], "one value for each"),
-        ([1.5], [True], "within 0 and 1"),
-        ([-0.1], [True], "within 0 and 1"),
-        ([np.nan], [True], "within 0 and 1"),
+        ([1.5], [True], "between 0 and 1"),
+        ([-0.1], [True], "between 0 and 1"),
+        ([np.nan], [True], "between 0 and 1"),
     ],
 )
 def test_values_that_make_no_error(confidence, correct, message):

@@ -13,7 +13,7 @@ from support.catalogue_files import all_rows, jsonl, parquet, products_of, rejec
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import Product, Rejection
 from vitrina.data.readers import Columns
-from vitrina.errors import CatalogueError
+from vitrina.errors import CatalogueError, OptionError
 
 # Rejected rows.
 
@@ -306,12 +306,12 @@ def test_the_wrong_encoding_for_most_rows(tmp_path, name):
         ({"delimiter": ";;"}, "--delimiter must be one character, not ';;'"),
         ({"delimiter": ""}, "--delimiter must be one character, not ''"),
         ({"delimiter": '"'}, "--delimiter must be one character"),
-        ({"photos": 0}, "--photos must be at least 1, not 0"),
+        ({"photos": 0}, "photos must be at least 1, not 0"),
     ],
 )
 def test_options_that_make_no_sense(tmp_path, options, message):
     path = text(tmp_path / "a.csv", "product_id;title\n1;aa\n")
-    with pytest.raises(CatalogueError, match=message):
+    with pytest.raises((CatalogueError, OptionError), match=message):
         Catalogue.read(path, **options)
 
 

@@ -127,7 +127,7 @@ def test_what_does_not_fit_is_refused():
         quick().fit(X, y, names=["a", "b", "c"])
     with pytest.raises(ValueError, match="49 groups, but 50 rows"):
         quick().fit(X, y, groups=np.arange(49))
-    with pytest.raises(ValueError, match="a precision lies between 0 and 1"):
+    with pytest.raises(ValueError, match="precision must be above 0 and below 1"):
         quick(precision=2).fit(X, y)
 
 

@@ -372,11 +372,11 @@ def test_too_few_rows_are_refused(rows):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"codes": np.array([0, -1])}, r"codes must lie in \[0, 2\), not \[-1, 0\]"),
-        ({"codes": np.array([0, 2])}, r"codes must lie in \[0, 2\), not \[0, 2\]"),
+        ({"codes": np.array([0, -1])}, r"codes must be in \[0, 2\), not \[-1, 0\]"),
+        ({"codes": np.array([0, 2])}, r"codes must be in \[0, 2\), not \[0, 2\]"),
         ({"labels": np.zeros((3, 1), np.int64)}, r"must both be \(2, K\)"),
         ({"labels": np.zeros((2, 0), np.int64), "scores": np.zeros((2, 0))}, "a neighbour to vote"),
-        ({"labels": np.full((2, 1), 2)}, r"labels must lie in \[-1, 2\)"),
+        ({"labels": np.full((2, 1), 2)}, r"labels must be in \[-1, 2\)"),
         ({"counts": np.array([0, 1])}, "counts must be"),
         ({"counts": np.array([1])}, "counts must be"),
         ({"names": ["one"]}, "2 categories, but 1 names and 2 ids"),

@@ -273,7 +273,7 @@ def test_every_option_trains(store, model, balance):
         ({"model": "lexical"}, EncoderError, "fitted, not trained"),
         ({"model": "thumbnail"}, EncoderError, "can't serve text"),
         ({"model": "nowhere"}, EncoderError, "names no text model"),
-        ({"epochs": 0}, TrainingError, "at least one epoch"),
+        ({"epochs": 0}, OptionError, "epochs must be at least 1, not 0"),
         ({"balance": "some"}, OptionError, "balance must be none, weights or prior, not 'some'"),
     ],
 )

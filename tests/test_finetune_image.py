@@ -190,7 +190,7 @@ def test_photos_are_found_by_the_catalogue_where_the_store_cannot(store, tmp_pat
     vt.embed(vt.Catalogue.read(products), bare, text="lexical", image="none")
     with pytest.raises(ImageSourceError, match="give the catalogue's file with --catalogue"):
         vt.finetune(bare, "image", **options)
-    with pytest.raises(ImageSourceError, match="--catalogue beside --images"):
+    with pytest.raises(ImageSourceError, match="--catalogue in addition to --images"):
         vt.finetune(store, "image", images=photos, **options)
     moved = photos.rename(tmp_path / "moved.zip")
     report = vt.finetune(store, "image", catalogue=products, images=moved, **options)

@@ -233,9 +233,7 @@ def test_a_right_name_with_another_checksum_is_refused(made, place):
 def test_what_a_store_without_manifests_holds_is_not_taken_for_leftovers(shelf, tmp_path):
     shutil.rmtree(shelf / "manifests")
     before = contents(shelf)
-    with pytest.raises(
-        StoreError, match=r"/manifests holds no commit, and spaces/ holds files: put"
-    ):
+    with pytest.raises(StoreError, match=r"/manifests has no commit, and spaces/ has files: put"):
         run(shelf, catalogue_of(tmp_path / "b", SECOND))
     assert contents(shelf) == before
 

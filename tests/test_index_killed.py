@@ -58,7 +58,7 @@ def test_an_error_on_the_way_leaves_the_index_as_it_was(shelf, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr("vitrina.store.writer.Writer.publish_folder", full)
-        with pytest.raises(StoreError, match="No space left on device; what is committed is kept"):
+        with pytest.raises(StoreError, match="No space left on device; all commits are kept"):
             shelf.index()
     assert shelf.files() == before
     assert api.open_index(shelf.store).behind.added == 1

@@ -21,7 +21,7 @@ from support.vectors import (
 from vitrina.errors import StoreError
 from vitrina.index import search
 from vitrina.index.build import Goal, build
-from vitrina.index.engine import SPARE_BYTES, Engine, sample_rows
+from vitrina.index.engine import EXTRA_BYTES, Engine, sample_rows
 from vitrina.index.exact import ExcludedRows
 from vitrina.index.recall_probe import QUERIES, Probe, Recall
 from vitrina.index.results import Effort
@@ -415,7 +415,7 @@ def test_an_index_whose_derived_table_is_larger_than_its_file_is_read(large_tabl
     path, factory = large_table
     assert len(Engine.read(path, factory, mapped=mapped)) == 3000
     if factory.endswith("PQ32"):
-        assert path.stat().st_size + SPARE_BYTES < 4 * 256 * 32 * 256
+        assert path.stat().st_size + EXTRA_BYTES < 4 * 256 * 32 * 256
 
 
 @pytest.mark.parametrize("more", [1, 300, 1500])

@@ -182,12 +182,12 @@ def test_the_rule_outlives_an_update_of_the_index(store, sample, monkeypatch):
 
 
 def test_of_many_products_a_sample_is_asked(store, monkeypatch):
-    monkeypatch.setattr(leave_out, "MOST_ASKED", 40)
+    monkeypatch.setattr(leave_out, "MOST_QUERIES", 40)
     found = vt.evaluate_index(store, seed=1)
     assert (found.asked, found.labelled, found.votes.metrics.rows) == (40, 102, 20)
     assert vt.evaluate_index(store, seed=1).votes == found.votes
     assert vt.evaluate_index(store, seed=2).votes != found.votes
-    assert "40 of 102 labelled products were asked" in found.lines()[-2]
+    assert "40 of 102 labelled products were queries" in found.lines()[-2]
 
 
 def test_products_without_a_category_neither_ask_nor_vote(tmp_path):

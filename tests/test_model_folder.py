@@ -437,7 +437,9 @@ def without_tokenizer(folder):
 
 @pytest.mark.parametrize("load", [load_text, trained, drawn_anew])
 def test_a_directory_without_a_tokenizer_is_refused(bert, copied, load):
-    refused(load, without_tokenizer(copied(bert)), "has no tokenizer", "all words would be alike")
+    refused(
+        load, without_tokenizer(copied(bert)), "has no tokenizer", "all words would be the same"
+    )
 
 
 def other_vocabulary(words):
@@ -450,8 +452,8 @@ def other_vocabulary(words):
 def test_a_tokenizer_that_knows_no_word_is_refused(bert, copied):
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     folder = copied(bert, "tokenizer.json", other_vocabulary([*special, "☃", "##☃"]))
-    refused(load_text, folder, "knows no word and no letter")
-    refused(trained, folder, "knows no word and no letter")
+    refused(load_text, folder, "has no word and no letter")
+    refused(trained, folder, "has no word and no letter")
     folder = copied(bert, "tokenizer.json", other_vocabulary([*special, "белая"]))
     assert load_text(str(folder)).encode(["белая"]).shape == (1, 24)
 
@@ -459,7 +461,7 @@ def test_a_tokenizer_that_knows_no_word_is_refused(bert, copied):
 def test_an_empty_vocabulary_file_is_refused(bert, copied):
     folder = without_tokenizer(copied(bert))
     (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n")
-    refused(load_text, folder, "knows no word")
+    refused(load_text, folder, "has no word")
 
 
 def test_more_tokens_than_rows(bert, copied):
@@ -820,14 +822,14 @@ def test_a_layer_over_words_that_does_not_fit(tmp_path):
 def test_a_library_that_builds_more_than_the_weights_is_stopped():
     small = Budget(numbers=10**6, parts=100)
     with (
-        pytest.raises(EncoderError, match="x: its configuration asks for more layers"),
+        pytest.raises(EncoderError, match="x: its configuration requires more layers"),
         loading("x", small),
     ):
         torch.nn.ModuleList([torch.nn.Linear(1, 1) for _ in range(10**6)])
     for size in ((10**9,), (10**5, 10**5)):
-        with pytest.raises(EncoderError, match="asks for more numbers"), loading("x", small):
+        with pytest.raises(EncoderError, match="requires more numbers"), loading("x", small):
             torch.randn(size)
-    with pytest.raises(EncoderError, match="asks for more numbers"), loading("x", small):
+    with pytest.raises(EncoderError, match="requires more numbers"), loading("x", small):
         torch.nn.Linear(10**4, 10**4, device="meta")
     with pytest.raises(KeyboardInterrupt), loading("x", Budget()):
         raise KeyboardInterrupt

@@ -27,7 +27,7 @@ from vitrina.data.sources import ZipImages, base
 from vitrina.data.sources.column import ColumnImages
 from vitrina.embedder import photos as photos_module
 from vitrina.embedder.photos import encode_photos
-from vitrina.errors import CatalogueError, ImageError
+from vitrina.errors import ImageError, OptionError
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -174,7 +174,7 @@ def test_no_store_raises_the_limit() -> None:
     claimed = {**raised.to_json(), "max_pixels": 10**9}
     assert Reading.from_json(claimed).max_pixels == MAX_PIXELS
     for bad in (0, 179):
-        with pytest.raises(CatalogueError, match=r"^--max-megapixels must be from 1 to 178, not"):
+        with pytest.raises(OptionError, match=r"^max_megapixels must be at least 1 and at"):
             ReadingOptions(max_megapixels=bad)
 
 

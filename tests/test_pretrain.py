@@ -15,7 +15,7 @@ from vitrina.embedder.finetuning import mlm
 from vitrina.embedder.finetuning.mlm import SAMPLED, MaskedWords
 from vitrina.embedder.finetuning.text_network import TextShape, TrainableText
 from vitrina.embedder.finetuning.tokens import TokenLists
-from vitrina.errors import EncoderError, TrainingError
+from vitrina.errors import EncoderError, OptionError
 from vitrina.pipelines.common.store_split import split_store
 from vitrina.store.store import Store
 from vitrina.training import loop
@@ -136,7 +136,7 @@ def test_what_cannot_be_is_one_clear_error(store, model, tmp_path):
         vt.pretrain(store, model=str(bare), **FAST)
     with pytest.raises(EncoderError, match="can't be named 'none'"):
         vt.pretrain(store, model=str(model), name="none", **FAST)
-    with pytest.raises(TrainingError, match="at least one epoch"):
+    with pytest.raises(OptionError, match="epochs must be at least 1, not 0"):
         vt.pretrain(store, model=str(model), **{**FAST, "epochs": 0})
     with pytest.raises(vt.VitrinaError, match=r"nowhere\.csv"):
         vt.pretrain(store, model=str(model), also=[tmp_path / "nowhere.csv"], **FAST)

@@ -26,7 +26,7 @@ from vitrina.errors import CatalogueError
 
 WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 OUT_OF_PROPORTION = (
-    r"it unpacks to more than 16 MB, over 100 times its size, too much catalogue does; "
+    r"it unpacks to more than 16 MB, over 100 times its size, too much for a catalogue; "
 )
 
 
@@ -133,10 +133,11 @@ def test_a_cell_that_is_repeated_is_refused(tmp_path) -> None:
 
 def _is_refused_for_its_memory(path) -> None:
     own, others = (resource.getrusage(who).ru_maxrss for who in WHO)
-    with pytest.raises(CatalogueError, match="more than 768 MB of memory to read; clear what sta"):
+    with pytest.raises(CatalogueError, match="more than 768 MB of memory to read; clear the cel"):
         Catalogue.read(path)
     assert resource.getrusage(WHO[0]).ru_maxrss - own < 100_000
-    assert resource.getrusage(WHO[1]).ru_maxrss <= max(others, 1_000_000)
+    # A child has its parent's pages until it runs a program of its own.
+    assert resource.getrusage(WHO[1]).ru_maxrss <= max(others, own, 1_000_000) + 100_000
 
 
 def test_a_sheet_that_takes_long_is_refused(tmp_path, monkeypatch) -> None:

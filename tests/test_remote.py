@@ -286,7 +286,7 @@ def test_a_server_that_ignores_the_condition_is_refused(bucket, monkeypatch):
 
     monkeypatch.setattr(s3fs.S3FileSystem, "_pipe_file", careless)
     with (
-        pytest.raises(StoreError, match="overwrites a file though it is asked not to") as refused,
+        pytest.raises(StoreError, match="overwrites a file despite the condition") as refused,
         Store.open(bucket).writer("test"),
     ):
         pass
@@ -365,7 +365,7 @@ def test_a_place_that_cannot_be_opened_is_one_line():
 def test_a_place_whose_commits_would_not_be_safe_is_not_written(monkeypatch):
     monkeypatch.delitem(remote.EXCLUSIVE, "memory")
     with (
-        pytest.raises(StoreError, match="memory:// can't write a file only if there is none"),
+        pytest.raises(StoreError, match="memory:// can't create a file conditionally"),
         Store.open("memory://unsafe").writer("test"),
     ):
         pass

@@ -294,7 +294,7 @@ def test_names_of_models_that_are_none(models, granting):
     with store.writer("embed") as writer:
         reading = {**store.manifest.reading, "models": models}
         writer.commit(replace(store.manifest, reading=reading))
-    with pytest.raises(StoreError, match=r"the list of models that .* remembers is not .*backup"):
+    with pytest.raises(StoreError, match=r"the list of models in .* is not .*backup"):
         remembered_models(store)
 
 

@@ -119,7 +119,7 @@ def test_rows_of_a_part_of_an_array(vectors):
 
 
 def test_the_numbers_of_a_row_must_lie_side_by_side(vectors):
-    with pytest.raises(ValueError, match="side by side"):
+    with pytest.raises(ValueError, match="must be contiguous"):
         rows_of(vectors[:, ::2])
 
 

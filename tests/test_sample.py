@@ -310,7 +310,7 @@ def test_every_category_can_be_drawn_and_described() -> None:
         for shape in look_of(category).shapes:
             assert np.abs(_load_shape(shape).points).max() < 1
         rng = Random(category.leaf)
-        photo = draw_photo(category, "синий", rng, telling=False)
+        photo = draw_photo(category, "синий", rng, identifying=False)
         assert np.asarray(photo).std() > 8
         assert encode_jpeg(photo, 80).startswith(b"\xff\xd8")
         for clarity in Clarity:

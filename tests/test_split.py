@@ -237,7 +237,7 @@ def test_nothing_to_validate_on_among_some():
 
 @pytest.mark.parametrize("share", [0, 1, -0.5, float("nan")])
 def test_shares_that_make_no_sense(share):
-    with pytest.raises(TrainingError, match="validation share must lie between 0 and 1"):
+    with pytest.raises(TrainingError, match="validation share must be between 0 and 1"):
         split_rows(array(0, 1), None, STRATIFIED, share=share)
 
 

@@ -218,7 +218,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_commit(store, monkeypatch):
 
     monkeypatch.setattr("vitrina.store.local.sync", full)
     with (
-        pytest.raises(StoreError, match="No space left on device; what is committed is kept") as e,
+        pytest.raises(StoreError, match="No space left on device; all commits are kept") as e,
         store.writer("test") as writer,
     ):
         writer.commit(replace(store.manifest, reading={"photos": 2}))

@@ -6,7 +6,7 @@ import pytest
 
 import vitrina as vt
 from vitrina.classifier.model import Model
-from vitrina.errors import StoreError, TrainingError
+from vitrina.errors import OptionError, StoreError, TrainingError
 from vitrina.pipelines.train.cross_validation import SCARCE
 from vitrina.sample import write_sample
 
@@ -61,9 +61,9 @@ def test_the_card_tells_what_the_report_does(made, compared):
     card = (folder / "card.md").read_text()
     assert f"| validation | {compared.validation.weighted_f1:.4f} |" in card
     assert f"| {compared.fusion} (taken) |" in card
-    assert "promise a precision of 0.90" in card
+    assert "target precision of accepted predictions is 0.90" in card
     assert f"Hierarchical F1: {compared.hierarchical_f1:.4f}" in card
-    assert f"{compared.lone} of its categories have one labelled product" in card
+    assert f"{compared.lone} of its categories have a single labelled product" in card
     assert f"how good it is at these: {compared.unjudged}." in card
     lines = "\n".join(compared.lines())
     assert "<- taken" in lines
@@ -176,7 +176,7 @@ def test_a_new_category_is_told_of(made, own):
 def test_what_makes_no_sense_is_refused(made):
     with pytest.raises(TrainingError, match="late fusion needs text and image vectors"):
         vt.train(made[1], features="text", fusion="late")
-    with pytest.raises(TrainingError, match="a precision lies between 0 and 1"):
+    with pytest.raises(OptionError, match="precision must be above 0 and below 1, not 1"):
         vt.train(made[1], precision=1.0)
 
 
@@ -184,7 +184,7 @@ def test_of_very_many_rows_a_sample_of_groups_judges(made, monkeypatch):
     monkeypatch.setattr("vitrina.pipelines.train.trainer.VOTE_PAIRS", 1)
     whole = vt.train(made[1], "logistic", features="text", epochs=2, name="whole")
     assert whole.judged < 1000
-    monkeypatch.setattr("vitrina.pipelines.train.trainer.LEAST_JUDGED", 20)
+    monkeypatch.setattr("vitrina.pipelines.train.trainer.LEAST_EVALUATED", 20)
     some = vt.train(made[1], "logistic", features="text", epochs=2, name="some")
     assert some.judged == some.validation.rows == 20
 
@@ -201,7 +201,7 @@ def test_where_few_are_kept_apart_all_are_judged_in_turn(made, monkeypatch):
     report = vt.train(made[1], "logistic", features="text", epochs=2, name="turns")
     assert report.turns == 5
     assert report.judged == report.validation.rows > 3 * report.train.rows / 4
-    assert "judged in 5 turns" in "\n".join(report.lines())
+    assert "evaluated in 5 folds" in "\n".join(report.lines())
     card = (made[1].model_folder("turns") / "card.md").read_text(encoding="utf-8")
     assert "in 5 folds, each by heads that were not trained on them" in card
     monkeypatch.undo()

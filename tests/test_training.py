@@ -98,8 +98,8 @@ def test_the_rate_rises_and_falls():
         ({"batch_rows": 0}, "at least one epoch of batches of one row"),
         ({"rate": 0.0}, "learning rate must be above 0"),
         ({"rate": math.nan}, "learning rate must be above 0"),
-        ({"warm_up": 1.0}, "warm-up lies between 0 and 1"),
-        ({"average": -0.1}, "average lies between 0 and 1"),
+        ({"warm_up": 1.0}, "warm-up must be between 0 and 1"),
+        ({"average": -0.1}, "average must be between 0 and 1"),
     ],
 )
 def test_a_recipe_that_cannot_be_is_refused(wrong, message):

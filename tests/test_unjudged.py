@@ -59,7 +59,7 @@ def test_what_is_not_judged_is_counted(tmp_path, split, fusion):
         "products (28.6%)" in lines
     )
     card = (store.model_folder("head") / "card.md").read_text(encoding="utf-8")
-    assert "how good it is at these: 60 of 65 categories, with 60 of 210 labelled" in card
+    assert "its quality for these is unknown: 60 of 65 categories, with 60 of 210 labelled" in card
     assert "both sides" not in card
     assert report.to_json()["unjudged"] == {
         "categories": 60,
@@ -76,8 +76,8 @@ def test_copies_are_told_by_what_they_are(tmp_path):
         vt.train(store, "logistic")
     report = vt.train(store, "logistic", split="stratified", name="flattered")
     assert report.copied == report.judged == 30
-    assert "30 of the 30 judged products have a copy" in "\n".join(report.lines())
-    assert "only 30 products were judged" in "\n".join(report.lines())
+    assert "30 of the 30 evaluated products have a copy" in "\n".join(report.lines())
+    assert "only 30 products were evaluated" in "\n".join(report.lines())
     card = (store.model_folder("flattered") / "card.md").read_text(encoding="utf-8")
     assert "(but, of 30, from a copy)" in card
     assert "Only 30 products were judged" in card

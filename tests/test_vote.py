@@ -258,9 +258,9 @@ def test_counts_that_do_not_fit_the_rule_are_refused():
         ({"temperature": 0.0}, "temperature must be positive, not 0.0"),
         ({"temperature": float("inf")}, "temperature must be positive, not inf"),
         ({"temperature": "0.1"}, "temperature must be positive, not '0.1'"),
-        ({"prior": -0.5}, r"prior must lie in \[0, 16\], not -0.5"),
-        ({"prior": float("nan")}, r"prior must lie in \[0, 16\], not nan"),
-        ({"prior": 17.0}, r"prior must lie in \[0, 16\], not 17.0"),
+        ({"prior": -0.5}, r"prior must be in \[0, 16\], not -0.5"),
+        ({"prior": float("nan")}, r"prior must be in \[0, 16\], not nan"),
+        ({"prior": 17.0}, r"prior must be in \[0, 16\], not 17.0"),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused(wrong, message):

@@ -170,6 +170,9 @@ class Models(Target):
                 content, how = odd_safetensors(data, draw, outside)
             except (ValueError, struct.error, LookupError, TypeError, AttributeError):
                 return f"{name} left alone"
+            except RecursionError:
+                # An earlier change nested the header too deep.
+                return f"{name} left alone"
             path.write_bytes(content)
             return f"{name}: {how}"
         if draw.random() < 0.05:

@@ -64,7 +64,7 @@ def applies_to(member: str, group_by_modality: Features) -> bool:
 
 
 def modality_groups(features: Features) -> tuple[Features, ...]:
-    """The sets of modalities by which `looked_at` groups products with these features."""
+    """The sets of modalities by which `group_by_modality` groups products with these features."""
     return tuple(Features) if len(features.modalities) > 1 else (features,)
 
 

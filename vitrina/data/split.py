@@ -2,7 +2,7 @@
 
 A stratified split is a grouped split in which every row is its own group, so one rule makes both.
 No row is on both sides, since validation on training rows measures memorization. A category of one
-product is therefore only trained on, and reports count such categories (`Unjudged`). Duplicates
+product is therefore only trained on, and reports count such categories (`Unevaluated`). Duplicates
 across the split would inflate scores in the same way; `group_rows` finds rows that must stay
 together.
 """

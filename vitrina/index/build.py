@@ -26,7 +26,7 @@ from vitrina.store.rows import Rows
 from vitrina.types import Codes, IndexKind, Vectors
 
 BLOCK_ROWS = 8192
-HELD_SHARE = 20
+HELD_OUT_SHARE = 20
 """At most one row in this many is held out for tuning and measuring."""
 
 
@@ -76,7 +76,7 @@ def build(
         raise StoreError(f"no product has a {names} vector to index; run `vitrina embed` first")
     todo = plans(len(known), rows.dim, memory=goal.memory, recall=goal.recall, factory=goal.factory)
     exact = todo[0].kind is IndexKind.FLAT
-    held_out = 0 if exact else min(QUERIES, len(known) // HELD_SHARE)
+    held_out = 0 if exact else min(QUERIES, len(known) // HELD_OUT_SHARE)
     order = np.random.default_rng(seed).permutation(len(known))
     # Held-out rows come last: they are added after all measurements.
     known = np.concatenate([np.sort(known[order[held_out:]]), np.sort(known[order[:held_out]])])

@@ -111,7 +111,7 @@ class Ensemble:
     def scores(
         self, gathered: Gathered, rows: Codes, near: tuple[Codes, Floats] | None = None
     ) -> dict[str, Floats]:
-        """Scores of each base model for the products `rows` of `looked_at`: (m, classes) logits.
+        """Scores of each base model for the products `rows` of `gathered`: (m, classes) logits.
 
         near: the result of `NeighbourVoter.near` for them; None to search.
         """

@@ -93,7 +93,7 @@ def scores_of(
 ) -> dict[str, Floats]:
     """Scores of each base model for all test rows, fold by fold: (m, classes) logits.
 
-    looked_at: vectors to predict from, such as those without a modality; None for all vectors.
+    gathered: vectors to predict from, such as those without a modality; None for all vectors.
     """
     parts = [
         one.members(rule).scores(one.voters.gathered, one.test_rows, one.near)
