@@ -56,7 +56,7 @@ def test_rows_are_bounded_by_the_bytes_of_the_file(tmp_path, monkeypatch) -> Non
     path.write_bytes(gzip.compress(b"product_id,title\n" + b"x\n" * 100_000))
     size = path.stat().st_size
     assert size < 1000
-    with pytest.raises(CatalogueError, match=f"more than {size} rows in {size} bytes, as no cat"):
+    with pytest.raises(CatalogueError, match=f"more than {size} rows in {size} bytes, too many"):
         all_rows(Catalogue.read(path))
 
 

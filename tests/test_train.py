@@ -64,7 +64,7 @@ def test_the_card_tells_what_the_report_does(made, compared):
     assert "target precision of accepted predictions is 0.90" in card
     assert f"Hierarchical F1: {compared.hierarchical_f1:.4f}" in card
     assert f"{compared.lone} of its categories have a single labelled product" in card
-    assert f"how good it is at these: {compared.unjudged}." in card
+    assert f"its quality for these is unknown: {compared.unjudged}." in card
     lines = "\n".join(compared.lines())
     assert "<- taken" in lines
     assert "ahead of image alone" in lines

@@ -80,7 +80,7 @@ def test_copies_are_told_by_what_they_are(tmp_path):
     assert "only 30 products were evaluated" in "\n".join(report.lines())
     card = (store.model_folder("flattered") / "card.md").read_text(encoding="utf-8")
     assert "(but, of 30, from a copy)" in card
-    assert "Only 30 products were judged" in card
+    assert "Only 30 products were evaluated" in card
 
 
 def test_nothing_is_promised_of_next_to_nothing(tmp_path):
