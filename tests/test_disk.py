@@ -9,7 +9,7 @@ import pytest
 
 from vitrina.disk import describe_fault, filling, full_disk, nameless_file
 
-KEPT = "all commits are kept: free some space and run it again"
+KEPT = "what is committed is kept: free some space and run it again"
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EDQUOT])
