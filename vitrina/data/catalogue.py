@@ -99,9 +99,23 @@ class Catalogue:
         feed, whose encoding is detected from its bytes unless `encoding` is given. The location of
         `images` is saved as an absolute path.
 
-        Raises:
-            CatalogueError: the file can't be read, or lacks a column.
-            ImageSourceError: the photos can't be found.
+        Parameters
+        ----------
+        path : str or Path
+            File, directory or range of files.
+        images, image_template, photos, columns, delimiter, encoding : optional
+            See `ReadingOptions`, as for `category_separator` and `max_megapixels`.
+        fetching : Fetching, optional
+            Settings of photos from the web.
+
+        Raises
+        ------
+        CatalogueError
+            If the file can't be read, or lacks a column.
+        ImageSourceError
+            If the photos can't be found.
+        OptionError
+            If an option has another type or is out of range.
         """
         options = ReadingOptions(
             images=None if images is None else str(images),

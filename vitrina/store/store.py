@@ -63,11 +63,21 @@ class Store:
     ) -> Store:
         """Open a store. If there is none and `create` is set, its first writer will create it.
 
-        path: a directory, or a URL that fsspec opens, such as `s3://bucket/prefix`. options: for
-        fsspec, of a URL; by default the environment's settings. damaged_too: if the newest
-        manifest is damaged, open the store at the newest whole one.
+        Parameters
+        ----------
+        path : str or Path
+            Directory, or a URL that fsspec opens, such as `s3://bucket/prefix`.
+        create : bool, default True
+            Accept a place without a store.
+        damaged_too : bool, default False
+            If the newest manifest is damaged, open the store at the newest whole one.
+        options : dict, optional
+            Options of fsspec, for a URL; default: the environment's settings.
 
-        Raises StoreError if there is none, it can't be reached, or is of another format version.
+        Raises
+        ------
+        StoreError
+            If there is no store, it can't be reached, or is of another format version.
         """
         files = open_files(path, options)
         try:
