@@ -109,6 +109,7 @@ def test_a_number_out_of_range_is_refused(command, one):
     ("kind", "given", "message"),
     [
         (vt.TrainOptions, {"epochs": 1.5}, "epochs must be a whole number, not 1.5"),
+        (vt.TrainOptions, {"epochs": True}, "epochs must be a whole number, not True"),
         (vt.TrainOptions, {"epochs": "3"}, "epochs must be a whole number, not '3'"),
         (vt.TrainOptions, {"precision": "high"}, "precision must be a number, not 'high'"),
         (vt.TrainOptions, {"precision": float("nan")}, "precision must be a number, not nan"),
@@ -138,6 +139,7 @@ def test_texts_become_values(tmp_path):
     assert options.max_length is None
     assert vt.IndexOptions(memory="1.5GB").memory == 1_500_000_000
     assert vt.IndexOptions(memory="2KiB").memory == 2048
+    assert type(vt.IndexOptions(memory=4e9).memory) is int
     assert vt.PretrainOptions(split="none").split is None
     assert vt.BenchmarkOptions(rows="mlp, cnn").rows == ("mlp", "cnn")
     with pytest.raises(FrozenInstanceError):
@@ -162,7 +164,8 @@ def test_a_function_takes_options_or_keywords_or_both(monkeypatch):
     [
         (((), {"presision": 0.9}), "unexpected keyword argument 'presision'; did you mean 'prec"),
         (((), {"zzzzzz": 0.9}), "unexpected keyword argument 'zzzzzz'$"),
-        ((("mlp", 3), {}), "takes the options options as keywords"),
+        ((("mlp", 3), {}), r"takes only \['head'\] by position"),
+        ((("mlp",), {"head": "logistic"}), "got multiple values for 'head'"),
         (((), {"options": 3}), "options must be TrainOptions, not 3"),
     ],
 )

@@ -227,6 +227,11 @@ def _several(of: Field[Any], kind: Any, value: Any) -> tuple[Any, ...]:
 
 def _whole(of: Field[Any], value: Any) -> int:
     try:
+        if isinstance(value, bool):
+            raise TypeError
+        if isinstance(value, float) and value.is_integer():
+            # 4e9 bytes.
+            return int(value)
         return operator.index(value)
     except TypeError as err:
         raise _refusal(of, f"must be a whole number, not {value!r}") from err

@@ -98,8 +98,11 @@ class with_keywords(Generic[O, P]):  # noqa: N801
             )
             chosen = {key: value for key, value in given.items() if key in keywords}
             if len(rest) > len(positional):
-                raise TypeError(f"{job.__name__}() takes the options {name} as keywords")
-            chosen |= dict(zip(positional, rest, strict=False))
+                raise TypeError(f"{job.__name__}() takes only {positional} by position")
+            for key, value in zip(positional, rest, strict=False):
+                if key in chosen:
+                    raise TypeError(f"{job.__name__}() got multiple values for {key!r}")
+                chosen[key] = value
             options = kind(**chosen) if base is None else replace(base, **chosen)
             bound.apply_defaults()
             own = {one.name: bound.arguments[one.name] for one in others}

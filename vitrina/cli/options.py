@@ -137,8 +137,8 @@ def _made(kind: type[Options], given: dict[str, Any]) -> Any:
         hint = hints[field.name]
         if hint in (Columns, ReadingOptions):
             values[field.name] = _made(hint, given)
-        elif field.metadata and option_name(field) in given:
-            value = given[option_name(field)]
+        elif field.metadata and spec_of(field).command_line:
+            value = given.get(option_name(field))
             if value is not None:
                 values[field.name] = value
     try:
