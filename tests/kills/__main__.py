@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 from kills.commands import COMMANDS
@@ -35,8 +35,7 @@ def warm_up() -> None:
 
     import vitrina
     from vitrina import api, cli  # noqa: F401
-    from vitrina.pipelines.embed import options
-    from vitrina.pipelines.embed.job import EmbedOptions  # noqa: F401
+    from vitrina.pipelines.embed import job
 
     for name in ("AutoModel", "AutoTokenizer", "BertModel", "PreTrainedTokenizerFast"):
         getattr(transformers, name)
@@ -44,7 +43,12 @@ def warm_up() -> None:
         if not module.name.endswith("__main__"):
             with suppress(ImportError):
                 importlib.import_module(module.name)
-    options.EmbedOptions = partial(options.EmbedOptions, shard_rows=32)  # type: ignore[misc]
+    embed = job.embed
+
+    def in_small_shards(catalogue, store, options):  # type: ignore[no-untyped-def]
+        return embed(catalogue, store, replace(options, shard_rows=32))
+
+    job.embed = in_small_shards
 
 
 def kill(

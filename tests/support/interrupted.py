@@ -21,7 +21,7 @@ from vitrina.store.store import Store
 
 # The command line itself, but that shards are small and that it says what it is about to do.
 DRIVER = """
-import faulthandler, functools, json, os, resource, sys
+import dataclasses, faulthandler, json, os, resource, sys
 
 faulthandler.dump_traceback_later(300, exit=True)
 shard_rows, largest_file = json.loads(sys.argv.pop(1))
@@ -30,7 +30,6 @@ if largest_file is not None:
 
 from vitrina import cli
 from vitrina.pipelines.embed import job as embed
-from vitrina.pipelines.embed import options
 from vitrina.pipelines.embed import space_job as space
 from vitrina.store.manifest import Manifest
 
@@ -46,7 +45,12 @@ announce(space, "fit_encoder", lambda products, catalogue, modality, seed: f"fit
 announce(space.SpaceJob, "_encode_shard", lambda job, *_: f"embedding {job._modality}")
 announce(Manifest, "with_active", lambda manifest, modality, name: f"ending {modality}")
 announce(cli.embed, "show", lambda *_: "leaving")
-options.EmbedOptions = functools.partial(options.EmbedOptions, shard_rows=shard_rows)
+whole_embed = embed.embed
+
+def embed_in_small_shards(catalogue, store, options):
+    return whole_embed(catalogue, store, dataclasses.replace(options, shard_rows=shard_rows))
+
+embed.embed = embed_in_small_shards
 sys.argv[0] = "vitrina"
 cli.main()
 """
