@@ -37,7 +37,7 @@ def main() -> None:
         labels=labels,
         classes=task["classes"],
         rows=order,
-        held=validation[:0],
+        held_out=validation[:0],
         loss=ClassLoss.of(labels[order], task["classes"], Balance.NONE, task["smoothing"]),
         score_of=lambda true, predicted: 0.0,  # noqa: ARG005
     )

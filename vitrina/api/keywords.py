@@ -25,12 +25,17 @@ PLACE = "{options}"
 
 
 class OneInput(Protocol[A, O, P, R]):
-    """A function of one input and of options, or of their fields as keywords."""
+    """A function of one input and of options, or of their fields as keywords.
+
+    The last overload accepts what the class of options converts, such as texts for enums.
+    """
 
     @overload
     def __call__(self, first: A, options: O, /) -> R: ...
     @overload
     def __call__(self, first: A, /, *args: P.args, **fields: P.kwargs) -> R: ...
+    @overload
+    def __call__(self, first: A, /, *args: Any, **fields: Any) -> R: ...
 
 
 class TwoInputs(Protocol[A, B, O, P, R]):
@@ -40,6 +45,8 @@ class TwoInputs(Protocol[A, B, O, P, R]):
     def __call__(self, first: A, second: B, options: O, /) -> R: ...
     @overload
     def __call__(self, first: A, second: B, /, *args: P.args, **fields: P.kwargs) -> R: ...
+    @overload
+    def __call__(self, first: A, second: B, /, *args: Any, **fields: Any) -> R: ...
 
 
 class ThreeInputs(Protocol[A, B, C, O, P, R]):
@@ -51,6 +58,8 @@ class ThreeInputs(Protocol[A, B, C, O, P, R]):
     def __call__(
         self, first: A, second: B, third: C, /, *args: P.args, **fields: P.kwargs
     ) -> R: ...
+    @overload
+    def __call__(self, first: A, second: B, third: C, /, *args: Any, **fields: Any) -> R: ...
 
 
 class with_keywords(Generic[O, P]):  # noqa: N801
