@@ -137,9 +137,16 @@ def choice(kind: type[Choice], value: str | None, name: str) -> Choice | None:
     if value is None:
         return None
     try:
+        return _member(kind, value)
+    except ValueError as err:
+        raise OptionError(name, str(err)) from err
+
+
+def _member(kind: type[Choice], value: Any) -> Choice:
+    try:
         return kind(value)
     except ValueError as err:
-        raise OptionError(name, f"must be {listed(kind)}, not {value!r}") from err
+        raise ValueError(f"must be {listed(kind)}, not {value!r}") from err
 
 
 def listed(choices: Iterable[str]) -> str:
@@ -191,9 +198,9 @@ def _converted(of: Field[Any], kind: Any, value: Any) -> Any:
         return value
     if issubclass(kind, StrEnum):
         try:
-            return kind(value)
+            return _member(kind, value)
         except ValueError as err:
-            raise _refusal(of, f"must be {listed(kind)}, not {value!r}") from err
+            raise _refusal(of, str(err)) from err
     if kind is bool:
         # NumPy's booleans too.
         if type(value).__name__ not in ("bool", "bool_"):

@@ -91,6 +91,7 @@ class with_keywords(Generic[O, P]):  # noqa: N801
         positional = [one.name for one in fields(kind) if not one.kw_only]
         keywords = {one.name for one in fields(kind)}
         signature = inspect.Signature([*inputs, *_parameters(kind), *others])
+        own_signature = inspect.Signature([*inputs, *others])
 
         @wraps(job)
         def wrapped(*args: Any, **given: Any) -> R:
@@ -101,7 +102,7 @@ class with_keywords(Generic[O, P]):  # noqa: N801
             if base is not None and not isinstance(base, kind):
                 raise TypeError(f"{name} must be {kind.__name__}, not {base!r}")
             _refuse_unknown(job.__name__, given, signature)
-            bound = inspect.Signature([*inputs, *others]).bind(
+            bound = own_signature.bind(
                 *args[: len(inputs)],
                 **{key: value for key, value in given.items() if key not in keywords},
             )

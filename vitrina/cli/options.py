@@ -70,9 +70,8 @@ def refuse_unused(reading: ReadingOptions, serves: str) -> None:
 
 @dataclass(frozen=True)
 class _Option:
-    """A command-line option. owner: the class of its field."""
+    """A command-line option. hint: the type of its field."""
 
-    owner: type
     field: Field[Any]
     hint: Any
 
@@ -127,7 +126,7 @@ def _options_of(owner: type) -> Iterator[_Option]:
             yield from _options_of(hint)
         elif field.metadata and spec_of(field).command_line:
             # Several names of columns are one text, separated by commas.
-            yield _Option(owner, field, str | None if owner is Columns else hint)
+            yield _Option(field, str | None if owner is Columns else hint)
 
 
 def _made(kind: type[Options], given: dict[str, Any]) -> Any:

@@ -19,6 +19,12 @@ UNSET = (NONE, "auto")
 """Values that reset most options to their defaults."""
 NO_COLUMN = ""
 """Value for no column, even if the file has one of the default name."""
+SOURCE = (
+    "Name of the shop or feed that the products come from; default: the feed's own name, else the "
+    "store's only source."
+)
+PHOTOS = "Folder, zip or tar of photos, web, or none; default: the one saved in the store."
+"""Help of options that several jobs share."""
 NO_COLUMNS = (NO_COLUMN,)
 """Value for no columns, for an option that takes several names."""
 
@@ -179,8 +185,7 @@ class ReadingOptions(Options):
         unset=UNSET,
     )
     source: str | None = option(
-        "Name of the shop or feed that the products come from; default: the feed's own name, else "
-        "the store's only source.",
+        SOURCE,
         unset=UNSET,
     )
     max_megapixels: int | None = option(

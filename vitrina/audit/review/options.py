@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass
 
 from vitrina.audit.review.i18n import Language
+from vitrina.data.options import PHOTOS
 from vitrina.errors import OptionError
 from vitrina.options import Options, option
 
@@ -30,7 +31,7 @@ class ReviewOptions(Options):
         "machine's own, and then need the token.",
         default="127.0.0.1",
     )
-    port: int = option("Port to listen on.", default=8765, least=1, most=65535)
+    port: int = option("TCP port of the page.", default=8765, least=1, most=65535)
     token: str | None = option(
         "Token required in the address when the page is first opened, of at least 16 letters or "
         "digits; default: generated where other machines can reach the page."
@@ -39,9 +40,7 @@ class ReviewOptions(Options):
         "Name recorded with decisions; default: the page asks for it.", default=""
     )
     language: Language | None = option("Language of the page; default: the browser's.")
-    images: str | None = option(
-        "Folder, zip or tar of photos, web, or none; default: the one saved in the store."
-    )
+    images: str | None = option(PHOTOS)
     names: tuple[str, ...] = option(
         "Other host names of the page, such as that of a proxy.", default=(), command_line=False
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
+from vitrina.data.options import PHOTOS
 from vitrina.options import option
 from vitrina.pipelines.common.options import FEATURES, SeededOptions
 from vitrina.types import Features
@@ -25,9 +26,7 @@ class AuditOptions(SeededOptions):
     )
     _: KW_ONLY
     features: Features | None = option(FEATURES)
-    images: str | None = option(
-        "Folder, zip or tar of photos, web, or none; default: the one saved in the store.",
-    )
+    images: str | None = option(PHOTOS)
     most: int = option("Maximum number of suspects to explain and show.", default=10_000, least=1)
     folds: int = option("Number of cross-validation folds.", default=5, least=2)
     cleanlab: bool = option("Run cleanlab on the same probabilities too.", default=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 
 from vitrina.options import option
-from vitrina.pipelines.common.options import FinetuningOptions
+from vitrina.pipelines.common.options import VALIDATION, FinetuningOptions
 from vitrina.types import SplitKind
 
 
@@ -37,7 +37,5 @@ class BenchmarkOptions(FinetuningOptions):
     image_epochs: int | None = option(
         "Epochs of the image encoder's fine-tuning; default: 6.", least=1
     )
-    split: SplitKind = option(
-        "Validation split: grouped by title and photo, or stratified.", default=SplitKind.GROUPED
-    )
+    split: SplitKind = option(VALIDATION, default=SplitKind.GROUPED)
     again: bool = option("Recompute cached results.", default=False)

@@ -8,6 +8,9 @@ from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
 from vitrina.options import JobOptions, option
 from vitrina.types import Pooling
 
+BALANCE = "Handling of class imbalance: none, class weights, or a prior correction of the logits."
+VALIDATION = "Validation split: grouped by title and photo, or stratified."
+AVERAGE = "Decay per step of the moving average of weights that is kept; 0: the last weights."
 FEATURES = "Vectors to use: text, image, or both concatenated (fused); default: all in the store."
 
 

@@ -74,8 +74,8 @@ def remembered_models(store: Store) -> dict[Modality, str]:
         f"the list of models in {store.place}",
         "bring the store back from a backup",
     )
-    for modality in store.manifest.active:
-        names.setdefault(modality, store.space(modality).card["model"])
+    for modality in store.manifest.active.keys() - names.keys():
+        names[modality] = store.space(modality).card["model"]
     return {modality: name for modality, name in names.items() if name}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
+from vitrina.data.options import SOURCE
 from vitrina.options import option
 from vitrina.pipelines.common.options import SeededOptions
 from vitrina.types import Compute, Dtype
@@ -43,8 +44,7 @@ class EmbedOptions(SeededOptions):
         "that preserves the vectors."
     )
     source: str | None = option(
-        "Name of the shop or feed that the products come from; default: the feed's own name, else "
-        "the store's only source.",
+        SOURCE,
         command_line=False,
     )
     max_failures: float | None = option(

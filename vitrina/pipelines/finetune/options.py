@@ -8,14 +8,13 @@ from pathlib import Path
 from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
 from vitrina.options import option
 from vitrina.pipelines.common.options import (
+    AVERAGE,
+    BALANCE,
     FinetuningOptions,
     OptimizerOptions,
     TextEncoderOptions,
 )
 from vitrina.types import Balance, Modality, SplitKind
-
-PLACES = ("catalogue", "images")
-"""Fields of `FinetuneOptions` that only locate photos; the weights do not depend on them."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +57,14 @@ class FinetuneOptions(OptimizerOptions, FinetuningOptions):
     )
     smoothing: float = option("Label smoothing.", default=0.1, least=0, below=1)
     balance: Balance = option(
-        "Handling of class imbalance: none, class weights, or a prior correction of the logits.",
+        BALANCE,
         default=Balance.NONE,
     )
     word_dropout: float = option(
         "Share of tokens masked at random in training.", default=0.0, least=0, below=1
     )
     average: float = option(
-        "Decay per step of the moving average of weights that is kept; 0: the last weights.",
+        AVERAGE,
         default=0.999,
         least=0,
         below=1,
@@ -106,7 +105,7 @@ class PretrainOptions(OptimizerOptions, TextEncoderOptions):
     batch_rows: int | None = option("Texts per step; default: 256.", least=1)
     rate: float | None = option("Peak learning rate; default: 0.15 / width.", above=0)
     average: float = option(
-        "Decay per step of the moving average of weights that is kept; 0: the last weights.",
+        AVERAGE,
         default=0.0,
         least=0,
         below=1,

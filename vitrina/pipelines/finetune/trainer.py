@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.common.store_split import StoreSplit
 from vitrina.pipelines.common.training_progress import KEPT_APART, watch_training
 from vitrina.pipelines.finetune.encoder_files import base_image, text_tokens
-from vitrina.pipelines.finetune.options import PLACES, FinetuneOptions
+from vitrina.pipelines.finetune.options import FinetuneOptions
 from vitrina.stage_timer import stage
 from vitrina.store.store import Store
 from vitrina.training.checkpoint import Checkpoint
@@ -281,8 +281,10 @@ class _EncoderTrainer:
     def identity(self, job: str, recipe: TrainingConfig, seen: list[str]) -> dict[str, Any]:
         """Identity of a job, which its checkpoint is stored under."""
         options = asdict(replace(self.options, quiet=True, name=None))
-        for name in PLACES:
-            del options[name]
+        for one in fields(self.options):
+            if not one.repr:
+                # It only locates photos.
+                del options[one.name]
         return {
             "job": job,
             "store": self.store.place,

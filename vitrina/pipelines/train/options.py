@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 
 from vitrina.options import option
-from vitrina.pipelines.common.options import FEATURES, SeededOptions
+from vitrina.pipelines.common.options import BALANCE, FEATURES, VALIDATION, SeededOptions
 from vitrina.types import Balance, Features, FusionKind, HeadKind, SplitKind
 
 
@@ -37,12 +37,10 @@ class TrainOptions(SeededOptions):
         "Target precision of accepted predictions.", default=0.95, above=0, below=1
     )
     balance: Balance = option(
-        "Handling of class imbalance: none, class weights, or a prior correction of the logits.",
+        BALANCE,
         default=Balance.NONE,
     )
-    split: SplitKind = option(
-        "Validation split: grouped by title and photo, or stratified.", default=SplitKind.GROUPED
-    )
+    split: SplitKind = option(VALIDATION, default=SplitKind.GROUPED)
     name: str | None = option("Name of the head; default: FEATURES-HEAD.")
     refit: bool = option(
         "After the evaluation, fit the saved head on validation rows too.", default=True
