@@ -114,7 +114,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 lock:  ## resolve pyproject.toml and the peers of the benchmarks anew into their locks
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv
-	$(COMPILE) --extra dev pyproject.toml -o requirements.lock
+	$(COMPILE) --extra dev --extra docs pyproject.toml -o requirements.lock
 	$(COMPILE) benchmarks/peers/sentence-transformers.in -o benchmarks/peers/sentence-transformers.lock
 	$(COMPILE) benchmarks/peers/clip-retrieval.in -o benchmarks/peers/clip-retrieval.lock
 	$(COMPILE) benchmarks/peers/ann.in -o benchmarks/peers/ann.lock
