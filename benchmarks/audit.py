@@ -30,7 +30,7 @@ from vitrina.pipelines.common.group_keys import duplicate_keys
 from vitrina.pipelines.index.job import default_features
 from vitrina.store.gather import gather
 from vitrina.store.products import Categories
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Floats, Mask
 
 NEAREST = 5
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--titles", action="store_true")
     parser.add_argument("--out", type=Path, help="a Markdown file to write the table to")
     told = parser.parse_args()
-    store = Store.open(told.store, create=False)
+    store = OpenStore.open(told.store, create=False)
     if told.titles:
         lines = titles(store)
     else:
@@ -54,7 +54,7 @@ def main() -> None:
         told.out.write_text("\n".join(lines) + "\n")
 
 
-def planted(store: Store, share: float, seed: int) -> Iterator[str]:
+def planted(store: OpenStore, share: float, seed: int) -> Iterator[str]:
     labels = store.labels()
     moved, bad = plant(store, labels, share, seed)
     started = time.monotonic()
@@ -77,7 +77,7 @@ def planted(store: Store, share: float, seed: int) -> Iterator[str]:
     yield ""
 
 
-def plant(store: Store, labels: Categories, share: float, seed: int) -> tuple[np.ndarray, Mask]:
+def plant(store: OpenStore, labels: Categories, share: float, seed: int) -> tuple[np.ndarray, Mask]:
     """Labels with some moved, (n,) int64, and which were: (n,) bool."""
     gathered = gather(store.products, store.spaces(default_features(store)))
     classes = len(labels.ids)
@@ -130,7 +130,7 @@ def rankings(found: AuditResult) -> Iterator[tuple[str, Floats]]:
     yield "**the audit**", found.score
 
 
-def titles(store: Store) -> Iterator[str]:
+def titles(store: OpenStore) -> Iterator[str]:
     labels = store.labels()
     keys = duplicate_keys(store.products)[0]
     found = find(store, AuditOptions(quiet=False))

@@ -7,7 +7,7 @@ from hypothesis import settings
 from vitrina.cache import cache_folder
 from vitrina.sample import write_sample
 from vitrina.store import integrity
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 
 pytest.register_assert_rewrite("support")
 
@@ -72,5 +72,5 @@ def reviewed(embedded_sample, tmp_path_factory):
 
     path = tmp_path_factory.mktemp("reviewed") / "store"
     shutil.copytree(embedded_sample, path)
-    audited(Store.open(path), count=12)
+    audited(OpenStore.open(path), count=12)
     return path

@@ -18,7 +18,7 @@ from vitrina.pipelines.audit.out_of_fold import OutOfFoldPredictor
 from vitrina.pipelines.audit.search import find
 from vitrina.sample import write_sample
 from vitrina.store.decisions import Decision, add_decisions
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Action, Features, Modality, Reason
 
 # Fewer than by default take less time.
@@ -42,14 +42,14 @@ def made(catalogue, tmp_path_factory):
 @pytest.fixture
 def store(made, tmp_path):
     shutil.copytree(made / "store", tmp_path / "store")
-    return Store.open(tmp_path / "store")
+    return OpenStore.open(tmp_path / "store")
 
 
 @pytest.fixture
 def small(embedded_sample, tmp_path):
     """A smaller store, without an audit."""
     shutil.copytree(embedded_sample, tmp_path / "small")
-    return Store.open(tmp_path / "small")
+    return OpenStore.open(tmp_path / "small")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def truth(catalogue):
 
 @pytest.fixture(scope="module")
 def found(made):
-    return Audit.of(Store.open(made / "store"))
+    return Audit.of(OpenStore.open(made / "store"))
 
 
 def wrong(truth):
@@ -107,7 +107,7 @@ def test_batches_are_of_one_category_and_one_suggestion(found):
 
 def test_the_table_tells_of_every_product(made, found):
     table = pq.read_table(made / "report.parquet").to_pylist()
-    store = Store.open(made / "store")
+    store = OpenStore.open(made / "store")
     assert {row["product_id"] for row in table} == set(store.products.ids.to_pylist())
     assert [row["rank"] for row in table] == list(range(1, len(table) + 1))
     told = [row for row in table if row["suspect"]]
@@ -124,7 +124,7 @@ def test_the_card_adds_up(found, made):
     assert card["suspects"] == len(found.suspects)
     assert sum(pair["count"] for pair in card["pairs"]) == card["suspects"]
     assert sum(one["count"] for one in card["scores"]) == card["suspects"]
-    store = Store.open(made / "store")
+    store = OpenStore.open(made / "store")
     without = int((~store.products.has(Modality.IMAGE)).sum())
     assert card["without_photo"]["count"] == without > 0
     assert (made / "report.html").stat().st_size > 50_000
@@ -201,7 +201,7 @@ def test_two_audits_are_the_same(store, found):
 def test_a_writer_at_the_end_costs_no_report(small, tmp_path):
     api.build_index(small, "fused")
     with (
-        Store.open(small.place).writer("embed"),
+        OpenStore.open(small.place).writer("embed"),
         pytest.raises(StoreLockedError, match=r"is being written by .* the report is in .*html"),
     ):
         api.audit(small, tmp_path / "report.html", folds=2)

@@ -24,7 +24,7 @@ from vitrina.audit.results import Audit, AuditNeighbour, Suspect
 from vitrina.page.bars import HistogramBin, bar, histogram
 from vitrina.page.charts import Axis
 from vitrina.store.decisions import Decision
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Action, Reason
 
 EVIL = "</script><script>alert(1)</script><!-- <script> <img src=x onerror=alert(2)> ]]> & \u2028"
@@ -35,7 +35,7 @@ PLAINED = EVIL.replace("\u2028", "").strip()
 @pytest.fixture(scope="module")
 def made(embedded_sample, tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "store"
-    store = Store.open(shutil.copytree(embedded_sample, path))
+    store = OpenStore.open(shutil.copytree(embedded_sample, path))
     return audited(store, card=CARD), Audit.of(store)
 
 

@@ -25,7 +25,7 @@ from vitrina.pipelines.benchmark.cache_keys import key_of
 from vitrina.pipelines.benchmark.dataset import BenchmarkData, PredictionCache
 from vitrina.pipelines.benchmark.methods import METHODS, POOLS
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Features, SplitKind, VoteKind
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -59,7 +59,7 @@ def found(tmp_path_factory):
 
 
 def test_every_method_is_measured_on_the_same_validation_rows(found):
-    store = Store.open(found.folder / "store")
+    store = OpenStore.open(found.folder / "store")
     ground = BenchmarkData.of(store, SplitKind.GROUPED, 0)
     true = ground.codes[ground.validation]
     np.testing.assert_array_equal(found.table.true, true)
@@ -160,7 +160,7 @@ def test_other_options_run_only_what_they_concern(tmp_path, monkeypatch):
 
 
 def test_what_a_method_depends_on(found):
-    ground = BenchmarkData.of(Store.open(found.folder / "store"), SplitKind.GROUPED, 0)
+    ground = BenchmarkData.of(OpenStore.open(found.folder / "store"), SplitKind.GROUPED, 0)
     plain = BenchmarkOptions()
     touched = {}
     for change in (
@@ -199,13 +199,13 @@ def test_encoders_are_tuned_once_and_serve_heads_and_votes(tmp_path):
     assert tuned.note == f"{tmp_path.name}/bert"
     assert tuned.train.weighted_f1 >= tuned.validation.weighted_f1 - 0.05
     assert by_name["vote over text, fine-tuned"].note.startswith(tuple(VoteKind))
-    store = Store.open(tmp_path / "out" / "store")
+    store = OpenStore.open(tmp_path / "out" / "store")
     assert not store.manifest.encoders
     assert (tmp_path / "out" / "encoders" / "text-tuned" / "model.safetensors").exists()
 
 
 def test_a_store_that_is_there_serves_too(tmp_path, found):
-    store = Store.open(found.folder / "store")
+    store = OpenStore.open(found.folder / "store")
     other = vt.benchmark(tmp_path / "out", store=store, rows=("naive-bayes",))
     (row,) = other.table.ranked
     same = next(one for one in found.table.ranked if one.name == row.name)

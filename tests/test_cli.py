@@ -15,7 +15,7 @@ import pytest
 from support.cli import vitrina
 from vitrina import cli
 from vitrina.sample import write_sample
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +256,7 @@ def test_a_rerun_remembers_how_the_catalogue_was_read(shelf, own_store, capsys):
 
 def test_a_second_writer_is_refused(shelf, own_store, capsys):
     _, sample, _ = shelf
-    with Store.open(own_store).writer("embed"):
+    with OpenStore.open(own_store).writer("embed"):
         for command in (["embed", sample.train, "--store"], ["index"], ["train"]):
             assert vitrina(*command, own_store) == 1
             assert "is being written by `vitrina embed` (process" in error_line(capsys)

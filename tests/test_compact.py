@@ -37,7 +37,7 @@ from vitrina import api
 from vitrina.errors import OptionError, StoreError
 from vitrina.store.compact import piece_sizes
 from vitrina.store.plan import plan_merges
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 
@@ -107,7 +107,7 @@ def test_small_shards_become_one_and_dead_rows_go(shelf):
     before, others = vectors_by_id(shelf), kept(shelf)
     assert shard_ids(shelf, "text-words") == [[1, 3, 7], [2, 4, 6], [8], [9, 2], [1, 3]]
     assert shard_ids(shelf, "image-colours") == [[1, 5, 2], [7, 3], [8], [9, 4]]
-    report = api.compact(Store.open(shelf))
+    report = api.compact(OpenStore.open(shelf))
     assert report.to_json() == {
         "store": str(shelf),
         "kept_commits": 3,
@@ -131,21 +131,21 @@ def test_small_shards_become_one_and_dead_rows_go(shelf):
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 6])
 def test_no_merged_shard_has_more_rows_than_allowed(shelf, rows):
     before, shards = vectors_by_id(shelf), shard_ids(shelf, "text-words")
-    api.compact(Store.open(shelf), rows=rows)
+    api.compact(OpenStore.open(shelf), rows=rows)
     merged = [ids for ids in shard_ids(shelf, "text-words") if ids not in shards]
     assert merged
     assert max(map(len, merged)) <= rows
     assert vectors_by_id(shelf) == before
     check_whole(shelf)
     after = all_files(shelf)
-    again = api.compact(Store.open(shelf), rows=rows)
+    again = api.compact(OpenStore.open(shelf), rows=rows)
     assert [space.dropped for space in again.spaces] == [0, 0]
     assert all_files(shelf) == after
 
 
 def test_shards_that_are_full_and_all_live_keep_their_files(shelf):
     before = data_files(shelf)
-    api.compact(Store.open(shelf), rows=3)
+    api.compact(OpenStore.open(shelf), rows=3)
     # Of 1, 3 and 7 only 7 lives, of the second shard 2 is dead, and 8 is gone.
     assert shard_ids(shelf, "text-words") == [[9, 2], [1, 3], [7, 4, 6]]
     names = [name for name in data_files(shelf) if name.startswith("spaces/text-words/part-")]
@@ -154,11 +154,11 @@ def test_shards_that_are_full_and_all_live_keep_their_files(shelf):
 
 
 def test_a_second_compaction_makes_no_commit_and_changes_no_byte(shelf):
-    api.compact(Store.open(shelf), keep=1)
-    after, sequence = all_files(shelf), Store.open(shelf).manifest.sequence
-    report = api.compact(Store.open(shelf), keep=1)
+    api.compact(OpenStore.open(shelf), keep=1)
+    after, sequence = all_files(shelf), OpenStore.open(shelf).manifest.sequence
+    report = api.compact(OpenStore.open(shelf), keep=1)
     assert all_files(shelf) == after
-    assert Store.open(shelf).manifest.sequence == sequence
+    assert OpenStore.open(shelf).manifest.sequence == sequence
     assert report.freed == 0
     assert [(one.shards_before, one.shards, one.dropped) for one in report.spaces] == [
         (1, 1, 0)
@@ -166,7 +166,7 @@ def test_a_second_compaction_makes_no_commit_and_changes_no_byte(shelf):
 
 
 def test_a_space_that_is_not_in_use_is_compacted_too(tmp_path):
-    store = Store.open(tmp_path / "shelf")
+    store = OpenStore.open(tmp_path / "shelf")
     ids = ["а", "b", "в", "1"]
     put_products(store, [row(product, f"т{product}") for product in ids])
     texts, old, new = [f"т{product}" for product in ids], units(4, 5, seed=1), units(4, 6, seed=2)
@@ -184,7 +184,7 @@ def test_a_space_that_is_not_in_use_is_compacted_too(tmp_path):
 
 
 def test_shards_of_more_rows_than_are_read_at_once_keep_every_vector(tmp_path):
-    store, count = Store.open(tmp_path / "shelf"), 9000
+    store, count = OpenStore.open(tmp_path / "shelf"), 9000
     vectors, texts = units(count, 4), [f"т{at}" for at in range(count)]
     # Every seventh product is gone, and ten more.
     left = [at for at in range(count) if at % 7 and not 4060 <= at < 4070]
@@ -201,9 +201,9 @@ def test_shards_of_more_rows_than_are_read_at_once_keep_every_vector(tmp_path):
 
 
 def test_a_store_of_products_alone_and_an_empty_one_have_nothing_to_compact(tmp_path):
-    with Store.open(tmp_path / "shelf").writer("test"):
+    with OpenStore.open(tmp_path / "shelf").writer("test"):
         pass
-    store = Store.open(tmp_path / "shelf")
+    store = OpenStore.open(tmp_path / "shelf")
     assert api.compact(store).spaces == []
     put_products(store, [row(1, "чай")])
     assert api.compact(store).spaces == []
@@ -211,7 +211,7 @@ def test_a_store_of_products_alone_and_an_empty_one_have_nothing_to_compact(tmp_
 
 
 def test_a_space_whose_rows_are_all_dead_has_no_shard_left(tmp_path):
-    store = Store.open(tmp_path / "shelf")
+    store = OpenStore.open(tmp_path / "shelf")
     put_products(store, [row(1, "чай")])
     put_space(store, "s", [([1], ["кофе"], units(1, 4)), ([2], ["чай"], units(1, 4))])
     (done,) = api.compact(store, keep=1).spaces
@@ -223,19 +223,19 @@ def test_a_space_whose_rows_are_all_dead_has_no_shard_left(tmp_path):
 def test_a_damaged_shard_is_named_and_nothing_is_lost(shelf):
     file = next(shelf.glob("spaces/image-colours/part-000001-*"))
     file.write_bytes(file.read_bytes()[:-20])
-    before, store = all_files(shelf), Store.open(shelf)
+    before, store = all_files(shelf), OpenStore.open(shelf)
     with pytest.raises(StoreError, match=f"{file} is damaged"):
         api.compact(store)
     # What was merged of the other space was not put where other readers look.
     assert all_files(shelf) == before
-    assert Store.open(shelf).manifest == store.manifest
+    assert OpenStore.open(shelf).manifest == store.manifest
 
 
 # -- embedding afterwards -------------------------------------------------------------------------
 
 
 def test_embedding_the_same_catalogue_afterwards_encodes_nothing(shelf, catalogue, stubs):
-    api.compact(Store.open(shelf))
+    api.compact(OpenStore.open(shelf))
     before = data_files(shelf)
     report = run(shelf, catalogue)
     assert (stubs[TEXT].seen, stubs[IMAGE].seen) == ([], [])
@@ -247,7 +247,7 @@ def test_embedding_the_same_catalogue_afterwards_encodes_nothing(shelf, catalogu
 
 
 def test_embedding_afterwards_goes_on_with_the_next_number(shelf, tmp_path, stubs):
-    api.compact(Store.open(shelf))
+    api.compact(OpenStore.open(shelf))
     before = vectors_by_id(shelf)
     run(shelf, catalogue_of(tmp_path / "d", [(20, "ёж", 10, None), (21, "чай", 10, GREEN)]))
     assert (stubs[TEXT].seen, stubs[IMAGE].seen) == (["ёж"], [])
@@ -262,7 +262,7 @@ def test_embedding_afterwards_goes_on_with_the_next_number(shelf, tmp_path, stub
 
 
 def test_what_was_dropped_is_encoded_again_when_it_comes_back(shelf, tmp_path, stubs):
-    api.compact(Store.open(shelf))
+    api.compact(OpenStore.open(shelf))
     run(shelf, catalogue_of(tmp_path / "d", [(8, "хлеб", 10, None)]))
     assert stubs[TEXT].seen == ["хлеб"]
 
@@ -272,9 +272,9 @@ def test_what_was_dropped_is_encoded_again_when_it_comes_back(shelf, tmp_path, s
 
 @pytest.mark.parametrize("keep", [2, 3])
 def test_a_reader_that_began_before_finishes_with_what_it_opened(shelf, keep):
-    reader = Store.open(shelf)
+    reader = OpenStore.open(shelf)
     before = api.vectors(reader, "text")
-    api.compact(Store.open(shelf), keep=keep)
+    api.compact(OpenStore.open(shelf), keep=keep)
     after = api.vectors(reader, "text")
     assert after.ids.equals(before.ids)
     assert np.array_equal(after.matrix, before.matrix)
@@ -284,8 +284,8 @@ def test_a_reader_that_began_before_finishes_with_what_it_opened(shelf, keep):
 
 
 def test_a_reader_of_a_commit_that_was_not_kept_is_told_to_open_the_store_again(shelf):
-    reader = Store.open(shelf)
-    report = api.compact(Store.open(shelf), keep=1)
+    reader = OpenStore.open(shelf)
+    report = api.compact(OpenStore.open(shelf), keep=1)
     with pytest.raises(StoreError, match="is missing from the store; ") as told:
         api.vectors(reader, "text")
     assert "another commit replaced it since this snapshot was opened, open the store again" in str(
@@ -303,16 +303,16 @@ def test_what_is_kept_for_readers_is_bounded_and_goes_when_asked(shelf):
         return sorted(file.name for file in shelf.glob("retired/spaces/*/part-*"))
 
     replaced = sorted(file.name for file in shelf.glob("spaces/*/part-*"))
-    api.compact(Store.open(shelf))
+    api.compact(OpenStore.open(shelf))
     assert retired() == replaced
-    report = api.compact(Store.open(shelf), keep=1)
+    report = api.compact(OpenStore.open(shelf), keep=1)
     assert retired() == []
     assert report.freed > 0
     check_whole(shelf)
 
 
 def test_other_readers_see_no_row_twice(shelf):
-    api.compact(Store.open(shelf))
+    api.compact(OpenStore.open(shelf))
     frames = [pd.read_parquet(file) for file in shelf.glob("spaces/text-words/part-*.parquet")]
     assert sorted(pd.concat(frames)["product_id"]) == [1, 2, 3, 4, 6, 7, 9]
 
@@ -328,16 +328,16 @@ def test_a_compaction_stopped_at_any_change_leaves_every_vector_and_is_finished_
 ):
     before = vectors_by_id(shelf)
     whole = shutil.copytree(shelf, tmp_path / "whole")
-    api.compact(Store.open(whole), keep=keep)
+    api.compact(OpenStore.open(whole), keep=keep)
     expected = all_files(whole)
     changes = 0
     while True:
         path = shutil.copytree(shelf, tmp_path / f"shelf{changes}")
         with stopping_at(changes, after=after) as stop:
-            api.compact(Store.open(path), keep=keep)
+            api.compact(OpenStore.open(path), keep=keep)
         assert vectors_by_id(path) == before, f"stopped at change {changes}"
         assert api.verify(path).ok, f"stopped at change {changes}"
-        api.compact(Store.open(path), keep=keep)
+        api.compact(OpenStore.open(path), keep=keep)
         assert all_files(path) == expected, f"stopped at change {changes}"
         assert vectors_by_id(path) == before, f"stopped at change {changes}"
         if not stop.happened:
@@ -379,13 +379,13 @@ def test_at_least_one_commit_is_kept_and_one_row_to_a_shard(shelf, capsys):
     assert "is not a store" in capsys.readouterr().err
     for wrong in ({"keep": 0}, {"keep": 4}, {"rows": 0}):
         with pytest.raises(OptionError, match=r"(keep|rows) must be"):
-            api.compact(Store.open(shelf), **wrong)
+            api.compact(OpenStore.open(shelf), **wrong)
     assert all_files(shelf) == before
 
 
 def test_a_manifest_cut_short_after_compacting_to_one_commit_is_survived(shelf):
     before = vectors_by_id(shelf)
-    api.compact(Store.open(shelf), keep=1)
+    api.compact(OpenStore.open(shelf), keep=1)
     newest = sorted(shelf.glob("manifests/*"))[-1]
     newest.write_bytes(newest.read_bytes()[:100])
     assert [problem.file for problem in api.verify(shelf, repair=True).problems] == [

@@ -23,14 +23,14 @@ from vitrina.store.files import checksum
 from vitrina.store.filters import Condition, matching
 from vitrina.store.manifest import Manifest
 from vitrina.store.products import Products
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Action
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, embedded_sample):
     path = tmp_path_factory.mktemp("made") / "shelf"
-    store = Store.open(shutil.copytree(embedded_sample, path))
+    store = OpenStore.open(shutil.copytree(embedded_sample, path))
     api.build_index(store, features="text", factory="Flat")
     audited(store)
     one = Decision(
@@ -54,13 +54,15 @@ def changed(path, name, values, kind=None):
 
 
 def index_rows(shelf):
-    return next(shelf / name for name in Store.open(shelf).manifest.names if "rows-00000" in name)
+    return next(
+        shelf / name for name in OpenStore.open(shelf).manifest.names if "rows-00000" in name
+    )
 
 
 def test_an_index_names_a_product_that_is_not_there(shelf):
     changed(index_rows(shelf), "product_id", lambda ids: [10**12 + n for n in range(len(ids))])
     reseal(shelf)
-    index = api.open_index(Store.open(shelf), "text")
+    index = api.open_index(OpenStore.open(shelf), "text")
     why = "which its index names; run `vitrina index --rebuild`"
     with pytest.raises(StoreError, match=why):
         index.search(text="кружка", k=3)
@@ -72,7 +74,7 @@ def test_an_index_has_ids_of_another_type(shelf):
     changed(index_rows(shelf), "product_id", lambda ids: [*map(str, ids)], pa.string())
     reseal(shelf)
     with pytest.raises(StoreError, match="names products that are not in its store"):
-        _ = api.open_index(Store.open(shelf), "text").labels
+        _ = api.open_index(OpenStore.open(shelf), "text").labels
 
 
 @pytest.mark.parametrize("moment", [-(2**62), -1, 253_402_300_799_999_999, 2**62])
@@ -83,7 +85,7 @@ def test_a_decision_of_no_time_that_can_be(shelf, moment):
     column = pa.array([moment], pa.int64()).cast(kind)
     pq.write_table(table.set_column(at, "time", column), path)
     path = rename_decisions(path)
-    store = Store.open(shelf)
+    store = OpenStore.open(shelf)
     words = rf"{path.name} is damaged \(its column time holds {moment}, which is out of bounds"
     for use in (lambda: store.decisions(), lambda: merge_decisions(store.files)):
         shutil.copy(path, path.with_name(path.name.replace("2026", "2025")))
@@ -102,11 +104,11 @@ def test_a_decision_of_no_time_that_can_be(shelf, moment):
     ],
 )
 def test_suspects_that_can_be_none(shelf, name, values, kind, words):
-    path = next(shelf / one for one in Store.open(shelf).manifest.names if "suspects" in one)
+    path = next(shelf / one for one in OpenStore.open(shelf).manifest.names if "suspects" in one)
     changed(path, name, values, kind)
     reseal(shelf)
     with pytest.raises(StoreError) as caught:
-        Audit.of(Store.open(shelf))
+        Audit.of(OpenStore.open(shelf))
     assert "suspects.parquet" in str(caught.value)
     assert words in str(caught.value)
 
@@ -118,7 +120,7 @@ def test_suspects_that_can_be_none(shelf, name, values, kind, words):
 def test_what_an_encoder_learnt_from_is_no_ids(made, tmp_path, column, words):
     pq.write_table(pa.table({"product_id": column}), tmp_path / TRAINED_ON)
     with pytest.raises(TrainingError, match=rf"{TRAINED_ON} is damaged .*{words}"):
-        rows_seen(Store.open(made), tmp_path)
+        rows_seen(OpenStore.open(made), tmp_path)
 
 
 def test_ids_that_are_none():
@@ -133,7 +135,7 @@ class Parts:
     """The product table in two halves, the second of them changed."""
 
     def __init__(self, shelf, change):
-        store = Store.open(shelf)
+        store = OpenStore.open(shelf)
         (part,) = store.manifest.products
         table = pq.read_table(shelf / part.path)
         half = len(table) // 2
@@ -168,13 +170,13 @@ def test_a_part_that_lacks_a_column(shelf):
 
 
 def test_columns_of_nobody_are_left_alone(shelf):
-    store = Store.open(shelf)
+    store = OpenStore.open(shelf)
     (part,) = store.manifest.products
     table = pq.read_table(shelf / part.path)
     odd = pa.array([{"a": [1]}] * len(table))
     pq.write_table(table.append_column("odd", odd), shelf / part.path)
     reseal(shelf)
-    products = Store.open(shelf).products
+    products = OpenStore.open(shelf).products
     assert "odd" not in products.schema.names
     with pytest.raises(StoreError, match="no product has 'odd'"):
         matching(products, [Condition.parse("odd=1")])

@@ -20,7 +20,7 @@ from vitrina.store.decisions import (
     merge_decisions,
 )
 from vitrina.store.repair import repair
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.store.verify import verify
 from vitrina.types import Action
 
@@ -245,7 +245,7 @@ def test_an_audit_is_read_back_as_it_was(store):
     first = Audit.of(store)
     assert [one.rank for one in first.suspects] == list(range(1, 13))
     audited(store, count=4)
-    second = Audit.of(Store.open(store.place))
+    second = Audit.of(OpenStore.open(store.place))
     assert second.suspects == Audit.of(store).suspects
     assert len(second.suspects) == 4
     assert verify(store).ok
@@ -253,4 +253,4 @@ def test_an_audit_is_read_back_as_it_was(store):
 
 def test_a_store_without_an_audit_says_how_to_make_one(tmp_path):
     with pytest.raises(StoreError, match="run `vitrina audit"):
-        Audit.of(Store.open(tmp_path / "none"))
+        Audit.of(OpenStore.open(tmp_path / "none"))

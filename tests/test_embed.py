@@ -53,7 +53,7 @@ from vitrina.pipelines.embed.options import EmbedOptions
 from vitrina.pipelines.index.job import build_index
 from vitrina.pipelines.index.neighbours import Index
 from vitrina.pipelines.index.options import IndexOptions
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Compute, Features, Modality
 
 TEXT, IMAGE = Modality.TEXT, Modality.IMAGE
@@ -132,7 +132,7 @@ def test_a_refit_makes_a_new_space_and_what_was_built_on_the_old_is_refused(samp
     path = tmp_path / "shelf"
     catalogue = Catalogue.read(sample.train)
     run(path, catalogue, EmbedOptions(text="lexical"))
-    store = Store.open(path)
+    store = OpenStore.open(path)
     old = store.space(TEXT)
     build_index(store, IndexOptions(Features.TEXT))
     before = data_files(path)
@@ -195,7 +195,7 @@ def test_only_what_changed_is_embedded_and_others_are_kept(tmp_path, stubs):
     # 9 is new; 2, 4 and 8 changed; of 3, 5, 6 and 7 the catalogue says nothing.
     assert (report.new, report.changed, report.relabelled, report.unchanged) == (1, 3, 0, 1)
     assert (report.kept, report.removed) == (4, 0)
-    assert Store.open(path).products.ids.to_pylist() == [9, 1, 4, 2, 8, 3, 5, 6, 7]
+    assert OpenStore.open(path).products.ids.to_pylist() == [9, 1, 4, 2, 8, 3, 5, 6, 7]
     after = vectors_of(path, TEXT)
     assert set(after) == {1, 2, 3, 4, 6, 7, 8, 9}
     assert all(after[at].tolist() == texts[at].tolist() for at in (1, 3, 4, 6, 7, 8))
@@ -211,7 +211,7 @@ def test_only_what_changed_is_embedded_and_others_are_kept(tmp_path, stubs):
 def test_a_product_that_is_gone_is_kept_or_pruned(tmp_path, stubs):
     path = tmp_path / "shelf"
     run(path, catalogue_of(tmp_path / "a", FIRST))
-    build_index(Store.open(path), IndexOptions(Features.TEXT))
+    build_index(OpenStore.open(path), IndexOptions(Features.TEXT))
     before = vectors_of(path, TEXT)
     for stub in stubs.values():
         stub.seen.clear()
@@ -220,7 +220,7 @@ def test_a_product_that_is_gone_is_kept_or_pruned(tmp_path, stubs):
     assert (report.unchanged, report.removed, report.kept, report.products) == (2, 6, 0, 2)
     assert vectors_of(path, TEXT).keys() == {1, 6}
     # 3 and 7 have the same text, and stand in the index still.
-    near = Index.open(Store.open(path)).search(product=1, k=5)
+    near = Index.open(OpenStore.open(path)).search(product=1, k=5)
     assert [one.product_id for one in near] == [6]
     # Its vectors are there until they are compacted away: a catalogue cut short costs nothing.
     report = run(path, catalogue_of(tmp_path / "c", FIRST))
@@ -314,7 +314,7 @@ def test_a_model_that_changed_under_its_name_is_noticed_when_it_is_needed(tmp_pa
     run(path, catalogue_of(tmp_path / "b", [*FIRST, (9, "новое", 10, RED)]))
     # All of them, since vectors of two encoders don't go together.
     assert words.seen == ["чай", "мыло", "сок", "кофе", "хлеб", "новое"]
-    assert Store.open(path).space(TEXT).name == "text-words-cdcdcdcd"
+    assert OpenStore.open(path).space(TEXT).name == "text-words-cdcdcdcd"
     assert vectors_of(path, TEXT).keys() == {1, 2, 3, 4, 6, 7, 8, 9}
 
 
@@ -330,7 +330,7 @@ def test_a_new_title_leaves_the_image_alone_and_a_new_category_both(tmp_path, st
     report = run(path, catalogue_of(tmp_path / "c", moved))
     assert (report.new, report.changed, report.relabelled, report.unchanged) == (0, 0, 1, 7)
     assert (stubs[TEXT].seen, stubs[IMAGE].seen) == (["чай зелёный"], [])
-    labels = Store.open(path).products.categories()
+    labels = OpenStore.open(path).products.categories()
     assert labels.ids == (10, 11, 99)
     assert labels.codes.tolist() == [2, 1, 0, -1, 1, 0, 1, 0]
 
@@ -493,7 +493,7 @@ def test_nothing_is_fitted_on_photos_that_are_not_there(tmp_path):
     other = EmbedOptions(text="lexical", image="none")
     with pytest.raises(EncoderError, match="no product has text that lexical could be fitted on"):
         run(tmp_path / "other", catalogue_of(tmp_path / "c", [(1, "", 10, None)]), other)
-    assert dict(Store.open(path).manifest.spaces) == {}
+    assert dict(OpenStore.open(path).manifest.spaces) == {}
     report = run(path, catalogue_of(tmp_path / "d", FIRST), options)
     assert report.spaces[0].dim > 1
 
@@ -600,7 +600,7 @@ def test_a_run_killed_by_the_system_and_resumed_gives_the_same_bytes(tmp_path):
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     # The store is as at its last commit, and open to readers.
-    there = Store.open(tmp_path / "shelf")
+    there = OpenStore.open(tmp_path / "shelf")
     assert there.manifest.spaces["text-words"].rows == 9
     assert (tmp_path / "shelf/.tmp-writer/shard.parquet").exists()
     report = run(tmp_path / "shelf", catalogue)
@@ -625,7 +625,7 @@ def test_a_space_keeps_the_numbers_it_was_made_in(tmp_path, monkeypatch):
     report = run(path, catalogue_of(tmp_path / "a", FIRST))
     assert asked == [(TEXT, None, None), (IMAGE, None, None)]
     assert [space.compute for space in report.spaces] == ["int8", None]
-    assert Store.open(path).space(TEXT).compute is Compute.INT8
+    assert OpenStore.open(path).space(TEXT).compute is Compute.INT8
     asked.clear()
     more = catalogue_of(tmp_path / "b", [*FIRST, (9, "новое", 10, BLUE)])
     run(path, more)

@@ -18,7 +18,7 @@ from vitrina.pipelines.embed.job import embed
 from vitrina.pipelines.embed.options import EmbedOptions
 from vitrina.store.filters import Condition, Operator, matching
 from vitrina.store.products import schema
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 
 ROWS = [
     {
@@ -66,7 +66,7 @@ ROWS = [
 def store_of(folder, rows, columns):
     path = jsonl(folder / "goods.jsonl", *rows)
     catalogue = Catalogue.read(path, columns=columns)
-    store = Store.open(folder / "shelf")
+    store = OpenStore.open(folder / "shelf")
     embed(catalogue, store, EmbedOptions(text="lexical", image="none"))
     return store
 
@@ -391,7 +391,7 @@ def test_metadata_that_is_none(broken):
 
 def test_a_store_without_products(tmp_path):
     with pytest.raises(StoreError, match="holds no products yet"):
-        matching(Store.open(tmp_path / "shelf").products, [])
+        matching(OpenStore.open(tmp_path / "shelf").products, [])
 
 
 # The category tree.

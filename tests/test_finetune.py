@@ -25,7 +25,7 @@ from vitrina.pipelines.common.store_split import split_store
 from vitrina.pipelines.embed.encoder_choice import load_model
 from vitrina.pipelines.finetune.self_training import second, with_unlabelled
 from vitrina.pipelines.finetune.trainer import FinetuneExamples
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.training import loop
 from vitrina.training.config import TrainingConfig
 from vitrina.training.dropout import Dropout
@@ -51,7 +51,7 @@ def base(tmp_path_factory):
 def store(base, tmp_path):
     """A copy of its own for each test."""
     shutil.copytree(base.place, tmp_path / "shelf")
-    return Store.open(tmp_path / "shelf")
+    return OpenStore.open(tmp_path / "shelf")
 
 
 # -- the job --------------------------------------------------------------------------------------
@@ -80,7 +80,7 @@ def test_an_encoder_learns_the_categories_and_serves_embed(store, model, tmp_pat
     assert other.seen < other.judged
     # New products are embedded by the same encoder, from the store alone.
     batch = vt.open_batch(write_catalogue(tmp_path / "new.csv", 50, seed=5, labelled=False), store)
-    predicted = vt.classify(batch, Store.open(store.place))["predicted_category_id"].to_pylist()
+    predicted = vt.classify(batch, OpenStore.open(store.place))["predicted_category_id"].to_pylist()
     assert predicted == [f"c{kind}" for _, _, kind in products(50, seed=5)]
     # Embedded again, nothing is left to do.
     assert vt.embed(catalogue, store, text="kinds").spaces[0].embedded == 0
@@ -285,7 +285,7 @@ def test_what_cannot_be_is_one_clear_error(store, model, given, error, message):
 
 def test_a_store_without_categories_is_refused(model, tmp_path):
     catalogue = write_catalogue(tmp_path / "bare.csv", labelled=False)
-    store = Store.open(tmp_path / "bare")
+    store = OpenStore.open(tmp_path / "bare")
     vt.embed(vt.open_batch(catalogue, store), store, text="lexical", image="none")
     with pytest.raises(TrainingError, match="no product with a category"):
         vt.finetune(store, "text", model=str(model))

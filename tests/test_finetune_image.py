@@ -23,7 +23,7 @@ from vitrina.embedder.finetuning.image_network import TrainableImage
 from vitrina.embedder.finetuning.photo_bytes import SMALL, PhotoBytes
 from vitrina.errors import EncoderError, ImageError, ImageSourceError
 from vitrina.pipelines.common.seen_rows import rows_seen
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.training import loop
 from vitrina.training.config import TrainingConfig
 from vitrina.training.loss import ClassLoss
@@ -99,7 +99,7 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     products, photos = write_catalogue(folder)
     catalogue = vt.Catalogue.read(products, images=photos)
-    vt.embed(catalogue, Store.open(folder / "shelf"), text="none", image="thumbnail")
+    vt.embed(catalogue, OpenStore.open(folder / "shelf"), text="none", image="thumbnail")
     catalogue.close()
     return folder
 
@@ -108,7 +108,7 @@ def made(tmp_path_factory):
 def store(made, tmp_path):
     """A copy of its own for each test."""
     shutil.copytree(made / "shelf", tmp_path / "shelf")
-    return Store.open(tmp_path / "shelf")
+    return OpenStore.open(tmp_path / "shelf")
 
 
 # -- the job --------------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ def test_two_runs_with_one_seed_are_the_same_and_a_killed_one_goes_on(store, tmp
 def test_photos_are_found_by_the_catalogue_where_the_store_cannot(store, tmp_path):
     model = str(write_clip(tmp_path / "model"))
     options = {**FAST, "epochs": 1, "model": model}
-    bare = Store.open(tmp_path / "bare")
+    bare = OpenStore.open(tmp_path / "bare")
     products, photos = write_catalogue(tmp_path)
     vt.embed(vt.Catalogue.read(products), bare, text="lexical", image="none")
     with pytest.raises(ImageSourceError, match="give the catalogue's file with --catalogue"):

@@ -32,7 +32,7 @@ from vitrina.store.manifest_reader import parse_manifest
 from vitrina.store.names import Role, is_owner, is_plain, parse
 from vitrina.store.owner import Owner
 from vitrina.store.remote import RemoteFiles
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Features, Modality
 
 SPACE = "text-words"
@@ -56,7 +56,7 @@ def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         use_stubs(patch.setattr)
         run(root / "shelf", catalogue_of(root / "a", FIRST))
-    store = Store.open(root / "shelf")
+    store = OpenStore.open(root / "shelf")
     build_index(store, IndexOptions(Features.FUSED))
     add_model(store, "text-mlp")
     with store.writer("test") as writer:
@@ -111,10 +111,10 @@ def work(path, catalogue):
     said = []
     for job in (
         lambda: run(path, catalogue, replace(STUBS, prune=True, accept_changes=True)),
-        lambda: compact(Store.open(path), keep=1),
+        lambda: compact(OpenStore.open(path), keep=1),
         lambda: api.verify(path, repair=True),
-        lambda: add_model(Store.open(path), "another"),
-        lambda: merge_decisions(Store.open(path).files),
+        lambda: add_model(OpenStore.open(path), "another"),
+        lambda: merge_decisions(OpenStore.open(path).files),
     ):
         try:
             job()
@@ -361,12 +361,12 @@ def nested(levels):
 def test_a_manifest_of_wrong_parts_is_one_line_and_the_one_before_serves(shelf, wrong):
     number = int(forge(shelf, WRONG[wrong]).stem)
     with pytest.raises(StoreError, match=rf"{number:08d}\.json is not a whole manifest") as refused:
-        Store.open(shelf)
+        OpenStore.open(shelf)
     assert str(refused.value).isprintable()
     assert len(str(refused.value)) < 800
     report = api.verify(shelf, repair=True)
     assert (report.repaired, report.ok) == ([f"manifests/{number:08d}.json"], False)
-    assert Store.open(shelf).manifest.spaces.keys() == {SPACE, "image-colours"}
+    assert OpenStore.open(shelf).manifest.spaces.keys() == {SPACE, "image-colours"}
     assert api.verify(shelf).problems == []
 
 
@@ -378,11 +378,11 @@ def test_a_manifest_that_lost_the_models_names_leads_to_no_hub(shelf, tmp_path, 
         del models[lost]
 
     forge(shelf, without)
-    store = Store.open(shelf)
+    store = OpenStore.open(shelf)
     assert remembered_models(store) == {Modality.TEXT: STUBS.text, Modality.IMAGE: STUBS.image}
     kept = dict(store.manifest.active)
     run(shelf, catalogue_of(tmp_path / "a", FIRST), replace(STUBS, text=None, image=None))
-    assert Store.open(shelf).manifest.active == kept
+    assert OpenStore.open(shelf).manifest.active == kept
 
 
 def test_a_manifest_of_format_2_without_encoders_and_audit_is_read(shelf):
@@ -393,7 +393,7 @@ def test_a_manifest_of_format_2_without_encoders_and_audit_is_read(shelf):
         return {key: one for key, one in value.items() if key not in ("encoders", "audit")}
 
     forge(shelf, older)
-    store = Store.open(shelf)
+    store = OpenStore.open(shelf)
     assert (store.manifest.encoders, store.manifest.audit) == ({}, None)
     with store.writer("test"):
         pass
@@ -429,7 +429,7 @@ def test_junk_for_a_card_or_a_manifest_is_one_line(shelf, name):
         good = file.read_bytes()
         file.write_bytes(JUNK[name])
         with pytest.raises(StoreError, match=said) as refused:
-            Store.open(shelf)
+            OpenStore.open(shelf)
         assert str(refused.value).isprintable()
         file.write_bytes(good)
     # The way out that the message of a damaged card tells.
@@ -447,18 +447,18 @@ def test_a_file_of_no_manifests_name_is_left_alone(shelf, name):
     report = api.verify(shelf, repair=True)
     assert (report.problems, len(report.notes)) == ([], 1)
     assert report.notes[0].startswith("1 files that are not Vitrina's, such as manifests/")
-    add_model(Store.open(shelf), "another")
+    add_model(OpenStore.open(shelf), "another")
     assert (shelf / "manifests" / name).read_text() == "mine"
 
 
 def test_nothing_is_committed_that_could_not_be_read_again(shelf):
-    store = Store.open(shelf)
+    store = OpenStore.open(shelf)
     with (
         store.writer("test") as writer,
         pytest.raises(StoreError, match="can't be committed that no space can be named"),
     ):
         writer.commit(store.manifest.with_space("a/b", store.manifest.spaces[SPACE]))
-    assert Store.open(shelf).manifest == store.manifest
+    assert OpenStore.open(shelf).manifest == store.manifest
 
 
 # -- names -----------------------------------------------------------------------------------------
@@ -593,9 +593,9 @@ def test_no_link_is_followed_out_of_the_store(shelf, tmp_path, pattern, kind):
 def test_a_link_is_named_with_the_way_out(shelf, tmp_path, pattern, job):
     spot = put(shelf, pattern, lambda spot: spot.symlink_to(tmp_path / "outside/folder"))
     jobs = {
-        "open": lambda: Store.open(shelf),
-        "write": lambda: add_model(Store.open(shelf), "another"),
-        "read": lambda: Store.open(shelf).products.column("title"),
+        "open": lambda: OpenStore.open(shelf),
+        "write": lambda: add_model(OpenStore.open(shelf), "another"),
+        "read": lambda: OpenStore.open(shelf).products.column("title"),
     }
     with pytest.raises(StoreError) as refused:
         jobs[job]()
@@ -624,10 +624,10 @@ def test_verify_names_a_link_in_the_place_of_a_live_file_and_repair_leaves_it(sh
 def test_the_store_itself_may_be_a_link_and_its_parents(shelf, tmp_path):
     (tmp_path / "way").symlink_to(tmp_path)
     (tmp_path / "alias").symlink_to(tmp_path / "way/shelf")
-    store = Store.open(tmp_path / "alias")
+    store = OpenStore.open(tmp_path / "alias")
     add_model(store, "another")
     assert api.verify(tmp_path / "alias").problems == []
-    assert Store.open(shelf).manifest.model == "another"
+    assert OpenStore.open(shelf).manifest.model == "another"
 
 
 @pytest.mark.parametrize("name", [layout.CARD, layout.OWNER, layout.LOCK, layout.errors("")])
@@ -687,7 +687,7 @@ def test_a_pipe_and_a_file_in_the_place_of_a_folder_are_refused(shelf, name, mak
     if name == layout.MANIFESTS:
         for create in (True, False):
             with pytest.raises(StoreError, match="is no folder"):
-                Store.open(shelf, create=create)
+                OpenStore.open(shelf, create=create)
 
 
 @pytest.mark.parametrize("name", ["../outside/victim.txt", "/etc/hostname", "a/../b", "a//b", "."])
@@ -764,7 +764,7 @@ def test_what_an_owner_put_into_a_store_stays_through_all_jobs(shelf, tmp_path):
         (shelf / name).write_text(f"mine: {name!r}")
     (shelf / "products/empty").mkdir()
     (shelf / "products/link").symlink_to(tmp_path / "outside/folder")
-    build_index(Store.open(shelf), IndexOptions(Features.TEXT))
+    build_index(OpenStore.open(shelf), IndexOptions(Features.TEXT))
     work(shelf, catalogue_of(tmp_path / "b", SECOND))
     for name in OWNERS:
         assert (shelf / name).read_text() == f"mine: {name!r}"
@@ -829,7 +829,7 @@ def names_of(path):
 
 @pytest.mark.parametrize("times", range(0, 12, 2))
 def test_a_writer_killed_at_any_rename_leaves_nothing_that_stays(shelf, monkeypatch, times):
-    store = Store.open(shelf)
+    store = OpenStore.open(shelf)
     with monkeypatch.context() as patch:
         patch.setattr(LocalFiles, "publish", kill_in(LocalFiles.publish, times))
         patch.setattr(LocalFiles, "create", kill_in(LocalFiles.create, times))
@@ -838,7 +838,7 @@ def test_a_writer_killed_at_any_rename_leaves_nothing_that_stays(shelf, monkeypa
     report = api.verify(shelf)
     assert report.problems == []
     assert not any("not Vitrina's" in note for note in report.notes)
-    with Store.open(shelf).writer("test"):
+    with OpenStore.open(shelf).writer("test"):
         pass
     assert not list(shelf.glob(".tmp-*"))
     history = [parse_manifest(file.read_bytes(), "m") for file in manifests(shelf)]
@@ -851,7 +851,7 @@ def test_a_writer_killed_at_any_rename_leaves_nothing_that_stays(shelf, monkeypa
 def test_a_writer_killed_while_it_forgets_a_commit_is_finished_by_the_next(
     shelf, monkeypatch, times
 ):
-    store = Store.open(shelf)
+    store = OpenStore.open(shelf)
     for content in "uvw":
         put_index(store, content)
     ended = False
@@ -867,9 +867,9 @@ def test_a_writer_killed_while_it_forgets_a_commit_is_finished_by_the_next(
     report = api.verify(shelf)
     assert report.problems == []
     assert not any("not Vitrina's" in note for note in report.notes)
-    compact(Store.open(shelf), keep=1)
+    compact(OpenStore.open(shelf), keep=1)
     assert api.verify(shelf).notes == []
-    live = Store.open(shelf).manifest.indexes["text"].path
+    live = OpenStore.open(shelf).manifest.indexes["text"].path
     assert [path.name for path in shelf.glob("indexes/text-*")] == [live.split("/")[1]]
     assert not any(path.is_file() for path in (shelf / "retired").rglob("*"))
 
@@ -887,7 +887,7 @@ def test_a_journal_gives_no_right_to_a_file_of_another_content(shelf):
         encoded = to_json(content)
         name = layout.journal(hashlib.sha256(encoded).hexdigest())
         (shelf / name).write_bytes(encoded)
-        with Store.open(shelf).writer("test"):
+        with OpenStore.open(shelf).writer("test"):
             pass
         assert (shelf / mine).read_text() == "mine"
 
@@ -907,17 +907,17 @@ OWNER_JUNK = [
 def test_junk_for_the_record_of_a_writer_is_ignored(shelf):
     for junk in OWNER_JUNK:
         (shelf / layout.OWNER).write_bytes(junk)
-        with Store.open(shelf).writer("test"):
+        with OpenStore.open(shelf).writer("test"):
             assert json.loads((shelf / layout.OWNER).read_text())["job"] == "test"
         assert not (shelf / layout.OWNER).exists()
 
 
 def test_the_message_of_a_second_writer_steers_no_terminal(shelf):
-    with Store.open(shelf).writer("embed"):
+    with OpenStore.open(shelf).writer("embed"):
         told = json.loads((shelf / layout.OWNER).read_text())
         told |= {"job": "\x1b]0;x\x07em\nbed", "host": "h\x9b31m\u202e" + "x" * 1000}
         (shelf / layout.OWNER).write_text(json.dumps(told))
-        with pytest.raises(StoreLockedError) as refused, Store.open(shelf).writer("train"):
+        with pytest.raises(StoreLockedError) as refused, OpenStore.open(shelf).writer("train"):
             pass
         assert str(refused.value).isprintable()
         assert "`vitrina \\u001b]0;x\\u0007em bed` (process " in str(refused.value)
@@ -925,7 +925,7 @@ def test_the_message_of_a_second_writer_steers_no_terminal(shelf):
         (shelf / layout.OWNER).write_bytes(b"[" * 200_000)
         with (
             pytest.raises(StoreLockedError, match="is being written by another process"),
-            Store.open(shelf).writer("train"),
+            OpenStore.open(shelf).writer("train"),
         ):
             pass
 
@@ -937,7 +937,7 @@ def bucket(tmp_path, monkeypatch):
 
 
 def test_junk_for_a_lease_is_taken_over(bucket):
-    with Store.open(bucket).writer("test"):
+    with OpenStore.open(bucket).writer("test"):
         pass
     files = RemoteFiles(bucket)
     owner = {**Owner.me("embed").to_json(), "host": "elsewhere"}
@@ -950,31 +950,31 @@ def test_junk_for_a_lease_is_taken_over(bucket):
         json.dumps({"token": "x", "renewed": 0, "owner": [owner]}).encode(),
     ):
         files.write(layout.LOCK, junk)
-        with Store.open(bucket).writer("train"):
+        with OpenStore.open(bucket).writer("train"):
             assert json.loads(files.read(layout.LOCK))["owner"]["job"] == "train"
     assert not files.exists(layout.LOCK)
 
 
 def test_a_lease_of_another_machine_is_kept_to(bucket):
     files = RemoteFiles(bucket)
-    with Store.open(bucket).writer("embed"):
+    with OpenStore.open(bucket).writer("embed"):
         told = json.loads(files.read(layout.LOCK))
         told["owner"] |= {"host": "else\x1bwhere", "job": "a\rb"}
         files.write(layout.LOCK, json.dumps(told).encode())
-        with pytest.raises(StoreLockedError) as refused, Store.open(bucket).writer("train"):
+        with pytest.raises(StoreLockedError) as refused, OpenStore.open(bucket).writer("train"):
             pass
         assert str(refused.value).isprintable()
         assert isinstance(Lease(files, "x"), Lease)
 
 
 def test_objects_with_names_that_lead_out_are_not_listed_nor_fetched(bucket, tmp_path):
-    store = Store.open(bucket)
+    store = OpenStore.open(bucket)
     add_model(store, "text-mlp")
     files = store.files
     for name in ("models/../../escaped", "products//x", "a/./b", "spaces/\x1b[31m/y"):
         files._fs.pipe_file(f"{files._root}/{name}", b"theirs")
     assert all(map(is_plain, files.tree("")))
-    with Store.open(bucket).writer("test"):
+    with OpenStore.open(bucket).writer("test"):
         pass
     assert api.verify(bucket).problems == []
     assert not (tmp_path / "escaped").exists()
@@ -983,7 +983,7 @@ def test_objects_with_names_that_lead_out_are_not_listed_nor_fetched(bucket, tmp
 
 
 def test_only_copies_of_a_stores_files_are_deleted_from_the_cache(bucket):
-    store = Store.open(bucket)
+    store = OpenStore.open(bucket)
     add_model(store, "text-mlp")
     copied = store.model_folder() / "file"
     cache = store.files._cache
@@ -993,7 +993,7 @@ def test_only_copies_of_a_stores_files_are_deleted_from_the_cache(bucket):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
     (cache / "link").symlink_to(cache.parent)
-    with Store.open(bucket).writer("test"):
+    with OpenStore.open(bucket).writer("test"):
         pass
     assert copied.exists()
     assert not ours.exists()
@@ -1007,7 +1007,7 @@ def test_a_card_with_holes_is_not_read_into_memory(shelf):
         with file.open("wb") as hollow:
             hollow.truncate(1 << 40)
         with pytest.raises(StoreError, match=r" is larger than 1024 MiB; delete it"):
-            Store.open(shelf)
+            OpenStore.open(shelf)
         file.write_bytes(good)
 
 

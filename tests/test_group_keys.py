@@ -13,7 +13,7 @@ from vitrina.data.text import normalise_title
 from vitrina.pipelines.common.group_keys import duplicate_codes, shop_codes
 from vitrina.pipelines.embed.job import embed
 from vitrina.pipelines.embed.options import EmbedOptions
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 
 
 def photo(red):
@@ -58,7 +58,7 @@ def store_of(folder, rows):
         ),
     )
     catalogue = Catalogue.read(path, images=images, image_template="{product_id}.png")
-    store = Store.open(folder / "shelf")
+    store = OpenStore.open(folder / "shelf")
     options = EmbedOptions(text="lexical", image="thumbnail", max_failures=1.0)
     embed(catalogue, store, options)
     return store
@@ -90,7 +90,7 @@ def test_numbers_start_at_zero_without_gaps(products):
 
 def test_the_sample(sample, tmp_path):
     catalogue = Catalogue.read(sample.train, images=sample.images)
-    store = Store.open(tmp_path / "shelf")
+    store = OpenStore.open(tmp_path / "shelf")
     embed(catalogue, store, EmbedOptions(text="lexical", image="none"))
     titles, photos = duplicate_codes(store.products)
     names = [normalise_title(one) for one in store.products.column("title").to_pylist()]
@@ -104,7 +104,7 @@ def test_the_sample(sample, tmp_path):
 
 
 def test_a_store_without_products(tmp_path):
-    products = Store.open(tmp_path / "shelf").products
+    products = OpenStore.open(tmp_path / "shelf").products
     assert len(shop_codes(products)) == 0
     assert [len(codes) for codes in duplicate_codes(products)] == [0, 0]
 

@@ -11,7 +11,7 @@ from support.vectors import IMAGE, TEXT, check_found, fused
 from vitrina import api
 from vitrina.errors import StoreError
 from vitrina.pipelines.index.index_state import Staleness
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 
 TITLES = {at: f"t{at % 30}" for at in range(40)}
 
@@ -186,7 +186,7 @@ class Pair:
     """A store of products with a text, a photo, both or neither, and its fused index."""
 
     def __init__(self, path):
-        self.store, self.products = Store.open(path), {}
+        self.store, self.products = OpenStore.open(path), {}
         self.encoders = {TEXT: Words(12), IMAGE: Words(8)}
 
     def put(self, products):

@@ -21,7 +21,7 @@ from vitrina.pipelines.embed.options import EmbedOptions
 from vitrina.pipelines.index.neighbours import Index
 from vitrina.store.decisions import Decision, add_decisions
 from vitrina.store.sources import Sources
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Action
 
 pytestmark = pytest.mark.usefixtures("unsynced", "stubs")
@@ -41,7 +41,7 @@ def goods(count=60, start=0, **fields):
 
 
 def run(path, catalogue, **options):
-    return embed(catalogue, Store.open(path), WORDS.__class__(**{**vars(WORDS), **options}))
+    return embed(catalogue, OpenStore.open(path), WORDS.__class__(**{**vars(WORDS), **options}))
 
 
 def table(path):
@@ -196,17 +196,17 @@ def test_another_shops_products_under_the_same_ids_are_refused(tmp_path):
 def test_a_folder_that_lacks_most_known_photos_is_refused(tmp_path):
     shelf = tmp_path / "shelf"
     rows = [(at, f"чашка {at}", at % 3, photo(at * 9, 0, 0)) for at in range(12)]
-    embed(catalogue_of(tmp_path / "a", rows), Store.open(shelf), STUBS)
+    embed(catalogue_of(tmp_path / "a", rows), OpenStore.open(shelf), STUBS)
     before, vectors = commits(shelf), vectors_of(shelf, IMAGE)
     fewer = [(*row[:3], row[3] if row[0] < 5 else None) for row in rows]
     few = catalogue_of(tmp_path / "b", fewer)
     with pytest.raises(UnusualChangeError, match="7 of 12 products with a photo lost it"):
-        embed(few, Store.open(shelf), STUBS)
+        embed(few, OpenStore.open(shelf), STUBS)
     assert commits(shelf) == before
     # Where photos are not looked at, what is known of them stands.
-    assert embed(few, Store.open(shelf), replace(STUBS, image="none")).unchanged == 12
+    assert embed(few, OpenStore.open(shelf), replace(STUBS, image="none")).unchanged == 12
     assert vectors_of(shelf, IMAGE).keys() == vectors.keys()
-    assert embed(few, Store.open(shelf), replace(STUBS, accept_changes=True)).changed == 7
+    assert embed(few, OpenStore.open(shelf), replace(STUBS, accept_changes=True)).changed == 7
     assert vectors_of(shelf, IMAGE).keys() == {*range(5)}
 
 
@@ -241,8 +241,8 @@ def test_a_usual_day_is_not_refused(tmp_path):
 def test_a_store_of_integers_takes_ids_that_are_text(tmp_path):
     shelf = tmp_path / "shelf"
     run(shelf, day(tmp_path, goods()))
-    api.build_index(Store.open(shelf))
-    store = Store.open(shelf)
+    api.build_index(OpenStore.open(shelf))
+    store = OpenStore.open(shelf)
     keep = Decision(5, Action.KEEP, 2, 2)
     add_decisions(store.files, store.products, [keep, Decision(6, Action.MOVE, 0, 1)])
     vectors, near = vectors_of(shelf, TEXT), Index.open(store).search(product=7, k=3)
@@ -255,13 +255,13 @@ def test_a_store_of_integers_takes_ids_that_are_text(tmp_path):
     assert sorted(chain.from_iterable(ids)) == sorted(table(shelf))
     after = vectors_of(shelf, TEXT)
     assert all(np.array_equal(after[str(key)], vectors[key]) for key in range(60))
-    store = Store.open(shelf)
+    store = OpenStore.open(shelf)
     assert store.decisions().standing.keys() == {"5", "6"}
     assert store.labels().codes[6] == 1
     again = Index.open(store).search(product="7", k=3)
     assert [one.product_id for one in again] == [str(one.product_id) for one in near]
     api.build_index(store)
-    assert Index.open(Store.open(shelf)).search(product="A-13", k=1)[0].score > 0
+    assert Index.open(OpenStore.open(shelf)).search(product="A-13", k=1)[0].score > 0
     assert api.verify(shelf).ok
     # Integers come in again as the text that they are now.
     report = run(shelf, day(tmp_path, goods()))
@@ -272,11 +272,11 @@ def test_decisions_of_before_and_after_become_one_file(tmp_path):
     shelf = tmp_path / "shelf"
     run(shelf, day(tmp_path, goods()))
     for product in (5, "x"):
-        store = Store.open(shelf)
+        store = OpenStore.open(shelf)
         add_decisions(store.files, store.products, [Decision(product, Action.SKIP, 2)])
         run(shelf, day(tmp_path, [*goods(), {"product_id": "x", "title": "чай"}]))
-    assert api.compact(Store.open(shelf)).decision_files == 2
-    assert Store.open(shelf).decisions().standing.keys() == {"5", "x"}
+    assert api.compact(OpenStore.open(shelf)).decision_files == 2
+    assert OpenStore.open(shelf).decisions().standing.keys() == {"5", "x"}
 
 
 def test_ids_written_as_text_stay_integers(tmp_path):
@@ -286,7 +286,7 @@ def test_ids_written_as_text_stay_integers(tmp_path):
     same = text(tmp_path / "same.csv", "product_id,title,category_id\n" + lines)
     report = run(shelf, Catalogue.read(same))
     assert (report.retyped, report.unchanged) == (False, 60)
-    assert Store.open(shelf).id_types == (int, int)
+    assert OpenStore.open(shelf).id_types == (int, int)
 
 
 # -- several sources -------------------------------------------------------------------------------
@@ -309,7 +309,7 @@ def test_two_sources_live_side_by_side(tmp_path):
     assert (report.removed, report.kept, report.unchanged) == (5, 60, 25)
     report = run(shelf, day(tmp_path, goods(55)), source="Посуда", prune=True)
     assert (report.removed, report.kept, report.unchanged) == (5, 25, 55)
-    listed = api.describe(Store.open(shelf))["sources"]
+    listed = api.describe(OpenStore.open(shelf))["sources"]
     assert [(one["name"], one["products"], one["prefix"]) for one in listed] == [
         ("Посуда", 55, ""),
         ("Мебель", 25, "Мебель:"),
@@ -390,7 +390,7 @@ def test_a_store_of_before_there_were_sources_goes_on(tmp_path, monkeypatch):
     assert run(shelf, feed(tmp_path, "Диван", "Диваны", "диван")).new == 12
     report = run(shelf, feed(tmp_path, "Лампа", "Лампы", "торшер"))
     assert (report.unchanged, report.kept) == (12, 12)
-    listed = api.describe(Store.open(shelf))["sources"]
+    listed = api.describe(OpenStore.open(shelf))["sources"]
     assert [(one["name"], one["products"]) for one in listed] == [("Лампа", 12), ("Диван", 12)]
 
 
@@ -398,17 +398,21 @@ def test_each_source_is_read_as_it_was_read_last(tmp_path):
     shelf = tmp_path / "shelf"
     lamps = text(tmp_path / "lamps.csv", "id;name\n1;торшер\n2;бра\n")
     api.embed(
-        api.open_batch(lamps, Store.open(shelf), columns=Columns(product_id="id", title="name")),
-        Store.open(shelf),
+        api.open_batch(
+            lamps, OpenStore.open(shelf), columns=Columns(product_id="id", title="name")
+        ),
+        OpenStore.open(shelf),
         text=STUBS.text,
         image="none",
         source="lamps",
     )
     run(shelf, feed(tmp_path, "Диван", "Диваны", "диван"))
     # Read last was a feed, whose settings would not do.
-    again = api.open_batch(lamps, Store.open(shelf), source="lamps")
+    again = api.open_batch(lamps, OpenStore.open(shelf), source="lamps")
     assert run(shelf, again, source="lamps").unchanged == 2
-    assert api.open_batch(tmp_path / "feed.yml", Store.open(shelf)).reading.columns.title is None
+    assert (
+        api.open_batch(tmp_path / "feed.yml", OpenStore.open(shelf)).reading.columns.title is None
+    )
 
 
 def test_a_name_with_the_separator_is_refused(tmp_path):
@@ -469,7 +473,7 @@ def test_products_that_keep_the_old_meaning_of_an_id_have_no_label(tmp_path):
     rows = [{**one, "category_id": 0, "category_name": "Молотки"} for one in goods(20, start=100)]
     report = run(shelf, day(tmp_path, rows))
     assert [one.category_id for one in report.categories.of(ChangeKind.REUSED)] == [0]
-    store = Store.open(shelf)
+    store = OpenStore.open(shelf)
     labels = store.labels()
     assert dict(zip(labels.ids, labels.names, strict=True)) == {
         0: "Молотки",

@@ -24,7 +24,7 @@ from vitrina.store import integrity
 from vitrina.store.decisions import Decision, add_decisions
 from vitrina.store.pages import find_numbers
 from vitrina.store.space import read_errors
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Action, Features, Modality
 
 FACTORY = "PCA16,IVF4,SQ8"
@@ -133,7 +133,7 @@ def reader_of(name):
 def fail(root, read, name):
     """The message of the one error that reading ends in, which names the file."""
     with pytest.raises(StoreError) as caught:
-        read(Store.open(root))
+        read(OpenStore.open(root))
     message = str(caught.value)
     assert "\n" not in message
     assert name.rpartition("/")[2] in message
@@ -154,7 +154,7 @@ def flip(path, place, bit):
 
 def test_a_bit_changed_anywhere_is_found_and_the_file_named(shelf):
     random = np.random.default_rng(0)
-    store = Store.open(shelf)
+    store = OpenStore.open(shelf)
     names = sorted(store.manifest.names) + store.files.names("decisions")
     kinds = {name.rpartition(".")[2] for name in names}
     assert kinds == {"parquet", "faiss", "json", "safetensors", "md"}
@@ -168,11 +168,11 @@ def test_a_bit_changed_anywhere_is_found_and_the_file_named(shelf):
             assert "is damaged (its checksum does not fit" in message or "decisions/" in message
             path.write_bytes(content)
     for read, before in whole.items():
-        assert read(Store.open(shelf)) == before
+        assert read(OpenStore.open(shelf)) == before
 
 
 def test_a_changed_file_is_found_by_every_reader_after_it_was_whole(shelf):
-    store = Store.open(shelf)
+    store = OpenStore.open(shelf)
     path = store.model_folder() / "head.safetensors"
     time = path.stat().st_mtime_ns
     flip(path, 100, 3)
@@ -181,7 +181,7 @@ def test_a_changed_file_is_found_by_every_reader_after_it_was_whole(shelf):
 
 
 def test_verify_names_what_was_changed(shelf):
-    (name, *_) = (one for one in Store.open(shelf).manifest.names if one.endswith("faiss"))
+    (name, *_) = (one for one in OpenStore.open(shelf).manifest.names if one.endswith("faiss"))
     assert api.verify(shelf).ok
     flip(shelf / name, 77, 1)
     (problem,) = api.verify(shelf).problems
@@ -211,7 +211,7 @@ def another_process():
 
 
 def everything(root):
-    store = Store.open(root)
+    store = OpenStore.open(root)
     read_products(store), read_space(store), read_head(store), read_all_errors(store)
 
 
@@ -224,7 +224,7 @@ def test_a_file_is_hashed_once(shelf, hashed):
     another_process()
     everything(shelf)
     assert hashed == []
-    (part,) = Store.open(shelf).manifest.products
+    (part,) = OpenStore.open(shelf).manifest.products
     (shelf / part.path).touch()
     another_process()
     everything(shelf)
@@ -335,15 +335,15 @@ def remote(made, tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("remote")
 def test_a_local_copy_that_is_damaged_is_fetched_again():
-    store = Store.open("memory://shelf")
+    store = OpenStore.open("memory://shelf")
     before = read_head(store)
     flip(store.model_folder() / "head.safetensors", 100, 1)
-    assert read_head(Store.open("memory://shelf")) == before
+    assert read_head(OpenStore.open("memory://shelf")) == before
 
 
 @pytest.mark.parametrize("kind", ["head.safetensors", "part-000000", "part-00000-", "errors-"])
 def test_an_object_that_is_damaged_is_named(remote, kind):
-    store = Store.open("memory://shelf")
+    store = OpenStore.open("memory://shelf")
     name = next(name for name in sorted(store.manifest.names) if kind in name)
     content = bytearray(remote.cat_file(f"/shelf/{name}"))
     content[len(content) // 2] ^= 4
@@ -422,9 +422,9 @@ CRAFTED = [
 
 @pytest.mark.parametrize(("kind", "change", "words"), CRAFTED)
 def test_a_table_of_wrong_content_is_named(shelf, kind, change, words):
-    names = sorted(Store.open(shelf).manifest.names)
+    names = sorted(OpenStore.open(shelf).manifest.names)
     if kind == "errors-":
-        entries = Store.open(shelf).manifest.errors()
+        entries = OpenStore.open(shelf).manifest.errors()
         names = [entry.path for entry in entries if entry.rows]
     name = next(name for name in names if kind in name)
     table = change(pq.read_table(shelf / name))
@@ -440,7 +440,7 @@ def test_a_table_of_wrong_content_is_named(shelf, kind, change, words):
     ("column", "value"), [("text_shard", 1), ("text_row", 5000), ("text_row", -1)]
 )
 def test_rows_of_an_index_lie_within_the_space(shelf, column, value):
-    name = next(one for one in Store.open(shelf).manifest.names if "rows-00000" in one)
+    name = next(one for one in OpenStore.open(shelf).manifest.names if "rows-00000" in one)
     pq.write_table(put(column, first(value))(pq.read_table(shelf / name)), shelf / name)
     folder = reseal(shelf)[name].split("/")[1]
     assert "rows are named that text-lexical does not have" in fail(shelf, read_index, folder)
@@ -450,7 +450,7 @@ def test_rows_of_an_index_lie_within_the_space(shelf, column, value):
 def test_dead_rows_of_an_index_lie_within_it(shelf, position):
     from vitrina.index.storage import Folder
 
-    store = Store.open(shelf)
+    store = OpenStore.open(shelf)
     files = store.index_files("fused")
     path = shelf / "dead.parquet"
     pq.write_table(pa.table({"position": pa.array([position], pa.int64())}), path)
@@ -461,7 +461,7 @@ def test_dead_rows_of_an_index_lie_within_it(shelf, position):
 
 @pytest.mark.parametrize("number", [10**6, -7, 2**62])
 def test_a_position_that_an_index_makes_up_is_never_an_address(shelf, number):
-    name = next(one for one in Store.open(shelf).manifest.names if one.endswith("faiss"))
+    name = next(one for one in OpenStore.open(shelf).manifest.names if one.endswith("faiss"))
     index = faiss.read_index(str(shelf / name))
     lists = faiss.extract_index_ivf(index).invlists
     for at in range(4):
@@ -497,7 +497,7 @@ class Chunk:
 
 @pytest.mark.parametrize("at", [-1, -100, 10**6, 2**62])
 def test_a_page_before_or_behind_its_file(made, at):
-    (part, *_) = Store.open(made).open_space("text-lexical").shards
+    (part, *_) = OpenStore.open(made).open_space("text-lexical").shards
     content = memoryview((made / part).read_bytes())
     with pytest.raises(pa.ArrowInvalid, match="outside the file"):
         find_numbers(content, Chunk(at), 0, np.dtype(np.float16))

@@ -20,7 +20,7 @@ from vitrina.data.readers import Columns
 from vitrina.errors import CatalogueError, PhotosNotFoundError, TooManyFailuresError
 from vitrina.pipelines.common.batch_encoder import BatchEncoder
 from vitrina.store.space import read_errors
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 
 pytestmark = pytest.mark.usefixtures("stubs")
 
@@ -56,7 +56,7 @@ def catalogue(root: Path, photos: dict[int, str | None], images: Path) -> Catalo
 
 
 def errors(shelf: Path) -> list[tuple[str, str, str]]:
-    store = Store.open(shelf)
+    store = OpenStore.open(shelf)
     rows = read_errors(store.files, store.space(IMAGE).entry.errors).to_pylist()
     return [(row["product_id"], row["stage"], row["error"]) for row in rows]
 
@@ -143,7 +143,7 @@ def test_a_wrong_folder_is_refused_before_anything_is_lost(tmp_path):
     run(shelf, catalogue(tmp_path, {1: "1.png", 2: "2.png"}, images))
     (tmp_path / "wrong").mkdir()
     wrong = place(tmp_path / "wrong", {"other.png": png(5)})
-    reading = Store.open(shelf).manifest.reading
+    reading = OpenStore.open(shelf).manifest.reading
     empty = tmp_path / "empty"
     empty.mkdir()
     for folder in (wrong, empty):
@@ -151,7 +151,7 @@ def test_a_wrong_folder_is_refused_before_anything_is_lost(tmp_path):
         elsewhere = known.with_options(ReadingOptions(images=str(folder)))
         with pytest.raises(PhotosNotFoundError, match="none of the photos"):
             run(shelf, Catalogue.open(tmp_path / "goods.jsonl", elsewhere))
-    assert Store.open(shelf).manifest.reading == reading
+    assert OpenStore.open(shelf).manifest.reading == reading
     assert len(vectors_of(shelf, IMAGE)) == 2
 
 

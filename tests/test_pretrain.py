@@ -17,7 +17,7 @@ from vitrina.embedder.finetuning.text_network import TextShape, TrainableText
 from vitrina.embedder.finetuning.tokens import TokenLists
 from vitrina.errors import EncoderError, OptionError
 from vitrina.pipelines.common.store_split import split_store
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.training import loop
 from vitrina.training.config import TrainingConfig
 from vitrina.types import SplitKind
@@ -95,7 +95,7 @@ def test_texts_of_validation_products_are_left_out_wherever_they_stand(
 
 
 def test_products_without_categories_serve_too(model, tmp_path):
-    store = Store.open(tmp_path / "bare")
+    store = OpenStore.open(tmp_path / "bare")
     catalogue = vt.open_batch(write_catalogue(tmp_path / "bare.csv", labelled=False), store)
     vt.embed(catalogue, store, text="lexical", image="none")
     report = vt.pretrain(store, model=str(model), **{**FAST, "epochs": 1})

@@ -32,7 +32,7 @@ from vitrina.errors import StoreError, StoreLockedError
 from vitrina.pipelines.embed import space_job as space_module
 from vitrina.store import layout, lease, remote
 from vitrina.store.remote import RemoteFiles
-from vitrina.store.store import Store, open_files
+from vitrina.store.store import OpenStore, open_files
 from vitrina.types import Modality
 
 BUCKET = "shelf-tests"
@@ -106,7 +106,7 @@ def test_every_command_takes_a_bucket_and_leaves_the_bytes_of_a_directory(
     printed = capsys.readouterr().out
     report = json.loads(printed[printed.rindex("\n{") :])
     assert (report["problems"], report["store"]) == ([], bucket)
-    here, there = Store.open(tmp_path / "shelf"), Store.open(bucket)
+    here, there = OpenStore.open(tmp_path / "shelf"), OpenStore.open(bucket)
     for modality in ("text", "image"):
         ids, matrix = api.vectors(there, modality)
         expected = api.vectors(here, modality)
@@ -119,7 +119,7 @@ def test_an_update_in_a_bucket_leaves_the_bytes_of_a_directory(bucket, tmp_path)
     first, second = catalogue_of(tmp_path / "a", FIRST), catalogue_of(tmp_path / "b", SECOND)
     for place in (tmp_path / "shelf", bucket):
         run(place, first)
-        reader = Store.open(place)
+        reader = OpenStore.open(place)
         run(place, second)
         # A snapshot opened before the update is still whole after it.
         assert reader.products.column("title").to_pylist()[1] == "мыло"
@@ -133,7 +133,7 @@ def test_fetched_files_are_kept_while_they_are_live(bucket, tmp_path, stubs):
     kept = [path.name for path in (tmp_path / "cache").rglob("part-*")]
     assert len(kept) == 1
     run(bucket, catalogue_of(tmp_path / "b", SECOND))
-    with Store.open(bucket).writer("test"):
+    with OpenStore.open(bucket).writer("test"):
         pass
     parts = [path.name for path in (tmp_path / "cache").rglob("part-*")]
     assert len(parts) == 1
@@ -173,19 +173,19 @@ def _model(store, writer, name):
 
 
 def test_a_second_writer_is_refused_with_the_name_of_the_first(bucket):
-    with Store.open(bucket).writer("embed"):
-        with pytest.raises(StoreLockedError) as refused, Store.open(bucket).writer("train"):
+    with OpenStore.open(bucket).writer("embed"):
+        with pytest.raises(StoreLockedError) as refused, OpenStore.open(bucket).writer("train"):
             pass
         assert f"{bucket} is being written by `vitrina embed` (process {os.getpid()} on " in str(
             refused.value
         )
-    with Store.open(bucket).writer("train"):
+    with OpenStore.open(bucket).writer("train"):
         pass
     assert open_files(bucket).names("") == [layout.CARD]
 
 
 def test_who_takes_over_an_expired_lease_keeps_the_old_writer_from_committing(bucket):
-    slow, quick = Store.open(bucket), Store.open(bucket)
+    slow, quick = OpenStore.open(bucket), OpenStore.open(bucket)
     with slow.writer("embed") as writer:
         writer.commit(_model(slow, writer, "first"))
         mine = _model(slow, writer, "mine")
@@ -204,12 +204,12 @@ def test_who_takes_over_an_expired_lease_keeps_the_old_writer_from_committing(bu
                 writer.commit(mine)
     report = api.verify(bucket)
     assert (report.problems, report.commit) == ([], 2)
-    assert Store.open(bucket).manifest.models.keys() == {"first"}
+    assert OpenStore.open(bucket).manifest.models.keys() == {"first"}
 
 
 def test_a_lease_lost_is_noticed_by_its_holder(bucket, monkeypatch):
     monkeypatch.setattr(lease, "RENEW", 0.02)
-    store = Store.open(bucket)
+    store = OpenStore.open(bucket)
     with store.writer("embed") as writer:
         there = json.loads(store.files.read(layout.LOCK))
         before = there["renewed"]
@@ -233,7 +233,7 @@ def test_of_many_that_commit_one_number_at_once_one_succeeds(bucket, monkeypatch
     monkeypatch.setattr(RemoteFiles, "_probe", lambda _: None)
     monkeypatch.setattr(lease.Lease, "_take", lambda _: None)
     monkeypatch.setattr(lease.Lease, "_release", lambda _: None)
-    with Store.open(bucket).writer("test"):
+    with OpenStore.open(bucket).writer("test"):
         pass
     for step in range(5):
         barrier, won, lost = threading.Barrier(4), [], []
@@ -242,7 +242,7 @@ def test_of_many_that_commit_one_number_at_once_one_succeeds(bucket, monkeypatch
         def commit(name, barrier=barrier, won=won, lost=lost, one_by_one=one_by_one):
             with ExitStack() as stack:
                 with one_by_one:
-                    store = Store.open(bucket)
+                    store = OpenStore.open(bucket)
                     writer = stack.enter_context(store.writer("test"))
                 # Without a lock, one that begins would tidy away what another has just put.
                 barrier.wait(60)
@@ -260,7 +260,7 @@ def test_of_many_that_commit_one_number_at_once_one_succeeds(bucket, monkeypatch
         for thread in threads:
             thread.join()
         assert (len(won), len(lost)) == (1, 3)
-        there = Store.open(bucket)
+        there = OpenStore.open(bucket)
         assert there.manifest.sequence == step + 1
         assert there.manifest.model == won[0]
         assert there.model_folder().joinpath("file").read_text() == won[0]
@@ -287,7 +287,7 @@ def test_a_server_that_ignores_the_condition_is_refused(bucket, monkeypatch):
     monkeypatch.setattr(s3fs.S3FileSystem, "_pipe_file", careless)
     with (
         pytest.raises(StoreError, match="overwrites a file despite the condition") as refused,
-        Store.open(bucket).writer("test"),
+        OpenStore.open(bucket).writer("test"),
     ):
         pass
     assert "\n" not in str(refused.value)
@@ -304,7 +304,7 @@ def test_a_run_killed_by_the_system_is_taken_over_at_once(bucket, tmp_path):
     arguments = [sys.executable, "-c", VICTIM, here, str(tmp_path / "a"), bucket]
     ended = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
-    there = Store.open(bucket)
+    there = OpenStore.open(bucket)
     assert there.manifest.spaces["text-words"].rows == 9
     assert there.files.exists(layout.LOCK)
     report = run(bucket, catalogue)
@@ -357,7 +357,7 @@ def test_a_place_that_cannot_be_opened_is_one_line():
         "nosuch://x/y": "nosuch",
         "s3://no-such-bucket-of-ours/x": "bucket",
     }.items():
-        with pytest.raises(StoreError, match=said) as refused, Store.open(url).writer("test"):
+        with pytest.raises(StoreError, match=said) as refused, OpenStore.open(url).writer("test"):
             pass
         assert "\n" not in str(refused.value)
 
@@ -366,7 +366,7 @@ def test_a_place_whose_commits_would_not_be_safe_is_not_written(monkeypatch):
     monkeypatch.delitem(remote.EXCLUSIVE, "memory")
     with (
         pytest.raises(StoreError, match="memory:// can't create a file conditionally"),
-        Store.open("memory://unsafe").writer("test"),
+        OpenStore.open("memory://unsafe").writer("test"),
     ):
         pass
 
@@ -374,9 +374,9 @@ def test_a_place_whose_commits_would_not_be_safe_is_not_written(monkeypatch):
 def test_a_prefix_that_holds_other_objects_is_refused(bucket):
     open_files(bucket).write("notes/a.txt", b"mine")
     with pytest.raises(StoreError, match="holds other files already"):
-        Store.open(bucket)
+        OpenStore.open(bucket)
     with pytest.raises(StoreError, match="is not a store"):
-        Store.open(bucket, create=False)
+        OpenStore.open(bucket, create=False)
 
 
 def test_a_store_in_memory_serves_too(tmp_path, stubs, monkeypatch):
@@ -384,8 +384,8 @@ def test_a_store_in_memory_serves_too(tmp_path, stubs, monkeypatch):
     place = f"memory://{tmp_path.name}/shelf"
     run(place, catalogue_of(tmp_path / "a", FIRST))
     run(tmp_path / "shelf", catalogue_of(tmp_path / "b", FIRST))
-    here = api.vectors(Store.open(tmp_path / "shelf"), "text")
-    there = api.vectors(Store.open(place), "text")
+    here = api.vectors(OpenStore.open(tmp_path / "shelf"), "text")
+    there = api.vectors(OpenStore.open(place), "text")
     assert there.ids.equals(here.ids)
     assert np.array_equal(there.matrix, here.matrix)
     assert stubs[Modality.TEXT].seen

@@ -17,7 +17,7 @@ from vitrina.errors import StoreError
 from vitrina.store.files import checksum
 from vitrina.store.mapping import map_file
 from vitrina.store.rows import Rows
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Modality
 
 pytestmark = pytest.mark.usefixtures("unsynced")
@@ -41,7 +41,7 @@ def vectors(dtype):
 @pytest.fixture
 def store(tmp_path, vectors, dtype):
     """A store of 30 products, of which `vectors` are the texts'."""
-    made = Store.open(tmp_path / "shelf")
+    made = OpenStore.open(tmp_path / "shelf")
     put_products(made, [row(at, f"t{at}") for at in range(30)])
     put(made, vectors, dtype)
     return made
@@ -177,7 +177,7 @@ def test_no_rows_at_all(store):
 def test_what_the_lexical_encoder_made(tmp_path):
     titles = [f"{word} {size} см" for word in ("чайник", "кружка", "лампа") for size in range(30)]
     rows = [{"product_id": f"p{at}", "title": title} for at, title in enumerate([*titles, ""])]
-    store = Store.open(tmp_path / "shelf")
+    store = OpenStore.open(tmp_path / "shelf")
     catalogue = api.Catalogue.read(jsonl(tmp_path / "goods.jsonl", *rows))
     api.embed(catalogue, store, text="lexical", image="none")
     ids, matrix = api.vectors(store, "text")
@@ -323,7 +323,7 @@ def test_a_shard_where_a_vector_is_null(store, vectors):
 
 
 def test_a_shard_that_a_later_commit_put_aside_is_found(store, vectors, dtype):
-    before = Store.open(store.place)
+    before = OpenStore.open(store.place)
     put(store, np.roll(vectors, 1, axis=0), dtype)
     assert not shard(before, 0).exists()
     check(everything_at(before), vectors)

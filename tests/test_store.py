@@ -30,7 +30,7 @@ from vitrina.store.product_writer import ProductWriter
 from vitrina.store.products import content_hash, schema
 from vitrina.store.shards import array_to_hashes, hashes_to_array
 from vitrina.store.space import ERRORS_SCHEMA, error_row, failed
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Modality
 
 TEXT, IMAGE = Modality.TEXT, Modality.IMAGE
@@ -38,7 +38,7 @@ TEXT, IMAGE = Modality.TEXT, Modality.IMAGE
 
 @pytest.fixture
 def store(tmp_path):
-    made = Store.open(tmp_path / "shelf")
+    made = OpenStore.open(tmp_path / "shelf")
     with made.writer("test"):
         pass
     return made
@@ -54,7 +54,7 @@ def files_below(store):
 
 def test_a_new_store_says_its_format_and_opens_again_empty(store):
     assert json.loads((root(store) / "store.json").read_text())["format"] == 3
-    again = Store.open(root(store))
+    again = OpenStore.open(root(store))
     assert again.manifest == Manifest()
     assert len(again.products) == 0
     with pytest.raises(StoreError, match="holds no products yet"):
@@ -62,27 +62,27 @@ def test_a_new_store_says_its_format_and_opens_again_empty(store):
 
 
 def test_a_store_is_made_by_its_first_writer(tmp_path):
-    store = Store.open(tmp_path / "shelf")
+    store = OpenStore.open(tmp_path / "shelf")
     assert not root(store).exists()
     with store.writer("test"):
-        assert Store.open(root(store)).manifest == Manifest()
+        assert OpenStore.open(root(store)).manifest == Manifest()
 
 
 def test_what_is_no_store_is_not_opened(tmp_path):
     with pytest.raises(StoreError, match="is not a store"):
-        Store.open(tmp_path / "nowhere", create=False)
+        OpenStore.open(tmp_path / "nowhere", create=False)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(StoreError, match="holds other files already"):
-        Store.open(tmp_path)
+        OpenStore.open(tmp_path)
     with pytest.raises(StoreError, match="is a file"):
-        Store.open(tmp_path / "notes.txt")
+        OpenStore.open(tmp_path / "notes.txt")
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_a_store_whose_making_was_cut_short_is_made(tmp_path):
     for name in (".tmp-store.json", ".lock", ".lock-owner.json"):
         (tmp_path / name).write_text('{"form')
-    with Store.open(tmp_path).writer("test"):
+    with OpenStore.open(tmp_path).writer("test"):
         assert json.loads((tmp_path / "store.json").read_text())["format"] == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "store.json"]
 
@@ -90,7 +90,7 @@ def test_a_store_whose_making_was_cut_short_is_made(tmp_path):
 def test_a_store_of_another_format_is_refused_with_both_numbers(store):
     (root(store) / "store.json").write_text('{"format": 4, "created": "2030-01-01T00:00:00+00:00"}')
     with pytest.raises(StoreError, match="is of format 4, this Vitrina reads 2 and 3"):
-        Store.open(root(store))
+        OpenStore.open(root(store))
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"sequence": 3}', '{"sha256": "00"}'])
@@ -98,7 +98,7 @@ def test_a_damaged_manifest_is_named_with_the_way_out(store, content):
     (root(store) / "manifests").mkdir(exist_ok=True)
     (root(store) / "manifests/00000003.json").write_text(content)
     with pytest.raises(StoreError, match=r"00000003\.json is not a whole manifest") as raised:
-        Store.open(store.place)
+        OpenStore.open(store.place)
     assert "verify STORE --repair" in str(raised.value)
 
 
@@ -107,7 +107,7 @@ def test_a_changed_digit_in_a_manifest_is_found(store):
     path = root(store) / "manifests/00000001.json"
     path.write_text(path.read_text().replace('"rows": 1', '"rows": 2'))
     with pytest.raises(StoreError, match="its checksum does not fit"):
-        Store.open(store.place)
+        OpenStore.open(store.place)
 
 
 # -- commits --------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def test_the_newest_commit_wins_and_a_half_written_one_does_not(store):
     scratch = root(store) / ".tmp-writer"
     scratch.mkdir()
     (scratch / "00000003.json").write_text('{"sequence": 3, "prod')
-    there = Store.open(store.place)
+    there = OpenStore.open(store.place)
     assert (there.manifest.sequence, there.manifest.model) == (2, "two")
     add_model(there, "three")
     assert not scratch.exists()
@@ -181,7 +181,7 @@ def test_manifests_that_only_add_are_not_piled_up(store):
 
 def test_a_second_writer_that_slipped_past_the_lock_cannot_commit_the_same_number(store):
     add_model(store, "first")
-    slow, quick = Store.open(store.place), Store.open(store.place)
+    slow, quick = OpenStore.open(store.place), OpenStore.open(store.place)
     with slow.writer("embed") as writer:
         mine = slow.manifest.with_model("mine", folder(writer, "mine"))
         # On a disk whose locks do not reach the other machine.
@@ -190,14 +190,14 @@ def test_a_second_writer_that_slipped_past_the_lock_cannot_commit_the_same_numbe
         with pytest.raises(StoreLockedError, match="another writer made commit 2 meanwhile"):
             writer.commit(mine)
         assert "\n" not in str(StoreLockedError)
-    there = Store.open(store.place)
+    there = OpenStore.open(store.place)
     assert (there.manifest.sequence, there.manifest.model) == (2, "theirs")
     assert there.model_folder().joinpath("file").read_text() == "theirs"
 
 
 def test_a_number_that_was_tidied_away_is_not_taken_again(store):
     add_model(store, "first")
-    slow, quick = Store.open(store.place), Store.open(store.place)
+    slow, quick = OpenStore.open(store.place), OpenStore.open(store.place)
     with slow.writer("embed") as writer:
         mine = slow.manifest.with_model("mine", folder(writer, "mine"))
         (root(store) / ".lock").unlink()
@@ -207,7 +207,7 @@ def test_a_number_that_was_tidied_away_is_not_taken_again(store):
         with pytest.raises(StoreLockedError, match="another writer made commit 2 meanwhile"):
             writer.commit(mine)
     assert "manifests/00000002.json" not in store.files.names("manifests")
-    assert Store.open(store.place).manifest.model == "d"
+    assert OpenStore.open(store.place).manifest.model == "d"
 
 
 def test_a_full_disk_is_one_line_and_leaves_the_last_commit(store, monkeypatch):
@@ -224,10 +224,10 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_commit(store, monkeypatch):
         writer.commit(replace(store.manifest, reading={"photos": 2}))
     assert "\n" not in str(e.value)
     monkeypatch.undo()
-    assert Store.open(store.place).manifest == store.manifest
+    assert OpenStore.open(store.place).manifest == store.manifest
     assert store.files.names("manifests") == ["manifests/00000001.json"]
     put_products(store, [row(1, "чай"), row(2, "мыло")])
-    assert len(Store.open(store.place).products) == 2
+    assert len(OpenStore.open(store.place).products) == 2
 
 
 def test_the_next_writer_removes_what_a_killed_one_left(store):
@@ -298,7 +298,7 @@ def test_a_reader_finishes_with_its_snapshot_for_some_commits(store):
     put_products(store, [row(1, "чай"), row(2, "мыло")])
     readers = []
     for title in ("один", "два", "три"):
-        readers.append(Store.open(store.place))
+        readers.append(OpenStore.open(store.place))
         put_products(store, [row(1, title), row(2, "мыло")])
     titles = [one.products.column("title").to_pylist()[0] for one in readers[1:]]
     assert titles == ["один", "два"]
@@ -324,8 +324,8 @@ def test_a_part_that_comes_back_is_not_kept_twice(store):
 
 HOLDER = """
 import sys, time
-from vitrina.store.store import Store
-with Store.open(sys.argv[1]).writer("embed"):
+from vitrina.store.store import OpenStore
+with OpenStore.open(sys.argv[1]).writer("embed"):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -340,7 +340,7 @@ def test_a_second_writer_is_refused_until_the_first_is_killed(store):
             with pytest.raises(StoreLockedError) as refused, store.writer("train"):
                 pass
             # Readers are not blocked.
-            assert Store.open(root(store)).products.ids.to_pylist() == [1]
+            assert OpenStore.open(root(store)).products.ids.to_pylist() == [1]
         finally:
             holder.kill()
     message = str(refused.value)
@@ -360,7 +360,7 @@ def test_after_a_writer_on_another_machine_that_was_not_seen_to_end_a_commit_com
         with store.writer("train"):
             # On this machine the lock tells that it ended; elsewhere it might still commit.
             assert store.manifest.sequence == sequence
-    assert Store.open(store.place).manifest.models.keys() == {"first"}
+    assert OpenStore.open(store.place).manifest.models.keys() == {"first"}
 
 
 def test_an_owner_is_known_to_have_ended_only_on_its_own_machine():
@@ -382,7 +382,7 @@ def test_a_second_writer_of_the_same_process_is_refused(store):
         # The refusal takes nothing from the one who holds it.
         with (
             pytest.raises(StoreLockedError, match="`vitrina index`"),
-            Store.open(root(store)).writer("embed"),
+            OpenStore.open(root(store)).writer("embed"),
         ):
             pass
     with store.writer("train"):

@@ -32,7 +32,7 @@ from vitrina.pipelines.index.job import build_index
 from vitrina.pipelines.index.options import IndexOptions
 from vitrina.store import layout, product_writer
 from vitrina.store import products as products_module
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Features
 
 pytestmark = pytest.mark.usefixtures("unsynced")
@@ -63,8 +63,8 @@ def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         use_stubs(patch.setattr)
         run(root / "shelf", catalogue)
-    build_index(Store.open(root / "shelf"), IndexOptions(Features.FUSED))
-    add_model(Store.open(root / "shelf"), "text-mlp")
+    build_index(OpenStore.open(root / "shelf"), IndexOptions(Features.FUSED))
+    add_model(OpenStore.open(root / "shelf"), "text-mlp")
     return root / "shelf", catalogue
 
 
@@ -155,7 +155,9 @@ def test_a_healthy_store_has_no_problems_and_the_counts_are_those_of_its_files(s
     assert report.files == len(live) == 14
     assert report.bytes == sum(file.stat().st_size for file in live)
     assert (report.products, report.vectors) == (8, 13)
-    assert report.commit == int(manifests(shelf)[-1].stem) == Store.open(shelf).manifest.sequence
+    assert (
+        report.commit == int(manifests(shelf)[-1].stem) == OpenStore.open(shelf).manifest.sequence
+    )
     assert (report.ok, report.problems, report.notes, report.repaired) == (True, [], [], [])
     assert vitrina("verify", shelf) == 0
     assert capsys.readouterr().out == (
@@ -167,7 +169,7 @@ def test_a_healthy_store_has_no_problems_and_the_counts_are_those_of_its_files(s
 
 
 def test_an_empty_store_has_no_problems(tmp_path):
-    with Store.open(tmp_path / "shelf").writer("test"):
+    with OpenStore.open(tmp_path / "shelf").writer("test"):
         pass
     report = api.verify(tmp_path / "shelf")
     assert (report.ok, report.files, report.products, report.vectors) == (True, 0, 0, 0)
@@ -182,7 +184,7 @@ def test_a_repair_of_a_healthy_store_changes_no_byte(shelf, capsys):
 
 def test_verify_reads_only_and_needs_no_lock(shelf):
     before = {file: file.read_bytes() for file in shelf.rglob("*") if file.is_file()}
-    with Store.open(shelf).writer("embed"):
+    with OpenStore.open(shelf).writer("embed"):
         assert api.verify(shelf).ok
     assert {file: file.read_bytes() for file in shelf.rglob("*") if file.is_file()} == before
 
@@ -218,7 +220,7 @@ def test_damage_is_named_and_only_what_it_took_is_redone(
 def test_an_index_left_out_is_asked_for_by_name_and_built_again(shelf):
     flip(one(shelf, FILES["index"]))
     api.verify(shelf, repair=True)
-    store = Store.open(shelf)
+    store = OpenStore.open(shelf)
     with pytest.raises(StoreError, match="no fused index; run `vitrina index` with --features f"):
         store.index_files("fused")
     assert not list(shelf.glob("indexes/*/*"))
@@ -229,11 +231,11 @@ def test_an_index_left_out_is_asked_for_by_name_and_built_again(shelf):
 
 
 def test_another_head_comes_into_use_when_the_last_is_left_out(shelf):
-    add_model(Store.open(shelf), "image-mlp")
+    add_model(OpenStore.open(shelf), "image-mlp")
     flip(one(shelf, "models/image-mlp-*/file"))
     api.verify(shelf, repair=True)
-    assert Store.open(shelf).manifest.model == "text-mlp"
-    assert Store.open(shelf).model_folder().joinpath("file").read_text() == "text-mlp"
+    assert OpenStore.open(shelf).manifest.model == "text-mlp"
+    assert OpenStore.open(shelf).model_folder().joinpath("file").read_text() == "text-mlp"
 
 
 def test_an_encoder_fitted_here_takes_its_space_with_it_and_is_fitted_again(tmp_path, capsys):
@@ -245,9 +247,9 @@ def test_an_encoder_fitted_here_takes_its_space_with_it_and_is_fitted_again(tmp_
     name = file.relative_to(path).as_posix()
     check_found(path, capsys, f"{name}: {flip(file)}; {REFITTED}")
     check_repaired(path, capsys, name)
-    assert Store.open(path).manifest.spaces == {}
+    assert OpenStore.open(path).manifest.spaces == {}
     with pytest.raises(StoreError, match="no text space; run `vitrina embed`"):
-        api.vectors(Store.open(path), "text")
+        api.vectors(OpenStore.open(path), "text")
     report = run(path, catalogue, options)
     assert (report.spaces[0].unchanged, report.spaces[0].embedded) == (0, 5)
     check_whole(path)
@@ -268,7 +270,7 @@ def test_of_several_parts_only_the_products_of_the_damaged_one_are_lost(
     name = file.relative_to(path).as_posix()
     check_found(path, capsys, f"{name}: {flip(file)}; {REDONE}")
     check_repaired(path, capsys, name)
-    store = Store.open(path)
+    store = OpenStore.open(path)
     assert store.products.ids.to_pylist() == [5, 6, 7, 8]
     assert pd.read_parquet(path / "products")["product_id"].tolist() == [5, 6, 7, 8]
     assert sorted(vectors_of(path, TEXT)) == [6, 7, 8]
@@ -307,7 +309,7 @@ def test_a_newest_manifest_cut_short_is_named_and_the_commit_before_it_serves(
     cut(manifests(shelf)[-1])
     name = f"manifests/{manifests(shelf)[-1].name}"
     with pytest.raises(StoreError, match=f"{name} is not a whole manifest") as refused:
-        Store.open(shelf)
+        OpenStore.open(shelf)
     assert REPAIR in str(refused.value)
     line = f"{name}: cut short or changed; {REPAIR} goes back to commit {older}"
     check_found(shelf, capsys, line)
@@ -315,7 +317,7 @@ def test_a_newest_manifest_cut_short_is_named_and_the_commit_before_it_serves(
     check_repaired(shelf, capsys, name)
     # What only that commit named is lost: the head.
     assert not head.exists()
-    assert Store.open(shelf).manifest.models == {}
+    assert OpenStore.open(shelf).manifest.models == {}
     run(shelf, catalogue)
     check_whole(shelf)
     assert both(shelf) == before
@@ -354,13 +356,13 @@ def test_only_what_the_lost_commit_brought_is_embedded_again(tmp_path, stubs, ca
 def test_an_older_manifest_cut_short_is_named_and_nothing_is_lost(
     shelf, catalogue, stubs, capsys, at
 ):
-    before, newest = both(shelf), Store.open(shelf).manifest
+    before, newest = both(shelf), OpenStore.open(shelf).manifest
     assert len(manifests(shelf)) > 2
     cut(manifests(shelf)[at])
     name = f"manifests/{manifests(shelf)[at].name}"
     check_found(shelf, capsys, f"{name}: cut short or changed; {REPAIR} deletes it")
     check_repaired(shelf, capsys, name)
-    assert replace(Store.open(shelf).manifest, sequence=newest.sequence) == newest
+    assert replace(OpenStore.open(shelf).manifest, sequence=newest.sequence) == newest
     check_whole(shelf)
     run(shelf, catalogue)
     check_whole(shelf)
@@ -382,7 +384,7 @@ def test_going_back_over_a_new_product_table_finds_the_old_one(shelf, tmp_path, 
         f"{int(newest.stem) - 1}",
     )
     check_repaired(shelf, capsys, f"manifests/{newest.name}")
-    assert Store.open(shelf).products.categories().ids == (10, 11)
+    assert OpenStore.open(shelf).products.categories().ids == (10, 11)
     assert pd.read_parquet(shelf / "products")["product_id"].tolist() == list(range(1, 9))
     assert both(shelf) == before
 
@@ -390,7 +392,7 @@ def test_going_back_over_a_new_product_table_finds_the_old_one(shelf, tmp_path, 
 @pytest.mark.usefixtures("stubs")
 def test_going_back_over_a_compaction_finds_the_old_shards(shelf, capsys):
     before = both(shelf)
-    api.compact(Store.open(shelf))
+    api.compact(OpenStore.open(shelf))
     newest = manifests(shelf)[-1]
     cut(newest)
     assert len(api.verify(shelf).problems) == 1
@@ -400,7 +402,7 @@ def test_going_back_over_a_compaction_finds_the_old_shards(shelf, capsys):
 
 
 def test_a_file_that_only_an_older_commit_needs_is_named_and_forgotten_with_it(shelf, capsys):
-    api.compact(Store.open(shelf))
+    api.compact(OpenStore.open(shelf))
     before, older = both(shelf), int(manifests(shelf)[0].stem)
     file = one(shelf, "retired/spaces/text-words/part-000001-*")
     name = f"spaces/text-words/{file.name}"
@@ -427,7 +429,7 @@ def test_a_store_without_one_whole_manifest_is_refused_in_one_line(shelf, capsys
 
 def forge(path, change, rows=None, shard=0):
     """Put another shard in a text shard's place, in a commit that says it is right."""
-    store = Store.open(path)
+    store = OpenStore.open(path)
     with store.writer("test") as writer:
         space = store.space(TEXT)
         shards = list(space.entry.shards)
@@ -544,7 +546,7 @@ def test_a_shard_of_wrong_content_is_named_though_its_checksum_fits(
 
 
 def test_a_shard_that_is_no_parquet_at_all_is_named(shelf):
-    store = Store.open(shelf)
+    store = OpenStore.open(shelf)
     with store.writer("test") as writer:
         (writer.scratch / "shard.parquet").write_bytes(b"PAR1 and no more")
         named = partial(layout.shard, "text-words", 0)
@@ -606,7 +608,7 @@ def test_a_product_with_two_live_vectors_is_found_and_compact_mends_it(shelf, ca
 @pytest.mark.usefixtures("stubs")
 def test_products_that_stand_twice_are_found_and_embedding_mends_it(shelf, catalogue, capsys):
     before = both(shelf)
-    store = Store.open(shelf)
+    store = OpenStore.open(shelf)
     with store.writer("test") as writer:
         (part,) = store.manifest.products
         table = pq.read_table(shelf / part.path)
@@ -637,7 +639,7 @@ def test_a_stray_file_is_a_note_and_the_next_writer_deletes_it(shelf, capsys):
     assert (report.problems, report.notes) == ([], [note])
     assert vitrina("verify", shelf) == 0
     assert capsys.readouterr().out.splitlines()[0] == f"note: {note}"
-    with Store.open(shelf).writer("test"):
+    with OpenStore.open(shelf).writer("test"):
         pass
     assert not stray.exists()
     check_whole(shelf)
@@ -657,7 +659,7 @@ def test_what_is_for_show_is_a_note_and_the_next_writer_renews_it(shelf, name, n
     damage(shelf / name)
     report = api.verify(shelf)
     assert (report.problems, report.notes) == ([], [f"{name} {note}"])
-    with Store.open(shelf).writer("test"):
+    with OpenStore.open(shelf).writer("test"):
         pass
     assert (shelf / name).read_bytes() == content
     check_whole(shelf)
@@ -666,7 +668,7 @@ def test_what_is_for_show_is_a_note_and_the_next_writer_renews_it(shelf, name, n
 @pytest.mark.usefixtures("stubs")
 def test_dead_rows_are_a_note(shelf, catalogue, tmp_path):
     few = catalogue_of(tmp_path / "b", [(1, "чай", 10, RED), (7, "квас", 11, None)])
-    embed(few, Store.open(shelf), replace(STUBS, prune=True, image="none", accept_changes=True))
+    embed(few, OpenStore.open(shelf), replace(STUBS, prune=True, image="none", accept_changes=True))
     report = api.verify(shelf)
     assert report.ok
     assert report.notes == [
@@ -684,7 +686,7 @@ def test_dead_rows_are_a_note(shelf, catalogue, tmp_path):
 
 
 def test_products_without_a_vector_are_a_note(shelf):
-    store = Store.open(shelf)
+    store = OpenStore.open(shelf)
     with store.writer("test") as writer:
         entry = store.manifest.spaces["text-words"]
         less = replace(entry, shards=entry.shards[1:])
@@ -704,13 +706,13 @@ def test_a_flipped_byte_in_vectors_is_found_by_whoever_reads_them(shelf):
     file.write_bytes(data)
     told = f"{file} is damaged .*; run `vitrina verify STORE --repair`, then embed again"
     with pytest.raises(StoreError, match=told) as found:
-        api.vectors(Store.open(shelf), "text")
+        api.vectors(OpenStore.open(shelf), "text")
     assert "\n" not in str(found.value)
-    store = Store.open(shelf)
+    store = OpenStore.open(shelf)
     with pytest.raises(StoreError, match=told):
         list(store.space(TEXT).stream(store.products))
     # The other space is whole.
-    assert len(api.vectors(Store.open(shelf), "image").ids) == 6
+    assert len(api.vectors(OpenStore.open(shelf), "image").ids) == 6
 
 
 def flipped(file, places):
@@ -769,7 +771,7 @@ def test_a_missing_card_is_named_and_written_anew(shelf):
     (shelf / "store.json").unlink()
     for create in (True, False):
         with pytest.raises(StoreError, match=r"store\.json is missing; .* --repair` writes it"):
-            Store.open(shelf, create=create)
+            OpenStore.open(shelf, create=create)
     report = api.verify(shelf)
     assert [(one.file, one.what) for one in report.problems] == [("store.json", "missing")]
     api.verify(shelf, repair=True)
@@ -780,9 +782,9 @@ def test_a_missing_card_is_named_and_written_anew(shelf):
 def test_repair_tidies_up_after_one_that_was_killed_at_its_end(shelf):
     (shelf / ".tmp-writer").mkdir()
     (shelf / layout.OWNER).write_text("{}")
-    sequence = Store.open(shelf).manifest.sequence
+    sequence = OpenStore.open(shelf).manifest.sequence
     assert api.verify(shelf).ok
     assert (shelf / ".tmp-writer").exists()
     assert api.verify(shelf, repair=True).ok
     assert not [*shelf.glob(".tmp-*"), *shelf.glob(".lock-owner*")]
-    assert Store.open(shelf).manifest.sequence == sequence
+    assert OpenStore.open(shelf).manifest.sequence == sequence

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         vectors,
         verify,
     )
+    from vitrina.api.store import Store
     from vitrina.audit.review.options import ReviewOptions
     from vitrina.data.catalogue import Catalogue
     from vitrina.data.options import Columns, ReadingOptions
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from vitrina.pipelines.index.options import IndexOptions, QueryOptions
     from vitrina.pipelines.train.estimator import FusionClassifier
     from vitrina.pipelines.train.options import TrainOptions
-    from vitrina.store.store import Store
 
 _HOMES = {
     "AuditOptions": "vitrina.pipelines.audit.options",
@@ -64,7 +64,7 @@ _HOMES = {
     "QueryOptions": "vitrina.pipelines.index.options",
     "ReadingOptions": "vitrina.data.options",
     "ReviewOptions": "vitrina.audit.review.options",
-    "Store": "vitrina.store.store",
+    "Store": "vitrina.api.store",
     "TrainOptions": "vitrina.pipelines.train.options",
     "VitrinaError": "vitrina.errors",
     "audit": "vitrina.api",

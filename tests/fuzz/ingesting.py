@@ -66,9 +66,9 @@ def import_annotations(place: Path, path: Path) -> None:
 def add_audit(place: Path) -> None:
     """Suspects without an audit: what annotations are about."""
     from vitrina.audit.results import Audit, Suspect
-    from vitrina.store.store import Store
+    from vitrina.store.store import OpenStore
 
-    store = Store.open(place)
+    store = OpenStore.open(place)
     suspects = tuple(
         Suspect(number + 1, number, "x", 1 + number % 3, 2, 0.9, 0.1, 0.9) for number in range(3)
     )

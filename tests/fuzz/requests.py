@@ -91,11 +91,11 @@ class Requests(Target):
         from vitrina.audit.results import Audit
         from vitrina.audit.review.app import create_app
         from vitrina.audit.review.options import ReviewOptions
-        from vitrina.store.store import Store
+        from vitrina.store.store import OpenStore
 
         told = literal_eval((folder / "requests.txt").read_text(encoding="utf-8"))
         requests = [Request(**one) for one in told]
-        store = Store.open(folder / "store", create=False)
+        store = OpenStore.open(folder / "store", create=False)
         token = (
             "sixteen-letters-and-more" if any(b"token" in one.query for one in requests) else None
         )

@@ -14,7 +14,7 @@ from vitrina.embedder.base import EncoderCard, normalise
 from vitrina.pipelines.embed import encoder_choice
 from vitrina.pipelines.embed.job import embed
 from vitrina.pipelines.embed.options import EmbedOptions
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Modality
 
 TEXT, IMAGE = Modality.TEXT, Modality.IMAGE
@@ -103,12 +103,12 @@ def catalogue_of(folder, rows):
 
 
 def run(path, catalogue, options=STUBS):
-    return embed(catalogue, Store.open(path), options)
+    return embed(catalogue, OpenStore.open(path), options)
 
 
 def vectors_of(path, modality):
     """Each product's live vector, by id."""
-    store = Store.open(path)
+    store = OpenStore.open(path)
     space, ids = store.space(modality), store.products.ids.to_pylist()
     return {
         ids[at]: vector

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vitrina.store import layout
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 
 # The command line itself, but that shards are small and that it says what it is about to do.
 DRIVER = """
@@ -177,7 +177,7 @@ def look(path: Path) -> Snapshot:
     """Open a store as a reader and see that its newest commit is whole."""
     if not (path / layout.CARD).exists():
         return Snapshot({}, {}, {})
-    store = Store.open(path, create=False)
+    store = OpenStore.open(path, create=False)
     for entry in store.manifest.files():
         content = (path / entry.path).read_bytes()
         assert len(content) == entry.bytes, f"{entry.path} is cut short"

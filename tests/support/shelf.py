@@ -11,7 +11,7 @@ from vitrina import api
 from vitrina.embedder.base import EncoderCard
 from vitrina.index.results import Effort
 from vitrina.pipelines.embed import encoder_choice
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 
 
 class Words:
@@ -69,7 +69,7 @@ class Shelf:
     @property
     def store(self):
         """The store, opened anew."""
-        return Store.open(self.path)
+        return OpenStore.open(self.path)
 
     def index(self, **options):
         """Build the index or bring it up to date, and open it."""

@@ -7,10 +7,10 @@ torch.
 from vitrina.api.auditing import audit, export_decisions, import_decisions, review
 from vitrina.api.finetune import benchmark, finetune, pretrain
 from vitrina.api.query import classify, classify_to, neighbours_to, open_batch
+from vitrina.api.store import Store
 from vitrina.api.stores import Vectors, compact, describe, embed, vectors, verify
 from vitrina.api.train import build_index, evaluate_index, open_index, train
 from vitrina.data.catalogue import Catalogue
-from vitrina.store.store import Store
 
 __all__ = [
     "Catalogue",

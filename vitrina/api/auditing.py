@@ -10,7 +10,7 @@ from vitrina.api.keywords import with_keywords
 from vitrina.audit.review.options import ReviewOptions
 from vitrina.errors import ImageSourceError
 from vitrina.pipelines.audit.options import AuditOptions
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @with_keywords(AuditOptions)
-def audit(store: Store, options: AuditOptions) -> Audit:
+def audit(store: OpenStore, options: AuditOptions) -> Audit:
     """Rank the labels that are probably wrong, explain them, and save the list in the store.
 
     Decisions of reviewers are applied first; products that a reviewer has decided are not suspects
@@ -59,7 +59,7 @@ def audit(store: Store, options: AuditOptions) -> Audit:
 
 
 @with_keywords(ReviewOptions)
-def review(store: Store, options: ReviewOptions) -> None:
+def review(store: OpenStore, options: ReviewOptions) -> None:
     """Serve a page to review the latest audit's suspects, until it is interrupted.
 
     Every decision is saved in the store at once; `train`, `index` and `finetune` apply it. The
@@ -87,7 +87,7 @@ def review(store: Store, options: ReviewOptions) -> None:
     serve_review(store, options, print)
 
 
-def serve_review(store: Store, options: ReviewOptions, say: Callable[[str], None]) -> None:
+def serve_review(store: OpenStore, options: ReviewOptions, say: Callable[[str], None]) -> None:
     """Serve the review page. say: called with a line that contains the address to open."""
     from vitrina.audit.results import Audit
     from vitrina.audit.review.app import create_app
@@ -101,7 +101,7 @@ def serve_review(store: Store, options: ReviewOptions, say: Callable[[str], None
         serve(app, options)
 
 
-def export_decisions(store: Store, out: str | Path, *, changed_only: bool = False) -> int:
+def export_decisions(store: OpenStore, out: str | Path, *, changed_only: bool = False) -> int:
     """Write the corrected labels for the catalogue's owner, or open suspects for Label Studio.
 
     Parameters
@@ -141,7 +141,7 @@ def export_decisions(store: Store, out: str | Path, *, changed_only: bool = Fals
     return run(store, path, changed_only=changed_only)
 
 
-def import_decisions(store: Store, path: str | Path) -> int:
+def import_decisions(store: OpenStore, path: str | Path) -> int:
     """Import annotations from a JSON export of Label Studio into the store.
 
     Parameters
@@ -171,7 +171,7 @@ def import_decisions(store: Store, path: str | Path) -> int:
     return import_tasks(store, Path(path))
 
 
-def _photos(store: Store, images: str | None) -> AbstractContextManager[ImageSource | None]:
+def _photos(store: OpenStore, images: str | None) -> AbstractContextManager[ImageSource | None]:
     from vitrina.pipelines.common.product_inputs import opened_images, remembered_images
 
     if images == "none":

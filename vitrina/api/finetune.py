@@ -18,7 +18,7 @@ from vitrina.errors import ImageSourceError
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.pipelines.common.reading import TRAINING, check_batch, opened_texts
 from vitrina.pipelines.finetune.options import FinetuneOptions, PretrainOptions
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Modality
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _ALL_METHODS = BenchmarkOptions()
 
 
 @with_keywords(FinetuneOptions)
-def finetune(store: Store, options: FinetuneOptions) -> FinetuneReport:
+def finetune(store: OpenStore, options: FinetuneOptions) -> FinetuneReport:
     """Fine-tune an encoder on a store's categories with a temporary classification head.
 
     `embed` then accepts the encoder by its name. If a run was killed, start it again with the same
@@ -70,7 +70,7 @@ def finetune(store: Store, options: FinetuneOptions) -> FinetuneReport:
 
 
 @with_keywords(PretrainOptions)
-def pretrain(store: Store, options: PretrainOptions) -> PretrainReport:
+def pretrain(store: OpenStore, options: PretrainOptions) -> PretrainReport:
     """Pretrain a text encoder by masked language modelling on the texts of all products.
 
     `finetune` and `embed` then accept the encoder by its name. Products need no category. If a run
@@ -106,7 +106,7 @@ def pretrain(store: Store, options: PretrainOptions) -> PretrainReport:
 def benchmark(
     out: str | Path,
     catalogues: Sequence[Catalogue | str | Path] = (),
-    store: Store | None = None,
+    store: OpenStore | None = None,
     options: BenchmarkOptions = _ALL_METHODS,
 ) -> Benchmark:
     """Run a table of methods, from TF-IDF to fused encoders, on one split of a catalogue.

@@ -14,7 +14,7 @@ from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
 from vitrina.pipelines.classify.options import ClassifyOptions
 from vitrina.pipelines.common.reading import open_as_remembered
 from vitrina.pipelines.index.options import QueryOptions
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @with_keywords(QueryOptions)
 def neighbours_to(
-    store: Store, queries: str | Path, out: str | Path, options: QueryOptions
+    store: OpenStore, queries: str | Path, out: str | Path, options: QueryOptions
 ) -> QueriesReport:
     """Find the neighbours of many products and write them to a Parquet file.
 
@@ -75,7 +75,7 @@ def neighbours_to(
 
 
 @with_keywords(ClassifyOptions)
-def classify(catalogue: Catalogue, store: Store, options: ClassifyOptions) -> pa.Table:
+def classify(catalogue: Catalogue, store: OpenStore, options: ClassifyOptions) -> pa.Table:
     """Classify a batch that fits in memory.
 
     Parameters
@@ -111,7 +111,7 @@ def classify(catalogue: Catalogue, store: Store, options: ClassifyOptions) -> pa
 
 @with_keywords(ClassifyOptions)
 def classify_to(
-    catalogue: Catalogue, store: Store, out: str | Path, options: ClassifyOptions
+    catalogue: Catalogue, store: OpenStore, out: str | Path, options: ClassifyOptions
 ) -> ClassifyReport:
     """Classify a batch of any size into a file.
 
@@ -159,7 +159,7 @@ _reading_keywords: Callable[[Callable[..., Catalogue]], Callable[..., Catalogue]
 @_reading_keywords
 def open_batch(
     path: str | Path,
-    store: Store,
+    store: OpenStore,
     reading: ReadingOptions = DEFAULT_OPTIONS,
     *,
     complete: bool = False,

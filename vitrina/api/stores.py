@@ -10,7 +10,7 @@ from vitrina.data.catalogue import Catalogue
 from vitrina.errors import OptionError
 from vitrina.options import choice
 from vitrina.pipelines.embed.options import EmbedOptions
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Modality, Stored
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Vectors(NamedTuple):
 
 
 @with_keywords(EmbedOptions)
-def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedReport:
+def embed(catalogue: Catalogue, store: OpenStore, options: EmbedOptions) -> EmbedReport:
     """Bring a store up to date with a catalogue; only new or changed products are embedded.
 
     Products and categories of several sources are separate, and each source is pruned separately.
@@ -39,7 +39,7 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
     catalogue : Catalogue
         Catalogue from `Catalogue.read`, or from `open_batch` with `complete=True`.
     store : Store
-        Store from `Store.open(path)`.
+        Store from `OpenStore.open(path)`.
     {options}
 
     Returns
@@ -67,7 +67,7 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
     return run(catalogue, store, options)
 
 
-def describe(store: Store) -> dict[str, Any]:
+def describe(store: OpenStore) -> dict[str, Any]:
     """Summarise a store's content.
 
     Parameters
@@ -136,7 +136,7 @@ def verify(
     from vitrina.store.repair import repair as mend
     from vitrina.store.verify import verify as run
 
-    opened = Store.open(store, create=False, damaged_too=True, options=options)
+    opened = OpenStore.open(store, create=False, damaged_too=True, options=options)
     files = sum(1 for _ in opened.manifest.files())
     with Meter("verifying", files, unit="files", quiet=quiet) as meter:
         report = run(opened, meter.advance)
@@ -144,7 +144,7 @@ def verify(
 
 
 def compact(
-    store: Store, *, keep: int = 3, rows: int = 32_768, quiet: bool = True
+    store: OpenStore, *, keep: int = 3, rows: int = 32_768, quiet: bool = True
 ) -> CompactReport:
     """Merge small shards and drop dead rows, in one commit; the live content stays the same.
 
@@ -190,7 +190,7 @@ def compact(
         return run(store, keep=keep, rows=rows, progress=meter.advance)
 
 
-def vectors(store: Store, modality: str) -> Vectors:
+def vectors(store: OpenStore, modality: str) -> Vectors:
     """Read all vectors of a modality into memory.
 
     Parameters

@@ -8,7 +8,7 @@ from vitrina.api.keywords import with_keywords
 from vitrina.options import choice
 from vitrina.pipelines.index.options import IndexOptions
 from vitrina.pipelines.train.options import TrainOptions
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Features
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @with_keywords(IndexOptions)
-def build_index(store: Store, options: IndexOptions) -> Index:
+def build_index(store: OpenStore, options: IndexOptions) -> Index:
     """Build the FAISS index, or update it in time that grows with the changes.
 
     Parameters
@@ -48,7 +48,7 @@ def build_index(store: Store, options: IndexOptions) -> Index:
     return Index.described(store, run(store, options))
 
 
-def open_index(store: Store, features: str | None = None) -> Index:
+def open_index(store: OpenStore, features: str | None = None) -> Index:
     """Open an existing index.
 
     Parameters
@@ -84,7 +84,7 @@ def open_index(store: Store, features: str | None = None) -> Index:
 
 
 def evaluate_index(
-    store: Store, features: str | None = None, *, seed: int = 0, quiet: bool = True
+    store: OpenStore, features: str | None = None, *, seed: int = 0, quiet: bool = True
 ) -> IndexEvaluation:
     """Evaluate the neighbours' vote of an index, leave-one-out, and save the best vote rule.
 
@@ -128,7 +128,7 @@ def evaluate_index(
 
 
 @with_keywords(TrainOptions)
-def train(store: Store, options: TrainOptions) -> TrainReport:
+def train(store: OpenStore, options: TrainOptions) -> TrainReport:
     """Train, calibrate and save a head, a classifier over the store's vectors.
 
     Parameters

@@ -18,7 +18,7 @@ from vitrina.store import layout
 from vitrina.store.damage import blamed_on
 from vitrina.store.files import write_json
 from vitrina.store.parquet import IDS, Column, Kind, read_file_as
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.store.writer import Writer
 from vitrina.typed_json import Count, Finite, Share, StoredId, convert_json, read_json
 from vitrina.types import CategoryId, IdType, ProductId, Reason
@@ -107,7 +107,7 @@ class Audit:
         table = pa.Table.from_pylist([_row(one) for one in self.suspects], schema=schema)
         pq.write_table(table, folder / SUSPECTS, compression="zstd", write_page_checksum=True)
 
-    def keep(self, store: Store, writer: Writer) -> None:
+    def keep(self, store: OpenStore, writer: Writer) -> None:
         """Commit it as the store's latest audit."""
         folder = writer.scratch / "audit"
         folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ class Audit:
         writer.commit(store.manifest.with_audit(writer.publish_folder(folder, layout.audit)))
 
     @classmethod
-    def of(cls, store: Store) -> Audit:
+    def of(cls, store: OpenStore) -> Audit:
         """The latest audit of a store.
 
         Raises StoreError if there is none, its files are gone, or another version of Vitrina made

@@ -28,7 +28,7 @@ from vitrina.pipelines.train.options import TrainOptions
 from vitrina.pipelines.train.report import TrainReport
 from vitrina.sample import SampleReport, write_sample
 from vitrina.store.space import read_errors
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Features, HeadKind
 
 Say = Callable[[str], None]
@@ -83,7 +83,7 @@ def demo(out: Path, *, products: int, seed: int, say: Say, quiet: bool = True) -
         f"{sample.test_products} new ones; {sample.missing_photos} lack a photo, "
         f"{sample.broken_photos} photos of both are broken, {sample.wrong_labels} labels are wrong"
     )
-    store = Store.open(store_path)
+    store = OpenStore.open(store_path)
     catalogue = Catalogue.read(sample.train, images=sample.images)
     options = EmbedOptions(text="lexical", image="thumbnail", seed=seed, quiet=quiet)
     # One in a hundred photos of the sample is broken on purpose, more in a small one.
@@ -148,7 +148,7 @@ def demo(out: Path, *, products: int, seed: int, say: Say, quiet: bool = True) -
 
 def showcase(report: DemoReport, products: int = 4) -> list[str]:
     """A few of the new products with their predictions, as lines to print."""
-    store = Store.open(report.out / "store")
+    store = OpenStore.open(report.out / "store")
     rows = pq.read_table(report.out / "predictions.parquet").to_pylist()
     titles = _titles(report.sample.test)
     lines = []
@@ -169,7 +169,7 @@ def showcase(report: DemoReport, products: int = 4) -> list[str]:
     return lines
 
 
-def _vote(row: dict[str, Any], store: Store) -> str:
+def _vote(row: dict[str, Any], store: OpenStore) -> str:
     if row["vote"] is None:
         return "none"
     categories = store.products.categories()
@@ -193,7 +193,7 @@ def _wrong_on_top(found: Audit, sample: SampleReport) -> int:
     return sum(one.product_id in wrong for one in found.suspects[: sample.wrong_labels])
 
 
-def _broken_in_errors(store: Store, sample: SampleReport) -> int:
+def _broken_in_errors(store: OpenStore, sample: SampleReport) -> int:
     """Number of the sample's broken photos that `errors.parquet` lists."""
     truth = pq.read_table(sample.truth, columns=["product_id", "split", "photo"])
     rows = truth.to_pylist()

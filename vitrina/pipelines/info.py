@@ -12,12 +12,12 @@ from vitrina.classifier.card import AGAIN, CARD_FILE, ModelCard, ReportCard
 from vitrina.index.card import CARD_FILE as INDEX_CARD
 from vitrina.index.card import IndexCard
 from vitrina.pipelines.train.category_drift import head_categories, reused, unknown
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.typed_json import convert_json
 from vitrina.types import Action, CategoryId
 
 
-def info(store: Store) -> dict[str, Any]:
+def info(store: OpenStore) -> dict[str, Any]:
     """Describe a store as JSON values: products, spaces, indexes, heads, how it was read."""
     manifest = store.manifest
     counts = store.products.counts() if len(store.products) else {}
@@ -63,7 +63,7 @@ def info(store: Store) -> dict[str, Any]:
     }
 
 
-def _decisions(store: Store) -> dict[str, int]:
+def _decisions(store: OpenStore) -> dict[str, int]:
     """Counts of products kept, moved and skipped in review, and of open suspects."""
     decisions = store.decisions()
     told = Counter(one.action for one in decisions.standing.values())
@@ -76,7 +76,7 @@ def _decisions(store: Store) -> dict[str, int]:
     }
 
 
-def _sources(store: Store) -> list[dict[str, Any]]:
+def _sources(store: OpenStore) -> list[dict[str, Any]]:
     """The sources of products, each with the prefix of its ids and its number of products."""
     if not len(store.products):
         return []
@@ -93,11 +93,11 @@ def _sources(store: Store) -> list[dict[str, Any]]:
     ]
 
 
-def _index(store: Store, name: str) -> dict[str, Any]:
+def _index(store: OpenStore, name: str) -> dict[str, Any]:
     return dict(IndexCard.read(store.index_files(name)[INDEX_CARD]).told)
 
 
-def _model(store: Store, labelled: Mapping[CategoryId, int], folder: Path) -> dict[str, Any]:
+def _model(store: OpenStore, labelled: Mapping[CategoryId, int], folder: Path) -> dict[str, Any]:
     card = ModelCard.read(folder)
     report = convert_json(card.report, ReportCard, str(folder / CARD_FILE), AGAIN)
     known = head_categories(store, card)

@@ -20,7 +20,7 @@ from vitrina.store.parquet import REPAIR
 from vitrina.store.plan import plan_merges
 from vitrina.store.shards import array_to_hashes, read_shards, write_shard
 from vitrina.store.space import Located, Space
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.store.writer import KEPT, Writer
 from vitrina.types import Stored
 
@@ -56,7 +56,7 @@ class CompactReport:
 
 
 def compact(
-    store: Store,
+    store: OpenStore,
     *,
     keep: int = KEPT,
     rows: int = COMPACT_ROWS,
@@ -114,7 +114,7 @@ def _publish(writer: Writer, space: Space, piece: FileEntry | _Piece) -> FileEnt
 
 
 def _rewrite(
-    store: Store, scratch: Path, space: Space, rows: int, progress: Progress
+    store: OpenStore, scratch: Path, space: Space, rows: int, progress: Progress
 ) -> list[FileEntry | _Piece]:
     """A space's shards in order: those that stay, and merged ones in place of the others."""
     before = space.entry.shards

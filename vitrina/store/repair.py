@@ -8,11 +8,11 @@ from itertools import chain, count
 from vitrina.store import layout
 from vitrina.store.entries import FolderEntry, SpaceEntry
 from vitrina.store.manifest import Manifest
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.store.verify import VerifyReport
 
 
-def repair(store: Store, report: VerifyReport) -> VerifyReport:
+def repair(store: OpenStore, report: VerifyReport) -> VerifyReport:
     """Commit a manifest without the files that `report` lists as damaged or missing.
 
     Damaged manifests are deleted: the store goes back to the newest whole commit. Products and
@@ -39,7 +39,7 @@ def repair(store: Store, report: VerifyReport) -> VerifyReport:
     return report
 
 
-def _free(store: Store, name: str) -> str:
+def _free(store: OpenStore, name: str) -> str:
     """The name, with a number appended if a file has it already."""
     names = chain([name], (f"{name}-{number}" for number in count(2)))
     return next(one for one in names if not store.files.exists(one))

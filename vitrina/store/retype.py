@@ -18,11 +18,11 @@ from vitrina.store.entries import FileEntry
 from vitrina.store.manifest import Manifest
 from vitrina.store.shards import array_to_hashes, read_shards, write_shard
 from vitrina.store.space import Space
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.store.writer import Writer
 
 
-def with_string_ids(store: Store, writer: Writer, manifest: Manifest) -> Manifest:
+def with_string_ids(store: OpenStore, writer: Writer, manifest: Manifest) -> Manifest:
     """The manifest with every shard rewritten; nothing is live until it is committed.
 
     Raises StoreError if a shard is missing or damaged.

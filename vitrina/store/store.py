@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 from safetensors import SafetensorError
@@ -33,18 +33,12 @@ from vitrina.types import Features, IdType, Modality
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-class Store:
+class OpenStore:
     """A store at one commit; `refresh` switches to the newest.
 
     Attributes:
         files: access to the store's files.
         manifest: the commit: products, spaces, indexes and heads.
-
-    Examples
-    --------
-    >>> opened = vt.Store.open(store.place, create=False)
-    >>> len(opened.products) == len(vt.vectors(opened, "text").ids)
-    True
     """
 
     def __init__(self, files: Files, manifest: Manifest) -> None:
@@ -60,7 +54,7 @@ class Store:
         create: bool = True,
         damaged_too: bool = False,
         options: dict[str, Any] | None = None,
-    ) -> Store:
+    ) -> Self:
         """Open a store. If there is none and `create` is set, its first writer will create it.
 
         Parameters

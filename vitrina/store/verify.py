@@ -23,7 +23,7 @@ from vitrina.store.names import is_upkeep
 from vitrina.store.products import Products
 from vitrina.store.shards import array_keys
 from vitrina.store.space import Space, failed, read_errors
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Mask
 
 DROP = "`vitrina verify STORE --repair` leaves it out"
@@ -68,7 +68,7 @@ class VerifyReport:
         return {**asdict(self), "ok": self.ok}
 
 
-def verify(store: Store, progress: Progress = no_progress) -> VerifyReport:
+def verify(store: OpenStore, progress: Progress = no_progress) -> VerifyReport:
     """Verify a store's newest whole commit, and that the files of earlier commits exist.
 
     store: opened with `damaged_too`, so that a damaged manifest is reported and not raised.
@@ -78,7 +78,7 @@ def verify(store: Store, progress: Progress = no_progress) -> VerifyReport:
 
 
 class _Check:
-    def __init__(self, store: Store, progress: Progress) -> None:
+    def __init__(self, store: OpenStore, progress: Progress) -> None:
         self._store, self._progress = store, progress
         self._files: Files = store.files
         self._report = VerifyReport(store.place, store.manifest.sequence)

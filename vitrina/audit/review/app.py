@@ -21,12 +21,12 @@ from vitrina.audit.review.queue import Queue
 from vitrina.audit.review.routes import Routes
 from vitrina.audit.review.security import Guard
 from vitrina.audit.review.session import Sessions
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import ProductId
 
 
 def create_app(
-    store: Store,
+    store: OpenStore,
     audit: Audit,
     photo: Callable[[ProductId], bytes | None],
     options: ReviewOptions | None = None,

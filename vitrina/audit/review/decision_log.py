@@ -16,7 +16,7 @@ from vitrina.store.decisions import (
     in_order,
     in_types,
 )
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import ProductId
 
 _TRIES = 5
@@ -30,7 +30,7 @@ class DecisionLog:
     lock: hold it from `refresh` to `add`, so that no two requests decide on the same state.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: OpenStore, clock: Callable[[], float] = time.monotonic) -> None:
         self._files, self._products, self._clock = store.files, store.products, clock
         self._id_types = store.id_types
         self._read: set[str] = set()

@@ -12,7 +12,7 @@ import numpy as np
 from vitrina.audit.results import Suspect
 from vitrina.audit.thumbs import thumbnail
 from vitrina.ids import id_keys
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Modality, ProductId
 
 SMALL, LARGE = 320, 1200
@@ -56,7 +56,7 @@ class ProductCache:
     photo: the bytes of a product's photo, None where it has none.
     """
 
-    def __init__(self, store: Store, photo: Callable[[ProductId], bytes | None]) -> None:
+    def __init__(self, store: OpenStore, photo: Callable[[ProductId], bytes | None]) -> None:
         self._products, self._photo = store.products, photo
         self._has = store.products.has(Modality.IMAGE)
         self._rows: _LRUCache[int, Mapping[str, Any]] = _LRUCache(_ROWS, lambda _: 1)

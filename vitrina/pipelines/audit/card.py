@@ -11,14 +11,14 @@ from vitrina.audit.confusion import pairs, twins
 from vitrina.audit.label_scores import confident
 from vitrina.audit.outliers import is_outlier
 from vitrina.pipelines.audit.search import SUSPECT, AuditResult
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Codes, Modality
 
 NAMED = 100
 """Entries of each list of products, pairs, twins and categories, at most."""
 
 
-def card_of(store: Store, found: AuditResult) -> dict[str, Any]:
+def card_of(store: OpenStore, found: AuditResult) -> dict[str, Any]:
     """Counts, confusions and outliers, as JSON-compatible values.
 
     `features`, `products`, `labelled`, `checked`, `settled` (decided by reviewers already),
@@ -96,5 +96,5 @@ def card_of(store: Store, found: AuditResult) -> dict[str, Any]:
     return card
 
 
-def _ids(store: Store, rows: Codes) -> list[Any]:
+def _ids(store: OpenStore, rows: Codes) -> list[Any]:
     return [store.products.ids[int(row)].as_py() for row in rows]

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from vitrina.errors import CatalogueError
 from vitrina.ids import id_keys
 from vitrina.store.files import check_file, replacing
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Action, CategoryId, Codes, ProductId
 
 COLUMNS = (
@@ -30,7 +30,7 @@ COLUMNS = (
 )
 
 
-def export_decisions(store: Store, out: Path, *, changed_only: bool = False) -> int:
+def export_decisions(store: OpenStore, out: Path, *, changed_only: bool = False) -> int:
     """Write the decisions in force as corrected labels.
 
     out: `.parquet` or `.csv`, one row per product with `COLUMNS`. changed_only: leave out confirmed
@@ -76,7 +76,7 @@ def export_decisions(store: Store, out: Path, *, changed_only: bool = False) -> 
     return len(rows)
 
 
-def category_names(store: Store) -> dict[CategoryId, str]:
+def category_names(store: OpenStore) -> dict[CategoryId, str]:
     """The path of each category by its id."""
     labels = store.categories()
     return dict(zip(labels.ids, labels.names, strict=True))
@@ -86,7 +86,7 @@ def _name(names: Mapping[CategoryId, str], category: CategoryId | None) -> str:
     return "" if category is None else names.get(category, "")
 
 
-def _titles(store: Store, ids: list[ProductId]) -> dict[ProductId, str]:
+def _titles(store: OpenStore, ids: list[ProductId]) -> dict[ProductId, str]:
     positions: Codes = store.products.table.positions(id_keys(ids))
     there = np.flatnonzero(positions >= 0)
     told = store.products.take(positions[there], ["title"]).column("title").to_pylist()

@@ -16,7 +16,7 @@ from vitrina.data.sources import ImageSource
 from vitrina.errors import ImageError, ImageSourceError
 from vitrina.parallel import map_ahead
 from vitrina.pipelines.common.progress import Meter
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import CategoryId, Codes, Floats, Modality, Reason
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ EVIDENCE_BELOW = 0.05
 
 
 def explain(
-    store: Store, found: AuditResult, rows: Codes, images: ImageSource | None, quiet: bool
+    store: OpenStore, found: AuditResult, rows: Codes, images: ImageSource | None, quiet: bool
 ) -> tuple[Suspect, ...]:
     """Describe suspects. rows: (m,) int64 positions in the product table, by rank."""
     predictor, predictions, labels = found.predictor, found.predictions, found.labels
@@ -176,7 +176,7 @@ def _copies(
 
 
 def _same_photos(
-    store: Store,
+    store: OpenStore,
     found: AuditResult,
     rows: Codes,
     near: Codes,

@@ -26,11 +26,11 @@ from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.index.job import default_features
 from vitrina.stage_timer import so_far, stage, timed_run
 from vitrina.store.files import check_file
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 
 
 def audit(
-    store: Store,
+    store: OpenStore,
     options: AuditOptions,
     images: ImageSource | None = None,
     out: Path | None = None,
@@ -49,7 +49,7 @@ def audit(
 
 
 def _audit(
-    store: Store, options: AuditOptions, images: ImageSource | None, out: Path | None
+    store: OpenStore, options: AuditOptions, images: ImageSource | None, out: Path | None
 ) -> Audit:
     started = time.perf_counter()
     if out is not None:
@@ -92,7 +92,7 @@ def _audit(
     return kept
 
 
-def _may_record(store: Store, options: AuditOptions, out: Path | None) -> bool:
+def _may_record(store: OpenStore, options: AuditOptions, out: Path | None) -> bool:
     """Check that the audit can be recorded in the store. False: only the report is written.
 
     Raises StoreError if a read-only store is audited without a report, or lacks the index that an
@@ -117,7 +117,7 @@ def _may_record(store: Store, options: AuditOptions, out: Path | None) -> bool:
 
 
 def report(
-    store: Store, kept: Audit, out: Path, images: ImageSource | None, options: AuditOptions
+    store: OpenStore, kept: Audit, out: Path, images: ImageSource | None, options: AuditOptions
 ) -> None:
     """Write an audit's HTML report."""
     products = Shown(store, images)

@@ -18,7 +18,7 @@ from vitrina.ids import id_keys
 from vitrina.pipelines.audit.corrections import category_names
 from vitrina.store.decisions import Decision, add_decisions, in_types
 from vitrina.store.files import check_file, replacing
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.typed_json import StoredId, convert_json, load_json
 from vitrina.types import Action, CategoryId, ProductId
 
@@ -29,7 +29,7 @@ CHOICE = "category"
 """The name of the choice in a Label Studio project."""
 
 
-def export_tasks(store: Store, out: Path) -> int:
+def export_tasks(store: OpenStore, out: Path) -> int:
     """Write the undecided suspects as tasks for Label Studio, with the audit's suggestion as a
     prediction, and a project's labelling configuration.
 
@@ -71,7 +71,7 @@ def export_tasks(store: Store, out: Path) -> int:
     return len(tasks)
 
 
-def import_tasks(store: Store, path: Path) -> int:
+def import_tasks(store: OpenStore, path: Path) -> int:
     """Import annotations of Label Studio's JSON export into the store, as decisions.
 
     An annotation whose choice is the given category keeps it; one that was skipped or has no
@@ -243,7 +243,7 @@ def _decided(task: _Task, by_text: Mapping[str, CategoryId]) -> Iterator[Decisio
     )
 
 
-def _configuration(store: Store) -> str:
+def _configuration(store: OpenStore) -> str:
     """A project's labelling configuration, in Label Studio's XML."""
     names = category_names(store)
     choices = "".join(f"    <Choice value={quoteattr(_shown(key, names))}/>\n" for key in names)

@@ -13,7 +13,7 @@ from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.index.job import build_index
 from vitrina.pipelines.index.neighbours import Index
 from vitrina.pipelines.index.options import IndexOptions
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Codes, Features, Floats
 
 NEIGHBOURS = 50
@@ -36,7 +36,7 @@ class Neighbours:
         return self.rows[rows].astype(np.int64), np.asarray(self.scores[rows])
 
 
-def current_index(store: Store, features: Features) -> Index | None:
+def current_index(store: OpenStore, features: Features) -> Index | None:
     """The index of some features; None if it is missing or stale."""
     if features.value not in store.manifest.indexes:
         return None
@@ -45,7 +45,7 @@ def current_index(store: Store, features: Features) -> Index | None:
 
 
 def find_neighbours(
-    store: Store,
+    store: OpenStore,
     features: Features,
     queries: Codes,
     *,

@@ -10,7 +10,7 @@ from vitrina.data.sources import ImageSource
 from vitrina.errors import ImageError, ImageSourceError
 from vitrina.ids import id_keys
 from vitrina.parallel import map_ahead
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Codes, ProductId
 
 BLOCK_ROWS = 2000
@@ -19,7 +19,7 @@ BLOCK_ROWS = 2000
 class Shown:
     """Titles and photos of a store's products. images: source of the photos, None for none."""
 
-    def __init__(self, store: Store, images: ImageSource | None) -> None:
+    def __init__(self, store: OpenStore, images: ImageSource | None) -> None:
         self._store, self._images = store, images
 
     def titles(self, ids: Sequence[ProductId]) -> Mapping[ProductId, str]:

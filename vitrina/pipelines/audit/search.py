@@ -26,7 +26,7 @@ from vitrina.store.decisions import Decisions
 from vitrina.store.gather import Gathered, gather
 from vitrina.store.products import Categories
 from vitrina.store.shards import array_keys
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Codes, Floats, Mask, Modality
 
 SUSPECT = 0.5
@@ -65,7 +65,7 @@ class AuditResult:
 
 
 def find(
-    store: Store,
+    store: OpenStore,
     options: AuditOptions,
     scratch: Path | None = None,
     labels: Categories | None = None,
@@ -162,7 +162,7 @@ def _strange(gathered: Gathered, codes: Codes, classes: int) -> dict[Modality, F
     return out
 
 
-def _settled(store: Store, labels: Categories, decisions: Decisions) -> Mask:
+def _settled(store: OpenStore, labels: Categories, decisions: Decisions) -> Mask:
     """(n,) bool: products with a decision whose category is still the decided one."""
     settled = np.zeros(len(labels.codes), dtype=bool)
     code_of = {key: code for code, key in enumerate(labels.ids)}

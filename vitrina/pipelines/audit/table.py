@@ -14,13 +14,13 @@ from vitrina.audit.label_scores import LabelScores
 from vitrina.audit.results import Audit, suspect_schema
 from vitrina.pipelines.audit.search import AuditResult
 from vitrina.store.files import replacing
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Codes, Modality
 
 BLOCK_ROWS = 50_000
 
 
-def write_table(path: Path, store: Store, found: AuditResult, audit: Audit) -> None:
+def write_table(path: Path, store: OpenStore, found: AuditResult, audit: Audit) -> None:
     """Write the table: the checked products by rank, then the others in the catalogue's order.
 
     Columns: `rank` (null where there is no label to check), `product_id`, `title`, the given and
@@ -48,7 +48,7 @@ def write_table(path: Path, store: Store, found: AuditResult, audit: Audit) -> N
 
 
 def _columns(
-    store: Store, found: AuditResult, audit: Audit, rows: Codes, start: int
+    store: OpenStore, found: AuditResult, audit: Audit, rows: Codes, start: int
 ) -> Iterator[tuple[str, pa.Array]]:
     predictions, codes = found.predictions, found.predictor.codes
     schema = store.products.schema

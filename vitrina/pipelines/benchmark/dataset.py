@@ -15,7 +15,7 @@ from vitrina.errors import TrainingError
 from vitrina.pipelines.common.product_inputs import texts
 from vitrina.pipelines.common.store_split import StoreSplit, split_store
 from vitrina.store.products import Categories
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Codes, Floats, Mask, SplitKind
 
 BLOCK_ROWS = 4096
@@ -38,7 +38,7 @@ class BenchmarkData:
         further: (f,) of products without a category, to predict.
     """
 
-    store: Store
+    store: OpenStore
     labels: Categories
     store_split: StoreSplit
     rows: Codes
@@ -48,7 +48,7 @@ class BenchmarkData:
 
     @classmethod
     def of(
-        cls, store: Store, kind: SplitKind, seed: int, seen: Mask | None = None
+        cls, store: OpenStore, kind: SplitKind, seed: int, seen: Mask | None = None
     ) -> BenchmarkData:
         """Split a store. seen: (n,) bool, products that an encoder was trained on already.
 

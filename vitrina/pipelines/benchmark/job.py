@@ -33,7 +33,7 @@ from vitrina.pipelines.embed.options import EmbedOptions
 from vitrina.pipelines.finetune.encoder_files import chosen_base
 from vitrina.stage_timer import stage, stages_line, timed_run
 from vitrina.store.files import check_folder, replacing, write_json
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Mask, Modality
 
 PACKAGES = ("vitrina", "torch", "transformers", "timm", "open_clip_torch", "scikit-learn", "numpy")
@@ -64,7 +64,7 @@ def benchmark(
     options: BenchmarkOptions,
     *,
     catalogues: tuple[Catalogue, ...] = (),
-    store: Store | None = None,
+    store: OpenStore | None = None,
 ) -> Benchmark:
     """Run the methods of a benchmark and write their results.
 
@@ -86,11 +86,11 @@ def benchmark(
 
 
 def _benchmark(
-    out: Path, options: BenchmarkOptions, catalogues: tuple[Catalogue, ...], store: Store | None
+    out: Path, options: BenchmarkOptions, catalogues: tuple[Catalogue, ...], store: OpenStore | None
 ) -> Benchmark:
     out.mkdir(parents=True, exist_ok=True)
     if store is None:
-        store = Store.open(out / "store")
+        store = OpenStore.open(out / "store")
         for catalogue in catalogues:
             with stage("embedding"):
                 _embed(catalogue, store, options)
@@ -121,7 +121,7 @@ def _benchmark(
     return Benchmark(table, out, _submit(ground, table, answers, out), {})
 
 
-def _seen(store: Store, options: BenchmarkOptions) -> Mask:
+def _seen(store: OpenStore, options: BenchmarkOptions) -> Mask:
     """(n,) bool: products that an encoder was trained on before the benchmark."""
     seen = seen_by_spaces(
         store, (store.open_space(name) for name in store.manifest.active.values())
@@ -136,7 +136,7 @@ def _seen(store: Store, options: BenchmarkOptions) -> Mask:
     return seen
 
 
-def _embed(catalogue: Catalogue, store: Store, options: BenchmarkOptions) -> None:
+def _embed(catalogue: Catalogue, store: OpenStore, options: BenchmarkOptions) -> None:
     """Frozen vectors; where a model can't be had, the products alone."""
     given = EmbedOptions(
         text=options.text, image=options.image, seed=options.seed, quiet=options.quiet

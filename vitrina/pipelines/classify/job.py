@@ -19,12 +19,12 @@ from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.common.reading import PREDICTIONS, check_batch
 from vitrina.pipelines.train.category_drift import unknown
 from vitrina.store.files import replacing
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import OutputFormat
 
 
 def classify(
-    catalogue: Catalogue, store: Store, options: ClassifyOptions
+    catalogue: Catalogue, store: OpenStore, options: ClassifyOptions
 ) -> tuple[pa.Table, ClassifyReport]:
     """Predict a batch that fits in memory: one row per product, in input order."""
     tables: list[pa.Table] = []
@@ -33,7 +33,7 @@ def classify(
 
 
 def classify_to(
-    catalogue: Catalogue, store: Store, out: Path, options: ClassifyOptions
+    catalogue: Catalogue, store: OpenStore, out: Path, options: ClassifyOptions
 ) -> ClassifyReport:
     """Predict a batch of any size into a Parquet file, or CSV for a submission named so.
 
@@ -67,7 +67,7 @@ def classify_to(
 
 def _run(
     catalogue: Catalogue,
-    store: Store,
+    store: OpenStore,
     options: ClassifyOptions,
     start: Callable[[pa.Schema], Callable[[pa.Table], None]],
 ) -> ClassifyReport:

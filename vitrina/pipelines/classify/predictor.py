@@ -20,7 +20,7 @@ from vitrina.pipelines.classify.options import ClassifyOptions
 from vitrina.pipelines.common.batch_encoder import BatchEncoder, EncodedBatch, unusable
 from vitrina.pipelines.index.neighbours import Index
 from vitrina.pipelines.train.category_drift import reused, reused_line, unknown_line
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.typed_json import convert_json
 from vitrina.types import CategoryId, Codes, Floats, Mask, Modality, OutputFormat
 
@@ -152,7 +152,7 @@ def _path(tree: CategoryTree, step: int, node: int, share: float) -> dict[str, A
 class Predictor:
     """Predictor: a model, its encoders, and the voting index."""
 
-    def __init__(self, store: Store, options: ClassifyOptions) -> None:
+    def __init__(self, store: OpenStore, options: ClassifyOptions) -> None:
         self.options = options
         self.model = Model.load(store.model_folder(options.model), store.id_types[1])
         spaces = [store.open_space(self.model.spaces[one]) for one in self.model.modalities]
@@ -176,7 +176,7 @@ class Predictor:
         self._product_type = ids.field("product_id").type
         self._category_type = ids.field("category_id").type
 
-    def _compare_categories(self, store: Store) -> None:
+    def _compare_categories(self, store: OpenStore) -> None:
         """Compare the head's categories with what their ids mean in the store."""
         model, sources = self.model, store.sources
         self.reused = reused(store, dict(zip(model.categories, model.names, strict=True)))

@@ -20,7 +20,7 @@ from vitrina.errors import CatalogueError
 from vitrina.pipelines.common.encoders import Encoder, encoder_of
 from vitrina.store.files import check_file, replacing
 from vitrina.store.space import ERRORS_SCHEMA, FIND, REPAIR, Space, error_row
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Floats, Mask, Modality
 
 BATCH_ROWS = 2048
@@ -50,7 +50,7 @@ class BatchEncoder:
         self.encoders = encoders
 
     @classmethod
-    def of(cls, store: Store, spaces: Iterable[Space]) -> BatchEncoder:
+    def of(cls, store: OpenStore, spaces: Iterable[Space]) -> BatchEncoder:
         """Load the encoders of some spaces.
 
         Raises FingerprintError if the model of a space has changed.

@@ -14,7 +14,7 @@ from vitrina.pipelines.common.reading import remembered_models
 from vitrina.stage_timer import stage
 from vitrina.store.entries import FolderEntry
 from vitrina.store.space import Space
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.typed_json import read_json_as
 from vitrina.types import Compute, Modality
 
@@ -31,7 +31,7 @@ Encoder = TextEncoder | ImageEncoder
 
 
 def choose_model(
-    store: Store, modality: Modality, name: str | None, *, ignored: Collection[str] = ()
+    store: OpenStore, modality: Modality, name: str | None, *, ignored: Collection[str] = ()
 ) -> ModelRef:
     """Choose the model of a modality. The name that is given precedes the one that the store
     remembers, which precedes the default.
@@ -80,7 +80,7 @@ class TrainedCard:
     fingerprint: str
 
 
-def trained_card(store: Store, model: ModelRef) -> TrainedCard:
+def trained_card(store: OpenStore, model: ModelRef) -> TrainedCard:
     """The card of an encoder that was trained for the store.
 
     Raises EncoderError if it serves the other modality, StoreError if it is damaged.
@@ -94,7 +94,7 @@ def trained_card(store: Store, model: ModelRef) -> TrainedCard:
     return card
 
 
-def trained_entry(store: Store, model: ModelRef) -> FolderEntry | None:
+def trained_entry(store: OpenStore, model: ModelRef) -> FolderEntry | None:
     """The files of an encoder that was trained for the store; None for another model."""
     return store.manifest.encoders.get(model.place) if model.kind is ModelKind.TRAINED else None
 
@@ -109,7 +109,7 @@ def model_of(space: Space) -> ModelRef:
     return ModelRef.parse(name, space.modality, [name] if space.entry.encoder else ())
 
 
-def encoder_of(store: Store, space: Space) -> Encoder:
+def encoder_of(store: OpenStore, space: Space) -> Encoder:
     """Load the encoder that made a space.
 
     Raises FingerprintError if the model under that name is another one by now.

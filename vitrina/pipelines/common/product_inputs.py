@@ -11,10 +11,10 @@ from vitrina.errors import ImageSourceError
 from vitrina.parallel import Progress
 from vitrina.pipelines.common.reading import remembered_reading, warn_of_private
 from vitrina.store.products import Products
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 
 
-def remembered_images(store: Store) -> ImageSource:
+def remembered_images(store: OpenStore) -> ImageSource:
     """The photo source of the store's catalogue.
 
     Raises ImageSourceError if it had none, or one that is part of the catalogue's file.
@@ -28,7 +28,7 @@ def remembered_images(store: Store) -> ImageSource:
     return opened_images(store, images)
 
 
-def opened_images(store: Store, images: str) -> ImageSource:
+def opened_images(store: OpenStore, images: str) -> ImageSource:
     """Open a folder or archive of photos with the store's settings. Raises ImageSourceError."""
     reading = replace(remembered_reading(store), images=images)
     warn_of_private(reading)

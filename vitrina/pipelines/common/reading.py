@@ -17,7 +17,7 @@ from vitrina.data.reading import Reading
 from vitrina.data.sources.fetching import ALLOW_PRIVATE, WEB
 from vitrina.errors import CatalogueError
 from vitrina.pipelines.common.progress import Meter
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.typed_json import convert_json
 from vitrina.types import Modality
 
@@ -40,7 +40,7 @@ TRAINING = Purpose("training texts", "read")
 
 
 def remembered_reading(
-    store: Store, path: Path | None = None, given: ReadingOptions = DEFAULT_OPTIONS
+    store: OpenStore, path: Path | None = None, given: ReadingOptions = DEFAULT_OPTIONS
 ) -> Reading:
     """Reading settings of a source's catalogue.
 
@@ -61,7 +61,7 @@ def remembered_reading(
     return Reading.from_json(remembered, where) if remembered else Reading()
 
 
-def remembered_models(store: Store) -> dict[Modality, str]:
+def remembered_models(store: OpenStore) -> dict[Modality, str]:
     """The names of the models that a store's last catalogue was embedded with.
 
     A modality without a saved name has that of its active space, so that a manifest that lost the
@@ -92,7 +92,7 @@ def warn_of_private(reading: Reading) -> None:
 
 
 def open_as_remembered(
-    store: Store,
+    store: OpenStore,
     path: Path,
     given: ReadingOptions = DEFAULT_OPTIONS,
     *,
@@ -125,7 +125,7 @@ def open_as_remembered(
 
 @contextmanager
 def opened_texts(
-    store: Store,
+    store: OpenStore,
     paths: Sequence[str | Path],
     given: ReadingOptions = DEFAULT_OPTIONS,
     *,

@@ -15,7 +15,7 @@ from vitrina.store.entries import FolderEntry
 from vitrina.store.parquet import IDS, Column, read_file_as
 from vitrina.store.shards import array_keys
 from vitrina.store.space import Space
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Codes, Mask
 
 TRAINED_ON = "trained-on.parquet"
@@ -24,17 +24,17 @@ TRAINED_ON = "trained-on.parquet"
 _SEEN = {"product_id": Column(IDS)}
 
 
-def seen_by_spaces(store: Store, spaces: Iterable[Space]) -> Mask:
+def seen_by_spaces(store: OpenStore, spaces: Iterable[Space]) -> Mask:
     """(n,) bool: products that the encoder of a space was trained on."""
     return _seen(store, (space.entry.encoder for space in spaces))
 
 
-def seen_by_base(store: Store, model: ModelRef) -> Mask:
+def seen_by_base(store: OpenStore, model: ModelRef) -> Mask:
     """(n,) bool: products that an encoder of the store was trained on; none for another model."""
     return _seen(store, [trained_entry(store, model)])
 
 
-def _seen(store: Store, encoders: Iterable[FolderEntry | None]) -> Mask:
+def _seen(store: OpenStore, encoders: Iterable[FolderEntry | None]) -> Mask:
     seen = np.zeros(len(store.products), dtype=bool)
     for kept in encoders:
         if kept is not None and TRAINED_ON in {file.name for file in kept.files}:
@@ -42,7 +42,7 @@ def _seen(store: Store, encoders: Iterable[FolderEntry | None]) -> Mask:
     return seen
 
 
-def rows_seen(store: Store, folder: Path) -> Codes:
+def rows_seen(store: OpenStore, folder: Path) -> Codes:
     """Rows of the product table that an encoder in a folder was trained on, removed products left
     out. Raises TrainingError if the folder has no list of them."""
     path, way = folder / TRAINED_ON, "run `vitrina finetune` again"

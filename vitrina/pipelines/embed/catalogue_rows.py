@@ -23,7 +23,7 @@ from vitrina.pipelines.embed.source_choice import SourceTwins
 from vitrina.stage_timer import timed_each
 from vitrina.store.products import content_hash
 from vitrina.store.sources import Source
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Codes, Mask, Modality, ProductId
 
 Row = dict[str, Any]
@@ -41,7 +41,7 @@ class CatalogueRows:
     def __init__(
         self,
         catalogue: Catalogue,
-        store: Store,
+        store: OpenStore,
         snapshot: ProductSnapshot,
         forms: IdForms,
         options: IngestOptions,

@@ -16,7 +16,7 @@ from vitrina.pipelines.common.encoders import (
 )
 from vitrina.pipelines.embed.options import EmbedOptions
 from vitrina.store.space import Space
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Compute
 
 
@@ -34,7 +34,7 @@ class EncoderChoice:
     loaded: Encoder | None = None
 
 
-def choose_encoder(store: Store, model: ModelRef, options: EmbedOptions) -> EncoderChoice:
+def choose_encoder(store: OpenStore, model: ModelRef, options: EmbedOptions) -> EncoderChoice:
     """Choose the encoder of a model, and load it unless its space is known without it.
 
     Raises EncoderError, HubUnreachableError, StoreError.
@@ -66,7 +66,9 @@ def check_requested(space: Space, options: EmbedOptions) -> None:
         )
 
 
-def load_for_space(store: Store, model: ModelRef, space: Space, compute: Compute | None) -> Encoder:
+def load_for_space(
+    store: OpenStore, model: ModelRef, space: Space, compute: Compute | None
+) -> Encoder:
     """Load a model for an existing space of it; its encoder may have changed since.
 
     Raises EncoderError, HubUnreachableError, StoreError.
@@ -77,7 +79,7 @@ def load_for_space(store: Store, model: ModelRef, space: Space, compute: Compute
 
 
 def load_model(
-    store: Store, model: ModelRef, compute: Compute | None, *, before: Compute | None = None
+    store: OpenStore, model: ModelRef, compute: Compute | None, *, before: Compute | None = None
 ) -> Encoder:
     """Load the encoder of a model that is not fitted here. compute, before: as of `load_encoder`.
 
@@ -92,7 +94,7 @@ def load_model(
     return encoder
 
 
-def _space_of(store: Store, model: ModelRef) -> Space | None:
+def _space_of(store: OpenStore, model: ModelRef) -> Space | None:
     """The space that a model's vectors go to, unless the model has changed since.
 
     An encoder that was fitted here has the space of its fit; another one the space in use, if
@@ -113,7 +115,7 @@ def _space_of(store: Store, model: ModelRef) -> Space | None:
         return None
 
 
-def _trained_space(store: Store, model: ModelRef) -> Space | None:
+def _trained_space(store: OpenStore, model: ModelRef) -> Space | None:
     """The space of the newest encoder of that name; None if it has none yet."""
     fingerprint = trained_card(store, model).fingerprint
     for name, entry in store.manifest.spaces.items():
@@ -122,7 +124,7 @@ def _trained_space(store: Store, model: ModelRef) -> Space | None:
     return None
 
 
-def _fitted_space(store: Store, model: ModelRef) -> Space | None:
+def _fitted_space(store: OpenStore, model: ModelRef) -> Space | None:
     """The space of an encoder that was fitted here: the one in use, or else the newest."""
     names = list(store.manifest.spaces)
     active = store.manifest.active.get(model.modality)

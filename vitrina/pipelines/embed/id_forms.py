@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from vitrina.data.catalogue import Catalogue
 from vitrina.store.sources import Source
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import CategoryId, IdType, ProductId
 
 Convert = Callable[[Any], Any]
@@ -34,7 +34,7 @@ class IdForms:
     _category_id: Convert | None
 
     @classmethod
-    def of(cls, catalogue: Catalogue, store: Store, source: Source) -> IdForms:
+    def of(cls, catalogue: Catalogue, store: OpenStore, source: Source) -> IdForms:
         """Integers stay integers as long as every id of the catalogue is one or is written like
         one, and the source's name need not stand in front of it."""
         held = len(store.products) > 0

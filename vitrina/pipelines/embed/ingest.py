@@ -20,13 +20,13 @@ from vitrina.store.product_writer import ProductWriter
 from vitrina.store.products import schema
 from vitrina.store.shards import array_keys
 from vitrina.store.sources import Source, with_retired
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.store.writer import Writer
 from vitrina.types import Codes
 
 
 def ingest(
-    catalogue: Catalogue, store: Store, writer: Writer, source: Source, options: IngestOptions
+    catalogue: Catalogue, store: OpenStore, writer: Writer, source: Source, options: IngestOptions
 ) -> Ingested:
     """Stream a catalogue into new parts of the product table; nothing is live until a commit.
 
@@ -69,7 +69,7 @@ def ingest(
 
 
 def _carry_over(
-    store: Store,
+    store: OpenStore,
     snapshot: ProductSnapshot,
     reading: CatalogueRows,
     table: ProductWriter,
@@ -110,7 +110,7 @@ def _carry_over(
             table.add(_rows_at(store, at, columns, table.schema))
 
 
-def _rows_at(store: Store, at: Codes, columns: Sequence[str], wanted: pa.Schema) -> list[Row]:
+def _rows_at(store: OpenStore, at: Codes, columns: Sequence[str], wanted: pa.Schema) -> list[Row]:
     """Rows of the store's table as rows of the new one, whose ids may be strings by now."""
     if not len(at):
         return []

@@ -25,7 +25,7 @@ from vitrina.store import layout
 from vitrina.store.products import Products
 from vitrina.store.retype import with_string_ids
 from vitrina.store.space import ERRORS_SCHEMA, error_row, read_errors
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.store.writer import Writer
 from vitrina.types import Modality
 
@@ -70,7 +70,7 @@ class EmbedReport:
     seconds: float = 0.0
 
     @classmethod
-    def of(cls, store: Store, catalogue: Catalogue, done: Ingested) -> EmbedReport:
+    def of(cls, store: OpenStore, catalogue: Catalogue, done: Ingested) -> EmbedReport:
         """The report of a catalogue that was read, and not embedded yet."""
         return cls(
             store=store.place,
@@ -100,7 +100,7 @@ class EmbedReport:
         return {**asdict(self), "categories": self.categories.to_json()}
 
 
-def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedReport:
+def embed(catalogue: Catalogue, store: OpenStore, options: EmbedOptions) -> EmbedReport:
     """Bring a store up to date with a catalogue.
 
     Raises StoreLockedError if another process writes to the store, EncoderError if a model
@@ -145,7 +145,9 @@ def embed(catalogue: Catalogue, store: Store, options: EmbedOptions) -> EmbedRep
         return report
 
 
-def _models(catalogue: Catalogue, store: Store, options: EmbedOptions) -> dict[Modality, ModelRef]:
+def _models(
+    catalogue: Catalogue, store: OpenStore, options: EmbedOptions
+) -> dict[Modality, ModelRef]:
     asked = {Modality.TEXT: options.text, Modality.IMAGE: options.image}
     if catalogue.images is None:
         if options.image not in (None, ModelKind.NONE):
@@ -160,7 +162,7 @@ def _models(catalogue: Catalogue, store: Store, options: EmbedOptions) -> dict[M
     return models
 
 
-def _prune(store: Store, writer: Writer, done: Ingested) -> None:
+def _prune(store: OpenStore, writer: Writer, done: Ingested) -> None:
     """Drop the products that the catalogue no longer mentions, now that the run has succeeded."""
     manifest = replace(store.manifest, products=done.products[: done.lasting], step=False)
     there = Products(store.files, manifest).table
@@ -175,7 +177,7 @@ def _prune(store: Store, writer: Writer, done: Ingested) -> None:
 
 def _commit_products(
     catalogue: Catalogue,
-    store: Store,
+    store: OpenStore,
     writer: Writer,
     done: Ingested,
     models: dict[Modality, ModelRef],

@@ -16,7 +16,7 @@ from vitrina.store import layout
 from vitrina.store.entries import FolderEntry, SpaceEntry
 from vitrina.store.products import Products
 from vitrina.store.space import Space
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.store.writer import Writer
 from vitrina.types import Modality
 
@@ -44,7 +44,9 @@ def fit_encoder(products: Products, catalogue: Catalogue, modality: Modality, se
     )
 
 
-def space_for(store: Store, writer: Writer, model: ModelRef, encoder: Encoder, dtype: str) -> Space:
+def space_for(
+    store: OpenStore, writer: Writer, model: ModelRef, encoder: Encoder, dtype: str
+) -> Space:
     """The space for an encoder's vectors, which is made if need be."""
     name = _space_name(store, encoder.card, _plain_name(model))
     if name not in store.manifest.spaces:
@@ -85,7 +87,7 @@ def _plain_name(model: ModelRef) -> str:
     return plain.encode()[:_PLAIN_BYTES].decode(errors="ignore")
 
 
-def _space_name(store: Store, card: EncoderCard, plain: str) -> str:
+def _space_name(store: OpenStore, card: EncoderCard, plain: str) -> str:
     """`text-rubert-tiny2`; with part of the fingerprint where that name is another encoder's."""
     name = f"{card.modality}-{plain}"
     entry = store.manifest.spaces.get(name)

@@ -15,7 +15,7 @@ from vitrina.ids import IdTable, Keys, typed_id
 from vitrina.pipelines.common.photo_hashes import NO_PHOTO, Photographed
 from vitrina.store.products import HASH_COLUMNS, Categories, hash_bytes
 from vitrina.store.space import read_errors
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import CategoryId, Codes, IdType, Mask, Modality
 
 _LABEL = ("category_id", "category_name")
@@ -35,7 +35,7 @@ class ProductSnapshot:
         source_names, source_codes: the sources, and (n,) int64, the one of each product.
     """
 
-    def __init__(self, store: Store, category_id: IdType) -> None:
+    def __init__(self, store: OpenStore, category_id: IdType) -> None:
         self._products = store.products
         self.category_id = category_id
         self._reasons: dict[str, str] = {}

@@ -15,14 +15,14 @@ from vitrina.errors import UnusualChangeError
 from vitrina.ids import id_keys
 from vitrina.pipelines.embed.snapshot import ProductSnapshot
 from vitrina.store.sources import Source, Sources
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 
 ALIKE = 0.5
 """Share of a new source's products that stand in the store under another source's name, with the
 same id and the same title, from which both are taken for one."""
 
 
-def source_of(catalogue: Catalogue, store: Store, asked: str | None) -> Source:
+def source_of(catalogue: Catalogue, store: OpenStore, asked: str | None) -> Source:
     """The source that a catalogue's products belong to; see `Sources.resolve`."""
     sources = store.sources
     if asked is None and catalogue.source is not None and _made_before_sources(store):
@@ -33,7 +33,7 @@ def source_of(catalogue: Catalogue, store: Store, asked: str | None) -> Source:
     return sources.resolve(asked, catalogue.source, catalogue.path)
 
 
-def _made_before_sources(store: Store) -> bool:
+def _made_before_sources(store: OpenStore) -> bool:
     return len(store.products) > 0 and "source" not in store.products.schema.names
 
 

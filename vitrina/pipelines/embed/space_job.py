@@ -30,7 +30,7 @@ from vitrina.store.manifest import Manifest
 from vitrina.store.plan import first_positions, plan_shards
 from vitrina.store.shards import array_to_hashes, write_shard
 from vitrina.store.space import FIND, REPAIR, Space, read_errors
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.store.writer import Writer
 from vitrina.types import Codes, Mask, Modality, Vectors
 
@@ -81,7 +81,7 @@ class SpaceJob:
 
     def __init__(
         self,
-        store: Store,
+        store: OpenStore,
         writer: Writer,
         catalogue: Catalogue,
         ingested: Ingested,

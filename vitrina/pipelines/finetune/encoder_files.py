@@ -22,7 +22,7 @@ from vitrina.pipelines.common.seen_rows import TRAINED_ON
 from vitrina.store import layout
 from vitrina.store.files import write_json
 from vitrina.store.products import Products
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.store.writer import Writer
 from vitrina.types import Codes, Modality
 
@@ -38,7 +38,7 @@ def check_name(name: str) -> None:
         )
 
 
-def base_text(store: Store, model: ModelRef) -> TextFiles:
+def base_text(store: OpenStore, model: ModelRef) -> TextFiles:
     """The files of the base text model. Raises EncoderError, HubUnreachableError, StoreError."""
     if model.kind is ModelKind.TRAINED:
         trained_card(store, model)
@@ -47,7 +47,7 @@ def base_text(store: Store, model: ModelRef) -> TextFiles:
 
 
 def base_image(
-    store: Store, model: ModelRef, *, size: int | None, from_scratch: bool, seed: int
+    store: OpenStore, model: ModelRef, *, size: int | None, from_scratch: bool, seed: int
 ) -> ImageFiles:
     """The base image model. size: of its input in pixels, None for its own. seed: of random
     weights.
@@ -63,7 +63,7 @@ def base_image(
         return find_image(model, kept, size=size, from_scratch=from_scratch)
 
 
-def chosen_base(store: Store, modality: Modality, name: str | None) -> ModelRef:
+def chosen_base(store: OpenStore, modality: Modality, name: str | None) -> ModelRef:
     """The base model. name: None for the model that the store embeds with, if it can be trained.
 
     Raises EncoderError, StoreError.
@@ -79,7 +79,7 @@ def text_tokens(
 
 
 def write_encoder(
-    store: Store,
+    store: OpenStore,
     writer: Writer,
     folder: Path,
     card: EncoderCard,

@@ -26,7 +26,7 @@ from vitrina.pipelines.finetune.options import FinetuneOptions
 from vitrina.pipelines.finetune.trainer import FinetunedEncoder, tune_image, tune_text
 from vitrina.stage_timer import so_far, stage, timed_run
 from vitrina.store.products import Categories
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Codes, Modality, SplitKind
 
 TRAIN_SAMPLE = 20_000
@@ -72,7 +72,7 @@ class FinetuneReport:
 
 
 def finetune(
-    store: Store, options: FinetuneOptions, images: ImageSource | None = None
+    store: OpenStore, options: FinetuneOptions, images: ImageSource | None = None
 ) -> FinetuneReport:
     """Train an encoder with a classification head, and save the encoder without the head.
 
@@ -88,7 +88,9 @@ def finetune(
     return replace(report, stages=run.seconds())
 
 
-def _finetune(store: Store, options: FinetuneOptions, images: ImageSource | None) -> FinetuneReport:
+def _finetune(
+    store: OpenStore, options: FinetuneOptions, images: ImageSource | None
+) -> FinetuneReport:
     name = options.name or f"{options.modality}-tuned"
     check_name(name)
     store.check_rights()
@@ -118,7 +120,7 @@ def _finetune(store: Store, options: FinetuneOptions, images: ImageSource | None
 
 
 def _split(
-    store: Store, model: ModelRef, labels: Categories, options: FinetuneOptions
+    store: OpenStore, model: ModelRef, labels: Categories, options: FinetuneOptions
 ) -> StoreSplit:
     """The store split, without validation rows that the base model was trained on."""
     store_split = split_store(store.products, labels.codes, options.split, options.seed)
@@ -126,7 +128,7 @@ def _split(
 
 
 def keep(
-    store: Store,
+    store: OpenStore,
     name: str,
     model: ModelRef,
     tuned: FinetunedEncoder,

@@ -28,7 +28,7 @@ from vitrina.pipelines.finetune.encoder_files import (
 )
 from vitrina.pipelines.finetune.options import PretrainOptions
 from vitrina.stage_timer import so_far, stage, timed_run
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.training.checkpoint import Checkpoint
 from vitrina.training.config import TrainingConfig
 from vitrina.training.loop import fit
@@ -73,7 +73,7 @@ class PretrainReport:
 
 
 def pretrain(
-    store: Store, options: PretrainOptions, also: Sequence[Catalogue] = ()
+    store: OpenStore, options: PretrainOptions, also: Sequence[Catalogue] = ()
 ) -> PretrainReport:
     """Train a text encoder to predict masked tokens of all products' texts, labelled or not.
 
@@ -89,7 +89,9 @@ def pretrain(
     return replace(report, stages=run.seconds())
 
 
-def _pretrain(store: Store, options: PretrainOptions, also: Sequence[Catalogue]) -> PretrainReport:
+def _pretrain(
+    store: OpenStore, options: PretrainOptions, also: Sequence[Catalogue]
+) -> PretrainReport:
     check_name(options.name)
     store.check_rights()
     with stage("loading models"):
@@ -168,7 +170,7 @@ def _pretrain(store: Store, options: PretrainOptions, also: Sequence[Catalogue])
     return report
 
 
-def _held_out(store: Store, options: PretrainOptions) -> Codes:
+def _held_out(store: OpenStore, options: PretrainOptions) -> Codes:
     """Rows of the product table that are held out."""
     codes = store.labels().codes
     if options.split is None or (codes < 0).all():
@@ -176,7 +178,7 @@ def _held_out(store: Store, options: PretrainOptions) -> Codes:
     return split_store(store.products, codes, options.split, options.seed).split.validation
 
 
-def _all_texts(store: Store, also: Sequence[Catalogue]) -> Iterator[list[str]]:
+def _all_texts(store: OpenStore, also: Sequence[Catalogue]) -> Iterator[list[str]]:
     yield from texts(store.products)
     for catalogue in also:
         for batch in catalogue.batches():

@@ -21,7 +21,7 @@ from vitrina.embedder.finetuning.text_classes import TextClasses
 from vitrina.embedder.finetuning.tokens import TokenLists
 from vitrina.pipelines.common.product_inputs import texts
 from vitrina.pipelines.common.reading import opened_texts
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.training.checkpoint import Checkpoint
 from vitrina.training.config import TrainingConfig
 from vitrina.training.loss import SoftTargets
@@ -34,7 +34,7 @@ EPOCHS = 2
 
 
 def with_unlabelled(
-    store: Store,
+    store: OpenStore,
     codes: Codes,
     paths: Sequence[str],
     tokenize: Callable[[Sequence[str]], Sequence[Sequence[int]]],

@@ -23,7 +23,7 @@ from vitrina.pipelines.common.training_progress import KEPT_APART, watch_trainin
 from vitrina.pipelines.finetune.encoder_files import base_image, text_tokens
 from vitrina.pipelines.finetune.options import FinetuneOptions
 from vitrina.stage_timer import stage
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.training.checkpoint import Checkpoint
 from vitrina.training.config import TrainingConfig
 from vitrina.training.loop import History, fit
@@ -115,7 +115,11 @@ class FinetunedEncoder:
 
 
 def tune_text(
-    store: Store, base: TextFiles, codes: Codes, store_split: StoreSplit, options: FinetuneOptions
+    store: OpenStore,
+    base: TextFiles,
+    codes: Codes,
+    store_split: StoreSplit,
+    options: FinetuneOptions,
 ) -> FinetunedEncoder:
     """Train a text encoder on a store's products. codes: (n,) int64, the class of each, -1 for
     none. Raises EncoderError, TrainingError."""
@@ -184,7 +188,7 @@ def tune_text(
 
 
 def tune_image(
-    store: Store,
+    store: OpenStore,
     model: ModelRef,
     source: ImageSource,
     codes: Codes,
@@ -255,7 +259,7 @@ class _EncoderTrainer:
     """Trainer of an encoder on a store's products. model: its name. there: as in
     `FinetunedEncoder`."""
 
-    store: Store
+    store: OpenStore
     model: str
     examples: FinetuneExamples
     there: Mask

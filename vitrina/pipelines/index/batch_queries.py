@@ -41,7 +41,7 @@ from vitrina.pipelines.index.options import QueryOptions
 from vitrina.store.files import replacing
 from vitrina.store.products import PART_ROWS
 from vitrina.store.space import error_row
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 
 ID = "product_id"
 PANDAS_INDEX = "__index_level_"
@@ -99,7 +99,7 @@ class _Block:
     failures: list[dict[str, Any]]
 
 
-def id_column(store: Store, path: Path, given: Columns) -> str | None:
+def id_column(store: OpenStore, path: Path, given: Columns) -> str | None:
     """The column of a Parquet file that holds only product ids of the store, apart from a pandas
     index; None for any other file, which is a batch of new products.
 
@@ -117,7 +117,7 @@ def id_column(store: Store, path: Path, given: Columns) -> str | None:
 
 
 def neighbours_of_ids(
-    store: Store, path: Path, out: Path, options: QueryOptions, column: str = ID
+    store: OpenStore, path: Path, out: Path, options: QueryOptions, column: str = ID
 ) -> QueriesReport:
     """Find the neighbours of products of the index, by their ids in a file; see `id_column`.
 
@@ -137,7 +137,7 @@ def neighbours_of_ids(
 
 
 def neighbours_of_batch(
-    store: Store, catalogue: Catalogue, out: Path, options: QueryOptions
+    store: OpenStore, catalogue: Catalogue, out: Path, options: QueryOptions
 ) -> QueriesReport:
     """Find the neighbours of new products, which are embedded with the store's encoders.
 

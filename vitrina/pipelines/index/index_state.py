@@ -19,7 +19,7 @@ from vitrina.index.storage import Folder
 from vitrina.store.files import to_json
 from vitrina.store.rows import Rows
 from vitrina.store.space import Space
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import Features, Mask
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Staleness:
         )
 
 
-def state_of(store: Store, spaces: Sequence[Space]) -> str:
+def state_of(store: OpenStore, spaces: Sequence[Space]) -> str:
     """SHA-256 of all inputs of an index of these spaces, in hexadecimal."""
     seen = {
         "products": [entry.path for entry in store.manifest.products],
@@ -52,7 +52,7 @@ def state_of(store: Store, spaces: Sequence[Space]) -> str:
     return hashlib.sha256(to_json(seen)).hexdigest()
 
 
-def current_entries(store: Store, spaces: Sequence[Space]) -> tuple[Entries, Mask]:
+def current_entries(store: OpenStore, spaces: Sequence[Space]) -> tuple[Entries, Mask]:
     """Every product of a store as an index entry, and (n,) bool, products with a vector."""
     products = store.products
     there = np.zeros(len(products), dtype=bool)
@@ -84,7 +84,7 @@ def changes(old: Entries, dead: Mask, now: Entries, there: Mask, spaces: Sequenc
     return change
 
 
-def open_vectors(store: Store, features: Features) -> tuple[VectorIndex, Staleness | None]:
+def open_vectors(store: OpenStore, features: Features) -> tuple[VectorIndex, Staleness | None]:
     """Open an index for searching, and its staleness; rows of removed products are dead.
 
     Raises StoreError if it was not built or is damaged, FingerprintError if the store's encoders
@@ -122,7 +122,7 @@ def fingerprints_of(spaces: Sequence[Space]) -> dict[str, str]:
     return {space.modality.value: space.entry.fingerprint for space in spaces}
 
 
-def folder_of(store: Store, features: Features) -> Folder:
+def folder_of(store: OpenStore, features: Features) -> Folder:
     """The files of a live index. Raises StoreError if it was not built."""
     files = store.index_files(features)
     return Folder(files, store.files.where(store.manifest.indexes[features].path))

@@ -32,7 +32,7 @@ from vitrina.store import layout
 from vitrina.store.entries import FileEntry, FolderEntry
 from vitrina.store.rows import Rows
 from vitrina.store.space import Space
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.store.writer import Writer
 from vitrina.types import Features, Mask
 
@@ -46,14 +46,14 @@ ROW_FILES = 16
 FEWEST_QUERIES = 100
 
 
-def default_features(store: Store) -> Features:
+def default_features(store: OpenStore) -> Features:
     """Fused if the store has both spaces, else the features of its only space."""
     if len(store.manifest.active) == 1:
         return Features(next(iter(store.manifest.active)).value)
     return Features.FUSED
 
 
-def build_index(store: Store, options: IndexOptions) -> Features:
+def build_index(store: OpenStore, options: IndexOptions) -> Features:
     """Update or build the index of some features, and make it live.
 
     Returns the features. Raises StoreError if a space is missing, nothing fits the memory, or
@@ -99,7 +99,7 @@ class _Old:
     files: FolderEntry
 
     @classmethod
-    def of(cls, store: Store, features: Features, *, damaged_too: bool) -> _Old | None:
+    def of(cls, store: OpenStore, features: Features, *, damaged_too: bool) -> _Old | None:
         """Open the index; None if there is none. damaged_too: None for a damaged one as well."""
         if features not in store.manifest.indexes:
             return None
@@ -115,7 +115,7 @@ class _Old:
 
 @dataclass(frozen=True)
 class _Job:
-    store: Store
+    store: OpenStore
     writer: Writer
     features: Features
     spaces: tuple[Space, ...]

@@ -25,7 +25,7 @@ from vitrina.pipelines.index.vote_report import VoteEvaluation, format_evaluatio
 from vitrina.pipelines.index.vote_rules import evaluate_votes, measure_rule
 from vitrina.store import layout
 from vitrina.store.files import write_json
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.store.writer import Writer
 from vitrina.types import Codes, Features, Floats
 
@@ -97,7 +97,7 @@ class IndexEvaluation:
 
 
 def evaluate_index(
-    store: Store, features: Features | None = None, *, seed: int = 0, quiet: bool = True
+    store: OpenStore, features: Features | None = None, *, seed: int = 0, quiet: bool = True
 ) -> IndexEvaluation:
     """Evaluate an index's vote, choose the best rule, and save it in the index's card.
 

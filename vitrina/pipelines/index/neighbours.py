@@ -34,7 +34,7 @@ from vitrina.pipelines.index.index_state import (
 from vitrina.store.filters import Condition, matching
 from vitrina.store.products import Categories
 from vitrina.store.shards import array_keys
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import CategoryId, Codes, Features, Floats, Mask, Modality, ProductId, Vectors
 
 
@@ -82,7 +82,7 @@ class Index:
     behind: its staleness, None if it is up to date.
     """
 
-    def __init__(self, store: Store, described: IndexCard) -> None:
+    def __init__(self, store: OpenStore, described: IndexCard) -> None:
         """described: its card."""
         self.store = store
         self._card = described
@@ -93,7 +93,7 @@ class Index:
         return dict(self._card.told)
 
     @classmethod
-    def open(cls, store: Store, features: Features | None = None) -> Index:
+    def open(cls, store: OpenStore, features: Features | None = None) -> Index:
         """Open the index of some features; by default the fused one, or the only one there is.
 
         If it is stale, the logger `vitrina` warns. Raises StoreError if it was not built,
@@ -107,7 +107,7 @@ class Index:
         return index
 
     @classmethod
-    def described(cls, store: Store, features: Features) -> Index:
+    def described(cls, store: OpenStore, features: Features) -> Index:
         """The index of some features, opened only when it is searched."""
         return cls(store, card_of(folder_of(store, features), features))
 

@@ -9,11 +9,11 @@ from vitrina.errors import StoreError
 from vitrina.ids import typed_id
 from vitrina.pipelines.train.report import LISTED, CategoryCount, CategoryDrift, listed
 from vitrina.store.products import Categories
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import CategoryId, Codes
 
 
-def since(store: Store, name: str, labels: Categories, rows: Codes) -> CategoryDrift | None:
+def since(store: OpenStore, name: str, labels: Categories, rows: Codes) -> CategoryDrift | None:
     """Category drift since a head of this name was trained; None if there is no such head.
 
     rows: (categories,) int64, labelled products of each category.
@@ -39,14 +39,14 @@ def since(store: Store, name: str, labels: Categories, rows: Codes) -> CategoryD
     return CategoryDrift(tuple(added), tuple(gone))
 
 
-def head_categories(store: Store, card: ModelCard) -> dict[CategoryId, str]:
+def head_categories(store: OpenStore, card: ModelCard) -> dict[CategoryId, str]:
     """The categories that a head was trained on, with their names at that time, "" for none. Ids
     are converted to the store's current type."""
     kind = store.id_types[1]
     return {typed_id(one.id, kind): one.name or "" for one in card.categories}
 
 
-def reused(store: Store, known: Mapping[CategoryId, str]) -> dict[CategoryId, str]:
+def reused(store: OpenStore, known: Mapping[CategoryId, str]) -> dict[CategoryId, str]:
     """A head's categories whose ids now mean other categories in the store."""
     retired = store.sources.retired
     return {key: name for key, name in known.items() if name in retired.get(str(key), ())}

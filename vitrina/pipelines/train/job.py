@@ -22,11 +22,11 @@ from vitrina.pipelines.train.trainer import HeadTrainer, positive_weights
 from vitrina.stage_timer import RunTimer, stage, timed_run
 from vitrina.store import layout
 from vitrina.store.gather import gather
-from vitrina.store.store import Store
+from vitrina.store.store import OpenStore
 from vitrina.types import SplitKind
 
 
-def train(store: Store, options: TrainOptions) -> TrainReport:
+def train(store: OpenStore, options: TrainOptions) -> TrainReport:
     """Train, calibrate and save heads over a store's vectors and labels.
 
     Raises StoreError if a space is missing, TrainingError if there are too few rows to train on,
@@ -79,7 +79,12 @@ def train(store: Store, options: TrainOptions) -> TrainReport:
 
 
 def _report(
-    store: Store, name: str, trainer: HeadTrainer, seen: int, baseline: BaselineScore, run: RunTimer
+    store: OpenStore,
+    name: str,
+    trainer: HeadTrainer,
+    seen: int,
+    baseline: BaselineScore,
+    run: RunTimer,
 ) -> TrainReport:
     result, options = trainer.judged, trainer.options
     fused = trainer.served.get(trainer.features.value)
@@ -124,7 +129,7 @@ def _report(
     )
 
 
-def _copied(store: Store, trainer: HeadTrainer) -> int:
+def _copied(store: OpenStore, trainer: HeadTrainer) -> int:
     """Number of evaluation rows with a copy among the train rows of their fold."""
     if trainer.options.split is SplitKind.GROUPED:
         return 0
