@@ -1,4 +1,4 @@
-"""Encoders of a store: the choice of a model by its name, and the loading of its encoder."""
+"""Encoders of a store: selection of a model by its name, and loading of its encoder."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ Encoder = TextEncoder | ImageEncoder
 def choose_model(
     store: OpenStore, modality: Modality, name: str | None, *, ignored: Collection[str] = ()
 ) -> ModelRef:
-    """Choose the model of a modality. The name that is given precedes the one that the store
-    remembers, which precedes the default.
+    """Select the model of a modality: the given name, else the one that the store remembers, else
+    the default.
 
-    ignored: remembered names that do not count.
-    Raises EncoderError if the name is no model's, StoreError if what is remembered is no name.
+    ignored: remembered names to ignore.
+    Raises EncoderError for a name of no known form, StoreError if the remembered value is no
+    name.
     """
     remembered = remembered_models(store).get(modality)
     if remembered in ignored:
@@ -56,9 +57,9 @@ def load_encoder(
 ) -> Encoder:
     """Load the encoder of either modality.
 
-    kept: where the store keeps one that was fitted or trained here. compute: the numbers to run it
-    in, None for the fastest. before: those it was run in so far,
-    which are kept to where this machine has them, so that a run gives the bytes it gave before.
+    kept: its folder in the store, for an encoder that was fitted or trained there. compute: the
+    numeric format, None for the fastest. before: the format used so far, which is kept if this
+    machine has it, so that the bytes stay the same.
     """
     load = load_text if model.modality is Modality.TEXT else load_image
     if compute is None and before is not None:
@@ -74,16 +75,16 @@ def load_encoder(
 
 @dataclass(frozen=True)
 class TrainedCard:
-    """The part of `encoder.json` that code relies on; the rest of it is for people."""
+    """The fields of `encoder.json` that code relies on; further fields are for readers."""
 
     modality: Modality
     fingerprint: str
 
 
 def trained_card(store: OpenStore, model: ModelRef) -> TrainedCard:
-    """The card of an encoder that was trained for the store.
+    """Read the card of an encoder that was trained for the store.
 
-    Raises EncoderError if it serves the other modality, StoreError if it is damaged.
+    Raises EncoderError if it is of the other modality, StoreError if it is damaged.
     """
     way_out = "run `vitrina finetune` again"
     card = read_json_as(store.encoder_folder(model.place) / ENCODER_CARD, TrainedCard, way_out)
@@ -95,14 +96,14 @@ def trained_card(store: OpenStore, model: ModelRef) -> TrainedCard:
 
 
 def trained_entry(store: OpenStore, model: ModelRef) -> FolderEntry | None:
-    """The files of an encoder that was trained for the store; None for another model."""
+    """Return the files of an encoder that was trained for the store; None for another model."""
     return store.manifest.encoders.get(model.place) if model.kind is ModelKind.TRAINED else None
 
 
 def model_of(space: Space) -> ModelRef:
-    """The model that made a space.
+    """Return the model that made a space.
 
-    Raises EncoderError if its name means no model, as of a directory that is gone.
+    Raises EncoderError if its name no longer means a model, as for a deleted directory.
     """
     name = space.card["model"]
     # What was fitted or trained here has its files in the store.
@@ -112,7 +113,7 @@ def model_of(space: Space) -> ModelRef:
 def encoder_of(store: OpenStore, space: Space) -> Encoder:
     """Load the encoder that made a space.
 
-    Raises FingerprintError if the model under that name is another one by now.
+    Raises FingerprintError if the model of that name has changed.
     """
     kept = space.entry.encoder
     folder = store.folder(kept, "run `vitrina embed` with --refit") if kept else None

@@ -1,4 +1,4 @@
-"""Products of a catalogue as rows of the product table, compared with what the store held."""
+"""Conversion of a catalogue's products to rows of the product table, compared with the snapshot."""
 
 from __future__ import annotations
 
@@ -30,12 +30,14 @@ Row = dict[str, Any]
 
 
 class CatalogueRows:
-    """Turns batches of a catalogue into rows of the table, and counts what became of each.
+    """Converts batches of a catalogue to rows of the product table, and counts changes.
 
     Attributes:
-        seen: keys of the products that the catalogue gave. mentioned: keys of its other rows.
-        nameless: rows that can't be used and tell no id.
-        counts: what vanished or changed. tally: what the catalogue says of its categories.
+        seen: keys of the catalogue's usable rows.
+        mentioned: keys of its rejected rows.
+        nameless: number of rejected rows without a usable id.
+        counts: products that lost or changed something.
+        tally: counts of categories.
     """
 
     def __init__(
@@ -72,7 +74,7 @@ class CatalogueRows:
             self._hasher = PhotoHasher(catalogue.images, rehash=options.rehash)
 
     def rows(self, batch: Batch) -> list[dict[str, Any]]:
-        """One row of the table for each product of a batch, in order."""
+        """Convert a batch to rows of the table, one for each product, in order."""
         self._note_rejected(batch.rejected)
         products = batch.products
         if not products:
@@ -127,8 +129,8 @@ class CatalogueRows:
         return rows
 
     def _keep_labels(self, rows: Sequence[Row], positions: Codes) -> None:
-        """Give products the categories that they have: a catalogue without a column of categories
-        says nothing of them."""
+        """Copy the categories of known products from the snapshot if the catalogue has no column of
+        categories."""
         there = np.flatnonzero(positions >= 0)
         kept = self._snapshot.labels(positions[there])
         self.counts.unsaid += sum(category is not None for category, _ in kept)
@@ -136,12 +138,12 @@ class CatalogueRows:
             rows[place] |= {"category_id": category, "category_name": name}
 
     def own(self, codes: Codes) -> Mask:
-        """(n,) bool: which products of the store, by their sources' codes, are of this source."""
+        """Select products of this source: (n,) bool. codes: (n,) int64, source of each product."""
         mask: Mask = codes == self._own
         return mask
 
     def check_twins(self) -> None:
-        """Raise UnusualChangeError where the source looks like one of the store's under another
+        """Raise UnusualChangeError if the source looks like another source of the store under a new
         name."""
         if self._twins is not None:
             self._twins.check(self.result.fresh, self._catalogue.path)
@@ -158,7 +160,7 @@ class CatalogueRows:
         self.mentioned.add(_keys_of_any(ids))
 
     def _refuse_others(self, ids: Sequence[ProductId], positions: Codes) -> None:
-        """Raise StoreError for an id that a product of another source has."""
+        """Raise StoreError for an id that belongs to a product of another source."""
         there = np.flatnonzero(positions >= 0)
         codes = self._snapshot.source_codes[positions[there]]
         others = np.flatnonzero(codes != self._own)
@@ -180,7 +182,7 @@ class CatalogueRows:
         return timed_each("hashing photos", self._hasher.hash(products, known))
 
     def _count(self, rows: Sequence[Row], positions: Codes) -> None:
-        """Count what became of the products of a batch, and what its categories are."""
+        """Count the changes and the categories of a batch."""
         result, snapshot = self.result, self._snapshot
         self.tally.add((row["category_id"], row["category_name"] or "") for row in rows)
         there = np.flatnonzero(positions >= 0)
@@ -235,7 +237,7 @@ class CatalogueRows:
 
 
 def _keys_of_any(ids: Sequence[ProductId]) -> Keys:
-    """Keys of ids of which some may be no ids at all."""
+    """Return the keys of those ids that are valid."""
     keys = []
     for one in ids:
         try:

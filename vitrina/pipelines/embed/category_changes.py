@@ -1,8 +1,8 @@
-"""Changes of a source's category tree from one reading of its catalogue to the next.
+"""Changes of a source's category tree between two readings of its catalogue.
 
-A category id can get another name, another parent, or another meaning altogether. Only the last
-one is dangerous: training data with the id no longer holds. It is distinguished from a renaming by
-the words of both names and by the products that stayed.
+A category id can get another name, another parent, or another meaning. Only a new meaning is
+dangerous, because training data with the id is no longer valid. It is distinguished from a renaming
+by the words of both names and by the products that kept the id.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _WORD = re.compile(r"\w+")
 
 
 class ChangeKind(StrEnum):
-    """A kind of change: no product had the category before, it has another name, another parent or
-    another meaning, no product has it any more, or it has several names in one catalogue."""
+    """Kinds of change: a new category, one with another name, parent or meaning, one without
+    products now, and one with several names in one catalogue."""
 
     NEW = "new"
     RENAMED = "renamed"
@@ -64,7 +64,7 @@ _TITLES = {
 
 @dataclass(frozen=True)
 class CategoryChange:
-    """One category. before and after: its paths, "" for none. products: of today's catalogue."""
+    """Change of one category. before, after: its paths, "" for none. products: its products now."""
 
     kind: ChangeKind
     category_id: CategoryId
@@ -81,17 +81,17 @@ class CategoryChange:
 
 @dataclass(frozen=True)
 class CategoryChanges:
-    """All of them, as `compare_categories` found them."""
+    """All changes that `compare_categories` found."""
 
     all: tuple[CategoryChange, ...] = ()
 
     def of(self, kind: ChangeKind) -> tuple[CategoryChange, ...]:
-        """Those of one kind, the categories with most products first."""
+        """Changes of one kind, categories with most products first."""
         chosen = [one for one in self.all if one.kind is kind]
         return tuple(sorted(chosen, key=lambda one: (-one.products, str(one.category_id))))
 
     def lines(self) -> list[str]:
-        """A line for each kind, for a terminal."""
+        """One line per kind, for a terminal."""
         lines = []
         for kind, titles in _TITLES.items():
             if some := self.of(kind):
@@ -102,7 +102,7 @@ class CategoryChanges:
         return lines
 
     def to_json(self) -> dict[str, list[dict[str, Any]]]:
-        """By kind, as `--json` prints it."""
+        """Changes by kind, as JSON values."""
         return {
             kind.value: [
                 {
@@ -119,15 +119,14 @@ class CategoryChanges:
 
 @dataclass
 class CategoryTally:
-    """A catalogue's categories, counted row by row.
+    """Counts of a catalogue's categories, row by row.
 
     Attributes:
-        names: of each category id, the first name it has, "" for none.
-        others: further names of the same id.
-        products: how many products have it.
-        moves: how many products whose text is as it was went from one category to another, or
-            stayed: by their category of before and of now.
-        mentioned: how many products the catalogue mentions, by their category of before.
+        names: first name of each category id, "" for none.
+        others: further names of each id.
+        products: number of products of each id.
+        moves: number of products with unchanged text, by their previous and current category.
+        mentioned: number of products that the catalogue mentions, by their previous category.
     """
 
     names: dict[CategoryId, str] = field(default_factory=dict)
@@ -137,7 +136,7 @@ class CategoryTally:
     mentioned: Counter[CategoryId] = field(default_factory=Counter)
 
     def add(self, rows: Iterable[tuple[CategoryId | None, str]]) -> None:
-        """Count the category and its name of some products."""
+        """Count the category and its name for some products."""
         for (category, name), count in Counter(rows).items():
             if category is None:
                 continue
@@ -157,9 +156,9 @@ def compare_categories(
     *,
     prune: bool,
 ) -> CategoryChanges:
-    """Find what happened to each category of a source.
+    """Compare the categories of a source with those of the previous reading.
 
-    before: of each category id, the names that its products had. sizes: how many had it. prune:
+    before: previous names of each category id. sizes: previous number of products of each. prune:
     whether products that the catalogue does not mention are dropped.
     """
     if not tally.products:
@@ -191,7 +190,8 @@ def compare_categories(
 def reused_names(
     changes: CategoryChanges, before: Mapping[CategoryId, frozenset[str]]
 ) -> dict[str, tuple[frozenset[str], str]]:
-    """Of each id that was reused, as text: the names it had before, and the one it has now."""
+    """The previous and the current name of each id that was reused for another meaning; keys are
+    the ids as text."""
     return {
         str(one.category_id): (before[one.category_id] - {""}, one.after)
         for one in changes.of(ChangeKind.REUSED)
@@ -200,7 +200,7 @@ def reused_names(
 
 @dataclass(frozen=True)
 class _Comparison:
-    """Tells kinds of change apart. root: how many segments all paths begin with."""
+    """Distinguishes kinds of change. root: number of segments that all paths share at the start."""
 
     root: int
     tally: CategoryTally
@@ -239,7 +239,7 @@ def _segments(path: str) -> tuple[str, ...]:
 
 
 def _related(some: Iterable[str], others: Iterable[str]) -> bool:
-    """True if both have a word in common, in the same or another form."""
+    """Return True if both texts share a word, in the same or another form."""
     theirs = {word for part in others for word in _WORD.findall(part)}
     return any(
         _one_word(word, other) for part in some for word in _WORD.findall(part) for other in theirs

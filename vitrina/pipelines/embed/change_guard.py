@@ -1,7 +1,7 @@
-"""The guard against a catalogue's bad day: limits on what may vanish, change or fail in one run.
+"""Limits on the products that may vanish, change or fail in one run.
 
-A folder of photos that was not mounted, a feed cut to a tenth, an exporter that swapped two
-columns: each looks like a great change, and would empty the store if it were believed.
+A folder of photos that was not mounted, a truncated feed, or an exporter with swapped columns looks
+like a large change of the catalogue and would empty the store.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ SHORTEST_WORD = 3
 
 @dataclass
 class ChangeCounts:
-    """Products of a source that were known before, counted by what became of them.
+    """Counts of a source's known products, by the kind of their change.
 
     Attributes:
-        products, titles, labels: how many the store held, how many of them with a title, with a
-            category.
-        removed: how many pruning drops.
-        titled, photographed, labelled: how many of those that the catalogue mentions had a title, a
-            photo that was looked at again, a category.
-        titles_lost, photos_lost, labels_lost: how many of these have none any more.
-        titles_changed, labels_changed: how many have another one. A catalogue may consist of
-            nothing else, so this is counted against all that the store held.
-        unsaid: how many have a category, which a catalogue without categories says nothing of: they
-            keep it.
-        replaced: titles that share no word with what they were: other products under the same ids.
+        products, titles, labels: products in the store; of these, with a title; with a category.
+        removed: products that pruning drops.
+        titled, photographed, labelled: products mentioned by the catalogue that had a title, a
+            photo that was checked again, a category.
+        titles_lost, photos_lost, labels_lost: of these, products that have none now.
+        titles_changed, labels_changed: of these, products that have another one. These counts are
+            relative to all products of the store, because a catalogue may consist of changed
+            products alone.
+        unsaid: products that keep their category because the catalogue has no categories.
+        replaced: products whose title shares no word with the previous one: other products under
+            the same ids.
     """
 
     products: int = 0
@@ -60,7 +60,7 @@ class ChangeCounts:
     labels_changed: int = 0
 
     def unusual(self) -> Iterator[str]:
-        """Each change that is greater than a day's."""
+        """Describe each change that exceeds its limit."""
         for count, known, limit, what in (
             (self.removed, self.products, VANISHED, "products are no longer in it"),
             (self.photos_lost, self.photographed, VANISHED, "products with a photo lost it"),
@@ -79,19 +79,19 @@ class ChangeCounts:
 
 @dataclass(frozen=True)
 class FailureLimit:
-    """Limit on rows or products that fail in one run: a share of all, and `slack` more."""
+    """Maximum number of rows or products that may fail in one run: a share of all, plus `slack`."""
 
     share: float
     slack: int = 0
 
     @classmethod
     def of(cls, share: float | None) -> FailureLimit:
-        """The limit that `--max-failures` gives, kept to the row; None for the default, which has
-        `SLACK`, so that a small catalogue bears an accident."""
+        """Create the limit for `--max-failures`, exact to the row; None for the default, which adds
+        `SLACK` to tolerate single failures in a small catalogue."""
         return USUAL_LIMIT if share is None else cls(share)
 
     def is_passed(self, failed: int, of: int) -> bool:
-        """True if `failed` of `of` rows or products exceed the limit."""
+        """Return True if `failed` of `of` rows or products exceed the limit."""
         return failed > self.share * of + self.slack
 
     def __str__(self) -> str:
@@ -103,12 +103,12 @@ USUAL_LIMIT = FailureLimit(USUAL_FAILURES, SLACK)
 
 
 def exceeds(count: int, of: int, share: float) -> bool:
-    """True if a count exceeds a share of `of`, with `SLACK` more."""
+    """Return True if a count exceeds a share of `of`, plus `SLACK`."""
     return count > share * of + SLACK
 
 
 def share_words(one: str, other: str) -> bool:
-    """True if two titles have a word in common, or one of them has no word."""
+    """Return True if two titles share a word, or one of them has no words."""
     mine, theirs = _words(one), _words(other)
     return not mine or not theirs or not mine.isdisjoint(theirs)
 
@@ -119,7 +119,7 @@ def _words(title: str) -> set[str]:
 
 
 def check_changes(counts: ChangeCounts, catalogue: object, source: str) -> None:
-    """Raise UnusualChangeError where more vanished or changed than a day explains."""
+    """Raise UnusualChangeError if more products vanished or changed than is usual in one run."""
     if found := "; ".join(counts.unusual()):
         raise UnusualChangeError(
             f"{catalogue} looks damaged compared with the store's data of {source}: {found}. "
@@ -131,7 +131,7 @@ def check_changes(counts: ChangeCounts, catalogue: object, source: str) -> None:
 def check_rejections(
     rejected: int, rows: int, limit: FailureLimit, reasons: str, catalogue: object
 ) -> None:
-    """Raise TooManyFailuresError where more rows can't be used than may fail."""
+    """Raise TooManyFailuresError if more rows were rejected than the limit allows."""
     if limit.is_passed(rejected, rows):
         raise TooManyFailuresError(
             f"{catalogue}: {rejected} of {rows} rows can't be used, more than {limit} allows "

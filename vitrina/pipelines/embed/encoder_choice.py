@@ -1,4 +1,4 @@
-"""Choice of the encoder of a modality: an existing space's, a loaded one, or one to be fitted."""
+"""Selection of a modality's encoder: of an existing space, loaded, or still to be fitted."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from vitrina.types import Compute
 class EncoderChoice:
     """The encoder of a modality.
 
-    space: name of the existing space that the model's vectors go to. loaded: the encoder, where it
-    took the encoder to tell; otherwise that of an existing space is loaded only when there is
-    something to encode. With neither, the encoder is to be fitted on the catalogue.
+    space: name of an existing space for the model's vectors. loaded: the encoder, if it had to be
+    loaded to find the space; otherwise the encoder of an existing space is loaded only when there
+    is something to encode. If both are None, the encoder is still to be fitted on the catalogue.
     """
 
     model: ModelRef
@@ -35,7 +35,7 @@ class EncoderChoice:
 
 
 def choose_encoder(store: OpenStore, model: ModelRef, options: EmbedOptions) -> EncoderChoice:
-    """Choose the encoder of a model, and load it unless its space is known without it.
+    """Select the encoder of a model, and load it unless its space can be found without it.
 
     Raises EncoderError, HubUnreachableError, StoreError.
     """
@@ -52,7 +52,7 @@ def choose_encoder(store: OpenStore, model: ModelRef, options: EmbedOptions) -> 
 
 
 def check_requested(space: Space, options: EmbedOptions) -> None:
-    """Raise StoreError if a space's vectors are kept, or were made, otherwise than is asked for."""
+    """Raise StoreError if a space has another dtype or numeric format than requested."""
     have = space.card["dtype"]
     if options.dtype not in (None, have):
         raise StoreError(
@@ -69,7 +69,7 @@ def check_requested(space: Space, options: EmbedOptions) -> None:
 def load_for_space(
     store: OpenStore, model: ModelRef, space: Space, compute: Compute | None
 ) -> Encoder:
-    """Load a model for an existing space of it; its encoder may have changed since.
+    """Load the model of an existing space; its weights may have changed since.
 
     Raises EncoderError, HubUnreachableError, StoreError.
     """
@@ -81,7 +81,8 @@ def load_for_space(
 def load_model(
     store: OpenStore, model: ModelRef, compute: Compute | None, *, before: Compute | None = None
 ) -> Encoder:
-    """Load the encoder of a model that is not fitted here. compute, before: as of `load_encoder`.
+    """Load the encoder of a model that is not fitted on the catalogue. compute, before: as in
+    `load_encoder`.
 
     Raises EncoderError, HubUnreachableError, StoreError.
     """
@@ -95,10 +96,10 @@ def load_model(
 
 
 def _space_of(store: OpenStore, model: ModelRef) -> Space | None:
-    """The space that a model's vectors go to, unless the model has changed since.
+    """Find the space for a model's vectors; None if the model has changed since.
 
-    An encoder that was fitted here has the space of its fit; another one the space in use, if
-    a model of that name made it.
+    A fitted encoder has the space of its fit. Another model has the active space, if it made
+    that.
     """
     if model.kind is ModelKind.TRAINED:
         return _trained_space(store, model)
@@ -116,7 +117,7 @@ def _space_of(store: OpenStore, model: ModelRef) -> Space | None:
 
 
 def _trained_space(store: OpenStore, model: ModelRef) -> Space | None:
-    """The space of the newest encoder of that name; None if it has none yet."""
+    """Find the space of the newest encoder of that name; None if there is none yet."""
     fingerprint = trained_card(store, model).fingerprint
     for name, entry in store.manifest.spaces.items():
         if entry.fingerprint == fingerprint and entry.card["model"] == model.place:
@@ -125,7 +126,7 @@ def _trained_space(store: OpenStore, model: ModelRef) -> Space | None:
 
 
 def _fitted_space(store: OpenStore, model: ModelRef) -> Space | None:
-    """The space of an encoder that was fitted here: the one in use, or else the newest."""
+    """Find the space of a fitted encoder: the active one, or else the newest."""
     names = list(store.manifest.spaces)
     active = store.manifest.active.get(model.modality)
     for name in [active, *reversed(names)] if active else reversed(names):

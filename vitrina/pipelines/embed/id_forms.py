@@ -1,4 +1,4 @@
-"""The ids of a catalogue as its store has them: integers or strings, with their source in front."""
+"""Conversion of a catalogue's ids to the store's: integers, or strings prefixed with the source."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _ARROW: dict[IdType, pa.DataType] = {int: pa.int64(), str: pa.string()}
 
 @dataclass(frozen=True)
 class IdForms:
-    """The types of a store's ids once a catalogue is in it, and how the catalogue's become these.
+    """Types of a store's ids after a catalogue is added, and the conversion of the catalogue's ids.
 
     Attributes:
         product, category: the types.
-        retyped: whether the store's product ids were integers and become strings.
+        retyped: whether the store's product ids change from integers to strings.
     """
 
     product: IdType
@@ -35,8 +35,8 @@ class IdForms:
 
     @classmethod
     def of(cls, catalogue: Catalogue, store: OpenStore, source: Source) -> IdForms:
-        """Integers stay integers as long as every id of the catalogue is one or is written like
-        one, and the source's name need not stand in front of it."""
+        """Determine the types. Ids stay integers if every id of the catalogue is one, or is written
+        as one, and needs no prefix of its source."""
         held = len(store.products) > 0
         labelled = held and store.products.counts()["category"] > 0
         product_now, category_now = store.id_types
@@ -59,22 +59,22 @@ class IdForms:
 
     @property
     def arrow(self) -> tuple[pa.DataType, pa.DataType]:
-        """Both types as Arrow's."""
+        """Both types as Arrow types."""
         return _ARROW[self.product], _ARROW[self.category]
 
     def product_ids(self, ids: Sequence[ProductId]) -> Sequence[ProductId]:
-        """Product ids of the catalogue as they stand in the store."""
+        """Convert product ids of the catalogue to the store's."""
         return ids if self._product_id is None else [*map(self._product_id, ids)]
 
     def category_id(self, category: CategoryId | None) -> CategoryId | None:
-        """A category id of the catalogue as it stands in the store."""
+        """Convert a category id of the catalogue to the store's."""
         if category is None or self._category_id is None:
             return category
         converted: CategoryId = self._category_id(category)
         return converted
 
     def rejected_id(self, product_id: ProductId | None) -> ProductId | None:
-        """The id of a row that can't be used, which may be of any type."""
+        """Convert the id of a rejected row, which may have any type."""
         if product_id is None or self._product_id is None:
             return product_id
         try:
@@ -85,8 +85,8 @@ class IdForms:
 
 
 def _common(now: IdType | None, given: IdType | None, integers: bool, source: Source) -> IdType:
-    """The type of a store's ids after a catalogue was added. now: None where there is none yet;
-    given: None where the catalogue has none."""
+    """Return the type of a store's ids after a catalogue is added. now: the current type, None for
+    a new store; given: the catalogue's, None if it has no such ids."""
     if given is None:
         return now or int
     if source.prefix or now is str:

@@ -1,4 +1,4 @@
-"""Catalogue in: every product with the hash of its contents, into the store's product table."""
+"""Ingestion of a catalogue: every product, with its content hashes, into the product table."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ from vitrina.types import Codes
 def ingest(
     catalogue: Catalogue, store: OpenStore, writer: Writer, source: Source, options: IngestOptions
 ) -> Ingested:
-    """Stream a catalogue into new parts of the product table; nothing is live until a commit.
+    """Stream a catalogue into new parts of the product table; they become visible with a commit.
 
-    Raises CatalogueError if no row can be used, TooManyFailuresError if too many can't,
-    UnusualChangeError if too much vanished or changed, StoreError if an id is of another source.
+    Raises CatalogueError if all rows are rejected, TooManyFailuresError if too many are,
+    UnusualChangeError if too many products vanished or changed, StoreError for an id of another
+    source.
     """
     result = Ingested(source)
     forms = IdForms.of(catalogue, store, source)
@@ -75,10 +76,10 @@ def _carry_over(
     table: ProductWriter,
     options: IngestOptions,
 ) -> None:
-    """Carry over the products that the catalogue did not give, and put those to be pruned last.
+    """Copy the products that the catalogue lacks, those to be pruned last.
 
-    A product whose row can't be used stays as it was. Where such a row does not even tell whose it
-    is, any product that is missing may be meant, and none is pruned.
+    The product of a rejected row stays as it was. If such a row has no usable id, any missing
+    product may be meant, so none is pruned.
     """
     if not len(snapshot):
         return
@@ -111,7 +112,7 @@ def _carry_over(
 
 
 def _rows_at(store: OpenStore, at: Codes, columns: Sequence[str], wanted: pa.Schema) -> list[Row]:
-    """Rows of the store's table as rows of the new one, whose ids may be strings by now."""
+    """Convert rows of the current table to rows of the new one, whose ids may be strings now."""
     if not len(at):
         return []
     taken = store.products.take(at, columns)
@@ -123,7 +124,7 @@ def _rows_at(store: OpenStore, at: Codes, columns: Sequence[str], wanted: pa.Sch
 def _compare_categories(
     snapshot: ProductSnapshot, reading: CatalogueRows, options: IngestOptions
 ) -> None:
-    """Find what happened to the category tree; ids that were reused are noted with the source."""
+    """Compare the category trees; reused ids are recorded with the source."""
     if not reading.tally.products:
         return
     result = reading.result

@@ -1,4 +1,4 @@
-"""Options and outcome of reading a catalogue into a store."""
+"""Options and result of a catalogue's ingestion."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _VALUE = re.compile(r"'[^']*'|\"[^\"]*\"|[0-9]+")
 
 @dataclass(frozen=True)
 class IngestOptions:
-    """Options of reading a catalogue into a store.
+    """Options of an ingestion.
 
-    photos: whether to look at the photos. prune: drop the source's products that the catalogue
-    does not mention. failures: how many rows may be unusable. accept_changes: however
-    much vanished or changed. retry_failed: read photos again that could not be read. rehash: read
-    all photos again, though their files look unchanged.
+    photos: whether to read photos. prune: drop the source's products that the catalogue does not
+    mention. failures: limit on rejected rows. accept_changes: accept any number of vanished or
+    changed products. retry_failed: read unreadable photos again. rehash: read all photos again,
+    even if their files look unchanged.
     """
 
     photos: bool = True
@@ -38,7 +38,8 @@ class IngestOptions:
 
 @dataclass(frozen=True)
 class UnreadablePhoto:
-    """A photo that can't be read. tried: in this run; else it failed before and looks the same."""
+    """A photo that can't be read. tried: in this run; otherwise in a previous one, and its file
+    looks unchanged."""
 
     product_id: ProductId
     reason: str
@@ -47,7 +48,7 @@ class UnreadablePhoto:
 
 @dataclass(frozen=True)
 class NotFound:
-    """A product of which the catalogue names photos, and none of them is there."""
+    """A product whose photos are named in the catalogue but all missing."""
 
     product_id: ProductId
     reason: str
@@ -55,22 +56,23 @@ class NotFound:
 
 @dataclass
 class Ingested:
-    """The outcome of reading a catalogue, in products.
+    """Result of an ingestion; counts are in products.
 
     Attributes:
-        source: of the catalogue, with the category ids that it has reused by now.
+        source: the catalogue's source, with the category ids that it has reused so far.
         products: parts of the new table.
-        lasting: how many of these parts stay; the rest holds what a successful run prunes.
+        lasting: number of these parts to keep; the other parts hold the products to prune.
         retyped: whether the store's product ids become strings.
-        fresh: rows of this catalogue, which come first in the table: `new` ones, `changed` in text
-            or photo, `relabelled` in category or metadata alone, and `unchanged`.
-        kept: rows of earlier catalogues that stand after them. spared: those of them that this
-            catalogue mentions in a row that can't be used.
-        removed: rows to be pruned, which stand last. unpruned: rows that would be pruned, were all
-            rows readable.
-        rejected: rows that can't be used. faulty_labels: rows whose category can't be used.
-        unreadable: photos that are there and can't be read. not_found: those that aren't there.
-        categories: what happened to the category tree.
+        fresh: rows of this catalogue, first in the table: `new`, `changed` in text or photo,
+            `relabelled` in category or metadata alone, and `unchanged`.
+        kept: rows of earlier catalogues, after them. spared: those of them that this catalogue
+            mentions in a rejected row.
+        removed: rows to prune, last in the table. unpruned: rows that would be pruned if no row
+            had been rejected.
+        rejected: rejected rows. faulty_labels: rows with an unusable category.
+        unreadable: photos that exist but can't be read. not_found: products without any of their
+            photos.
+        categories: changes of the category tree.
     """
 
     source: Source
@@ -94,18 +96,18 @@ class Ingested:
 
     @property
     def rows(self) -> int:
-        """Rows of the catalogue."""
+        """Number of the catalogue's rows."""
         return self.fresh + len(self.rejected)
 
     def rejections(self) -> str:
-        """The commonest reasons, how often each came up and where first, for the summary."""
+        """The most common reasons for rejections, with counts and first rows, for the summary."""
         return commonest(self.rejected)
 
 
 def commonest(rows: Sequence[Rejection]) -> str:
-    """The three commonest reasons of some rows, with how often each came up and where first.
+    """Return the three most common rejection reasons, each with its count and first row.
 
-    Reasons that differ in the values they quote are one.
+    Reasons that differ only in quoted values are counted together.
     """
     first: dict[str, Rejection] = {}
     counted: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""The embedding job: read the catalogue, plan what is new, encode it, commit shard by shard."""
+"""The embedding job: ingest the catalogue, plan, encode, and commit shard by shard."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from vitrina.types import Modality
 
 @dataclass
 class EmbedReport:
-    """The outcome of the job.
+    """Result of the job.
 
-    Of the catalogue's `rows`: `new` products, `changed` in text or photo, `relabelled` in category
-    or metadata alone, `unchanged`, and `rejected` rows; they add up. Of the store's other products:
-    `kept`, of them `spared` since the catalogue mentions them in a row that can't be used, or
-    `removed` by pruning; `unpruned` would have been removed, had every row told its id.
+    The catalogue's `rows` are `new`, `changed` in text or photo, `relabelled` in category or
+    metadata alone, `unchanged`, or `rejected`. The store's other products are `kept`, or `removed`
+    by pruning. Of those kept, `spared` are mentioned in a rejected row, and `unpruned` would have
+    been removed if every rejected row had a usable id.
 
-    source: of the catalogue. faulty_labels: products whose category can't be used. repairs: what
-    was mended in the file. notes: how it was read. categories: what happened to the category tree.
-    retyped: whether the store's product ids became strings. stages: the run's seconds, each of
-    which belongs to one of them.
+    source: the catalogue's source. faulty_labels: products with an unusable category. repairs:
+    defects of the file that were repaired. notes: how the file was read. categories: changes of the
+    category tree. retyped: whether the store's product ids became strings. stages: seconds of each
+    stage; together, the duration of the run.
     """
 
     store: str
@@ -71,7 +71,7 @@ class EmbedReport:
 
     @classmethod
     def of(cls, store: OpenStore, catalogue: Catalogue, done: Ingested) -> EmbedReport:
-        """The report of a catalogue that was read, and not embedded yet."""
+        """Create the report of an ingestion, before any embedding."""
         return cls(
             store=store.place,
             source=done.source.name,
@@ -96,16 +96,16 @@ class EmbedReport:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """As `--json` prints it."""
+        """The report as JSON values."""
         return {**asdict(self), "categories": self.categories.to_json()}
 
 
 def embed(catalogue: Catalogue, store: OpenStore, options: EmbedOptions) -> EmbedReport:
     """Bring a store up to date with a catalogue.
 
-    Raises StoreLockedError if another process writes to the store, EncoderError if a model
-    can't be had, PhotosNotFoundError if no photo that the catalogue names is where photos are said
-    to be, TooManyFailuresError past `max_failures`; all commits up to then stand.
+    Raises StoreLockedError if another process writes to the store, EncoderError if a model is
+    unavailable, PhotosNotFoundError if none of the catalogue's photos exists, TooManyFailuresError
+    if more than `max_failures` fail; previous commits remain.
     """
     with timed_run() as run, store.writer("embed") as writer:
         models = _models(catalogue, store, options)
@@ -163,7 +163,7 @@ def _models(
 
 
 def _prune(store: OpenStore, writer: Writer, done: Ingested) -> None:
-    """Drop the products that the catalogue no longer mentions, now that the run has succeeded."""
+    """Drop the products that the catalogue no longer mentions, after everything else succeeded."""
     manifest = replace(store.manifest, products=done.products[: done.lasting], step=False)
     there = Products(store.files, manifest).table
     for name, space in manifest.spaces.items():

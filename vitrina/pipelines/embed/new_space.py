@@ -1,4 +1,4 @@
-"""Making of a space: its encoder, fitted on the catalogue if need be, its name and its card."""
+"""Creation of a space: its encoder, fitted on the catalogue if necessary, its name and its card."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PLAIN_BYTES = 200
 
 
 def fit_encoder(products: Products, catalogue: Catalogue, modality: Modality, seed: int) -> Encoder:
-    """Fit the encoder of a modality that needs no download on the products of a catalogue."""
+    """Fit a modality's encoder that needs no download on the products of a catalogue."""
     if modality is Modality.TEXT:
         stride = max(1, -(-len(products) // FIT_TEXTS))
         return fit_lexical(lambda: _texts(products, stride), seed)
@@ -47,7 +47,7 @@ def fit_encoder(products: Products, catalogue: Catalogue, modality: Modality, se
 def space_for(
     store: OpenStore, writer: Writer, model: ModelRef, encoder: Encoder, dtype: str
 ) -> Space:
-    """The space for an encoder's vectors, which is made if need be."""
+    """Return the space for an encoder's vectors; create it if necessary."""
     name = _space_name(store, encoder.card, _plain_name(model))
     if name not in store.manifest.spaces:
         kept = _keep(writer, encoder) if model.is_fitted else trained_entry(store, model)
@@ -76,7 +76,7 @@ def _photos(products: Products, stride: int) -> Iterator[list[str]]:
 
 
 def _plain_name(model: ModelRef) -> str:
-    """A model's name without where it comes from."""
+    """Return the last part of a model's name."""
     if model.kind is ModelKind.TRAINED:
         return model.place
     if model.kind is ModelKind.OPEN_CLIP:
@@ -88,7 +88,8 @@ def _plain_name(model: ModelRef) -> str:
 
 
 def _space_name(store: OpenStore, card: EncoderCard, plain: str) -> str:
-    """`text-rubert-tiny2`; with part of the fingerprint where that name is another encoder's."""
+    """Name a space: `text-rubert-tiny2`, with part of the fingerprint appended if another encoder
+    has that name."""
     name = f"{card.modality}-{plain}"
     entry = store.manifest.spaces.get(name)
     if entry is None or entry.fingerprint == card.fingerprint:
@@ -97,7 +98,7 @@ def _space_name(store: OpenStore, card: EncoderCard, plain: str) -> str:
 
 
 def _keep(writer: Writer, encoder: Encoder) -> FolderEntry:
-    """Publish an encoder that was fitted here."""
+    """Publish a fitted encoder in the store."""
     folder = writer.scratch / "encoder"
     folder.mkdir()
     fitted: Fitted = encoder  # type: ignore[assignment]

@@ -72,7 +72,7 @@ class EmbedOptions(SeededOptions):
 
     @property
     def failures(self) -> FailureLimit:
-        """Limit on failed rows, and on failed products of a modality."""
+        """Limit on rejected rows, and on failed products of a modality."""
         from vitrina.pipelines.embed.change_guard import FailureLimit
 
         return FailureLimit.of(self.max_failures)

@@ -1,4 +1,4 @@
-"""Snapshot of a store's products before a catalogue is read into it again."""
+"""Snapshot of the product table before a catalogue is ingested."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ Hashes = npt.NDArray[np.int64]
 
 
 class ProductSnapshot:
-    """The product table by position; about 110 bytes of memory a product.
+    """The product table by position; about 110 bytes of memory per product.
 
     Attributes:
-        category_id: the type of category ids that rows are compared in.
-        categories: the label of each product as its catalogue gave it, in the store's type.
-        source_names, source_codes: the sources, and (n,) int64, the one of each product.
+        category_id: type of category ids for comparing rows.
+        categories: the catalogue's label of each product, in the store's type.
+        source_names, source_codes: the sources, and (n,) int64, the source of each product.
     """
 
     def __init__(self, store: OpenStore, category_id: IdType) -> None:
@@ -62,30 +62,30 @@ class ProductSnapshot:
         return len(self._products)
 
     def positions(self, keys: Keys) -> Codes:
-        """(n,) int64: where each product stands in the table, -1 for a new one."""
+        """Positions of products in the table, (n,) int64; -1 for a new one."""
         return self._table.positions(keys)
 
     def same_hashes(
         self, modality: Modality, positions: Codes, rows: Sequence[Mapping[str, Any]]
     ) -> Mask:
-        """(n,) bool: products whose content is unchanged."""
+        """Find products with unchanged content: (n,) bool."""
         column, kept = HASH_COLUMNS[modality], self._hashes[modality]
         now = b"".join([hash_bytes(row[column]) for row in rows])
         mask: Mask = kept[positions] == np.frombuffer(now, dtype="V16")
         return mask
 
     def same_rest(self, positions: Codes, rows: Sequence[Mapping[str, Any]]) -> Mask:
-        """(n,) bool: products whose category and metadata are unchanged."""
+        """Find products with unchanged category and metadata: (n,) bool."""
         now = [hash((row["category_id"], row["category_name"], row["metadata"])) for row in rows]
         mask: Mask = self._rest[positions] == np.array(now, dtype=np.int64)
         return mask
 
     def same_title(self, position: int, title: str) -> bool:
-        """True if the title is unchanged."""
+        """Return True if the title is unchanged."""
         return bool(self._titles[position] == hash(title))
 
     def labels(self, positions: Codes) -> list[tuple[CategoryId | None, str | None]]:
-        """The category id and name of some products, as their rows have them."""
+        """Category id and name of some products, as in their rows."""
         if not len(positions):
             return []
         taken = self._products.take(positions, _LABEL)
@@ -95,7 +95,7 @@ class ProductSnapshot:
         ]
 
     def titles(self, positions: Codes) -> list[str]:
-        """The titles of some products."""
+        """Titles of some products."""
         if not len(positions):
             return []
         column = self._products.take(positions, ["title"]).column("title")
@@ -103,12 +103,12 @@ class ProductSnapshot:
 
     @cached_property
     def titled(self) -> Mask:
-        """(n,) bool: which products had a title."""
+        """Find products that had a title: (n,) bool."""
         mask: Mask = self._titles != hash("")
         return mask
 
     def has_photo(self, positions: Codes) -> Mask:
-        """(n,) bool: which products had a photo that could be read."""
+        """Find products that had a readable photo: (n,) bool."""
         return self._photographed[positions]
 
     @cached_property
@@ -116,9 +116,9 @@ class ProductSnapshot:
         return self._products.has(Modality.IMAGE)
 
     def stamped(self, positions: Codes, *, retry_failed: bool) -> list[Photographed]:
-        """The photos known of each product, where a stamp tells whether that still holds.
+        """Known photos of each product, as far as their files' stamps can confirm them.
 
-        retry_failed: nothing is known of photos that could not be read.
+        retry_failed: leave out photos that could not be read.
         """
         known = [NO_PHOTO] * len(positions)
         for at, position in enumerate(positions.tolist()):
@@ -134,7 +134,7 @@ class ProductSnapshot:
         return known
 
     def photos(self, positions: Codes) -> Iterator[Photographed]:
-        """All that was known of each product's photos."""
+        """Known photos of each product."""
         there = positions >= 0
         rows: Iterator[dict[str, Any]] = iter(())
         if there.any():
@@ -147,9 +147,9 @@ class ProductSnapshot:
             yield Photographed(tuple(row["images"] or ()), row["image_hash"], row["image_stamp"])
 
     def category_names(self, source: str) -> dict[Any, frozenset[str]]:
-        """Of each category id of a source, every name that its products give it.
+        """All names of each category id of a source.
 
-        "" stands for none. A name of what an id meant before it was reused is not among them.
+        "" stands for none. Names from before an id was reused are left out.
         """
         if source not in self.source_names:
             return {}

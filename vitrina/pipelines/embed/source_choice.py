@@ -1,4 +1,4 @@
-"""The source that a catalogue belongs to: the choice, and a check against mistaken ones."""
+"""Selection of a catalogue's source, and a check against mistaken ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ same id and the same title, from which both are taken for one."""
 
 
 def source_of(catalogue: Catalogue, store: OpenStore, asked: str | None) -> Source:
-    """The source that a catalogue's products belong to; see `Sources.resolve`."""
+    """Return the source of a catalogue's products; see `Sources.resolve`."""
     sources = store.sources
     if asked is None and catalogue.source is not None and _made_before_sources(store):
         # Its one source is unnamed, though a feed named it.
@@ -39,7 +39,7 @@ def _made_before_sources(store: OpenStore) -> bool:
 
 @dataclass
 class SourceTwins:
-    """Counts the products of a new source that stand in the store as another source's."""
+    """Counts the products of a new source that the store has under another source."""
 
     sources: Sequence[Source]
     source: Source
@@ -48,13 +48,13 @@ class SourceTwins:
 
     @classmethod
     def of(cls, sources: Sources, source: Source, snapshot: ProductSnapshot) -> SourceTwins | None:
-        """None where the source is not new."""
+        """Create the counter; None if the source is not new."""
         if not len(sources) or sources.named(source.name) is not None:
             return None
         return cls(tuple(sources), source, snapshot)
 
     def add(self, products: Sequence[Product]) -> None:
-        """Look some products up, by the ids that their catalogue gives them."""
+        """Count products by their ids in the catalogue."""
         ids = [product.product_id for product in products]
         for one in self.sources:
             theirs = [f"{one.prefix}{product_id}" for product_id in ids] if one.prefix else ids
@@ -65,7 +65,7 @@ class SourceTwins:
                 self.alike[one.name] += same
 
     def check(self, products: int, catalogue: object) -> None:
-        """Raise UnusualChangeError where most of them stand there."""
+        """Raise UnusualChangeError if most products belong to another source."""
         for one in self.sources:
             if self.alike[one.name] > ALIKE * products:
                 raise UnusualChangeError(

@@ -1,4 +1,4 @@
-"""The errors of one space: what could not be embedded, photos not found, and photos mended."""
+"""Errors of one space: failed products, photos not found, and repaired photos."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vitrina.types import Codes, Mask, Modality
 
 
 class SpaceErrors:
-    """The rows of a space's `errors.parquet`, as a run finds and extends them."""
+    """The rows of a space's `errors.parquet`, read and extended by a run."""
 
     def __init__(
         self,
@@ -27,8 +27,8 @@ class SpaceErrors:
         *,
         retry_failed: bool,
     ) -> None:
-        """Keep of the recorded rows what still holds: of content that is unchanged, and of photos
-        as this catalogue's were found just now. retry_failed: drop failures of this catalogue."""
+        """Keep the recorded rows that still apply: those of unchanged content, and photos that are
+        still missing. retry_failed: drop failures of this catalogue."""
         self._products, self._modality = products, modality
         self._hashes = products.hashes(modality)
         rows, positions = standing(products, modality, recorded)
@@ -60,17 +60,17 @@ class SpaceErrors:
 
     @property
     def failed(self) -> Mask:
-        """Products that failed with the content they have: (n,) bool."""
+        """Products whose current content failed: (n,) bool."""
         return failed(self._products, self._modality, self.table)
 
     @property
     def reasons(self) -> list[str]:
-        """Why products failed, one for each of them."""
+        """Reasons of failed products, one for each."""
         reasons: list[str] = self.table.filter(failures(self.table)).column("error").to_pylist()
         return reasons
 
     def count(self, stage: str) -> int:
-        """The rows of one stage."""
+        """Number of rows of one stage."""
         return int(pc.sum(pc.equal(self.table.column("stage"), stage)).as_py() or 0)
 
     def fail(self, position: int, failure: Failure) -> None:
@@ -78,11 +78,11 @@ class SpaceErrors:
         self._add(position, failure.stage, failure.reason)
 
     def record_repair(self, position: int, what: str) -> None:
-        """Note that a product's photo was mended, to be listed by `add_repairs`."""
+        """Record that a product's photo was repaired; `add_repairs` adds the row."""
         self._mended[self._hash(position)] = what
 
     def add_repairs(self, positions: Codes) -> None:
-        """Add those of some products whose photos were mended, now or for another product."""
+        """Add rows for products whose photos were repaired, now or for another product."""
         if self._mended:
             for position in positions.tolist():
                 if what := self._mended.get(self._hash(position)):
@@ -98,5 +98,5 @@ class SpaceErrors:
 
 
 def commonest(reasons: Sequence[str]) -> str:
-    """The reason that came up most often."""
+    """The most common reason."""
     return Counter(reasons).most_common(1)[0][0]

@@ -1,4 +1,4 @@
-"""Bringing one space up to date: read what it has, plan what it lacks, encode it, commit it."""
+"""Update of one space: read what it has, plan what it lacks, encode that, commit."""
 
 from __future__ import annotations
 
@@ -37,13 +37,14 @@ from vitrina.types import Codes, Mask, Modality, Vectors
 
 @dataclass
 class SpaceReport:
-    """Counts of one space's embedding, in products; `reused` share content that was embedded once,
-    `missing` have none of this modality: of photos, none is named. `not_found`: whose photos are
-    named and not there. `mended`: whose photo is faulty and was embedded all the same. `sought`:
-    products of this catalogue that name a photo, or should have one by the template; `found`:
-    those that have one there. `compute`: the numbers that the encoder ran in, None where it had
-    nothing to do. `seconds`: of encoding alone; `stages`: the share of its threads' time that
-    reading, decoding, encoding and writing took. `bottleneck`: the one that the others waited for.
+    """Counts of one space's embedding, in products.
+
+    reused: share content that was embedded once. missing: have no content of this modality; of
+    photos, none is named. not_found: name photos that do not exist. mended: were embedded from a
+    faulty photo. sought: name a photo, or should have one by the template. found: of these, have
+    one. compute: the encoder's numeric format, None if nothing was encoded. seconds: of encoding
+    alone. stages: share of the threads' time for reading, decoding, encoding and writing.
+    bottleneck: the stage that the others waited for.
     """
 
     space: str
@@ -66,8 +67,9 @@ class SpaceReport:
 
 @dataclass
 class _Shard:
-    """A shard on its way. positions: of its products. content: one product for each content of
-    them, inverse: which one each product has, new: which were encoded now, into `encoded`."""
+    """A shard in progress. positions: of its products. content: one product for each distinct
+    content. inverse: index into `content` of each product. new: contents encoded in this run, into
+    `encoded`."""
 
     positions: Codes
     content: Codes
@@ -105,9 +107,10 @@ class SpaceJob:
         self._stages = Stages()
 
     def run(self) -> SpaceReport:
-        """Embed what the space lacks, then let it serve its modality.
+        """Embed what the space lacks, then make it the active space of its modality.
 
-        Raises TooManyFailuresError past `max_failures`, with what is done committed.
+        Raises TooManyFailuresError if more than `max_failures` fail; finished shards are
+        committed.
         """
         self._read_space(self._open_space())
         shards = self._plan_shards()
@@ -124,7 +127,7 @@ class SpaceJob:
         return self._finish()
 
     def _open_space(self) -> Space:
-        """The space to fill, which is made for an encoder that has none yet."""
+        """Open the space to fill; create one for an encoder without a space."""
         if self._choice.space is not None:
             return self._store.open_space(self._choice.space)
         self._encoder = self._choice.loaded
@@ -138,8 +141,8 @@ class SpaceJob:
         return space_for(self._store, self._writer, self._model, self._encoder, self._dtype)
 
     def _check_fit(self) -> None:
-        """An encoder that is fitted once and then serves must not be fitted on what is left of
-        photos that can't be reached just now."""
+        """Raise an error if an encoder would be fitted while photos can't be reached: it is fitted
+        once and then used unchanged."""
         failed = [photo.reason for photo in self._unreadable if photo.tried]
         if self._too_many(len(failed)):
             raise TooManyFailuresError(
@@ -191,7 +194,7 @@ class SpaceJob:
         self._source_row[self._first[positions]] = positions
 
     def _plan_shards(self) -> list[Codes]:
-        """Plan the shards that the space lacks, and have the encoder if they have new content."""
+        """Plan the shards that the space lacks, and load the encoder if they have new content."""
         shards = plan_shards(self._first, self._idle(), self._options.shard_rows)
         if self._encoder is None and any(self._has_new_content(shard) for shard in shards):
             self._load_encoder()
@@ -201,7 +204,7 @@ class SpaceJob:
         return shards
 
     def _load_encoder(self) -> None:
-        """Load the space's encoder; one that changed meanwhile gets a new space."""
+        """Load the space's encoder; if it has changed, open a new space."""
         self._encoder = self._choice.loaded or load_for_space(
             self._store, self._model, self._space, self._options.compute
         )
@@ -218,11 +221,11 @@ class SpaceJob:
         return idle
 
     def _has_new_content(self, shard: Codes) -> bool:
-        """True if a shard has content without a vector of any product."""
+        """Return True if a shard has content that no product has a vector of."""
         return bool((self._source_row[self._first[shard]] < 0).any())
 
     def _encode_shard(self, positions: Codes, report: Report) -> _Shard:
-        """Encode each content of a shard that no product has a vector of, or will have by then."""
+        """Encode the contents of a shard that have no vector, in the space or in earlier shards."""
         _, start, inverse = np.unique(
             self._first[positions], return_index=True, return_inverse=True
         )
@@ -262,7 +265,7 @@ class SpaceJob:
         )
 
     def _commit_shard(self, shard: _Shard) -> None:
-        """Give every product of a shard its row, and commit."""
+        """Write the rows of a shard, and commit."""
         place = self._first[shard.content]
         vectors = self._space.vectors(self._located, np.maximum(self._source_row[place], 0))
         if shard.encoded is not None:
@@ -311,7 +314,7 @@ class SpaceJob:
         return manifest.with_space(self._space.name, entry)
 
     def _finish(self) -> SpaceReport:
-        """Let the space serve its modality, and close the report."""
+        """Make the space active for its modality, and complete the report."""
         if self._encoder is not None:
             self.report.compute = self._encoder.card.details.get("compute")
         self.report.stages = self._stages.shares()
