@@ -209,6 +209,7 @@ def test_a_writer_at_the_end_costs_no_report(small, tmp_path):
     assert (tmp_path / "report.parquet").exists()
 
 
+@pytest.mark.slow
 def test_copies_never_judge_what_they_were_learnt_with(small):
     found = find(small, AuditOptions(features=Features.TEXT))
     fold = found.predictor._fold()

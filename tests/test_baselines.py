@@ -191,6 +191,7 @@ def test_the_lesson_has_no_class_that_is_not_learnt():
 # -- networks -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_a_run_that_was_killed_ends_as_one_that_was_not(monkeypatch, learnt, kind):
     done = []
@@ -225,6 +226,7 @@ def test_a_network_tells_how_its_training_went(learnt, kind):
     assert history.rows == 300 * len(history.epochs)
 
 
+@pytest.mark.slow
 def test_the_order_of_words_is_seen_by_those_who_read_in_order():
     """The class is which of two words comes first."""
     rng = np.random.default_rng(0)

@@ -198,6 +198,7 @@ def test_neighbours_of_such_a_batch(kept, tmp_path, capsys):
     assert all(row["category_id"] == row["query"] % 3 + 1 for row in rows)
 
 
+@pytest.mark.slow
 def test_every_column_but_the_id_may_be_absent_where_photos_tell(tmp_path, capsys):
     named = {
         "sku": lambda n: n,
@@ -505,6 +506,7 @@ def test_a_model_of_text_alone_says_nothing_of_photos(tmp_path, capsys):
     assert not [line for line in said(capsys) if "photo" in line]
 
 
+@pytest.mark.slow
 def test_a_remembered_column_of_photos(tmp_path, capsys):
     pixels = {n: photographs(tmp_path / f"p{n}", [n]) / f"{n}.jpg" for n in range(1, 31)}
     rows = goods(30, pic=lambda n: pixels[n].read_bytes())

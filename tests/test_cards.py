@@ -603,6 +603,7 @@ TASK = {
 }
 
 
+@pytest.mark.slow
 def test_every_value_of_a_label_studio_task(shelf, tmp_path, monkeypatch):
     path = tmp_path / "tasks.json"
     kept = []

@@ -141,6 +141,7 @@ def stubs():
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stubs")
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

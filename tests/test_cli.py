@@ -199,6 +199,7 @@ def test_questions_that_make_no_sense_exit_with_2(shelf, capsys, arguments):
     assert "Error: Invalid value" in captured.err
 
 
+@pytest.mark.slow
 def test_an_index_behind_its_store_is_told_once_as_plain_text(shelf, own_store):
     _, sample, _ = shelf
     assert vitrina("embed", sample.test, "--store", own_store) == 0
@@ -263,6 +264,7 @@ def test_a_second_writer_is_refused(shelf, own_store, capsys):
     assert vitrina("index", own_store) == 0
 
 
+@pytest.mark.slow
 def test_a_head_of_other_vectors_is_refused(shelf, own_store, capsys):
     _, sample, _ = shelf
     lexical = ("--refit", "--text-model", "lexical")

@@ -320,6 +320,7 @@ def test_other_readers_see_no_row_twice(shelf):
 # -- killed ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("keep", "after"), [(1, False), (1, True), (3, True)], ids=["before-1", "after-1", "after-3"]
 )

@@ -562,6 +562,7 @@ def test_a_run_stopped_at_a_shard_and_resumed_gives_the_same_bytes(tmp_path, mon
     assert all_files(tmp_path / "resumed") == all_files(tmp_path / "whole")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stubs")
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("prune", [False, True], ids=["kept", "pruned"])

@@ -323,12 +323,12 @@ def test_json_holds_plain_values(by_hand):
 
 
 def test_lines_for_a_terminal(by_hand):
-    low, high = by_hand.metrics.weighted_f1_interval
+    interval = "{:.4f} to {:.4f}".format(*by_hand.metrics.weighted_f1_interval)
     lines = format_evaluation(by_hand)
     assert lines == [
-        "vote                             weighted F1                 macro F1   accuracy",
-        f"uniform, 3 nearest               0.7333 ({low:.4f} to {high:.4f})   0.7111     0.7000",
-        f"default: similarity, 10 nearest  0.7333 ({low:.4f} to {high:.4f})   0.7111     0.7000",
+        "vote                             weighted F1      95% interval  macro F1  accuracy",
+        f"uniform, 3 nearest                    0.7333  {interval}    0.7111    0.7000",
+        f"default: similarity, 10 nearest       0.7333  {interval}    0.7111    0.7000",
         "10 rows, each without itself; the rule was chosen on 10 others",
         "",
         "precision  rows accepted  from a vote's share of",
@@ -339,17 +339,14 @@ def test_lines_for_a_terminal(by_hand):
         "      98%          40.0%                  1.0000",
         "      99%          40.0%                  1.0000",
         "",
-        "category of   categories    rows  weighted F1  accuracy     prior 0  prior 0.25"
-        "   prior 0.5",
-        "2-4 rows               2       5        0.667     0.600       0.600       0.600"
-        "       0.800",
-        "30-99 rows             1       5        0.800     0.800       0.800       0.800"
-        "       0.600",
+        "category of  categories  rows  weighted F1  accuracy  prior 0  prior 0.25  prior 0.5",
+        "2-4 rows              2     5        0.667     0.600    0.600       0.600      0.800",
+        "30-99 rows            1     5        0.800     0.800    0.800       0.800      0.600",
         "",
-        "loses most                      rows  precision  recall     F1  most often predicted as",
-        "Kind 1                             3      0.667   0.667  0.667  Kind 0",
-        "Kind 0                             5      0.800   0.800  0.800  Kind 1",
-        "Kind 2                             2      1.000   0.500  0.667",
+        "loses most  rows  precision  recall     F1  most often predicted as",
+        "Kind 1         3      0.667   0.667  0.667  Kind 0",
+        "Kind 0         5      0.800   0.800  0.800  Kind 1",
+        "Kind 2         2      1.000   0.500  0.667",
     ]
 
 

@@ -439,6 +439,7 @@ def test_parts_of_a_batch_add_up_to_the_whole(model, monkeypatch):
 # -- learning from what it guesses ----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_learns_from_products_without_a_category_too(store, model, tmp_path):
     further = write_catalogue(tmp_path / "further.csv", 300, seed=9, labelled=False)
     report = vt.finetune(
@@ -479,6 +480,7 @@ def test_the_second_training_hears_each_label_as_often_as_the_first(unlabelled, 
     assert recipe.epochs * times >= 6
 
 
+@pytest.mark.slow
 def test_a_second_training_that_was_killed_does_not_repeat_the_first(
     store, model, monkeypatch, tmp_path
 ):

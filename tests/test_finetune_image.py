@@ -159,6 +159,7 @@ def test_training_sees_the_vectors_that_serving_gives(tmp_path, kind):
         np.testing.assert_allclose(served, unit, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_two_runs_with_one_seed_are_the_same_and_a_killed_one_goes_on(store, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1.0)
     model = str(write_timm(tmp_path / "model", "test_efficientnet"))

@@ -178,6 +178,7 @@ def thumbnail() -> Thumbnail:
     return fit_images(PHOTOS)
 
 
+@pytest.mark.slow
 def test_thumbnail_is_the_same_each_time(thumbnail: Thumbnail) -> None:
     again = fit_images(PHOTOS)
     assert again.card.fingerprint == thumbnail.card.fingerprint

@@ -126,6 +126,7 @@ def bench(rows=1500, groups=None, seed=0, noise=False, precision=0.9):
     )
 
 
+@pytest.mark.slow
 def test_more_members_reach_more_and_all_are_calibrated():
     judged = {kind: bench().judge(kind) for kind in FusionKind}
     scores = {kind: one.metrics.weighted_f1 for kind, one in judged.items()}

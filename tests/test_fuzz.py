@@ -39,6 +39,7 @@ def counts(output):
     return {row[1]: dict(zip(head, row, strict=True)) for row in rows[2:]}
 
 
+@pytest.mark.slow
 def test_each_outcome_is_counted_as_what_it_is(tmp_path):
     limits = ("--seconds", "3", "--memory", "3e8", "--list")
     output, code = fuzz("selftest", "--count", str(len(EXPECTED)), *limits, folder=tmp_path)

@@ -116,4 +116,9 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
+TestMachine.settings = settings(max_examples=4, stateful_step_count=15, deadline=None)
+
+
+@pytest.mark.slow
+class TestMachineForLong(Machine.TestCase):
+    settings = settings(max_examples=40, stateful_step_count=15, deadline=None)

@@ -231,6 +231,7 @@ def test_a_file_is_hashed_once(shelf, hashed):
     assert hashed == [shelf / part.path]
 
 
+@pytest.mark.slow
 def test_what_was_just_written_is_known(tmp_path, sample, hashed):
     store = embedded(tmp_path / "shelf", sample)
     api.train(store, head="logistic", features="text")

@@ -173,6 +173,7 @@ def test_one_text_in_every_row_is_refused(tmp_path, size) -> None:
         all_rows(Catalogue.read(tmp_path / "a.parquet"))
 
 
+@pytest.mark.slow
 def test_values_that_share_their_start_are_refused(tmp_path) -> None:
     table = pa.table({"product_id": range(300), "title": ["x" * 1_000_000] * 300})
     encoding = {"title": "DELTA_BYTE_ARRAY", "product_id": "PLAIN"}

@@ -114,6 +114,7 @@ def test_every_command_takes_a_bucket_and_leaves_the_bytes_of_a_directory(
         assert np.array_equal(matrix, expected.matrix)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stubs")
 def test_an_update_in_a_bucket_leaves_the_bytes_of_a_directory(bucket, tmp_path):
     first, second = catalogue_of(tmp_path / "a", FIRST), catalogue_of(tmp_path / "b", SECOND)
@@ -128,6 +129,7 @@ def test_an_update_in_a_bucket_leaves_the_bytes_of_a_directory(bucket, tmp_path)
     }
 
 
+@pytest.mark.slow
 def test_fetched_files_are_kept_while_they_are_live(bucket, tmp_path, stubs):
     run(bucket, catalogue_of(tmp_path / "a", FIRST))
     kept = [path.name for path in (tmp_path / "cache").rglob("part-*")]
@@ -141,6 +143,7 @@ def test_fetched_files_are_kept_while_they_are_live(bucket, tmp_path, stubs):
     assert stubs[Modality.TEXT].seen
 
 
+@pytest.mark.slow
 def test_a_part_that_did_not_change_is_not_sent_again(bucket, tmp_path, stubs, monkeypatch):
     import s3fs
 
@@ -229,6 +232,7 @@ def test_a_lease_lost_is_noticed_by_its_holder(bucket, monkeypatch):
     assert json.loads(store.files.read(layout.LOCK))["token"] == "other"
 
 
+@pytest.mark.slow
 def test_of_many_that_commit_one_number_at_once_one_succeeds(bucket, monkeypatch):
     monkeypatch.setattr(RemoteFiles, "_probe", lambda _: None)
     monkeypatch.setattr(lease.Lease, "_take", lambda _: None)
@@ -297,6 +301,7 @@ def test_a_server_that_ignores_the_condition_is_refused(bucket, monkeypatch):
 # -- killed, cut off ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stubs")
 def test_a_run_killed_by_the_system_is_taken_over_at_once(bucket, tmp_path):
     catalogue = catalogue_of(tmp_path / "a", goods(14))
@@ -320,6 +325,7 @@ def test_a_run_killed_by_the_system_is_taken_over_at_once(bucket, tmp_path):
     assert {name: found[name] for name in found if not name.startswith("manifests/")} == expected
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stubs")
 def test_a_server_that_goes_away_is_one_line_and_the_next_run_goes_on(
     bucket, tmp_path, monkeypatch

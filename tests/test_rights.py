@@ -90,6 +90,7 @@ def without_rights(folder: Path, *commands: list[str]) -> list[tuple[int, str]]:
     return [(code, said) for code, said in json.loads(done.stdout)]
 
 
+@pytest.mark.slow
 def test_a_store_that_may_only_be_read_is_audited_and_the_report_written(shelf):
     commands = [
         ["audit", "indexed", "--out", "writable/report.html", "--folds", "2"],
@@ -113,6 +114,7 @@ def test_a_store_that_may_only_be_read_is_audited_and_the_report_written(shelf):
     assert vt.Store.open(shelf / "indexed").manifest.audit is None
 
 
+@pytest.mark.slow
 def test_what_would_write_in_the_end_says_so_at_once(shelf):
     stores = [
         ["train", "indexed"],

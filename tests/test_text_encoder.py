@@ -452,6 +452,7 @@ def test_another_fault_is_not_taken_for_a_lack_of_memory(
         encoder.encode(SENTENCES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compute", [Compute.FLOAT32, Compute.BFLOAT16, Compute.INT8])
 def test_a_real_model_keeps_its_vectors_in_any_numbers(compute: Compute) -> None:
     try:

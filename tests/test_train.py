@@ -95,6 +95,7 @@ def test_every_way_of_fusion_serves(made, own, fusion):
     assert np.mean(right) > 0.6
 
 
+@pytest.mark.slow
 def test_predictions_say_how_far_they_may_be_let_through(made, own, monkeypatch):
     monkeypatch.setattr("vitrina.pipelines.train.trainer.SCARCE", SCARCE)
     sample, _ = made
@@ -127,6 +128,7 @@ def test_predictions_say_how_far_they_may_be_let_through(made, own, monkeypatch)
             assert row["level"] is row["path_probability"] is None
 
 
+@pytest.mark.slow
 def test_predictions_say_which_modality_carried_them(made, own):
     sample, _ = made
     vt.train(own, "logistic")
@@ -210,6 +212,7 @@ def test_where_few_are_kept_apart_all_are_judged_in_turn(made, monkeypatch):
     assert once.judged < report.judged / 3
 
 
+@pytest.mark.slow
 def test_a_head_of_one_modality_answers_for_what_lacks_the_other(made):
     vt.train(made[1], "logistic", features="fused", name="stand-ins")
     model = Model.load(made[1].model_folder("stand-ins"))

@@ -755,6 +755,7 @@ def test_no_flipped_byte_of_a_shards_pages_gives_a_wrong_vector(shelf):
     assert np.mean(named) > 0.8
 
 
+@pytest.mark.slow
 def test_no_flipped_byte_of_a_shards_footer_gives_a_wrong_vector_or_a_traceback(shelf):
     file, expected = one(shelf, FILES["text shard"]), tolists(vectors_of(shelf, TEXT))
     places = range(*footer(file), 4)

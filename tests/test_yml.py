@@ -652,6 +652,7 @@ def test_a_text_past_the_parsers_own_limit_costs_its_offer(tmp_path, monkeypatch
         assert "XML_PARSE_HUGE" not in rejected[0].reason
 
 
+@pytest.mark.slow
 def test_a_feed_is_read_in_bounded_memory(tmp_path):
     params = "".join(f'<param name="Свойство {n}">значение {n}</param>' for n in range(10))
     offer = f"<price>10</price><name>Имя</name><description>{'Слова. ' * 20}</description>{params}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from vitrina.classifier.metrics import NEVER, Metrics
 from vitrina.index.vote import DEFAULT_RULE, PRIORS, VoteRule
+from vitrina.page.tables import aligned_table
 from vitrina.types import CategoryId, VoteKind
 
 WORST = 10
@@ -104,41 +105,67 @@ class VoteEvaluation:
 
 def format_evaluation(evaluation: VoteEvaluation) -> list[str]:
     """The evaluation as lines for a terminal."""
-    rule = _words(evaluation.rule)
-    default = f"default: {_words(DEFAULT_RULE)}"
-    width = max(len(rule), len(default)) + 2
-    lines = [f"{'vote':<{width}}weighted F1                 macro F1   accuracy"]
-    for label, metrics in ((rule, evaluation.metrics), (default, evaluation.default_metrics)):
-        low, high = metrics.weighted_f1_interval
-        lines.append(
-            f"{label:<{width}}{metrics.weighted_f1:.4f} ({low:.4f} to {high:.4f})   "
-            f"{metrics.macro_f1:.4f}     {metrics.accuracy:.4f}"
-        )
-    lines.append(
-        f"{evaluation.metrics.rows} rows, each without itself; the rule was chosen on "
-        f"{evaluation.chosen_on} others"
+    rules = (
+        (_words(evaluation.rule), evaluation.metrics),
+        (f"default: {_words(DEFAULT_RULE)}", evaluation.default_metrics),
     )
-    lines += ["", "precision  rows accepted  from a vote's share of"]
-    for point in evaluation.curve:
-        threshold = f"{point.threshold:.4f}" if point.threshold < NEVER else "none"
-        lines.append(f"{point.precision:>9.0%}{point.coverage:>15.1%}{threshold:>24}")
-    priors = "".join(f"{f'prior {prior:g}':>12}" for prior in PRIORS)
-    lines += ["", f"{'category of':<14}categories    rows  weighted F1  accuracy{priors}"]
-    for bucket in evaluation.by_size:
-        by_prior = "".join(f"{accuracy:>12.3f}" for accuracy in bucket.accuracy_by_prior)
-        lines.append(
-            f"{_range(bucket):<14}{bucket.categories:>10}{bucket.rows:>8}"
-            f"{bucket.weighted_f1:>13.3f}{bucket.accuracy:>10.3f}{by_prior}"
-        )
-    lines += ["", f"{'loses most':<32}rows  precision  recall     F1  most often predicted as"]
-    for score in sorted(evaluation.by_category, key=lambda score: -score.lost)[:WORST]:
-        taken = score.confused_with
-        other = "" if taken is None else _leaf(score.confused_name or "", taken)
-        lines.append(
-            f"{_leaf(score.category_name, score.category_id):<30}{score.rows:>6}"
-            f"{score.precision:>11.3f}{score.recall:>8.3f}{score.f1:>7.3f}  {other}".rstrip()
-        )
-    return lines
+    worst = sorted(evaluation.by_category, key=lambda score: -score.lost)[:WORST]
+    return [
+        *aligned_table(
+            ["vote", "weighted F1", "95% interval", "macro F1", "accuracy"],
+            [_rule_row(name, metrics) for name, metrics in rules],
+            words={0},
+        ),
+        f"{evaluation.metrics.rows} rows, each without itself; the rule was chosen on "
+        f"{evaluation.chosen_on} others",
+        "",
+        *aligned_table(
+            ["precision", "rows accepted", "from a vote's share of"],
+            [_point_row(point) for point in evaluation.curve],
+            words=(),
+        ),
+        "",
+        *aligned_table(
+            ["category of", "categories", "rows", "weighted F1", "accuracy"]
+            + [f"prior {prior:g}" for prior in PRIORS],
+            [_bucket_row(bucket) for bucket in evaluation.by_size],
+            words={0},
+        ),
+        "",
+        *aligned_table(
+            ["loses most", "rows", "precision", "recall", "F1", "most often predicted as"],
+            [_category_row(score) for score in worst],
+            words={0, 5},
+        ),
+    ]
+
+
+def _rule_row(name: str, metrics: Metrics) -> list[str]:
+    low, high = metrics.weighted_f1_interval
+    figures = (metrics.weighted_f1, metrics.macro_f1, metrics.accuracy)
+    weighted, macro, accuracy = (f"{figure:.4f}" for figure in figures)
+    return [name, weighted, f"{low:.4f} to {high:.4f}", macro, accuracy]
+
+
+def _point_row(point: CurvePoint) -> list[str]:
+    threshold = f"{point.threshold:.4f}" if point.threshold < NEVER else "none"
+    return [f"{point.precision:.0%}", f"{point.coverage:.1%}", threshold]
+
+
+def _bucket_row(bucket: SizeBucket) -> list[str]:
+    figures = (bucket.weighted_f1, bucket.accuracy, *bucket.accuracy_by_prior)
+    counts = (bucket.categories, bucket.rows)
+    return [_range(bucket), *map(str, counts), *(f"{figure:.3f}" for figure in figures)]
+
+
+def _category_row(score: CategoryScore) -> list[str]:
+    taken = score.confused_with
+    return [
+        _leaf(score.category_name, score.category_id),
+        str(score.rows),
+        *(f"{figure:.3f}" for figure in (score.precision, score.recall, score.f1)),
+        "" if taken is None else _leaf(score.confused_name or "", taken),
+    ]
 
 
 def _words(rule: VoteRule) -> str:
