@@ -83,7 +83,12 @@ def embed(catalogue, place, encoder):
 
     encoder_choice.load_model = lambda *_, **__: encoder
     started = time.perf_counter()
-    vt.embed(vt.Catalogue.read(catalogue), vt.Store.open(place), text="hf:ready/made", image="none")
+    vt.embed(
+        vt.Catalogue.read(catalogue),
+        vt.Store.open(place, create=True),
+        text="hf:ready/made",
+        image="none",
+    )
     return time.perf_counter() - started
 
 

@@ -70,7 +70,7 @@ def made(request, tmp_path_factory):
     """A store that was written to several times, and what is in it by now."""
     ids, dtype = request.param
     folder = tmp_path_factory.mktemp("reader")
-    store = vt.Store.open(folder / "shelf")
+    store = vt.Store.open(folder / "shelf", create=True)
     rows = [row(product, f"товар {product}", at % 3, "Дом->Чай") for at, product in enumerate(ids)]
     rows[2] |= {"category_id": None, "category_name": None, "attributes": []}
     put_products(store, rows[:4])
@@ -155,7 +155,7 @@ def test_vitrina_gives_the_same_ids_and_matrix_in_the_catalogues_order(there):
 
 
 def test_vectors_follow_the_catalogue_and_not_the_shards(tmp_path):
-    store = vt.Store.open(tmp_path / "shelf")
+    store = vt.Store.open(tmp_path / "shelf", create=True)
     vectors = units(4, 3)
     put_products(store, [row(product, f"т{product}") for product in (10, 20, 30, 40)])
     put_space(
@@ -169,7 +169,7 @@ def test_vectors_follow_the_catalogue_and_not_the_shards(tmp_path):
     assert np.array_equal(matrix, vectors[[1, 3, 0]])
     with pytest.raises(StoreError, match="has no image space; run `vitrina embed`"):
         vt.vectors(store, "image")
-    with pytest.raises(OptionError, match="modality must be text or image, not 'sound'"):
+    with pytest.raises(OptionError, match="features must be text, image or fused, not 'sound'"):
         vt.vectors(store, "sound")
 
 

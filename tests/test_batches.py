@@ -748,7 +748,7 @@ def test_what_may_be_absent_is_absent_and_all_else_is_told(tmp_path, there, aske
 
 def remembering(folder, columns):
     """A store that remembers these columns, without having read any."""
-    store = vt.Store.open(folder / "remembering")
+    store = vt.Store.open(folder / "remembering", create=True)
     reading = {"catalogue": Reading(columns=Columns().updated(columns)).to_json()}
     with store.writer("embed") as writer:
         writer.commit(replace(store.manifest, reading=reading))

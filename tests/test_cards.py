@@ -75,7 +75,7 @@ def shelf(tmp_path_factory):
     ]
     path = folder / "c.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows))
-    store = vt.Store.open(folder / "store")
+    store = vt.Store.open(folder / "store", create=True)
     vt.embed(vt.Catalogue.read(path), store, text="lexical", image="none")
     vt.build_index(store)
     vt.train(store, "logistic", fusion="knn")

@@ -121,7 +121,7 @@ def expected(held, day, id_type):
 def held_by(shelf):
     """What the store holds, by source: title and category of each product by its own id."""
     rows = pq.read_table(shelf / "products").to_pylist() if (shelf / "products").exists() else []
-    home = next((one.name for one in OpenStore.open(shelf).sources if one.home), None)
+    home = next((one.name for one in OpenStore.open(shelf, create=True).sources if one.home), None)
     found = {source: {} for source in SOURCES}
     for row in rows:
         source, key, category = row["source"], str(row["product_id"]), row["category_id"]
@@ -163,7 +163,7 @@ def test_every_product_is_as_its_newest_readable_row_says_or_as_it_was(days):
             )
             try:
                 catalogue = Catalogue.read(path)
-                report = embed(catalogue, OpenStore.open(shelf), options)
+                report = embed(catalogue, OpenStore.open(shelf, create=True), options)
             except (TooManyFailuresError, UnusualChangeError, CatalogueError):
                 # Nothing is pruned, and nothing at all is changed, in a run that fails.
                 assert held_by(shelf) == model

@@ -13,7 +13,7 @@ NAMES = {0: "Посуда->Чашки", 1: "Посуда->Тарелки", 2: "�
 
 def embed(shelf, tmp_path, rows):
     catalogue = Catalogue.read(jsonl(tmp_path / "day.jsonl", *rows))
-    return api.embed(catalogue, OpenStore.open(shelf), text="lexical", image="none")
+    return api.embed(catalogue, OpenStore.open(shelf, create=True), text="lexical", image="none")
 
 
 def predict(shelf, tmp_path, *titles):
@@ -104,7 +104,7 @@ def test_predictions_name_the_source_of_their_category(tmp_path, monkeypatch):
     for name, rows in (("Посуда", goods()), ("Инструмент", hammers() * 3)):
         rows = [{**row, "product_id": at} for at, row in enumerate(rows)]
         catalogue = Catalogue.read(jsonl(tmp_path / "day.jsonl", *rows))
-        store = OpenStore.open(shelf)
+        store = OpenStore.open(shelf, create=True)
         api.embed(catalogue, store, text="lexical", image="none", source=name, refit=True)
     api.train(OpenStore.open(shelf), "logistic")
     cup, hammer = predict(shelf, tmp_path, "чашка 3", "молоток 5")

@@ -166,7 +166,7 @@ def test_a_second_compaction_makes_no_commit_and_changes_no_byte(shelf):
 
 
 def test_a_space_that_is_not_in_use_is_compacted_too(tmp_path):
-    store = OpenStore.open(tmp_path / "shelf")
+    store = OpenStore.open(tmp_path / "shelf", create=True)
     ids = ["а", "b", "в", "1"]
     put_products(store, [row(product, f"т{product}") for product in ids])
     texts, old, new = [f"т{product}" for product in ids], units(4, 5, seed=1), units(4, 6, seed=2)
@@ -184,7 +184,7 @@ def test_a_space_that_is_not_in_use_is_compacted_too(tmp_path):
 
 
 def test_shards_of_more_rows_than_are_read_at_once_keep_every_vector(tmp_path):
-    store, count = OpenStore.open(tmp_path / "shelf"), 9000
+    store, count = OpenStore.open(tmp_path / "shelf", create=True), 9000
     vectors, texts = units(count, 4), [f"т{at}" for at in range(count)]
     # Every seventh product is gone, and ten more.
     left = [at for at in range(count) if at % 7 and not 4060 <= at < 4070]
@@ -201,7 +201,7 @@ def test_shards_of_more_rows_than_are_read_at_once_keep_every_vector(tmp_path):
 
 
 def test_a_store_of_products_alone_and_an_empty_one_have_nothing_to_compact(tmp_path):
-    with OpenStore.open(tmp_path / "shelf").writer("test"):
+    with OpenStore.open(tmp_path / "shelf", create=True).writer("test"):
         pass
     store = OpenStore.open(tmp_path / "shelf")
     assert api.compact(store).spaces == []
@@ -211,7 +211,7 @@ def test_a_store_of_products_alone_and_an_empty_one_have_nothing_to_compact(tmp_
 
 
 def test_a_space_whose_rows_are_all_dead_has_no_shard_left(tmp_path):
-    store = OpenStore.open(tmp_path / "shelf")
+    store = OpenStore.open(tmp_path / "shelf", create=True)
     put_products(store, [row(1, "чай")])
     put_space(store, "s", [([1], ["кофе"], units(1, 4)), ([2], ["чай"], units(1, 4))])
     (done,) = api.compact(store, keep=1).spaces

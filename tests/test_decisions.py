@@ -253,4 +253,4 @@ def test_an_audit_is_read_back_as_it_was(store):
 
 def test_a_store_without_an_audit_says_how_to_make_one(tmp_path):
     with pytest.raises(StoreError, match="run `vitrina audit"):
-        Audit.of(OpenStore.open(tmp_path / "none"))
+        Audit.of(OpenStore.open(tmp_path / "none", create=True))

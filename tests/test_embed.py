@@ -493,7 +493,7 @@ def test_nothing_is_fitted_on_photos_that_are_not_there(tmp_path):
     other = EmbedOptions(text="lexical", image="none")
     with pytest.raises(EncoderError, match="no product has text that lexical could be fitted on"):
         run(tmp_path / "other", catalogue_of(tmp_path / "c", [(1, "", 10, None)]), other)
-    assert dict(OpenStore.open(path).manifest.spaces) == {}
+    assert dict(OpenStore.open(path, create=True).manifest.spaces) == {}
     report = run(path, catalogue_of(tmp_path / "d", FIRST), options)
     assert report.spaces[0].dim > 1
 

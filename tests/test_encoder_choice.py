@@ -36,7 +36,7 @@ def embedded(store: vt.Store, folder: Path, model: ModelRef) -> vt.EmbedReport:
 
 
 def test_a_model_that_needs_no_download_is_fitted_once(tmp_path: Path) -> None:
-    store = vt.Store.open(tmp_path / "store")
+    store = vt.Store.open(tmp_path / "store", create=True)
     assert choose_encoder(store, LEXICAL, OPTIONS) == EncoderChoice(LEXICAL)
     embedded(store, tmp_path, LEXICAL)
     assert choose_encoder(store, LEXICAL, OPTIONS) == EncoderChoice(LEXICAL, "text-lexical")
@@ -45,7 +45,7 @@ def test_a_model_that_needs_no_download_is_fitted_once(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("cache")
 def test_a_directory_is_loaded_until_its_space_is_known(tmp_path: Path, model: ModelRef) -> None:
-    store = vt.Store.open(tmp_path / "store")
+    store = vt.Store.open(tmp_path / "store", create=True)
     first = choose_encoder(store, model, OPTIONS)
     assert first.space is None
     assert first.loaded is not None
@@ -60,7 +60,7 @@ def test_a_directory_is_loaded_until_its_space_is_known(tmp_path: Path, model: M
 def test_with_an_empty_cache_its_space_is_told_by_the_fingerprint(
     tmp_path: Path, cache: Path, model: ModelRef
 ) -> None:
-    store = vt.Store.open(tmp_path / "store")
+    store = vt.Store.open(tmp_path / "store", create=True)
     name = embedded(store, tmp_path, model).spaces[0].space
     shutil.rmtree(cache)
     choice = choose_encoder(store, model, OPTIONS)
@@ -79,7 +79,7 @@ def test_with_an_empty_cache_its_space_is_told_by_the_fingerprint(
 def test_a_directory_with_other_weights_gets_a_space_of_its_own(
     tmp_path: Path, model: ModelRef
 ) -> None:
-    store = vt.Store.open(tmp_path / "store")
+    store = vt.Store.open(tmp_path / "store", create=True)
     name = embedded(store, tmp_path, model).spaces[0].space
     shutil.rmtree(model.place)
     write_model(Path(model.place), seed=1)
@@ -90,7 +90,7 @@ def test_a_directory_with_other_weights_gets_a_space_of_its_own(
 
 @pytest.mark.usefixtures("cache")
 def test_a_trained_encoder_serves_its_own_modality(tmp_path: Path, model: ModelRef) -> None:
-    store = vt.Store.open(tmp_path / "store")
+    store = vt.Store.open(tmp_path / "store", create=True)
     embedded(store, tmp_path, model)
     vt.finetune(store, "text", name="kinds", epochs=1, batch_rows=8)
     kinds = ModelRef.parse("kinds", Modality.TEXT, store.manifest.encoders)

@@ -66,7 +66,7 @@ ROWS = [
 def store_of(folder, rows, columns):
     path = jsonl(folder / "goods.jsonl", *rows)
     catalogue = Catalogue.read(path, columns=columns)
-    store = OpenStore.open(folder / "shelf")
+    store = OpenStore.open(folder / "shelf", create=True)
     embed(catalogue, store, EmbedOptions(text="lexical", image="none"))
     return store
 
@@ -391,7 +391,7 @@ def test_metadata_that_is_none(broken):
 
 def test_a_store_without_products(tmp_path):
     with pytest.raises(StoreError, match="holds no products yet"):
-        matching(OpenStore.open(tmp_path / "shelf").products, [])
+        matching(OpenStore.open(tmp_path / "shelf", create=True).products, [])
 
 
 # The category tree.

@@ -285,7 +285,7 @@ def test_what_cannot_be_is_one_clear_error(store, model, given, error, message):
 
 def test_a_store_without_categories_is_refused(model, tmp_path):
     catalogue = write_catalogue(tmp_path / "bare.csv", labelled=False)
-    store = OpenStore.open(tmp_path / "bare")
+    store = OpenStore.open(tmp_path / "bare", create=True)
     vt.embed(vt.open_batch(catalogue, store), store, text="lexical", image="none")
     with pytest.raises(TrainingError, match="no product with a category"):
         vt.finetune(store, "text", model=str(model))

@@ -99,7 +99,9 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     products, photos = write_catalogue(folder)
     catalogue = vt.Catalogue.read(products, images=photos)
-    vt.embed(catalogue, OpenStore.open(folder / "shelf"), text="none", image="thumbnail")
+    vt.embed(
+        catalogue, OpenStore.open(folder / "shelf", create=True), text="none", image="thumbnail"
+    )
     catalogue.close()
     return folder
 
@@ -186,7 +188,7 @@ def test_two_runs_with_one_seed_are_the_same_and_a_killed_one_goes_on(store, tmp
 def test_photos_are_found_by_the_catalogue_where_the_store_cannot(store, tmp_path):
     model = str(write_clip(tmp_path / "model"))
     options = {**FAST, "epochs": 1, "model": model}
-    bare = OpenStore.open(tmp_path / "bare")
+    bare = OpenStore.open(tmp_path / "bare", create=True)
     products, photos = write_catalogue(tmp_path)
     vt.embed(vt.Catalogue.read(products), bare, text="lexical", image="none")
     with pytest.raises(ImageSourceError, match="give the catalogue's file with --catalogue"):

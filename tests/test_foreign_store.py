@@ -937,7 +937,7 @@ def bucket(tmp_path, monkeypatch):
 
 
 def test_junk_for_a_lease_is_taken_over(bucket):
-    with OpenStore.open(bucket).writer("test"):
+    with OpenStore.open(bucket, create=True).writer("test"):
         pass
     files = RemoteFiles(bucket)
     owner = {**Owner.me("embed").to_json(), "host": "elsewhere"}
@@ -957,7 +957,7 @@ def test_junk_for_a_lease_is_taken_over(bucket):
 
 def test_a_lease_of_another_machine_is_kept_to(bucket):
     files = RemoteFiles(bucket)
-    with OpenStore.open(bucket).writer("embed"):
+    with OpenStore.open(bucket, create=True).writer("embed"):
         told = json.loads(files.read(layout.LOCK))
         told["owner"] |= {"host": "else\x1bwhere", "job": "a\rb"}
         files.write(layout.LOCK, json.dumps(told).encode())
@@ -968,7 +968,7 @@ def test_a_lease_of_another_machine_is_kept_to(bucket):
 
 
 def test_objects_with_names_that_lead_out_are_not_listed_nor_fetched(bucket, tmp_path):
-    store = OpenStore.open(bucket)
+    store = OpenStore.open(bucket, create=True)
     add_model(store, "text-mlp")
     files = store.files
     for name in ("models/../../escaped", "products//x", "a/./b", "spaces/\x1b[31m/y"):
@@ -983,7 +983,7 @@ def test_objects_with_names_that_lead_out_are_not_listed_nor_fetched(bucket, tmp
 
 
 def test_only_copies_of_a_stores_files_are_deleted_from_the_cache(bucket):
-    store = OpenStore.open(bucket)
+    store = OpenStore.open(bucket, create=True)
     add_model(store, "text-mlp")
     copied = store.model_folder() / "file"
     cache = store.files._cache

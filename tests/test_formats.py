@@ -26,7 +26,7 @@ _MAPS = {"encoders", "files", "indexes", "models", "spaces", "stages", "reasons"
 def made(folder: Path) -> Path:
     """A folder with a store that has all kinds of files, its predictions, and its audit's table."""
     sample = write_sample(folder / "sample", products=120, seed=0)
-    store = vt.Store.open(folder / "store")
+    store = vt.Store.open(folder / "store", create=True)
     catalogue = vt.Catalogue.read(sample.train, images=sample.images)
     vt.embed(catalogue, store, text="lexical", image="thumbnail", max_failures=0.5)
     catalogue.close()

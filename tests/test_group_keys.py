@@ -58,7 +58,7 @@ def store_of(folder, rows):
         ),
     )
     catalogue = Catalogue.read(path, images=images, image_template="{product_id}.png")
-    store = OpenStore.open(folder / "shelf")
+    store = OpenStore.open(folder / "shelf", create=True)
     options = EmbedOptions(text="lexical", image="thumbnail", max_failures=1.0)
     embed(catalogue, store, options)
     return store
@@ -90,7 +90,7 @@ def test_numbers_start_at_zero_without_gaps(products):
 
 def test_the_sample(sample, tmp_path):
     catalogue = Catalogue.read(sample.train, images=sample.images)
-    store = OpenStore.open(tmp_path / "shelf")
+    store = OpenStore.open(tmp_path / "shelf", create=True)
     embed(catalogue, store, EmbedOptions(text="lexical", image="none"))
     titles, photos = duplicate_codes(store.products)
     names = [normalise_title(one) for one in store.products.column("title").to_pylist()]
@@ -104,7 +104,7 @@ def test_the_sample(sample, tmp_path):
 
 
 def test_a_store_without_products(tmp_path):
-    products = OpenStore.open(tmp_path / "shelf").products
+    products = OpenStore.open(tmp_path / "shelf", create=True).products
     assert len(shop_codes(products)) == 0
     assert [len(codes) for codes in duplicate_codes(products)] == [0, 0]
 

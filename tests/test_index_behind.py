@@ -186,7 +186,7 @@ class Pair:
     """A store of products with a text, a photo, both or neither, and its fused index."""
 
     def __init__(self, path):
-        self.store, self.products = OpenStore.open(path), {}
+        self.store, self.products = OpenStore.open(path, create=True), {}
         self.encoders = {TEXT: Words(12), IMAGE: Words(8)}
 
     def put(self, products):

@@ -41,7 +41,9 @@ def goods(count=60, start=0, **fields):
 
 
 def run(path, catalogue, **options):
-    return embed(catalogue, OpenStore.open(path), WORDS.__class__(**{**vars(WORDS), **options}))
+    return embed(
+        catalogue, OpenStore.open(path, create=True), WORDS.__class__(**{**vars(WORDS), **options})
+    )
 
 
 def table(path):
@@ -196,7 +198,7 @@ def test_another_shops_products_under_the_same_ids_are_refused(tmp_path):
 def test_a_folder_that_lacks_most_known_photos_is_refused(tmp_path):
     shelf = tmp_path / "shelf"
     rows = [(at, f"чашка {at}", at % 3, photo(at * 9, 0, 0)) for at in range(12)]
-    embed(catalogue_of(tmp_path / "a", rows), OpenStore.open(shelf), STUBS)
+    embed(catalogue_of(tmp_path / "a", rows), OpenStore.open(shelf, create=True), STUBS)
     before, vectors = commits(shelf), vectors_of(shelf, IMAGE)
     fewer = [(*row[:3], row[3] if row[0] < 5 else None) for row in rows]
     few = catalogue_of(tmp_path / "b", fewer)
@@ -399,9 +401,11 @@ def test_each_source_is_read_as_it_was_read_last(tmp_path):
     lamps = text(tmp_path / "lamps.csv", "id;name\n1;торшер\n2;бра\n")
     api.embed(
         api.open_batch(
-            lamps, OpenStore.open(shelf), columns=Columns(product_id="id", title="name")
+            lamps,
+            OpenStore.open(shelf, create=True),
+            columns=Columns(product_id="id", title="name"),
         ),
-        OpenStore.open(shelf),
+        OpenStore.open(shelf, create=True),
         text=STUBS.text,
         image="none",
         source="lamps",

@@ -24,7 +24,7 @@ def shelf(sample, tmp_path_factory):
     """A store over the sample with an index, and a head to classify by."""
     place = tmp_path_factory.mktemp("leave-out") / "store"
     catalogue = vt.Catalogue.read(sample.train, images=sample.images)
-    store = vt.Store.open(place)
+    store = vt.Store.open(place, create=True)
     vt.embed(catalogue, store, text="lexical", image="thumbnail", max_failures=0.5)
     catalogue.close()
     vt.build_index(store)
@@ -195,7 +195,7 @@ def test_products_without_a_category_neither_ask_nor_vote(tmp_path):
         {"product_id": at, "title": f"чай {at}", "category_id": at % 2 if at < 10 else None}
         for at in range(16)
     ]
-    other = vt.Store.open(tmp_path / "other")
+    other = vt.Store.open(tmp_path / "other", create=True)
     vt.embed(
         vt.Catalogue.read(jsonl(tmp_path / "tea.jsonl", *rows)), other, text="lexical", image="none"
     )
@@ -207,7 +207,7 @@ def test_products_without_a_category_neither_ask_nor_vote(tmp_path):
 
 def test_too_few_categories_and_no_index(tmp_path):
     rows = [{"product_id": at, "title": f"чай {at}"} for at in range(5)]
-    store = vt.Store.open(tmp_path / "store")
+    store = vt.Store.open(tmp_path / "store", create=True)
     vt.embed(
         vt.Catalogue.read(jsonl(tmp_path / "tea.jsonl", *rows)), store, text="lexical", image="none"
     )

@@ -36,7 +36,7 @@ every_filter = pytest.mark.parametrize("only", FILTERS.values(), ids=FILTERS)
 
 
 def embedded(folder, catalogue, **options):
-    store = vt.Store.open(folder)
+    store = vt.Store.open(folder, create=True)
     models = {"text": "lexical", "image": "thumbnail", "max_failures": 1.0, **options}
     vt.embed(catalogue, store, **models)
     catalogue.close()

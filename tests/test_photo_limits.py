@@ -189,7 +189,13 @@ def test_the_option_reaches_the_photos(tmp_path) -> None:
         catalogue = vt.Catalogue.read(
             tmp_path / "goods.parquet", images=tmp_path / "images", max_megapixels=limit
         )
-        vt.embed(catalogue, vt.Store.open(store), image="thumbnail", text="none", max_failures=1.0)
+        vt.embed(
+            catalogue,
+            vt.Store.open(store, create=True),
+            image="thumbnail",
+            text="none",
+            max_failures=1.0,
+        )
         found = list(store.rglob("errors.parquet"))
         rows = [row for file in found for row in pq.read_table(file).to_pylist()]
         assert len(rows) == errors

@@ -95,7 +95,7 @@ def test_texts_of_validation_products_are_left_out_wherever_they_stand(
 
 
 def test_products_without_categories_serve_too(model, tmp_path):
-    store = OpenStore.open(tmp_path / "bare")
+    store = OpenStore.open(tmp_path / "bare", create=True)
     catalogue = vt.open_batch(write_catalogue(tmp_path / "bare.csv", labelled=False), store)
     vt.embed(catalogue, store, text="lexical", image="none")
     report = vt.pretrain(store, model=str(model), **{**FAST, "epochs": 1})

@@ -176,7 +176,7 @@ def _model(store, writer, name):
 
 
 def test_a_second_writer_is_refused_with_the_name_of_the_first(bucket):
-    with OpenStore.open(bucket).writer("embed"):
+    with OpenStore.open(bucket, create=True).writer("embed"):
         with pytest.raises(StoreLockedError) as refused, OpenStore.open(bucket).writer("train"):
             pass
         assert f"{bucket} is being written by `vitrina embed` (process {os.getpid()} on " in str(
@@ -188,7 +188,7 @@ def test_a_second_writer_is_refused_with_the_name_of_the_first(bucket):
 
 
 def test_who_takes_over_an_expired_lease_keeps_the_old_writer_from_committing(bucket):
-    slow, quick = OpenStore.open(bucket), OpenStore.open(bucket)
+    slow, quick = OpenStore.open(bucket, create=True), OpenStore.open(bucket, create=True)
     with slow.writer("embed") as writer:
         writer.commit(_model(slow, writer, "first"))
         mine = _model(slow, writer, "mine")
@@ -212,7 +212,7 @@ def test_who_takes_over_an_expired_lease_keeps_the_old_writer_from_committing(bu
 
 def test_a_lease_lost_is_noticed_by_its_holder(bucket, monkeypatch):
     monkeypatch.setattr(lease, "RENEW", 0.02)
-    store = OpenStore.open(bucket)
+    store = OpenStore.open(bucket, create=True)
     with store.writer("embed") as writer:
         there = json.loads(store.files.read(layout.LOCK))
         before = there["renewed"]
@@ -237,7 +237,7 @@ def test_of_many_that_commit_one_number_at_once_one_succeeds(bucket, monkeypatch
     monkeypatch.setattr(RemoteFiles, "_probe", lambda _: None)
     monkeypatch.setattr(lease.Lease, "_take", lambda _: None)
     monkeypatch.setattr(lease.Lease, "_release", lambda _: None)
-    with OpenStore.open(bucket).writer("test"):
+    with OpenStore.open(bucket, create=True).writer("test"):
         pass
     for step in range(5):
         barrier, won, lost = threading.Barrier(4), [], []
@@ -291,7 +291,7 @@ def test_a_server_that_ignores_the_condition_is_refused(bucket, monkeypatch):
     monkeypatch.setattr(s3fs.S3FileSystem, "_pipe_file", careless)
     with (
         pytest.raises(StoreError, match="overwrites a file despite the condition") as refused,
-        OpenStore.open(bucket).writer("test"),
+        OpenStore.open(bucket, create=True).writer("test"),
     ):
         pass
     assert "\n" not in str(refused.value)
@@ -363,7 +363,10 @@ def test_a_place_that_cannot_be_opened_is_one_line():
         "nosuch://x/y": "nosuch",
         "s3://no-such-bucket-of-ours/x": "bucket",
     }.items():
-        with pytest.raises(StoreError, match=said) as refused, OpenStore.open(url).writer("test"):
+        with (
+            pytest.raises(StoreError, match=said) as refused,
+            OpenStore.open(url, create=True).writer("test"),
+        ):
             pass
         assert "\n" not in str(refused.value)
 
@@ -372,7 +375,7 @@ def test_a_place_whose_commits_would_not_be_safe_is_not_written(monkeypatch):
     monkeypatch.delitem(remote.EXCLUSIVE, "memory")
     with (
         pytest.raises(StoreError, match="memory:// can't create a file conditionally"),
-        OpenStore.open("memory://unsafe").writer("test"),
+        OpenStore.open("memory://unsafe", create=True).writer("test"),
     ):
         pass
 
@@ -380,7 +383,7 @@ def test_a_place_whose_commits_would_not_be_safe_is_not_written(monkeypatch):
 def test_a_prefix_that_holds_other_objects_is_refused(bucket):
     open_files(bucket).write("notes/a.txt", b"mine")
     with pytest.raises(StoreError, match="holds other files already"):
-        OpenStore.open(bucket)
+        OpenStore.open(bucket, create=True)
     with pytest.raises(StoreError, match="is not a store"):
         OpenStore.open(bucket, create=False)
 

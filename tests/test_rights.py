@@ -55,7 +55,7 @@ def shelf(tmp_path_factory):
     path = folder / "c.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows))
     for name in ("indexed", "bare"):
-        store = vt.Store.open(folder / name)
+        store = vt.Store.open(folder / name, create=True)
         vt.embed(vt.Catalogue.read(path), store, text="lexical", image="none")
         if name == "indexed":
             vt.build_index(store)
@@ -165,7 +165,7 @@ def test_where_no_file_can_be_written(tmp_path):
 def test_a_store_whose_disk_is_read_only_says_so(tmp_path, monkeypatch):
     import errno
 
-    store = vt.Store.open(tmp_path / "store")
+    store = vt.Store.open(tmp_path / "store", create=True)
     store.check_rights()
     assert not (tmp_path / "store").exists()
 
@@ -208,7 +208,7 @@ def granting(tmp_path, monkeypatch):
     path = tmp_path / "c.jsonl"
     rows = ({"product_id": at, "title": f"чашка {at}", "pic": "http://x/1.jpg"} for at in range(9))
     path.write_text("\n".join(json.dumps(row) for row in rows))
-    store = vt.Store.open(tmp_path / "store")
+    store = vt.Store.open(tmp_path / "store", create=True)
     columns = Columns(image="pic")
     catalogue = vt.Catalogue.read(path, columns=columns, images="web")
     vt.embed(catalogue, store, text="lexical", image="none")

@@ -41,7 +41,7 @@ def vectors(dtype):
 @pytest.fixture
 def store(tmp_path, vectors, dtype):
     """A store of 30 products, of which `vectors` are the texts'."""
-    made = OpenStore.open(tmp_path / "shelf")
+    made = OpenStore.open(tmp_path / "shelf", create=True)
     put_products(made, [row(at, f"t{at}") for at in range(30)])
     put(made, vectors, dtype)
     return made
@@ -177,7 +177,7 @@ def test_no_rows_at_all(store):
 def test_what_the_lexical_encoder_made(tmp_path):
     titles = [f"{word} {size} см" for word in ("чайник", "кружка", "лампа") for size in range(30)]
     rows = [{"product_id": f"p{at}", "title": title} for at, title in enumerate([*titles, ""])]
-    store = OpenStore.open(tmp_path / "shelf")
+    store = OpenStore.open(tmp_path / "shelf", create=True)
     catalogue = api.Catalogue.read(jsonl(tmp_path / "goods.jsonl", *rows))
     api.embed(catalogue, store, text="lexical", image="none")
     ids, matrix = api.vectors(store, "text")

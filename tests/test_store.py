@@ -38,7 +38,7 @@ TEXT, IMAGE = Modality.TEXT, Modality.IMAGE
 
 @pytest.fixture
 def store(tmp_path):
-    made = OpenStore.open(tmp_path / "shelf")
+    made = OpenStore.open(tmp_path / "shelf", create=True)
     with made.writer("test"):
         pass
     return made
@@ -62,7 +62,7 @@ def test_a_new_store_says_its_format_and_opens_again_empty(store):
 
 
 def test_a_store_is_made_by_its_first_writer(tmp_path):
-    store = OpenStore.open(tmp_path / "shelf")
+    store = OpenStore.open(tmp_path / "shelf", create=True)
     assert not root(store).exists()
     with store.writer("test"):
         assert OpenStore.open(root(store)).manifest == Manifest()
@@ -73,16 +73,16 @@ def test_what_is_no_store_is_not_opened(tmp_path):
         OpenStore.open(tmp_path / "nowhere", create=False)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(StoreError, match="holds other files already"):
-        OpenStore.open(tmp_path)
+        OpenStore.open(tmp_path, create=True)
     with pytest.raises(StoreError, match="is a file"):
-        OpenStore.open(tmp_path / "notes.txt")
+        OpenStore.open(tmp_path / "notes.txt", create=True)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_a_store_whose_making_was_cut_short_is_made(tmp_path):
     for name in (".tmp-store.json", ".lock", ".lock-owner.json"):
         (tmp_path / name).write_text('{"form')
-    with OpenStore.open(tmp_path).writer("test"):
+    with OpenStore.open(tmp_path, create=True).writer("test"):
         assert json.loads((tmp_path / "store.json").read_text())["format"] == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "store.json"]
 

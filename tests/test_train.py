@@ -23,7 +23,7 @@ def one_turn():
 def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("made")
     sample = write_sample(root / "catalogue", products=500, seed=1)
-    store = vt.Store.open(root / "store")
+    store = vt.Store.open(root / "store", create=True)
     catalogue = vt.Catalogue.read(sample.train, images=sample.images)
     vt.embed(catalogue, store, text="lexical", image="thumbnail")
     return sample, store

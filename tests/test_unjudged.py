@@ -28,7 +28,7 @@ def store_of(tmp_path, rows):
         for at, (text, category) in enumerate(rows)
     )
     path.write_text("\n".join(lines), encoding="utf-8")
-    store = vt.Store.open(tmp_path / "store")
+    store = vt.Store.open(tmp_path / "store", create=True)
     vt.embed(vt.Catalogue.read(path), store, text="lexical", image="none")
     return store
 

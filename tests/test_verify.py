@@ -169,7 +169,7 @@ def test_a_healthy_store_has_no_problems_and_the_counts_are_those_of_its_files(s
 
 
 def test_an_empty_store_has_no_problems(tmp_path):
-    with OpenStore.open(tmp_path / "shelf").writer("test"):
+    with OpenStore.open(tmp_path / "shelf", create=True).writer("test"):
         pass
     report = api.verify(tmp_path / "shelf")
     assert (report.ok, report.files, report.products, report.vectors) == (True, 0, 0, 0)

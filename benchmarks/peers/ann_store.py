@@ -47,7 +47,7 @@ def make_store(place: Path, made: Made, rows: int) -> None:
         return
     unfinished = place.with_name(f"{place.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    store = vt.Store.open(unfinished)
+    store = vt.Store.open(unfinished, create=True)
     with store.writer("benchmark") as writer:
         _commit_products(store, writer, _products(made, np.arange(rows)))
         for modality in Modality:

@@ -32,7 +32,7 @@ def ingest_catalogue(
     reading = ReadingOptions(
         images=None if images is None else str(images), columns=columns, **(given or {})
     )
-    store = api.Store.open(place)
+    store = api.Store.open(place, create=True)
     with closing(api.open_batch(path, store, reading, complete=True)) as catalogue:
         catalogue.check_complete()
         with store.writer("embed") as writer:
@@ -68,7 +68,7 @@ def add_audit(place: Path) -> None:
     from vitrina.audit.results import Audit, Suspect
     from vitrina.store.store import OpenStore
 
-    store = OpenStore.open(place)
+    store = OpenStore.open(place, create=True)
     suspects = tuple(
         Suspect(number + 1, number, "x", 1 + number % 3, 2, 0.9, 0.1, 0.9) for number in range(3)
     )

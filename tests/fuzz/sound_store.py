@@ -64,7 +64,7 @@ def make_store(folder: Path) -> None:
     place = folder / "store"
     template = "images/train/{product_id}.jpg"
     for name in ("first.csv", "again.csv"):
-        store = api.Store.open(place)
+        store = api.Store.open(place, create=True)
         with closing(
             api.Catalogue.read(folder / name, images=sample.images, image_template=template)
         ) as catalogue:

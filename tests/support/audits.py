@@ -12,7 +12,7 @@ from vitrina.types import Reason
 
 def embedded(path, sample):
     """The sample's labelled products, embedded without a model."""
-    store = api.Store.open(path)
+    store = api.Store.open(path, create=True)
     with closing(api.Catalogue.read(sample.train, images=sample.images)) as catalogue:
         api.embed(catalogue, store, text="lexical", image="thumbnail", max_failures=0.5)
     return store

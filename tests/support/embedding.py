@@ -103,7 +103,7 @@ def catalogue_of(folder, rows):
 
 
 def run(path, catalogue, options=STUBS):
-    return embed(catalogue, OpenStore.open(path), options)
+    return embed(catalogue, OpenStore.open(path, create=True), options)
 
 
 def vectors_of(path, modality):

@@ -69,7 +69,7 @@ class Shelf:
     @property
     def store(self):
         """The store, opened anew."""
-        return OpenStore.open(self.path)
+        return OpenStore.open(self.path, create=True)
 
     def index(self, **options):
         """Build the index or bring it up to date, and open it."""

@@ -68,6 +68,6 @@ def write_catalogue(path: Path, rows=400, seed=0, labelled=True) -> Path:
 def write_store(folder: Path, rows=400, seed=0) -> vt.Store:
     """A store of these products."""
     catalogue = vt.Catalogue.read(write_catalogue(folder.with_suffix(".csv"), rows, seed))
-    store = vt.Store.open(folder)
+    store = vt.Store.open(folder, create=True)
     vt.embed(catalogue, store, text="lexical", image="none")
     return store

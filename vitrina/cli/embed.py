@@ -36,7 +36,7 @@ def embed(
     """Read a catalogue, embed what is new or changed, and commit."""
     from vitrina import api
 
-    made = api.Store.open(store)
+    made = api.Store.open(store, create=True)
     opened = api.open_batch(catalogue, made, reading, complete=True)
     if not as_json:
         # Printed first, before hours are spent on a catalogue that was misread.

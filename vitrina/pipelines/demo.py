@@ -83,7 +83,7 @@ def demo(out: Path, *, products: int, seed: int, say: Say, quiet: bool = True) -
         f"{sample.test_products} new ones; {sample.missing_photos} lack a photo, "
         f"{sample.broken_photos} photos of both are broken, {sample.wrong_labels} labels are wrong"
     )
-    store = OpenStore.open(store_path)
+    store = OpenStore.open(store_path, create=True)
     catalogue = Catalogue.read(sample.train, images=sample.images)
     options = EmbedOptions(text="lexical", image="thumbnail", seed=seed, quiet=quiet)
     # One in a hundred photos of the sample is broken on purpose, more in a small one.

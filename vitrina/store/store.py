@@ -20,10 +20,11 @@ from vitrina.store.decisions import Decisions, corrected, in_types, read_decisio
 from vitrina.store.entries import FileEntry, FolderEntry
 from vitrina.store.files import Files
 from vitrina.store.format import read_card
-from vitrina.store.history import newest
+from vitrina.store.history import newest, newest_number
 from vitrina.store.integrity import checked_file
 from vitrina.store.local import LocalFiles
 from vitrina.store.manifest import Manifest
+from vitrina.store.near_stores import no_store
 from vitrina.store.products import Categories, Products
 from vitrina.store.sources import Sources
 from vitrina.store.space import Space
@@ -39,11 +40,13 @@ class OpenStore:
     Attributes:
         files: access to the store's files.
         manifest: the commit: products, spaces, indexes and heads.
+        kept: what jobs keep open for the next call at this commit, such as an index.
     """
 
     def __init__(self, files: Files, manifest: Manifest) -> None:
         self.files = files
         self.manifest = manifest
+        self.kept: dict[Any, Any] = {}
         self._products: Products | None = None
 
     @classmethod
@@ -51,18 +54,19 @@ class OpenStore:
         cls,
         path: str | Path,
         *,
-        create: bool = True,
+        create: bool = False,
         damaged_too: bool = False,
         options: dict[str, Any] | None = None,
     ) -> Self:
-        """Open a store. If there is none and `create` is set, its first writer will create it.
+        """Open a store.
 
         Parameters
         ----------
         path : str or Path
             Directory, or a URL that fsspec opens, such as `s3://bucket/prefix`.
-        create : bool, default True
-            Accept a place without a store.
+        create : bool, default False
+            Accept a place without a store: the first job that writes creates it, so that one that
+            fails leaves nothing. `create` creates it at once.
         damaged_too : bool, default False
             If the newest manifest is damaged, open the store at the newest whole one.
         options : dict, optional
@@ -85,11 +89,43 @@ class OpenStore:
                     "`vitrina verify STORE --repair` writes it again"
                 ) from None
             if not create:
-                raise StoreError(f"{path} is not a store; `vitrina embed` makes one") from None
+                raise StoreError(no_store(path, options)) from None
             _refuse_others(files)
             # The first writer creates it, so an unreadable catalogue leaves no empty store.
             return cls(files, Manifest())
         return cls(files, newest(files, damaged_too=damaged_too))
+
+    @classmethod
+    def create(
+        cls, path: str | Path, *, exist_ok: bool = False, options: dict[str, Any] | None = None
+    ) -> Self:
+        """Create an empty store.
+
+        Parameters
+        ----------
+        path : str or Path
+            Directory that does not exist or is empty, or a URL.
+        exist_ok : bool, default False
+            Open the store if there is one already.
+        options : dict, optional
+            Options of fsspec, for a URL; default: the environment's settings.
+
+        Raises
+        ------
+        StoreError
+            If there is a store already, or other files.
+        """
+        store = cls.open(path, create=True, options=options)
+        if not store.files.exists(layout.CARD):
+            # The writer creates it, and commits nothing.
+            with store.writer("create"):
+                pass
+        elif not exist_ok:
+            raise StoreError(
+                f"{path} is a store already; open it with Store.open({str(path)!r}), or give "
+                "exist_ok=True"
+            )
+        return store
 
     def refresh(self) -> None:
         """Switch to the newest commit."""
@@ -97,6 +133,8 @@ class OpenStore:
 
     def show(self, manifest: Manifest) -> None:
         """Switch to another commit."""
+        if manifest.sequence != self.manifest.sequence:
+            self.kept.clear()
         if manifest.products != self.manifest.products:
             self._products = None
             self.__dict__.pop("id_types", None)
@@ -151,7 +189,7 @@ class OpenStore:
         name = self.manifest.active.get(modality)
         if name is None:
             raise StoreError(
-                f"{self.place} has no {modality} space; "
+                f"{self.place} has no {modality} space{self._newer()}; "
                 f"run `vitrina embed` with --{modality}-model other than none"
             )
         return self.open_space(name)
@@ -176,7 +214,8 @@ class OpenStore:
         folder = self.manifest.indexes.get(name)
         if folder is None:
             raise StoreError(
-                f"{self.place} has no {name} index; run `vitrina index` with --features {name}"
+                f"{self.place} has no {name} index{self._newer()}; run `vitrina index` with "
+                f"--features {name}"
             )
         paths = self._local(folder, "run `vitrina index --rebuild` to build it again")
         return {path.name: path for path in paths}
@@ -188,12 +227,21 @@ class OpenStore:
         """
         name = name or self.manifest.model
         if name is None:
-            raise StoreError(f"{self.place} has no head; run `vitrina train {self.place}` first")
+            raise StoreError(
+                f"{self.place} has no head{self._newer()}; run `vitrina train {self.place}` first"
+            )
         folder = self.manifest.models.get(name)
         if folder is None:
             have = ", ".join(sorted(self.manifest.models)) or "none"
             raise StoreError(f"{self.place} has no head named {name} (it has: {have})")
         return self.folder(folder, "run `vitrina train` again")
+
+    def _newer(self) -> str:
+        """Note for the message on what this commit lacks, if there is a newer commit; else ""."""
+        newest = newest_number(self.files)
+        if newest <= self.manifest.sequence:
+            return ""
+        return f" at commit {self.manifest.sequence} (refresh() switches to commit {newest})"
 
     def folder(self, entry: FolderEntry, way_out: str) -> Path:
         """Local path of a live folder, fetched if the store is remote.
@@ -283,8 +331,10 @@ def open_files(path: str | Path, options: dict[str, Any] | None = None) -> Files
     Raises StoreError for a URL that can't be opened.
     """
     text = str(path)
+    if not text:
+        raise StoreError("the name of the store is empty; give its directory or URL")
     if "://" not in text:
-        return LocalFiles(Path(path))
+        return LocalFiles(Path(path).expanduser() if text.startswith("~/") else Path(path))
     if text.startswith(("file://", "local://")):
         return LocalFiles(Path(text.partition("://")[2]))
     from vitrina.store.remote import RemoteFiles

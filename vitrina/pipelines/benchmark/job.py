@@ -90,7 +90,7 @@ def _benchmark(
 ) -> Benchmark:
     out.mkdir(parents=True, exist_ok=True)
     if store is None:
-        store = OpenStore.open(out / "store")
+        store = OpenStore.open(out / "store", create=True)
         for catalogue in catalogues:
             with stage("embedding"):
                 _embed(catalogue, store, options)
