@@ -141,18 +141,16 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """Module class that keeps `audit` the API function.
+    """Module class that protects the public names.
 
-    Importing the subpackage `vitrina.audit` would otherwise rebind the name to that module.
+    Importing the subpackage `vitrina.audit` would otherwise rebind the name of the function to that
+    module. `from vitrina.audit import ...` reaches the subpackage.
     """
 
-    @property
-    def audit(self) -> Any:
-        return __getattr__("audit")
-
-    @audit.setter
-    def audit(self, subpackage: ModuleType) -> None:
-        pass
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _HOMES and isinstance(value, ModuleType):
+            return
+        super().__setattr__(name, value)
 
 
 sys.modules[__name__].__class__ = _Package
