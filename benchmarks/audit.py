@@ -27,7 +27,7 @@ from sklearn.metrics import average_precision_score
 from vitrina.pipelines.audit.options import AuditOptions
 from vitrina.pipelines.audit.search import AuditResult, find
 from vitrina.pipelines.common.group_keys import duplicate_keys
-from vitrina.pipelines.index.job import default_features
+from vitrina.pipelines.common.vectors import default_features
 from vitrina.store.gather import gather
 from vitrina.store.products import Categories
 from vitrina.store.store import OpenStore

@@ -146,11 +146,11 @@ def test_texts_become_values(tmp_path):
         options.seed = 3
 
 
-def test_a_function_takes_options_or_keywords_or_both(monkeypatch):
+def test_a_function_takes_options_or_keywords_or_both(monkeypatch, tmp_path):
     seen = []
     job = "vitrina.pipelines.train.job.train"
     monkeypatch.setattr(job, lambda store, options: seen.append((store, options)))
-    store = object()
+    store = vt.Store.create(tmp_path / "store")
     vt.train(store, "logistic", seed=3)
     vt.train(store, head="logistic", seed=3)
     vt.train(store, vt.TrainOptions("logistic", seed=3))

@@ -5,17 +5,19 @@ torch.
 """
 
 from vitrina.api.auditing import audit, export_decisions, import_decisions, review
-from vitrina.api.finetune import benchmark, finetune, pretrain
-from vitrina.api.query import classify, classify_to, neighbours_to, open_batch
+from vitrina.api.encoders import benchmark, finetune, pretrain
+from vitrina.api.inputs import CatalogueLike, StoreLike
+from vitrina.api.query import classify, classify_to, neighbours, neighbours_to, open_batch
 from vitrina.api.store import Store
-from vitrina.api.stores import Vectors, compact, describe, embed, vectors, verify
-from vitrina.api.train import build_index, evaluate_index, open_index, train
+from vitrina.api.stores import compact, describe, embed, vectors, verify
+from vitrina.api.training import build_index, evaluate_index, open_index, train
 from vitrina.data.catalogue import Catalogue
 
 __all__ = [
     "Catalogue",
+    "CatalogueLike",
     "Store",
-    "Vectors",
+    "StoreLike",
     "audit",
     "benchmark",
     "build_index",
@@ -28,6 +30,7 @@ __all__ = [
     "export_decisions",
     "finetune",
     "import_decisions",
+    "neighbours",
     "neighbours_to",
     "open_batch",
     "open_index",

@@ -6,6 +6,7 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vitrina.api.inputs import StoreLike, as_store
 from vitrina.api.keywords import with_keywords
 from vitrina.audit.review.options import ReviewOptions
 from vitrina.errors import ImageSourceError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @with_keywords(AuditOptions)
-def audit(store: OpenStore, options: AuditOptions) -> Audit:
+def audit(store: StoreLike, options: AuditOptions) -> Audit:
     """Rank the labels that are probably wrong, explain them, and save the list in the store.
 
     Decisions of reviewers are applied first; products that a reviewer has decided are not suspects
@@ -29,8 +30,9 @@ def audit(store: OpenStore, options: AuditOptions) -> Audit:
 
     Parameters
     ----------
-    store : Store
-        Store with vectors and categories. Its index is built or updated first.
+    store : Store, str or Path
+        Store, or its directory or URL, with vectors and categories. Its index is built or
+        updated first.
     {options}
 
     Returns
@@ -54,12 +56,13 @@ def audit(store: OpenStore, options: AuditOptions) -> Audit:
     """
     from vitrina.pipelines.audit.job import audit as run
 
-    with _photos(store, options.images) as source:
-        return run(store, options, source, options.out)
+    opened = as_store(store)
+    with _photos(opened, options.images) as source:
+        return run(opened, options, source, options.out)
 
 
 @with_keywords(ReviewOptions)
-def review(store: OpenStore, options: ReviewOptions) -> None:
+def review(store: StoreLike, options: ReviewOptions) -> None:
     """Serve a page to review the latest audit's suspects, until it is interrupted.
 
     Every decision is saved in the store at once; `train`, `index` and `finetune` apply it. The
@@ -67,8 +70,8 @@ def review(store: OpenStore, options: ReviewOptions) -> None:
 
     Parameters
     ----------
-    store : Store
-        Store with an audit.
+    store : Store, str or Path
+        Store, or its directory or URL, with an audit.
     {options}
 
     Raises
@@ -84,7 +87,7 @@ def review(store: OpenStore, options: ReviewOptions) -> None:
     >>> vt.review(store, reviewer="Anna")  # doctest: +SKIP
     open http://127.0.0.1:8765/ and review; Ctrl+C ends it
     """
-    serve_review(store, options, print)
+    serve_review(as_store(store), options, print)
 
 
 def serve_review(store: OpenStore, options: ReviewOptions, say: Callable[[str], None]) -> None:
@@ -101,13 +104,13 @@ def serve_review(store: OpenStore, options: ReviewOptions, say: Callable[[str], 
         serve(app, options)
 
 
-def export_decisions(store: OpenStore, out: str | Path, *, changed_only: bool = False) -> int:
+def export_decisions(store: StoreLike, out: str | Path, *, changed_only: bool = False) -> int:
     """Write the corrected labels for the catalogue's owner, or open suspects for Label Studio.
 
     Parameters
     ----------
-    store : Store
-        Store with decisions, or with an audit.
+    store : Store, str or Path
+        Store, or its directory or URL, with decisions or with an audit.
     out : str or Path
         `.parquet` or `.csv` for the current decisions, `.json` for the open suspects as Label
         Studio tasks, with a labelling configuration beside it as `.xml`.
@@ -135,19 +138,19 @@ def export_decisions(store: OpenStore, out: str | Path, *, changed_only: bool = 
     if path.suffix == ".json":
         from vitrina.pipelines.audit.label_studio import export_tasks
 
-        return export_tasks(store, path)
+        return export_tasks(as_store(store), path)
     from vitrina.pipelines.audit.corrections import export_decisions as run
 
-    return run(store, path, changed_only=changed_only)
+    return run(as_store(store), path, changed_only=changed_only)
 
 
-def import_decisions(store: OpenStore, path: str | Path) -> int:
+def import_decisions(store: StoreLike, path: str | Path) -> int:
     """Import annotations from a JSON export of Label Studio into the store.
 
     Parameters
     ----------
-    store : Store
-        Store with the products.
+    store : Store, str or Path
+        Store, or its directory or URL, with the products.
     path : str or Path
         The JSON export.
 
@@ -168,7 +171,7 @@ def import_decisions(store: OpenStore, path: str | Path) -> int:
     """
     from vitrina.pipelines.audit.label_studio import import_tasks
 
-    return import_tasks(store, Path(path))
+    return import_tasks(as_store(store), Path(path))
 
 
 def _photos(store: OpenStore, images: str | None) -> AbstractContextManager[ImageSource | None]:

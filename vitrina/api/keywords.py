@@ -24,10 +24,22 @@ PLACE = "{options}"
 """Line of a docstring that the descriptions of the options replace."""
 
 
+class NoInput(Protocol[O, P, R]):
+    """A function of options, or of their fields as keywords."""
+
+    @overload
+    def __call__(self, options: O, /) -> R: ...
+    @overload
+    def __call__(self, /, *args: P.args, **fields: P.kwargs) -> R: ...
+    @overload
+    def __call__(self, /, *args: Any, **fields: Any) -> R: ...
+
+
 class OneInput(Protocol[A, O, P, R]):
     """A function of one input and of options, or of their fields as keywords.
 
-    The last overload accepts what the class of options converts, such as texts for enums.
+    The third overload accepts what the class of options converts, such as texts for enums, and the
+    last one inputs by name.
     """
 
     @overload
@@ -36,6 +48,8 @@ class OneInput(Protocol[A, O, P, R]):
     def __call__(self, first: A, /, *args: P.args, **fields: P.kwargs) -> R: ...
     @overload
     def __call__(self, first: A, /, *args: Any, **fields: Any) -> R: ...
+    @overload
+    def __call__(self, **given: Any) -> R: ...
 
 
 class TwoInputs(Protocol[A, B, O, P, R]):
@@ -47,6 +61,10 @@ class TwoInputs(Protocol[A, B, O, P, R]):
     def __call__(self, first: A, second: B, /, *args: P.args, **fields: P.kwargs) -> R: ...
     @overload
     def __call__(self, first: A, second: B, /, *args: Any, **fields: Any) -> R: ...
+    @overload
+    def __call__(self, first: A, /, **given: Any) -> R: ...
+    @overload
+    def __call__(self, **given: Any) -> R: ...
 
 
 class ThreeInputs(Protocol[A, B, C, O, P, R]):
@@ -60,6 +78,12 @@ class ThreeInputs(Protocol[A, B, C, O, P, R]):
     ) -> R: ...
     @overload
     def __call__(self, first: A, second: B, third: C, /, *args: Any, **fields: Any) -> R: ...
+    @overload
+    def __call__(self, first: A, second: B, /, **given: Any) -> R: ...
+    @overload
+    def __call__(self, first: A, /, **given: Any) -> R: ...
+    @overload
+    def __call__(self, **given: Any) -> R: ...
 
 
 class with_keywords(Generic[O, P]):  # noqa: N801

@@ -2,30 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
-from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vitrina.api.inputs import CatalogueLike, StoreLike, as_catalogue, as_store
 from vitrina.api.keywords import with_keywords
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
+from vitrina.errors import OptionError
 from vitrina.pipelines.classify.options import ClassifyOptions
 from vitrina.pipelines.common.reading import open_as_remembered
-from vitrina.pipelines.index.options import QueryOptions
-from vitrina.store.store import OpenStore
+from vitrina.pipelines.index.options import QueryOptions, SearchOptions
+from vitrina.types import ProductId
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from vitrina.pipelines.classify.predictor import ClassifyReport
     from vitrina.pipelines.index.batch_queries import QueriesReport
+    from vitrina.pipelines.index.neighbours import NeighbourProduct
+
+_DEFAULT_SEARCH = SearchOptions()
+
+
+@with_keywords(SearchOptions)
+def neighbours(
+    store: StoreLike,
+    text: str | None = None,
+    options: SearchOptions = _DEFAULT_SEARCH,
+    *,
+    product: ProductId | None = None,
+    image: str | Path | None = None,
+) -> list[NeighbourProduct]:
+    """Find the nearest products of a text, of an image, of both, or of a product of the store.
+
+    Parameters
+    ----------
+    store : Store, str or Path
+        Store, or its directory or URL, with the index.
+    text : str, optional
+        Any text, such as a title or what a customer searches for.
+    {options}
+    product : int or str, optional
+        Id of a product of the index, which is not its own neighbour; instead of a text or an image.
+    image : str or Path, optional
+        Image file.
+
+    Returns
+    -------
+    list of NeighbourProduct
+        The nearest first, with title, category and score.
+
+    Raises
+    ------
+    ImageSourceError
+        If the image can't be used.
+    OptionError
+        If there is nothing to search for, or a product together with a text or an image.
+    StoreError
+        If there is no such index, or the product is not in it.
+
+    Examples
+    --------
+    >>> near = vt.neighbours(store, "красная кружка", k=3)
+    >>> len(near), near[0].score >= near[1].score
+    (3, True)
+    >>> next_one = vt.neighbours(store, product=near[0].product_id, k=1)[0]
+    >>> next_one.product_id != near[0].product_id
+    True
+    """
+    from vitrina.pipelines.index.neighbours import Index
+
+    if text is None and image is None and product is None:
+        raise OptionError("text", "must be given, or product or image")
+    if product is not None and (text is not None or image is not None):
+        raise OptionError("product", "must not be given together with a text or an image")
+    if product is None and (options.no_duplicates or options.other_shops):
+        name = "no_duplicates" if options.no_duplicates else "other_shops"
+        raise OptionError(name, "needs a product to compare with")
+    return Index.kept(as_store(store), options.features).search(
+        product=product,
+        text=text,
+        image=image,
+        k=options.k,
+        category=options.category,
+        where=options.where,
+        no_duplicates=options.no_duplicates,
+        other_shops=options.other_shops,
+    )
 
 
 @with_keywords(QueryOptions)
 def neighbours_to(
-    store: OpenStore, queries: str | Path, out: str | Path, options: QueryOptions
+    store: StoreLike, queries: CatalogueLike, out: str | Path, options: QueryOptions
 ) -> QueriesReport:
     """Find the neighbours of many products and write them to a Parquet file.
 
@@ -35,11 +105,11 @@ def neighbours_to(
 
     Parameters
     ----------
-    store : Store
-        Store with the index.
-    queries : str or Path
-        Parquet file with a single column of ids, for products of the store; or a file of new
-        products, in the format of the catalogue.
+    store : Store, str or Path
+        Store, or its directory or URL, with the index.
+    queries : str, Path or Catalogue
+        Parquet file with a single column of ids, for products of the store; or new products: a file
+        in the format of the catalogue, or an open one.
     out : str or Path
         Parquet file to write.
     {options}
@@ -65,26 +135,38 @@ def neighbours_to(
         neighbours_of_ids,
     )
 
-    if column := id_column(store, Path(queries), options.reading.columns):
-        return neighbours_of_ids(store, Path(queries), Path(out), options, column)
-    reading = options.reading
-    if options.images is not None:
-        reading = replace(reading, images=options.images)
-    with closing(open_batch(queries, store, reading)) as opened:
-        return neighbours_of_batch(store, opened, Path(out), options)
+    opened, target = as_store(store), Path(out)
+    if isinstance(queries, (str, PathLike)):
+        path = Path(queries)
+        if column := id_column(opened, path, options.reading.columns):
+            return neighbours_of_ids(opened, path, target, options, column)
+    with as_catalogue(queries, opened, options.images, options.reading) as products:
+        return neighbours_of_batch(opened, products, target, options)
 
 
 @with_keywords(ClassifyOptions)
-def classify(catalogue: Catalogue, store: OpenStore, options: ClassifyOptions) -> pa.Table:
+def classify(
+    catalogue: CatalogueLike,
+    store: StoreLike,
+    options: ClassifyOptions,
+    *,
+    images: str | Path | None = None,
+    reading: ReadingOptions | None = None,
+) -> pa.Table:
     """Classify a batch that fits in memory.
 
     Parameters
     ----------
-    catalogue : Catalogue
-        The batch, from `open_batch`.
-    store : Store
-        Store with the head.
+    catalogue : Catalogue, str or Path
+        The batch, from `open_batch`, or its file, which is read as the store remembers its
+        catalogue, except for the options given.
+    store : Store, str or Path
+        Store, or its directory or URL, with the head.
     {options}
+    images : str or Path, optional
+        Location of the photos of a file, as of `ReadingOptions`.
+    reading : ReadingOptions, optional
+        Options of reading a file, such as the names of its columns.
 
     Returns
     -------
@@ -100,30 +182,43 @@ def classify(catalogue: Catalogue, store: OpenStore, options: ClassifyOptions) -
 
     Examples
     --------
-    >>> predictions = vt.classify(vt.open_batch(batch, store), store)
+    >>> predictions = vt.classify(batch, store)
     >>> predictions.column_names[:3]
     ['product_id', 'predicted_category_id', 'category_name']
     """
     from vitrina.pipelines.classify.job import classify as run
 
-    return run(catalogue, store, options)[0]
+    opened = as_store(store)
+    with as_catalogue(catalogue, opened, images, reading) as products:
+        return run(products, opened, options)[0]
 
 
 @with_keywords(ClassifyOptions)
 def classify_to(
-    catalogue: Catalogue, store: OpenStore, out: str | Path, options: ClassifyOptions
+    catalogue: CatalogueLike,
+    store: StoreLike,
+    out: str | Path,
+    options: ClassifyOptions,
+    *,
+    images: str | Path | None = None,
+    reading: ReadingOptions | None = None,
 ) -> ClassifyReport:
     """Classify a batch of any size into a file.
 
     Parameters
     ----------
-    catalogue : Catalogue
-        The batch, from `open_batch`.
-    store : Store
-        Store with the head.
+    catalogue : Catalogue, str or Path
+        The batch, from `open_batch`, or its file, which is read as the store remembers its
+        catalogue, except for the options given.
+    store : Store, str or Path
+        Store, or its directory or URL, with the head.
     out : str or Path
         Parquet file to write; a CSV file for the format "submission" too.
     {options}
+    images : str or Path, optional
+        Location of the photos of a file, as of `ReadingOptions`.
+    reading : ReadingOptions, optional
+        Options of reading a file, such as the names of its columns.
 
     Returns
     -------
@@ -141,25 +236,20 @@ def classify_to(
 
     Examples
     --------
-    >>> opened = vt.open_batch(batch, store)
-    >>> vt.classify_to(opened, store, folder / "out.csv", format="submission").products
+    >>> vt.classify_to(batch, store, folder / "out.csv", format="submission").products
     18
     """
     from vitrina.pipelines.classify.job import classify_to as run
 
-    return run(catalogue, store, Path(out), options)
+    opened = as_store(store)
+    with as_catalogue(catalogue, opened, images, reading) as products:
+        return run(products, opened, Path(out), options)
 
 
-# A checker of types can't add `complete` to the keywords of the options.
-_reading_keywords: Callable[[Callable[..., Catalogue]], Callable[..., Catalogue]] = with_keywords(
-    ReadingOptions
-)
-
-
-@_reading_keywords
+@with_keywords(ReadingOptions)
 def open_batch(
     path: str | Path,
-    store: OpenStore,
+    store: StoreLike,
     reading: ReadingOptions = DEFAULT_OPTIONS,
     *,
     complete: bool = False,
@@ -173,8 +263,9 @@ def open_batch(
     ----------
     path : str or Path
         File of products.
-    store : Store
-        Store that provides the options by which its catalogue was read.
+    store : Store, str or Path
+        Store, or its directory or URL, that provides the options by which its catalogue was
+        read.
     {options}
     complete : bool, default False
         Refuse a file that lacks anything the store remembers, except categories, as `embed` does.
@@ -193,4 +284,4 @@ def open_batch(
     >>> vt.open_batch(batch, store, images="none").reading.photos
     1
     """
-    return open_as_remembered(store, Path(path), reading, complete=complete)
+    return open_as_remembered(as_store(store), Path(path), reading, complete=complete)

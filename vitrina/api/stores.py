@@ -2,45 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from vitrina.api.inputs import CatalogueLike, StoreLike, as_catalogue, as_store, reopened
 from vitrina.api.keywords import with_keywords
-from vitrina.data.catalogue import Catalogue
+from vitrina.data.options import ReadingOptions
 from vitrina.errors import OptionError
 from vitrina.options import choice
 from vitrina.pipelines.embed.options import EmbedOptions
 from vitrina.store.store import OpenStore
-from vitrina.types import Modality, Stored
+from vitrina.types import Features
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
+    from vitrina.pipelines.common.vectors import Vectors
     from vitrina.pipelines.embed.job import EmbedReport
     from vitrina.store.compact import CompactReport
     from vitrina.store.verify import VerifyReport
 
 
-class Vectors(NamedTuple):
-    """Ids, an Arrow array of n values, and vectors, (n, dim) float16 or float32; of `vectors`."""
-
-    ids: pa.Array
-    matrix: Stored
-
-
 @with_keywords(EmbedOptions)
-def embed(catalogue: Catalogue, store: OpenStore, options: EmbedOptions) -> EmbedReport:
+def embed(
+    catalogue: CatalogueLike,
+    store: StoreLike,
+    options: EmbedOptions,
+    *,
+    images: str | Path | None = None,
+    reading: ReadingOptions | None = None,
+) -> EmbedReport:
     """Bring a store up to date with a catalogue; only new or changed products are embedded.
 
-    Products and categories of several sources are separate, and each source is pruned separately.
+    The store is created if there is none. A file is read as the store remembers its catalogue,
+    except for the options given, as on the command line. Products and categories of several sources
+    are separate, and each source is pruned separately.
 
     Parameters
     ----------
-    catalogue : Catalogue
-        Catalogue from `Catalogue.read`, or from `open_batch` with `complete=True`.
-    store : Store
-        Store from `OpenStore.open(path)`.
+    catalogue : Catalogue, str or Path
+        Catalogue from `Catalogue.read`, or its file.
+    store : Store, str or Path
+        Store, or its directory or URL.
     {options}
+    images : str or Path, optional
+        Location of the photos of a file, as of `ReadingOptions`.
+    reading : ReadingOptions, optional
+        Options of reading a file, such as the names of its columns.
 
     Returns
     -------
@@ -49,7 +56,7 @@ def embed(catalogue: Catalogue, store: OpenStore, options: EmbedOptions) -> Embe
 
     Raises
     ------
-    CatalogueError, EncoderError, OptionError, StoreError
+    CatalogueError, EncoderError, ImageSourceError, OptionError, StoreError
     TooManyFailuresError
         If more products failed than `max_failures` allows; finished work is kept.
     UnusualChangeError
@@ -60,20 +67,29 @@ def embed(catalogue: Catalogue, store: OpenStore, options: EmbedOptions) -> Embe
     >>> report = vt.embed(catalogue, store, text="lexical", image="thumbnail", max_failures=0.5)
     >>> report.new, report.unchanged == len(store.products)
     (0, True)
+
+    A file of the same catalogue, with the options that the store remembers:
+
+    >>> vt.embed(file, store, max_failures=0.5).new
+    0
     """
     from vitrina.pipelines.embed.job import embed as run
 
-    catalogue.check_complete()
-    return run(catalogue, store, options)
+    opened = as_store(store, create=True)
+    with as_catalogue(catalogue, opened, images, reading, complete=True) as products:
+        products.check_complete()
+        if reading is not None and options.source is None:
+            options = replace(options, source=reading.source)
+        return run(products, opened, options)
 
 
-def describe(store: OpenStore) -> dict[str, Any]:
+def describe(store: StoreLike) -> dict[str, Any]:
     """Summarise a store's content.
 
     Parameters
     ----------
-    store : Store
-        Any store.
+    store : Store, str or Path
+        Store, or its directory or URL.
 
     Returns
     -------
@@ -93,11 +109,11 @@ def describe(store: OpenStore) -> dict[str, Any]:
     """
     from vitrina.pipelines.info import info
 
-    return info(store)
+    return info(as_store(store))
 
 
 def verify(
-    store: str | Path,
+    store: StoreLike,
     *,
     repair: bool = False,
     options: dict[str, Any] | None = None,
@@ -107,13 +123,13 @@ def verify(
 
     Parameters
     ----------
-    store : str or Path
-        Location of the store, not an open one, since a damaged store may not open.
+    store : Store, str or Path
+        Store, or its directory or URL; a damaged store may not open, so its place is enough.
     repair : bool, default False
         Leave out damaged and missing files, so that work can continue; the next `embed` of the
         catalogue restores their content.
     options : dict, optional
-        Options of fsspec, for a URL.
+        Options of fsspec, for a URL; those of an open store are its own.
     quiet : bool, default True
         Print no progress.
 
@@ -129,29 +145,34 @@ def verify(
 
     Examples
     --------
-    >>> vt.verify(store.place).problems
+    >>> vt.verify(store).problems
     []
     """
     from vitrina.pipelines.common.progress import Meter
     from vitrina.store.repair import repair as mend
     from vitrina.store.verify import verify as run
 
-    opened = OpenStore.open(store, create=False, damaged_too=True, options=options)
+    opened = reopened(store, damaged_too=True, options=options)
     files = sum(1 for _ in opened.manifest.files())
     with Meter("verifying", files, unit="files", quiet=quiet) as meter:
         report = run(opened, meter.advance)
-    return mend(opened, report) if repair else report
+    if not repair:
+        return report
+    report = mend(opened, report)
+    if isinstance(store, OpenStore):
+        store.show(opened.manifest)
+    return report
 
 
 def compact(
-    store: OpenStore, *, keep: int = 3, rows: int = 32_768, quiet: bool = True
+    store: StoreLike, *, keep: int = 3, rows: int = 32_768, quiet: bool = True
 ) -> CompactReport:
     """Merge small shards and drop dead rows, in one commit; the live content stays the same.
 
     Parameters
     ----------
-    store : Store
-        Store to rewrite.
+    store : Store, str or Path
+        Store, or its directory or URL.
     keep : int, default 3
         Commits that stay readable, from 1 to 3; 1 frees the most space.
     rows : int, default 32768
@@ -185,41 +206,47 @@ def compact(
         raise OptionError("keep", f"must be from 1 to 3, not {keep!r}")
     if rows < 1:
         raise OptionError("rows", f"must be at least 1, not {rows!r}")
-    shards = sum(len(space.shards) for space in store.manifest.spaces.values())
+    opened = as_store(store)
+    shards = sum(len(space.shards) for space in opened.manifest.spaces.values())
     with Meter("compacting", shards, unit="shards", quiet=quiet) as meter:
-        return run(store, keep=keep, rows=rows, progress=meter.advance)
+        return run(opened, keep=keep, rows=rows, progress=meter.advance)
 
 
-def vectors(store: OpenStore, modality: str) -> Vectors:
-    """Read all vectors of a modality into memory.
+def vectors(store: StoreLike, features: str | None = None) -> Vectors:
+    """Read the vectors of all products into memory.
+
+    Fused vectors are the concatenation that a fused index searches: of products with text and
+    photo, both halves have the same weight; the half of a missing modality is zero.
 
     Parameters
     ----------
-    store : Store
-        Store with a space of that modality.
-    modality : {'text', 'image'}
-        The modality.
+    store : Store, str or Path
+        Store, or its directory or URL.
+    features : {'text', 'image', 'fused'}, optional
+        Vectors to read; default: all in the store, fused if these are of both.
 
     Returns
     -------
     Vectors
-        `ids`, an Arrow array of n int64 or strings, and `matrix`, (n, dim) float16 or float32 as
-        stored, of the n products that have a vector, in the catalogue's order.
+        An array of n rows, L2-normalised, for the n products that have a vector, in the catalogue's
+        order; `ids` has their ids. Its dtype is float16 or float32, as stored; fused, float32.
 
     Raises
     ------
     OptionError
-        For another modality.
+        For other features.
     StoreError
         If there is no such space, or a shard is damaged.
 
     Examples
     --------
+    >>> fused = vt.vectors(store, "fused")
+    >>> fused.dtype, len(fused) == len(fused.ids)
+    (dtype('float32'), True)
     >>> ids, matrix = vt.vectors(store, "text")
-    >>> matrix.dtype, len(ids) == len(matrix)
-    (dtype('float16'), True)
+    >>> matrix.dtype
+    dtype('float16')
     """
-    from vitrina.store.gather import matrix
+    from vitrina.pipelines.common.vectors import read_vectors
 
-    kind = choice(Modality, modality, "modality") or Modality.TEXT
-    return Vectors(*matrix(store.products, store.space(kind)))
+    return read_vectors(as_store(store), choice(Features, features, "features"))

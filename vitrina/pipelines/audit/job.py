@@ -23,7 +23,7 @@ from vitrina.pipelines.audit.product_view import Shown
 from vitrina.pipelines.audit.search import find
 from vitrina.pipelines.audit.table import write_table
 from vitrina.pipelines.common.progress import Meter
-from vitrina.pipelines.index.job import default_features
+from vitrina.pipelines.common.vectors import default_features
 from vitrina.stage_timer import so_far, stage, timed_run
 from vitrina.store.files import check_file
 from vitrina.store.store import OpenStore

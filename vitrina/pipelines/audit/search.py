@@ -20,7 +20,7 @@ from vitrina.pipelines.audit.options import AuditOptions
 from vitrina.pipelines.audit.out_of_fold import OutOfFoldModel, OutOfFoldPredictor
 from vitrina.pipelines.common.group_keys import duplicate_keys
 from vitrina.pipelines.common.progress import Meter
-from vitrina.pipelines.index.job import default_features
+from vitrina.pipelines.common.vectors import default_features
 from vitrina.stage_timer import stage
 from vitrina.store.decisions import Decisions
 from vitrina.store.gather import Gathered, gather

@@ -19,6 +19,7 @@ from vitrina.index.storage import INDEX_FILE, ROWS_FILE, Folder, write_parts
 from vitrina.index.tune import measure, tune
 from vitrina.limits import total_memory
 from vitrina.pipelines.common.progress import Meter
+from vitrina.pipelines.common.vectors import default_features
 from vitrina.pipelines.index.index_state import (
     card_of,
     changes,
@@ -44,13 +45,6 @@ GROWN = 1.5
 """An index is rebuilt above this share of dead rows, or this factor of growth."""
 ROW_FILES = 16
 FEWEST_QUERIES = 100
-
-
-def default_features(store: OpenStore) -> Features:
-    """Fused if the store has both spaces, else the features of its only space."""
-    if len(store.manifest.active) == 1:
-        return Features(next(iter(store.manifest.active)).value)
-    return Features.FUSED
 
 
 def build_index(store: OpenStore, options: IndexOptions) -> Features:

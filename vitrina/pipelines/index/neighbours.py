@@ -22,7 +22,7 @@ from vitrina.index.fuse import fuse
 from vitrina.index.results import AGAIN, SearchResult
 from vitrina.index.search import VectorIndex
 from vitrina.index.vote import DEFAULT_RULE, Vote, VoteRule, vote
-from vitrina.pipelines.common.encoders import encoder_of
+from vitrina.pipelines.common.encoders import Encoder, encoder_of
 from vitrina.pipelines.common.group_keys import by_row, duplicate_codes, shop_codes
 from vitrina.pipelines.index.index_state import (
     Staleness,
@@ -34,6 +34,7 @@ from vitrina.pipelines.index.index_state import (
 from vitrina.store.filters import Condition, matching
 from vitrina.store.products import Categories
 from vitrina.store.shards import array_keys
+from vitrina.store.space import Space
 from vitrina.store.store import OpenStore
 from vitrina.types import CategoryId, Codes, Features, Floats, Mask, Modality, ProductId, Vectors
 
@@ -104,6 +105,15 @@ class Index:
             features = built[0] if len(built) == 1 else Features.FUSED
         index = cls.described(store, features)
         _ = index.vectors
+        return index
+
+    @classmethod
+    def kept(cls, store: OpenStore, features: Features | None = None) -> Index:
+        """As `open`, but a store opens each index once per commit, and keeps its encoders."""
+        key = (cls, features)
+        if key not in store.kept:
+            store.kept[key] = cls.open(store, features)
+        index: Index = store.kept[key]
         return index
 
     @classmethod
@@ -293,10 +303,21 @@ class Index:
             vectors.append(
                 np.zeros((1, space.dim), dtype=np.float32)
                 if value is None
-                else _encode_one(encoder_of(self.store, space), modality, value, max_pixels)
+                else _encode_one(self._encoder(space), modality, value, max_pixels)
             )
             present.append(np.array([value is not None]))
         return fuse(vectors, present, self.vectors.weights)
+
+    def _encoder(self, space: Space) -> Encoder:
+        """The encoder of a space; loaded once."""
+        fingerprint = space.entry.fingerprint
+        if fingerprint not in self._encoders:
+            self._encoders[fingerprint] = encoder_of(self.store, space)
+        return self._encoders[fingerprint]
+
+    @cached_property
+    def _encoders(self) -> dict[str, Encoder]:
+        return {}
 
 
 def _encode_one(encoder: Any, modality: Modality, value: str | Path, max_pixels: int) -> Vectors:

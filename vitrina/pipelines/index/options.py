@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
 from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
-from vitrina.options import JobOptions, byte_size, option
+from vitrina.options import JobOptions, Options, byte_size, option
 from vitrina.pipelines.common.options import FEATURES, SeededOptions
 from vitrina.types import CategoryId, Features
 
@@ -49,14 +49,8 @@ class IndexOptions(SeededOptions):
 
 
 @dataclass(frozen=True)
-class QueryOptions(JobOptions):
-    """Options of `neighbours_to`; see there.
-
-    Examples
-    --------
-    >>> vt.QueryOptions(k=5, where=["price<1000"]).where
-    ('price<1000',)
-    """
+class SearchOptions(Options):
+    """Options of `neighbours`; see there."""
 
     features: Features | None = option(
         "Index to search: text, image or fused; default: fused, or the only one."
@@ -75,11 +69,6 @@ class QueryOptions(JobOptions):
         default=False,
     )
     other_shops: bool = option("Leave out products of the query product's own shop.", default=False)
-    images: str | None = option(
-        "Location of new products' photos; None for the one saved in the store.",
-        command_line=False,
-    )
-    reading: ReadingOptions = DEFAULT_OPTIONS
 
     @property
     def only(self) -> SearchFilter:
@@ -89,3 +78,25 @@ class QueryOptions(JobOptions):
 
         conditions = tuple(map(Condition.parse, self.where))
         return SearchFilter(self.category, conditions, self.no_duplicates, self.other_shops)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryFileOptions(JobOptions):
+    """Options of reading a file of queries."""
+
+    images: str | None = option(
+        "Location of new products' photos; None for the one saved in the store.",
+        command_line=False,
+    )
+    reading: ReadingOptions = DEFAULT_OPTIONS
+
+
+@dataclass(frozen=True)
+class QueryOptions(SearchOptions, QueryFileOptions):
+    """Options of `neighbours_to`; see there.
+
+    Examples
+    --------
+    >>> vt.QueryOptions(k=5, where=["price<1000"]).where
+    ('price<1000',)
+    """

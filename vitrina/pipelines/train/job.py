@@ -12,7 +12,7 @@ from vitrina.errors import TrainingError
 from vitrina.pipelines.common.group_keys import duplicate_keys
 from vitrina.pipelines.common.seen_rows import seen_by_spaces
 from vitrina.pipelines.common.store_split import split_store
-from vitrina.pipelines.index.job import default_features
+from vitrina.pipelines.common.vectors import default_features
 from vitrina.pipelines.train.baseline import text_baseline
 from vitrina.pipelines.train.category_drift import since
 from vitrina.pipelines.train.model_card import model_card

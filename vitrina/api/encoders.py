@@ -8,17 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vitrina.api.inputs import CatalogueLike, StoreLike, as_catalogue, as_store, several
 from vitrina.api.keywords import with_keywords
-from vitrina.api.query import open_batch
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import DEFAULT_OPTIONS
 from vitrina.data.readers import ALL_NEEDED, LABELS_OPTIONAL
 from vitrina.data.reading import Reading
-from vitrina.errors import ImageSourceError
+from vitrina.errors import ImageSourceError, OptionError
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.pipelines.common.reading import TRAINING, check_batch, opened_texts
 from vitrina.pipelines.finetune.options import FinetuneOptions, PretrainOptions
-from vitrina.store.store import OpenStore
 from vitrina.types import Modality
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ _ALL_METHODS = BenchmarkOptions()
 
 
 @with_keywords(FinetuneOptions)
-def finetune(store: OpenStore, options: FinetuneOptions) -> FinetuneReport:
+def finetune(store: StoreLike, options: FinetuneOptions) -> FinetuneReport:
     """Fine-tune an encoder on a store's categories with a temporary classification head.
 
     `embed` then accepts the encoder by its name. If a run was killed, start it again with the same
@@ -38,9 +37,9 @@ def finetune(store: OpenStore, options: FinetuneOptions) -> FinetuneReport:
 
     Parameters
     ----------
-    store : Store
-        Store of products that have categories. Rows of the split's validation part are not trained
-        on.
+    store : Store, str or Path
+        Store, or its directory or URL, of products that have categories. Rows of the
+        split's validation part are not trained on.
     {options}
 
     Returns
@@ -59,18 +58,19 @@ def finetune(store: OpenStore, options: FinetuneOptions) -> FinetuneReport:
     """
     from vitrina.pipelines.finetune.job import finetune as run
 
+    opened = as_store(store)
     images = options.reading.images if options.images is None else options.images
     if options.modality is Modality.TEXT or (options.catalogue is None and images is None):
-        return run(store, options)
+        return run(opened, options)
     if options.catalogue is None:
         raise ImageSourceError("give the file of products with --catalogue in addition to --images")
-    with closing(open_batch(options.catalogue, store, options.reading, images=images)) as opened:
-        check_batch(opened, {Modality.IMAGE}, TRAINING)
-        return run(store, options, opened.images)
+    with as_catalogue(options.catalogue, opened, images, options.reading) as products:
+        check_batch(products, {Modality.IMAGE}, TRAINING)
+        return run(opened, options, products.images)
 
 
 @with_keywords(PretrainOptions)
-def pretrain(store: OpenStore, options: PretrainOptions) -> PretrainReport:
+def pretrain(store: StoreLike, options: PretrainOptions) -> PretrainReport:
     """Pretrain a text encoder by masked language modelling on the texts of all products.
 
     `finetune` and `embed` then accept the encoder by its name. Products need no category. If a run
@@ -78,8 +78,8 @@ def pretrain(store: OpenStore, options: PretrainOptions) -> PretrainReport:
 
     Parameters
     ----------
-    store : Store
-        Store of products.
+    store : Store, str or Path
+        Store, or its directory or URL, of products.
     {options}
 
     Returns
@@ -98,15 +98,16 @@ def pretrain(store: OpenStore, options: PretrainOptions) -> PretrainReport:
     """
     from vitrina.pipelines.finetune.pretrain import pretrain as run
 
-    with opened_texts(store, options.also, options.reading, quiet=options.quiet) as further:
-        return run(store, options, further)
+    opened = as_store(store)
+    with opened_texts(opened, options.also, options.reading, quiet=options.quiet) as further:
+        return run(opened, options, further)
 
 
 @with_keywords(BenchmarkOptions)
 def benchmark(
     out: str | Path,
-    catalogues: Sequence[Catalogue | str | Path] = (),
-    store: OpenStore | None = None,
+    catalogues: CatalogueLike | Sequence[CatalogueLike] = (),
+    store: StoreLike | None = None,
     options: BenchmarkOptions = _ALL_METHODS,
 ) -> Benchmark:
     """Run a table of methods, from TF-IDF to fused encoders, on one split of a catalogue.
@@ -119,11 +120,11 @@ def benchmark(
     ----------
     out : str or Path
         Output folder.
-    catalogues : sequence of Catalogue, str or Path
+    catalogues : Catalogue, str or Path, or a sequence of these
         Catalogues, or their files, of products to train on and to predict; only the first needs
         categories. They are embedded into a store in `out`.
-    store : Store, optional
-        Store that has these products, instead of `catalogues`.
+    store : Store, str or Path, optional
+        Store that has these products, or its directory or URL, instead of `catalogues`.
     {options}
 
     Returns
@@ -133,7 +134,7 @@ def benchmark(
 
     Raises
     ------
-    CatalogueError, StoreError, TrainingError
+    CatalogueError, OptionError, StoreError, TrainingError
 
     Examples
     --------
@@ -145,13 +146,17 @@ def benchmark(
     # Cached results are valid only while all that they depend on stays the same.
     kept = replace(reading, images=None) if options.unlabelled else DEFAULT_OPTIONS
     options = replace(options, reading=kept)
+    given = several(catalogues)
+    if bool(given) == (store is not None):
+        raise OptionError("catalogues", "must be given, or a store that has the products, not both")
+    whole = None if store is None else as_store(store)
     with ExitStack() as stack:
         opened: list[Catalogue] = []
-        for one in catalogues:
+        for one in given:
             if not isinstance(one, Catalogue):
                 first = not opened
                 settings = Reading().with_options(reading) if first else opened[0].reading
-                one = Catalogue.open(one, settings, ALL_NEEDED if first else LABELS_OPTIONAL)
+                one = Catalogue.open(Path(one), settings, ALL_NEEDED if first else LABELS_OPTIONAL)
                 stack.enter_context(closing(one))
             opened.append(one)
-        return run(Path(out), options, catalogues=tuple(opened), store=store)
+        return run(Path(out), options, catalogues=tuple(opened), store=whole)

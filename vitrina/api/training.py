@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vitrina.api.inputs import StoreLike, as_store
 from vitrina.api.keywords import with_keywords
 from vitrina.options import choice
 from vitrina.pipelines.index.options import IndexOptions
 from vitrina.pipelines.train.options import TrainOptions
-from vitrina.store.store import OpenStore
 from vitrina.types import Features
 
 if TYPE_CHECKING:
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 @with_keywords(IndexOptions)
-def build_index(store: OpenStore, options: IndexOptions) -> Index:
+def build_index(store: StoreLike, options: IndexOptions) -> Index:
     """Build the FAISS index, or update it in time that grows with the changes.
 
     Parameters
     ----------
-    store : Store
-        Store with the vectors.
+    store : Store, str or Path
+        Store, or its directory or URL, with the vectors.
     {options}
 
     Returns
@@ -45,16 +45,17 @@ def build_index(store: OpenStore, options: IndexOptions) -> Index:
     from vitrina.pipelines.index.job import build_index as run
     from vitrina.pipelines.index.neighbours import Index
 
-    return Index.described(store, run(store, options))
+    opened = as_store(store)
+    return Index.described(opened, run(opened, options))
 
 
-def open_index(store: OpenStore, features: str | None = None) -> Index:
+def open_index(store: StoreLike, features: str | None = None) -> Index:
     """Open an existing index.
 
     Parameters
     ----------
-    store : Store
-        Store with the index.
+    store : Store, str or Path
+        Store, or its directory or URL, with the index.
     features : {'text', 'image', 'fused'}, optional
         Index to open; default: fused, or the only one.
 
@@ -80,11 +81,11 @@ def open_index(store: OpenStore, features: str | None = None) -> Index:
     """
     from vitrina.pipelines.index.neighbours import Index
 
-    return Index.open(store, choice(Features, features, "features"))
+    return Index.open(as_store(store), choice(Features, features, "features"))
 
 
 def evaluate_index(
-    store: OpenStore, features: str | None = None, *, seed: int = 0, quiet: bool = True
+    store: StoreLike, features: str | None = None, *, seed: int = 0, quiet: bool = True
 ) -> IndexEvaluation:
     """Evaluate the neighbours' vote of an index, leave-one-out, and save the best vote rule.
 
@@ -93,8 +94,8 @@ def evaluate_index(
 
     Parameters
     ----------
-    store : Store
-        Store with the index.
+    store : Store, str or Path
+        Store, or its directory or URL, with the index.
     features : {'text', 'image', 'fused'}, optional
         Index to evaluate; default: fused, or the only one.
     seed : int, default 0
@@ -124,17 +125,18 @@ def evaluate_index(
     """
     from vitrina.pipelines.index.leave_one_out import evaluate_index as run
 
-    return run(store, choice(Features, features, "features"), seed=seed, quiet=quiet)
+    chosen = choice(Features, features, "features")
+    return run(as_store(store), chosen, seed=seed, quiet=quiet)
 
 
 @with_keywords(TrainOptions)
-def train(store: OpenStore, options: TrainOptions) -> TrainReport:
+def train(store: StoreLike, options: TrainOptions) -> TrainReport:
     """Train, calibrate and save a head, a classifier over the store's vectors.
 
     Parameters
     ----------
-    store : Store
-        Store of products that have categories.
+    store : Store, str or Path
+        Store, or its directory or URL, of products that have categories.
     {options}
 
     Returns
@@ -154,4 +156,4 @@ def train(store: OpenStore, options: TrainOptions) -> TrainReport:
     """
     from vitrina.pipelines.train.job import train as run
 
-    return run(store, options)
+    return run(as_store(store), options)
