@@ -17,8 +17,7 @@ from vitrina.pipelines.index.options import QueryOptions
 from vitrina.store.store import OpenStore
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
+    from vitrina.pipelines.classify.predictions import Predictions
     from vitrina.pipelines.classify.predictor import ClassifyReport
     from vitrina.pipelines.index.batch_queries import QueriesReport
 
@@ -75,7 +74,7 @@ def neighbours_to(
 
 
 @with_keywords(ClassifyOptions)
-def classify(catalogue: Catalogue, store: OpenStore, options: ClassifyOptions) -> pa.Table:
+def classify(catalogue: Catalogue, store: OpenStore, options: ClassifyOptions) -> Predictions:
     """Classify a batch that fits in memory.
 
     Parameters
@@ -88,8 +87,8 @@ def classify(catalogue: Catalogue, store: OpenStore, options: ClassifyOptions) -
 
     Returns
     -------
-    pyarrow.Table
-        A row per product, in input order.
+    Predictions
+        A row per product, in input order; `to_pandas`, `to_polars` and `to_arrow` give a table.
 
     Raises
     ------
@@ -106,7 +105,7 @@ def classify(catalogue: Catalogue, store: OpenStore, options: ClassifyOptions) -
     """
     from vitrina.pipelines.classify.job import classify as run
 
-    return run(catalogue, store, options)[0]
+    return run(catalogue, store, options)
 
 
 @with_keywords(ClassifyOptions)
