@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vitrina.api.keywords import with_keywords
 from vitrina.data.catalogue import Catalogue
@@ -157,21 +157,24 @@ _reading_keywords: Callable[[Callable[..., Catalogue]], Callable[..., Catalogue]
 
 @_reading_keywords
 def open_batch(
-    path: str | Path,
+    path: str | Path | Any,
     store: OpenStore,
     reading: ReadingOptions = DEFAULT_OPTIONS,
     *,
     complete: bool = False,
 ) -> Catalogue:
-    """Open a file of products as the store remembers its catalogue, except for the options given.
+    """Open a file or table of products as the store remembers its catalogue.
+
+    Options given here take precedence over those of the store. A table is a pandas or Polars
+    DataFrame, an Arrow table, dataset or stream, or a list of dictionaries; see `Catalogue.read`.
 
     Columns and photos given here must exist. Those that the store remembers may be absent;
     `classify` and `neighbours_to` work without them where they can.
 
     Parameters
     ----------
-    path : str or Path
-        File of products.
+    path : str, Path, DataFrame, pyarrow.Table, list of dict, or other table
+        File of products, or a table of them in memory.
     store : Store
         Store that provides the options by which its catalogue was read.
     {options}
@@ -192,4 +195,4 @@ def open_batch(
     >>> vt.open_batch(batch, store, images="none").reading.photos
     1
     """
-    return open_as_remembered(store, Path(path), reading, complete=complete)
+    return open_as_remembered(store, path, reading, complete=complete)

@@ -51,10 +51,8 @@ class StoreSummary(Summarised):
             line += (
                 f"{found['category']:,} in {counted(found['categories'], 'category', 'categories')}"
             )
-        rejected = self.manifest.rejected
-        return line + (
-            f"; {counted(rejected.rows, 'row')} rejected" if rejected and rejected.rows else ""
-        )
+        rejected = self.manifest.rejected.rows if self.manifest.rejected else 0
+        return line + (f"; {counted(rejected, 'row')} rejected" if rejected else "")
 
     def _spaces(self) -> Iterator[tuple[str, Any]]:
         active = {name: modality for modality, name in self.manifest.active.items()}

@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
+from vitrina.data.location import TableName
 from vitrina.data.photo_names import parse_references
 from vitrina.data.product import Metadata, Product, Rejection
 from vitrina.data.readers.base import Columns, Fault, IdType, Records, UnreadableValue
@@ -80,6 +81,12 @@ class TableReader:
             unit = f", of {form.unit}" if form.unit else ""
             self.notes.append(f"column {name!r} is kept as numbers{unit}")
 
+    @property
+    def columns_read(self) -> list[str]:
+        """Names of the columns that are read."""
+        photos = [] if self.image_bytes is None else [self.image_bytes]
+        return list(dict.fromkeys((*self._columns, *photos)))
+
     @cached_property
     def integer_ids(self) -> bool:
         """True if every product id converts to a 64-bit integer without loss."""
@@ -101,8 +108,15 @@ class TableReader:
                 "`train` needs them; name another one with --category-column"
             )
         names = self._records.names
+        python = isinstance(self._records.path, TableName)
         like = next((name for name in names if _LIKE_CATEGORY.search(name)), None)
         example = f", such as --category-column {shlex.quote(like)}" if like else ""
+        if python:
+            return (
+                "no category column: products get no label, and `train` needs them; name it with "
+                f"columns=vt.Columns(category_id={like or '...'!r}); there are "
+                f"{listed_names(names)}"
+            )
         return (
             "no category column: products get no label, and `train` needs them; name it with "
             f"--category-column{example}; there are {listed_names(names)}"

@@ -33,7 +33,7 @@ class NeighbourProduct:
         return asdict(self)
 
 
-class Neighbours(ResultTable[NeighbourProduct]):
+class NeighbourTable(ResultTable[NeighbourProduct]):
     """Neighbours, nearest first; each row is a `NeighbourProduct`."""
 
     noun = "neighbour"
@@ -41,7 +41,7 @@ class Neighbours(ResultTable[NeighbourProduct]):
     @classmethod
     def of(
         cls, rows: Iterable[NeighbourProduct], product_id: pa.DataType, category_id: pa.DataType
-    ) -> Neighbours:
+    ) -> NeighbourTable:
         """Make the table of some neighbours. product_id, category_id: the types of their ids."""
         schema = pa.schema(
             [

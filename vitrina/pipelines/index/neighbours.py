@@ -32,7 +32,7 @@ from vitrina.pipelines.index.index_state import (
     open_vectors,
     warn_if_behind,
 )
-from vitrina.pipelines.index.neighbour_table import NeighbourProduct, Neighbours
+from vitrina.pipelines.index.neighbour_table import NeighbourProduct, NeighbourTable
 from vitrina.store.filters import Condition, matching
 from vitrina.store.products import Categories
 from vitrina.store.shards import array_keys
@@ -153,7 +153,7 @@ class Index(Summarised):
         no_duplicates: bool = False,
         other_shops: bool = False,
         max_pixels: int = MAX_PIXELS,
-    ) -> Neighbours:
+    ) -> NeighbourTable:
         """The k nearest products of a product, a text, an image, or a text with an image.
 
         Args:
@@ -191,7 +191,7 @@ class Index(Summarised):
         ]
         schema = self.store.products.schema
         kinds = (schema.field(name).type for name in ("product_id", "category_id"))
-        return Neighbours.of(products, *kinds)
+        return NeighbourTable.of(products, *kinds)
 
     def of_products(
         self, positions: Codes, k: int, only: SearchFilter = EVERYTHING

@@ -1,0 +1,26 @@
+"""Where a catalogue's rows come from: a path, or a table in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+
+@dataclass(frozen=True)
+class TableName:
+    """Name of a table in memory, such as "the pandas DataFrame", in place of a path."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Location: TypeAlias = Path | TableName
+"""A file or a directory, or a table in memory; its text begins messages."""
+
+
+def python_option(location: Location, flag: str, python: str) -> str:
+    """Return the name of an option for a message: of Python for a table in memory."""
+    return python if isinstance(location, TableName) else flag
