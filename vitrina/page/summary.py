@@ -13,6 +13,7 @@ from functools import cache
 from textwrap import shorten
 from typing import Any
 
+from vitrina.errors import printable
 from vitrina.page.words import plain
 
 WIDTH = 100
@@ -78,7 +79,7 @@ class Summarised:
 def _unshown(broken: object, err: Exception) -> str:
     kind = type(broken).__name__
     try:
-        reason = plain(str(err)) or type(err).__name__
+        reason = one_line(str(err)) or type(err).__name__
     except Exception:
         reason = type(err).__name__
     return cut(f"<{kind} that can't be shown: {reason}>", WIDTH)
@@ -86,13 +87,14 @@ def _unshown(broken: object, err: Exception) -> str:
 
 def as_text(summary: Summary) -> str:
     """Return a summary as at most `MOST_LINES` lines of at most `WIDTH` columns."""
-    lines = [cut(plain(summary.title), WIDTH)]
+    lines = [cut(one_line(summary.title), WIDTH)]
     told = summary.told
-    width = min(max((len(plain(name)) for name, _ in told), default=0), _COLUMN)
+    width = min(max((len(one_line(name)) for name, _ in told), default=0), _COLUMN)
     lines += [
-        cut(f"  {cut(plain(name), width):<{width}}  {plain(value)}", WIDTH) for name, value in told
+        cut(f"  {cut(one_line(name), width):<{width}}  {one_line(value)}", WIDTH)
+        for name, value in told
     ]
-    notes = [cut(f"  {plain(note)}", WIDTH) for note in summary.notes]
+    notes = [cut(f"  {one_line(note)}", WIDTH) for note in summary.notes]
     free = MOST_LINES - len(lines) - len(notes)
     if summary.table is not None and free >= 3:
         lines += _table_lines(summary.table, free)
@@ -127,7 +129,7 @@ def _table_lines(table: SummaryTable, most: int) -> list[str]:
     left_out = []
     if hidden := count - len(rows):
         left_out.append(f"{hidden:,} more rows")
-    if names := [plain(str(name)) for name in table.head[shown_columns:]]:
+    if names := [one_line(str(name)) for name in table.head[shown_columns:]]:
         left_out.append(f"columns {', '.join(names)}")
     if left_out:
         lines.append(cut(f"  and {'; '.join(left_out)}", WIDTH))
@@ -146,13 +148,13 @@ def as_html(summary: Summary) -> str:
             ],
             "more": summary.table.more + len(summary.table.rows) - len(rows),
         }
-    told = [(name, cut(value, LONGEST)) for name, value in summary.told]
+    told = [(one_line(name), cut(value, LONGEST)) for name, value in summary.told]
     return str(
         _template().render(
-            title=cut(summary.title, LONGEST),
+            title=cut(one_line(summary.title), LONGEST),
             facts=told,
             table=table,
-            notes=[cut(note, LONGEST) for note in summary.notes],
+            notes=[cut(one_line(note), LONGEST) for note in summary.notes],
         )
     )
 
@@ -183,7 +185,7 @@ def shown(value: Any) -> str:
         return ", ".join(map(shown, _first(value)))
     if isinstance(value, bytes):
         return size(len(value))
-    return plain(str(value))
+    return one_line(str(value))
 
 
 def _first(values: Iterable[Any]) -> list[Any]:
@@ -210,6 +212,11 @@ def leaf(path: str) -> str:
     return f"… › {last.strip()}" if above and last.strip() else path
 
 
+def one_line(text: str) -> str:
+    """Return untrusted text on one line, with what would control a terminal escaped."""
+    return printable(plain(text))
+
+
 def cut(text: str, width: int) -> str:
     """Return text of at most `width` characters, shortened at its end."""
     return text if len(text) <= width else f"{text[: width - 1].rstrip()}…"
@@ -217,7 +224,7 @@ def cut(text: str, width: int) -> str:
 
 def words(text: str, width: int) -> str:
     """Return text of at most `width` characters, shortened between words."""
-    return shorten(plain(text), width, placeholder=" …")
+    return shorten(one_line(text), width, placeholder=" …")
 
 
 def _is_there(value: Any) -> bool:

@@ -42,7 +42,8 @@ class MemoryImages:
         self._records, self._column, self._photos = records, column, photos
         self._lock = threading.Lock()
         # No row is near this one.
-        self._row, self._value = -_NEAR, None
+        self._row = -_NEAR
+        self._value: Any = None
         self._values: Iterator[Any] = iter(())
 
     def references(self, product: Product) -> tuple[str, ...]:

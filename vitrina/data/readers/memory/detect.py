@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -60,7 +60,7 @@ def memory_records(source: Any) -> ReadableRecords:
             "give a list of the rows, or a pyarrow.RecordBatchReader for more than memory holds"
         )
     if isinstance(source, Iterable):
-        count = len(source) if hasattr(source, "__len__") else None
+        count = len(source) if isinstance(source, Sized) else None
         return DictRecords(_name(f"{type(source).__name__} of dictionaries", count), source)
     raise CatalogueError(f"{type(source).__name__} is no catalogue; give {_KINDS}")
 

@@ -24,19 +24,23 @@ BATCH_ROWS = 4096
 
 
 class MemoryTable(Protocol):
-    """A table in memory that can be read any number of times, in one order.
+    """A table in memory that can be read any number of times, in one order."""
 
-    Attributes:
-        name: for messages.
-        names: its columns; some may be there twice.
-        fields: types of the columns that are Arrow's.
-        raw: the other columns, by name: Python objects in the order of the rows.
-    """
+    @property
+    def name(self) -> TableName:
+        """Its name for messages."""
 
-    name: TableName
-    names: tuple[str, ...]
-    fields: Mapping[str, pa.DataType]
-    raw: Mapping[str, Sequence[Any]]
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its columns; some may be there twice."""
+
+    @property
+    def fields(self) -> Mapping[str, pa.DataType]:
+        """Types of the columns that are Arrow's."""
+
+    @property
+    def raw(self) -> Mapping[str, Sequence[Any]]:
+        """The other columns, by name: Python objects in the order of the rows."""
 
     def batches(
         self, columns: Sequence[str], rows: int = BATCH_ROWS, start: int = 0
