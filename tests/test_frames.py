@@ -157,6 +157,8 @@ def test_rejected_rows_are_named_by_their_label():
         (2, "no product_id (index 'y')"),
         (3, "this product_id was seen before, in an earlier row (index 'z')"),
     ]
+    frame.index = pd.MultiIndex.from_tuples([("s", 1), ("s", 2), ("t", 1)])
+    assert all_rows(vt.Catalogue.read(frame))[1][0].reason == "no product_id (index ('s', 2))"
     numbered = frame.reset_index(drop=True)
     assert all_rows(vt.Catalogue.read(numbered))[1][0].reason == "no product_id"
     numbered.index = [3, 1, 7]
@@ -181,7 +183,7 @@ def test_keys_that_the_first_rows_lack_are_found():
         (({"product_id": 1} for _ in range(2)), "a generator can be read only once"),
         ({"product_id": [1]}, "a dict is no table of products"),
         (pd.Series([1]), "a Series is no table of products"),
-        ([1, 2], "the list of dictionaries .2 rows.: rows must be dictionaries"),
+        ([1, 2], "the list .2 rows.: rows must be dictionaries"),
         (7, "int is no catalogue; give a path, a pandas or Polars DataFrame"),
         (goods().drop(columns="title"), "no column 'title'.*columns=vt.Columns.title="),
         (goods()[["title"]], "no column 'product_id'.*columns=vt.Columns.product_id="),

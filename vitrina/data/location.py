@@ -19,8 +19,3 @@ class TableName:
 
 Location: TypeAlias = Path | TableName
 """A file or a directory, or a table in memory; its text begins messages."""
-
-
-def python_option(location: Location, flag: str, python: str) -> str:
-    """Return the name of an option for a message: of Python for a table in memory."""
-    return python if isinstance(location, TableName) else flag

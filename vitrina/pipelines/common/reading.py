@@ -181,19 +181,21 @@ def check_batch(
 def _check_text(catalogue: Catalogue, modalities: Collection[Modality]) -> None:
     """Raise CatalogueError if a batch without photos lacks text, or the model uses none."""
     why = f": {catalogue.photos_error}" if catalogue.photos_error else ""
+    is_file = isinstance(catalogue.path, Path)
     if Modality.TEXT not in modalities:
         raise CatalogueError(
             f"{catalogue.path}: there are no photos, and the model uses nothing else; say "
-            f"where they are with --images{why}"
+            f"where they are with {'--images' if is_file else 'images=...'}{why}"
         )
     either = f"; there are no photos either{why}" if Modality.IMAGE in modalities else ""
     title = catalogue.missing.of({"title"})
     if title.columns:
         raise CatalogueError(f"{title.error()}{either}")
     if not catalogue.has_text:
+        names = "--title-column, --description-column or --attribute-columns"
+        names = names if is_file else "columns=vt.Columns(title=..., description=...)"
         raise CatalogueError(
-            f"{catalogue.path}: no column is read as text; name one with --title-column, "
-            f"--description-column or --attribute-columns{either}"
+            f"{catalogue.path}: no column is read as text; name one with {names}{either}"
         )
 
 

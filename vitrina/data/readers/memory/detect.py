@@ -19,6 +19,7 @@ from vitrina.data.location import TableName
 from vitrina.data.readers.memory.records import DictRecords, MemoryRecords
 from vitrina.data.readers.memory.tables import ArrowTable, DatasetTable, PandasTable
 from vitrina.errors import CatalogueError
+from vitrina.page.summary import counted
 
 ReadableRecords: TypeAlias = MemoryRecords | DictRecords
 
@@ -61,12 +62,12 @@ def memory_records(source: Any) -> ReadableRecords:
         )
     if isinstance(source, Iterable):
         count = len(source) if isinstance(source, Sized) else None
-        return DictRecords(_name(f"{type(source).__name__} of dictionaries", count), source)
+        return DictRecords(_name(type(source).__name__, count), source)
     raise CatalogueError(f"{type(source).__name__} is no catalogue; give {_KINDS}")
 
 
 def _name(kind: str, rows: int | None) -> TableName:
-    return TableName(f"the {kind}" if rows is None else f"the {kind} ({rows:,} rows)")
+    return TableName(f"the {kind}" if rows is None else f"the {kind} ({counted(rows, 'row')})")
 
 
 def _polars_table(frame: Any, polars: Any) -> ArrowTable:

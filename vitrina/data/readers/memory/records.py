@@ -79,24 +79,22 @@ class MemoryRecords:
         """Yield every row, one batch in memory at a time. Raises CatalogueError."""
         raw = self._table.raw
         there = [name for name in dict.fromkeys(columns) if name not in raw]
+        objects = [name for name in dict.fromkeys(columns) if name in raw]
         start = 0
         with _read_errors(self.path):
             for batch in self._table.batches(there, BATCH_ROWS):
-                stop = start + batch.num_rows
-                rows = rows_of(batch, there) if there else iter([()] * batch.num_rows)
-                if len(there) == len(columns):
-                    yield from rows
-                else:
-                    objects = [
-                        [python_value(name, one) for one in raw[name][start:stop]]
-                        for name in columns
-                        if name in raw
-                    ]
-                    for row, *others in zip(rows, *objects, strict=True):
-                        found, rest = iter(row), iter(others)
-                        values = dict(zip(there, found, strict=True))
-                        yield tuple(next(rest) if name in raw else values[name] for name in columns)
-                start = stop
+                if not columns:
+                    yield from [()] * batch.num_rows
+                elif not objects:
+                    yield from rows_of(batch, columns)
+                elif batch.num_rows:
+                    stop = start + batch.num_rows
+                    read = zip(*rows_of(batch, there), strict=True) if there else ()
+                    values: dict[str, Sequence[Any]] = dict(zip(there, read, strict=True))
+                    for name in objects:
+                        values[name] = [python_value(name, one) for one in raw[name][start:stop]]
+                    yield from zip(*(values[name] for name in columns), strict=True)
+                start += batch.num_rows
 
     def label(self, row: int) -> str:
         """Label of a row in a DataFrame's own index."""

@@ -206,8 +206,10 @@ class PandasTable:
         index = self._frame.index
         if type(index).__name__ == "RangeIndex" and index.start == 0 and index.step == 1:
             return ""
+        label = index[row - 1]
         # As plain text: 7, not np.int64(7).
-        return f"index {python_value('index', index[row - 1])!r}"
+        plain = python_value("index", label)
+        return f"index {tuple(plain) if isinstance(label, tuple) else plain!r}"
 
 
 def _joined(column: pa.ChunkedArray) -> pa.Array:
@@ -216,7 +218,6 @@ def _joined(column: pa.ChunkedArray) -> pa.Array:
 
 def _empty_batches(count: int, rows: int) -> Iterator[pa.RecordBatch]:
     """Batches without columns, whose rows can still be counted."""
-    holder = pa.array([], pa.null())
     for at in range(0, count, rows):
         holder = pa.nulls(min(rows, count - at))
         yield pa.RecordBatch.from_arrays([holder], [""]).select([])
