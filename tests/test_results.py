@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -220,6 +221,20 @@ def test_decisions_products_and_descriptions(shelf):
     assert int(dim) == described["spaces"][0]["dim"]
 
 
+REPORT = re.compile(r"^class ([A-Z]\w*(?:Report|Evaluation)|Benchmark)(\(.*\))?:", re.MULTILINE)
+
+
+def test_every_report_shows_itself():
+    package = Path(vt.__file__).parent
+    found = {
+        name: bases
+        for path in package.rglob("*.py")
+        for name, bases in REPORT.findall(path.read_text(encoding="utf-8"))
+    }
+    assert {"EmbedReport", "TrainReport", "IndexEvaluation", "Benchmark"} <= found.keys()
+    assert {name for name, bases in found.items() if bases != "(Summarised)"} == set()
+
+
 # -- repr ------------------------------------------------------------------------------------------
 
 
@@ -287,6 +302,9 @@ def test_a_catalogue_shows_its_columns(shelf, sample):
     assert str(sample.train) in shown
     assert "product_id" in shown
     assert str(sample.images) in shown
+    first = next(iter(shelf["catalogue"]))
+    assert str(first.product_id) in shown
+    assert f"… › {first.category_name.split('->')[-1]}"[:20] in shown
 
 
 def test_a_store_that_is_gone_shows_one_line_more(embedded_sample, tmp_path):

@@ -7,7 +7,7 @@ such a result that holds its table.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import pyarrow as pa
@@ -181,6 +181,11 @@ def table_of(result: Tabular, rows: int = MOST_ROWS) -> SummaryTable:
     names = table.column_names
     cells = [[cell(name, row[name]) for name in names] for row in first]
     return SummaryTable(names, cells, table.num_rows - len(first))
+
+
+def arrow_type(ids: Iterable[int | str | None]) -> pa.DataType:
+    """The type of a column of ids: int64, or string if one is a text."""
+    return pa.string() if any(isinstance(one, str) for one in ids) else pa.int64()
 
 
 def cell(name: str, value: Any) -> Any:

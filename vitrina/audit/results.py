@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -17,7 +17,7 @@ from vitrina.errors import StoreError
 from vitrina.ids import typed_id
 from vitrina.page.summary import MOST_ROWS, Summary, SummaryTable, counted
 from vitrina.page.words import duration
-from vitrina.results import Tabular
+from vitrina.results import Tabular, arrow_type
 from vitrina.store import layout
 from vitrina.store.damage import blamed_on
 from vitrina.store.files import write_json
@@ -118,7 +118,7 @@ class Audit(Tabular):
     def to_arrow(self) -> pa.Table:
         """The suspects by rank, with the paths of both categories."""
         products = [one.product_id for one in self.suspects]
-        schema = suspect_schema(_kind_of(products), _kind_of(self.names))
+        schema = suspect_schema(arrow_type(products), arrow_type(self.names))
         table = pa.Table.from_pylist([_row(one) for one in self.suspects], schema=schema)
         for at, which in ((4, "given"), (6, "suggested")):
             paths = [self.names.get(getattr(one, which)) for one in self.suspects]
@@ -238,10 +238,6 @@ def suspect_schema(product_id: pa.DataType, category_id: pa.DataType) -> pa.Sche
             ("batch", pa.int64()),
         ]
     )
-
-
-def _kind_of(ids: Iterable[ProductId]) -> pa.DataType:
-    return pa.int64() if all(isinstance(one, int) for one in ids) else pa.string()
 
 
 def _leaf(path: str | None, category: CategoryId) -> str:

@@ -38,12 +38,15 @@ from vitrina.data.reading import Reading
 from vitrina.data.sources import DEFAULT_FETCHING, WEB, Fetching, ImageSource
 from vitrina.errors import CatalogueError, ImageSourceError, PhotosNotFoundError
 from vitrina.ids import IdSet, id_keys
-from vitrina.page.summary import Summarised, Summary
+from vitrina.page.summary import Summarised, Summary, SummaryTable
+from vitrina.results import cell
 
 # In characters: a batch must not collect thousands of descriptions of megabytes each.
 _BATCH_TEXT = 1 << 26
 _FREE_TEXT = 1 << 28
 _FREE_ROWS = 1 << 20
+_SHOWN = 3
+"""Products in the summary."""
 
 
 class Catalogue(Summarised):
@@ -63,6 +66,8 @@ class Catalogue(Summarised):
     >>> first = next(catalogue.batches()).products[0]
     >>> first.title  # doctest: +SKIP
     'Футболка оверсайз Орион 8'
+    >>> [product.title for product in vt.Catalogue.read([{"product_id": 7, "title": "чай"}])]
+    ['чай']
     """
 
     def __init__(
@@ -316,7 +321,11 @@ class Catalogue(Summarised):
             ("photos", photos or (f"none: {self.photos_error}" if self.photos_error else "none")),
             ("source", self.source),
         ]
-        return Summary(f"Catalogue {self.path}", facts, notes=list(self.notes))
+        first = reader.first(_SHOWN) if isinstance(reader, TableReader) else []
+        names = ("product_id", "title", "category_id", "category_name")
+        rows = [[cell(name, getattr(one, name)) for name in names] for one in first]
+        table = SummaryTable(names, rows) if rows else None
+        return Summary(f"Catalogue {self.path}", facts, table, list(self.notes))
 
     def close(self) -> None:
         """Close the source of photos, if there is one."""

@@ -30,7 +30,7 @@ from vitrina.errors import StoreError
 from vitrina.ids import typed_id
 from vitrina.page.summary import Summary
 from vitrina.parquet.pages import check_pages
-from vitrina.results import Tabular, table_of
+from vitrina.results import Tabular, arrow_type, table_of
 from vitrina.store import layout
 from vitrina.store.damage import blamed_on
 from vitrina.store.files import Files
@@ -134,16 +134,9 @@ class Decisions(Tabular):
 
     def to_arrow(self) -> pa.Table:
         """All decisions by time, as in the files of the store."""
-        kinds = [
-            pa.int64()
-            if all(isinstance(one, int) for one in ids if one is not None)
-            else pa.string()
-            for ids in (
-                [one.product_id for one in self.all],
-                [key for one in self.all for key in (one.given, one.category, one.suggested)],
-            )
-        ]
-        return to_table(self.all, *kinds)
+        products = (one.product_id for one in self.all)
+        categories = (key for one in self.all for key in (one.given, one.category, one.suggested))
+        return to_table(self.all, arrow_type(products), arrow_type(categories))
 
     def summary(self) -> Summary:
         """Counts, and the first decisions."""

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from vitrina.data.location import TableName
@@ -20,6 +21,7 @@ from vitrina.data.readers.labels import NO_LABEL, Labels
 from vitrina.data.readers.marketplace import METADATA, TEXT_FIELDS, parse_text_fields, text_of
 from vitrina.data.readers.metadata import metadata_of
 from vitrina.data.readers.missing_columns import listed_names
+from vitrina.data.readers.spreadsheets import SpreadsheetRecords
 from vitrina.data.readers.survey import ColumnSurvey
 from vitrina.data.text import clean
 from vitrina.errors import CatalogueError
@@ -121,6 +123,17 @@ class TableReader:
             "no category column: products get no label, and `train` needs them; name it with "
             f"--category-column{example}; there are {listed_names(names)}"
         )
+
+    def first(self, rows: int) -> list[Product]:
+        """Return the first products, to show them; none of a spreadsheet, which is slow to open."""
+        if isinstance(self._records, SpreadsheetRecords):
+            return []
+        # A reading may be under way, or its counts may be wanted later.
+        counted = dict(self.repairs)
+        found = [row for row in islice(self.rows(), rows) if isinstance(row, Product)]
+        self.repairs.clear()
+        self.repairs.update(counted)
+        return found
 
     def rows(self) -> Iterator[Product | Rejection]:
         """Yield every row in order, as a product or as a rejection."""
