@@ -145,7 +145,11 @@ class Audit(Tabular):
         checked = card.get("checked", 0)
         facts = [
             ("checked", f"{checked:,} of {counted(card.get('products', 0), 'product')}"),
-            ("suspects", f"{card.get('suspects', 0):,}, of which {len(self):,} are explained"),
+            ("suspects", f"{card.get('suspects', 0):,}"),
+            (
+                "explained",
+                f"the first {len(self):,}" if len(self) < card.get("suspects", 0) else None,
+            ),
             ("reasons", card.get("reasons")),
             ("decided by reviewers", card.get("settled") or None),
             ("features", card.get("features")),

@@ -317,7 +317,7 @@ class Catalogue(Summarised):
             ("text", self.has_text),
             ("categories", "yes" if self.category_type else "none"),
             ("columns", reader.columns_read if isinstance(reader, TableReader) else None),
-            ("named", {name: value for name, value in named.items() if value}),
+            ("named", {name: one for name, one in named.items() if one and one != name}),
             ("photos", photos or (f"none: {self.photos_error}" if self.photos_error else "none")),
             ("source", self.source),
         ]
