@@ -376,8 +376,8 @@ def test_a_thing_that_is_no_photo_is_an_error_of_its_row(tmp_path):
     hashes = embedded_photos(frame, tmp_path / "store")[1]
     assert [one is None for one in hashes] == [False, True, True, True, False]
     reasons = failures(tmp_path / "store", "image-colours")
-    assert reasons[2][1] == "no photo at row 2 but a int"
-    assert reasons[4][1] == "no photo at row 4 but a date"
+    assert reasons["2"] == ("read", "no photo at row 2: int")
+    assert reasons["4"] == ("read", "no photo at row 4: date")
 
 
 # -- memory, streams, imports ----------------------------------------------------------------------

@@ -79,7 +79,7 @@ class MemoryImages:
         except (OSError, ValueError, TypeError) as err:
             raise ImageError(f"the image at row {reference} can't be used: {err}") from err
         if data is None:
-            raise ImageError(f"no photo at row {reference} but a {type(item).__name__}")
+            raise ImageError(f"no photo at row {reference}: {type(item).__name__}")
         if len(data) > MAX_BYTES:
             raise ImageError(f"too large: {len(data)} bytes at row {reference}")
         return data
