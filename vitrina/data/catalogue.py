@@ -325,7 +325,7 @@ class Catalogue(Summarised):
         names = ("product_id", "title", "category_id", "category_name")
         rows = [[cell(name, getattr(one, name)) for name in names] for one in first]
         table = SummaryTable(names, rows) if rows else None
-        return Summary(f"Catalogue {self.path}", facts, table, list(self.notes))
+        return Summary(f"Catalogue: {self.path}", facts, table, list(self.notes))
 
     def close(self) -> None:
         """Close the source of photos, if there is one."""
