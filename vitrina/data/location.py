@@ -17,5 +17,5 @@ class TableName:
         return self.name
 
 
-Location: TypeAlias = Path | TableName
-"""A file or a directory, or a table in memory; its text begins messages."""
+Location: TypeAlias = Path | str | TableName
+"""A file or a directory, a database's name, or a table in memory; its text begins messages."""

@@ -32,7 +32,7 @@ from vitrina.pipelines.index.index_state import (
     open_vectors,
     warn_if_behind,
 )
-from vitrina.pipelines.index.neighbour_table import NeighbourProduct, NeighbourTable
+from vitrina.pipelines.index.neighbour_products import NeighbourProduct, NeighbourTable
 from vitrina.store.filters import Condition, matching
 from vitrina.store.products import Categories
 from vitrina.store.shards import array_keys
