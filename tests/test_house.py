@@ -33,6 +33,7 @@ TIERS = [
         "threads",
         "typed_json",
     },
+    {"results"},
     {"store", "data", "sample", "training"},
     {"embedder", "index", "classifier", "audit"},
     {"baselines"},

@@ -10,7 +10,8 @@ from vitrina.pipelines.common.vectors import Vectors
 from vitrina.pipelines.embed.job import EmbedReport
 from vitrina.pipelines.finetune.job import FinetuneReport
 from vitrina.pipelines.index.batch_queries import QueriesReport
-from vitrina.pipelines.index.neighbours import Index, NeighbourProduct
+from vitrina.pipelines.index.neighbour_products import NeighbourTable
+from vitrina.pipelines.index.neighbours import Index
 from vitrina.pipelines.train.report import TrainReport
 from vitrina.store.compact import CompactReport
 
@@ -25,8 +26,9 @@ def functions(catalogue: vt.Catalogue, store: vt.Store) -> None:
     assert_type(vt.open_batch("a.parquet", store, complete=True), vt.Catalogue)
     assert_type(vt.neighbours_to(store, "a.parquet", "b.parquet", k=3), QueriesReport)
     assert_type(vt.benchmark("out", store="shelf", rows="cnn"), Benchmark)
-    assert_type(vt.benchmark("out", ["a.parquet", catalogue]), Benchmark)
+    assert_type(vt.benchmark("out", ("a.parquet", catalogue)), Benchmark)
     assert_type(vt.vectors("shelf", "fused"), Vectors)
+    assert_type(vt.embed([{"id": 1, "title": "mug"}], "shelf"), EmbedReport)
     vt.train(3)  # type: ignore[call-overload]
     vt.embed(store, catalogue)  # type: ignore[call-overload]
     vt.vectors(store, features=3)  # type: ignore[arg-type]
@@ -41,8 +43,8 @@ def methods(catalogue: vt.Catalogue, store: vt.Store) -> None:
     assert_type(store.finetune("image", epochs=3), FinetuneReport)
     assert_type(store.open_batch("a.parquet", images="none"), vt.Catalogue)
     assert_type(store.neighbours_to("a.parquet", "b.parquet", k=3), QueriesReport)
-    assert_type(store.neighbours("red mug", k=3), list[NeighbourProduct])
-    assert_type(store.neighbours(product="1937", image=None), list[NeighbourProduct])
+    assert_type(store.neighbours("red mug", k=3), NeighbourTable)
+    assert_type(store.neighbours(product="1937", image=None), NeighbourTable)
     assert_type(store.audit("report.html"), Audit)
     assert_type(store.benchmark("out", rows="cnn"), Benchmark)
     assert_type(store.vectors("fused"), Vectors)

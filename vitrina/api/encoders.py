@@ -120,7 +120,7 @@ def benchmark(
     ----------
     out : str or Path
         Output folder.
-    catalogues : Catalogue, str or Path, or a sequence of these
+    catalogues : Catalogue, str, Path, DataFrame or other table, or a sequence of these
         Catalogues, or their files, of products to train on and to predict; only the first needs
         categories. They are embedded into a store in `out`.
     store : Store, str or Path, optional
@@ -156,7 +156,7 @@ def benchmark(
             if not isinstance(one, Catalogue):
                 first = not opened
                 settings = Reading().with_options(reading) if first else opened[0].reading
-                one = Catalogue.open(Path(one), settings, ALL_NEEDED if first else LABELS_OPTIONAL)
+                one = Catalogue.open(one, settings, ALL_NEEDED if first else LABELS_OPTIONAL)
                 stack.enter_context(closing(one))
             opened.append(one)
         return run(Path(out), options, catalogues=tuple(opened), store=whole)

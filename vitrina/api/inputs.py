@@ -1,13 +1,13 @@
-"""Inputs of the public functions: a store by its place, a catalogue by its file."""
+"""Inputs of the public functions: a store by its place, a catalogue by its file or table."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
@@ -19,8 +19,19 @@ from vitrina.store.store import OpenStore
 StoreLike: TypeAlias = str | os.PathLike[str] | OpenStore
 """A store: the directory or URL, or the open store."""
 
-CatalogueLike: TypeAlias = str | os.PathLike[str] | Catalogue
-"""A catalogue: the file, or the open catalogue."""
+
+class ArrowStream(Protocol):
+    """A table of the Arrow PyCapsule interface, such as a DataFrame of pandas or Polars."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Return the table as a stream of Arrow batches."""
+
+
+TableLike: TypeAlias = str | os.PathLike[str] | ArrowStream | Sequence[Mapping[str, Any]]
+"""A file of products, or a table of them in memory."""
+
+CatalogueLike: TypeAlias = TableLike | Catalogue
+"""A catalogue: the file, the table in memory, or the open catalogue."""
 
 
 def as_store(
@@ -66,12 +77,13 @@ def as_catalogue(
     *,
     complete: bool = False,
 ) -> Iterator[Catalogue]:
-    """Yield the open catalogue, or open a file as the store remembers its catalogue, except for the
-    options given, and close it at the end.
+    """Yield the open catalogue, or open a file or a table as the store remembers its catalogue,
+    except for the options given, and close it at the end.
 
     images: overrides that of `reading`. complete: as of `open_batch`.
 
-    Raises OptionError for another type, and for options that an open catalogue can't follow.
+    Raises CatalogueError for another type, OptionError for options that an open catalogue can't
+    follow.
     """
     if isinstance(catalogue, OpenStore):
         raise OptionError(
@@ -85,12 +97,12 @@ def as_catalogue(
             )
         yield catalogue
         return
-    if not isinstance(catalogue, (str, os.PathLike)):
-        raise OptionError("catalogue", f"must be a file or a Catalogue, not {_kind(catalogue)}")
+    if catalogue is None:
+        raise OptionError("catalogue", "must be a file, a table or a Catalogue, not None")
     reading = reading or DEFAULT_OPTIONS
     if images is not None:
         reading = replace(reading, images=str(images))
-    opened = open_as_remembered(store, Path(catalogue), reading, complete=complete)
+    opened = open_as_remembered(store, catalogue, reading, complete=complete)
     with closing(opened):
         yield opened
 
@@ -98,12 +110,16 @@ def as_catalogue(
 def several(catalogues: CatalogueLike | Sequence[CatalogueLike]) -> list[CatalogueLike]:
     """Return the catalogues of a list or a tuple, or the one that was given alone.
 
-    Raises OptionError for another type.
+    A list of dictionaries is one catalogue. Raises OptionError for None.
     """
-    listed: list[Any] = [*catalogues] if isinstance(catalogues, (list, tuple)) else [catalogues]
-    for one in listed:
-        if not isinstance(one, (str, os.PathLike, Catalogue)):
-            raise OptionError("catalogues", f"must be files or Catalogues, not {_kind(one)}")
+    if isinstance(catalogues, (list, tuple)) and not any(
+        isinstance(one, Mapping) for one in catalogues
+    ):
+        listed: list[Any] = [*catalogues]
+    else:
+        listed = [catalogues]
+    if any(one is None for one in listed):
+        raise OptionError("catalogues", "must be files, tables or Catalogues, not None")
     return listed
 
 

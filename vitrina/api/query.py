@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vitrina.api.inputs import CatalogueLike, StoreLike, as_catalogue, as_store
+from vitrina.api.inputs import CatalogueLike, StoreLike, TableLike, as_catalogue, as_store
 from vitrina.api.keywords import with_keywords
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
@@ -17,11 +17,10 @@ from vitrina.pipelines.index.options import QueryOptions, SearchOptions
 from vitrina.types import ProductId
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
+    from vitrina.pipelines.classify.predictions import Predictions
     from vitrina.pipelines.classify.predictor import ClassifyReport
     from vitrina.pipelines.index.batch_queries import QueriesReport
-    from vitrina.pipelines.index.neighbours import NeighbourProduct
+    from vitrina.pipelines.index.neighbour_products import NeighbourTable
 
 _DEFAULT_SEARCH = SearchOptions()
 
@@ -34,7 +33,7 @@ def neighbours(
     *,
     product: ProductId | None = None,
     image: str | Path | None = None,
-) -> list[NeighbourProduct]:
+) -> NeighbourTable:
     """Find the nearest products of a text, of an image, of both, or of a product of the store.
 
     Parameters
@@ -51,8 +50,8 @@ def neighbours(
 
     Returns
     -------
-    list of NeighbourProduct
-        The nearest first, with title, category and score.
+    NeighbourTable
+        The nearest first, with title, category and score; rows are `NeighbourProduct`.
 
     Raises
     ------
@@ -152,13 +151,13 @@ def classify(
     *,
     images: str | Path | None = None,
     reading: ReadingOptions | None = None,
-) -> pa.Table:
+) -> Predictions:
     """Classify a batch that fits in memory.
 
     Parameters
     ----------
-    catalogue : Catalogue, str or Path
-        The batch, from `open_batch`, or its file, which is read as the store remembers its
+    catalogue : Catalogue, str, Path, DataFrame or other table
+        The batch, from `open_batch`, or its file or table, read as the store remembers its
         catalogue, except for the options given.
     store : Store, str or Path
         Store, or its directory or URL, with the head.
@@ -170,8 +169,8 @@ def classify(
 
     Returns
     -------
-    pyarrow.Table
-        A row per product, in input order.
+    Predictions
+        A row per product, in input order; `to_pandas`, `to_polars` and `to_arrow` give a table.
 
     Raises
     ------
@@ -190,7 +189,7 @@ def classify(
 
     opened = as_store(store)
     with as_catalogue(catalogue, opened, images, reading) as products:
-        return run(products, opened, options)[0]
+        return run(products, opened, options)
 
 
 @with_keywords(ClassifyOptions)
@@ -207,8 +206,8 @@ def classify_to(
 
     Parameters
     ----------
-    catalogue : Catalogue, str or Path
-        The batch, from `open_batch`, or its file, which is read as the store remembers its
+    catalogue : Catalogue, str, Path, DataFrame or other table
+        The batch, from `open_batch`, or its file or table, read as the store remembers its
         catalogue, except for the options given.
     store : Store, str or Path
         Store, or its directory or URL, with the head.
@@ -248,21 +247,24 @@ def classify_to(
 
 @with_keywords(ReadingOptions)
 def open_batch(
-    path: str | Path,
+    path: TableLike,
     store: StoreLike,
     reading: ReadingOptions = DEFAULT_OPTIONS,
     *,
     complete: bool = False,
 ) -> Catalogue:
-    """Open a file of products as the store remembers its catalogue, except for the options given.
+    """Open a file or table of products as the store remembers its catalogue.
+
+    Options given here take precedence over those of the store. A table is a pandas or Polars
+    DataFrame, an Arrow table, dataset or stream, or a list of dictionaries; see `Catalogue.read`.
 
     Columns and photos given here must exist. Those that the store remembers may be absent;
     `classify` and `neighbours_to` work without them where they can.
 
     Parameters
     ----------
-    path : str or Path
-        File of products.
+    path : str, Path, DataFrame, pyarrow.Table, list of dict, or other table
+        File of products, or a table of them in memory.
     store : Store, str or Path
         Store, or its directory or URL, that provides the options by which its catalogue was
         read.
@@ -284,4 +286,4 @@ def open_batch(
     >>> vt.open_batch(batch, store, images="none").reading.photos
     1
     """
-    return open_as_remembered(as_store(store), Path(path), reading, complete=complete)
+    return open_as_remembered(as_store(store), path, reading, complete=complete)

@@ -39,8 +39,8 @@ def embed(
 
     Parameters
     ----------
-    catalogue : Catalogue, str or Path
-        Catalogue from `Catalogue.read`, or its file.
+    catalogue : Catalogue, str, Path, DataFrame or other table
+        Catalogue from `Catalogue.read`, or its file or table.
     store : Store, str or Path
         Store, or its directory or URL.
     {options}

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vitrina.audit.stored import StoredAudit, StoredSuspect
 from vitrina.errors import StoreError
 from vitrina.ids import typed_id
+from vitrina.page.summary import MOST_ROWS, Summary, SummaryTable, counted
+from vitrina.page.words import duration
+from vitrina.results import Tabular, arrow_type
 from vitrina.store import layout
 from vitrina.store.damage import blamed_on
 from vitrina.store.files import write_json
 from vitrina.store.parquet import IDS, Column, Kind, read_file_as
 from vitrina.store.store import OpenStore
 from vitrina.store.writer import Writer
-from vitrina.typed_json import Count, Finite, Share, StoredId, convert_json, read_json
+from vitrina.typed_json import convert_json, read_json
 from vitrina.types import CategoryId, IdType, ProductId, Reason
 
 CARD = "audit.json"
@@ -77,9 +81,9 @@ class Suspect:
     batch: int = 0
 
 
-@dataclass(frozen=True)
-class Audit:
-    """Result of an audit: its card and its suspects.
+@dataclass(frozen=True, repr=False)
+class Audit(Tabular):
+    """Result of an audit: its card and its suspects, of which it is a sequence.
 
     card: JSON values; see `pipelines.audit` for its content. names: the path of each category in
     it, by id. suspects: by rank.
@@ -93,6 +97,65 @@ class Audit:
     def by_product(self) -> dict[ProductId, Suspect]:
         """The suspects by product."""
         return {one.product_id: one for one in self.suspects}
+
+    def __len__(self) -> int:
+        return len(self.suspects)
+
+    def __bool__(self) -> bool:
+        # An audit without suspects is an audit.
+        return True
+
+    def __iter__(self) -> Iterator[Suspect]:
+        return iter(self.suspects)
+
+    @overload
+    def __getitem__(self, key: int) -> Suspect: ...
+    @overload
+    def __getitem__(self, key: slice) -> tuple[Suspect, ...]: ...
+    def __getitem__(self, key: int | slice) -> Suspect | tuple[Suspect, ...]:
+        return self.suspects[key]
+
+    def to_arrow(self) -> pa.Table:
+        """The suspects by rank, with the paths of both categories."""
+        products = [one.product_id for one in self.suspects]
+        schema = suspect_schema(arrow_type(products), arrow_type(self.names))
+        table = pa.Table.from_pylist([_row(one) for one in self.suspects], schema=schema)
+        for at, which in ((4, "given"), (6, "suggested")):
+            paths = [self.names.get(getattr(one, which)) for one in self.suspects]
+            table = table.add_column(at, f"{which}_category_name", pa.array(paths, pa.string()))
+        return table
+
+    def summary(self) -> Summary:
+        """Counts, and the first suspects."""
+        card, names = self.card, self.names
+        rows = [
+            (
+                one.rank,
+                one.product_id,
+                one.title,
+                _leaf(names.get(one.given), one.given),
+                _leaf(names.get(one.suggested), one.suggested),
+                one.score,
+                list(map(str, one.reasons)),
+            )
+            for one in self.suspects[:MOST_ROWS]
+        ]
+        head = ("rank", "product_id", "title", "given", "suggested", "score", "reasons")
+        table = SummaryTable(head, rows, len(self.suspects) - len(rows))
+        checked = card.get("checked", 0)
+        facts = [
+            ("checked", f"{checked:,} of {counted(card.get('products', 0), 'product')}"),
+            ("suspects", f"{card.get('suspects', 0):,}"),
+            (
+                "explained",
+                f"the first {len(self):,}" if len(self) < card.get("suspects", 0) else None,
+            ),
+            ("reasons", card.get("reasons")),
+            ("decided by reviewers", card.get("settled") or None),
+            ("features", card.get("features")),
+            ("time", duration(float(card.get("took", 0)))),
+        ]
+        return Summary(f"Audit of {card.get('store', '')}", facts, table if rows else None)
 
     @property
     def key(self) -> str:
@@ -136,7 +199,7 @@ class Audit:
         content = read_json(path, way)
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise StoreError(f"{path} is of another version of Vitrina; {way}")
-        named = convert_json(content, _Card, str(path), way).names
+        named = convert_json(content, StoredAudit, str(path), way).names
         names = {typed_id(one.id, id_types[1]): one.name for one in named}
         card = {key: value for key, value in content.items() if key != "names"}
         # The store's ids may have become strings since the audit.
@@ -146,131 +209,11 @@ class Audit:
         with blamed_on(str(path), way):
             _check_lists(table)
             rows = table.select(schema.names).cast(schema).to_pylist()
-        stored = convert_json(rows, tuple[_SuspectRow, ...], str(path), way)
+        stored = convert_json(rows, tuple[StoredSuspect, ...], str(path), way)
         for key in ("rank", "product_id"):
             if len({getattr(one, key) for one in stored}) < len(stored):
                 raise StoreError(f"{path} has a {key} twice; {way}")
         return cls(card, names, tuple(map(_suspect, stored)))
-
-
-@dataclass(frozen=True)
-class _Name:
-    id: StoredId
-    name: str
-
-
-@dataclass(frozen=True)
-class _Members:
-    """A count of products, and the first of them."""
-
-    count: Count = 0
-    products: tuple[StoredId, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Bin:
-    low: Share
-    high: Share
-    count: Count
-
-
-@dataclass(frozen=True)
-class _Pair:
-    given: StoredId
-    suggested: StoredId
-    count: Count = 0
-    products: tuple[StoredId, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Twins:
-    one: StoredId
-    other: StoredId
-    products: Count = 0
-    share: Finite = 0
-    kind: str = ""
-
-
-@dataclass(frozen=True)
-class _Category:
-    id: StoredId
-    products: Count = 0
-    suspects: Count = 0
-
-
-@dataclass(frozen=True)
-class _Card:
-    """Content of `audit.json`; see `card_of` in `pipelines.audit`. Older audits lack some."""
-
-    key: str
-    names: tuple[_Name, ...]
-    store: str = ""
-    time: str = ""
-    features: str = ""
-    machine: str = ""
-    products: Count = 0
-    labelled: Count = 0
-    checked: Count = 0
-    settled: Count = 0
-    suspects: Count = 0
-    wrong_by_confident_learning: Count = 0
-    folds: Count = 0
-    seed: Count = 0
-    took: Finite = 0
-    copies_from: Finite = 0
-    recorded: bool = True
-    members: tuple[str, ...] = ()
-    stages: dict[str, Finite] = field(default_factory=dict)
-    reasons: dict[str, Count] = field(default_factory=dict)
-    cleanlab: dict[str, Count] = field(default_factory=dict)
-    scores: tuple[_Bin, ...] = ()
-    pairs: tuple[_Pair, ...] = ()
-    twins: tuple[_Twins, ...] = ()
-    categories: tuple[_Category, ...] = ()
-    foreign_text: _Members = _Members()
-    foreign_image: _Members = _Members()
-    without_text: _Members = _Members()
-    without_photo: _Members = _Members()
-    without_both: _Members = _Members()
-
-    def __post_init__(self) -> None:
-        edges = [edge for one in self.scores for edge in (one.low, one.high)]
-        if edges != sorted(edges) or any(one.low == one.high for one in self.scores):
-            raise ValueError("the bins of the scores are out of order")
-
-
-@dataclass(frozen=True)
-class _Evidence:
-    kind: str
-    against: Finite
-
-
-@dataclass(frozen=True)
-class _Near:
-    product_id: StoredId
-    category_id: StoredId | None
-    score: Finite
-
-
-@dataclass(frozen=True)
-class _SuspectRow:
-    """A row of `suspects.parquet`."""
-
-    rank: Count
-    product_id: StoredId
-    title: str | None
-    given_category_id: StoredId
-    suggested_category_id: StoredId
-    score: Finite
-    given_probability: Finite
-    suggested_probability: Finite
-    reasons: tuple[Reason, ...]
-    evidence: tuple[_Evidence, ...]
-    text_category_id: StoredId | None
-    image_category_id: StoredId | None
-    neighbours: tuple[_Near, ...]
-    copies: tuple[_Near, ...]
-    batch: int
 
 
 def suspect_schema(product_id: pa.DataType, category_id: pa.DataType) -> pa.Schema:
@@ -299,6 +242,10 @@ def suspect_schema(product_id: pa.DataType, category_id: pa.DataType) -> pa.Sche
             ("batch", pa.int64()),
         ]
     )
+
+
+def _leaf(path: str | None, category: CategoryId) -> str:
+    return (path or "").rpartition("->")[2].strip() or str(category)
 
 
 def _suspects_kind() -> Kind:
@@ -344,7 +291,7 @@ def _row(one: Suspect) -> dict[str, Any]:
     }
 
 
-def _suspect(row: _SuspectRow) -> Suspect:
+def _suspect(row: StoredSuspect) -> Suspect:
     return Suspect(
         rank=row.rank,
         product_id=row.product_id,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vitrina.errors import TrainingError
+from vitrina.page.summary import SummaryTable
 from vitrina.types import Codes, Floats, Mask
 
 if TYPE_CHECKING:
@@ -43,6 +45,16 @@ class Metrics:
     def to_json(self) -> dict[str, Any]:
         """The metrics as JSON values."""
         return {**asdict(self), "weighted_f1_interval": list(self.weighted_f1_interval)}
+
+
+def metrics_table(named: Iterable[tuple[str, Metrics]]) -> SummaryTable:
+    """A table of metrics by name, for the summary of a report."""
+    head = ("", "weighted F1", "macro F1", "accuracy", "coverage at 95%", "rows")
+    rows = [
+        (name, one.weighted_f1, one.macro_f1, one.accuracy, one.coverage_at_95, one.rows)
+        for name, one in named
+    ]
+    return SummaryTable(head, rows)
 
 
 def evaluate(

@@ -1,17 +1,21 @@
-"""Catalogue: a file of products and the source of their photos, read as a stream."""
+"""Catalogue: a file or table of products and the source of their photos, read as a stream."""
 
 from __future__ import annotations
 
+import os
 import sys
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
 from vitrina.data.catalogue_photos import open_named_photos, open_photos
+from vitrina.data.location import Location
+from vitrina.data.memory_photos import open_memory_photos, with_photo_column
 from vitrina.data.options import ReadingOptions
 from vitrina.data.product import Batch, Product, Rejection
 from vitrina.data.readers import (
@@ -28,23 +32,30 @@ from vitrina.data.readers import (
     TableReader,
 )
 from vitrina.data.readers.detect import open_reader
+from vitrina.data.readers.memory import memory_records
 from vitrina.data.readers.unpacked import most_unpacked, out_of_proportion
 from vitrina.data.reading import Reading
-from vitrina.data.sources import DEFAULT_FETCHING, Fetching, ImageSource
+from vitrina.data.sources import DEFAULT_FETCHING, WEB, Fetching, ImageSource
 from vitrina.errors import CatalogueError, ImageSourceError, PhotosNotFoundError
 from vitrina.ids import IdSet, id_keys
+from vitrina.page.summary import Summarised, Summary, SummaryTable
+from vitrina.results import cell
 
 # In characters: a batch must not collect thousands of descriptions of megabytes each.
 _BATCH_TEXT = 1 << 26
 _FREE_TEXT = 1 << 28
 _FREE_ROWS = 1 << 20
+_SHOWN = 3
+"""Products in the summary."""
 
 
-class Catalogue:
+class Catalogue(Summarised):
     """Catalogue of products; `read` or `open` creates it, `batches` reads its rows.
 
+    Iterating over it gives its products, one by one; rejected rows are left out.
+
     Attributes:
-        path: the file, directory or range of files.
+        path: the file, directory or range of files, or the name of a table in memory.
         reading: the reading settings, which a store saves.
         images: the source of photos; None if there is none.
         photos_error: the error of optional photos that could not be opened.
@@ -55,16 +66,22 @@ class Catalogue:
     >>> first = next(catalogue.batches()).products[0]
     >>> first.title  # doctest: +SKIP
     'Футболка оверсайз Орион 8'
+    >>> [product.title for product in vt.Catalogue.read([{"product_id": 7, "title": "чай"}])]
+    ['чай']
     """
 
     def __init__(
         self,
-        path: Path,
+        path: Location,
         reading: Reading,
         reader: Reader,
         images: ImageSource | None,
+        *,
+        label: Callable[[int], str] | None = None,
     ) -> None:
+        """label: returns a row's label in its own table, which rejections then name too."""
         self.path = path
+        self._label = label
         self.reading = reading
         self.images = images
         self.photos_error: CatalogueError | ImageSourceError | None = None
@@ -76,7 +93,7 @@ class Catalogue:
     @classmethod
     def read(
         cls,
-        path: str | Path,
+        source: str | Path | Any,
         *,
         images: str | Path | None = None,
         image_template: str | None = None,
@@ -88,10 +105,15 @@ class Catalogue:
         category_separator: str | None = None,
         max_megapixels: int | None = None,
     ) -> Catalogue:
-        """Open a catalogue: a marketplace's Parquet, a table, a YML feed or a WebDataset.
+        """Open a catalogue: a marketplace's Parquet, a table, a YML feed, a WebDataset, a frame.
 
         A table is Parquet, CSV, JSON or a spreadsheet. A WebDataset is tar archives (one, a
         directory of them, or a range such as `part-{000..012}.tar`) that hold the photos too.
+
+        A table in memory is read as a Parquet file with its columns would be: a pandas or Polars
+        DataFrame, an Arrow table, dataset or stream (also of DuckDB), or a list of dictionaries. It
+        must stay as it is while the catalogue is in use. Its column `image` or `images`, or the one
+        named in `columns`, may hold photos as bytes, PIL images or arrays, paths, or lists of them.
 
         Opening Parquet is cheap: only the columns of category names and of kept texts are read. Any
         other file is scanned once for the type of its ids and the format of its category paths, and
@@ -101,8 +123,8 @@ class Catalogue:
 
         Parameters
         ----------
-        path : str or Path
-            File, directory or range of files.
+        source : str, Path, DataFrame, pyarrow.Table, list of dict, or other table
+            File, directory or range of files, or a table in memory.
         images, image_template, photos, columns, delimiter, encoding : optional
             See `ReadingOptions`, as for `category_separator` and `max_megapixels`.
         fetching : Fetching, optional
@@ -128,38 +150,58 @@ class Catalogue:
             max_megapixels=max_megapixels,
         )
         reading = Reading(fetching=fetching or DEFAULT_FETCHING).with_options(options)
-        return cls.open(path, reading, ALL_NEEDED)
+        anywhere = images is None or str(images) == WEB
+        needs = replace(ALL_NEEDED, located=not anywhere, find_photos=anywhere)
+        return cls.open(source, reading, needs)
 
     @classmethod
-    def open(cls, path: str | Path, reading: Reading, needs: Needs = LABELS_OPTIONAL) -> Catalogue:
-        """Open a file with the settings of an earlier catalogue.
+    def open(
+        cls, source: str | Path | Any, reading: Reading, needs: Needs = LABELS_OPTIONAL
+    ) -> Catalogue:
+        """Open a file or a table in memory with the settings of an earlier catalogue.
 
         Unlike `read`, it accepts a file without the parts that `needs` makes optional, such as the
         category columns of a new batch, or all columns saved in a store. `missing` and
         `photos_error` list the absent parts.
         """
-        path = Path(path)
+        in_memory = not isinstance(source, (str, os.PathLike))
+        records = memory_records(source) if in_memory else None
+        path = Path(source) if records is None else records.path
         if reading.photos < 1:
             raise CatalogueError(f"{path}: --photos must be at least 1, not {reading.photos}")
+        notes: list[str] = []
+        if records is not None:
+            reading, notes = with_photo_column(records, reading, needs)
         options = TableOptions(
             reading.columns, reading.delimiter, reading.encoding, reading.category_separator
         )
-        reader = open_reader(path, options, needs)
+        reader: Reader
+        if records is not None:
+            reader = TableReader(records, options.columns, needs, options.category_separator)
+            reader.notes += notes
+        else:
+            reader = open_reader(Path(source), options, needs)
         if isinstance(reader, TableReader):
             # Later files use the same separator, however few paths they hold.
             reading = replace(reading, category_separator=reader.category_separator)
         images, fault = None, None
         try:
-            images = open_photos(path, reading, reader, needs)
+            if records is not None:
+                images, reading = open_memory_photos(
+                    records, reading, cast("TableReader", reader), needs
+                )
+            else:
+                images = open_photos(Path(source), reading, reader, needs)
         except (CatalogueError, ImageSourceError) as err:
             # An empty folder may be filled before its photos are read.
             filled = not (isinstance(err, PhotosNotFoundError) and err.empty)
             if needs.photos and filled:
                 raise
-            if needs.photos and reading.images is not None:
+            if needs.photos and reading.images is not None and isinstance(path, Path):
                 images = open_named_photos(path, reading, reading.images, ())
             fault = err
-        opened = cls(path, reading, reader, images)
+        label = None if records is None else records.label
+        opened = cls(path, reading, reader, images, label=label)
         opened.photos_error = fault
         return opened
 
@@ -246,7 +288,44 @@ class Catalogue:
         rows, bounds = self._reader.rows(), _Bounds(self.path)
         seen = IdSet()
         while chunk := _chunk(rows, size, bounds):
-            yield _batch(chunk, seen)
+            yield self._labelled(_batch(chunk, seen))
+
+    def __iter__(self) -> Iterator[Product]:
+        for batch in self.batches():
+            yield from batch.products
+
+    def _labelled(self, batch: Batch) -> Batch:
+        """Name rejected rows by the labels of their table too, if it has any."""
+        if self._label is None or not batch.rejected:
+            return batch
+        rejected = tuple(
+            replace(row, reason=f"{row.reason} ({label})")
+            if (label := self._label(row.row))
+            else row
+            for row in batch.rejected
+        )
+        return replace(batch, rejected=rejected)
+
+    def summary(self) -> Summary:
+        """The columns that are read, and where photos are."""
+        reader = self._reader
+        columns = self.reading.columns
+        named = {name: getattr(columns, name) for name in sorted(columns.given)}
+        photos = None if self.images is None else self.images.location
+        facts: list[tuple[str, Any]] = [
+            ("product ids", "integers" if self.id_type is int else "texts"),
+            ("text", self.has_text),
+            ("categories", "yes" if self.category_type else "none"),
+            ("columns", reader.columns_read if isinstance(reader, TableReader) else None),
+            ("named", {name: one for name, one in named.items() if one and one != name}),
+            ("photos", photos or (f"none: {self.photos_error}" if self.photos_error else "none")),
+            ("source", self.source),
+        ]
+        first = reader.first(_SHOWN) if isinstance(reader, TableReader) else []
+        names = ("product_id", "title", "category_id", "category_name")
+        rows = [[cell(name, getattr(one, name)) for name in names] for one in first]
+        table = SummaryTable(names, rows) if rows else None
+        return Summary(f"Catalogue: {self.path}", facts, table, list(self.notes))
 
     def close(self) -> None:
         """Close the source of photos, if there is one."""
@@ -257,11 +336,11 @@ class Catalogue:
 class _Bounds:
     """Limits on a file's rows and text, derived from its size in bytes; a folder has none."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Location) -> None:
         self._path = path
         self._rows = self._length = 0
         self._most_rows = self._most_length = sys.maxsize
-        if path.is_file():
+        if isinstance(path, Path) and path.is_file():
             self._most_rows = max(_FREE_ROWS, path.stat().st_size)
             self._most_length = most_unpacked(path, _FREE_TEXT)
 
@@ -274,8 +353,8 @@ class _Bounds:
         """
         if self._rows == self._most_rows:
             raise CatalogueError(
-                f"{self._path}: more than {self._rows} rows in {self._path.stat().st_size} "
-                "bytes, too many for a catalogue; export it again, or unpack it"
+                f"{self._path}: more than {self._rows} rows in a file of fewer bytes, too many for "
+                "a catalogue; export it again, or unpack it"
             )
         self._rows += 1
         if not isinstance(row, Product):

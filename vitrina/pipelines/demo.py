@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from vitrina.audit.results import Audit
 from vitrina.data.catalogue import Catalogue
 from vitrina.errors import CatalogueError
+from vitrina.page.summary import Summarised, Summary
 from vitrina.pipelines.audit.job import audit
 from vitrina.pipelines.audit.options import AuditOptions
 from vitrina.pipelines.classify.job import classify_to
@@ -34,8 +35,8 @@ from vitrina.types import Features, HeadKind
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class DemoReport:
+@dataclass(frozen=True, repr=False)
+class DemoReport(Summarised):
     """Results of each step, and the paths of the files."""
 
     out: Path
@@ -46,6 +47,20 @@ class DemoReport:
     broken_found: int
     suspects: int
     wrong_found: int
+
+    def summary(self) -> Summary:
+        """One line for each step."""
+        facts: list[tuple[str, Any]] = [
+            ("embedded", f"{self.embedded.products:,} products"),
+            *(
+                (f"head {one.model}", f"weighted F1 {one.validation.weighted_f1:.4f}")
+                for one in self.heads
+            ),
+            ("classified", f"{self.classified.products:,}, {self.classified.accepted:,} accepted"),
+            ("broken photos", self.broken_found),
+            ("suspects", f"{self.suspects:,}, {self.wrong_found:,} wrong labels on top"),
+        ]
+        return Summary(f"Demo in {self.out}", facts)
 
     def to_json(self) -> dict[str, Any]:
         """JSON-compatible dict, as `--json` prints it."""

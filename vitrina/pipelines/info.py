@@ -11,13 +11,14 @@ from vitrina.audit.results import Audit
 from vitrina.classifier.card import AGAIN, CARD_FILE, ModelCard, ReportCard
 from vitrina.index.card import CARD_FILE as INDEX_CARD
 from vitrina.index.card import IndexCard
+from vitrina.pipelines.common.description import Description
 from vitrina.pipelines.train.category_drift import head_categories, reused, unknown
 from vitrina.store.store import OpenStore
 from vitrina.typed_json import convert_json
 from vitrina.types import Action, CategoryId
 
 
-def info(store: OpenStore) -> dict[str, Any]:
+def info(store: OpenStore) -> Description:
     """Describe a store as JSON values: products, spaces, indexes, heads, how it was read."""
     manifest = store.manifest
     counts = store.products.counts() if len(store.products) else {}
@@ -40,17 +41,17 @@ def info(store: OpenStore) -> dict[str, Any]:
                 "active": manifest.active.get(space.modality) == name,
             }
         )
-    return {
-        "store": store.place,
-        "commit": manifest.sequence,
-        "products": len(store.products),
+    return Description(
+        store=store.place,
+        commit=manifest.sequence,
+        products=len(store.products),
         **{f"with_{name}": count for name, count in counts.items() if name != "categories"},
-        "categories": counts.get("categories", 0),
-        "rejected": manifest.rejected.rows if manifest.rejected else 0,
-        "sources": _sources(store),
-        "spaces": spaces,
-        "indexes": [_index(store, name) for name in manifest.indexes],
-        "models": [
+        categories=counts.get("categories", 0),
+        rejected=manifest.rejected.rows if manifest.rejected else 0,
+        sources=_sources(store),
+        spaces=spaces,
+        indexes=[_index(store, name) for name in manifest.indexes],
+        models=[
             {
                 "name": name,
                 "active": name == manifest.model,
@@ -58,9 +59,9 @@ def info(store: OpenStore) -> dict[str, Any]:
             }
             for name in manifest.models
         ],
-        "decisions": _decisions(store),
-        "reading": dict(manifest.reading),
-    }
+        decisions=_decisions(store),
+        reading=dict(manifest.reading),
+    )
 
 
 def _decisions(store: OpenStore) -> dict[str, int]:

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vitrina.page.summary import Summarised, Summary, counted
 from vitrina.sample.maker import INDEX, Maker
 from vitrina.sample.plan import BROKEN, Photo, draw_plan
 from vitrina.temporary_files import removing
@@ -56,8 +57,8 @@ _TRUTH = pa.schema(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SampleReport:
+@dataclass(frozen=True, slots=True, repr=False)
+class SampleReport(Summarised):
     """Paths and counts of a written sample.
 
     `products` counts train and test together. `categories` and `wrong_labels` count the train
@@ -81,6 +82,18 @@ class SampleReport:
     def train_products(self) -> int:
         """Number of products in the train file, which gives their categories."""
         return self.products - self.test_products
+
+    def summary(self) -> Summary:
+        """Counts and paths."""
+        facts = [
+            ("train", str(self.train)),
+            ("test", f"{self.test}, {counted(self.test_products, 'product')}"),
+            ("images", str(self.images)),
+            ("truth", str(self.truth)),
+            ("categories", self.categories),
+            ("wrong labels", self.wrong_labels),
+        ]
+        return Summary(f"Sample of {counted(self.products, 'product')}, seed {self.seed}", facts)
 
 
 def write_sample(

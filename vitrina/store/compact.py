@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from vitrina.errors import StoreError
+from vitrina.page.summary import Summarised, Summary, SummaryTable, size
 from vitrina.parallel import Progress, no_progress
 from vitrina.store import layout
 from vitrina.store.decisions import merge_decisions
@@ -39,8 +40,8 @@ class SpaceCompaction:
     dropped: int
 
 
-@dataclass
-class CompactReport:
+@dataclass(repr=False)
+class CompactReport(Summarised):
     """Result of a compaction. freed: bytes deleted, files of deleted commits included.
     decision_files: number of decision files before they were merged."""
 
@@ -49,6 +50,14 @@ class CompactReport:
     freed: int = 0
     decision_files: int = 0
     spaces: list[SpaceCompaction] = field(default_factory=list)
+
+    def summary(self) -> Summary:
+        """Shards before and after, by space."""
+        rows = [[s.space, s.shards_before, s.shards, s.rows, s.dropped] for s in self.spaces]
+        head = ["space", "shards before", "after", "rows", "dropped rows"]
+        facts = [("commits kept", self.kept_commits), ("freed", size(self.freed))]
+        table = SummaryTable(head, rows) if rows else None
+        return Summary(f"Compacted {self.store}", facts, table)
 
     def to_json(self) -> dict[str, Any]:
         """As `--json` prints it."""

@@ -14,7 +14,8 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -26,14 +27,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vitrina.errors import StoreError
-from vitrina.ids import id_keys, typed_id
+from vitrina.ids import typed_id
+from vitrina.page.summary import Summary
 from vitrina.parquet.pages import check_pages
+from vitrina.results import Tabular, arrow_type, table_of
 from vitrina.store import layout
 from vitrina.store.damage import blamed_on
 from vitrina.store.files import Files
 from vitrina.store.names import Role, parse
 from vitrina.store.parquet import kind_of_schema, read_table_as
-from vitrina.store.products import Categories
 from vitrina.typed_json import parse_json
 from vitrina.types import Action, CategoryId, IdType, ProductId
 
@@ -115,11 +117,32 @@ class Decision:
         )
 
 
-@dataclass(frozen=True)
-class Decisions:
-    """Unique decisions. all: by time."""
+@dataclass(frozen=True, repr=False)
+class Decisions(Tabular):
+    """Unique decisions, of which it is a sequence. all: by time."""
 
     all: tuple[Decision, ...]
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    def __iter__(self) -> Iterator[Decision]:
+        return iter(self.all)
+
+    def __getitem__(self, at: int) -> Decision:
+        return self.all[at]
+
+    def to_arrow(self) -> pa.Table:
+        """All decisions by time, as in the files of the store."""
+        products = (one.product_id for one in self.all)
+        categories = (key for one in self.all for key in (one.given, one.category, one.suggested))
+        return to_table(self.all, arrow_type(products), arrow_type(categories))
+
+    def summary(self) -> Summary:
+        """Counts, and the first decisions."""
+        standing = Counter(one.action.value for one in self.standing.values())
+        facts = [("in force", dict(standing))]
+        return Summary(f"Decisions: {len(self):,}", facts, table_of(self) if self.all else None)
 
     @cached_property
     def standing(self) -> dict[ProductId, Decision]:
@@ -344,33 +367,6 @@ def _joined(tables: Sequence[pa.Table]) -> pa.Table:
         if any(one.schema.field(at).type == pa.string() for one in tables):
             schema = schema.set(at, field_.with_type(pa.string()))
     return pa.concat_tables([one.cast(schema) for one in tables])
-
-
-def corrected(labels: Categories, products: Products, decisions: Decisions) -> Categories:
-    """Labels with the decisions applied.
-
-    A decision is about the label that was shown. If the catalogue's label has changed since, the
-    decision is not applied.
-    """
-    settled = [*decisions.settled.values()]
-    at = products.table.positions(id_keys([one.product_id for one in settled]))
-    code_of = {key: code for code, key in enumerate(labels.ids)}
-    wanted = [
-        (row, one.category)
-        for row, one in zip(at.tolist(), settled, strict=True)
-        if row >= 0
-        and one.category != one.given
-        and labels.codes[row] == code_of.get(one.given, -1)
-    ]
-    # A category may have lost its last product since it was chosen.
-    lost = {one for _, one in wanted} - code_of.keys()
-    ids = tuple(sorted({*labels.ids, *lost}))
-    names = dict(zip(labels.ids, labels.names, strict=True))
-    place = {key: code for code, key in enumerate(ids)}
-    moved = np.array([*(place[key] for key in labels.ids), -1], dtype=np.int64)[labels.codes]
-    for row, category in wanted:
-        moved[row] = place[category]
-    return Categories(ids, moved, tuple(names.get(key, "") for key in ids))
 
 
 def _from_row(row: Mapping[str, Any]) -> Decision:

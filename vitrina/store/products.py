@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 
 from vitrina.errors import StoreError
 from vitrina.ids import IdTable, id_keys
+from vitrina.page.summary import Summary
+from vitrina.results import Tabular
 from vitrina.store.entries import FileEntry
 from vitrina.store.files import Files
 from vitrina.store.manifest import Manifest
@@ -80,7 +82,7 @@ PRODUCTS = kind_of_schema(schema(pa.string(), pa.string()), ID_COLUMNS)
 PRODUCTS["source"] = replace(PRODUCTS["source"], needed=False)
 
 
-class Products:
+class Products(Tabular):
     """A snapshot's product table. Only ids, hashes and categories are loaded whole."""
 
     def __init__(self, files: Files, manifest: Manifest) -> None:
@@ -92,6 +94,16 @@ class Products:
 
     def __len__(self) -> int:
         return self._rows
+
+    def to_arrow(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read the table into memory. columns: their names; None for all."""
+        names = self.schema.names if columns is None else list(columns)
+        return pa.table({name: self.column(name) for name in names})
+
+    def summary(self) -> Summary:
+        """Number of products, and the columns."""
+        columns = list(self.schema.names) if self._parts else []
+        return Summary(f"Products: {len(self):,}", [("columns", ", ".join(columns))])
 
     def column(self, name: str) -> pa.ChunkedArray:
         """One column, whole: for ids, hashes and categories, which are small."""

@@ -16,7 +16,8 @@ from vitrina.disk import FULL, full_disk
 from vitrina.errors import StoreError
 from vitrina.parallel import map_ahead
 from vitrina.store import layout
-from vitrina.store.decisions import Decisions, corrected, in_types, read_decisions
+from vitrina.store.corrected_labels import corrected
+from vitrina.store.decisions import Decisions, in_types, read_decisions
 from vitrina.store.entries import FileEntry, FolderEntry
 from vitrina.store.files import Files
 from vitrina.store.format import read_card
@@ -28,13 +29,14 @@ from vitrina.store.near_stores import no_store
 from vitrina.store.products import Categories, Products
 from vitrina.store.sources import Sources
 from vitrina.store.space import Space
+from vitrina.store.summary import StoreSummary
 from vitrina.store.writer import Writer
 from vitrina.types import Features, IdType, Modality
 
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-class OpenStore:
+class OpenStore(StoreSummary):
     """A store at one commit; `refresh` switches to the newest.
 
     Attributes:

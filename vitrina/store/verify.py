@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from vitrina.errors import StoreError, printable
 from vitrina.ids import IdSet
+from vitrina.page.summary import MOST_ROWS, Summarised, Summary, SummaryTable, counted, size
 from vitrina.parallel import Progress, map_ahead, no_progress
 from vitrina.store import layout
 from vitrina.store.checksums import faults_of
@@ -44,8 +45,8 @@ class Problem:
         return f"{self.file}: {self.what}; {self.way_out}"
 
 
-@dataclass
-class VerifyReport:
+@dataclass(repr=False)
+class VerifyReport(Summarised):
     """Result of a verification. notes: remarks that are not problems."""
 
     store: str
@@ -62,6 +63,21 @@ class VerifyReport:
     def ok(self) -> bool:
         """True if there are no problems."""
         return not self.problems
+
+    def summary(self) -> Summary:
+        """Counts, and the problems."""
+        found = counted(len(self.problems), "problem") if self.problems else "no problem"
+        facts = [
+            ("commit", self.commit),
+            ("files", f"{self.files:,}, {size(self.bytes)}"),
+            ("products", f"{self.products:,}"),
+            ("vectors", f"{self.vectors:,}"),
+            ("repaired", self.repaired),
+        ]
+        rows = [[one.file, one.what, one.way_out] for one in self.problems[:MOST_ROWS]]
+        table = SummaryTable(["file", "problem", "remedy"], rows, len(self.problems) - len(rows))
+        title = f"Verified {self.store}: {found}"
+        return Summary(title, facts, table if rows else None, self.notes)
 
     def to_json(self) -> dict[str, Any]:
         """As `--json` prints it."""
@@ -95,9 +111,9 @@ class _Check:
         looked: list[tuple[FileEntry, SpaceEntry | None]] = [*parts, *shards, *tables]
         known = {entry.path for entry, _ in looked}
         others = [(entry, None) for entry in manifest.files() if entry.path not in known]
-        for size, found in map_ahead(self._file, [*looked, *others], self._files.workers):
-            self._report.files += size is not None
-            self._report.bytes += size or 0
+        for length, found in map_ahead(self._file, [*looked, *others], self._files.workers):
+            self._report.files += length is not None
+            self._report.bytes += length or 0
             self._report.problems.extend(found)
             self._bad.update(problem.file for problem in found)
             self._progress(1)

@@ -2,9 +2,10 @@
 
 A table is opened as `Records` (`parquet.py`, `csv_table.py`, `json_table.py`, `spreadsheets.py`),
 which hold its column names and yield its rows as raw values; a spreadsheet is parsed in a separate
-process (`sheet_process.py`). `TableReader` (`table.py`) turns the rows into products, after a pass
-over some columns (`survey.py`) that detects the type of ids (`ids.py`) and the format of category
-paths (`categories.py`) and of prices (`numbers.py`). A format that is no table, such as a YML feed
+process (`sheet_process.py`), and `memory/` has the tables in memory, such as DataFrames.
+`TableReader` (`table.py`) turns the rows into products, after a pass over some columns
+(`survey.py`) that detects the type of ids (`ids.py`) and the format of category paths
+(`categories.py`) and of prices (`numbers.py`). A format that is no table, such as a YML feed
 (`yml.py`), only implements `Reader`. `detect.py` selects the reader of a file.
 """
 

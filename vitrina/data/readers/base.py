@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from vitrina.data.location import Location
 from vitrina.data.options import DEFAULT_COLUMNS as DEFAULT_COLUMNS
 from vitrina.data.options import Columns as Columns
 from vitrina.data.product import Product, Rejection
@@ -65,8 +65,8 @@ class Records(Protocol):
     """Rows of one file, or of one directory of files, as raw values."""
 
     @property
-    def path(self) -> Path:
-        """The file or directory."""
+    def path(self) -> Location:
+        """The file or directory, or the name of a table in memory."""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -35,11 +35,15 @@ class Needs:
         optional: fields of `Columns` whose named column may be absent.
         remembered: fields whose column comes from the store's settings, not from the user.
         photos: whether photos must exist at the given location.
+        located: whether the user gave the photos' location.
+        find_photos: whether a table in memory may have photos in a column that nobody named.
     """
 
     optional: frozenset[str] = frozenset()
     remembered: frozenset[str] = frozenset()
     photos: bool = True
+    located: bool = False
+    find_photos: bool = False
 
 
 ALL_NEEDED = Needs()

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from itertools import islice
-from pathlib import Path
 
+from vitrina.data.location import Location, TableName
 from vitrina.data.options import DEFAULT_COLUMNS, Columns
 from vitrina.errors import CatalogueError
 from vitrina.options import flag
@@ -43,7 +43,7 @@ class Missing:
         remembered: see `Needs`.
     """
 
-    path: Path
+    path: Location
     names: tuple[str, ...]
     columns: tuple[MissingColumn, ...] = ()
     named: Columns = DEFAULT_COLUMNS
@@ -65,6 +65,9 @@ class Missing:
         unset = [self._unset(name) for name in FLAGS if name in self.fields & self.remembered]
         which = "which one" if len(self.columns) == 1 else "which ones"
         ways = f"say {which} to take with {enumerated(flags)}"
+        if isinstance(self.path, TableName):
+            named = ", ".join(f"{name}=..." for name in FLAGS if name in self.fields)
+            ways, unset = f"say {which} to take with columns=vt.Columns({named})", []
         if unset := [way for way in unset if way]:
             ways += f", or go on without by {enumerated(unset)}"
         return CatalogueError(

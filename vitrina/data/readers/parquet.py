@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from vitrina.data.arrow_types import holds_photos
+from vitrina.data.readers.arrow_columns import declared_id_type, may_hold_text
 from vitrina.data.readers.arrow_values import rows_of, unpacked_bytes
 from vitrina.data.readers.base import Fault, IdType
 from vitrina.data.readers.parquet_batches import group_batches, open_parquet
@@ -65,20 +66,12 @@ class ParquetRecords:
 
     def id_type(self, column: str, *, lists: bool = False) -> IdType | None:
         """Return the id type by schema; None if files differ or only the values determine it."""
-        kinds = self._types(column)
-        if lists and any(map(_is_list, kinds)):
-            return None
-        found = {_id_type(self.path, column, kind) for kind in kinds}
-        return found.pop() if len(found) == 1 and not self._in_folders(column) else None
+        declared = declared_id_type(self.path, column, self._types(column), lists=lists)
+        return None if self._in_folders(column) else declared
 
     def holds_text(self, column: str) -> bool:
         """Return True if the schema or the folders' names allow text or lists."""
-        declared = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
-        other = (pa.types.is_boolean, pa.types.is_temporal, pa.types.is_null)
-        return self._in_folders(column) or any(
-            not any(is_kind(kind) for is_kind in (*declared, *other))
-            for kind in self._types(column)
-        )
+        return self._in_folders(column) or any(map(may_hold_text, self._types(column)))
 
     def holds_bytes(self, column: str) -> bool:
         """Return True for binary data, records of {bytes, path}, or lists of these."""
@@ -128,37 +121,6 @@ def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
                 yield batch
         if read != file.metadata.num_rows:
             raise DamagedPagesError(f"{read} rows are there, {file.metadata.num_rows} are declared")
-
-
-def _id_type(path: Path, column: str, kind: pa.DataType) -> IdType | None:
-    """Return the id type of an Arrow type; None if only the values determine it.
-
-    Raises CatalogueError for a type that can't hold ids.
-    """
-    while True:
-        if isinstance(kind, pa.BaseExtensionType):
-            if kind.extension_name == "arrow.uuid":
-                return str
-            kind = kind.storage_type
-        elif pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
-            kind = kind.value_type
-        else:
-            break
-    if pa.types.is_uint64(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return None
-    if pa.types.is_integer(kind):
-        return int
-    texts = (pa.string(), pa.large_string(), pa.string_view())
-    binary = (pa.binary(), pa.large_binary(), pa.binary_view())
-    if kind in texts or kind in binary or pa.types.is_fixed_size_binary(kind):
-        return str
-    raise CatalogueError(f"{path}: column {column!r} holds {kind}, which can't be an id")
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    views = pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind)
-    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    return bool(lists or views or pa.types.is_fixed_size_list(kind))
 
 
 def _files_in(path: Path) -> list[Path]:

@@ -8,8 +8,10 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
+from vitrina.data.location import TableName
 from vitrina.data.photo_names import parse_references
 from vitrina.data.product import Metadata, Product, Rejection
 from vitrina.data.readers.base import Columns, Fault, IdType, Records, UnreadableValue
@@ -19,6 +21,7 @@ from vitrina.data.readers.labels import NO_LABEL, Labels
 from vitrina.data.readers.marketplace import METADATA, TEXT_FIELDS, parse_text_fields, text_of
 from vitrina.data.readers.metadata import metadata_of
 from vitrina.data.readers.missing_columns import listed_names
+from vitrina.data.readers.spreadsheets import SpreadsheetRecords
 from vitrina.data.readers.survey import ColumnSurvey
 from vitrina.data.text import clean
 from vitrina.errors import CatalogueError
@@ -80,6 +83,12 @@ class TableReader:
             unit = f", of {form.unit}" if form.unit else ""
             self.notes.append(f"column {name!r} is kept as numbers{unit}")
 
+    @property
+    def columns_read(self) -> list[str]:
+        """Names of the columns that are read."""
+        photos = [] if self.image_bytes is None else [self.image_bytes]
+        return list(dict.fromkeys((*self._columns, *photos)))
+
     @cached_property
     def integer_ids(self) -> bool:
         """True if every product id converts to a 64-bit integer without loss."""
@@ -101,12 +110,30 @@ class TableReader:
                 "`train` needs them; name another one with --category-column"
             )
         names = self._records.names
+        python = isinstance(self._records.path, TableName)
         like = next((name for name in names if _LIKE_CATEGORY.search(name)), None)
         example = f", such as --category-column {shlex.quote(like)}" if like else ""
+        if python:
+            return (
+                "no category column: products get no label, and `train` needs them; name it with "
+                f"columns=vt.Columns(category_id={like or '...'!r}); there are "
+                f"{listed_names(names)}"
+            )
         return (
             "no category column: products get no label, and `train` needs them; name it with "
             f"--category-column{example}; there are {listed_names(names)}"
         )
+
+    def first(self, rows: int) -> list[Product]:
+        """Return the first products, to show them; none of a spreadsheet, which is slow to open."""
+        if isinstance(self._records, SpreadsheetRecords):
+            return []
+        # A reading may be under way, or its counts may be wanted later.
+        counted = dict(self.repairs)
+        found = [row for row in islice(self.rows(), rows) if isinstance(row, Product)]
+        self.repairs.clear()
+        self.repairs.update(counted)
+        return found
 
     def rows(self) -> Iterator[Product | Rejection]:
         """Yield every row in order, as a product or as a rejection."""

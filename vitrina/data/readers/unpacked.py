@@ -6,6 +6,7 @@ import gzip
 import io
 from pathlib import Path
 
+from vitrina.data.location import Location
 from vitrina.errors import CatalogueError
 
 MOST_TIMES = 100
@@ -19,7 +20,7 @@ def most_unpacked(path: Path, unbounded: int = UNBOUNDED) -> int:
     return max(unbounded, MOST_TIMES * path.stat().st_size)
 
 
-def out_of_proportion(path: Path, most: int) -> CatalogueError:
+def out_of_proportion(path: Location, most: int) -> CatalogueError:
     """Build the error for a file that unpacks to more than `most` bytes."""
     return CatalogueError(
         f"{path}: it unpacks to more than {most >> 20} MB, over {MOST_TIMES} times its size, too "

@@ -18,6 +18,7 @@ from vitrina.data.sources import ImageSource
 from vitrina.data.split import Unevaluated
 from vitrina.errors import EncoderError, ImageSourceError, StoreError, VitrinaError
 from vitrina.limits import available_cpus
+from vitrina.page.summary import Summarised, Summary, SummaryTable
 from vitrina.pipelines.benchmark import text
 from vitrina.pipelines.benchmark.dataset import BenchmarkData, PredictionCache
 from vitrina.pipelines.benchmark.methods import METHODS, Method, MethodOutcome, Methods, choices
@@ -39,8 +40,8 @@ from vitrina.types import Mask, Modality
 PACKAGES = ("vitrina", "torch", "transformers", "timm", "open_clip_torch", "scikit-learn", "numpy")
 
 
-@dataclass(frozen=True, eq=False)
-class Benchmark:
+@dataclass(frozen=True, eq=False, repr=False)
+class Benchmark(Summarised):
     """Outcome of a benchmark. folder: of all its files. submission: the file of predictions, None
     without products to predict. stages: seconds of the run by stage; a method's stage covers its
     training and its predictions."""
@@ -49,6 +50,12 @@ class Benchmark:
     folder: Path
     submission: Path | None
     stages: Mapping[str, float]
+
+    def summary(self) -> Summary:
+        """The table of methods, as in `table.md`."""
+        rows = [text.cells(row) for row in (*self.table.ranked, *self.table.left_out)]
+        facts = [("files", str(self.folder)), ("submission", str(self.submission or ""))]
+        return Summary("Benchmark", facts, SummaryTable(text.SHORT, rows))
 
     def to_json(self) -> dict[str, Any]:
         """JSON-compatible dict, as `--json` prints it."""

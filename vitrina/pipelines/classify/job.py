@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from vitrina.data.catalogue import Catalogue
 from vitrina.errors import CatalogueError
 from vitrina.pipelines.classify.options import ClassifyOptions
+from vitrina.pipelines.classify.predictions import Predictions
 from vitrina.pipelines.classify.predictor import ClassifyReport, Predictor
 from vitrina.pipelines.common.batch_encoder import BATCH_ROWS, check_place, rejections, write_errors
 from vitrina.pipelines.common.progress import Meter
@@ -23,13 +24,17 @@ from vitrina.store.store import OpenStore
 from vitrina.types import OutputFormat
 
 
-def classify(
-    catalogue: Catalogue, store: OpenStore, options: ClassifyOptions
-) -> tuple[pa.Table, ClassifyReport]:
+def classify(catalogue: Catalogue, store: OpenStore, options: ClassifyOptions) -> Predictions:
     """Predict a batch that fits in memory: one row per product, in input order."""
     tables: list[pa.Table] = []
-    report = _run(catalogue, store, options, lambda _: tables.append)
-    return pa.concat_tables(tables), report
+
+    def start(schema: pa.Schema) -> Callable[[pa.Table], None]:
+        # A batch may have no rows at all.
+        tables.append(schema.empty_table())
+        return tables.append
+
+    report = _run(catalogue, store, options, start)
+    return Predictions(pa.concat_tables(tables), report)
 
 
 def classify_to(

@@ -16,6 +16,8 @@ from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import Product
 from vitrina.errors import StoreError
 from vitrina.index.vote import RuleCard, VoteRule, vote_shares
+from vitrina.page.summary import Summarised, Summary, counted
+from vitrina.page.words import duration
 from vitrina.pipelines.classify.options import ClassifyOptions
 from vitrina.pipelines.common.batch_encoder import BatchEncoder, EncodedBatch, unusable
 from vitrina.pipelines.index.neighbours import Index
@@ -60,8 +62,8 @@ def predictions_schema(
     )
 
 
-@dataclass
-class ClassifyReport:
+@dataclass(repr=False)
+class ClassifyReport(Summarised):
     """The outcome of a classification.
 
     accepted: products whose category is accepted. backed_off: further ones of which an ancestor is
@@ -97,6 +99,25 @@ class ClassifyReport:
     def reused_line(self) -> str:
         """A warning about reused category ids."""
         return reused_line(self.model, self.reused)
+
+    def summary(self) -> Summary:
+        """Counts of products."""
+        share = f", {self.accepted / self.products:.0%}" if self.products else ""
+        facts = [
+            ("model", self.model),
+            ("file", self.out),
+            ("accepted", f"{self.accepted:,}{share}"),
+            ("accepted ancestors", f"{self.backed_off:,}" if self.backed_off else None),
+            ("without a photo", self.without_image or None),
+            ("without text", self.without_text or None),
+            ("unusable photos", self.failed or None),
+            ("rejected rows", self.rejected or None),
+            ("vote of neighbours", self.voted),
+            ("time", duration(self.seconds)),
+        ]
+        lines = (self.unknown_line if self.unknown else "", self.reused_line if self.reused else "")
+        notes = [*self.notes, *filter(None, lines)]
+        return Summary(f"Classified {counted(self.products, 'product')}", facts, notes=notes)
 
     def to_json(self) -> dict[str, Any]:
         """As `--json` prints it; errors are only in their file."""

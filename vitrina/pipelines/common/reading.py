@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import DEFAULT_OPTIONS, NONE, Columns, ReadingOptions
@@ -40,7 +42,7 @@ TRAINING = Purpose("training texts", "read")
 
 
 def remembered_reading(
-    store: OpenStore, path: Path | None = None, given: ReadingOptions = DEFAULT_OPTIONS
+    store: OpenStore, path: Path | Any = None, given: ReadingOptions = DEFAULT_OPTIONS
 ) -> Reading:
     """Reading settings of a source's catalogue.
 
@@ -52,7 +54,7 @@ def remembered_reading(
     known = None
     if given.source is not None:
         known = sources.named(given.source)
-    elif path is not None and len(sources) > 1:
+    elif isinstance(path, Path) and len(sources) > 1:
         named = source_of(path, given.encoding)
         known = None if named is None else sources.known(named)
     if known is not None:
@@ -93,13 +95,13 @@ def warn_of_private(reading: Reading) -> None:
 
 def open_as_remembered(
     store: OpenStore,
-    path: Path,
+    source: str | Path | Any,
     given: ReadingOptions = DEFAULT_OPTIONS,
     *,
     complete: bool = False,
     labelled: bool = True,
 ) -> Catalogue:
-    """Open a file of products with the store's settings, overridden by the given options.
+    """Open a file or table of products with the store's settings, overridden by the given options.
 
     Given columns and photos must exist. Those of the store's settings may be missing:
     `Catalogue.missing` and `photos_error` list them.
@@ -109,18 +111,24 @@ def open_as_remembered(
 
     Raises CatalogueError, ImageSourceError.
     """
-    remembered = remembered_reading(store, path, given)
+    if isinstance(source, (str, os.PathLike)):
+        source = Path(source)
+    remembered = remembered_reading(store, source, given)
     columns = given.columns.given if labelled else given.columns.given - LABELS
     photos = given.images is not None or given.image_template is not None or "image" in columns
     needs = Needs(
         optional=(LABELS if complete else _ALL) - columns,
         remembered=remembered.columns.given - columns,
         photos=complete or photos,
+        located=given.images is not None,
+        # A store without photos gets none from a column that nobody named.
+        find_photos=given.images in (None, WEB)
+        and (remembered.images is not None or "catalogue" not in store.manifest.reading),
     )
     reading = remembered.with_options(given)
     if given.allow_private is None:
         warn_of_private(reading)
-    return Catalogue.open(path, reading, needs)
+    return Catalogue.open(source, reading, needs)
 
 
 @contextmanager
@@ -173,19 +181,21 @@ def check_batch(
 def _check_text(catalogue: Catalogue, modalities: Collection[Modality]) -> None:
     """Raise CatalogueError if a batch without photos lacks text, or the model uses none."""
     why = f": {catalogue.photos_error}" if catalogue.photos_error else ""
+    is_file = isinstance(catalogue.path, Path)
     if Modality.TEXT not in modalities:
         raise CatalogueError(
             f"{catalogue.path}: there are no photos, and the model uses nothing else; say "
-            f"where they are with --images{why}"
+            f"where they are with {'--images' if is_file else 'images=...'}{why}"
         )
     either = f"; there are no photos either{why}" if Modality.IMAGE in modalities else ""
     title = catalogue.missing.of({"title"})
     if title.columns:
         raise CatalogueError(f"{title.error()}{either}")
     if not catalogue.has_text:
+        names = "--title-column, --description-column or --attribute-columns"
+        names = names if is_file else "columns=vt.Columns(title=..., description=...)"
         raise CatalogueError(
-            f"{catalogue.path}: no column is read as text; name one with --title-column, "
-            f"--description-column or --attribute-columns{either}"
+            f"{catalogue.path}: no column is read as text; name one with {names}{either}"
         )
 
 

@@ -12,6 +12,8 @@ from vitrina.embedder.model_ref import ModelKind, ModelRef
 from vitrina.errors import EncoderError
 from vitrina.ids import id_keys
 from vitrina.malloc import trim
+from vitrina.page.summary import Summarised, Summary, counted
+from vitrina.page.words import duration
 from vitrina.pipelines.common.encoders import choose_model
 from vitrina.pipelines.embed.category_changes import CategoryChanges
 from vitrina.pipelines.embed.encoder_choice import choose_encoder
@@ -30,8 +32,8 @@ from vitrina.store.writer import Writer
 from vitrina.types import Modality
 
 
-@dataclass
-class EmbedReport:
+@dataclass(repr=False)
+class EmbedReport(Summarised):
     """Result of the job.
 
     The catalogue's `rows` are `new`, `changed` in text or photo, `relabelled` in category or
@@ -94,6 +96,34 @@ class EmbedReport:
             repairs={str(what): count for what, count in catalogue.repairs.items()},
             notes=[*catalogue.notes, *filter(None, [catalogue.label_hint])],
         )
+
+    def summary(self) -> Summary:
+        """Counts of products, and a line for each space."""
+        counts = {
+            "new": self.new,
+            "changed": self.changed,
+            "relabelled": self.relabelled,
+            "unchanged": self.unchanged,
+            "kept of earlier catalogues": self.kept,
+            "removed": self.removed,
+        }
+        facts: list[tuple[str, Any]] = [
+            ("products", f"{self.products:,}"),
+            ("of these", {name: count for name, count in counts.items() if count}),
+            ("not pruned", self.unpruned or None),
+            ("rejected rows", f"{self.rejected:,}: {self.rejections}" if self.rejected else None),
+            (
+                "unusable labels",
+                f"{self.faulty_labels:,}: {self.label_faults}" if self.faulty_labels else None,
+            ),
+            ("repairs", self.repairs),
+            *((f"space {one.space}", one.line()) for one in self.spaces),
+            ("time", duration(self.seconds)),
+        ]
+        source = f", source {self.source}" if self.source else ""
+        notes = [*self.categories.lines(), *self.notes]
+        title = f"Embedded {counted(self.rows, 'row')} into {self.store}{source}"
+        return Summary(title, facts, notes=notes)
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""

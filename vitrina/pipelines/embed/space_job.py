@@ -15,6 +15,8 @@ from vitrina.embedder.base import ImageEncoder, TextEncoder
 from vitrina.embedder.photos import Encoded, Failure, Report, encode_photos
 from vitrina.errors import EncoderError, TooManyFailuresError
 from vitrina.malloc import trim
+from vitrina.page.summary import Summarised, Summary
+from vitrina.page.words import duration
 from vitrina.parallel import one_ahead
 from vitrina.pipelines.common.encoders import Encoder
 from vitrina.pipelines.common.progress import Meter
@@ -35,8 +37,8 @@ from vitrina.store.writer import Writer
 from vitrina.types import Codes, Mask, Modality, Vectors
 
 
-@dataclass
-class SpaceReport:
+@dataclass(repr=False)
+class SpaceReport(Summarised):
     """Counts of one space's embedding, in products.
 
     reused: share content that was embedded once. missing: have no content of this modality; of
@@ -63,6 +65,23 @@ class SpaceReport:
     compute: str | None = None
     stages: dict[str, float] = field(default_factory=dict)
     bottleneck: str | None = None
+
+    def line(self) -> str:
+        """The counts that are not 0, on one line."""
+        names = ("embedded", "reused", "unchanged", "failed", "missing", "not_found", "mended")
+        counts = [(name.replace("_", " "), getattr(self, name)) for name in names]
+        told = ", ".join(f"{count:,} {name}" for name, count in counts if count)
+        return f"{self.model}, {self.dim} numbers: {told or 'nothing to embed'}"
+
+    def summary(self) -> Summary:
+        """Counts of products, and times."""
+        facts = [
+            ("products", self.line()),
+            ("computed in", self.compute),
+            ("slowest stage", self.bottleneck),
+            ("time", duration(self.seconds)),
+        ]
+        return Summary(f"Space {self.space}", facts)
 
 
 @dataclass

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from vitrina.classifier.metrics import Metrics
+from vitrina.classifier.metrics import Metrics, metrics_table
 from vitrina.data.sources import ImageSource
 from vitrina.data.split import Unevaluated
 from vitrina.embedder.model_ref import ModelRef
 from vitrina.errors import TrainingError
+from vitrina.page.summary import Summarised, Summary
+from vitrina.page.words import duration
 from vitrina.pipelines.common.encoders import load_encoder
 from vitrina.pipelines.common.product_inputs import remembered_images
 from vitrina.pipelines.common.seen_rows import seen_by_base
@@ -33,8 +35,8 @@ TRAIN_SAMPLE = 20_000
 """Training rows to compute training metrics on, at most."""
 
 
-@dataclass(frozen=True)
-class FinetuneReport:
+@dataclass(frozen=True, repr=False)
+class FinetuneReport(Summarised):
     """Metrics of an encoder's own classification head.
 
     unjudged: categories without an evaluation row. train: on a sample of the train rows.
@@ -62,6 +64,20 @@ class FinetuneReport:
     seconds: float
     per_second: float
     stages: dict[str, float]
+
+    def summary(self) -> Summary:
+        """Metrics on training and validation rows."""
+        table = metrics_table((("train", self.train), ("validation", self.validation)))
+        facts = [
+            ("modality", str(self.modality)),
+            ("trained from", self.base),
+            ("fingerprint", self.fingerprint),
+            ("rows", f"{self.rows:,} trained on, {self.held:,} held out, {self.split} split"),
+            ("pseudo-labelled texts", self.guessed or None),
+            ("categories", self.classes),
+            ("time", f"{duration(self.seconds)}, {self.per_second:,.0f} rows a second"),
+        ]
+        return Summary(f"Encoder {self.name} of {self.store}", facts, table)
 
     def to_json(self) -> dict[str, Any]:
         """JSON-compatible dict, as in `encoder.json` and `--json`."""

@@ -16,6 +16,8 @@ from vitrina.embedder.finetuning.tokens import TokenLists
 from vitrina.embedder.load import load_text
 from vitrina.embedder.model_ref import ModelRef
 from vitrina.errors import EncoderError, TrainingError
+from vitrina.page.summary import Summarised, Summary
+from vitrina.page.words import duration
 from vitrina.pipelines.common.product_inputs import texts
 from vitrina.pipelines.common.seen_rows import seen_by_base
 from vitrina.pipelines.common.store_split import split_store
@@ -42,8 +44,8 @@ RATE = 0.15
 """Peak learning rate, times the model's width."""
 
 
-@dataclass(frozen=True)
-class PretrainReport:
+@dataclass(frozen=True, repr=False)
+class PretrainReport(Summarised):
     """Report of a pre-training.
 
     texts: distinct training texts; tokens: theirs. likelihood: mean log-probability, in nats, of
@@ -66,6 +68,18 @@ class PretrainReport:
     seconds: float
     per_second: float
     stages: dict[str, float]
+
+    def summary(self) -> Summary:
+        """Likelihood of masked tokens before training and after each epoch."""
+        nats = " → ".join(f"{value:.3f}" for value in (self.before, *self.likelihood))
+        facts = [
+            ("trained from", self.base),
+            ("fingerprint", self.fingerprint),
+            ("texts", f"{self.texts:,}, {self.tokens:,} tokens; {self.held:,} held out"),
+            ("likelihood in nats", nats),
+            ("time", f"{duration(self.seconds)}, {self.per_second:,.0f} texts a second"),
+        ]
+        return Summary(f"Encoder {self.name} of {self.store}", facts)
 
     def to_json(self) -> dict[str, Any]:
         """JSON-compatible dict, as in `encoder.json` and `--json`."""

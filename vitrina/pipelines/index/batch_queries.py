@@ -25,6 +25,8 @@ from vitrina.errors import CatalogueError
 from vitrina.ids import id_keys, ids_as
 from vitrina.index.fuse import fuse
 from vitrina.index.results import SearchResult
+from vitrina.page.summary import Summarised, Summary, counted
+from vitrina.page.words import duration
 from vitrina.pipelines.common.batch_encoder import (
     BATCH_ROWS,
     BatchEncoder,
@@ -50,8 +52,8 @@ BLOCK_IDS = 4096
 """Queries of the store's products at once."""
 
 
-@dataclass
-class QueriesReport:
+@dataclass(repr=False)
+class QueriesReport(Summarised):
     """Counts of a batch query, in rows.
 
     queries: rows of the input. found: queries with a neighbour. missing: those that could not be
@@ -69,6 +71,19 @@ class QueriesReport:
     neighbours: int = 0
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
+
+    def summary(self) -> Summary:
+        """Counts of queries and neighbours."""
+        facts = [
+            ("file", self.out),
+            ("queries with neighbours", f"{self.found:,} of {self.queries:,}"),
+            ("without a vector", self.missing or None),
+            ("unusable photos", self.failed or None),
+            ("rejected rows", self.rejected or None),
+            ("time", duration(self.seconds)),
+        ]
+        title = f"Found {counted(self.neighbours, 'neighbour')}"
+        return Summary(title, facts, notes=self.notes)
 
     def to_json(self) -> dict[str, Any]:
         """As `--json` prints it."""

@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vitrina.classifier.metrics import Metrics
+from vitrina.classifier.metrics import Metrics, metrics_table
 from vitrina.index.card import CARD_FILE
 from vitrina.index.exact import ExcludedRows
 from vitrina.index.results import SearchResult
 from vitrina.index.vote import DEFAULT_RULE, VOTERS
+from vitrina.page.summary import Summarised, Summary, counted
+from vitrina.page.words import duration
 from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.index.neighbours import Index
-from vitrina.pipelines.index.vote_report import VoteEvaluation, format_evaluation
+from vitrina.pipelines.index.vote_report import VoteEvaluation, format_evaluation, rule_line
 from vitrina.pipelines.index.vote_rules import evaluate_votes, measure_rule
 from vitrina.store import layout
 from vitrina.store.files import write_json
@@ -35,8 +37,8 @@ MOST_QUERIES = 200_000
 BLOCK_ROWS = 4096
 
 
-@dataclass(frozen=True)
-class IndexEvaluation:
+@dataclass(frozen=True, repr=False)
+class IndexEvaluation(Summarised):
     """Result of the leave-one-out evaluation of an index's vote.
 
     Attributes:
@@ -58,6 +60,23 @@ class IndexEvaluation:
     with_duplicates: Metrics
     default_with_duplicates: Metrics
     seconds: float
+
+    def summary(self) -> Summary:
+        """The chosen rule, with its metrics beside the default rule's."""
+        votes = self.votes
+        table = metrics_table(
+            (
+                (rule_line(votes.rule), votes.metrics),
+                ("the default rule", votes.default_metrics),
+                ("with the votes of duplicates", self.with_duplicates),
+            )
+        )
+        facts = [
+            ("queries", f"{self.asked:,} of {counted(self.labelled, 'labelled product')}"),
+            ("with duplicates nearby", f"{self.duplicated:,}"),
+            ("time", duration(self.seconds)),
+        ]
+        return Summary(f"Vote of the index {self.features}", facts, table)
 
     def to_json(self) -> dict[str, Any]:
         """JSON-compatible dict, as `--json` prints it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +22,7 @@ from vitrina.index.fuse import fuse
 from vitrina.index.results import AGAIN, SearchResult
 from vitrina.index.search import VectorIndex
 from vitrina.index.vote import DEFAULT_RULE, Vote, VoteRule, vote
+from vitrina.page.summary import Summarised, Summary, size
 from vitrina.pipelines.common.encoders import Encoder, encoder_of
 from vitrina.pipelines.common.group_keys import by_row, duplicate_codes, shop_codes
 from vitrina.pipelines.index.index_state import (
@@ -31,32 +32,13 @@ from vitrina.pipelines.index.index_state import (
     open_vectors,
     warn_if_behind,
 )
+from vitrina.pipelines.index.neighbour_products import NeighbourProduct, NeighbourTable
 from vitrina.store.filters import Condition, matching
 from vitrina.store.products import Categories
 from vitrina.store.shards import array_keys
 from vitrina.store.space import Space
 from vitrina.store.store import OpenStore
 from vitrina.types import CategoryId, Codes, Features, Floats, Mask, Modality, ProductId, Vectors
-
-
-@dataclass(frozen=True)
-class NeighbourProduct:
-    """One neighbour. score: the cosine of the index's vectors, higher is nearer.
-
-    Between complete products of a fused index that is the mean of their text and image cosines. A
-    query with a single modality scores at most 0.71 there, since it matches only half of a complete
-    product's vector.
-    """
-
-    product_id: ProductId
-    score: float
-    title: str
-    category_id: CategoryId | None
-    category_name: str | None
-
-    def to_json(self) -> dict[str, Any]:
-        """As `--json` prints it."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -77,7 +59,7 @@ class SearchFilter:
 EVERYTHING = SearchFilter()
 
 
-class Index:
+class Index(Summarised):
     """A store's index with the products behind it.
 
     behind: its staleness, None if it is up to date.
@@ -87,6 +69,38 @@ class Index:
         """described: its card."""
         self.store = store
         self._card = described
+
+    def __len__(self) -> int:
+        return self._card.rows
+
+    def summary(self) -> Summary:
+        """Its card; whether it is up to date, if it was opened."""
+        card = self._card
+        recall, update = card.recall, card.update
+        opened = self.__dict__.get("_opened")
+        facts: list[tuple[str, Any]] = [
+            ("products", f"{card.rows:,} x {card.dim}"),
+            ("vectors", [str(one) for one in card.modalities]),
+            ("kind", f"{card.kind} ({card.factory}), {size(card.bytes)}"),
+            (
+                f"recall at {recall.at}",
+                f"{recall.value:.4f} ({recall.low:.4f} to {recall.high:.4f}), "
+                f"{recall.queries:,} queries",
+            ),
+            ("queries a second", f"{card.queries_per_second:,.0f}"),
+            (
+                "last update",
+                f"{update.added:,} added, {update.changed:,} changed, {update.removed:,} removed",
+            ),
+            ("vote", None if card.vote is None else f"weighted F1 {card.vote.weighted_f1:.4f}"),
+        ]
+        behind = opened[1] if opened else None
+        notes = () if behind is None else (str(behind),)
+        return Summary(f"Index {card.features} of {self.store.place}", facts, notes=notes)
+
+    def __bool__(self) -> bool:
+        # An empty index is an index.
+        return True
 
     @property
     def card(self) -> dict[str, Any]:
@@ -149,7 +163,7 @@ class Index:
         no_duplicates: bool = False,
         other_shops: bool = False,
         max_pixels: int = MAX_PIXELS,
-    ) -> list[NeighbourProduct]:
+    ) -> NeighbourTable:
         """The k nearest products of a product, a text, an image, or a text with an image.
 
         Args:
@@ -175,7 +189,7 @@ class Index:
             found = self.vectors.search(vectors, k, allowed=self.allowed(only))
         near = found.neighbours(0)
         rows = self.store.products.titles([one.product_id for one in near])
-        return [
+        products = [
             NeighbourProduct(
                 one.product_id,
                 round(one.score, 6),
@@ -185,6 +199,9 @@ class Index:
             )
             for one, row in zip(near, rows, strict=True)
         ]
+        schema = self.store.products.schema
+        kinds = (schema.field(name).type for name in ("product_id", "category_id"))
+        return NeighbourTable.of(products, *kinds)
 
     def of_products(
         self, positions: Codes, k: int, only: SearchFilter = EVERYTHING

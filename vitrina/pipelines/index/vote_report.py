@@ -7,6 +7,7 @@ from typing import Any
 
 from vitrina.classifier.metrics import NEVER, Metrics
 from vitrina.index.vote import DEFAULT_RULE, PRIORS, VoteRule
+from vitrina.page.summary import Summarised, Summary, counted
 from vitrina.page.tables import aligned_table
 from vitrina.types import CategoryId, VoteKind
 
@@ -70,8 +71,8 @@ class SizeBucket:
     accuracy_by_prior: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class VoteEvaluation:
+@dataclass(frozen=True, repr=False)
+class VoteEvaluation(Summarised):
     """Evaluation of the vote on rows that its rule was not chosen on.
 
     Attributes:
@@ -90,6 +91,16 @@ class VoteEvaluation:
     curve: tuple[CurvePoint, ...]
     by_size: tuple[SizeBucket, ...]
 
+    def summary(self) -> Summary:
+        """Metrics of the rule."""
+        facts = [
+            ("weighted F1", f"{self.metrics.weighted_f1:.4f}"),
+            ("macro F1", f"{self.metrics.macro_f1:.4f}"),
+            ("the default's weighted F1", f"{self.default_metrics.weighted_f1:.4f}"),
+            ("chosen on", counted(self.chosen_on, "row")),
+        ]
+        return Summary(f"Vote: {rule_line(self.rule)}", facts)
+
     def to_json(self) -> dict[str, Any]:
         """JSON-compatible dict."""
         plain = asdict(self)
@@ -106,8 +117,8 @@ class VoteEvaluation:
 def format_evaluation(evaluation: VoteEvaluation) -> list[str]:
     """The evaluation as lines for a terminal."""
     rules = (
-        (_words(evaluation.rule), evaluation.metrics),
-        (f"default: {_words(DEFAULT_RULE)}", evaluation.default_metrics),
+        (rule_line(evaluation.rule), evaluation.metrics),
+        (f"default: {rule_line(DEFAULT_RULE)}", evaluation.default_metrics),
     )
     worst = sorted(evaluation.by_category, key=lambda score: -score.lost)[:WORST]
     return [
@@ -168,7 +179,8 @@ def _category_row(score: CategoryScore) -> list[str]:
     ]
 
 
-def _words(rule: VoteRule) -> str:
+def rule_line(rule: VoteRule) -> str:
+    """A rule as words: "similarity, 10 nearest, prior 0.5"."""
     kind = f"{rule.kind} {rule.temperature:g}" if rule.kind is VoteKind.SOFTMAX else f"{rule.kind}"
     return f"{kind}, {rule.k} nearest" + (f", prior {rule.prior:g}" if rule.prior else "")
 

@@ -9,8 +9,10 @@ from typing import Any
 
 from vitrina.classifier.calibrate import ReliabilityBin
 from vitrina.classifier.levels import LevelMetrics
-from vitrina.classifier.metrics import Difference, Metrics
+from vitrina.classifier.metrics import Difference, Metrics, metrics_table
 from vitrina.data.split import Unevaluated
+from vitrina.page.summary import Summarised, Summary
+from vitrina.page.words import duration
 from vitrina.stage_timer import stages_line
 from vitrina.types import CategoryId, Features, FusionKind, HeadKind, Modality, SplitKind
 
@@ -168,8 +170,8 @@ class Promised:
         return lines
 
 
-@dataclass(frozen=True)
-class TrainReport:
+@dataclass(frozen=True, repr=False)
+class TrainReport(Summarised):
     """Metrics of a trained model.
 
     All metrics come from heads that were not trained on the evaluation rows, with blend weights and
@@ -235,6 +237,37 @@ class TrainReport:
     stages: Mapping[str, float]
     seconds: float
 
+    def measured(self) -> list[tuple[str, Metrics]]:
+        """Metrics by name: of the head, the vote, single modalities and the baseline."""
+        named = [("train", self.train), ("validation", self.validation), ("vote", self.vote)]
+        named += [(f"{one.modality} alone", one.metrics) for one in self.alone]
+        if self.baseline.metrics is not None:
+            named.append(("TF-IDF", self.baseline.metrics))
+        return named
+
+    def summary(self) -> Summary:
+        """Metrics by name, and what the predictions promise."""
+        promised = self.promised
+        low, high = self.validation.weighted_f1_interval
+        table = metrics_table(self.measured())
+        facts = [
+            ("head", f"{self.head} over {self.features}, {self.fusion} fusion"),
+            ("categories", self.classes),
+            ("split", f"{self.split}, {self.judged:,} products evaluated"),
+            ("weighted F1, 95% interval", f"{low:.4f} to {high:.4f}"),
+            (
+                "accepted",
+                f"{promised.coverage:.1%} of products at a target precision of "
+                f"{promised.precision:g}; with ancestors {promised.with_ancestors:.1%}",
+            ),
+            (
+                "calibration error",
+                f"{self.calibration_error:.3f}, {self.calibration_error_before:.3f} before",
+            ),
+            ("time", duration(self.seconds)),
+        ]
+        return Summary(f"Head {self.model} of {self.store}", facts, table)
+
     def to_json(self) -> dict[str, Any]:
         """JSON-compatible dict, as in `model.json` and `--json`; NaN becomes None."""
         plain: dict[str, Any] = _plain(asdict(self))
@@ -249,11 +282,7 @@ class TrainReport:
     def lines(self) -> list[str]:
         """The report for a terminal."""
         lines = ["              weighted F1   macro F1   coverage at 95% precision"]
-        named = [("train", self.train), ("validation", self.validation), ("vote", self.vote)]
-        named += [(f"{one.modality} alone", one.metrics) for one in self.alone]
-        if self.baseline.metrics is not None:
-            named.append(("TF-IDF", self.baseline.metrics))
-        for name, one in named:
+        for name, one in self.measured():
             covered = f"     {one.coverage_at_95:.3f}" if one.coverage_at_95 else ""
             lines.append(f"{name:<14}{one.weighted_f1:.4f}        {one.macro_f1:.4f}{covered}")
         low, high = self.validation.weighted_f1_interval
