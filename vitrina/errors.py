@@ -118,3 +118,17 @@ class UnusualChangeError(VitrinaError):
 
 class TrainingError(VitrinaError):
     """A head can't be trained on the data in the store."""
+
+
+class MissingExtraError(VitrinaError, ImportError):
+    """An optional package is not installed; the message names the extra that installs it.
+
+    Attributes:
+        extra: the extra of the package `vitrina`, such as "polars".
+    """
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"{package} is not installed; `pip install 'vitrina[{extra}]'` installs it"
+        )
+        self.extra = extra

@@ -55,7 +55,7 @@ def audit(store: OpenStore, options: AuditOptions) -> Audit:
     from vitrina.pipelines.audit.job import audit as run
 
     with _photos(store, options.images) as source:
-        return run(store, options, source, options.out)
+        return run(store, options, source)
 
 
 @with_keywords(ReviewOptions)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -21,27 +21,29 @@ if TYPE_CHECKING:
 
     from vitrina.pipelines.classify.predictor import ClassifyReport
     from vitrina.pipelines.index.batch_queries import QueriesReport
+    from vitrina.pipelines.index.neighbours import NeighbourProduct
+    from vitrina.tables.destination import Destination
 
 
 @with_keywords(QueryOptions)
 def neighbours_to(
     store: OpenStore, queries: str | Path, out: str | Path, options: QueryOptions
 ) -> QueriesReport:
-    """Find the neighbours of many products and write them to a Parquet file.
+    """Find the neighbours of many products and write them to a file or a table of a database.
 
-    The file has a row per neighbour: `query`, `rank` from 1, `product_id`, `score`, `category_id`
-    and `category_name`, in the order of the queries. Queries that can't be searched for are listed
-    in a file beside it.
+    It has a row per neighbour: `query`, `rank` from 1, `product_id`, `score`, `category_id` and
+    `category_name`, in the order of the queries; formats for people have the neighbour's `title`
+    too. Queries that can't be searched for are listed in a file beside it.
 
     Parameters
     ----------
     store : Store
         Store with the index.
     queries : str or Path
-        Parquet file with a single column of ids, for products of the store; or a file of new
-        products, in the format of the catalogue.
+        Parquet file or database's query with a single column of ids, for products of the store; or
+        new products, in the format of the catalogue.
     out : str or Path
-        Parquet file to write.
+        File to write (.parquet, .csv, .xlsx, .jsonl), or a database's URL.
     {options}
 
     Returns
@@ -60,18 +62,26 @@ def neighbours_to(
     18
     """
     from vitrina.pipelines.index.batch_queries import (
-        id_column,
+        id_records,
         neighbours_of_batch,
         neighbours_of_ids,
     )
 
-    if column := id_column(store, Path(queries), options.reading.columns):
-        return neighbours_of_ids(store, Path(queries), Path(out), options, column)
+    if ids := id_records(store, queries, options.reading):
+        records, column = ids
+        return neighbours_of_ids(store, records, out, options, column)
     reading = options.reading
     if options.images is not None:
         reading = replace(reading, images=options.images)
     with closing(open_batch(queries, store, reading)) as opened:
-        return neighbours_of_batch(store, opened, Path(out), options)
+        return neighbours_of_batch(store, opened, out, options)
+
+
+def write_neighbours(store: OpenStore, found: Sequence[NeighbourProduct], out: Destination) -> None:
+    """Write the neighbours of one query to a file or to a table of a database."""
+    from vitrina.pipelines.index.neighbour_table import write_neighbours as run
+
+    run(store, found, out)
 
 
 @with_keywords(ClassifyOptions)
@@ -113,7 +123,10 @@ def classify(catalogue: Catalogue, store: OpenStore, options: ClassifyOptions) -
 def classify_to(
     catalogue: Catalogue, store: OpenStore, out: str | Path, options: ClassifyOptions
 ) -> ClassifyReport:
-    """Classify a batch of any size into a file.
+    """Classify a batch of any size into a file or a table of a database.
+
+    CSV, Excel and databases have flat columns: the prediction, its product's `title`, the second
+    and third category, the vote, and the neighbours and reasons as text.
 
     Parameters
     ----------
@@ -122,7 +135,7 @@ def classify_to(
     store : Store
         Store with the head.
     out : str or Path
-        Parquet file to write; a CSV file for the format "submission" too.
+        File to write (.parquet, .csv, .xlsx, .jsonl; .csv.gz), or a database's URL.
     {options}
 
     Returns
@@ -133,7 +146,9 @@ def classify_to(
     Raises
     ------
     CatalogueError
-        If the file can't be written.
+        If the file or the table can't be written.
+    OptionError
+        If the file's name ends otherwise.
     StoreError
         If there is no head.
     FingerprintError
@@ -147,7 +162,7 @@ def classify_to(
     """
     from vitrina.pipelines.classify.job import classify_to as run
 
-    return run(catalogue, store, Path(out), options)
+    return run(catalogue, store, out, options)
 
 
 # A checker of types can't add `complete` to the keywords of the options.
@@ -172,7 +187,7 @@ def open_batch(
     Parameters
     ----------
     path : str or Path
-        File of products.
+        File of products, or a database's URL (see `query`).
     store : Store
         Store that provides the options by which its catalogue was read.
     {options}
@@ -193,4 +208,4 @@ def open_batch(
     >>> vt.open_batch(batch, store, images="none").reading.photos
     1
     """
-    return open_as_remembered(store, Path(path), reading, complete=complete)
+    return open_as_remembered(store, path, reading, complete=complete)

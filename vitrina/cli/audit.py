@@ -32,7 +32,8 @@ def audit(
     out: Annotated[
         Path,
         typer.Option(
-            help="HTML report to write; a Parquet file of all products is written beside it."
+            help="HTML report to write, with a table of all products beside it; or a .parquet, "
+            ".csv, .xlsx or .jsonl file for the table alone."
         ),
     ] = Path("report.html"),
     *,
@@ -42,9 +43,9 @@ def audit(
     """Rank the labels that are probably wrong, and explain why."""
     from vitrina import api
 
-    if out.suffix != ".html":
-        raise typer.BadParameter(f"the report is a page: give a name that ends in .html, not {out}")
-    found = api.audit(open_store(store, store_option), replace(options, out=out))
+    options = replace(options, out=out)
+    written = " and ".join(map(str, filter(None, (options.report, options.destination))))
+    found = api.audit(open_store(store, store_option), options)
     card = found.card
     lines = [
         f"{one.rank:>4}  {one.score:.2f}  {one.product_id}  {one.title}\n"
@@ -65,8 +66,8 @@ def audit(
         way = "not recorded in the store, which may only be read; `vitrina review` needs a copy"
     lines.append(
         f"done: {card['suspects']} of {card['checked']} labels are suspect, "
-        f"{card['wrong_by_confident_learning']} are wrong by confident learning's count; {out} and "
-        f"{out.with_suffix('.parquet').name} in {card['took']:.0f} s; {way}"
+        f"{card['wrong_by_confident_learning']} are wrong by confident learning's count; {written} "
+        f"in {card['took']:.0f} s; {way}"
     )
     show(as_json, dict(card), *lines)
 

@@ -27,7 +27,7 @@ from vitrina.data.readers import (
     TableOptions,
     TableReader,
 )
-from vitrina.data.readers.detect import open_reader
+from vitrina.data.readers.detect import open_reader, place_of
 from vitrina.data.readers.unpacked import most_unpacked, out_of_proportion
 from vitrina.data.reading import Reading
 from vitrina.data.sources import DEFAULT_FETCHING, Fetching, ImageSource
@@ -44,7 +44,7 @@ class Catalogue:
     """Catalogue of products; `read` or `open` creates it, `batches` reads its rows.
 
     Attributes:
-        path: the file, directory or range of files.
+        path: the file, directory or range of files; of a database, its URL without secrets.
         reading: the reading settings, which a store saves.
         images: the source of photos; None if there is none.
         photos_error: the error of optional photos that could not be opened.
@@ -59,7 +59,7 @@ class Catalogue:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | str,
         reading: Reading,
         reader: Reader,
         images: ImageSource | None,
@@ -78,6 +78,7 @@ class Catalogue:
         cls,
         path: str | Path,
         *,
+        query: str | None = None,
         images: str | Path | None = None,
         image_template: str | None = None,
         photos: int = 1,
@@ -88,10 +89,12 @@ class Catalogue:
         category_separator: str | None = None,
         max_megapixels: int | None = None,
     ) -> Catalogue:
-        """Open a catalogue: a marketplace's Parquet, a table, a YML feed or a WebDataset.
+        """Open a catalogue: a marketplace's Parquet, a table, a YML feed, a WebDataset, a database.
 
         A table is Parquet, CSV, JSON or a spreadsheet. A WebDataset is tar archives (one, a
-        directory of them, or a range such as `part-{000..012}.tar`) that hold the photos too.
+        directory of them, or a range such as `part-{000..012}.tar`) that hold the photos too. A
+        database is `postgresql://USER@HOST/NAME` or `sqlite:///FILE`; the rows of a query are read
+        once, in a transaction that can only read, into a temporary file.
 
         Opening Parquet is cheap: only the columns of category names and of kept texts are read. Any
         other file is scanned once for the type of its ids and the format of its category paths, and
@@ -102,7 +105,9 @@ class Catalogue:
         Parameters
         ----------
         path : str or Path
-            File, directory or range of files.
+            File, directory or range of files, or URL of a database.
+        query : str, optional
+            Of a database: an SQL query, or the name of a table.
         images, image_template, photos, columns, delimiter, encoding : optional
             See `ReadingOptions`, as for `category_separator` and `max_megapixels`.
         fetching : Fetching, optional
@@ -118,6 +123,7 @@ class Catalogue:
             If an option has another type or is out of range.
         """
         options = ReadingOptions(
+            query=query,
             images=None if images is None else str(images),
             image_template=image_template,
             photos=photos,
@@ -128,23 +134,30 @@ class Catalogue:
             max_megapixels=max_megapixels,
         )
         reading = Reading(fetching=fetching or DEFAULT_FETCHING).with_options(options)
-        return cls.open(path, reading, ALL_NEEDED)
+        return cls.open(path, reading, ALL_NEEDED, query)
 
     @classmethod
-    def open(cls, path: str | Path, reading: Reading, needs: Needs = LABELS_OPTIONAL) -> Catalogue:
-        """Open a file with the settings of an earlier catalogue.
+    def open(
+        cls,
+        path: str | Path,
+        reading: Reading,
+        needs: Needs = LABELS_OPTIONAL,
+        query: str | None = None,
+    ) -> Catalogue:
+        """Open a file or a database's query with the settings of an earlier catalogue.
 
         Unlike `read`, it accepts a file without the parts that `needs` makes optional, such as the
         category columns of a new batch, or all columns saved in a store. `missing` and
         `photos_error` list the absent parts.
         """
-        path = Path(path)
+        place = place_of(path)
+        path = Path(path) if isinstance(place, Path) else str(place)
         if reading.photos < 1:
             raise CatalogueError(f"{path}: --photos must be at least 1, not {reading.photos}")
         options = TableOptions(
             reading.columns, reading.delimiter, reading.encoding, reading.category_separator
         )
-        reader = open_reader(path, options, needs)
+        reader = open_reader(place, options, needs, query)
         if isinstance(reader, TableReader):
             # Later files use the same separator, however few paths they hold.
             reading = replace(reading, category_separator=reader.category_separator)
@@ -257,13 +270,14 @@ class Catalogue:
 class _Bounds:
     """Limits on a file's rows and text, derived from its size in bytes; a folder has none."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path | str) -> None:
+        # What a database gives is in no proportion to any file.
+        self._path = path if isinstance(path, Path) else Path()
         self._rows = self._length = 0
         self._most_rows = self._most_length = sys.maxsize
-        if path.is_file():
-            self._most_rows = max(_FREE_ROWS, path.stat().st_size)
-            self._most_length = most_unpacked(path, _FREE_TEXT)
+        if self._path.is_file():
+            self._most_rows = max(_FREE_ROWS, self._path.stat().st_size)
+            self._most_length = most_unpacked(self._path, _FREE_TEXT)
 
     def add(self, row: Product | Rejection) -> int:
         """Count a row, and return the number of its characters that count toward a batch's limit.

@@ -65,8 +65,8 @@ class Records(Protocol):
     """Rows of one file, or of one directory of files, as raw values."""
 
     @property
-    def path(self) -> Path:
-        """The file or directory."""
+    def path(self) -> Path | str:
+        """The file or directory; of a database, its name for messages."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -163,6 +163,10 @@ class Reader(Protocol):
     @property
     def image_bytes(self) -> str | None:
         """Name of the column that holds the photos' bytes; None if there is none."""
+
+    @property
+    def image_file(self) -> Path | None:
+        """The Parquet file with that column, if it is not the catalogue's own file."""
 
     def rows(self) -> Iterator[Product | Rejection]:
         """Yield every row in order, as a product or as a rejection."""

@@ -16,7 +16,8 @@ from vitrina.data.readers.table import TableReader
 from vitrina.data.readers.text_tables import open_bytes, open_text, read_errors
 from vitrina.data.readers.webdataset import WebDatasetReader, webdataset_shards
 from vitrina.data.readers.yml import YmlReader, shop_of
-from vitrina.errors import CatalogueError
+from vitrina.database.url import DatabaseURL, is_database_url
+from vitrina.errors import CatalogueError, OptionError
 
 _HEAD = 4096
 # Common files that are no catalogue, by their first characters.
@@ -24,18 +25,36 @@ _STRANGERS = {
     "PK\x03\x04": "a zip archive and no spreadsheet; unpack it, or give photos with --images",
     "ARROW1": "an Arrow IPC file; save it as Parquet",
     "PAR1": "a gzipped Parquet file; unzip it first",
+    "SQLite format 3\0": "an SQLite database; give its URL, sqlite:///FILE, and --query",
     "<": "XML or HTML, neither a table nor a YML feed",
 }
 
 
-def open_reader(path: Path, options: TableOptions, needs: Needs) -> Reader:
-    """Detect the format of a file or directory by its content, and open it.
+def place_of(path: str | Path) -> Path | DatabaseURL:
+    """Return the place of a catalogue: a path, or the URL of a database.
+
+    Raises CatalogueError for the URL of a database that can't be used.
+    """
+    return DatabaseURL.parse(str(path)) if is_database_url(path) else Path(path)
+
+
+def open_reader(
+    path: Path | DatabaseURL, options: TableOptions, needs: Needs, query: str | None = None
+) -> Reader:
+    """Detect the format of a file or directory by its content, and open it; or run a query.
 
     `options` and `needs` apply to tables only, except for the encoding.
 
     Raises:
         CatalogueError: the file can't be read, has no known format, or lacks a column.
     """
+    if isinstance(path, DatabaseURL):
+        from vitrina.data.readers.database import DatabaseRecords
+
+        rows = DatabaseRecords(path, query)
+        return TableReader(rows, options.columns, needs, options.category_separator)
+    if query is not None:
+        raise OptionError("query", f"applies to a database's URL, not to {path}")
     if shards := webdataset_shards(path):
         return WebDatasetReader(path, shards, options.columns, needs, options.category_separator)
     if not path.is_dir() and _is_yml(path):

@@ -43,7 +43,7 @@ class Missing:
         remembered: see `Needs`.
     """
 
-    path: Path
+    path: Path | str
     names: tuple[str, ...]
     columns: tuple[MissingColumn, ...] = ()
     named: Columns = DEFAULT_COLUMNS

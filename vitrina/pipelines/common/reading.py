@@ -15,6 +15,7 @@ from vitrina.data.readers.detect import source_of
 from vitrina.data.readers.missing_columns import MissingColumn, enumerated
 from vitrina.data.reading import Reading
 from vitrina.data.sources.fetching import ALLOW_PRIVATE, WEB
+from vitrina.database.url import is_database_url
 from vitrina.errors import CatalogueError
 from vitrina.pipelines.common.progress import Meter
 from vitrina.store.store import OpenStore
@@ -40,7 +41,7 @@ TRAINING = Purpose("training texts", "read")
 
 
 def remembered_reading(
-    store: OpenStore, path: Path | None = None, given: ReadingOptions = DEFAULT_OPTIONS
+    store: OpenStore, path: str | Path | None = None, given: ReadingOptions = DEFAULT_OPTIONS
 ) -> Reading:
     """Reading settings of a source's catalogue.
 
@@ -53,7 +54,7 @@ def remembered_reading(
     if given.source is not None:
         known = sources.named(given.source)
     elif path is not None and len(sources) > 1:
-        named = source_of(path, given.encoding)
+        named = None if is_database_url(path) else source_of(Path(path), given.encoding)
         known = None if named is None else sources.known(named)
     if known is not None:
         remembered = known.reading
@@ -93,7 +94,7 @@ def warn_of_private(reading: Reading) -> None:
 
 def open_as_remembered(
     store: OpenStore,
-    path: Path,
+    path: str | Path,
     given: ReadingOptions = DEFAULT_OPTIONS,
     *,
     complete: bool = False,
@@ -120,7 +121,7 @@ def open_as_remembered(
     reading = remembered.with_options(given)
     if given.allow_private is None:
         warn_of_private(reading)
-    return Catalogue.open(path, reading, needs)
+    return Catalogue.open(path, reading, needs, given.query)
 
 
 @contextmanager

@@ -6,8 +6,9 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
 from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
-from vitrina.options import JobOptions, byte_size, option
+from vitrina.options import byte_size, option
 from vitrina.pipelines.common.options import FEATURES, SeededOptions
+from vitrina.tables.options import OutputOptions
 from vitrina.types import CategoryId, Features
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class IndexOptions(SeededOptions):
 
 
 @dataclass(frozen=True)
-class QueryOptions(JobOptions):
+class QueryOptions(OutputOptions):
     """Options of `neighbours_to`; see there.
 
     Examples
