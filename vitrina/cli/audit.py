@@ -18,7 +18,8 @@ from vitrina.cli.common import (
 )
 from vitrina.cli.options import with_options
 from vitrina.cli.streams import echo
-from vitrina.pipelines.audit.options import AuditOptions
+from vitrina.database.url import without_secrets
+from vitrina.pipelines.audit.options import AuditOptions, ExportOptions
 from vitrina.stage_timer import stages_line
 
 SHOWN = 5
@@ -83,25 +84,30 @@ def review(
     echo("done: all decisions are in the store; `vitrina train` applies them")
 
 
+@with_options
 def decisions(
     store: StoreArgument = None,
     store_option: StoreOption = None,
     export: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="Write corrected labels (.parquet, .csv), or open suspects as Label Studio tasks "
-            "(.json)."
+            help="Write corrected labels (.xlsx, .csv, .parquet, .jsonl, or a database's URL), or "
+            "open suspects as Label Studio tasks (.json)."
         ),
     ] = None,
     read: Annotated[
-        Path | None, typer.Option("--import", help="Read a JSON export of Label Studio.")
+        Path | None,
+        typer.Option(
+            "--import",
+            help="Read corrected labels (.xlsx, .csv, .parquet, .jsonl), or a JSON export of Label "
+            "Studio.",
+        ),
     ] = None,
-    changed_only: Annotated[
-        bool, typer.Option("--changed-only", help="Leave out labels that were confirmed.")
-    ] = False,
+    *,
+    options: ExportOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Summarise reviewers' decisions; export corrected labels, or import Label Studio's."""
+    """Summarise reviewers' decisions; export corrected labels, or import them."""
     from vitrina import api
 
     opened = open_store(store, store_option)
@@ -111,8 +117,8 @@ def decisions(
         value["imported"] = api.import_decisions(opened, read)
         lines.append(f"{value['imported']} decisions were new in {read}")
     if export is not None:
-        value["exported"] = api.export_decisions(opened, export, changed_only=changed_only)
-        lines.append(f"{value['exported']} rows are in {export}")
+        value["exported"] = api.export_decisions(opened, export, options)
+        lines.append(f"{value['exported']} rows are in {without_secrets(export)}")
     value |= api.describe(opened)["decisions"]
     lines.append(
         f"done: {value['kept']} labels kept, {value['moved']} corrected, {value['skipped']} "

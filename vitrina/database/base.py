@@ -31,14 +31,21 @@ class TableName:
         option: the option that the text comes from. Raises OptionError for anything else.
         """
         text = text.strip()
-        parts, at = [], 0
+        parts, at, ended = [], 0, False
         while found := _PART.match(text, at):
             parts.append(found[1].replace('""', '"') if found[1] else found[2].strip())
             at = found.end()
-            if text[at : at + 1] != ".":
+            ended = text[at : at + 1] != "."
+            if ended:
                 break
             at += 1
-        if at < len(text) or not all(parts) or not 1 <= len(parts) <= 2 or "\0" in text:
+        if (
+            not ended
+            or at < len(text)
+            or not all(parts)
+            or not 1 <= len(parts) <= 2
+            or "\0" in text
+        ):
             raise OptionError(option, f"must be a table's name or SCHEMA.TABLE, not {text!r}")
         return cls(parts[-1], parts[0] if len(parts) == 2 else "")
 

@@ -151,7 +151,8 @@ def _reason(err: Exception) -> str:
     for start in ("ERROR:", "FATAL:"):
         text = text.rpartition(start)[2]
     text = text.partition("[libpq] ")[2] or text
-    return " ".join(text.partition("\n. SQLSTATE")[0].split())
+    text = text.partition("\n. SQLSTATE")[0].partition("\nLINE ")[0]
+    return " ".join(text.split())
 
 
 def _columns(cursor: Any, table: TableName) -> list[str]:
@@ -173,7 +174,7 @@ def _decoded(query: str, declared: pa.Schema) -> str:
         else f"q.{quoted(one.name)}"
         for one in declared
     ]
-    return f"SELECT {', '.join(columns)} FROM ({query}) AS q"
+    return f"WITH q AS ({query}) SELECT {', '.join(columns)} FROM q"
 
 
 def _without_zeros(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -17,11 +17,12 @@ from urllib.parse import unquote
 from vitrina.errors import CatalogueError, printable
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+# The last @ ends the password, which may hold any character.
 _POSTGRESQL = re.compile(
-    r"(?:(?P<user>[^:/@?#]*)(?::(?P<password>.*?))?@)?"
+    r"(?:(?P<user>[^:/@?#]*)(?::(?P<password>.*))?@)?"
     r"(?P<hosts>(?:\[[0-9A-Fa-f:.%]*\]|[^/?#@\[\]])*)"
     r"(?:/(?P<dbname>[^/?#@]*))?"
-    r"(?:\?(?P<parameters>[^#]*))?",
+    r"(?:\?(?P<parameters>[^#@]*))?",
     re.DOTALL,
 )
 _HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(?::([0-9]*))?")
@@ -153,8 +154,8 @@ def _postgresql(rest: str) -> DatabaseURL:
         name = unquote(name)
         if name not in PARAMETERS:
             raise CatalogueError(
-                f"the postgresql:// URL has the parameter {printable(name)[:40]!r}, which is not "
-                f"known; there are {', '.join(sorted(PARAMETERS))}"
+                f"the postgresql:// URL has an unknown parameter{_shown(name)}; there are "
+                f"{', '.join(sorted(PARAMETERS))}"
             )
         parameters[name] = _value(name, value)
     if ":" in parameters.get("sslkey", ""):
@@ -164,6 +165,11 @@ def _postgresql(rest: str) -> DatabaseURL:
     name = f"/{found['dbname']}" if found["dbname"] else ""
     shown = printable(f"postgresql://{user}{found['hosts']}{name}")
     return DatabaseURL(DatabaseKind.POSTGRESQL, shown, parameters)
+
+
+def _shown(name: str) -> str:
+    """A parameter's name for a message, unless it may be something else."""
+    return f" {name!r}" if name.isidentifier() and len(name) < 30 else ""
 
 
 def _value(name: str, text: str) -> str:

@@ -93,6 +93,9 @@ class XlsxFile:
 
     def discard(self) -> None:
         """Drop the temporary files."""
+        for sheet in self._book.worksheets():
+            if sheet.row_data_fh is not None and not sheet.row_data_fh.closed:
+                sheet.row_data_fh.close()
         if self._pending is not None:
             self._pending.__exit__(None, None, None)
             self._pending = None  # type: ignore[assignment]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from decimal import Decimal, InvalidOperation
@@ -45,8 +46,10 @@ class DatabaseRecords(ParquetRecords):
             raise CatalogueError(
                 f"{url}: say which rows with --query or --table; {listed_tables(database.tables())}"
             )
-        self._files = ExitStack()
-        file = self._files.enter_context(nameless_file())
+        files = ExitStack()
+        # The file goes with these records.
+        weakref.finalize(self, files.close)
+        file = files.enter_context(nameless_file())
         with database.read(select_of(query)) as result:
             _write(result, file)
             self._numbers, self._documents = result.numbers, result.documents

@@ -63,6 +63,14 @@ def open_reader(
     return TableReader(records, options.columns, needs, options.category_separator)
 
 
+def open_table(path: Path, options: TableOptions) -> Records:
+    """Open the rows of a table as they are. Raises CatalogueError for a file that is no table."""
+    with read_errors(path):
+        if not path.is_dir() and _is_yml(path):
+            raise CatalogueError(f"{path}: a YML feed is no table")
+    return _open_records(path, options)
+
+
 def source_of(path: Path, encoding: str | None) -> str | None:
     """Return the source that a file names itself, without a full read; see `Reader.source`."""
     return shop_of(path, encoding) if path.is_file() and _is_yml(path) else None

@@ -10,7 +10,7 @@ from vitrina.errors import OptionError
 from vitrina.options import option
 from vitrina.pipelines.common.options import FEATURES, SeededOptions
 from vitrina.tables.destination import SUFFIXES, Destination, TableFormat
-from vitrina.tables.options import CsvOptions
+from vitrina.tables.options import CsvOptions, OutputOptions
 from vitrina.types import Features
 
 HTML = ".html"
@@ -58,3 +58,10 @@ class AuditOptions(SeededOptions, CsvOptions):
         if self.table is not None:
             raise OptionError("table", f"is beside a report, which ends in {HTML}, not {self.out}")
         return Destination.of(self.out, self, formats={HTML: TableFormat.PARQUET, **SUFFIXES})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(OutputOptions):
+    """Options of `export_decisions`; see there."""
+
+    changed_only: bool = option("Leave out labels that were confirmed.", default=False)
