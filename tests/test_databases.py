@@ -320,7 +320,7 @@ def test_types_of_postgresql(server):
         "names: a, b",
         "cost: $12.50",
         "wait: 1 day",
-        "ip: 10.0.0.1",
+        "ip: 10.0.0.1/32",
         "key: a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
         'odd "x y: x',
     )

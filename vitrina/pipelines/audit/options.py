@@ -62,6 +62,12 @@ class AuditOptions(SeededOptions, CsvOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions(OutputOptions):
-    """Options of `export_decisions`; see there."""
+    """Options of `export_decisions`; see there.
+
+    Examples
+    --------
+    >>> vt.ExportOptions(csv_separator="semicolon").csv_separator
+    ';'
+    """
 
     changed_only: bool = option("Leave out labels that were confirmed.", default=False)
