@@ -4,6 +4,7 @@ import json
 import sqlite3
 import sys
 from decimal import Decimal
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +14,7 @@ import vitrina as vt
 from support.cli import vitrina
 from support.postgresql import PASSWORD, running_server
 from vitrina.data.options import whole_table
+from vitrina.data.reading import Reading
 from vitrina.database.base import TableName, select_of
 from vitrina.database.open import open_database
 from vitrina.database.url import DatabaseURL, is_database_url
@@ -144,6 +146,14 @@ def test_urls_that_are_refused(text, message):
         vt.Catalogue.read(text, query="products")
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_a_url_that_became_a_path_is_refused_without_its_password():
+    path = Path("postgresql://u:secret@h/db")
+    for read in (vt.Catalogue.read, lambda one: vt.Catalogue.open(one, Reading())):
+        with pytest.raises(CatalogueError, match="postgresql:// is no path") as caught:
+            read(path)
+        assert "secret" not in str(caught.value)
 
 
 def test_variables_of_the_environment_stand_for_parts(monkeypatch):

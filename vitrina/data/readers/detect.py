@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from vitrina.data.readers.base import Reader, Records, TableOptions
@@ -20,6 +21,7 @@ from vitrina.database.url import DatabaseURL, is_database_url
 from vitrina.errors import CatalogueError, OptionError
 
 _HEAD = 4096
+_URL_AS_PATH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 # Common files that are no catalogue, by their first characters.
 _STRANGERS = {
     "PK\x03\x04": "a zip archive and no spreadsheet; unpack it, or give photos with --images",
@@ -33,8 +35,14 @@ _STRANGERS = {
 def place_of(path: str | Path) -> Path | DatabaseURL:
     """Return the place of a catalogue: a path, or the URL of a database.
 
-    Raises CatalogueError for the URL of a database that can't be used.
+    Raises CatalogueError for the URL of a database that can't be used, or that became a path.
     """
+    if isinstance(path, Path) and _URL_AS_PATH.match(str(path)) and not path.exists():
+        # The path has lost a slash, and its message must not show a password.
+        raise CatalogueError(
+            f"{str(path).partition(':')[0]}:// is no path: `embed`, `classify` and `neighbours "
+            "--queries` read databases; from Python, give the URL as text"
+        )
     return DatabaseURL.parse(str(path)) if is_database_url(path) else Path(path)
 
 
