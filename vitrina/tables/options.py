@@ -34,7 +34,7 @@ class OutputOptions(CsvOptions):
     """Options of tables that may go to a database."""
 
     table: str | None = option(
-        "With a database's URL as --out: the table to write, as NAME or SCHEMA.NAME."
+        "Table to write, as NAME or SCHEMA.NAME, if the output is a database."
     )
     if_exists: IfExists = option(
         "If that table exists: fail, append, or replace.", default=IfExists.FAIL
