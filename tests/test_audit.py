@@ -1,6 +1,7 @@
 """The audit of a store: planted errors come out on top, decisions settle them, all is told."""
 
 import json
+import re
 import shutil
 import sys
 from xml.etree import ElementTree
@@ -13,6 +14,7 @@ from support.audits import embedded
 from vitrina import api
 from vitrina.audit.results import Audit
 from vitrina.errors import CatalogueError, OptionError, StoreError, StoreLockedError, TrainingError
+from vitrina.pipelines.audit import corrections
 from vitrina.pipelines.audit.options import AuditOptions
 from vitrina.pipelines.audit.out_of_fold import OutOfFoldPredictor
 from vitrina.pipelines.audit.search import find
@@ -282,12 +284,92 @@ def test_corrected_labels_go_to_the_owner(store, found, tmp_path):
     assert rows[0]["category_name"] == found.names[one.suggested]
     assert rows[0]["title"] == one.title
     assert api.export_decisions(store, tmp_path / "labels.csv", changed_only=True) == 1
-    lines = (tmp_path / "labels.csv").read_text().splitlines()
+    lines = (tmp_path / "labels.csv").read_text(encoding="utf-8-sig").splitlines()
     assert len(lines) == 2
-    assert lines[0].startswith("product_id,title,action")
+    assert lines[0].startswith('"product_id","title","action"')
     assert "Анна" in lines[1]
-    with pytest.raises(CatalogueError, match=r"\.parquet or \.csv"):
-        api.export_decisions(store, tmp_path / "labels.xlsx")
+    with pytest.raises(OptionError, match=r"export must end in .*\.json, not"):
+        api.export_decisions(store, tmp_path / "labels.txt")
+
+
+def edited(path, change):
+    """A table as a person changes it: every cell is text, and the file is a workbook."""
+    import xlsxwriter
+
+    from vitrina.data.readers.base import TableOptions
+    from vitrina.data.readers.detect import open_table
+
+    records = open_table(path, TableOptions())
+    rows = [dict(zip(records.names, row, strict=True)) for row in records.rows(records.names)]
+    rows = change(rows)
+    out = path.with_name("edited.xlsx")
+    with xlsxwriter.Workbook(str(out)) as book:
+        sheet = book.add_worksheet()
+        for at, row in enumerate([list(rows[0]), *(row.values() for row in rows)]):
+            for place, value in enumerate(row):
+                sheet.write_string(at, place, "" if value is None else str(value))
+    return out
+
+
+@pytest.mark.parametrize("name", ["labels.xlsx", "labels.csv", "labels.jsonl", "labels.parquet"])
+def test_decisions_that_a_person_has_edited_come_back(store, found, tmp_path, name):
+    one, two, three = found.suspects[:3]
+    decide = [
+        Decision(one.product_id, Action.MOVE, one.given, one.suggested, reviewer="Анна"),
+        Decision(two.product_id, Action.KEEP, two.given, two.given),
+    ]
+    add_decisions(store.files, store.products, decide)
+    path = tmp_path / name
+    assert api.export_decisions(store, path) == 2
+    # What is in force already adds nothing.
+    assert api.import_decisions(store, path) == 0
+    names = corrections.category_names(store)
+
+    def change(rows):
+        rows[0]["category_id"], rows[0]["category_name"] = one.given, None
+        rows[1]["category_id"], rows[1]["category_name"] = None, names[two.suggested].upper()
+        return [*rows, {**dict.fromkeys(rows[0]), "product_id": three.product_id}]
+
+    changed = edited(path, change)
+    assert api.import_decisions(store, changed) == 2
+    standing = store.decisions().standing
+    first, second = standing[one.product_id], standing[two.product_id]
+    assert (first.action, first.given, first.category) == (Action.KEEP, one.given, one.given)
+    assert (second.action, second.category) == (Action.MOVE, two.suggested)
+    assert first.reviewer == "edited.xlsx"
+    assert three.product_id not in standing
+    assert api.import_decisions(store, changed) == 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("product_id,reviewer\n1,a\n", "decisions need the columns product_id, and category_id"),
+        ("product_id,category_id\n{id},-77\n", "row 1: category_id -77 is no category of"),
+        ("product_id,category_name\n{id},Нет->Такой\n", "row 1: 'Нет->Такой' is no category of"),
+        ("product_id,category_id\n77,{given}\n", "product 77 is not in"),
+        ("product_id,category_id\n,{given}\n", "row 1: no product_id"),
+        (
+            "product_id,category_id\n{id},{given}\n{id},{given}\n",
+            "row 2: product {id} stands in row 1 too",
+        ),
+        (
+            'product_id,category_id,category_name\n{id},{given},"{other}"\n',
+            "change both, or empty one",
+        ),
+    ],
+)
+def test_a_faulty_table_of_decisions_is_refused_whole(store, found, tmp_path, rows, message):
+    one = found.suspects[0]
+    other = corrections.category_names(store)[one.suggested]
+    values = {"id": one.product_id, "given": one.given, "other": other}
+    path = tmp_path / "labels.csv"
+    path.write_text(rows.format(**values), encoding="utf-8")
+    before = store.decisions().all
+    with pytest.raises(CatalogueError, match=re.escape(message.format(**values))) as caught:
+        api.import_decisions(store, path)
+    assert str(path) in str(caught.value)
+    assert store.decisions().all == before
 
 
 def test_label_studio_and_back(store, found, tmp_path):

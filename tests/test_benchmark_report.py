@@ -305,7 +305,7 @@ def test_a_killed_writer_leaves_no_half_row(tmp_path, table, monkeypatch, moment
         # Killed with -9, a writer leaves its temporary file behind.
         monkeypatch.setattr("pathlib.Path.unlink", lambda *_, **__: None)
         number = {"arrays": 1, "told": 2}[moment]
-        monkeypatch.setattr("vitrina.store.files.sync", killed_at(number))
+        monkeypatch.setattr("vitrina.atomic_files.sync", killed_at(number))
     with pytest.raises(KeyboardInterrupt):
         write_row(tmp_path, row)
     monkeypatch.undo()

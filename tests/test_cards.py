@@ -419,7 +419,7 @@ def audited(tmp_path):
     )
     folder = tmp_path / "audit-0123"
     folder.mkdir()
-    Audit(FULL_CARD, {0: "дом", 1: "еда"}, suspects).write(folder, pa.int64(), pa.int64())
+    Audit(FULL_CARD, {0: "дом", 1: "еда"}, suspects).write_files(folder, pa.int64(), pa.int64())
     assert Audit.read(folder, (int, int), "audit again").suspects == suspects
     assert Audit.read(folder, (str, str), "audit again").names == {"0": "дом", "1": "еда"}
     return folder

@@ -1,5 +1,6 @@
 """The commands as their user runs them: the main job on the sample, and each way to fail."""
 
+import csv
 import json
 import re
 import shutil
@@ -14,6 +15,8 @@ import pytest
 
 from support.cli import vitrina
 from vitrina import cli
+from vitrina.data.readers.base import TableOptions
+from vitrina.data.readers.detect import open_table
 from vitrina.sample import write_sample
 from vitrina.store.store import OpenStore
 
@@ -105,6 +108,90 @@ def test_submission_has_two_columns_and_no_gap(shelf, tmp_path, name):
     assert table.column_names == ["product_id", "predicted_category_id"]
     assert table.num_rows == sample.test_products
     assert table.column("predicted_category_id").null_count == 0
+
+
+@pytest.mark.parametrize("name", ["p.xlsx", "p.csv", "p.csv.gz", "p.jsonl"])
+def test_predictions_for_people(shelf, tmp_path, name):
+    _, sample, store = shelf
+    out = tmp_path / name
+    assert vitrina("classify", sample.test, "--store", store, "--out", out) == 0
+    records = open_table(out, TableOptions())
+    wanted = ["product_id", "title", "accepted", "second_category_name", "neighbours", "reasons"]
+    if name == "p.jsonl":
+        wanted = ["product_id", "top_k"]
+    rows = [dict(zip(wanted, row, strict=True)) for row in records.rows(wanted)]
+    ids = pq.read_table(sample.test).column("product_id").to_pylist()
+    assert [int(row["product_id"]) for row in rows] == ids
+    if name == "p.jsonl":
+        assert {len(row["top_k"]) for row in rows} == {5}
+        return
+    assert all(row["title"] for row in rows)
+    assert all("->" in row["second_category_name"] for row in rows)
+    assert {str(row["accepted"]).lower() for row in rows} <= {"true", "false"}
+    assert rows[0]["neighbours"].count(";") == 9
+    assert "of 10 neighbours are in this category" in rows[0]["reasons"]
+
+
+def test_a_wrong_end_is_refused_before_any_work(shelf, tmp_path, capsys):
+    _, sample, store = shelf
+    before = sorted(tmp_path.iterdir())
+    for command in (
+        ["classify", tmp_path / "no.parquet", "--store", store, "--out", tmp_path / "p.xls"],
+        ["neighbours", store, "--text", "a", "--out", tmp_path / "p.xls"],
+        ["neighbours", store, "--queries", sample.test, "--out", tmp_path / "p.xls"],
+        ["audit", store, "--out", tmp_path / "p.xls"],
+    ):
+        assert vitrina(*command) == 2
+        printed = capsys.readouterr().err
+        assert "--out must end in" in printed
+        assert ".parquet, .csv, .xlsx, .jsonl, .csv.gz or .jsonl.gz" in printed
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_neighbours_of_one_query_as_a_table(shelf, tmp_path, capsys):
+    _, _, store = shelf
+    out = tmp_path / "near.csv"
+    assert vitrina("neighbours", store, "--text", "кружка", "-k", 3, "--out", out, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    header, *rows = csv.reader(out.read_text(encoding="utf-8-sig").splitlines())
+    assert header == ["rank", "product_id", "score", "title", "category_id", "category_name"]
+    assert [row[:2] for row in rows] == [
+        [str(rank), str(one["product_id"])] for rank, one in enumerate(found, 1)
+    ]
+    assert [row[3] for row in rows] == [one["title"] for one in found]
+
+
+def test_neighbours_of_many_products_have_titles_for_people(shelf, tmp_path):
+    _, sample, store = shelf
+    out = tmp_path / "near.jsonl"
+    assert vitrina("neighbours", store, "--queries", sample.test, "--out", out, "-k", 2) == 0
+    exact = [json.loads(line) for line in out.read_text().splitlines()]
+    flat = tmp_path / "near.xlsx"
+    assert vitrina("neighbours", store, "--queries", sample.test, "--out", flat, "-k", 2) == 0
+    records = open_table(flat, TableOptions())
+    assert records.names[:5] == ("query", "rank", "product_id", "title", "score")
+    rows = list(records.rows(["query", "product_id", "title"]))
+    assert [(int(a), int(b)) for a, b, _ in rows] == [
+        (int(one["query"]), int(one["product_id"])) for one in exact
+    ]
+    columns = [OpenStore.open(store).products.column(one) for one in ("product_id", "title")]
+    titles = dict(zip(*(column.to_pylist() for column in columns), strict=True))
+    assert all(titles[int(product)] == title for _, product, title in rows)
+
+
+@pytest.mark.slow
+def test_an_audit_as_a_table_alone_and_beside_its_report(shelf, tmp_path):
+    _, _, store = shelf
+    small = ["audit", store, "--features", "text", "--folds", 2, "--images", "none"]
+    assert vitrina(*small, "--out", tmp_path / "a.xlsx") == 0
+    assert [file.name for file in tmp_path.iterdir()] == ["a.xlsx"]
+    names = open_table(tmp_path / "a.xlsx", TableOptions()).names
+    assert names[:3] == ("rank", "product_id", "title")
+    assert "reasons" in names
+    report = tmp_path / "r.html"
+    assert vitrina(*small, "--out", report, "--table", tmp_path / "r.csv") == 0
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.xlsx", "r.csv", "r.html"]
+    assert vitrina(*small, "--out", tmp_path / "b.csv", "--table", tmp_path / "r.csv") == 2
 
 
 def test_neighbours_by_product_text_and_image(shelf, tmp_path, capsys):

@@ -33,6 +33,8 @@ TIERS = [
         "threads",
         "typed_json",
     },
+    {"atomic_files", "database"},
+    {"tables"},
     {"results"},
     {"store", "data", "sample", "training"},
     {"embedder", "index", "classifier", "audit"},

@@ -206,6 +206,7 @@ def test_a_file_of_ids_gives_what_single_searches_give(store, plain, tmp_path, m
         "neighbours": 3 * len(ids),
         "seconds": report.seconds,
         "notes": [],
+        "errors_out": None,
     }
     assert pq.read_schema(out) == pa.schema(
         {
@@ -338,8 +339,8 @@ def test_what_makes_no_sense_leaves_no_file(store, sample, tmp_path, new, option
 
 
 def test_where_the_output_can_not_go(store, sample, tmp_path):
-    with pytest.raises(CatalogueError, match="written as Parquet"):
-        vt.neighbours_to(store, sample.test, tmp_path / "near.csv")
+    with pytest.raises(vt.OptionError, match=r"out must end in .*, not '.*near\.txt'"):
+        vt.neighbours_to(store, sample.test, tmp_path / "near.txt")
     with pytest.raises(CatalogueError, match="there is no directory"):
         vt.neighbours_to(store, sample.test, tmp_path / "no" / "near.parquet")
     with pytest.raises(CatalogueError, match=r"nothing\.parquet"):

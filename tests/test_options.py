@@ -24,8 +24,9 @@ KINDS = {
     "neighbours": vt.QueryOptions,
     "audit": vt.AuditOptions,
     "review": vt.ReviewOptions,
+    "decisions": vt.ExportOptions,
 }
-FUNCTIONS = {"index": "build_index", "neighbours": "neighbours_to"}
+FUNCTIONS = {"index": "build_index", "neighbours": "neighbours_to", "decisions": "export_decisions"}
 FIELDS = [
     pytest.param(command, one, id=f"{command}-{one.name}")
     for command, kind in KINDS.items()

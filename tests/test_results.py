@@ -419,3 +419,16 @@ def test_a_repr_never_raises():
             return Summary("Long", [("rows", self.rows)])
 
     assert repr(Long(list(range(90_000)))) == "Long\n  rows  0, 1, 2, 3, 4, and 89995 more"
+
+
+def test_results_are_written_in_any_format(shelf, tmp_path):
+    predictions = shelf["predictions"]
+    assert predictions.write(tmp_path / "p.parquet") == len(predictions)
+    assert pq.read_table(tmp_path / "p.parquet").equals(predictions.to_arrow())
+    assert predictions.write(tmp_path / "p.csv", csv_separator=";") == len(predictions)
+    flat = pd.read_csv(tmp_path / "p.csv", sep=";", encoding="utf-8-sig", dtype=str)
+    assert flat["product_id"].tolist() == [str(one["product_id"]) for one in predictions]
+    with pytest.raises(vt.OptionError, match="if_exists must be"):
+        predictions.write("sqlite:///x.db", table="t", if_exists="never")
+    with pytest.raises(vt.OptionError, match=r"must end in .parquet"):
+        predictions.write(tmp_path / "p.txt")

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from vitrina.data.catalogue import Catalogue
     from vitrina.data.options import Columns, ReadingOptions
     from vitrina.errors import OptionError, VitrinaError
-    from vitrina.pipelines.audit.options import AuditOptions
+    from vitrina.pipelines.audit.options import AuditOptions, ExportOptions
     from vitrina.pipelines.benchmark.options import BenchmarkOptions
     from vitrina.pipelines.classify.options import ClassifyOptions
     from vitrina.pipelines.embed.options import EmbedOptions
@@ -57,6 +57,7 @@ _HOMES = {
     "ClassifyOptions": "vitrina.pipelines.classify.options",
     "Columns": "vitrina.data.options",
     "EmbedOptions": "vitrina.pipelines.embed.options",
+    "ExportOptions": "vitrina.pipelines.audit.options",
     "FinetuneOptions": "vitrina.pipelines.finetune.options",
     "FusionClassifier": "vitrina.pipelines.train.estimator",
     "IndexOptions": "vitrina.pipelines.index.options",
@@ -98,6 +99,7 @@ __all__ = [
     "ClassifyOptions",
     "Columns",
     "EmbedOptions",
+    "ExportOptions",
     "FinetuneOptions",
     "FusionClassifier",
     "IndexOptions",

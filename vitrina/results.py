@@ -8,11 +8,13 @@ such a result that holds its table.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import pyarrow as pa
 
 from vitrina.errors import MissingExtraError
+from vitrina.options import choice
 from vitrina.page.summary import (
     MOST_ROWS,
     Summarised,
@@ -23,6 +25,7 @@ from vitrina.page.summary import (
     shown,
     words,
 )
+from vitrina.types import IfExists
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,10 +37,7 @@ _CELL = 60
 
 
 class Tabular(Summarised):
-    """A result with rows.
-
-    `write` is to be defined here, over `to_arrow`, for all results at once.
-    """
+    """A result with rows."""
 
     def to_arrow(self) -> pa.Table:
         """Return the rows as an Arrow table."""
@@ -72,6 +72,31 @@ class Tabular(Summarised):
         """Return the rows as dictionaries."""
         rows: list[dict[str, Any]] = self.to_arrow().to_pylist()
         return rows
+
+    def write(
+        self,
+        out: str | Path,
+        *,
+        csv_separator: str = ",",
+        table: str | None = None,
+        if_exists: str = "fail",
+    ) -> int:
+        """Write the rows to a file or to a table of a database, and return their number.
+
+        out: a file that ends in .parquet, .csv, .xlsx, .jsonl, .csv.gz or .jsonl.gz, or a
+        database's URL. Lists and records are flattened where the format has none. table,
+        if_exists: of a database; `if_exists` is fail, append or replace.
+
+        Raises CatalogueError if it can't be written, OptionError for a name that ends otherwise and
+        for a wrong option.
+        """
+        from vitrina.tables.options import OutputOptions
+        from vitrina.tables.write import write_table
+
+        rows = self.to_arrow()
+        exists = choice(IfExists, if_exists, "if_exists") or IfExists.FAIL
+        options = OutputOptions(csv_separator=csv_separator, table=table, if_exists=exists)
+        return write_table([rows], rows.schema, out, options)
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         return self.to_arrow().__arrow_c_stream__(requested_schema)

@@ -146,6 +146,14 @@ class OutputFormat(StrEnum):
     SUBMISSION = "submission"
 
 
+class IfExists(StrEnum):
+    """What to do if a table exists already: fail, append to it, or replace it."""
+
+    FAIL = "fail"
+    APPEND = "append"
+    REPLACE = "replace"
+
+
 class IndexKind(StrEnum):
     """Search structure of an index."""
 

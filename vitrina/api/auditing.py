@@ -10,7 +10,7 @@ from vitrina.api.inputs import StoreLike, as_store
 from vitrina.api.keywords import with_keywords
 from vitrina.audit.review.options import ReviewOptions
 from vitrina.errors import ImageSourceError
-from vitrina.pipelines.audit.options import AuditOptions
+from vitrina.pipelines.audit.options import AuditOptions, ExportOptions
 from vitrina.store.store import OpenStore
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def audit(store: StoreLike, options: AuditOptions) -> Audit:
 
     opened = as_store(store)
     with _photos(opened, options.images) as source:
-        return run(opened, options, source, options.out)
+        return run(opened, options, source)
 
 
 @with_keywords(ReviewOptions)
@@ -104,7 +104,8 @@ def serve_review(store: OpenStore, options: ReviewOptions, say: Callable[[str], 
         serve(app, options)
 
 
-def export_decisions(store: StoreLike, out: str | Path, *, changed_only: bool = False) -> int:
+@with_keywords(ExportOptions)
+def export_decisions(store: StoreLike, out: str | Path, options: ExportOptions) -> int:
     """Write the corrected labels for the catalogue's owner, or open suspects for Label Studio.
 
     Parameters
@@ -112,10 +113,10 @@ def export_decisions(store: StoreLike, out: str | Path, *, changed_only: bool = 
     store : Store, str or Path
         Store, or its directory or URL, with decisions or with an audit.
     out : str or Path
-        `.parquet` or `.csv` for the current decisions, `.json` for the open suspects as Label
-        Studio tasks, with a labelling configuration beside it as `.xml`.
-    changed_only : bool, default False
-        Leave out labels that were confirmed.
+        `.parquet`, `.csv`, `.xlsx`, `.jsonl` or a database's URL for the current decisions, `.json`
+        for the open suspects as Label Studio tasks, with a labelling configuration beside it as
+        `.xml`.
+    {options}
 
     Returns
     -------
@@ -125,6 +126,8 @@ def export_decisions(store: StoreLike, out: str | Path, *, changed_only: bool = 
     Raises
     ------
     CatalogueError
+        If the file or the table can't be written.
+    OptionError
         For another file type.
     StoreError
         If the store is damaged.
@@ -134,25 +137,28 @@ def export_decisions(store: StoreLike, out: str | Path, *, changed_only: bool = 
     >>> vt.export_decisions(store, folder / "labels.csv")
     0
     """
-    path = Path(out)
-    if path.suffix == ".json":
+    if str(out).endswith(".json"):
         from vitrina.pipelines.audit.label_studio import export_tasks
 
-        return export_tasks(as_store(store), path)
+        return export_tasks(as_store(store), Path(out))
     from vitrina.pipelines.audit.corrections import export_decisions as run
 
-    return run(as_store(store), path, changed_only=changed_only)
+    return run(as_store(store), out, options)
 
 
 def import_decisions(store: StoreLike, path: str | Path) -> int:
-    """Import annotations from a JSON export of Label Studio into the store.
+    """Import decisions into the store: Label Studio's annotations, or a table edited by hand.
+
+    A table needs the columns `product_id`, and `category_id` or `category_name`: the right category
+    of each product. A row that names the product's own category confirms it; rows without a
+    category, and rows that say what is in force already, add nothing.
 
     Parameters
     ----------
     store : Store, str or Path
         Store, or its directory or URL, with the products.
     path : str or Path
-        The JSON export.
+        A JSON export of Label Studio, or a table: .csv, .xlsx, .parquet, .jsonl.
 
     Returns
     -------
@@ -162,16 +168,21 @@ def import_decisions(store: StoreLike, path: str | Path) -> int:
     Raises
     ------
     CatalogueError
-        If a task is invalid, with its file and number; nothing is imported then.
+        If a task or a row is invalid, with its file and number; nothing is imported then.
 
     Examples
     --------
     >>> vt.import_decisions(store, "project-1.json")  # doctest: +SKIP
     12
     """
+    path = Path(path)
+    if path.suffix != ".json":
+        from vitrina.pipelines.audit.corrected_table import import_table
+
+        return import_table(as_store(store), path)
     from vitrina.pipelines.audit.label_studio import import_tasks
 
-    return import_tasks(as_store(store), Path(path))
+    return import_tasks(as_store(store), path)
 
 
 def _photos(store: OpenStore, images: str | None) -> AbstractContextManager[ImageSource | None]:

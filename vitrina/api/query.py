@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from vitrina.pipelines.classify.predictions import Predictions
     from vitrina.pipelines.classify.predictor import ClassifyReport
     from vitrina.pipelines.index.batch_queries import QueriesReport
-    from vitrina.pipelines.index.neighbour_products import NeighbourTable
+    from vitrina.pipelines.index.neighbour_products import NeighbourProduct, NeighbourTable
+    from vitrina.tables.destination import Destination
 
 _DEFAULT_SEARCH = SearchOptions()
 
@@ -96,21 +98,21 @@ def neighbours(
 def neighbours_to(
     store: StoreLike, queries: CatalogueLike, out: str | Path, options: QueryOptions
 ) -> QueriesReport:
-    """Find the neighbours of many products and write them to a Parquet file.
+    """Find the neighbours of many products and write them to a file or a table of a database.
 
-    The file has a row per neighbour: `query`, `rank` from 1, `product_id`, `score`, `category_id`
-    and `category_name`, in the order of the queries. Queries that can't be searched for are listed
-    in a file beside it.
+    It has a row per neighbour: `query`, `rank` from 1, `product_id`, `score`, `category_id` and
+    `category_name`, in the order of the queries; formats for people have the neighbour's `title`
+    too. Queries that can't be searched for are listed in a file beside it.
 
     Parameters
     ----------
     store : Store, str or Path
         Store, or its directory or URL, with the index.
-    queries : str, Path or Catalogue
-        Parquet file with a single column of ids, for products of the store; or new products: a file
-        in the format of the catalogue, or an open one.
+    queries : str, Path, Catalogue, DataFrame or other table
+        Parquet file or database's query with a single column of ids, for products of the store; or
+        new products: a file or a table in the format of the catalogue, or an open catalogue.
     out : str or Path
-        Parquet file to write.
+        File to write (.parquet, .csv, .xlsx, .jsonl), or a database's URL.
     {options}
 
     Returns
@@ -129,18 +131,26 @@ def neighbours_to(
     18
     """
     from vitrina.pipelines.index.batch_queries import (
-        id_column,
+        id_records,
         neighbours_of_batch,
         neighbours_of_ids,
     )
 
-    opened, target = as_store(store), Path(out)
+    opened = as_store(store)
     if isinstance(queries, (str, PathLike)):
-        path = Path(queries)
-        if column := id_column(opened, path, options.reading.columns):
-            return neighbours_of_ids(opened, path, target, options, column)
+        place = queries if isinstance(queries, str) else Path(queries)
+        if ids := id_records(opened, place, options.reading):
+            records, column = ids
+            return neighbours_of_ids(opened, records, out, options, column)
     with as_catalogue(queries, opened, options.images, options.reading) as products:
-        return neighbours_of_batch(opened, products, target, options)
+        return neighbours_of_batch(opened, products, out, options)
+
+
+def write_neighbours(store: StoreLike, found: Iterable[NeighbourProduct], out: Destination) -> None:
+    """Write the neighbours of one query to a file or to a table of a database."""
+    from vitrina.pipelines.index.neighbour_table import write_neighbours as run
+
+    run(as_store(store), found, out)
 
 
 @with_keywords(ClassifyOptions)
@@ -202,7 +212,10 @@ def classify_to(
     images: str | Path | None = None,
     reading: ReadingOptions | None = None,
 ) -> ClassifyReport:
-    """Classify a batch of any size into a file.
+    """Classify a batch of any size into a file or a table of a database.
+
+    CSV, Excel and databases have flat columns: the prediction, its product's `title`, the second
+    and third category, the vote, and the neighbours and reasons as text.
 
     Parameters
     ----------
@@ -212,7 +225,7 @@ def classify_to(
     store : Store, str or Path
         Store, or its directory or URL, with the head.
     out : str or Path
-        Parquet file to write; a CSV file for the format "submission" too.
+        File to write (.parquet, .csv, .xlsx, .jsonl; .csv.gz), or a database's URL.
     {options}
     images : str or Path, optional
         Location of the photos of a file, as of `ReadingOptions`.
@@ -227,7 +240,9 @@ def classify_to(
     Raises
     ------
     CatalogueError
-        If the file can't be written.
+        If the file or the table can't be written.
+    OptionError
+        If the file's name ends otherwise.
     StoreError
         If there is no head.
     FingerprintError
@@ -242,7 +257,7 @@ def classify_to(
 
     opened = as_store(store)
     with as_catalogue(catalogue, opened, images, reading) as products:
-        return run(products, opened, Path(out), options)
+        return run(products, opened, out, options)
 
 
 @with_keywords(ReadingOptions)
@@ -264,7 +279,7 @@ def open_batch(
     Parameters
     ----------
     path : str, Path, DataFrame, pyarrow.Table, list of dict, or other table
-        File of products, or a table of them in memory.
+        File of products, a table of them in memory, or a database's URL (see `query`).
     store : Store, str or Path
         Store, or its directory or URL, that provides the options by which its catalogue was
         read.

@@ -162,7 +162,7 @@ class Audit(Tabular):
         """Identifier of this audit, which decisions record."""
         return str(self.card["key"])
 
-    def write(self, folder: Path, product_id: pa.DataType, category_id: pa.DataType) -> None:
+    def write_files(self, folder: Path, product_id: pa.DataType, category_id: pa.DataType) -> None:
         """Write it into a folder. product_id, category_id: the types of the store's ids."""
         names = [{"id": key, "name": name} for key, name in self.names.items()]
         write_json(folder / CARD, {**self.card, "format": FORMAT, "names": names})
@@ -175,7 +175,9 @@ class Audit(Tabular):
         folder = writer.scratch / "audit"
         folder.mkdir(parents=True, exist_ok=True)
         schema = store.products.schema
-        self.write(folder, *(schema.field(name).type for name in ("product_id", "category_id")))
+        self.write_files(
+            folder, *(schema.field(name).type for name in ("product_id", "category_id"))
+        )
         writer.commit(store.manifest.with_audit(writer.publish_folder(folder, layout.audit)))
 
     @classmethod

@@ -18,7 +18,8 @@ from vitrina.cli.common import (
 )
 from vitrina.cli.options import with_options
 from vitrina.cli.streams import echo
-from vitrina.pipelines.audit.options import AuditOptions
+from vitrina.database.url import without_secrets
+from vitrina.pipelines.audit.options import AuditOptions, ExportOptions
 from vitrina.stage_timer import stages_line
 
 SHOWN = 5
@@ -32,7 +33,8 @@ def audit(
     out: Annotated[
         Path,
         typer.Option(
-            help="HTML report to write; a Parquet file of all products is written beside it."
+            help="HTML report to write, with a table of all products beside it; or a .parquet, "
+            ".csv, .xlsx or .jsonl file for the table alone."
         ),
     ] = Path("report.html"),
     *,
@@ -42,9 +44,9 @@ def audit(
     """Rank the labels that are probably wrong, and explain why."""
     from vitrina import api
 
-    if out.suffix != ".html":
-        raise typer.BadParameter(f"the report is a page: give a name that ends in .html, not {out}")
-    found = api.audit(open_store(store, store_option), replace(options, out=out))
+    options = replace(options, out=out)
+    written = " and ".join(map(str, filter(None, (options.report, options.destination))))
+    found = api.audit(open_store(store, store_option), options)
     card = found.card
     lines = [
         f"{one.rank:>4}  {one.score:.2f}  {one.product_id}  {one.title}\n"
@@ -65,8 +67,8 @@ def audit(
         way = "not recorded in the store, which may only be read; `vitrina review` needs a copy"
     lines.append(
         f"done: {card['suspects']} of {card['checked']} labels are suspect, "
-        f"{card['wrong_by_confident_learning']} are wrong by confident learning's count; {out} and "
-        f"{out.with_suffix('.parquet').name} in {card['took']:.0f} s; {way}"
+        f"{card['wrong_by_confident_learning']} are wrong by confident learning's count; {written} "
+        f"in {card['took']:.0f} s; {way}"
     )
     show(as_json, dict(card), *lines)
 
@@ -82,25 +84,30 @@ def review(
     echo("done: all decisions are in the store; `vitrina train` applies them")
 
 
+@with_options
 def decisions(
     store: StoreArgument = None,
     store_option: StoreOption = None,
     export: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="Write corrected labels (.parquet, .csv), or open suspects as Label Studio tasks "
-            "(.json)."
+            help="Write corrected labels (.xlsx, .csv, .parquet, .jsonl, or a database's URL), or "
+            "open suspects as Label Studio tasks (.json)."
         ),
     ] = None,
     read: Annotated[
-        Path | None, typer.Option("--import", help="Read a JSON export of Label Studio.")
+        Path | None,
+        typer.Option(
+            "--import",
+            help="Read corrected labels (.xlsx, .csv, .parquet, .jsonl), or a JSON export of Label "
+            "Studio.",
+        ),
     ] = None,
-    changed_only: Annotated[
-        bool, typer.Option("--changed-only", help="Leave out labels that were confirmed.")
-    ] = False,
+    *,
+    options: ExportOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Summarise reviewers' decisions; export corrected labels, or import Label Studio's."""
+    """Summarise reviewers' decisions; export corrected labels, or import them."""
     from vitrina import api
 
     opened = open_store(store, store_option)
@@ -110,8 +117,8 @@ def decisions(
         value["imported"] = api.import_decisions(opened, read)
         lines.append(f"{value['imported']} decisions were new in {read}")
     if export is not None:
-        value["exported"] = api.export_decisions(opened, export, changed_only=changed_only)
-        lines.append(f"{value['exported']} rows are in {export}")
+        value["exported"] = api.export_decisions(opened, export, options)
+        lines.append(f"{value['exported']} rows are in {without_secrets(export)}")
     value |= api.describe(opened)["decisions"]
     lines.append(
         f"done: {value['kept']} labels kept, {value['moved']} corrected, {value['skipped']} "

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vitrina.cli.common import AsJson, show
 from vitrina.cli.options import with_options
-from vitrina.data.options import ReadingOptions
+from vitrina.data.options import ReadingOptions, whole_table
 from vitrina.pipelines.embed.options import EmbedOptions
 from vitrina.stage_timer import stages_line
 
@@ -22,20 +21,27 @@ if TYPE_CHECKING:
 @with_options
 def embed(
     catalogue: Annotated[
-        Path,
+        str,
         typer.Argument(
             help="Marketplace Parquet; a Parquet, CSV, JSON or Excel table; a YML feed; "
-            "WebDataset tars."
+            "WebDataset tars; the URL of a database, with --query or --table."
         ),
     ],
     store: Annotated[str, typer.Option(help="The store; created if it does not exist.")],
     options: EmbedOptions,
     reading: ReadingOptions,
+    table: Annotated[
+        str | None, typer.Option(help="The table of a database to read, in place of --query.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Read a catalogue, embed what is new or changed, and commit."""
     from vitrina import api
 
+    if table is not None:
+        if reading.query is not None:
+            raise typer.BadParameter("give one of --query and --table")
+        reading = replace(reading, query=whole_table(table))
     made = api.Store.open(store, create=True)
     opened = api.open_batch(catalogue, made, reading, complete=True)
     if not as_json:

@@ -20,15 +20,22 @@ from vitrina.cli.options import refuse_unused, with_options
 from vitrina.data.options import ReadingOptions
 from vitrina.pipelines.classify.options import ClassifyOptions
 from vitrina.pipelines.index.options import QueryOptions
+from vitrina.tables.destination import Destination
 
 
 @with_options
 def classify(
     catalogue: Annotated[
-        Path, typer.Argument(help="File of new products, in the catalogue's format.")
+        str,
+        typer.Argument(help="New products, in the catalogue's format: a file, or a database."),
     ],
     store: Annotated[str, typer.Option(help="Store with the head.")],
-    out: Annotated[Path, typer.Option(help="File of predictions to write.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            help="Predictions: a .parquet, .csv, .xlsx or .jsonl file, or a database's URL."
+        ),
+    ],
     options: ClassifyOptions,
     reading: ReadingOptions,
     as_json: AsJson = False,
@@ -36,6 +43,7 @@ def classify(
     """Predict the categories of new products, with reasons."""
     from vitrina import api
 
+    Destination.of(out, options)
     opened = open_store(store)
     report = api.classify_to(api.open_batch(catalogue, opened, reading), opened, out, options)
     lines = [*report.notes]
@@ -44,7 +52,7 @@ def classify(
     if report.errors:
         lines.append(
             f"{report.failed} photos could not be used, {report.rejected} rows were rejected: "
-            f"see {out.with_suffix('.errors.parquet')}"
+            f"see {report.errors_out}"
         )
     if not report.voted:
         lines.append("no index of these features: no vote (run `vitrina index`)")
@@ -55,7 +63,7 @@ def classify(
     lines.append(
         f"done: {report.products} products by {report.model}, {report.accepted} accepted, "
         f"{report.backed_off} more as far as an ancestor, "
-        f"{report.products / max(report.seconds, 1e-9):.0f}/s, in {out}"
+        f"{report.products / max(report.seconds, 1e-9):.0f}/s, in {report.out}"
     )
     show(as_json, report.to_json(), *lines)
 
@@ -68,11 +76,17 @@ def neighbours(
     text: Annotated[str | None, typer.Option(help="Text to search for.")] = None,
     image: Annotated[Path | None, typer.Option(help="Image file to search for.")] = None,
     queries: Annotated[
-        Path | None,
-        typer.Option(help="Many queries: a Parquet file of ids alone, or a file of new products."),
+        str | None,
+        typer.Option(
+            help="Many queries: a Parquet file of ids alone, or new products, in a file or a "
+            "database."
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The Parquet file to write, with --queries.")
+        str | None,
+        typer.Option(
+            help="Neighbours: a .parquet, .csv, .xlsx or .jsonl file, or a database's URL."
+        ),
     ] = None,
     *,
     options: QueryOptions,
@@ -80,18 +94,20 @@ def neighbours(
 ) -> None:
     """Find the nearest products of a product, a text, an image, or of many products."""
     from vitrina import api
+    from vitrina.api.query import write_neighbours
 
     reading = options.reading
     requested = [product is not None, text is not None or image is not None, queries is not None]
     if sum(requested) != 1:
         raise typer.BadParameter("give one of --product, --text and/or --image, and --queries")
-    if (queries is None) != (out is None):
-        raise typer.BadParameter("--queries and --out go together")
+    if queries is not None and out is None:
+        raise typer.BadParameter("--queries needs --out, the file to write")
     if queries is None:
         others = reading if image is None else replace(reading, max_megapixels=None)
         refuse_unused(others, "--queries; one image goes with --image")
     if requested[1] and (options.no_duplicates or options.other_shops):
         raise typer.BadParameter("--no-duplicates and --other-shops need a product to compare with")
+    destination = None if out is None else Destination.of(out, options)
     opened = open_store(store, store_option)
     category = None if options.category is None else typed(str(options.category))
     options = replace(options, category=category, where=tuple(map(typed, options.where)))
@@ -114,4 +130,8 @@ def neighbours(
         f"{near.score:.3f}  {near.product_id}  {near.title}  [{near.category_name or '-'}]"
         for near in found
     ]
-    show(as_json, [near.to_json() for near in found], *lines, f"done: {len(found)} neighbours")
+    done = f"done: {len(found)} neighbours"
+    if destination is not None:
+        write_neighbours(opened, found, destination)
+        done += f", in {destination}"
+    show(as_json, [near.to_json() for near in found], *lines, done)

@@ -31,11 +31,12 @@ from vitrina.data.readers import (
     TableOptions,
     TableReader,
 )
-from vitrina.data.readers.detect import open_reader
-from vitrina.data.readers.memory import memory_records
+from vitrina.data.readers.detect import open_reader, place_of
+from vitrina.data.readers.memory import ReadableRecords, memory_records
 from vitrina.data.readers.unpacked import most_unpacked, out_of_proportion
 from vitrina.data.reading import Reading
 from vitrina.data.sources import DEFAULT_FETCHING, WEB, Fetching, ImageSource
+from vitrina.database.url import DatabaseURL
 from vitrina.errors import CatalogueError, ImageSourceError, PhotosNotFoundError
 from vitrina.ids import IdSet, id_keys
 from vitrina.page.summary import Summarised, Summary, SummaryTable
@@ -55,7 +56,8 @@ class Catalogue(Summarised):
     Iterating over it gives its products, one by one; rejected rows are left out.
 
     Attributes:
-        path: the file, directory or range of files, or the name of a table in memory.
+        path: the file, directory or range of files; of a database, its URL without secrets; or the
+            name of a table in memory.
         reading: the reading settings, which a store saves.
         images: the source of photos; None if there is none.
         photos_error: the error of optional photos that could not be opened.
@@ -95,6 +97,7 @@ class Catalogue(Summarised):
         cls,
         source: str | Path | Any,
         *,
+        query: str | None = None,
         images: str | Path | None = None,
         image_template: str | None = None,
         photos: int = 1,
@@ -105,10 +108,12 @@ class Catalogue(Summarised):
         category_separator: str | None = None,
         max_megapixels: int | None = None,
     ) -> Catalogue:
-        """Open a catalogue: a marketplace's Parquet, a table, a YML feed, a WebDataset, a frame.
+        """Open a catalogue: a file, a directory, a database, or a table in memory.
 
         A table is Parquet, CSV, JSON or a spreadsheet. A WebDataset is tar archives (one, a
-        directory of them, or a range such as `part-{000..012}.tar`) that hold the photos too.
+        directory of them, or a range such as `part-{000..012}.tar`) that hold the photos too. A
+        database is `postgresql://USER@HOST/NAME` or `sqlite:///FILE`; the rows of a query are read
+        once, in a transaction that can only read, into a temporary file.
 
         A table in memory is read as a Parquet file with its columns would be: a pandas or Polars
         DataFrame, an Arrow table, dataset or stream (also of DuckDB), or a list of dictionaries. It
@@ -124,7 +129,9 @@ class Catalogue(Summarised):
         Parameters
         ----------
         source : str, Path, DataFrame, pyarrow.Table, list of dict, or other table
-            File, directory or range of files, or a table in memory.
+            File, directory or range of files, URL of a database, or a table in memory.
+        query : str, optional
+            Of a database: an SQL query, or the name of a table.
         images, image_template, photos, columns, delimiter, encoding : optional
             See `ReadingOptions`, as for `category_separator` and `max_megapixels`.
         fetching : Fetching, optional
@@ -140,6 +147,7 @@ class Catalogue(Summarised):
             If an option has another type or is out of range.
         """
         options = ReadingOptions(
+            query=query,
             images=None if images is None else str(images),
             image_template=image_template,
             photos=photos,
@@ -152,21 +160,34 @@ class Catalogue(Summarised):
         reading = Reading(fetching=fetching or DEFAULT_FETCHING).with_options(options)
         anywhere = images is None or str(images) == WEB
         needs = replace(ALL_NEEDED, located=not anywhere, find_photos=anywhere)
-        return cls.open(source, reading, needs)
+        return cls.open(source, reading, needs, query)
 
     @classmethod
     def open(
-        cls, source: str | Path | Any, reading: Reading, needs: Needs = LABELS_OPTIONAL
+        cls,
+        source: str | Path | Any,
+        reading: Reading,
+        needs: Needs = LABELS_OPTIONAL,
+        query: str | None = None,
     ) -> Catalogue:
-        """Open a file or a table in memory with the settings of an earlier catalogue.
+        """Open a file, a database's query or a table in memory with the settings of an earlier
+        catalogue.
 
         Unlike `read`, it accepts a file without the parts that `needs` makes optional, such as the
         category columns of a new batch, or all columns saved in a store. `missing` and
         `photos_error` list the absent parts.
         """
-        in_memory = not isinstance(source, (str, os.PathLike))
-        records = memory_records(source) if in_memory else None
-        path = Path(source) if records is None else records.path
+        place: Path | DatabaseURL | None = None
+        records: ReadableRecords | None = None
+        path: Location
+        if isinstance(source, (str, os.PathLike)):
+            place = place_of(source if isinstance(source, str) else Path(source))
+            path = Path(source) if isinstance(place, Path) else str(place)
+        else:
+            records = memory_records(source)
+            path = records.path
+            if query is not None:
+                raise CatalogueError(f"{path}: a query applies to the URL of a database")
         if reading.photos < 1:
             raise CatalogueError(f"{path}: --photos must be at least 1, not {reading.photos}")
         notes: list[str] = []
@@ -176,11 +197,11 @@ class Catalogue(Summarised):
             reading.columns, reading.delimiter, reading.encoding, reading.category_separator
         )
         reader: Reader
-        if records is not None:
+        if place is not None:
+            reader = open_reader(place, options, needs, query)
+        elif records is not None:
             reader = TableReader(records, options.columns, needs, options.category_separator)
             reader.notes += notes
-        else:
-            reader = open_reader(Path(source), options, needs)
         if isinstance(reader, TableReader):
             # Later files use the same separator, however few paths they hold.
             reading = replace(reading, category_separator=reader.category_separator)

@@ -19,7 +19,9 @@ IMAGE_SAMPLE = 1000
 _SPLITS = ("train", "test", "val")
 
 
-def open_photos(path: Path, reading: Reading, reader: Reader, needs: Needs) -> ImageSource | None:
+def open_photos(
+    path: Path | str, reading: Reading, reader: Reader, needs: Needs
+) -> ImageSource | None:
     """Open the photos of a catalogue; return None if it has none.
 
     Raises CatalogueError for contradictory settings, ImageSourceError if the photos can't be
@@ -52,7 +54,7 @@ def open_photos(path: Path, reading: Reading, reader: Reader, needs: Needs) -> I
 
 
 def open_named_photos(
-    path: Path,
+    path: Path | str,
     reading: Reading,
     location: str,
     sample: Sequence[Product],
@@ -77,17 +79,18 @@ def open_named_photos(
 
 
 def _open_column(
-    path: Path, column: str, reading: Reading, reader: Reader, *, contradicts: bool
+    path: Path | str, column: str, reading: Reading, reader: Reader, *, contradicts: bool
 ) -> ImageSource:
     """Open the photos in a column, with `--images` for those that the column only names.
 
     contradicts: whether a photo location is given, which contradicts a column of bytes.
     """
-    if path.is_dir():
+    if isinstance(path, Path) and path.is_dir():
         raise CatalogueError(
             f"{path}: photos in a column are read from one Parquet file, not from a directory"
         )
-    images = ColumnImages(path, column, reading.photos)
+    file = reader.image_file or path
+    images = ColumnImages(file, column, reading.photos, shown=str(path))
     try:
         name = images.some_name(IMAGE_SAMPLE)
         if reading.images is None or (name is None and not contradicts):
@@ -116,6 +119,7 @@ def _open_column(
     return images
 
 
-def _stem(path: Path) -> str:
+def _stem(path: Path | str) -> str:
     """Return `train` for train.parquet, train.csv.gz and a directory train."""
+    path = Path(path)
     return path.name.split(".")[0] or path.name

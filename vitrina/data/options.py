@@ -142,6 +142,7 @@ class ReadingOptions(Options):
         fetchers: number of photos fetched from the web at once.
         allow_private: whether photos may be fetched from private addresses.
         source: the shop or feed whose saved settings apply, if the store holds several.
+        query: of a database, an SQL query or the name of a table. Never saved in a store.
         max_megapixels: limit on a photo's size in million pixels. Never saved in a store, since an
             untrusted store must not raise it.
 
@@ -188,6 +189,11 @@ class ReadingOptions(Options):
         SOURCE,
         unset=UNSET,
     )
+    query: str | None = option(
+        "Of a database (postgresql://USER@HOST/NAME or sqlite:///FILE): the SQL query, or the "
+        "table, to read.",
+        repr=False,
+    )
     max_megapixels: int | None = option(
         f"Refuse larger photos, in million pixels; default: {MAX_PIXELS // MEGAPIXEL}. Not "
         "saved in the store.",
@@ -212,3 +218,9 @@ class ReadingOptions(Options):
 
 
 DEFAULT_OPTIONS = ReadingOptions()
+
+
+def whole_table(name: str) -> str:
+    """Return the `query` that reads a whole table, whose name may have spaces."""
+    parts = name.split(".") if '"' not in name else [name]
+    return ".".join(part if '"' in part or part.isidentifier() else f'"{part}"' for part in parts)

@@ -141,8 +141,8 @@ def demo(out: Path, *, products: int, seed: int, say: Say, quiet: bool = True) -
         f"5. classify    {classified.products} new products, {classified.accepted} of them sure "
         f"enough to be accepted, {classified.backed_off} more at the level of an ancestor"
     )
-    auditing = AuditOptions(seed=seed, quiet=quiet)
-    found = audit(store, auditing, batch.images, out / "report.html")
+    auditing = AuditOptions(out / "report.html", seed=seed, quiet=quiet)
+    found = audit(store, auditing, batch.images)
     batch.close()
     wrong = _wrong_on_top(found, sample)
     say(

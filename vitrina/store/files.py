@@ -1,23 +1,23 @@
-"""Atomic file writes, and the `Files` protocol: file operations of any store."""
+"""JSON files and checksums, and the `Files` protocol: file operations of any store."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
-from vitrina.disk import filling
-from vitrina.errors import CatalogueError, StoreError, printable
-from vitrina.store.layout import TEMPORARY
-from vitrina.temporary_files import removing
+from vitrina.atomic_files import check_file as check_file
+from vitrina.atomic_files import check_folder as check_folder
+from vitrina.atomic_files import making_folder as making_folder
+from vitrina.atomic_files import probe as probe
+from vitrina.atomic_files import replacing as replacing
+from vitrina.atomic_files import sync as sync
+from vitrina.errors import StoreError, printable
 
 if TYPE_CHECKING:
     from vitrina.store.entries import FileEntry
@@ -138,80 +138,11 @@ class Files(Protocol):
         """Hold the exclusive right to write in a `with` block. Raises StoreLockedError."""
 
 
-def check_file(out: Path) -> None:
-    """Raise CatalogueError if no file can be written to `out`; for a check before any work.
-
-    A missing folder is not an error.
-    """
-    if out.exists() and not out.is_file():
-        raise CatalogueError(f"{out} is no file that could be replaced; give another name")
-    check_folder(out.parent)
-
-
-def check_folder(folder: Path) -> None:
-    """Raise CatalogueError if files can't be written to a folder, which may not exist yet."""
-    there = folder
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    try:
-        probe(there)
-    except OSError as err:
-        raise CatalogueError(
-            f"{folder}: nothing can be written there ({err.strerror or err}); give another place, "
-            "or get the right to write"
-        ) from err
-
-
-def probe(folder: Path) -> None:
-    """Create an unnamed file in a folder and drop it at once. Raises OSError."""
-    with tempfile.TemporaryFile(dir=folder):
-        return
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path; on success flush it to disk and rename it to `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{TEMPORARY}{path.name}")
-    # Left by a killed run; or a link that would redirect the write to another file.
-    temporary.unlink(missing_ok=True)
-    with removing(lambda: temporary.unlink(missing_ok=True)), filling(path):
-        yield temporary
-        sync(temporary)
-        temporary.replace(path)
-        sync(path.parent)
-
-
-@contextmanager
-def making_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder; on success flush its files and rename it to `path`."""
-    temporary = path.with_name(f"{TEMPORARY}{path.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    with removing(lambda: shutil.rmtree(temporary, ignore_errors=True)), filling(path):
-        temporary.mkdir(parents=True)
-        yield temporary
-        for file in temporary.iterdir():
-            sync(file)
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.rename(path)
-        sync(path.parent)
-
-
 def write_new(path: Path, content: bytes) -> None:
     """Write a new file; an existing one, such as a link, is removed, not written through."""
     path.unlink(missing_ok=True)
     with path.open("xb") as file:
         file.write(content)
-
-
-def sync(path: Path) -> None:
-    """Flush a file or a folder's entries to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def checksum(path: Path) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vitrina.atomic_files import TEMPORARY as TEMPORARY
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -18,9 +20,6 @@ added sources: an older version would mix the products of several."""
 
 READABLE_FORMATS = (2, 3)
 """Formats that can be read; a writer upgrades the store to the newest."""
-
-TEMPORARY = ".tmp-"
-"""Prefix of unfinished files; those that exist when a writer starts are left from a crash."""
 
 CARD = "store.json"
 """The format version and the time of creation."""

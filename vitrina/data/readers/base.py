@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vitrina.data.location import Location
@@ -66,7 +67,7 @@ class Records(Protocol):
 
     @property
     def path(self) -> Location:
-        """The file or directory, or the name of a table in memory."""
+        """The file or directory; of a database or a table in memory, its name for messages."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -163,6 +164,10 @@ class Reader(Protocol):
     @property
     def image_bytes(self) -> str | None:
         """Name of the column that holds the photos' bytes; None if there is none."""
+
+    @property
+    def image_file(self) -> Path | None:
+        """The Parquet file with that column, if it is not the catalogue's own file."""
 
     def rows(self) -> Iterator[Product | Rejection]:
         """Yield every row in order, as a product or as a rejection."""

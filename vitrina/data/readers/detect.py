@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from vitrina.data.readers.base import Reader, Records, TableOptions
@@ -16,32 +17,66 @@ from vitrina.data.readers.table import TableReader
 from vitrina.data.readers.text_tables import open_bytes, open_text, read_errors
 from vitrina.data.readers.webdataset import WebDatasetReader, webdataset_shards
 from vitrina.data.readers.yml import YmlReader, shop_of
-from vitrina.errors import CatalogueError
+from vitrina.database.url import DatabaseURL, is_database_url
+from vitrina.errors import CatalogueError, OptionError
 
 _HEAD = 4096
+_URL_AS_PATH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 # Common files that are no catalogue, by their first characters.
 _STRANGERS = {
     "PK\x03\x04": "a zip archive and no spreadsheet; unpack it, or give photos with --images",
     "ARROW1": "an Arrow IPC file; save it as Parquet",
     "PAR1": "a gzipped Parquet file; unzip it first",
+    "SQLite format 3\0": "an SQLite database; give its URL, sqlite:///FILE, and --query",
     "<": "XML or HTML, neither a table nor a YML feed",
 }
 
 
-def open_reader(path: Path, options: TableOptions, needs: Needs) -> Reader:
-    """Detect the format of a file or directory by its content, and open it.
+def place_of(path: str | Path) -> Path | DatabaseURL:
+    """Return the place of a catalogue: a path, or the URL of a database.
+
+    Raises CatalogueError for the URL of a database that can't be used, or that became a path.
+    """
+    if isinstance(path, Path) and _URL_AS_PATH.match(str(path)) and not path.exists():
+        # The path has lost a slash, and its message must not show a password.
+        raise CatalogueError(
+            f"{str(path).partition(':')[0]}:// is no path: `embed`, `classify` and `neighbours "
+            "--queries` read databases; from Python, give the URL as text"
+        )
+    return DatabaseURL.parse(str(path)) if is_database_url(path) else Path(path)
+
+
+def open_reader(
+    path: Path | DatabaseURL, options: TableOptions, needs: Needs, query: str | None = None
+) -> Reader:
+    """Detect the format of a file or directory by its content, and open it; or run a query.
 
     `options` and `needs` apply to tables only, except for the encoding.
 
     Raises:
         CatalogueError: the file can't be read, has no known format, or lacks a column.
     """
+    if isinstance(path, DatabaseURL):
+        from vitrina.data.readers.database import DatabaseRecords
+
+        rows = DatabaseRecords(path, query)
+        return TableReader(rows, options.columns, needs, options.category_separator)
+    if query is not None:
+        raise OptionError("query", f"applies to a database's URL, not to {path}")
     if shards := webdataset_shards(path):
         return WebDatasetReader(path, shards, options.columns, needs, options.category_separator)
     if not path.is_dir() and _is_yml(path):
         return YmlReader(path, options.encoding)
     records = _open_records(path, options)
     return TableReader(records, options.columns, needs, options.category_separator)
+
+
+def open_table(path: Path, options: TableOptions) -> Records:
+    """Open the rows of a table as they are. Raises CatalogueError for a file that is no table."""
+    with read_errors(path):
+        if not path.is_dir() and _is_yml(path):
+            raise CatalogueError(f"{path}: a YML feed is no table")
+    return _open_records(path, options)
 
 
 def source_of(path: Path, encoding: str | None) -> str | None:

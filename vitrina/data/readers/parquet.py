@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -42,14 +43,19 @@ class ParquetRecords:
     The files of a directory may differ in their columns and in the columns' types.
     """
 
+    path: Path | str
     first_row = 1
     typed = True
     names_grow = False
     notes: Sequence[str] = ()
 
-    def __init__(self, path: Path) -> None:
-        """Read the schemas. Raises CatalogueError for a file that is not Parquet or is damaged."""
-        self.path = path
+    def __init__(self, path: Path, *, shown: str | None = None) -> None:
+        """Read the schemas. Raises CatalogueError for a file that is not Parquet or is damaged.
+
+        shown: the name for messages of a file that Vitrina wrote itself.
+        """
+        self.path = path if shown is None else shown
+        self._own = shown is not None
         self._parts: list[_Part] = []
         names: list[str] = []
         for file in _files_in(path) if path.is_dir() else [path]:
@@ -63,6 +69,10 @@ class ParquetRecords:
             folders = (name for part in self._parts for name in part.folders)
             names += dict.fromkeys(name for name in folders if name not in names)
         self.names = tuple(names)
+
+    def count(self) -> int:
+        """Return the number of rows that the files declare."""
+        return sum(group.rows for part in self._parts for group in read_footer(part.path))
 
     def id_type(self, column: str, *, lists: bool = False) -> IdType | None:
         """Return the id type by schema; None if files differ or only the values determine it."""
@@ -98,7 +108,9 @@ class ParquetRecords:
     def _rows_of(self, part: _Part, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         there = [name for name in dict.fromkeys(columns) if name in part.fields]
         whole = len(there) == len(columns)
-        read, most = 0, most_unpacked(part.path, _FREE_BYTES)
+        read = 0
+        # A file of our own may repeat one text as often as its origin does.
+        most = sys.maxsize if self._own else most_unpacked(part.path, _FREE_BYTES)
         for batch in _batches(part.path, there):
             read += unpacked_bytes(batch)
             if read > most:

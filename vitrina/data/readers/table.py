@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from vitrina.data.location import TableName
@@ -71,6 +72,7 @@ class TableReader:
         image = found.get("image")
         self.image_bytes = found.pop("image") if image and records.holds_bytes(image) else None
         self._id_column = found["product_id"]
+        self.image_file: Path | None = getattr(records, "file", None)
         self.id_type: IdType = self._survey.id_type(self._id_column) or str
         self._set_up_labels(found, separator)
         kept = _kept(records, columns)

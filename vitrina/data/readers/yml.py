@@ -71,6 +71,7 @@ class YmlReader:
     """Reader of a YML feed in any encoding, gzipped or not. See `Reader` for the properties."""
 
     image_bytes: str | None = None
+    image_file: Path | None = None
     has_text = True
 
     def __init__(self, path: Path, encoding: str | None = None) -> None:

@@ -44,9 +44,14 @@ class ColumnImages:
     # Rows are read in order from one file; a second thread would only wait.
     workers = 1
 
-    def __init__(self, path: str | Path, column: str, photos: int = 1) -> None:
-        """Open the file. Raises ImageSourceError if it can't be read or has no such column."""
-        self.location = f"{path}, column {column!r}"
+    def __init__(
+        self, path: str | Path, column: str, photos: int = 1, *, shown: str | None = None
+    ) -> None:
+        """Open the file. Raises ImageSourceError if it can't be read or has no such column.
+
+        shown: its name for messages.
+        """
+        self.location = f"{shown or path}, column {column!r}"
         self.named: ImageSource | None = None
         self._column, self._photos = column, photos
         self._lock = threading.Lock()

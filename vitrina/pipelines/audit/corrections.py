@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from vitrina.errors import CatalogueError
 from vitrina.ids import id_keys
-from vitrina.store.files import check_file, replacing
+from vitrina.pipelines.audit.options import ExportOptions
 from vitrina.store.store import OpenStore
+from vitrina.tables.destination import SUFFIXES, Destination, TableFormat
+from vitrina.tables.write import write_table
 from vitrina.types import Action, CategoryId, Codes, ProductId
 
+TASKS = ".json"
+"""End of a file of Label Studio tasks."""
 COLUMNS = (
     "product_id",
     "title",
@@ -30,20 +31,19 @@ COLUMNS = (
 )
 
 
-def export_decisions(store: OpenStore, out: Path, *, changed_only: bool = False) -> int:
-    """Write the decisions in force as corrected labels.
+def export_decisions(store: OpenStore, out: str | Path, options: ExportOptions) -> int:
+    """Write the decisions in force as corrected labels, one row per product with `COLUMNS`.
 
-    out: `.parquet` or `.csv`, one row per product with `COLUMNS`. changed_only: leave out confirmed
-    labels. Returns the number of rows. Raises CatalogueError for another file type.
+    Returns the number of rows. Raises OptionError for a file name that ends otherwise.
     """
-    if out.suffix not in (".parquet", ".csv"):
-        raise CatalogueError(f"{out}: decisions are written as .parquet or .csv")
-    check_file(out)
+    formats: dict[str, TableFormat] = {**SUFFIXES, TASKS: TableFormat.JSONL}
+    destination = Destination.of(out, options, name="export", formats=formats)
+    destination.check()
     names = category_names(store)
     settled = [
         one
         for one in store.decisions().settled.values()
-        if not changed_only or one.action is Action.MOVE
+        if not options.changed_only or one.action is Action.MOVE
     ]
     titles = _titles(store, [one.product_id for one in settled])
     rows: list[dict[str, Any]] = [
@@ -60,20 +60,12 @@ def export_decisions(store: OpenStore, out: Path, *, changed_only: bool = False)
         }
         for one in settled
     ]
-    with replacing(out) as temporary:
-        if out.suffix == ".parquet":
-            schema = store.products.schema
-            product, category = (schema.field(key).type for key in ("product_id", "category_id"))
-            kinds = {"product_id": product, "given_category_id": category, "category_id": category}
-            kinds["time"] = pa.timestamp("us", tz="UTC")
-            fields = [(key, kinds.get(key, pa.string())) for key in COLUMNS]
-            pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(fields)), temporary)
-        else:
-            with temporary.open("w", newline="", encoding="utf-8") as file:
-                sheet = csv.DictWriter(file, COLUMNS)
-                sheet.writeheader()
-                sheet.writerows({**row, "time": row["time"].isoformat()} for row in rows)
-    return len(rows)
+    own = store.products.schema
+    product, category = (own.field(key).type for key in ("product_id", "category_id"))
+    kinds = {"product_id": product, "given_category_id": category, "category_id": category}
+    kinds["time"] = pa.timestamp("us", tz="UTC")
+    schema = pa.schema([(key, kinds.get(key, pa.string())) for key in COLUMNS])
+    return write_table([pa.Table.from_pylist(rows, schema=schema)], schema, destination)
 
 
 def category_names(store: OpenStore) -> dict[CategoryId, str]:

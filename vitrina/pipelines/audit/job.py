@@ -33,28 +33,26 @@ def audit(
     store: OpenStore,
     options: AuditOptions,
     images: ImageSource | None = None,
-    out: Path | None = None,
 ) -> Audit:
     """Find suspect labels, explain them, record them in the store, and write a report.
 
-    images: source of the photos, to compare and to show; None for none. out: the report to write,
-    with a Parquet table beside it. A read-only store is audited only for the report: then
-    `recorded` of the card is false. Raises CatalogueError if the report can't be written, and what
-    `find` raises.
+    images: source of the photos, to compare and to show; None for none. A read-only store is
+    audited only for the report or the table: then `recorded` of the card is false. Raises
+    CatalogueError if these can't be written, and what `find` raises.
     """
     with timed_run() as run:
-        kept = _audit(store, options, images, out)
+        kept = _audit(store, options, images)
     # The recorded card holds the time until it was written.
     return replace(kept, card={**kept.card, "stages": run.seconds(), "took": round(run.total, 1)})
 
 
-def _audit(
-    store: OpenStore, options: AuditOptions, images: ImageSource | None, out: Path | None
-) -> Audit:
+def _audit(store: OpenStore, options: AuditOptions, images: ImageSource | None) -> Audit:
     started = time.perf_counter()
-    if out is not None:
-        for path in (out, out.with_suffix(".parquet")):
-            check_file(path)
+    out, table, page = options.out, options.destination, options.report
+    if page is not None:
+        check_file(page)
+    if table is not None:
+        table.check()
     recorded = _may_record(store, options, out)
     found = find(store, options)
     shown = found.suspects[: options.most]
@@ -77,10 +75,11 @@ def _audit(
     names = dict(zip(labels.ids, labels.names, strict=True))
     kept = Audit(card, names, suspects)
     # The report comes first: it remains if the store cannot be written.
-    if out is not None:
+    if table is not None:
         with stage("writing the report"):
-            write_table(out.with_suffix(".parquet"), store, found, kept)
-            report(store, kept, out, images, options)
+            write_table(table, store, found, kept)
+            if page is not None:
+                report(store, kept, page, images, options)
     if recorded:
         try:
             with stage("recording"), store.writer("audit") as writer:

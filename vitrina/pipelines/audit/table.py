@@ -1,26 +1,28 @@
-"""Audit results as a Parquet file, one row per product."""
+"""Audit results as a table, one row per product."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vitrina.audit.label_scores import LabelScores
 from vitrina.audit.results import Audit, suspect_schema
 from vitrina.pipelines.audit.search import AuditResult
-from vitrina.store.files import replacing
 from vitrina.store.store import OpenStore
+from vitrina.tables.destination import Destination
+from vitrina.tables.write import write_table as write_batches
 from vitrina.types import Codes, Modality
 
 BLOCK_ROWS = 50_000
 
 
-def write_table(path: Path, store: OpenStore, found: AuditResult, audit: Audit) -> None:
+def write_table(
+    destination: Destination, store: OpenStore, found: AuditResult, audit: Audit
+) -> None:
     """Write the table: the checked products by rank, then the others in the catalogue's order.
 
     Columns: `rank` (null where there is no label to check), `product_id`, `title`, the given and
@@ -33,18 +35,12 @@ def write_table(path: Path, store: OpenStore, found: AuditResult, audit: Audit) 
     """
     rest = np.flatnonzero(~found.predictions.checked)
     order = np.concatenate([found.order, rest])
-    writer: pq.ParquetWriter | None = None
-    with replacing(path) as temporary:
-        try:
-            for start in range(0, len(order), BLOCK_ROWS):
-                rows = order[start : start + BLOCK_ROWS]
-                block = pa.table(dict(_columns(store, found, audit, rows, start)))
-                if writer is None:
-                    writer = pq.ParquetWriter(temporary, block.schema, compression="zstd")
-                writer.write_table(block)
-        finally:
-            if writer is not None:
-                writer.close()
+    blocks = (
+        pa.table(dict(_columns(store, found, audit, order[start : start + BLOCK_ROWS], start)))
+        for start in range(0, max(1, len(order)), BLOCK_ROWS)
+    )
+    first = next(blocks)
+    write_batches(chain([first], blocks), first.schema, destination)
 
 
 def _columns(

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
 from vitrina.data.catalogue import Catalogue
-from vitrina.errors import CatalogueError
 from vitrina.pipelines.classify.options import ClassifyOptions
 from vitrina.pipelines.classify.predictions import Predictions
 from vitrina.pipelines.classify.predictor import ClassifyReport, Predictor
-from vitrina.pipelines.common.batch_encoder import BATCH_ROWS, check_place, rejections, write_errors
+from vitrina.pipelines.common.batch_encoder import BATCH_ROWS, rejections, write_errors
 from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.common.reading import PREDICTIONS, check_batch
 from vitrina.pipelines.train.category_drift import unknown
-from vitrina.store.files import replacing
 from vitrina.store.store import OpenStore
+from vitrina.tables.destination import Destination
+from vitrina.tables.write import Names, Write, writing
 from vitrina.types import OutputFormat
+
+TITLE = "title"
 
 
 def classify(catalogue: Catalogue, store: OpenStore, options: ClassifyOptions) -> Predictions:
     """Predict a batch that fits in memory: one row per product, in input order."""
     tables: list[pa.Table] = []
 
-    def start(schema: pa.Schema) -> Callable[[pa.Table], None]:
+    def start(schema: pa.Schema, names: Names) -> Write:  # noqa: ARG001
         # A batch may have no rows at all.
         tables.append(schema.empty_table())
         return tables.append
@@ -38,35 +38,27 @@ def classify(catalogue: Catalogue, store: OpenStore, options: ClassifyOptions) -
 
 
 def classify_to(
-    catalogue: Catalogue, store: OpenStore, out: Path, options: ClassifyOptions
+    catalogue: Catalogue, store: OpenStore, out: str | Path, options: ClassifyOptions
 ) -> ClassifyReport:
-    """Predict a batch of any size into a Parquet file, or CSV for a submission named so.
+    """Predict a batch of any size into a file or a table of a database.
 
-    Unusable photos and rejected rows are listed in a Parquet file next to it. Raises StoreError if
-    there is no head, FingerprintError if an encoder has changed.
+    Formats without lists get flat columns and the products' titles; see `tables.flat`. Unusable
+    photos and rejected rows are listed in a file next to it. Raises OptionError for a file name
+    that ends otherwise, StoreError if there is no head, FingerprintError if an encoder has changed.
     """
-    as_csv = out.suffix.lower() == ".csv"
-    if as_csv and options.format is not OutputFormat.SUBMISSION:
-        raise CatalogueError(f"{out}: lists do not fit into CSV; use .parquet, or submission")
-    check_place(out)
-    with replacing(out) as temporary:
-        writers: list[Any] = []
+    destination = Destination.of(out, options)
+    destination.check()
+    full = options.format is OutputFormat.FULL
+    with ExitStack() as stack:
 
-        def start(schema: pa.Schema) -> Callable[[pa.Table], None]:
-            if as_csv:
-                writers.append(pa_csv.CSVWriter(temporary, schema))
-            else:
-                writers.append(pq.ParquetWriter(temporary, schema, compression="zstd"))
-            write: Callable[[pa.Table], None] = writers[0].write_table
-            return write
+        def start(schema: pa.Schema, names: Names) -> Write:
+            # Only programs read a submission.
+            return stack.enter_context(writing(destination, schema, names=names, guarded=full))
 
-        try:
-            report = _run(catalogue, store, options, start)
-        finally:
-            for writer in writers:
-                writer.close()
-    report.out = str(out)
-    write_errors(out, report.errors)
+        report = _run(catalogue, store, options, start, titles=full and destination.is_flat)
+    report.out = str(destination)
+    errors = write_errors(destination, report.errors)
+    report.errors_out = None if errors is None else str(errors)
     return report
 
 
@@ -74,8 +66,11 @@ def _run(
     catalogue: Catalogue,
     store: OpenStore,
     options: ClassifyOptions,
-    start: Callable[[pa.Schema], Callable[[pa.Table], None]],
+    start: Callable[[pa.Schema, Names], Write],
+    *,
+    titles: bool = False,
 ) -> ClassifyReport:
+    """titles: whether to add a column of the products' titles."""
     classifier = Predictor(store, options)
     notes = check_batch(catalogue, classifier.model.modalities, PREDICTIONS)
     report = ClassifyReport(
@@ -86,12 +81,17 @@ def _run(
         unknown=unknown(store.products.category_counts(), classifier.model.categories),
     )
     schema = classifier.schema(pa.int64() if catalogue.id_type is int else pa.string())
-    write = start(schema)
+    if titles:
+        schema = schema.insert(1, pa.field(TITLE, pa.string()))
+    write = start(schema, classifier.names)
     with Meter("classifying", quiet=options.quiet) as meter:
         for batch in catalogue.batches(BATCH_ROWS):
             report.errors += rejections(batch)
             report.rejected += len(batch.rejected)
             rows = classifier.predict(batch.products, catalogue, report) if batch.products else []
+            if titles:
+                for row, product in zip(rows, batch.products, strict=True):
+                    row[TITLE] = product.title or None
             write(pa.Table.from_pylist(rows, schema=schema))
             meter.advance(len(batch.products))
         report.seconds = round(meter.seconds, 2)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vitrina.options import JobOptions, option
+from vitrina.options import option
+from vitrina.tables.options import OutputOptions
 from vitrina.types import OutputFormat
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifyOptions(JobOptions):
+class ClassifyOptions(OutputOptions):
     """Options of `classify` and `classify_to`; see there.
 
     Examples

@@ -70,7 +70,8 @@ class ClassifyReport(Summarised):
     accepted. failed: photos that could not be used. rejected: rows. reused: earlier meanings of the
     head's category ids that now mean other categories; outdated: products predicted in these.
     unknown: categories of the store or the batch that the head was not trained on, with their
-    numbers of products. notes: missing parts of the batch, and their effect.
+    numbers of products. notes: missing parts of the batch, and their effect. errors_out: the file
+    of errors, if there are any.
     """
 
     model: str
@@ -88,6 +89,7 @@ class ClassifyReport(Summarised):
     unknown: dict[CategoryId, int] = field(default_factory=dict)
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
+    errors_out: str | None = None
     errors: list[dict[str, Any]] = field(default_factory=list, repr=False)
 
     @property
@@ -216,6 +218,11 @@ class Predictor:
         if self.options.format is OutputFormat.SUBMISSION:
             return submission_schema(product_id, self._category_type)
         return predictions_schema(product_id, self._category_type, self._product_type)
+
+    @property
+    def names(self) -> dict[CategoryId, str]:
+        """The path of each category that can be predicted, by its id."""
+        return dict(zip(self.model.categories, self._names, strict=True))
 
     def predict(
         self, products: Sequence[Product], catalogue: Catalogue, report: ClassifyReport

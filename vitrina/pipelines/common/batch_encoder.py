@@ -9,18 +9,17 @@ from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import Batch, Product
 from vitrina.data.sources import ColumnImages, ImageSource
 from vitrina.embedder.base import ImageEncoder, TextEncoder
 from vitrina.embedder.photos import encode_photos
-from vitrina.errors import CatalogueError
 from vitrina.pipelines.common.encoders import Encoder, encoder_of
-from vitrina.store.files import check_file, replacing
 from vitrina.store.space import ERRORS_SCHEMA, FIND, REPAIR, Space, error_row
 from vitrina.store.store import OpenStore
+from vitrina.tables.destination import Destination
+from vitrina.tables.write import write_table
 from vitrina.types import Floats, Mask, Modality
 
 BATCH_ROWS = 2048
@@ -125,15 +124,11 @@ def rejections(batch: Batch) -> list[dict[str, Any]]:
     ]
 
 
-def check_place(out: Path) -> None:
-    """Raise CatalogueError if no file can be written to `out`; for a check before any work."""
-    if not out.parent.is_dir():
-        raise CatalogueError(f"{out}: there is no directory {out.parent}")
-    check_file(out)
-
-
-def write_errors(out: Path, errors: Sequence[dict[str, Any]]) -> None:
-    """Write rows of `ERRORS_SCHEMA`, if there are any, to a Parquet file next to `out`."""
-    if errors:
-        with replacing(out.with_suffix(".errors.parquet")) as temporary:
-            pq.write_table(pa.Table.from_pylist(list(errors), schema=ERRORS_SCHEMA), temporary)
+def write_errors(out: Destination, errors: Sequence[dict[str, Any]]) -> Path | None:
+    """Write rows of `ERRORS_SCHEMA`, if there are any, to a file next to `out`; return it."""
+    if not errors:
+        return None
+    beside = out.beside("errors")
+    table = pa.Table.from_pylist(list(errors), schema=ERRORS_SCHEMA)
+    write_table([table], ERRORS_SCHEMA, beside)
+    return beside.path

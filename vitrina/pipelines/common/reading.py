@@ -17,6 +17,7 @@ from vitrina.data.readers.detect import source_of
 from vitrina.data.readers.missing_columns import MissingColumn, enumerated
 from vitrina.data.reading import Reading
 from vitrina.data.sources.fetching import ALLOW_PRIVATE, WEB
+from vitrina.database.url import is_database_url
 from vitrina.errors import CatalogueError
 from vitrina.pipelines.common.progress import Meter
 from vitrina.store.store import OpenStore
@@ -42,7 +43,7 @@ TRAINING = Purpose("training texts", "read")
 
 
 def remembered_reading(
-    store: OpenStore, path: Path | Any = None, given: ReadingOptions = DEFAULT_OPTIONS
+    store: OpenStore, path: str | Path | Any = None, given: ReadingOptions = DEFAULT_OPTIONS
 ) -> Reading:
     """Reading settings of a source's catalogue.
 
@@ -54,8 +55,8 @@ def remembered_reading(
     known = None
     if given.source is not None:
         known = sources.named(given.source)
-    elif isinstance(path, Path) and len(sources) > 1:
-        named = source_of(path, given.encoding)
+    elif isinstance(path, (str, os.PathLike)) and len(sources) > 1:
+        named = None if is_database_url(path) else source_of(Path(path), given.encoding)
         known = None if named is None else sources.known(named)
     if known is not None:
         remembered = known.reading
@@ -111,8 +112,6 @@ def open_as_remembered(
 
     Raises CatalogueError, ImageSourceError.
     """
-    if isinstance(source, (str, os.PathLike)):
-        source = Path(source)
     remembered = remembered_reading(store, source, given)
     columns = given.columns.given if labelled else given.columns.given - LABELS
     photos = given.images is not None or given.image_template is not None or "image" in columns
@@ -128,7 +127,7 @@ def open_as_remembered(
     reading = remembered.with_options(given)
     if given.allow_private is None:
         warn_of_private(reading)
-    return Catalogue.open(source, reading, needs)
+    return Catalogue.open(source, reading, needs, given.query)
 
 
 @contextmanager

@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vitrina.data.catalogue import Catalogue
-from vitrina.data.options import NO_COLUMN
+from vitrina.data.options import NO_COLUMN, ReadingOptions
 from vitrina.data.product import Batch, Product, Rejection
 from vitrina.data.readers import Columns, IdType, TableReader
+from vitrina.data.readers.database import DatabaseRecords, query_columns
+from vitrina.data.readers.detect import place_of
 from vitrina.data.readers.parquet import ParquetRecords
-from vitrina.errors import CatalogueError
+from vitrina.database.url import DatabaseURL
 from vitrina.ids import id_keys, ids_as
 from vitrina.index.fuse import fuse
 from vitrina.index.results import SearchResult
@@ -30,7 +31,6 @@ from vitrina.page.words import duration
 from vitrina.pipelines.common.batch_encoder import (
     BATCH_ROWS,
     BatchEncoder,
-    check_place,
     rejections,
     unusable,
     write_errors,
@@ -40,10 +40,11 @@ from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.common.reading import NEIGHBOURS, check_batch, remembered_reading
 from vitrina.pipelines.index.neighbours import Index
 from vitrina.pipelines.index.options import QueryOptions
-from vitrina.store.files import replacing
 from vitrina.store.products import PART_ROWS
 from vitrina.store.space import error_row
 from vitrina.store.store import OpenStore
+from vitrina.tables.destination import Destination
+from vitrina.tables.write import writing
 
 ID = "product_id"
 PANDAS_INDEX = "__index_level_"
@@ -60,6 +61,7 @@ class QueriesReport(Summarised):
     searched for: an id without a vector in the index, a new product with nothing to embed.
     rejected: rows that can't be read. failed: new products whose photos can't be used.
     neighbours: rows of the output. notes: missing parts of the queries, and their effect.
+    errors_out: the file that lists what could not be used, if there is anything.
     """
 
     out: str
@@ -71,6 +73,7 @@ class QueriesReport(Summarised):
     neighbours: int = 0
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
+    errors_out: str | None = None
 
     def summary(self) -> Summary:
         """Counts of queries and neighbours."""
@@ -96,7 +99,7 @@ class QueriesReport(Summarised):
             f"{self.queries / max(self.seconds, 1e-9):.0f}/s, in {self.out}"
         ]
         if self.missing + self.rejected + self.failed:
-            told = f"see {Path(self.out).with_suffix('.errors.parquet')}"
+            told = f"see {self.errors_out}"
             counts = f"{self.missing} could not be searched for, {self.rejected} rows were rejected"
             lines.insert(0, f"{counts}, {self.failed} photos could not be used: {told}")
         return [*self.notes, *lines]
@@ -114,45 +117,55 @@ class _Block:
     failures: list[dict[str, Any]]
 
 
-def id_column(store: OpenStore, path: Path, given: Columns) -> str | None:
-    """The column of a Parquet file that holds only product ids of the store, apart from a pandas
-    index; None for any other file, which is a batch of new products.
+def id_records(
+    store: OpenStore, queries: str | Path, reading: ReadingOptions
+) -> tuple[ParquetRecords, str] | None:
+    """The rows of a Parquet file or a database that hold only product ids of the store, apart from
+    a pandas index, and their column; None for anything else, which is a batch of new products.
 
-    given: the columns named by the user. Raises CatalogueError for a Parquet file that can't be
-    read.
+    reading: as given by the user. Raises CatalogueError for a file or a query that can't be read.
     """
-    if not path.is_file() or given.given - {"product_id"}:
+    place = place_of(queries)
+    if reading.columns.given - {"product_id"}:
         return None
-    with path.open("rb") as file:
+    own = remembered_reading(store).columns.updated(reading.columns).product_id
+    if isinstance(place, DatabaseURL):
+        names = query_columns(place, reading.query)
+        return (DatabaseRecords(place, reading.query), names[0]) if names in ([ID], [own]) else None
+    if not place.is_file() or reading.query is not None:
+        return None
+    with place.open("rb") as file:
         if file.read(4) != b"PAR1":
             return None
-    own = remembered_reading(store).columns.updated(given).product_id
-    names = [name for name in ParquetRecords(path).names if not name.startswith(PANDAS_INDEX)]
-    return names[0] if names in ([ID], [own]) else None
+    records = ParquetRecords(place)
+    names = [name for name in records.names if not name.startswith(PANDAS_INDEX)]
+    return (records, names[0]) if names in ([ID], [own]) else None
 
 
 def neighbours_of_ids(
-    store: OpenStore, path: Path, out: Path, options: QueryOptions, column: str = ID
+    store: OpenStore,
+    records: ParquetRecords,
+    out: str | Path,
+    options: QueryOptions,
+    column: str = ID,
 ) -> QueriesReport:
-    """Find the neighbours of products of the index, by their ids in a file; see `id_column`.
+    """Find the neighbours of products of the index, by their ids; see `id_records`.
 
     A product is never its own neighbour. Ids may be text in the file and integers in the store, or
     vice versa; the output has the ids of the file. Raises CatalogueError if the file can't be read,
     StoreError if there is no index or a filter is invalid.
     """
-    _check(out)
-    records = ParquetRecords(path)
+    destination = Destination.of(out, options)
+    destination.check()
     index = Index.open(store, options.features)
     # Only ids are read.
     reader = TableReader(records, Columns(product_id=column, title=NO_COLUMN))
     blocks = _by_id(index, reader, options)
-    return _write(
-        index, _arrow(reader.id_type), blocks, out, options, pq.read_metadata(path).num_rows
-    )
+    return _write(index, _arrow(reader.id_type), blocks, destination, options, records.count())
 
 
 def neighbours_of_batch(
-    store: OpenStore, catalogue: Catalogue, out: Path, options: QueryOptions
+    store: OpenStore, catalogue: Catalogue, out: str | Path, options: QueryOptions
 ) -> QueriesReport:
     """Find the neighbours of new products, which are embedded with the store's encoders.
 
@@ -161,11 +174,12 @@ def neighbours_of_batch(
 
     Raises as `neighbours_of_ids`; FingerprintError if an encoder has changed.
     """
-    _check(out)
+    destination = Destination.of(out, options)
+    destination.check()
     index = Index.open(store, options.features)
     notes = check_batch(catalogue, index.vectors.modalities, NEIGHBOURS)
     kind = _arrow(catalogue.id_type)
-    report = _write(index, kind, _by_content(index, catalogue, options), out, options)
+    report = _write(index, kind, _by_content(index, catalogue, options), destination, options)
     report.notes = notes
     return report
 
@@ -176,12 +190,6 @@ def _arrow(kind: IdType) -> pa.DataType:
 
 def _id_type(index: Index) -> IdType:
     return int if pa.types.is_integer(index.vectors.product_ids.type) else str
-
-
-def _check(out: Path) -> None:
-    if out.suffix.lower() != ".parquet":
-        raise CatalogueError(f"{out}: neighbours are written as Parquet; name it so")
-    check_place(out)
 
 
 def _by_id(index: Index, reader: TableReader, options: QueryOptions) -> Iterator[_Block]:
@@ -243,9 +251,12 @@ def _by_content(index: Index, catalogue: Catalogue, options: QueryOptions) -> It
 
 
 class _Output:
-    """Neighbours as rows of a table: one for each pair of a query and a neighbour."""
+    """Neighbours as rows of a table: one for each pair of a query and a neighbour.
 
-    def __init__(self, index: Index, query: pa.DataType) -> None:
+    titles: whether to add the neighbours' titles.
+    """
+
+    def __init__(self, index: Index, query: pa.DataType, *, titles: bool = False) -> None:
         own = index.store.products.schema
         kind = own.field("category_id").type
         self.schema = pa.schema(
@@ -258,6 +269,9 @@ class _Output:
                 ("category_name", pa.string()),
             ]
         )
+        if titles:
+            self.schema = self.schema.insert(3, pa.field("title", pa.string()))
+        self._titles = titles
         self._index = index
         self._categories = pa.array(index.categories.ids, kind)
         # One number per product, and each name once: small enough for memory.
@@ -281,6 +295,9 @@ class _Output:
             self._categories.take(pa.array(labels, mask=labels < 0)),
             self._names.take(pa.array(at)).dictionary_decode(),
         ]
+        if self._titles:
+            titles = self._index.store.products.take(at, ["title"]).column("title")
+            columns.insert(3, titles.cast(pa.string()))
         return pa.table(columns, schema=self.schema)
 
 
@@ -288,21 +305,21 @@ def _write(
     index: Index,
     query: pa.DataType,
     blocks: Iterator[_Block],
-    out: Path,
+    out: Destination,
     options: QueryOptions,
     total: int | None = None,
 ) -> QueriesReport:
     report = QueriesReport(str(out))
     errors: list[dict[str, Any]] = []
-    output = _Output(index, query)
+    # Only programs read nested formats.
+    output = _Output(index, query, titles=out.is_flat)
     with (
-        replacing(out) as temporary,
-        pq.ParquetWriter(temporary, output.schema, compression="zstd") as writer,
+        writing(out, output.schema) as write,
         Meter("finding neighbours", total, quiet=options.quiet) as meter,
     ):
         for block in blocks:
             table = output.table(block.ids, block.found)
-            writer.write_table(table)
+            write(table)
             batch = block.batch
             report.queries += len(batch.products) + len(batch.rejected)
             report.neighbours += table.num_rows
@@ -313,5 +330,6 @@ def _write(
             errors += [*rejections(batch), *block.failures, *block.missing]
             meter.advance(len(batch.products) + len(batch.rejected))
         report.seconds = round(meter.seconds, 2)
-    write_errors(out, errors)
+    if beside := write_errors(out, errors):
+        report.errors_out = str(beside)
     return report

@@ -6,8 +6,9 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
 from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
-from vitrina.options import JobOptions, Options, byte_size, option
+from vitrina.options import Options, byte_size, option
 from vitrina.pipelines.common.options import FEATURES, SeededOptions
+from vitrina.tables.options import OutputOptions
 from vitrina.types import CategoryId, Features
 
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ class SearchOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class QueryFileOptions(JobOptions):
-    """Options of reading a file of queries."""
+class QueryFileOptions(OutputOptions):
+    """Options of a file of queries, and of the table to write."""
 
     images: str | None = option(
         "Location of new products' photos; None for the one saved in the store.",

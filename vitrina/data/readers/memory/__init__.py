@@ -5,7 +5,7 @@ batches, `DictRecords` a sequence of dictionaries; both yield the same raw value
 reader, so that everything after them is the same.
 """
 
-from vitrina.data.readers.memory.detect import memory_records
+from vitrina.data.readers.memory.detect import ReadableRecords, memory_records
 from vitrina.data.readers.memory.records import DictRecords, InMemory, MemoryRecords
 
-__all__ = ["DictRecords", "InMemory", "MemoryRecords", "memory_records"]
+__all__ = ["DictRecords", "InMemory", "MemoryRecords", "ReadableRecords", "memory_records"]
