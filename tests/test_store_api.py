@@ -249,6 +249,11 @@ def test_neighbours_by_text_product_and_image(shelf, tmp_path):
     Image.new("RGB", (32, 32), "red").save(photo)
     assert store.neighbours(image=photo, k=2) == index.search(image=photo, k=2)
     assert store.neighbours(text, image=photo, k=2) == index.search(text=text, image=photo, k=2)
+    with Image.open(photo) as picture:
+        for value in (photo.read_bytes(), picture, np.asarray(picture)):
+            assert store.neighbours(image=value, k=2) == store.neighbours(image=photo, k=2)
+    with pytest.raises(vt.VitrinaError, match="of type int can't be used as an image: give"):
+        store.neighbours(image=3)
     options = vt.QueryOptions(k=2)
     assert store.neighbours("кружка", options) == index.search(text="кружка", k=2)
     for given, said in [

@@ -34,7 +34,7 @@ def neighbours(
     options: SearchOptions = _DEFAULT_SEARCH,
     *,
     product: ProductId | None = None,
-    image: str | Path | None = None,
+    image: str | Path | object | None = None,
 ) -> NeighbourTable:
     """Find the nearest products of a text, of an image, of both, or of a product of the store.
 
@@ -47,8 +47,8 @@ def neighbours(
     {options}
     product : int or str, optional
         Id of a product of the index, which is not its own neighbour; instead of a text or an image.
-    image : str or Path, optional
-        Image file.
+    image : str, Path, bytes, PIL image or array, optional
+        Image file, its bytes, or the image itself, as PIL's or as (h, w, 3) uint8 pixels.
 
     Returns
     -------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from vitrina.data.image_limits import MAX_PIXELS
+from vitrina.data.photo_values import encoded
 from vitrina.data.sources.base import read_photo
 from vitrina.embedder.base import ImageEncoder, TextEncoder
 from vitrina.embedder.photos import prepare_photo
@@ -156,7 +158,7 @@ class Index(Summarised):
         *,
         product: ProductId | None = None,
         text: str | None = None,
-        image: str | Path | None = None,
+        image: str | Path | Any = None,
         k: int = 10,
         category: CategoryId | None = None,
         where: Sequence[str] = (),
@@ -169,7 +171,8 @@ class Index(Summarised):
         Args:
             product: an id; the product itself is never its own neighbour.
             text: any text, instead of a product.
-            image: an image file, instead of a product, or together with a text.
+            image: an image file, its bytes, a PIL image or (h, w, 3) uint8 pixels, instead of a
+                product, or together with a text.
             k: how many.
             category: only products of this category id, or below this category path.
             where: only products that meet all of these, such as "shop=Foo" or "price<100".
@@ -302,7 +305,7 @@ class Index(Summarised):
             )
         return position
 
-    def _encode(self, text: str | None, image: str | Path | None, max_pixels: int) -> Vectors:
+    def _encode(self, text: str | None, image: str | Path | Any, max_pixels: int) -> Vectors:
         given = {Modality.TEXT: text, Modality.IMAGE: image}
         queries = [modality for modality, value in given.items() if value is not None]
         if not queries:
@@ -337,14 +340,25 @@ class Index(Summarised):
         return {}
 
 
-def _encode_one(encoder: Any, modality: Modality, value: str | Path, max_pixels: int) -> Vectors:
+def _encode_one(
+    encoder: Any, modality: Modality, value: str | Path | Any, max_pixels: int
+) -> Vectors:
     if modality is Modality.TEXT:
         return cast("TextEncoder", encoder).encode([str(value)])
     images = cast("ImageEncoder", encoder)
+    name = (
+        str(value)
+        if isinstance(value, (str, PathLike))
+        else f"an object of type {type(value).__name__}"
+    )
     try:
-        ready = prepare_photo(images, read_photo(Path(value), str(value)), max_pixels).ready
+        data = read_photo(Path(value), name) if isinstance(value, (str, PathLike)) else None
+        data = encoded(value) if data is None else data
+        if data is None:
+            raise ValueError("give a file, its bytes, a PIL image or (h, w, 3) uint8 pixels")
+        ready = prepare_photo(images, data, max_pixels).ready
     except (OSError, ValueError, ImageError) as err:
-        raise ImageSourceError(f"{value} can't be used as an image: {err}") from err
+        raise ImageSourceError(f"{name} can't be used as an image: {err}") from err
     return images.encode([ready])
 
 
