@@ -324,7 +324,8 @@ def test_a_store_that_is_gone_shows_one_line_more(embedded_sample, tmp_path):
     )
     assert bool(store)
     empty = vt.Store.open(tmp_path / "empty", create=True)
-    assert repr(empty) == f"Store {tmp_path / 'empty'}: nothing in it yet"
+    assert repr(empty).startswith(f"Store {tmp_path}")
+    assert ": nothing in it" in repr(empty)
     assert len(empty) == 0
     assert bool(empty)
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 
 @dataclass(frozen=True)
-class TableName:
+class MemoryTableName:
     """Name of a table in memory, such as "the pandas DataFrame", in place of a path."""
 
     name: str
@@ -17,5 +17,5 @@ class TableName:
         return self.name
 
 
-Location: TypeAlias = Path | str | TableName
+Location: TypeAlias = Path | str | MemoryTableName
 """A file or a directory, a database's name, or a table in memory; its text begins messages."""

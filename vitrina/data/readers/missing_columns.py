@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from itertools import islice
 
-from vitrina.data.location import Location, TableName
+from vitrina.data.location import Location, MemoryTableName
 from vitrina.data.options import DEFAULT_COLUMNS, Columns
 from vitrina.errors import CatalogueError
 from vitrina.options import flag
@@ -65,7 +65,7 @@ class Missing:
         unset = [self._unset(name) for name in FLAGS if name in self.fields & self.remembered]
         which = "which one" if len(self.columns) == 1 else "which ones"
         ways = f"say {which} to take with {enumerated(flags)}"
-        if isinstance(self.path, TableName):
+        if isinstance(self.path, MemoryTableName):
             named = ", ".join(f"{name}=..." for name in FLAGS if name in self.fields)
             ways, unset = f"say {which} to take with columns=vt.Columns({named})", []
         if unset := [way for way in unset if way]:

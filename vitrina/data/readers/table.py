@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from vitrina.data.location import TableName
+from vitrina.data.location import MemoryTableName
 from vitrina.data.photo_names import parse_references
 from vitrina.data.product import Metadata, Product, Rejection
 from vitrina.data.readers.base import Columns, Fault, IdType, Records, UnreadableValue
@@ -112,7 +112,7 @@ class TableReader:
                 "`train` needs them; name another one with --category-column"
             )
         names = self._records.names
-        python = isinstance(self._records.path, TableName)
+        python = isinstance(self._records.path, MemoryTableName)
         like = next((name for name in names if _LIKE_CATEGORY.search(name)), None)
         example = f", such as --category-column {shlex.quote(like)}" if like else ""
         if python:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from vitrina.data.location import TableName
+from vitrina.data.location import MemoryTableName
 from vitrina.data.readers.memory.records import DictRecords, MemoryRecords
 from vitrina.data.readers.memory.tables import ArrowTable, DatasetTable, PandasTable
 from vitrina.errors import CatalogueError
@@ -49,7 +49,7 @@ def memory_records(source: Any) -> ReadableRecords:
     if isinstance(source, pa.Table):
         return MemoryRecords(ArrowTable.of(_name("Arrow table", source.num_rows), source))
     if dataset is not None and isinstance(source, dataset.Dataset):
-        return MemoryRecords(DatasetTable(TableName("the Arrow dataset"), source, {}))
+        return MemoryRecords(DatasetTable(MemoryTableName("the Arrow dataset"), source, {}))
     if isinstance(source, Mapping) or hasattr(source, "to_frame"):
         kind = type(source).__name__
         raise CatalogueError(f"a {kind} is no table of products; give {_KINDS}")
@@ -66,8 +66,10 @@ def memory_records(source: Any) -> ReadableRecords:
     raise CatalogueError(f"{type(source).__name__} is no catalogue; give {_KINDS}")
 
 
-def _name(kind: str, rows: int | None) -> TableName:
-    return TableName(f"the {kind}" if rows is None else f"the {kind} ({counted(rows, 'row')})")
+def _name(kind: str, rows: int | None) -> MemoryTableName:
+    return MemoryTableName(
+        f"the {kind}" if rows is None else f"the {kind} ({counted(rows, 'row')})"
+    )
 
 
 def _polars_table(frame: Any, polars: Any) -> ArrowTable:

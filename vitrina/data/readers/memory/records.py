@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from vitrina.data.arrow_types import holds_photos
-from vitrina.data.location import TableName
+from vitrina.data.location import MemoryTableName
 from vitrina.data.photo_values import is_photo
 from vitrina.data.readers.arrow_columns import declared_id_type, may_hold_text
 from vitrina.data.readers.arrow_values import rows_of, values_of
@@ -28,7 +28,7 @@ class InMemory(Protocol):
     """Records of a table in memory: what they have beyond `Records`."""
 
     @property
-    def path(self) -> TableName:
+    def path(self) -> MemoryTableName:
         """The table's name."""
 
     @property
@@ -122,7 +122,7 @@ class DictRecords:
     names_grow = True
     notes: Sequence[str] = ()
 
-    def __init__(self, path: TableName, rows: Iterable[Any]) -> None:
+    def __init__(self, path: MemoryTableName, rows: Iterable[Any]) -> None:
         """Collect the keys of a sample. Raises CatalogueError if it holds no dictionary."""
         self.path, self._rows = path, rows
         self._sample = list(islice(rows, SAMPLE_ROWS))
@@ -181,7 +181,7 @@ class DictRecords:
 
 
 @contextmanager
-def _read_errors(name: TableName) -> Iterator[None]:
+def _read_errors(name: MemoryTableName) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as err:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
-from vitrina.data.location import TableName
+from vitrina.data.location import MemoryTableName
 from vitrina.data.readers.memory.values import python_value
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class MemoryTable(Protocol):
     """A table in memory that can be read any number of times, in one order."""
 
     @property
-    def name(self) -> TableName:
+    def name(self) -> MemoryTableName:
         """Its name for messages."""
 
     @property
@@ -55,13 +55,13 @@ class MemoryTable(Protocol):
 class ArrowTable:
     """An Arrow table. raw: further columns that Arrow can't hold."""
 
-    name: TableName
+    name: MemoryTableName
     table: pa.Table
     raw: Mapping[str, Sequence[Any]]
 
     @classmethod
     def of(
-        cls, name: TableName, table: pa.Table, raw: Mapping[str, Sequence[Any]] | None = None
+        cls, name: MemoryTableName, table: pa.Table, raw: Mapping[str, Sequence[Any]] | None = None
     ) -> ArrowTable:
         """Open a table. Values of dictionaries that Arrow can't take are converted, once."""
         for at, kind in enumerate(table.schema.types):
@@ -106,7 +106,7 @@ class ArrowTable:
 class DatasetTable:
     """An Arrow dataset, which is read from its files each time."""
 
-    name: TableName
+    name: MemoryTableName
     dataset: pa_dataset.Dataset
     raw: Mapping[str, Sequence[Any]]
 
@@ -140,7 +140,7 @@ class DatasetTable:
 class PandasTable:
     """A pandas DataFrame; named levels of its index are columns too, as in a Parquet file."""
 
-    def __init__(self, name: TableName, frame: pd.DataFrame) -> None:
+    def __init__(self, name: MemoryTableName, frame: pd.DataFrame) -> None:
         """Find the type of each column as pandas does when it writes Parquet."""
         self.name = name
         self._frame = frame
