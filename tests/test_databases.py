@@ -15,7 +15,7 @@ from support.cli import vitrina
 from support.postgresql import PASSWORD, running_server
 from vitrina.data.options import whole_table
 from vitrina.data.reading import Reading
-from vitrina.database.base import MemoryTableName, select_of
+from vitrina.database.base import TableName, select_of
 from vitrina.database.open import open_database
 from vitrina.database.url import DatabaseURL, is_database_url
 from vitrina.errors import CatalogueError, MissingExtraError, OptionError
@@ -175,7 +175,7 @@ def test_variables_of_the_environment_stand_for_parts(monkeypatch):
     ],
 )
 def test_names_of_tables(text, schema, name, sql):
-    table = MemoryTableName.parse(text)
+    table = TableName.parse(text)
     assert (table.schema, table.name, table.quoted) == (schema, name, sql)
     assert select_of(text) == f"SELECT * FROM {sql}"
 
@@ -183,7 +183,7 @@ def test_names_of_tables(text, schema, name, sql):
 @pytest.mark.parametrize("text", ["", "a.b.c", "a.", '"a', "a..b", '"a"b'])
 def test_names_of_no_table(text):
     with pytest.raises(OptionError, match="must be a table's name"):
-        MemoryTableName.parse(text)
+        TableName.parse(text)
 
 
 def test_queries_are_told_from_names():
@@ -299,7 +299,7 @@ def test_a_failure_leaves_sqlite_as_it_was(tmp_path):
     flat = TABLE.drop_columns(["reasons"])
     with pytest.raises(CatalogueError, match="broken"):
         database.write(
-            MemoryTableName("p"),
+            TableName("p"),
             OutputOptions().if_exists,
             flat.schema,
             broken(flat.to_batches()[0]),
@@ -462,7 +462,7 @@ def test_a_failure_leaves_a_replaced_table_as_it_was(server):
     flat = TABLE.drop_columns(["reasons"])
     with pytest.raises(CatalogueError, match="broken"):
         open_database(DatabaseURL.parse(url)).write(
-            MemoryTableName("new"),
+            TableName("new"),
             OutputOptions().if_exists,
             flat.schema,
             broken(flat.to_batches()[0]),
