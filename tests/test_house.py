@@ -27,6 +27,7 @@ TIERS = [
         "jit",
         "device",
         "disk",
+        "logs",
         "malloc",
         "page",
         "stage_timer",
@@ -34,7 +35,7 @@ TIERS = [
         "typed_json",
     },
     {"results"},
-    {"store", "data", "sample", "training"},
+    {"store", "data", "sample", "training", "plots"},
     {"embedder", "index", "classifier", "audit"},
     {"baselines"},
     # Of pipelines, each folder and each file is a room.

@@ -16,7 +16,7 @@ from vitrina.pipelines.classify.options import ClassifyOptions
 from vitrina.pipelines.classify.predictions import Predictions
 from vitrina.pipelines.classify.predictor import ClassifyReport, Predictor
 from vitrina.pipelines.common.batch_encoder import BATCH_ROWS, check_place, rejections, write_errors
-from vitrina.pipelines.common.progress import Meter
+from vitrina.pipelines.common.progress import Meter, timed_job
 from vitrina.pipelines.common.reading import PREDICTIONS, check_batch
 from vitrina.pipelines.train.category_drift import unknown
 from vitrina.store.files import replacing
@@ -71,6 +71,16 @@ def classify_to(
 
 
 def _run(
+    catalogue: Catalogue,
+    store: OpenStore,
+    options: ClassifyOptions,
+    start: Callable[[pa.Schema], Callable[[pa.Table], None]],
+) -> ClassifyReport:
+    with timed_job("classifying", options.quiet):
+        return _classified(catalogue, store, options, start)
+
+
+def _classified(
     catalogue: Catalogue,
     store: OpenStore,
     options: ClassifyOptions,
