@@ -614,15 +614,15 @@ def test_what_serves_no_file_is_refused(kept, capsys):
         assert f"--photos, --title-column apply to {needed}" in told
 
 
-def test_further_texts_need_no_more_than_text(kept, tmp_path, capsys):
+def test_further_texts_need_no_more_than_text(kept, tmp_path, caplog):
     rows = [{"product_id": n, "name": f"Кружка {n}"} for n in range(9)]
     also = csv(tmp_path / "also.csv", rows)
     opened = vt.Store.open(kept)
     given = ReadingOptions(columns=Columns(title="name", category_id="nope"))
-    with opened_texts(opened, [also], given, quiet=False) as (catalogue,):
+    with opened_texts(opened, [also], given) as (catalogue,):
         (batch,) = catalogue.batches()
         assert [one.text for one in batch.products] == [row["name"] for row in rows]
-    assert capsys.readouterr().err.splitlines() == [
+    assert caplog.messages == [
         f"{also}: the batch lacks nope, brand and price, which the store remembers; training texts "
         "are read without brand"
     ]

@@ -27,6 +27,7 @@ TIERS = [
         "jit",
         "device",
         "disk",
+        "logs",
         "malloc",
         "page",
         "stage_timer",
@@ -36,7 +37,7 @@ TIERS = [
     {"atomic_files", "database"},
     {"tables"},
     {"results"},
-    {"store", "data", "sample", "training"},
+    {"store", "data", "sample", "training", "plots"},
     {"embedder", "index", "classifier", "audit"},
     {"baselines"},
     # Of pipelines, each folder and each file is a room.

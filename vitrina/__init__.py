@@ -5,12 +5,16 @@ The names below load on first use, so that importing the package costs next to n
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from vitrina._version import __version__ as __version__
+
+# A library is silent until the program sets up logging; see `vitrina.logs`.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
     from vitrina.api import (
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
         neighbours_to,
         open_batch,
         open_index,
+        open_report,
         pretrain,
         review,
         train,
@@ -85,6 +90,7 @@ _HOMES = {
     "neighbours_to": "vitrina.api",
     "open_batch": "vitrina.api",
     "open_index": "vitrina.api",
+    "open_report": "vitrina.api",
     "pretrain": "vitrina.api",
     "review": "vitrina.api",
     "train": "vitrina.api",
@@ -127,6 +133,7 @@ __all__ = [
     "neighbours_to",
     "open_batch",
     "open_index",
+    "open_report",
     "pretrain",
     "review",
     "train",

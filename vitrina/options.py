@@ -103,7 +103,10 @@ class Options:
 class JobOptions(Options):
     """Options of every job."""
 
-    quiet: bool = option("Print no progress.", default=True, command_line=False)
+    quiet: bool | None = option(
+        "Show no progress; default: shown only in a notebook or in IPython on a terminal.",
+        command_line=False,
+    )
 
 
 _HINTS: dict[type, dict[str, Any]] = {}

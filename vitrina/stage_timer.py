@@ -64,7 +64,7 @@ class RunTimer:
 
     def __init__(self) -> None:
         self._started = self._since = time.perf_counter()
-        self._stack = [OTHER]
+        self._stack = [(OTHER, self._since)]
         self._seconds: dict[str, float] = {}
         self._ended = False
 
@@ -80,7 +80,7 @@ class RunTimer:
     def enter(self, name: str) -> None:
         """Begin a stage; `leave` ends it."""
         self._charge()
-        self._stack.append(name)
+        self._stack.append((name, self._since))
         # In the order in which they begin.
         self._seconds.setdefault(name, 0.0)
 
@@ -88,6 +88,12 @@ class RunTimer:
         """End the stage that was entered last."""
         self._charge()
         self._stack.pop()
+
+    @property
+    def current(self) -> tuple[str, float]:
+        """The innermost stage, and the seconds since it began; may be read in another thread."""
+        name, since = self._stack[-1]
+        return name, time.perf_counter() - since
 
     @property
     def total(self) -> float:
@@ -110,7 +116,7 @@ class RunTimer:
 
     def _charge(self) -> None:
         now = self._since if self._ended else time.perf_counter()
-        name = self._stack[-1]
+        name = self._stack[-1][0]
         self._seconds[name] = self._seconds.get(name, 0.0) + now - self._since
         self._since = now
 

@@ -10,7 +10,7 @@ from vitrina.api.inputs import CatalogueLike, StoreLike
 from vitrina.api.query import classify, classify_to, neighbours, neighbours_to, open_batch
 from vitrina.api.store import Store
 from vitrina.api.stores import compact, describe, embed, vectors, verify
-from vitrina.api.training import build_index, evaluate_index, open_index, train
+from vitrina.api.training import build_index, evaluate_index, open_index, open_report, train
 from vitrina.data.catalogue import Catalogue
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "neighbours_to",
     "open_batch",
     "open_index",
+    "open_report",
     "pretrain",
     "review",
     "train",

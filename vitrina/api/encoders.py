@@ -99,7 +99,7 @@ def pretrain(store: StoreLike, options: PretrainOptions) -> PretrainReport:
     from vitrina.pipelines.finetune.pretrain import pretrain as run
 
     opened = as_store(store)
-    with opened_texts(opened, options.also, options.reading, quiet=options.quiet) as further:
+    with opened_texts(opened, options.also, options.reading) as further:
         return run(opened, options, further)
 
 

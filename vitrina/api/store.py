@@ -78,6 +78,7 @@ class Store(OpenStore):
     embed = method(stores.embed)
     build_index = method(training.build_index)
     open_index = method(training.open_index)
+    open_report = method(training.open_report)
     evaluate_index = method(training.evaluate_index)
     neighbours = method(query.neighbours)
     neighbours_to = method(query.neighbours_to)

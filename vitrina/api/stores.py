@@ -117,7 +117,7 @@ def verify(
     *,
     repair: bool = False,
     options: dict[str, Any] | None = None,
-    quiet: bool = True,
+    quiet: bool | None = None,
 ) -> VerifyReport:
     """Check every byte of a store against its commits.
 
@@ -130,8 +130,8 @@ def verify(
         catalogue restores their content.
     options : dict, optional
         Options of fsspec, for a URL; those of an open store are its own.
-    quiet : bool, default True
-        Print no progress.
+    quiet : bool, optional
+        Show no progress; default: shown only in a notebook or in IPython on a terminal.
 
     Returns
     -------
@@ -165,7 +165,7 @@ def verify(
 
 
 def compact(
-    store: StoreLike, *, keep: int = 3, rows: int = 32_768, quiet: bool = True
+    store: StoreLike, *, keep: int = 3, rows: int = 32_768, quiet: bool | None = None
 ) -> CompactReport:
     """Merge small shards and drop dead rows, in one commit; the live content stays the same.
 
@@ -177,8 +177,8 @@ def compact(
         Commits that stay readable, from 1 to 3; 1 frees the most space.
     rows : int, default 32768
         Maximum rows of a merged shard.
-    quiet : bool, default True
-        Print no progress.
+    quiet : bool, optional
+        Show no progress; default: shown only in a notebook or in IPython on a terminal.
 
     Returns
     -------

@@ -85,7 +85,7 @@ def open_index(store: StoreLike, features: str | None = None) -> Index:
 
 
 def evaluate_index(
-    store: StoreLike, features: str | None = None, *, seed: int = 0, quiet: bool = True
+    store: StoreLike, features: str | None = None, *, seed: int = 0, quiet: bool | None = None
 ) -> IndexEvaluation:
     """Evaluate the neighbours' vote of an index, leave-one-out, and save the best vote rule.
 
@@ -101,8 +101,8 @@ def evaluate_index(
     seed : int, default 0
         Random seed of the half of the products on which the rule is chosen; metrics are those of
         the other half.
-    quiet : bool, default True
-        Print no progress.
+    quiet : bool, optional
+        Show no progress; default: shown only in a notebook or in IPython on a terminal.
 
     Returns
     -------
@@ -127,6 +127,37 @@ def evaluate_index(
 
     chosen = choice(Features, features, "features")
     return run(as_store(store), chosen, seed=seed, quiet=quiet)
+
+
+def open_report(store: StoreLike, model: str | None = None) -> TrainReport:
+    """Read the training report of a stored head, to print it or to draw its plots.
+
+    Parameters
+    ----------
+    store : Store, str or Path
+        Store, or its directory or URL, with a head.
+    model : str, optional
+        Name of the head; default: the one trained last.
+
+    Returns
+    -------
+    TrainReport
+        The report that `train` returned, without the seconds of saving.
+
+    Raises
+    ------
+    StoreError
+        If there is no such head, or its file is damaged.
+
+    Examples
+    --------
+    >>> report = vt.open_report(store)
+    >>> report.model, len(report.coverage) > 1
+    ('text-logistic', True)
+    """
+    from vitrina.pipelines.train.job import read_report
+
+    return read_report(as_store(store), model)
 
 
 @with_keywords(TrainOptions)

@@ -10,6 +10,7 @@ import torch
 
 from vitrina.classifier.heads import Head
 from vitrina.store.gather import Gathered
+from vitrina.training.adamw import PlainLBFGS
 from vitrina.training.loss import ClassLoss
 from vitrina.types import Codes, Mask
 
@@ -65,8 +66,9 @@ def fit_whole(
 
 
 def _minimise(head: Head, parts: Sequence[WeightedRows], loss_of: ClassLoss, decay: float) -> None:
-    optimiser = torch.optim.LBFGS(
-        head.parameters(),
+    parameters = list(head.parameters())
+    optimiser = PlainLBFGS(
+        parameters,
         max_iter=ITERATIONS,
         tolerance_grad=TOLERANCE,
         history_size=10,
@@ -75,7 +77,8 @@ def _minimise(head: Head, parts: Sequence[WeightedRows], loss_of: ClassLoss, dec
     ridged = [one for name, one in head.named_parameters() if name.endswith("weight")]
 
     def closure() -> torch.Tensor:
-        optimiser.zero_grad(set_to_none=True)
+        for one in parameters:
+            one.grad = None
         loss = _loss(head, parts, loss_of)
         for one in ridged:
             loss = loss + 0.5 * decay * one.square().sum()

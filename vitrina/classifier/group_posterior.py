@@ -45,10 +45,19 @@ class GroupPosterior:
     """
 
     def __init__(
-        self, groups: Codes, confidence: Floats, right: Mask, count: int, prior: Prior
+        self,
+        groups: Codes,
+        confidence: Floats,
+        right: Mask,
+        count: int,
+        prior: Prior,
+        pooled: Doubles | None = None,
     ) -> None:
-        """groups: (n,) int64 below `count`. confidence: (n,) float32. right: (n,) bool."""
-        expected = _group_precision(groups, confidence, right, count, prior.spread)
+        """groups: (n,) int64 below `count`. confidence: (n,) float32. right: (n,) bool. pooled: the
+        result of `pooled_precision` for them, which no prior changes; None to compute it."""
+        if pooled is None:
+            pooled = pooled_precision(confidence, right)
+        expected = _group_precision(groups, pooled, right, count, prior.spread)
         # A handful of rows does not show the confidence of a group's next ones: such groups are
         # pooled, and so is a group without rows.
         self._has_own = np.bincount(groups, minlength=count) >= FEW
@@ -97,11 +106,10 @@ class GroupPosterior:
 
 
 def _group_precision(
-    groups: Codes, confidence: Floats, right: Mask, count: int, spread: float
+    groups: Codes, pooled: Doubles, right: Mask, count: int, spread: float
 ) -> Doubles:
     """Probability of each row to be right, given its group: (n,)."""
-    plain = _pooled_precision(confidence, right)
-    logit = np.log(plain / (1 - plain))
+    logit = np.log(pooled / (1 - pooled))
     offsets = np.zeros(count)
     for _ in range(ROUNDS):
         likely = _sigmoid(logit + offsets[groups])
@@ -114,7 +122,7 @@ def _group_precision(
     return _sigmoid(logit + offsets[groups])
 
 
-def _pooled_precision(confidence: Floats, right: Mask) -> Doubles:
+def pooled_precision(confidence: Floats, right: Mask) -> Doubles:
     """Probability of each row to be right, from its confidence alone: (n,), above 0 and below 1.
 
     Isotonic regression with blocks shrunk towards a logistic regression, so that a few rows that

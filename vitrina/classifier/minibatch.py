@@ -13,6 +13,7 @@ from vitrina.classifier.metrics import evaluate
 from vitrina.device import best_device
 from vitrina.parallel import Progress
 from vitrina.store.gather import Gathered
+from vitrina.training.adamw import FusedAdamW
 from vitrina.training.config import TrainingConfig, rate_at
 from vitrina.training.dropout import drawing
 from vitrina.training.loss import ClassLoss
@@ -41,13 +42,8 @@ def fit_by_batches(
     """
     device = best_device()
     head.to(device).train()
-    optimiser = torch.optim.AdamW(
-        head.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay, fused=True
-    )
+    optimiser = FusedAdamW(head.parameters(), recipe.weight_decay)
     steps = recipe.steps(len(rows))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: rate_at(step, steps, recipe.warm_up)
-    )
     rng = np.random.default_rng(recipe.seed)
     step, best, stale_epochs, weights = 0, -1.0, 0, None
     for _ in range(recipe.epochs):
@@ -59,12 +55,10 @@ def fit_by_batches(
                     [torch.from_numpy(block).to(device) for block in vectors],
                     [torch.from_numpy(mask).to(device) for mask in masks],
                 )
-            step += 1
             loss = loss_of(logits, torch.from_numpy(codes[batch]).to(device))
-            optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            schedule.step()
+            optimiser.step(recipe.rate * rate_at(step, steps, recipe.warm_up))
+            step += 1
             report(len(batch))
         if recipe.patience and len(held_rows):
             score = score_of(head, gathered, codes, held_rows)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from vitrina.classifier.group_posterior import GroupPosterior, Prior
+from vitrina.classifier.group_posterior import Doubles, GroupPosterior, Prior, pooled_precision
 from vitrina.classifier.metrics import NEVER
 from vitrina.types import Codes, Floats, Mask
 
@@ -86,18 +86,22 @@ def thresholds_at_precision(
 
 @dataclass(frozen=True, eq=False)
 class _Predictions:
-    """The predictions given to `thresholds_at_precision`, and the fold of each row."""
+    """The predictions given to `thresholds_at_precision`, and the fold of each row.
+
+    pooled: by fold, the pooled precision of the rows outside of it; see `pooled_precision`.
+    """
 
     groups: Codes
     confidence: Floats
     right: Mask
     count: int
     fold: Codes
+    pooled: dict[int | None, Doubles] = field(default_factory=dict)
 
     def search(self, precision: float, prior: Prior) -> Thresholds:
         """The lowest thresholds under a prior that keep the target precision."""
         outer = [self.fold == number for number in range(FOLDS)]
-        crossed = [self._evidence(~rows, prior) for rows in outer]
+        crossed = [self._evidence(number, prior) for number in range(FOLDS)]
         nothing = np.full(self.count, NEVER, dtype=np.float32)
         aim, coverage, reached = 1.0, 0.0, float("nan")
         # Fewer rows than allow a single error cannot show that the target is kept.
@@ -121,10 +125,18 @@ class _Predictions:
                 aim, coverage, reached = float(tried), float(taken.mean()), float(share)
         if not coverage:
             return Thresholds(precision, nothing, 0.0, reached)
-        everything = np.ones(len(self.groups), dtype=bool)
-        return Thresholds(precision, self._evidence(everything, prior).cuts(aim), coverage, reached)
+        return Thresholds(precision, self._evidence(None, prior).cuts(aim), coverage, reached)
 
-    def _evidence(self, rows: Mask, prior: Prior) -> GroupPosterior:
+    def _evidence(self, fold: int | None, prior: Prior) -> GroupPosterior:
+        """The posterior from all rows outside of a fold; None for all rows."""
+        rows = self.fold != (-1 if fold is None else fold)
+        if fold not in self.pooled:
+            self.pooled[fold] = pooled_precision(self.confidence[rows], self.right[rows])
         return GroupPosterior(
-            self.groups[rows], self.confidence[rows], self.right[rows], self.count, prior
+            self.groups[rows],
+            self.confidence[rows],
+            self.right[rows],
+            self.count,
+            prior,
+            self.pooled[fold],
         )

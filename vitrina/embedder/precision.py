@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,8 @@ from vitrina.errors import EncoderError
 from vitrina.store.damage import reason_of
 from vitrina.threads import limit_torch, one_thread_each
 from vitrina.types import Compute, Vectors
+
+log = logging.getLogger(__name__)
 
 AGREEMENT = {Compute.FLOAT32: 0.9999, Compute.BFLOAT16: 0.9995, Compute.INT8: 0.99}
 """Minimum cosine to the model's own float32 vectors, over the probes, to use each format."""
@@ -109,6 +112,7 @@ def choose(
     if known is not None and known in makers:
         network = makers[known]()
         if agreement(exact, probe(network)) >= AGREEMENT[known]:
+            log.info("computing in %s, as measured before on this machine", known)
             return known, network
     best: tuple[float, Compute, Network] | None = None
     for compute, make in makers.items():
@@ -132,6 +136,8 @@ def choose(
     if best is None:
         raise EncoderError("this model's vectors are not numbers; are its weights damaged?")
     _remember(memo, best[1])
+    if len(makers) > 1:
+        log.info("computing in %s, the fastest of %s on this machine", best[1], ", ".join(makers))
     return best[1], best[2]
 
 

@@ -19,6 +19,7 @@ from vitrina.pipelines.audit.options import AuditOptions
 from vitrina.pipelines.classify.job import classify_to
 from vitrina.pipelines.classify.options import ClassifyOptions
 from vitrina.pipelines.classify.predictor import ClassifyReport
+from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.embed.job import EmbedReport, embed
 from vitrina.pipelines.embed.options import EmbedOptions
 from vitrina.pipelines.index.job import build_index
@@ -92,7 +93,10 @@ def demo(out: Path, *, products: int, seed: int, say: Say, quiet: bool = True) -
     store_path = out / "store"
     if store_path.exists() and any(store_path.iterdir()):
         raise CatalogueError(f"{store_path} exists already; give another --out, or delete it")
-    sample = write_catalogue(out / "catalogue", products, seed)
+    with Meter("making the sample", products, quiet=quiet) as meter:
+        sample = write_catalogue(
+            out / "catalogue", products, seed, lambda done: meter.advance(done - meter.done)
+        )
     say(
         f"1. catalogue   {sample.train_products} products in {sample.categories} categories, and "
         f"{sample.test_products} new ones; {sample.missing_photos} lack a photo, "

@@ -37,7 +37,11 @@ EVIDENCE_BELOW = 0.05
 
 
 def explain(
-    store: OpenStore, found: AuditResult, rows: Codes, images: ImageSource | None, quiet: bool
+    store: OpenStore,
+    found: AuditResult,
+    rows: Codes,
+    images: ImageSource | None,
+    quiet: bool | None,
 ) -> tuple[Suspect, ...]:
     """Describe suspects. rows: (m,) int64 positions in the product table, by rank."""
     predictor, predictions, labels = found.predictor, found.predictions, found.labels
@@ -181,7 +185,7 @@ def _same_photos(
     rows: Codes,
     near: Codes,
     images: ImageSource | None,
-    quiet: bool,
+    quiet: bool | None,
 ) -> set[tuple[int, int]]:
     """Pairs (index into `rows`, position of a neighbour) with the same photo by its hash."""
     gathered = found.predictor.gathered

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import time
 import uuid
@@ -22,11 +23,13 @@ from vitrina.pipelines.audit.options import AuditOptions
 from vitrina.pipelines.audit.product_view import Shown
 from vitrina.pipelines.audit.search import find
 from vitrina.pipelines.audit.table import write_table
-from vitrina.pipelines.common.progress import Meter
+from vitrina.pipelines.common.progress import Meter, timed_job
 from vitrina.pipelines.common.vectors import default_features
-from vitrina.stage_timer import so_far, stage, timed_run
+from vitrina.stage_timer import so_far, stage
 from vitrina.store.files import check_file
 from vitrina.store.store import OpenStore
+
+log = logging.getLogger(__name__)
 
 
 def audit(
@@ -40,7 +43,7 @@ def audit(
     audited only for the report or the table: then `recorded` of the card is false. Raises
     CatalogueError if these can't be written, and what `find` raises.
     """
-    with timed_run() as run:
+    with timed_job("audit", options.quiet) as run:
         kept = _audit(store, options, images)
     # The recorded card holds the time until it was written.
     return replace(kept, card={**kept.card, "stages": run.seconds(), "took": round(run.total, 1)})
@@ -108,8 +111,8 @@ def _may_record(store: OpenStore, options: AuditOptions, out: Path | None) -> bo
                 f"{store.place} may only be read, and it has no {features} index that is up to "
                 "date: have `vitrina index` run by who may write to it, or audit a copy"
             ) from None
-        Meter("audit", quiet=options.quiet).say(
-            f"{store.place} may only be read: the audit goes to {out}, and is not recorded there"
+        log.warning(
+            "%s may only be read: the audit goes to %s, and is not recorded there", store.place, out
         )
         return False
     return True

@@ -50,7 +50,7 @@ def find_neighbours(
     queries: Codes,
     *,
     seed: int,
-    quiet: bool,
+    quiet: bool | None,
     scratch: Path | None,
 ) -> Neighbours:
     """Look up the neighbours of some products, positions in the product table.
@@ -74,7 +74,7 @@ def find_neighbours(
             np.memmap(scores, np.float32, mode="r+", shape=shape),
         )
     queries = queries[row_of[queries] >= 0]
-    with Meter("asking neighbours", len(queries), quiet=quiet) as meter:
+    with Meter("finding neighbours", len(queries), quiet=quiet) as meter:
         for start in range(0, count, BLOCK_ROWS):
             found.rows[start : start + BLOCK_ROWS] = -1
         for start in range(0, len(queries), BLOCK_ROWS):

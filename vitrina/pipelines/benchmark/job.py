@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -18,6 +19,7 @@ from vitrina.data.sources import ImageSource
 from vitrina.data.split import Unevaluated
 from vitrina.errors import EncoderError, ImageSourceError, StoreError, VitrinaError
 from vitrina.limits import available_cpus
+from vitrina.logs import NOTICE
 from vitrina.page.summary import Summarised, Summary, SummaryTable
 from vitrina.pipelines.benchmark import text
 from vitrina.pipelines.benchmark.dataset import BenchmarkData, PredictionCache
@@ -27,15 +29,21 @@ from vitrina.pipelines.benchmark.page import page
 from vitrina.pipelines.benchmark.rows import MethodsTable, Row, read_row, write_row
 from vitrina.pipelines.benchmark.vectors import is_left_out
 from vitrina.pipelines.common.product_inputs import remembered_images
-from vitrina.pipelines.common.progress import Meter
+from vitrina.pipelines.common.progress import timed_job
 from vitrina.pipelines.common.seen_rows import seen_by_base, seen_by_spaces
 from vitrina.pipelines.embed.job import embed
 from vitrina.pipelines.embed.options import EmbedOptions
 from vitrina.pipelines.finetune.encoder_files import chosen_base
-from vitrina.stage_timer import stage, stages_line, timed_run
+from vitrina.plots import Bar, bars_plot
+from vitrina.stage_timer import stage, stages_line
 from vitrina.store.files import check_folder, replacing, write_json
 from vitrina.store.store import OpenStore
 from vitrina.types import Mask, Modality
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+log = logging.getLogger(__name__)
 
 PACKAGES = ("vitrina", "torch", "transformers", "timm", "open_clip_torch", "scikit-learn", "numpy")
 
@@ -65,6 +73,39 @@ class Benchmark(Summarised):
         """The table for a terminal."""
         return [*text.lines(self.table), f"time: {stages_line(self.stages)}"]
 
+    def plot_methods(self, ax: Axes | None = None) -> Axes:
+        """Draw the weighted F1 of all methods, with 95% bootstrap intervals, the best one first.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw into; default: those of a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes.
+
+        Raises
+        ------
+        VitrinaError
+            If matplotlib is not installed; `pip install 'vitrina[plots]'` installs it.
+        """
+        bars = []
+        for row in self.table.ranked:
+            if row.validation is not None:
+                low, high = row.validation.weighted_f1_interval
+                value = row.validation.weighted_f1
+                group = str(row.modality)
+                bars.append(Bar(row.name, value, low, high, group, f"{value:.3f}"))
+        return bars_plot(
+            bars,
+            ax,
+            title=f"Methods on {len(self.table.true):,} validation products",
+            xlabel="weighted F1, with its 95% interval",
+            ticks="{x:.1f}",
+        )
+
 
 def benchmark(
     out: Path,
@@ -87,7 +128,7 @@ def benchmark(
         known = ", ".join(method.name for method in METHODS)
         raise StoreError(f"there is no method {unknown[0]!r}; there are {known}")
     check_folder(out)
-    with timed_run() as run:
+    with timed_job("benchmark", options.quiet) as run:
         found = _benchmark(out, options, catalogues, store)
     return replace(found, stages=run.seconds())
 
@@ -169,8 +210,6 @@ def _run(methods: Methods) -> tuple[Row, ...]:
     kept.mkdir(exist_ok=True)
     rows = []
     wanted = [one for one in METHODS if not options.rows or one.name in options.rows]
-    # No progress bar here: each training shows its own.
-    say = Meter("methods", quiet=options.quiet).say
     for method in METHODS:
         key = methods.key(method)
         answers.expect(method.name, key)
@@ -179,12 +218,12 @@ def _run(methods: Methods) -> tuple[Row, ...]:
             methods.note(method.name, answers.get(method.name))
             rows.append(row)
         elif method in wanted:
-            say(f"{wanted.index(method) + 1} of {len(wanted)}: {method.title}")
+            log.log(NOTICE, "%d of %d: %s", wanted.index(method) + 1, len(wanted), method.title)
             with stage(method.title):
                 row = _row(method, methods)
             write_row(kept, row, of=key)
             rows.append(row)
-            say(f"   {_outcome_line(row)}")
+            log.log(NOTICE, "%s: %s", method.title, _outcome_line(row))
     return tuple(rows)
 
 

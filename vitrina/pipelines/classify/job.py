@@ -13,7 +13,7 @@ from vitrina.pipelines.classify.options import ClassifyOptions
 from vitrina.pipelines.classify.predictions import Predictions
 from vitrina.pipelines.classify.predictor import ClassifyReport, Predictor
 from vitrina.pipelines.common.batch_encoder import BATCH_ROWS, rejections, write_errors
-from vitrina.pipelines.common.progress import Meter
+from vitrina.pipelines.common.progress import Meter, timed_job
 from vitrina.pipelines.common.reading import PREDICTIONS, check_batch
 from vitrina.pipelines.train.category_drift import unknown
 from vitrina.store.store import OpenStore
@@ -71,6 +71,17 @@ def _run(
     titles: bool = False,
 ) -> ClassifyReport:
     """titles: whether to add a column of the products' titles."""
+    with timed_job("classifying", options.quiet):
+        return _classified(catalogue, store, options, start, titles)
+
+
+def _classified(
+    catalogue: Catalogue,
+    store: OpenStore,
+    options: ClassifyOptions,
+    start: Callable[[pa.Schema, Names], Write],
+    titles: bool,
+) -> ClassifyReport:
     classifier = Predictor(store, options)
     notes = check_batch(catalogue, classifier.model.modalities, PREDICTIONS)
     report = ClassifyReport(

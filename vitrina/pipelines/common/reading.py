@@ -19,7 +19,6 @@ from vitrina.data.reading import Reading
 from vitrina.data.sources.fetching import ALLOW_PRIVATE, WEB
 from vitrina.database.url import is_database_url
 from vitrina.errors import CatalogueError
-from vitrina.pipelines.common.progress import Meter
 from vitrina.store.store import OpenStore
 from vitrina.typed_json import convert_json
 from vitrina.types import Modality
@@ -135,10 +134,8 @@ def opened_texts(
     store: OpenStore,
     paths: Sequence[str | Path],
     given: ReadingOptions = DEFAULT_OPTIONS,
-    *,
-    quiet: bool = True,
 ) -> Iterator[list[Catalogue]]:
-    """Open files for their text only, and print which columns of the store's settings they lack.
+    """Open files for their text only, and log which columns of the store's settings they lack.
 
     Raises CatalogueError for a file that can't be read or has no text.
     """
@@ -148,9 +145,8 @@ def opened_texts(
         for path in paths:
             catalogue = open_as_remembered(store, Path(path), text_alone, labelled=False)
             opened.append(stack.enter_context(closing(catalogue)))
-            say = Meter("reading", quiet=quiet).say
             for note in check_batch(catalogue, {Modality.TEXT}, TRAINING):
-                say(f"{path}: {note}")
+                log.warning("%s: %s", path, note)
         yield opened
 
 

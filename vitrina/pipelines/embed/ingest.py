@@ -41,7 +41,7 @@ def ingest(
     snapshot = ProductSnapshot(store, forms.category)
     reading = CatalogueRows(catalogue, store, snapshot, forms, options, result)
     try:
-        with Meter("reading", unit="rows", quiet=options.quiet) as meter:
+        with Meter("reading the catalogue", unit="rows", quiet=options.quiet) as meter:
             for batch in catalogue.batches():
                 table.add(reading.rows(batch))
                 meter.advance(len(batch.products) + len(batch.rejected))

@@ -33,7 +33,7 @@ class IngestOptions:
     accept_changes: bool = False
     retry_failed: bool = False
     rehash: bool = False
-    quiet: bool = True
+    quiet: bool | None = None
 
 
 @dataclass(frozen=True)

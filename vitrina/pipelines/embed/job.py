@@ -15,6 +15,7 @@ from vitrina.malloc import trim
 from vitrina.page.summary import Summarised, Summary, counted
 from vitrina.page.words import duration
 from vitrina.pipelines.common.encoders import choose_model
+from vitrina.pipelines.common.progress import timed_job
 from vitrina.pipelines.embed.category_changes import CategoryChanges
 from vitrina.pipelines.embed.encoder_choice import choose_encoder
 from vitrina.pipelines.embed.ingest import ingest
@@ -22,7 +23,7 @@ from vitrina.pipelines.embed.ingest_result import Ingested, IngestOptions, commo
 from vitrina.pipelines.embed.options import EmbedOptions
 from vitrina.pipelines.embed.source_choice import source_of
 from vitrina.pipelines.embed.space_job import SpaceJob, SpaceReport
-from vitrina.stage_timer import stage, timed_run
+from vitrina.stage_timer import stage
 from vitrina.store import layout
 from vitrina.store.products import Products
 from vitrina.store.retype import with_string_ids
@@ -137,7 +138,7 @@ def embed(catalogue: Catalogue, store: OpenStore, options: EmbedOptions) -> Embe
     unavailable, PhotosNotFoundError if none of the catalogue's photos exists, TooManyFailuresError
     if more than `max_failures` fail; previous commits remain.
     """
-    with timed_run() as run, store.writer("embed") as writer:
+    with timed_job("embedding", options.quiet) as run, store.writer("embed") as writer:
         models = _models(catalogue, store, options)
         used = [model for model in models.values() if model.kind is not ModelKind.NONE]
         photos = any(model.modality is Modality.IMAGE for model in used)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import cast
@@ -35,6 +36,8 @@ from vitrina.store.space import FIND, REPAIR, Space, read_errors
 from vitrina.store.store import OpenStore
 from vitrina.store.writer import Writer
 from vitrina.types import Codes, Mask, Modality, Vectors
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(repr=False)
@@ -82,6 +85,10 @@ class SpaceReport(Summarised):
             ("time", duration(self.seconds)),
         ]
         return Summary(f"Space {self.space}", facts)
+
+
+WHAT = {Modality.TEXT: "text", Modality.IMAGE: "photos"}
+"""What is embedded, by modality."""
 
 
 @dataclass
@@ -134,7 +141,14 @@ class SpaceJob:
         self._read_space(self._open_space())
         shards = self._plan_shards()
         self._check_failures()
-        planned, title = sum(map(len, shards)), f"embedding {self._modality}s"
+        planned, title = sum(map(len, shards)), f"embedding {WHAT[self._modality]}"
+        log.info(
+            "%s: %d products of space %s keep their vectors, %d are to be embedded",
+            self._modality,
+            self.report.unchanged,
+            self._space.name,
+            planned,
+        )
         with Meter(title, planned, quiet=self._options.quiet) as meter:
             # Written while the next one is encoded.
             made = one_ahead(self._encode_shard, shards, meter.advance)

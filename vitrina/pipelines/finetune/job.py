@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from vitrina.page.summary import Summarised, Summary
 from vitrina.page.words import duration
 from vitrina.pipelines.common.encoders import load_encoder
 from vitrina.pipelines.common.product_inputs import remembered_images
+from vitrina.pipelines.common.progress import timed_job
 from vitrina.pipelines.common.seen_rows import seen_by_base
 from vitrina.pipelines.common.store_split import StoreSplit, split_store
 from vitrina.pipelines.finetune.encoder_files import (
@@ -26,10 +27,14 @@ from vitrina.pipelines.finetune.encoder_files import (
 )
 from vitrina.pipelines.finetune.options import FinetuneOptions
 from vitrina.pipelines.finetune.trainer import FinetunedEncoder, tune_image, tune_text
-from vitrina.stage_timer import so_far, stage, timed_run
+from vitrina.plots import curve_plot
+from vitrina.stage_timer import so_far, stage
 from vitrina.store.products import Categories
 from vitrina.store.store import OpenStore
 from vitrina.types import Codes, Modality, SplitKind
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 TRAIN_SAMPLE = 20_000
 """Training rows to compute training metrics on, at most."""
@@ -86,6 +91,34 @@ class FinetuneReport(Summarised):
             plain[name] = getattr(self, name).to_json()
         return {**plain, "modality": self.modality.value, "split": self.split.value}
 
+    def plot_curve(self, ax: Axes | None = None) -> Axes:
+        """Draw the training loss and the early-stopping score of every epoch.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw into; default: those of a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes of the loss.
+
+        Raises
+        ------
+        VitrinaError
+            If matplotlib is not installed; `pip install 'vitrina[plots]'` installs it.
+        """
+        epochs = self.history["epochs"]
+        return curve_plot(
+            [(one["number"] + 1, one["loss"]) for one in epochs],
+            [(one["number"] + 1, one["score"]) for one in epochs],
+            self.history["best"] + 1 if self.held else None,
+            ax,
+            title=f"Fine-tuning of {self.name}, {self.rows:,} products an epoch",
+            score=f"weighted F1 of {self.held:,} held-out products",
+        )
+
 
 def finetune(
     store: OpenStore, options: FinetuneOptions, images: ImageSource | None = None
@@ -99,7 +132,7 @@ def finetune(
     ImageSourceError if the photos can't be read, TrainingError if there are too few rows to train
     on, StoreLockedError if another process writes when the encoder is saved.
     """
-    with timed_run() as run:
+    with timed_job("fine-tuning", options.quiet) as run:
         report = _finetune(store, options, images)
     return replace(report, stages=run.seconds())
 

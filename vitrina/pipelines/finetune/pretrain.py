@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b, sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from vitrina.errors import EncoderError, TrainingError
 from vitrina.page.summary import Summarised, Summary
 from vitrina.page.words import duration
 from vitrina.pipelines.common.product_inputs import texts
+from vitrina.pipelines.common.progress import timed_job
 from vitrina.pipelines.common.seen_rows import seen_by_base
 from vitrina.pipelines.common.store_split import split_store
 from vitrina.pipelines.common.training_progress import watch_training
@@ -29,12 +30,16 @@ from vitrina.pipelines.finetune.encoder_files import (
     write_encoder,
 )
 from vitrina.pipelines.finetune.options import PretrainOptions
-from vitrina.stage_timer import so_far, stage, timed_run
+from vitrina.plots import curve_plot
+from vitrina.stage_timer import so_far, stage
 from vitrina.store.store import OpenStore
 from vitrina.training.checkpoint import Checkpoint
 from vitrina.training.config import TrainingConfig
 from vitrina.training.loop import fit
 from vitrina.types import Codes, Modality
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 SCORE = "log-likelihood of held-out words"
 MOST_HELD_OUT_TEXTS = 2000
@@ -85,6 +90,35 @@ class PretrainReport(Summarised):
         """JSON-compatible dict, as in `encoder.json` and `--json`."""
         return {**asdict(self), "modality": self.modality.value}
 
+    def plot_curve(self, ax: Axes | None = None) -> Axes:
+        """Draw the training loss, and the log-likelihood of masked tokens before training and after
+        every epoch.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw into; default: those of a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes of the loss.
+
+        Raises
+        ------
+        VitrinaError
+            If matplotlib is not installed; `pip install 'vitrina[plots]'` installs it.
+        """
+        scores = [self.before, *self.likelihood] if self.held else []
+        return curve_plot(
+            [(one["number"] + 1, one["loss"]) for one in self.history["epochs"]],
+            list(enumerate(scores)),
+            None,
+            ax,
+            title=f"Pre-training of {self.name}, {self.texts:,} texts an epoch",
+            score=f"log-likelihood of a masked token, nats, {self.held:,} held-out texts",
+        )
+
 
 def pretrain(
     store: OpenStore, options: PretrainOptions, also: Sequence[Catalogue] = ()
@@ -98,7 +132,7 @@ def pretrain(
     TrainingError if there is no text, StoreLockedError if another process writes when the encoder
     is saved.
     """
-    with timed_run() as run:
+    with timed_job("pre-training", options.quiet) as run:
         report = _pretrain(store, options, also)
     return replace(report, stages=run.seconds())
 

@@ -39,8 +39,6 @@ def with_unlabelled(
     paths: Sequence[str],
     tokenize: Callable[[Sequence[str]], Sequence[Sequence[int]]],
     reading: ReadingOptions = DEFAULT_OPTIONS,
-    *,
-    quiet: bool = True,
 ) -> tuple[TokenLists, Codes]:
     """Tokenize all products of a store, then those of further files.
 
@@ -67,7 +65,7 @@ def with_unlabelled(
                 at += 1
             yield tokenize(batch)
 
-    with opened_texts(store, paths, reading, quiet=quiet) as files:
+    with opened_texts(store, paths, reading) as files:
         further = (
             [one.text for one in batch.products] for file in files for batch in file.batches()
         )

@@ -148,7 +148,6 @@ def tune_text(
                 options.unlabelled,
                 network.tokenize,
                 options.reading,
-                quiet=options.quiet,
             )
         else:
             tokens = text_tokens(store.products, network.tokenize)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,7 +19,7 @@ from vitrina.index.search import VectorIndex
 from vitrina.index.storage import INDEX_FILE, ROWS_FILE, Folder, write_parts
 from vitrina.index.tune import measure, tune
 from vitrina.limits import total_memory
-from vitrina.pipelines.common.progress import Meter
+from vitrina.pipelines.common.progress import Meter, timed_job
 from vitrina.pipelines.common.vectors import default_features
 from vitrina.pipelines.index.index_state import (
     card_of,
@@ -37,6 +38,8 @@ from vitrina.store.store import OpenStore
 from vitrina.store.writer import Writer
 from vitrina.types import Features, Mask
 
+log = logging.getLogger(__name__)
+
 DELTA_ROWS = 1024
 DELTA_SHARE = 256
 """A delta of more than `DELTA_ROWS` rows, and than 1 / `DELTA_SHARE` of the base, is merged."""
@@ -53,7 +56,7 @@ def build_index(store: OpenStore, options: IndexOptions) -> Features:
     Returns the features. Raises StoreError if a space is missing, nothing fits the memory, or
     FAISS refuses the factory string, and StoreLockedError if another process writes.
     """
-    with store.writer("index") as writer:
+    with timed_job("indexing", options.quiet), store.writer("index") as writer:
         features = options.features or default_features(store)
         spaces = store.spaces(features)
         started = time.perf_counter()
@@ -64,6 +67,7 @@ def build_index(store: OpenStore, options: IndexOptions) -> Features:
         old = None if options.rebuild else before
         state = state_of(store, spaces)
         if old and old.goal == goal and old.card.state == state:
+            log.info("the %s index is up to date: %d vectors", features, old.card.rows)
             return features
         now, there = current_entries(store, spaces)
         job = _Job(store, writer, features, spaces, state, now, there, started)
@@ -138,6 +142,14 @@ class _Job:
                     raise
                 raise StoreError(f"{err}; --factory {CHOOSE} leaves the choice to Vitrina") from err
         index = built.index
+        log.info(
+            "%s index: chose %s for %d vectors, recall@%d %.4f",
+            self.features,
+            index.engine.factory,
+            len(index),
+            built.recall.at,
+            built.recall.value,
+        )
         card = self._card(built, goal, options.seed)
         card["update"] = self._update_entry("built", Change.none())
         # The voting rule depends on the vectors, not on the kind of index.
@@ -190,6 +202,13 @@ class _Job:
             card["recall"], card["queries_per_second"] = recall.to_json(), round(rate)
         card["parameters"] = index.effort.to_json(index.engine.kind)
         kind = "folded" if folded else "added" if len(more) or len(change.gone) else "checked"
+        log.info(
+            "%s index: updated in place, %d added, %d changed, %d removed",
+            self.features,
+            change.added,
+            change.changed,
+            change.removed,
+        )
         card["update"] = self._update_entry(kind, change)
         names = [] if moved else list(old.folder.row_files)
         new_rows = None

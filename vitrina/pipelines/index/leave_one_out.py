@@ -7,9 +7,10 @@ confidence too high.
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,15 +22,21 @@ from vitrina.index.results import SearchResult
 from vitrina.index.vote import DEFAULT_RULE, VOTERS
 from vitrina.page.summary import Summarised, Summary, counted
 from vitrina.page.words import duration
-from vitrina.pipelines.common.progress import Meter
+from vitrina.pipelines.common.progress import Meter, timed_job
 from vitrina.pipelines.index.neighbours import Index
 from vitrina.pipelines.index.vote_report import VoteEvaluation, format_evaluation, rule_line
 from vitrina.pipelines.index.vote_rules import evaluate_votes, measure_rule
+from vitrina.plots import coverage_plot
 from vitrina.store import layout
 from vitrina.store.files import write_json
 from vitrina.store.store import OpenStore
 from vitrina.store.writer import Writer
 from vitrina.types import Codes, Features, Floats
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+log = logging.getLogger(__name__)
 
 NEIGHBOURS = max(VOTERS)
 MOST_QUERIES = 200_000
@@ -114,9 +121,40 @@ class IndexEvaluation(Summarised):
             f"{self.default_with_duplicates.weighted_f1:.4f}",
         ]
 
+    def plot_coverage(self, ax: Axes | None = None) -> Axes:
+        """Draw the precision of accepted votes against their share.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw into; default: those of a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes.
+
+        Raises
+        ------
+        VitrinaError
+            If matplotlib is not installed; `pip install 'vitrina[plots]'` installs it.
+        """
+        votes = self.votes
+        points = sorted(
+            (one.coverage, one.precision) for one in votes.curve if 0 < one.coverage < 1
+        )
+        return coverage_plot(
+            [*points, (1.0, votes.metrics.accuracy)],
+            None,
+            {},
+            ax,
+            title=f"Vote of neighbours, {votes.metrics.rows:,} products",
+            curve=f"{self.features} index, {votes.rule.k} nearest",
+        )
+
 
 def evaluate_index(
-    store: OpenStore, features: Features | None = None, *, seed: int = 0, quiet: bool = True
+    store: OpenStore, features: Features | None = None, *, seed: int = 0, quiet: bool | None = None
 ) -> IndexEvaluation:
     """Evaluate an index's vote, choose the best rule, and save it in the index's card.
 
@@ -126,14 +164,15 @@ def evaluate_index(
     Raises StoreError if the index was not built, TrainingError if fewer than two of its products
     have a category, StoreLockedError if another process writes.
     """
-    with store.writer("index") as writer:
+    with timed_job("evaluating the index", quiet), store.writer("index") as writer:
         index = Index.open(store, features)
         evaluation = leave_one_out(index, seed=seed, quiet=quiet)
         _keep(index, writer, evaluation)
+        log.info("%s index: the vote's rule is now %s", evaluation.features, evaluation.votes.rule)
     return evaluation
 
 
-def leave_one_out(index: Index, *, seed: int = 0, quiet: bool = True) -> IndexEvaluation:
+def leave_one_out(index: Index, *, seed: int = 0, quiet: bool | None = None) -> IndexEvaluation:
     """Evaluate the vote of an index's neighbours, and find the best rule."""
     started = time.perf_counter()
     labels, categories = index.labels, index.categories
@@ -198,7 +237,7 @@ class _QueryNeighbours:
 
 
 def _search(
-    index: Index, queries: Codes, quiet: bool
+    index: Index, queries: Codes, quiet: bool | None
 ) -> tuple[_QueryNeighbours, _QueryNeighbours, int]:
     """Search the neighbours of some rows of the index.
 
@@ -210,7 +249,7 @@ def _search(
         _QueryNeighbours.empty(len(queries)),
     )
     duplicated = 0
-    with Meter("asking neighbours", len(queries), quiet=quiet) as meter:
+    with Meter("finding neighbours", len(queries), quiet=quiet) as meter:
         for start in range(0, len(queries), BLOCK_ROWS):
             block = queries[start : start + BLOCK_ROWS]
             here = np.arange(start, start + len(block))

@@ -165,6 +165,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     refit=self.refit,
                     epochs=self.epochs,
                     seed=seed,
+                    quiet=True,
                 ),
                 seen=np.zeros(rows, dtype=bool),
             )

@@ -6,20 +6,24 @@ from dataclasses import replace
 
 import numpy as np
 
+from vitrina.classifier.card import CARD_FILE, ModelCard
+from vitrina.classifier.error_analysis import confusions, coverage_points
 from vitrina.classifier.model import Model
 from vitrina.data.split import Unevaluated, group_rows
 from vitrina.errors import TrainingError
 from vitrina.pipelines.common.group_keys import duplicate_keys
+from vitrina.pipelines.common.progress import timed_job
 from vitrina.pipelines.common.seen_rows import seen_by_spaces
 from vitrina.pipelines.common.store_split import split_store
 from vitrina.pipelines.common.vectors import default_features
+from vitrina.pipelines.train.acceptance import Promised
 from vitrina.pipelines.train.baseline import text_baseline
 from vitrina.pipelines.train.category_drift import since
 from vitrina.pipelines.train.model_card import model_card
 from vitrina.pipelines.train.options import TrainOptions
-from vitrina.pipelines.train.report import BaselineScore, Promised, TrainReport
+from vitrina.pipelines.train.report import BaselineScore, TrainReport
 from vitrina.pipelines.train.trainer import HeadTrainer, positive_weights
-from vitrina.stage_timer import RunTimer, stage, timed_run
+from vitrina.stage_timer import RunTimer, stage
 from vitrina.store import layout
 from vitrina.store.gather import gather
 from vitrina.store.store import OpenStore
@@ -32,7 +36,7 @@ def train(store: OpenStore, options: TrainOptions) -> TrainReport:
     Raises StoreError if a space is missing, TrainingError if there are too few rows to train on,
     StoreLockedError if another process writes.
     """
-    with timed_run() as run, store.writer("train") as writer:
+    with timed_job("training", options.quiet) as run, store.writer("train") as writer:
         features = options.features or default_features(store)
         spaces = store.spaces(features)
         with stage("reading vectors"):
@@ -126,7 +130,20 @@ def _report(
         since=since(store, name, trainer.labels, rows),
         stages=run.seconds(),
         seconds=round(run.total, 2),
+        confusions=confusions(
+            result.true, result.decided.chosen, trainer.labels.ids, trainer.labels.names
+        ),
+        coverage=coverage_points(result.decided.confidence, result.right),
     )
+
+
+def read_report(store: OpenStore, name: str | None = None) -> TrainReport:
+    """Read the report of a head in a store. name: of the head; None for the one trained last.
+
+    Raises StoreError if there is no such head, or its file is damaged.
+    """
+    folder = store.model_folder(name)
+    return TrainReport.from_json(ModelCard.read(folder).report, str(folder / CARD_FILE))
 
 
 def _copied(store: OpenStore, trainer: HeadTrainer) -> int:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
 from vitrina.classifier.calibrate import ReliabilityBin
+from vitrina.classifier.card import AGAIN
+from vitrina.classifier.error_analysis import Confusion, CoveragePoint
 from vitrina.classifier.levels import LevelMetrics
 from vitrina.classifier.metrics import Difference, Metrics, metrics_table
 from vitrina.data.split import Unevaluated
 from vitrina.page.summary import Summarised, Summary
 from vitrina.page.words import duration
+from vitrina.pipelines.train.acceptance import Promised
+from vitrina.pipelines.train.report_plots import TrainPlots
 from vitrina.stage_timer import stages_line
+from vitrina.typed_json import convert_json
 from vitrina.types import CategoryId, Features, FusionKind, HeadKind, Modality, SplitKind
 
 LISTED = 5
@@ -137,41 +143,8 @@ def listed(some: Sequence[CategoryCount], most: int) -> str:
     return names + (", ..." if len(some) > most else "")
 
 
-@dataclass(frozen=True)
-class Promised:
-    """Coverage and precision of accepted predictions at a target precision.
-
-    precision: the target. coverage, reached: share of rows whose category itself is accepted, and
-    the precision among them, NaN for none. with_ancestors, reached_with: these two with accepted
-    ancestors included.
-    """
-
-    precision: float
-    coverage: float
-    reached: float
-    with_ancestors: float
-    reached_with: float
-
-    def lines(self) -> list[str]:
-        """Both, for a terminal."""
-        if not self.with_ancestors:
-            return [f"nothing could be accepted at a precision of {self.precision:g}"]
-        lines = []
-        if self.coverage:
-            lines.append(
-                f"accepted at a target precision of {self.precision:g}: {self.coverage:.3f} of "
-                f"products, {self.reached:.3f} of them correct"
-            )
-        if self.with_ancestors > self.coverage:
-            lines.append(
-                f"with ancestors of unsure categories: {self.with_ancestors:.3f}, "
-                f"{self.reached_with:.3f} right"
-            )
-        return lines
-
-
 @dataclass(frozen=True, repr=False)
-class TrainReport(Summarised):
+class TrainReport(Summarised, TrainPlots):
     """Metrics of a trained model.
 
     All metrics come from heads that were not trained on the evaluation rows, with blend weights and
@@ -202,6 +175,8 @@ class TrainReport(Summarised):
         lone: number of categories with one labelled product.
         since: category drift, None if the store has no head of this name.
         stages: seconds of the run by stage. seconds: of the whole run.
+        confusions: the most confused pairs of categories, on evaluation rows.
+        coverage: precision against coverage on evaluation rows.
     """
 
     store: str
@@ -236,6 +211,8 @@ class TrainReport(Summarised):
     since: CategoryDrift | None
     stages: Mapping[str, float]
     seconds: float
+    confusions: tuple[Confusion, ...] = ()
+    coverage: tuple[CoveragePoint, ...] = ()
 
     def measured(self) -> list[tuple[str, Metrics]]:
         """Metrics by name: of the head, the vote, single modalities and the baseline."""
@@ -272,6 +249,15 @@ class TrainReport(Summarised):
         """JSON-compatible dict, as in `model.json` and `--json`; NaN becomes None."""
         plain: dict[str, Any] = _plain(asdict(self))
         return plain
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> TrainReport:
+        """Read the output of `to_json`. where: its file. Raises StoreError for anything else."""
+        promised = value.get("promised")
+        if isinstance(promised, Mapping):
+            nan = {name: math.nan for name, one in promised.items() if one is None}
+            value = {**value, "promised": {**promised, **nan}}
+        return convert_json(value, cls, where, AGAIN)
 
     @property
     def _how_judged(self) -> str:

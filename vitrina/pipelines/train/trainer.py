@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -47,6 +48,8 @@ from vitrina.types import (
     Mask,
     Modality,
 )
+
+log = logging.getLogger(__name__)
 
 EVALUATED_VALUES = 1 << 25
 """Scores of evaluation rows that one base model may give: 128 MiB."""
@@ -124,6 +127,13 @@ class HeadTrainer:
                 folds[0], self.codes, self.store_split, free, self.options.seed
             )
         self.folds = folds
+        if len(folds) > 1:
+            log.info(
+                "%d validation products are few: evaluating in %d folds, each by heads that were "
+                "not trained on them",
+                len(folds[0].test_rows),
+                len(folds),
+            )
         final = np.flatnonzero(self.codes >= 0)
         fit = FitOptions(
             kind=self.options.head,
@@ -155,11 +165,16 @@ class HeadTrainer:
                 ]
             with stage("measuring"):
                 self._evaluate(kinds, fitted)
+            log.info("fusion: %s, weights %s", self.judged.kind, self._weights_line())
             wanted = [name for name in self.judged.blend.members if name != VOTE]
             self.served = {name: fitted[0].heads[name] for name in wanted}
             if self.options.refit:
                 with stage("training on all"):
                     self.served = self._fit(final, wanted, fit, meter)
+
+    def _weights_line(self) -> str:
+        weights = positive_weights(self.judged, self.features)
+        return ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
 
     def _fit(
         self, rows: Codes, names: Iterable[str], fit: FitOptions, meter: Meter
