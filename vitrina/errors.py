@@ -116,6 +116,10 @@ class UnusualChangeError(VitrinaError):
     """A catalogue lost or changed so many products that it looks damaged; nothing is committed."""
 
 
+class CacheError(VitrinaError):
+    """The cache can't be cleared, because what is there may not be Vitrina's."""
+
+
 class TrainingError(VitrinaError):
     """A head can't be trained on the data in the store."""
 

@@ -31,7 +31,8 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[
+    *,
+    version: Annotated[  # noqa: ARG001
         bool,
         typer.Option(
             "--version", callback=_version, is_eager=True, help="Print the version and exit."
@@ -66,6 +67,7 @@ app.command()(finetune.benchmark)
 app.command()(maintenance.info)
 app.command()(maintenance.verify)
 app.command()(maintenance.compact)
+app.command()(maintenance.cache)
 
 
 def main() -> None:
