@@ -10,6 +10,7 @@ import pytest
 
 import vitrina as vt
 from support.cli import vitrina
+from support.tuning import write_model
 from vitrina.errors import MissingPackageError
 from vitrina.optional import _EXTRAS, _PACKAGES, needed_for
 
@@ -35,8 +36,14 @@ def test_the_main_job_runs_without_what_only_other_jobs_need(tmp_path, sample):
     script = tmp_path / "script.py"
     script.write_text(f"""
 import sys
-for name in {MAIN_JOB_RUNS_WITHOUT!r}:
-    sys.modules[name] = None
+class Others:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        hidden = name.partition(".")[0] in {MAIN_JOB_RUNS_WITHOUT!r}
+        return None if hidden else self.finder.find_spec(name, path, target)
+sys.meta_path[:] = [Others(one) for one in sys.meta_path]
 from vitrina.cli import app
 store = {str(tmp_path / "store")!r}
 train, out = {str(sample.train)!r}, {str(tmp_path / "out.parquet")!r}
@@ -77,7 +84,7 @@ def test_the_review_page_names_its_server(monkeypatch, capsys, tmp_path, module,
 @pytest.mark.parametrize(
     ("module", "importer", "models", "message"),
     [
-        ("transformers", "text", "hf:a/b", "a text model needs transformers, which is not"),
+        ("transformers", "text", "", "a text model needs transformers, which is not"),
         ("sklearn", "lexical", "lexical", "a text model needs scikit-learn, which is not"),
         ("skimage", "thumbnail", "thumbnail", "an image model needs scikit-image, which is not"),
         ("timm", "image_models", "timm:resnet18", "an image model needs timm, which is not"),
@@ -89,11 +96,12 @@ def test_the_review_page_names_its_server(monkeypatch, capsys, tmp_path, module,
         ),
     ],
 )
-def test_a_model_names_its_package(monkeypatch, module, importer, models, message):
+def test_a_model_names_its_package(monkeypatch, tmp_path, module, importer, models, message):
     from vitrina.embedder import load
     from vitrina.embedder.model_ref import ModelRef
     from vitrina.types import Modality
 
+    models = models or str(write_model(tmp_path / "model"))
     for name in ("text", "lexical", "image", "image_models", "thumbnail"):
         monkeypatch.delitem(sys.modules, f"vitrina.embedder.{name}", raising=False)
     hide(monkeypatch, module, f"vitrina.embedder.{importer}", "vitrina.embedder.inference")
