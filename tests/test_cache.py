@@ -1,5 +1,6 @@
 """The cache is the user's own, and compiled code in it is used only where nobody else may write."""
 
+import json
 import os
 import shutil
 import stat
@@ -9,7 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from vitrina.cache import cache_folder, is_private, private_folder
+from support.cli import vitrina
+from vitrina.cache import (
+    PURPOSES,
+    TAG,
+    CacheKind,
+    cache_folder,
+    cache_usage,
+    clear_cache,
+    is_private,
+    private_folder,
+)
+from vitrina.errors import CacheError
 
 PACKAGE = "vitrina_kernels"
 KERNEL = """
@@ -227,3 +239,61 @@ def test_what_a_kernel_takes_from_another_module_counts(root, tmp_path):
         )
         assert done.stdout.split()[:2] == [str(float(value)), str(hits)]
     assert list(root.rglob("*.nbc"))
+
+
+def put(root, kind, size=10):
+    cache_folder(kind)
+    (root / kind / "one").write_bytes(b"x" * size)
+
+
+def test_the_cache_is_measured_and_cleared_kind_by_kind(root):
+    put(root, "photos", 2_000_000)
+    put(root, "verified", 5)
+    (root / "other").write_text("not ours")
+    assert [(one.kind, one.files, one.bytes) for one in cache_usage() if one.files] == [
+        ("photos", 1, 2_000_000),
+        ("verified", 1, 5),
+    ]
+    assert vitrina("cache", "--clear", "verified") == 0
+    assert sorted(one.name for one in root.iterdir()) == [TAG, "other", "photos"]
+    assert [one.kind for one in clear_cache()] == ["photos"]
+    assert sorted(one.name for one in root.iterdir()) == [TAG, "other"]
+    assert clear_cache() == []
+
+
+def test_the_cache_is_shown(root, capsys):
+    put(root, "photos", 2_000_000)
+    assert vitrina("cache") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[3] == "photos             2.0 MB       1 files  photos fetched from the web"
+    assert lines[-1] == f"done: 2.0 MB in {root}"
+    assert vitrina("cache", "photos", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["path"], found["cleared"]) == (str(root), False)
+    assert [(one["kind"], one["bytes"]) for one in found["kinds"]] == [("photos", 2_000_000)]
+
+
+def test_a_folder_that_vitrina_did_not_make_is_not_cleared(root, capsys):
+    (root / "photos").mkdir(parents=True)
+    (root / "photos" / "holiday.jpg").write_bytes(b"mine")
+    cache_folder("verified")
+    assert vitrina("cache", "--clear") == 1
+    assert f"{root} may hold files that are not Vitrina's" in capsys.readouterr().err
+    assert (root / "photos" / "holiday.jpg").exists()
+
+
+def test_what_a_link_leads_to_is_not_cleared(root, tmp_path):
+    cache_folder("verified")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "file").write_text("mine")
+    (root / "photos").symlink_to(tmp_path / "own")
+    with pytest.raises(CacheError, match=r"photos is not a folder that Vitrina made"):
+        clear_cache()
+    assert (root / "verified").exists()
+    assert (tmp_path / "own" / "file").exists()
+
+
+def test_every_kind_that_is_used_is_known():
+    with pytest.raises(ValueError, match="'pictures' is not a valid CacheKind"):
+        cache_folder("pictures")
+    assert PURPOSES.keys() == set(CacheKind)

@@ -18,7 +18,7 @@ from vitrina.data.reading import Reading
 from vitrina.database.base import TableName, select_of
 from vitrina.database.open import open_database
 from vitrina.database.url import DatabaseURL, is_database_url
-from vitrina.errors import CatalogueError, MissingExtraError, OptionError
+from vitrina.errors import CatalogueError, MissingPackageError, OptionError
 from vitrina.tables.destination import Destination
 from vitrina.tables.options import OutputOptions
 from vitrina.tables.write import write_table
@@ -472,7 +472,7 @@ def test_a_failure_leaves_a_replaced_table_as_it_was(server):
 
 def test_a_missing_driver_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "adbc_driver_postgresql.dbapi", None)
-    with pytest.raises(MissingExtraError, match=r"`pip install 'vitrina\[postgresql\]'`"):
+    with pytest.raises(MissingPackageError, match=r"`pip install 'vitrina\[postgresql\]'`"):
         vt.Catalogue.read("postgresql://h/db", query="x")
 
 

@@ -18,7 +18,7 @@ PACKAGE = Path(vitrina.__file__).parent
 # A room may import what stands in a lower tier, and itself; never a sibling.
 TIERS = [
     {"_version", "errors"},
-    {"types", "limits", "cache", "options"},
+    {"types", "limits", "cache", "optional", "options"},
     {
         "ids",
         "temporary_files",

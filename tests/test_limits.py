@@ -1,9 +1,12 @@
 """CPUs and memory that a process may use: affinity, cgroups of both versions, nested groups."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
+from support.cli import vitrina
 from vitrina import limits
 from vitrina.limits import total_memory
 
@@ -18,7 +21,8 @@ def groups(tmp_path, monkeypatch):
     monkeypatch.setattr(limits, "CGROUPS", root)
     monkeypatch.setattr(limits, "OWN_GROUPS", tmp_path / "own")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for name in ("OMP_NUM_THREADS", "VITRINA_THREADS"):
+        monkeypatch.delenv(name, raising=False)
     return tmp_path / "own"
 
 
@@ -126,6 +130,70 @@ def test_libraries_that_are_loaded_later_keep_to_it(groups, monkeypatch):
     limits.limit_thread_pools()
     found = [os.environ[f"{name}_NUM_THREADS"] for name in ("OMP", "OPENBLAS", "MKL")]
     assert found == ["2", "2", "7"]
+
+
+def test_threads_asked_for_override_all_numbers(groups, monkeypatch):
+    put(groups, "0::/\n", {"cpu.max": "200000 100000\n"})
+    monkeypatch.setattr(os, "environ", {"OMP_NUM_THREADS": "7"})
+    limits.use_threads(3)
+    assert limits.computing_threads() == limits.worker_threads() == 3
+    assert {name: text for name, text in os.environ.items() if "THREADS" in name} == {
+        f"{name}_NUM_THREADS": "3" for name in ("OMP", "OPENBLAS", "MKL", "RAYON")
+    } | {"VITRINA_THREADS": "3"}
+
+
+def test_openmp_does_not_set_threads_that_do_not_use_it(groups, monkeypatch):
+    put(groups, "0::/\n", {"cpu.max": "400000 100000\n"})
+    monkeypatch.setattr(os, "environ", {"OMP_NUM_THREADS": "1"})
+    assert (limits.computing_threads(), limits.worker_threads()) == (1, 4)
+
+
+@pytest.mark.parametrize(
+    ("given", "spins", "timeout"),
+    [
+        ({}, "10000", "18"),
+        ({"GOMP_SPINCOUNT": "5"}, "5", "18"),
+        # Who chooses how OpenMP waits has chosen.
+        ({"OMP_WAIT_POLICY": "active"}, None, None),
+    ],
+)
+def test_waiting_threads_sleep_unless_told_otherwise(groups, monkeypatch, given, spins, timeout):
+    put(groups, "", {})
+    monkeypatch.setattr(os, "environ", dict(given))
+    limits.limit_thread_pools()
+    assert os.environ["OMP_WAIT_POLICY"] == given.get("OMP_WAIT_POLICY", "passive")
+    assert os.environ.get("GOMP_SPINCOUNT") == spins
+    assert os.environ.get("OPENBLAS_THREAD_TIMEOUT") == timeout
+
+
+def run_python(code, **env):
+    kept = {key: one for key, one in os.environ.items() if not key.startswith(("OMP_", "GOMP_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**kept, **env},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()
+
+
+def test_importing_the_package_comes_first():
+    code = (
+        "import os, sys, vitrina; assert 'numpy' not in sys.modules; "
+        "print(os.environ['OMP_WAIT_POLICY'], os.environ['GOMP_SPINCOUNT'])"
+    )
+    assert run_python(code) == ["passive", "10000"]
+    assert run_python(code, OMP_WAIT_POLICY="active", GOMP_SPINCOUNT="7") == ["active", "7"]
+
+
+def test_threads_are_an_option_of_every_command(monkeypatch, capsys):
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    for number in ("0", "x"):
+        assert vitrina("--threads", number, "cache", "photos") == 2
+        assert "--threads" in capsys.readouterr().err
+    assert vitrina("--threads", "3", "cache", "photos") == 0
+    assert limits.computing_threads() == 3
 
 
 def test_torch_and_faiss_keep_to_it(monkeypatch):

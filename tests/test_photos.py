@@ -151,7 +151,7 @@ def test_photos_are_read_in_order_in_this_thread(threads: int) -> None:
 
 
 def test_reading_runs_ahead_by_a_bounded_number_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vitrina.embedder.photos.available_cpus", lambda: 3)
+    monkeypatch.setattr("vitrina.embedder.photos.worker_threads", lambda: 3)
     stock, ahead = shelf(), []
 
     class Watching(MeanColour):

@@ -18,7 +18,7 @@ from support import benchmark_tables
 from support.train_reports import train_report
 from vitrina import plots
 from vitrina.classifier.error_analysis import confusions, coverage_points
-from vitrina.errors import MissingExtraError, StoreError
+from vitrina.errors import MissingPackageError, StoreError
 from vitrina.index.vote import DEFAULT_RULE
 from vitrina.pipelines.benchmark.job import Benchmark
 from vitrina.pipelines.finetune.job import FinetuneReport
@@ -151,7 +151,7 @@ def test_something_that_is_no_axes_is_refused(name):
 def test_a_missing_matplotlib_names_the_extra(name, monkeypatch):
     for module in [one for one in sys.modules if one.split(".")[0] == "matplotlib"]:
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'vitrina\[plots\]'") as caught:
+    with pytest.raises(MissingPackageError, match=r"pip install 'vitrina\[plots\]'") as caught:
         PLOTS[name]()
     assert isinstance(caught.value, vt.VitrinaError)
 

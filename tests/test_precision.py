@@ -18,7 +18,7 @@ from vitrina.embedder.precision import (
     training_dtype,
 )
 from vitrina.errors import EncoderError
-from vitrina.threads import one_thread_each
+from vitrina.threads import SMALL_WORK, one_thread_each, threads_for
 from vitrina.types import Compute, Vectors
 
 EXACT = np.array([[1.0, 0.0], [0.0, 1.0]], dtype=np.float32)
@@ -150,6 +150,18 @@ def test_threads_are_put_back() -> None:
     with pytest.raises(KeyError), one_thread_each():
         raise KeyError
     assert torch.get_num_threads() == before
+
+
+def test_small_work_runs_in_one_thread_whatever_the_machine_does() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with threads_for(SMALL_WORK - 1):
+            assert torch.get_num_threads() == 1
+        with threads_for(SMALL_WORK):
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_what_running_out_of_memory_looks_like() -> None:

@@ -19,7 +19,7 @@ import pytest
 import vitrina as vt
 from support.audits import audited
 from vitrina.audit.results import Audit
-from vitrina.errors import MissingExtraError
+from vitrina.errors import MissingPackageError
 from vitrina.page.summary import (
     MOST_LINES,
     WIDTH,
@@ -81,7 +81,9 @@ def test_polars_and_arrow_get_the_same():
 
 def test_without_polars_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "polars", None)
-    with pytest.raises(MissingExtraError, match=r"Polars is not installed; `pip install 'vitrina"):
+    with pytest.raises(
+        MissingPackageError, match=r"polars, which is not installed: `pip install 'vitrina"
+    ):
         ResultTable(table()).to_polars()
     with pytest.raises(ImportError):
         ResultTable(table()).to_polars()

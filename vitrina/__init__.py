@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from vitrina._version import __version__ as __version__
+from vitrina.limits import limit_thread_pools
 
 # A library is silent until the program sets up logging; see `vitrina.logs`.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
@@ -54,6 +55,9 @@ if TYPE_CHECKING:
     from vitrina.pipelines.index.options import IndexOptions, QueryOptions
     from vitrina.pipelines.train.estimator import FusionClassifier
     from vitrina.pipelines.train.options import TrainOptions
+
+# Torch, numba, FAISS and NumPy read these settings when they are loaded.
+limit_thread_pools()
 
 _HOMES = {
     "AuditOptions": "vitrina.pipelines.audit.options",

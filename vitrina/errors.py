@@ -96,6 +96,23 @@ class HubUnreachableError(EncoderError):
     """A model must come from a hub, and the hub can't be reached."""
 
 
+class MissingPackageError(VitrinaError, ImportError):
+    """A package that only some jobs need is not installed.
+
+    Attributes:
+        package: its name on PyPI.
+        extra: the extra of Vitrina that installs it; None if it comes with Vitrina.
+    """
+
+    def __init__(self, purpose: str, package: str, extra: str | None = None) -> None:
+        wanted = package if extra is None else f"'vitrina[{extra}]'"
+        super().__init__(
+            f"{purpose} needs {package}, which is not installed: `pip install {wanted}`"
+        )
+        self.package = package
+        self.extra = extra
+
+
 class StoreError(VitrinaError):
     """The store is missing, damaged, of another format version, or lacks the requested data."""
 
@@ -116,19 +133,9 @@ class UnusualChangeError(VitrinaError):
     """A catalogue lost or changed so many products that it looks damaged; nothing is committed."""
 
 
+class CacheError(VitrinaError):
+    """The cache can't be cleared, because what is there may not be Vitrina's."""
+
+
 class TrainingError(VitrinaError):
     """A head can't be trained on the data in the store."""
-
-
-class MissingExtraError(VitrinaError, ImportError):
-    """An optional package is not installed; the message names the extra that installs it.
-
-    Attributes:
-        extra: the extra of the package `vitrina`, such as "polars".
-    """
-
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(
-            f"{package} is not installed; `pip install 'vitrina[{extra}]'` installs it"
-        )
-        self.extra = extra

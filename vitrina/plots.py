@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vitrina.errors import MissingExtraError, VitrinaError
+from vitrina.errors import VitrinaError
+from vitrina.optional import needed_for
 from vitrina.page.words import plain
 
 if TYPE_CHECKING:
@@ -258,12 +259,10 @@ def _percent(ax: Axes, *names: str) -> None:
 
 
 def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
-    """The given axes, or those of a new figure. Raises MissingExtraError without matplotlib,
+    """The given axes, or those of a new figure. Raises MissingPackageError without matplotlib,
     VitrinaError for anything that is no axes."""
-    try:
+    with needed_for("a plot"):
         from matplotlib.axes import Axes as Kind
-    except ImportError as err:
-        raise MissingExtraError("matplotlib", "plots") from err
     if ax is None:
         from matplotlib import pyplot
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import pyarrow as pa
 
-from vitrina.errors import MissingExtraError
+from vitrina.optional import needed_for
 from vitrina.options import choice
 from vitrina.page.summary import (
     MOST_ROWS,
@@ -60,11 +60,9 @@ class Tabular(Summarised):
         return pd.DataFrame(columns, columns=table.column_names)
 
     def to_polars(self) -> pl.DataFrame:
-        """Return the rows as a Polars DataFrame. Raises MissingExtraError without Polars."""
-        try:
+        """Return the rows as a Polars DataFrame. Raises MissingPackageError without Polars."""
+        with needed_for("a Polars DataFrame"):
             import polars as pl
-        except ImportError as err:
-            raise MissingExtraError("Polars", "polars") from err
         frame: pl.DataFrame = pl.from_arrow(self.to_arrow())  # type: ignore[assignment]
         return frame
 

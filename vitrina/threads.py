@@ -13,6 +13,10 @@ import torch
 from vitrina.limits import computing_threads
 
 GPU_CALLERS = 4
+SMALL_WORK = 1 << 24
+"""Multiply-adds of one training step, forwards, below which it runs on one thread. Such a step
+takes a millisecond or two (a 32-row batch of an MLP over 312 numbers: 5 million): two threads win
+at most a fifth of it, and lose several times that beside other work."""
 
 
 def limit_torch() -> int:
@@ -44,6 +48,15 @@ def one_thread_each() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def threads_for(work: int) -> AbstractContextManager[None]:
+    """Return `one_thread_each` for small work, or a context that does nothing.
+
+    work: multiply-adds of one step, forwards; see `SMALL_WORK`. Float sums depend on the number of
+    threads, so the choice depends on sizes alone, never on the load of the machine.
+    """
+    return one_thread_each() if work < SMALL_WORK else nullcontext()
 
 
 def side_by_side(callers: int) -> AbstractContextManager[None]:

@@ -10,6 +10,7 @@ from vitrina.api.inputs import StoreLike, as_store
 from vitrina.api.keywords import with_keywords
 from vitrina.audit.review.options import ReviewOptions
 from vitrina.errors import ImageSourceError
+from vitrina.optional import needed_for
 from vitrina.pipelines.audit.options import AuditOptions, ExportOptions
 from vitrina.store.store import OpenStore
 
@@ -93,8 +94,10 @@ def review(store: StoreLike, options: ReviewOptions) -> None:
 def serve_review(store: OpenStore, options: ReviewOptions, say: Callable[[str], None]) -> None:
     """Serve the review page. say: called with a line that contains the address to open."""
     from vitrina.audit.results import Audit
-    from vitrina.audit.review.app import create_app
-    from vitrina.audit.review.serve import serve
+
+    with needed_for("the review page"):
+        from vitrina.audit.review.app import create_app
+        from vitrina.audit.review.serve import serve
     from vitrina.pipelines.audit.product_view import Shown
 
     store.check_rights()

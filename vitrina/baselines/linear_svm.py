@@ -15,6 +15,7 @@ from sklearn.linear_model import SGDClassifier
 
 from vitrina.baselines.base import BaselineTask
 from vitrina.baselines.terms import TermKinds, Terms
+from vitrina.limits import worker_threads
 from vitrina.parallel import Progress
 from vitrina.types import Floats
 
@@ -58,7 +59,7 @@ def fit_linear_svm(task: BaselineTask, *, seed: int, progress: Progress) -> Line
             max_iter=max(EPOCHS, -(-STEPS // rows)),
             tol=None,
             random_state=seed,
-            n_jobs=-1,
+            n_jobs=worker_threads(),
         )
         machine.fit(matrix, targets)
         borders, offset = machine.coef_, machine.intercept_

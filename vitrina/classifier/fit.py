@@ -13,7 +13,7 @@ from vitrina.classifier.heads import Head
 from vitrina.classifier.minibatch import fit_by_batches, score_of
 from vitrina.parallel import Progress, no_progress
 from vitrina.store.gather import Gathered
-from vitrina.threads import limit_torch
+from vitrina.threads import limit_torch, threads_for
 from vitrina.training.config import TrainingConfig
 from vitrina.training.loss import ClassLoss
 from vitrina.types import Balance, Codes, HeadKind
@@ -153,22 +153,25 @@ def _fit(
     with torch.random.fork_rng():
         torch.manual_seed(options.seed)
         head = Head(shape)
-        if _is_full_batch(len(rows), classes, options):
-            outer = _fifth(rows, options.seed)[1]
-            fit_whole(head, gathered, codes, rows, outer, loss_of, options.modality_dropout)
-            report(len(rows) * len(DECAYS))
-            return head
+        whole = _is_full_batch(len(rows), classes, options)
         # A small catalogue takes smaller batches, for enough steps.
         size = int(np.clip(len(rows) // 10, min(32, options.batch_rows), options.batch_rows))
-        recipe = TrainingConfig(
-            epochs=_epochs(len(rows), options),
-            batch_rows=size,
-            rate=options.learning_rate or RATES[options.kind],
-            warm_up=0.1,
-            weight_decay=options.weight_decay,
-            patience=options.patience,
-            seed=options.seed,
-        )
-        dropout = options.modality_dropout
-        fit_by_batches(head, gathered, codes, rows, loss_of, recipe, dropout, held_rows, report)
+        parameters = sum(one.numel() for one in head.parameters())
+        with threads_for((len(rows) if whole else size) * parameters):
+            if whole:
+                outer = _fifth(rows, options.seed)[1]
+                fit_whole(head, gathered, codes, rows, outer, loss_of, options.modality_dropout)
+                report(len(rows) * len(DECAYS))
+                return head
+            recipe = TrainingConfig(
+                epochs=_epochs(len(rows), options),
+                batch_rows=size,
+                rate=options.learning_rate or RATES[options.kind],
+                warm_up=0.1,
+                weight_decay=options.weight_decay,
+                patience=options.patience,
+                seed=options.seed,
+            )
+            dropout = options.modality_dropout
+            fit_by_batches(head, gathered, codes, rows, loss_of, recipe, dropout, held_rows, report)
     return head

@@ -12,7 +12,7 @@ from vitrina import disk, logs, temporary_files
 from vitrina._version import __version__
 from vitrina.cli import audit, demo, embed, finetune, interrupts, maintenance, query, streams, train
 from vitrina.errors import OptionError, VitrinaError
-from vitrina.limits import limit_thread_pools
+from vitrina.limits import VITRINA_THREADS, use_threads
 
 app = typer.Typer(
     help="Embed a marketplace's products, classify new ones, audit the labels it has.",
@@ -31,13 +31,24 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[
+    *,
+    version: Annotated[  # noqa: ARG001
         bool,
         typer.Option(
             "--version", callback=_version, is_eager=True, help="Print the version and exit."
         ),
     ] = False,
-) -> None: ...
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            envvar=VITRINA_THREADS,
+            help="Number of threads; default: one per CPU that this process may use.",
+        ),
+    ] = None,
+) -> None:
+    if threads:
+        use_threads(threads)
 
 
 # `vitrina --help` lists them in this order.
@@ -56,6 +67,7 @@ app.command()(finetune.benchmark)
 app.command()(maintenance.info)
 app.command()(maintenance.verify)
 app.command()(maintenance.compact)
+app.command()(maintenance.cache)
 
 
 def main() -> None:
@@ -63,7 +75,6 @@ def main() -> None:
     OptionError with 2; a signal prints one line and exits with 128 plus its number."""
     # Photo errors are in errors.parquet; Pillow's warnings would break the progress bar.
     warnings.filterwarnings("ignore", module="PIL")
-    limit_thread_pools()
     streams.prepare()
     logs.configure()
     try:

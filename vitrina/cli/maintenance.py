@@ -1,4 +1,4 @@
-"""The commands that maintain a store: info, verify, compact."""
+"""The commands that maintain stores and the cache: info, verify, compact, cache."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vitrina.cache import PURPOSES, CacheKind, cache_root, cache_usage, clear_cache
 from vitrina.cli.common import AsJson, StoreArgument, StoreOption, open_store, place_of, show
 
 
@@ -114,3 +115,23 @@ def compact(
         lines.append(f"decisions: {report.decision_files} files are one now")
     lines.append(f"done: {report.freed / 1e6:.1f} MB freed in {report.store}")
     show(as_json, report.to_json(), *lines)
+
+
+def cache(
+    kinds: Annotated[
+        list[CacheKind] | None, typer.Argument(help="Kinds of files; default: all.")
+    ] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Delete these files.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show or clear what Vitrina keeps outside of stores."""
+    root, chosen = cache_root(), kinds or [*CacheKind]
+    found = clear_cache(chosen) if clear else cache_usage(chosen)
+    lines = [
+        f"{use.kind.value:<12} {use.bytes / 1e6:9.1f} MB {use.files:7} files  {PURPOSES[use.kind]}"
+        for use in found
+    ]
+    size = sum(use.bytes for use in found) / 1e6
+    value = {"path": str(root), "cleared": clear, "kinds": [use.to_json() for use in found]}
+    done = f"{size:.1f} MB deleted from {root}" if clear else f"{size:.1f} MB in {root}"
+    show(as_json, value, *lines, f"done: {done}")

@@ -9,7 +9,7 @@ from vitrina.database.url import DatabaseKind, DatabaseURL
 def open_database(url: DatabaseURL) -> Database:
     """Return the database at a URL; nothing is connected yet.
 
-    Raises MissingExtraError if its driver is not installed.
+    Raises MissingPackageError if its driver is not installed.
     """
     if url.kind is DatabaseKind.SQLITE:
         from vitrina.database.sqlite import SQLite

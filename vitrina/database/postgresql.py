@@ -17,7 +17,8 @@ from vitrina.database.base import (
     refuse_existing,
 )
 from vitrina.database.url import DatabaseURL
-from vitrina.errors import CatalogueError, MissingExtraError
+from vitrina.errors import CatalogueError
+from vitrina.optional import needed_for
 from vitrina.types import IfExists
 
 _STAGE = "vitrina_stage"
@@ -39,12 +40,10 @@ class PostgreSQL:
     """A PostgreSQL database; see `Database`."""
 
     def __init__(self, url: DatabaseURL) -> None:
-        """Raises MissingExtraError without the driver. Nothing is connected yet."""
-        try:
+        """Raises MissingPackageError without the driver. Nothing is connected yet."""
+        with needed_for("a PostgreSQL database"):
             # Only this driver is loaded, whatever the URL says.
             import adbc_driver_postgresql.dbapi as driver
-        except ImportError as err:
-            raise MissingExtraError("the ADBC driver of PostgreSQL", "postgresql") from err
         self.url = url
         self._driver: Any = driver
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from vitrina.embedder.base import ImageEncoder, Images, TextEncoder, Texts
 from vitrina.embedder.model_ref import ModelKind, ModelRef, unknown_model
 from vitrina.errors import EncoderError, HubUnreachableError
+from vitrina.optional import needed_for
 from vitrina.types import Compute
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def fit_thumbnail(images: Images) -> ImageEncoder:
     return Thumbnail.fit(images)
 
 
+@needed_for("a text model")
 def load_text(
     model: ModelRef, kept: Path | None = None, compute: Compute | None = None
 ) -> TextEncoder:
@@ -61,6 +63,7 @@ class TextFiles:
     revision: str | None
 
 
+@needed_for("a text model")
 def find_text(model: ModelRef) -> TextFiles:
     """Find the files of a Hugging Face text model: in a directory, the cache or on the hub.
 
@@ -84,6 +87,7 @@ def find_text(model: ModelRef) -> TextFiles:
     raise unknown_model(model.text, model.modality)
 
 
+@needed_for("an image model")
 def load_image(
     model: ModelRef, kept: Path | None = None, compute: Compute | None = None
 ) -> ImageEncoder:
@@ -127,6 +131,7 @@ class ImageFiles:
         )
 
 
+@needed_for("an image model")
 def find_image(
     model: ModelRef,
     kept: Path | None = None,

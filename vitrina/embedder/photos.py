@@ -15,7 +15,7 @@ from vitrina.data.decode_budget import MemoryBudget
 from vitrina.data.image_limits import MAX_PIXELS
 from vitrina.embedder.base import ImageEncoder, Prepared, normalise
 from vitrina.errors import ImageError
-from vitrina.limits import available_cpus
+from vitrina.limits import worker_threads
 from vitrina.parallel import map_ahead
 from vitrina.stage_timer import Stages
 from vitrina.types import Mask, Vectors
@@ -75,7 +75,7 @@ def encode_photos(
     ok = np.zeros(len(products), dtype=bool)
     errors: dict[int, Failure] = {}
     mended: dict[int, str] = {}
-    decoders = available_cpus()
+    decoders = worker_threads()
     with encoder.together() as encoders:
         side_by_side = encoders > 1
         threads = max(decoders, encoders)

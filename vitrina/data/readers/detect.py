@@ -16,9 +16,9 @@ from vitrina.data.readers.spreadsheets import OLE, SpreadsheetRecords, is_spread
 from vitrina.data.readers.table import TableReader
 from vitrina.data.readers.text_tables import open_bytes, open_text, read_errors
 from vitrina.data.readers.webdataset import WebDatasetReader, webdataset_shards
-from vitrina.data.readers.yml import YmlReader, shop_of
 from vitrina.database.url import DatabaseURL, is_database_url
 from vitrina.errors import CatalogueError, OptionError
+from vitrina.optional import needed_for
 
 _HEAD = 4096
 _URL_AS_PATH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
@@ -66,6 +66,9 @@ def open_reader(
     if shards := webdataset_shards(path):
         return WebDatasetReader(path, shards, options.columns, needs, options.category_separator)
     if not path.is_dir() and _is_yml(path):
+        with needed_for("a YML feed"):
+            from vitrina.data.readers.yml import YmlReader
+
         return YmlReader(path, options.encoding)
     records = _open_records(path, options)
     return TableReader(records, options.columns, needs, options.category_separator)
@@ -81,7 +84,12 @@ def open_table(path: Path, options: TableOptions) -> Records:
 
 def source_of(path: Path, encoding: str | None) -> str | None:
     """Return the source that a file names itself, without a full read; see `Reader.source`."""
-    return shop_of(path, encoding) if path.is_file() and _is_yml(path) else None
+    if not path.is_file() or not _is_yml(path):
+        return None
+    with needed_for("a YML feed"):
+        from vitrina.data.readers.yml import shop_of
+
+    return shop_of(path, encoding)
 
 
 def _is_yml(path: Path) -> bool:

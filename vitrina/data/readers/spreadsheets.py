@@ -21,6 +21,7 @@ from vitrina.data.readers.sheet_size import SheetSize
 from vitrina.data.readers.unpacked import MOST_TIMES, most_unpacked, out_of_proportion
 from vitrina.errors import CatalogueError
 from vitrina.limits import total_memory
+from vitrina.optional import needed_for
 
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 """First bytes of an .xls file."""
@@ -104,6 +105,9 @@ class SpreadsheetRecords:
 
 def _read(path: Path, id_column: str) -> mmap.mmap:
     """Run `sheet_process` on the file and map its output. Raises CatalogueError if it fails."""
+    with needed_for("a spreadsheet"):
+        # Looked for here: the other process only imports what it needs.
+        import python_calamine  # noqa: F401
     size = path.stat().st_size
     memory = max(_FREE_MEMORY, min(MOST_TIMES * size, total_memory() // 2))
     seconds = _FREE_SECONDS + _SECONDS_A_MEGABYTE * size // 1_000_000

@@ -13,12 +13,12 @@ from typing import Protocol
 
 from vitrina.data.product import Product
 from vitrina.errors import ImageError
-from vitrina.limits import available_cpus
+from vitrina.limits import worker_threads
 
 MAX_BYTES = 64 * 1024 * 1024
 """Maximum bytes of a photo in a file, archive member or column; a larger one is not read. Photos
 from the web have a lower limit; see `Fetching`."""
-DISK_WORKERS = min(4, available_cpus())
+DISK_WORKERS = min(4, worker_threads())
 """Number of threads that read from one disk; more would only wait for each other."""
 
 
