@@ -27,6 +27,7 @@ TIERS = [
         "jit",
         "device",
         "disk",
+        "logs",
         "malloc",
         "page",
         "stage_timer",

@@ -5,12 +5,16 @@ The names below load on first use, so that importing the package costs next to n
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from vitrina._version import __version__ as __version__
+
+# A library is silent until the program sets up logging; see `vitrina.logs`.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
     from vitrina.api import (

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from vitrina import disk, temporary_files
+from vitrina import disk, logs, temporary_files
 from vitrina._version import __version__
 from vitrina.cli import audit, demo, embed, finetune, interrupts, maintenance, query, streams, train
 from vitrina.errors import OptionError, VitrinaError
@@ -65,6 +65,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="PIL")
     limit_thread_pools()
     streams.prepare()
+    logs.configure()
     try:
         with interrupts.taken() as signals:
             _run(signals)
@@ -72,6 +73,8 @@ def main() -> None:
         # It came just before the command, or after it.
         streams.echo(interrupts.LINE, err=True)
         sys.exit(err.code)
+    finally:
+        logs.remove()
 
 
 def _run(signals: interrupts.Signals) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
+from vitrina import logs
 from vitrina.data.options import DEFAULT_OPTIONS, Columns, ReadingOptions
 from vitrina.errors import OptionError
 from vitrina.options import Options, OptionSpec, kind_of, option_name, own_first, spec_of
@@ -42,6 +43,8 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def wrapped(**arguments: Any) -> None:
+        if arguments.get(AS_JSON):
+            logs.configure(logs.QUIET)
         given: dict[str, Options] = {}
         for name, kind in groups.items():
             values = {one.name: arguments.pop(one.name) for one in options[name]}
