@@ -6,6 +6,7 @@ Each message is one line that names the cause and the remedy.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 # Control characters except tab and line feed, lone surrogates, and bidirectional controls.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -21,6 +22,16 @@ def printable(text: str) -> str:
     The escapes are JSON's, so JSON text keeps its value.
     """
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def did_you_mean(given: str, names: Iterable[str]) -> str:
+    """The end of a message about an unknown name: "; did you mean 'classify'?", or "" if none of
+    the names is close to the given one."""
+    from difflib import get_close_matches
+
+    plain = {name.casefold(): name for name in names}
+    near = get_close_matches(given.casefold(), plain, n=2, cutoff=0.65)
+    return f"; did you mean {' or '.join(repr(plain[one]) for one in near)}?" if near else ""
 
 
 class VitrinaError(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Annotated, NoReturn
 
 import typer
@@ -11,13 +12,30 @@ import typer
 from vitrina import disk, logs, temporary_files
 from vitrina._version import __version__
 from vitrina.cli import audit, demo, embed, finetune, interrupts, maintenance, query, streams, train
+from vitrina.cli.commands import Command, Group
+from vitrina.cli.common_options import Config, NoConfig, Quiet, Verbose, with_common_options
+from vitrina.cli.examples import EXAMPLES
 from vitrina.errors import OptionError, VitrinaError
 from vitrina.limits import limit_thread_pools
 
+COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Start here": (demo.demo, embed.embed, train.index, train.train),
+    "Every day": (query.classify, query.neighbours, maintenance.info),
+    "Improve": (finetune.pretrain, finetune.finetune, finetune.benchmark),
+    "Review": (audit.audit, audit.review, audit.decisions),
+    "Maintain": (maintenance.verify, maintenance.compact),
+}
+"""The commands by panel, in the order of `vitrina --help`. A new command is a new entry; its
+examples are in `examples.py`."""
+
 app = typer.Typer(
+    cls=Group,
     help="Embed a marketplace's products, classify new ones, audit the labels it has.",
+    epilog="""vitrina demo
+vitrina embed train.parquet --store shelf --images images.zip
+vitrina COMMAND --help""",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -31,6 +49,10 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+    config: Config = None,
+    no_config: NoConfig = False,
     version: Annotated[
         bool,
         typer.Option(
@@ -40,22 +62,13 @@ def _root(
 ) -> None: ...
 
 
-# `vitrina --help` lists them in this order.
-app.command()(demo.demo)
-app.command()(embed.embed)
-app.command()(finetune.pretrain)
-app.command()(finetune.finetune)
-app.command()(train.index)
-app.command()(train.train)
-app.command()(query.classify)
-app.command()(query.neighbours)
-app.command()(audit.audit)
-app.command()(audit.review)
-app.command()(audit.decisions)
-app.command()(finetune.benchmark)
-app.command()(maintenance.info)
-app.command()(maintenance.verify)
-app.command()(maintenance.compact)
+for _panel, _commands in COMMANDS.items():
+    for _command in _commands:
+        app.command(
+            cls=Command,
+            rich_help_panel=_panel,
+            epilog="\n".join(EXAMPLES[_command.__name__]),
+        )(with_common_options(_command))
 
 
 def main() -> None:

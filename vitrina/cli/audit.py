@@ -18,6 +18,7 @@ from vitrina.cli.common import (
 )
 from vitrina.cli.options import with_options
 from vitrina.cli.streams import echo
+from vitrina.options import Panel
 from vitrina.pipelines.audit.options import AuditOptions
 from vitrina.stage_timer import stages_line
 
@@ -32,7 +33,12 @@ def audit(
     out: Annotated[
         Path,
         typer.Option(
-            help="HTML report to write; a Parquet file of all products is written beside it."
+            "-o",
+            "--out",
+            "--output",
+            metavar="PATH",
+            help="HTML report to write; a Parquet file of all products is written beside it.",
+            rich_help_panel=Panel.FILES,
         ),
     ] = Path("report.html"),
     *,
@@ -43,7 +49,9 @@ def audit(
     from vitrina import api
 
     if out.suffix != ".html":
-        raise typer.BadParameter(f"the report is a page: give a name that ends in .html, not {out}")
+        raise typer.BadParameter(
+            f"--out is the report's page: give a name that ends in .html, not {out}"
+        )
     found = api.audit(open_store(store, store_option), replace(options, out=out))
     card = found.card
     lines = [
@@ -79,7 +87,7 @@ def review(
     from vitrina.api.auditing import serve_review
 
     serve_review(open_store(store, store_option), options, echo)
-    echo("done: all decisions are in the store; `vitrina train` applies them")
+    show(False, None, "done: all decisions are in the store; `vitrina train` applies them")
 
 
 def decisions(
@@ -88,15 +96,28 @@ def decisions(
     export: Annotated[
         Path | None,
         typer.Option(
+            metavar="PATH",
+            rich_help_panel=Panel.FILES,
             help="Write corrected labels (.parquet, .csv), or open suspects as Label Studio tasks "
-            "(.json)."
+            "(.json).",
         ),
     ] = None,
     read: Annotated[
-        Path | None, typer.Option("--import", help="Read a JSON export of Label Studio.")
+        Path | None,
+        typer.Option(
+            "--import",
+            metavar="PATH",
+            help="Read a JSON export of Label Studio.",
+            rich_help_panel=Panel.FILES,
+        ),
     ] = None,
     changed_only: Annotated[
-        bool, typer.Option("--changed-only", help="Leave out labels that were confirmed.")
+        bool,
+        typer.Option(
+            "--changed-only",
+            help="With --export: leave out labels that were confirmed.",
+            rich_help_panel=Panel.FILES,
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -117,4 +138,4 @@ def decisions(
         f"done: {value['kept']} labels kept, {value['moved']} corrected, {value['skipped']} "
         f"skipped; {value['open']} suspects of the last audit are open"
     )
-    show(as_json, value, *lines)
+    show(as_json, value, result=lines)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitrina.cli.common import AsJson, show
+from vitrina.cli.common import AsJson, CreatedStore, place_of, show
 from vitrina.cli.options import with_options
+from vitrina.cli.output import is_quiet
+from vitrina.cli.streams import echo
 from vitrina.data.options import ReadingOptions
 from vitrina.pipelines.embed.options import EmbedOptions
 from vitrina.stage_timer import stages_line
@@ -24,11 +26,13 @@ def embed(
     catalogue: Annotated[
         Path,
         typer.Argument(
+            metavar="CATALOGUE",
             help="Marketplace Parquet; a Parquet, CSV, JSON or Excel table; a YML feed; "
-            "WebDataset tars."
+            "WebDataset tars.",
         ),
     ],
-    store: Annotated[str, typer.Option(help="The store; created if it does not exist.")],
+    store: CreatedStore = None,
+    *,
     options: EmbedOptions,
     reading: ReadingOptions,
     as_json: AsJson = False,
@@ -36,12 +40,13 @@ def embed(
     """Read a catalogue, embed what is new or changed, and commit."""
     from vitrina import api
 
-    made = api.Store.open(store, create=True)
+    place = place_of(None, store)
+    made = api.Store.open(place, create=True)
     opened = api.open_batch(catalogue, made, reading, complete=True)
-    if not as_json:
+    if not as_json and not is_quiet():
         # Printed first, before hours are spent on a catalogue that was misread.
         for note in filter(None, (*opened.notes, opened.label_hint)):
-            typer.echo(note)
+            echo(note)
     report = api.embed(opened, made, replace(options, source=reading.source))
     others = f"{report.kept} kept that it does not mention"
     if report.spared:
@@ -61,7 +66,7 @@ def embed(
     lines += [line for space in report.spaces for line in _photos(space)]
     lines += [_where_the_time_went(space) for space in report.spaces if space.bottleneck]
     lines.append(f"time: {stages_line(report.stages)}")
-    lines.append(f"done: {report.products} products in {store}, {report.seconds:.1f} s")
+    lines.append(f"done: {report.products} products in {place}, {report.seconds:.1f} s")
     show(as_json, report.to_json(), *lines)
 
 

@@ -18,6 +18,7 @@ from vitrina.cli.common import (
 )
 from vitrina.cli.options import refuse_unused, with_options
 from vitrina.data.options import ReadingOptions
+from vitrina.options import Panel
 from vitrina.pipelines.classify.options import ClassifyOptions
 from vitrina.pipelines.index.options import QueryOptions
 
@@ -25,10 +26,24 @@ from vitrina.pipelines.index.options import QueryOptions
 @with_options
 def classify(
     catalogue: Annotated[
-        Path, typer.Argument(help="File of new products, in the catalogue's format.")
+        Path,
+        typer.Argument(
+            metavar="CATALOGUE", help="File of new products, in the catalogue's format."
+        ),
     ],
-    store: Annotated[str, typer.Option(help="Store with the head.")],
-    out: Annotated[Path, typer.Option(help="File of predictions to write.")],
+    *,
+    store: StoreOption = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--out",
+            "--output",
+            metavar="PATH",
+            help="File of predictions to write.",
+            rich_help_panel=Panel.FILES,
+        ),
+    ],
     options: ClassifyOptions,
     reading: ReadingOptions,
     as_json: AsJson = False,
@@ -36,7 +51,7 @@ def classify(
     """Predict the categories of new products, with reasons."""
     from vitrina import api
 
-    opened = open_store(store)
+    opened = open_store(None, store)
     report = api.classify_to(api.open_batch(catalogue, opened, reading), opened, out, options)
     lines = [*report.notes]
     if report.without_image or report.without_text:
@@ -64,15 +79,36 @@ def classify(
 def neighbours(
     store: StoreArgument = None,
     store_option: StoreOption = None,
-    product: Annotated[str | None, typer.Option(help="Product id to search for.")] = None,
-    text: Annotated[str | None, typer.Option(help="Text to search for.")] = None,
-    image: Annotated[Path | None, typer.Option(help="Image file to search for.")] = None,
+    product: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Product id to search for.", rich_help_panel=Panel.FILES),
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Text to search for.", rich_help_panel=Panel.FILES),
+    ] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Image file to search for.", rich_help_panel=Panel.FILES),
+    ] = None,
     queries: Annotated[
         Path | None,
-        typer.Option(help="Many queries: a Parquet file of ids alone, or a file of new products."),
+        typer.Option(
+            metavar="PATH",
+            help="Many queries: a Parquet file of ids alone, or a file of new products.",
+            rich_help_panel=Panel.FILES,
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The Parquet file to write, with --queries.")
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            "--output",
+            metavar="PATH",
+            help="The Parquet file to write, with --queries.",
+            rich_help_panel=Panel.FILES,
+        ),
     ] = None,
     *,
     options: QueryOptions,
@@ -114,4 +150,5 @@ def neighbours(
         f"{near.score:.3f}  {near.product_id}  {near.title}  [{near.category_name or '-'}]"
         for near in found
     ]
-    show(as_json, [near.to_json() for near in found], *lines, f"done: {len(found)} neighbours")
+    value = [near.to_json() for near in found]
+    show(as_json, value, f"done: {len(found)} neighbours", result=lines)

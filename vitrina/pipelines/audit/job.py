@@ -57,7 +57,7 @@ def _audit(
             check_file(path)
     recorded = _may_record(store, options, out)
     found = find(store, options)
-    shown = found.suspects[: options.most]
+    shown = found.suspects[: options.max_suspects]
     with stage("explaining"):
         suspects = explain(store, found, shown, images, options.quiet)
     labels = found.labels
@@ -129,6 +129,6 @@ def report(
             titles=products.titles,
             photos=products.photos,
             decided=store.decisions().settled,
-            most=options.most,
+            most=options.max_suspects,
             progress=meter.advance,
         )

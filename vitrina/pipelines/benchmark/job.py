@@ -82,7 +82,7 @@ def benchmark(
     Raises CatalogueError, StoreError, TrainingError. A method that can't be run is left out, and
     the table says why.
     """
-    unknown = sorted(set(options.rows) - {method.name for method in METHODS})
+    unknown = sorted(set(options.methods) - {method.name for method in METHODS})
     if unknown:
         known = ", ".join(method.name for method in METHODS)
         raise StoreError(f"there is no method {unknown[0]!r}; there are {known}")
@@ -168,13 +168,13 @@ def _run(methods: Methods) -> tuple[Row, ...]:
     kept = methods.out / "rows"
     kept.mkdir(exist_ok=True)
     rows = []
-    wanted = [one for one in METHODS if not options.rows or one.name in options.rows]
+    wanted = [one for one in METHODS if not options.methods or one.name in options.methods]
     # No progress bar here: each training shows its own.
     say = Meter("methods", quiet=options.quiet).say
     for method in METHODS:
         key = methods.key(method)
         answers.expect(method.name, key)
-        row = None if options.again else read_row(kept, method.title, of=key)
+        row = None if options.overwrite_cache else read_row(kept, method.title, of=key)
         if row is not None and not row.left_out and answers.has(method.name):
             methods.note(method.name, answers.get(method.name))
             rows.append(row)

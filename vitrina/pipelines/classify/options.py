@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vitrina.options import JobOptions, option
+from vitrina.options import JobOptions, Panel, option
 from vitrina.types import OutputFormat
 
 
@@ -18,7 +18,11 @@ class ClassifyOptions(JobOptions):
     <OutputFormat.SUBMISSION: 'submission'>
     """
 
-    model: str | None = option("Name of a head; default: the one trained last.")
+    PANEL = Panel.FILES
+
+    model: str | None = option(
+        "Name of a head; default: the one trained last.", panel=Panel.MODELS, metavar="NAME"
+    )
     format: OutputFormat = option(
         "full: predictions with reasons; submission: product_id and predicted_category_id only.",
         default=OutputFormat.FULL,
