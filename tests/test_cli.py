@@ -196,7 +196,8 @@ def test_questions_that_make_no_sense_exit_with_2(shelf, capsys, arguments):
     assert vitrina("neighbours", shelf[2], *arguments) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "Error: Invalid value" in captured.err
+    assert captured.err.startswith("vitrina: ")
+    assert captured.err.endswith("see `vitrina neighbours --help`\n")
 
 
 @pytest.mark.slow

@@ -24,14 +24,19 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def did_you_mean(given: str, names: Iterable[str]) -> str:
-    """The end of a message about an unknown name: "; did you mean 'classify'?", or "" if none of
-    the names is close to the given one."""
+def near_names(given: str, names: Iterable[str]) -> list[str]:
+    """At most two of the names that are spelled almost like the given one, the closest first."""
     from difflib import get_close_matches
 
     plain = {name.casefold(): name for name in names}
-    near = get_close_matches(given.casefold(), plain, n=2, cutoff=0.65)
-    return f"; did you mean {' or '.join(repr(plain[one]) for one in near)}?" if near else ""
+    return [plain[one] for one in get_close_matches(given.casefold(), plain, n=2, cutoff=0.65)]
+
+
+def did_you_mean(given: str, names: Iterable[str]) -> str:
+    """The end of a message about an unknown name: "; did you mean 'classify'?", or "" if none of
+    the names is close to the given one."""
+    near = near_names(given, names)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 class VitrinaError(Exception):

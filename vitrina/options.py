@@ -122,7 +122,7 @@ class Options:
         hints = hints_of(type(self))
         for one in fields(self):
             if _SPEC in one.metadata:
-                value = _checked(one, hints[one.name], getattr(self, one.name))
+                value = checked(one, hints[one.name], getattr(self, one.name))
                 object.__setattr__(self, one.name, value)
 
 
@@ -223,7 +223,8 @@ def kind_of(hint: Any) -> tuple[Any, bool]:
     return hint, False
 
 
-def _checked(of: Field[Any], hint: Any, value: Any) -> Any:
+def checked(of: Field[Any], hint: Any, value: Any) -> Any:
+    """Return an option's value as its type. Raises OptionError for one that it can't take."""
     spec = spec_of(of)
     kind, optional = kind_of(hint)
     if value is None or (spec.none is not None and _same(value, spec.none)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -15,6 +15,7 @@ from vitrina.cli import audit, demo, embed, finetune, interrupts, maintenance, q
 from vitrina.cli.commands import Command, Group
 from vitrina.cli.common_options import Config, NoConfig, Quiet, Verbose, with_common_options
 from vitrina.cli.examples import EXAMPLES
+from vitrina.cli.usage import UsageError, usage_line
 from vitrina.errors import OptionError, VitrinaError
 from vitrina.limits import limit_thread_pools
 
@@ -67,7 +68,7 @@ for _panel, _commands in COMMANDS.items():
         app.command(
             cls=Command,
             rich_help_panel=_panel,
-            epilog="\n".join(EXAMPLES[_command.__name__]),
+            epilog="\n".join(EXAMPLES[_command.__name__.replace("_", "-")]),
         )(with_common_options(_command))
 
 
@@ -93,9 +94,11 @@ def main() -> None:
 def _run(signals: interrupts.Signals) -> None:
     try:
         try:
-            app()
+            code = app(standalone_mode=False)
         finally:
             streams.finish()
+        if code:
+            sys.exit(code)
     except BaseException as err:
         ended_well = isinstance(err, SystemExit) and not err.code
         if signals.first is not None and not ended_well:
@@ -104,6 +107,8 @@ def _run(signals: interrupts.Signals) -> None:
             temporary_files.remove_all()
             streams.echo(interrupts.LINE, err=True)
             sys.exit(signals.code)
+        if isinstance(err, UsageError):
+            _usage_error(err)
         if isinstance(err, OptionError):
             _fail(f"{err.flag} {err.problem}", code=2)
         if isinstance(err, VitrinaError):
@@ -113,6 +118,13 @@ def _run(signals: interrupts.Signals) -> None:
             # The disk is full or gone, or a folder not writable: no fault of the code.
             _fail(disk.describe_fault(fault))
         raise
+
+
+def _usage_error(err: Any) -> NoReturn:
+    if type(err).__name__ == "NoArgsIsHelpError":
+        typer.echo(err.ctx.get_help())
+        sys.exit(2)
+    _fail(usage_line(err), code=2)
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import typer
 from typer.core import TyperCommand, TyperGroup
 
 from vitrina.cli import config, help
+from vitrina.cli.usage import UsageError
 
-UsageError: type[Exception] = typer.BadParameter.__mro__[1]
-"""Base of all errors in what was typed; typer does not export it."""
+
+@contextmanager
+def _known_to(ctx: Any) -> Iterator[None]:
+    """Record the command in a usage error that does not name one."""
+    try:
+        yield
+    except UsageError as err:
+        if getattr(err, "ctx", None) is None:
+            vars(err)["ctx"] = ctx
+        raise
 
 
 class Command(TyperCommand):
@@ -18,17 +28,14 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the configuration that belongs to the arguments, then parse them."""
-        config.set_defaults(self, ctx, args)
-        return super().parse_args(ctx, args)
+        with _known_to(ctx):
+            config.set_defaults(self, ctx, args)
+            return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; a usage error that it raises knows the command."""
-        try:
+        with _known_to(ctx):
             return super().invoke(ctx)
-        except UsageError as err:
-            if getattr(err, "ctx", None) is None:
-                vars(err)["ctx"] = ctx
-            raise
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help in panels."""
@@ -37,6 +44,11 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """All commands."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse what stands before the command's name."""
+        with _known_to(ctx):
+            return super().parse_args(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the commands in panels."""

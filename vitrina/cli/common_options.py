@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -12,6 +13,9 @@ import typer
 
 from vitrina import logs
 from vitrina.cli import output
+from vitrina.cli.config import settings_in_use
+
+log = logging.getLogger(__name__)
 
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print errors and results only.")]
 Verbose = Annotated[
@@ -59,6 +63,8 @@ def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
         if quiet and verbosity:
             raise typer.BadParameter("--quiet and --verbose exclude each other: give one of them")
         logs.configure(logs.QUIET if quiet else verbosity)
+        for path in {one.file: None for one in settings_in_use(ctx)}:
+            log.debug("options from %s", path)
         with output.quiet(quiet):
             command(**arguments)
 
