@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import TypeVar
 
 # Control characters except tab and line feed, lone surrogates, and bidirectional controls.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -42,7 +43,8 @@ def did_you_mean(given: str, names: Iterable[str]) -> str:
 class VitrinaError(Exception):
     """Base class of all deliberate errors; the command line exits with status 1 on it.
 
-    A message longer than `_LONGEST` characters is cut to its start and its end.
+    A message longer than `_LONGEST` characters is cut to its start and its end. exit_code: 2 if
+    what was typed is wrong whatever the data are, such as a model's name without a known form.
 
     Examples
     --------
@@ -52,6 +54,8 @@ class VitrinaError(Exception):
     ...     print(err)
     nowhere.parquet: can't be read: ... No such file or directory...
     """
+
+    exit_code = 1
 
     def __str__(self) -> str:
         text = super().__str__()
@@ -73,11 +77,22 @@ class OptionError(VitrinaError, ValueError):
     vitrina.errors.OptionError: balance must be none, weights or prior, not 'some'
     """
 
+    exit_code = 2
+
     def __init__(self, name: str, problem: str, *, flag: str | None = None) -> None:
         super().__init__(f"{name} {problem}")
         self.name = name
         self.flag = f"--{name.replace('_', '-')}" if flag is None else flag
         self.problem = problem
+
+
+Wrong = TypeVar("Wrong", bound=VitrinaError)
+
+
+def wrong_usage(error: Wrong) -> Wrong:
+    """Give an error the exit code of wrong usage, and return it."""
+    error.exit_code = 2
+    return error
 
 
 class CatalogueError(VitrinaError):

@@ -32,14 +32,14 @@ class Panel(StrEnum):
 
     FILES = "Input and output"
     MODELS = "Models"
-    PHOTOS = "Photos"
-    READING = "Reading the catalogue"
-    COLUMNS = "Columns of the catalogue"
     SEARCH = "Search"
     TRAINING = "Training"
     EVALUATION = "Evaluation"
-    UPDATE = "Updating the store"
     PAGE = "Page"
+    PHOTOS = "Photos"
+    READING = "Reading the catalogue"
+    COLUMNS = "Columns of the catalogue"
+    UPDATE = "Updating the store"
     GENERAL = "General"
 
 

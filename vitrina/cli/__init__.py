@@ -68,6 +68,7 @@ for _panel, _commands in COMMANDS.items():
         app.command(
             cls=Command,
             rich_help_panel=_panel,
+            short_help=_command.__doc__,
             epilog="\n".join(EXAMPLES[_command.__name__.replace("_", "-")]),
         )(with_common_options(_command))
 
@@ -94,7 +95,7 @@ def main() -> None:
 def _run(signals: interrupts.Signals) -> None:
     try:
         try:
-            code = app(standalone_mode=False)
+            code = app(prog_name="vitrina", standalone_mode=False)
         finally:
             streams.finish()
         if code:
@@ -112,7 +113,7 @@ def _run(signals: interrupts.Signals) -> None:
         if isinstance(err, OptionError):
             _fail(f"{err.flag} {err.problem}", code=2)
         if isinstance(err, VitrinaError):
-            _fail(str(err))
+            _fail(str(err), code=err.exit_code)
         fault = err if isinstance(err, OSError) else disk.full_disk(err)
         if fault is not None:
             # The disk is full or gone, or a folder not writable: no fault of the code.

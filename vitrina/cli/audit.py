@@ -124,6 +124,8 @@ def decisions(
     """Summarise reviewers' decisions; export corrected labels, or import Label Studio's."""
     from vitrina import api
 
+    if changed_only and export is None:
+        raise typer.BadParameter("--changed-only applies to --export: give that too")
     opened = open_store(store, store_option)
     value: dict[str, object] = {}
     lines = []

@@ -17,9 +17,18 @@ if TYPE_CHECKING:
 
 StoreArgument = Annotated[
     str | None,
-    typer.Argument(metavar="[STORE]", help="The store: a directory, or s3://BUCKET/PREFIX."),
+    typer.Argument(metavar="STORE", help="The store: a directory, or s3://BUCKET/PREFIX."),
 ]
 StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="STORE",
+        help="The store, in place of the argument.",
+        rich_help_panel=Panel.FILES,
+    ),
+]
+NeededStore = Annotated[
     str | None,
     typer.Option(
         "--store",

@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Place:
-    """A place where a configuration is looked for. trusted: whether the user named the file.
+class Candidate:
+    """A file where a configuration is looked for. trusted: whether the user named the file.
     beside: whether it is where the store is, and not where the user is."""
 
     path: Path
@@ -72,18 +72,18 @@ def _files(
         return
     named = typed.get("config") or before.get("config") or os.environ.get(VARIABLE)
     if named:
-        if (file := _read(Place(Path(named).expanduser(), trusted=True))) is not None:
+        if (file := _read(Candidate(Path(named).expanduser(), trusted=True))) is not None:
             yield file
         return
     folder = Path.cwd()
-    here = None if (folder / "store.json").exists() else _read(Place(folder / NAME))
+    here = None if (folder / "store.json").exists() else _read(Candidate(folder / NAME))
     store = _store(typed, {} if here is None else here.tables, command)
     if store is not None:
         if folder.is_relative_to(store):
             # Within a store nothing is trusted.
             here = None
         if store.parent != folder:
-            beside = _read(Place(store.parent / NAME, beside=True))
+            beside = _read(Candidate(store.parent / NAME, beside=True))
             if beside is not None:
                 yield beside
     if here is not None:
@@ -98,7 +98,7 @@ def _store(typed: Mapping[str, Any], tables: Mapping[str, Any], command: str) ->
     return None if not isinstance(place, str) or "://" in place else Path(place).resolve()
 
 
-def _read(place: Place) -> ConfigFile | None:
+def _read(place: Candidate) -> ConfigFile | None:
     """Read a file. None if there is none, or none that may be used."""
     try:
         about = place.path.stat()

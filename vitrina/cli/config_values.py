@@ -18,7 +18,7 @@ from vitrina.errors import OptionError, did_you_mean
 from vitrina.options import Panel, checked, flag, kind_of, spec_of
 
 EXCLUDED = {"config", "no_config", "help", "version", "install_completion", "show_completion"}
-PATHS = {"PATH", "FOLDER", "FILE", "STORE", "CATALOGUE", "[CATALOGUE]"}
+PATHS = {"PATH", "FOLDER", "FILE", "STORE", "CATALOGUE"}
 """Placeholders of options that are paths."""
 PLACES = {"PLACE", "MODEL"}
 """Placeholders of options that are paths or other names."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vitrina.cli.common import AsJson, StoreArgument, StoreOption, open_store, show
+from vitrina.cli.common import AsJson, NeededStore, StoreArgument, StoreOption, open_store, show
 from vitrina.cli.options import refuse_unused, with_options
 from vitrina.options import Panel
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
@@ -81,7 +81,7 @@ def benchmark(
     catalogue: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[CATALOGUE]", help="File of the products; none if --store has them already."
+            metavar="CATALOGUE", help="File of the products; none if --store has them already."
         ),
     ] = None,
     out: Annotated[
@@ -95,7 +95,7 @@ def benchmark(
             rich_help_panel=Panel.FILES,
         ),
     ] = Path("benchmark"),
-    store_option: StoreOption = None,
+    store_option: NeededStore = None,
     also: Annotated[
         list[Path] | None,
         typer.Option(

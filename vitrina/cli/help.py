@@ -43,7 +43,8 @@ class Help:
 
 def help_of(command: Any, ctx: typer.Context) -> Help:
     """Collect the help of a command or of the group of all commands."""
-    pieces = " ".join(command.collect_usage_pieces(ctx))
+    # Typer marks what is required by braces; that there are no brackets is the older custom.
+    pieces = " ".join(command.collect_usage_pieces(ctx)).translate({123: None, 125: None})
     sections: dict[str, list[tuple[str, str]]] = {ARGUMENTS: []}
     commands = getattr(command, "commands", {})
     for name, one in commands.items():
@@ -69,7 +70,7 @@ def _names(param: Any) -> str:
     if param.param_type_name == "argument":
         return str(param.metavar or param.name.upper())
     names = sorted([*param.opts, *param.secondary_opts], key=lambda one: one.startswith("--"))
-    value = "" if param.is_flag or param.count else f" {param.metavar or 'TEXT'}"
+    value = "" if param.is_flag or _is_count(param) else f" {param.metavar or 'TEXT'}"
     return f"{', '.join(names)}{value}"
 
 
@@ -81,9 +82,13 @@ def _explained(param: Any) -> str:
     elif param.param_type_name == "option" and param.is_flag and param.secondary_opts:
         if default is not None:
             notes.append(f"default: {(param.opts if default else param.secondary_opts)[0]}")
-    elif default not in (None, False, "", (), []) and not param.count:
+    elif default is not False and default not in (None, "", (), []) and not _is_count(param):
         notes.append(f"default: {default}")
     return f"{param.help or ''}{f' [{notes[0]}]' if notes else ''}"
+
+
+def _is_count(param: Any) -> bool:
+    return bool(getattr(param, "count", False))
 
 
 def rendered(of: Help) -> str:

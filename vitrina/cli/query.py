@@ -10,6 +10,7 @@ import typer
 
 from vitrina.cli.common import (
     AsJson,
+    NeededStore,
     StoreArgument,
     StoreOption,
     open_store,
@@ -18,6 +19,7 @@ from vitrina.cli.common import (
 )
 from vitrina.cli.options import refuse_unused, with_options
 from vitrina.data.options import ReadingOptions
+from vitrina.errors import StoreError
 from vitrina.options import Panel
 from vitrina.pipelines.classify.options import ClassifyOptions
 from vitrina.pipelines.index.options import QueryOptions
@@ -32,7 +34,7 @@ def classify(
         ),
     ],
     *,
-    store: StoreOption = None,
+    store: NeededStore = None,
     out: Annotated[
         Path,
         typer.Option(
@@ -128,9 +130,13 @@ def neighbours(
         refuse_unused(others, "--queries; one image goes with --image")
     if requested[1] and (options.no_duplicates or options.other_shops):
         raise typer.BadParameter("--no-duplicates and --other-shops need a product to compare with")
-    opened = open_store(store, store_option)
     category = None if options.category is None else typed(str(options.category))
     options = replace(options, category=category, where=tuple(map(typed, options.where)))
+    try:
+        _ = options.only
+    except StoreError as err:
+        raise typer.BadParameter(f"--where {err}") from err
+    opened = open_store(store, store_option)
     if queries is not None and out is not None:
         report = api.neighbours_to(opened, queries, out, options)
         show(as_json, report.to_json(), *report.lines())

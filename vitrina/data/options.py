@@ -196,7 +196,7 @@ class ReadingOptions(Options):
         unset=("auto",),
     )
     num_workers: int | None = option(
-        "With --images web: photos to fetch at the same time; default: 16, at most 4 of one host.",
+        "Photos to fetch at the same time with --images web; default: 16, at most 4 of one host.",
         least=1,
         unset=UNSET,
         panel=Panel.PHOTOS,

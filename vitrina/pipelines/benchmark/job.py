@@ -16,7 +16,14 @@ import pyarrow.csv as pa_csv
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.sources import ImageSource
 from vitrina.data.split import Unevaluated
-from vitrina.errors import EncoderError, ImageSourceError, StoreError, VitrinaError
+from vitrina.errors import (
+    EncoderError,
+    ImageSourceError,
+    StoreError,
+    VitrinaError,
+    did_you_mean,
+    wrong_usage,
+)
 from vitrina.limits import available_cpus
 from vitrina.page.summary import Summarised, Summary, SummaryTable
 from vitrina.pipelines.benchmark import text
@@ -85,7 +92,10 @@ def benchmark(
     unknown = sorted(set(options.methods) - {method.name for method in METHODS})
     if unknown:
         known = ", ".join(method.name for method in METHODS)
-        raise StoreError(f"there is no method {unknown[0]!r}; there are {known}")
+        hint = did_you_mean(unknown[0], [method.name for method in METHODS])
+        raise wrong_usage(
+            StoreError(f"there is no method {unknown[0]!r}{hint or ';'} there are {known}")
+        )
     check_folder(out)
     with timed_run() as run:
         found = _benchmark(out, options, catalogues, store)

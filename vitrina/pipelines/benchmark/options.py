@@ -31,13 +31,15 @@ class BenchmarkOptions(FinetuningOptions):
         aliases=("rows",),
     )
     text: str | None = option(
-        "Text model, as embed takes it, or an encoder trained in this store; none: no text.",
+        "Text model, as embed takes it, or an encoder trained in this store; none: no text; "
+        "default: the store's, else hf:cointegrated/rubert-tiny2.",
         flag="text-model",
         panel=Panel.MODELS,
         metavar="MODEL",
     )
     image: str | None = option(
-        "Image model, as embed takes it, or an encoder trained in this store; none: no photos.",
+        "Image model, as embed takes it, or an encoder trained in this store; none: no photos; "
+        "default: the store's, else open_clip:ViT-B-32-quickgelu/openai.",
         flag="image-model",
         panel=Panel.MODELS,
         metavar="MODEL",
