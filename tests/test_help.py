@@ -235,6 +235,10 @@ def test_verbose_shows_the_log(store, capsys, monkeypatch, arguments):
     monkeypatch.setattr(maintenance, "open_store", opened)
     assert vitrina(*arguments, store) == 0
     assert f"DEBUG   vitrina.store: opened {store}" in capsys.readouterr().err
+    assert vitrina("info", store, "-v", "--json") == 0
+    captured = capsys.readouterr()
+    assert "vitrina.store: opened" in captured.err
+    assert json.loads(captured.out)["products"] == 1
     assert vitrina("info", store) == 0
     assert capsys.readouterr().err == ""
 

@@ -62,7 +62,8 @@ def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
         verbosity = int(own["verbose"] or 0) + int(before.get("verbose") or 0)
         if quiet and verbosity:
             raise typer.BadParameter("--quiet and --verbose exclude each other: give one of them")
-        logs.configure(logs.QUIET if quiet else verbosity)
+        is_silent = quiet or (arguments.get("as_json") and not verbosity)
+        logs.configure(logs.QUIET if is_silent else verbosity)
         for path in {one.file: None for one in settings_in_use(ctx)}:
             log.debug("options from %s", path)
         with output.quiet(quiet):

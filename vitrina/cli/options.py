@@ -13,7 +13,6 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
-from vitrina import logs
 from vitrina.cli import output
 from vitrina.data.options import DEFAULT_OPTIONS, Columns, ReadingOptions
 from vitrina.errors import OptionError
@@ -61,8 +60,6 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def wrapped(**arguments: Any) -> None:
-        if arguments.get(AS_JSON):
-            logs.configure(logs.QUIET)
         given: dict[str, Options] = {}
         for name, kind in groups.items():
             values = {one.name: one.given(arguments) for one in options[name]}
