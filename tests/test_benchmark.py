@@ -119,7 +119,7 @@ def test_a_killed_benchmark_goes_on_where_it_was(tmp_path, monkeypatch):
         return before(self, method)
 
     monkeypatch.setattr(methods_module.Methods, "run", counted)
-    given = {"rows": QUICK, "text": "lexical", "image": "none"}
+    given = {"methods": QUICK, "text": "lexical", "image": "none"}
     with pytest.raises(KeyboardInterrupt):
         vt.benchmark(tmp_path / "out", catalogues(tmp_path), **given)
     assert run == ["naive-bayes", "linear-svm", "text"]
@@ -135,7 +135,7 @@ def test_a_killed_benchmark_goes_on_where_it_was(tmp_path, monkeypatch):
         assert (one.name, one.validation) == (other.name, other.validation)
     # Another seed is another split, and nothing of this one counts.
     vt.benchmark(
-        tmp_path / "out", catalogues(tmp_path), **{**given, "rows": ("naive-bayes",)}, seed=1
+        tmp_path / "out", catalogues(tmp_path), **{**given, "methods": ("naive-bayes",)}, seed=1
     )
     assert len(run) == 14
 
@@ -177,7 +177,7 @@ def test_what_a_method_depends_on(found):
         {"image_size": 32},
         {"from_scratch": True},
         {"seed": 1},
-        {"quiet": False, "again": True, "rows": ("text",)},
+        {"quiet": False, "overwrite_cache": True, "methods": ("text",)},
     ):
         other = replace(plain, **change)
         touched[next(iter(change))] = {
