@@ -226,7 +226,8 @@ def test_a_store_that_is_there_serves_too(tmp_path, found):
 
 
 def test_an_unknown_method_is_one_clear_error(tmp_path):
-    with pytest.raises(StoreError, match="there is no method 'fasttext'; did you mean 'text'[?] there are naive-bayes, "):
+    message = r"there is no method 'fasttext'; did you mean 'text'\? there are naive-bayes, "
+    with pytest.raises(StoreError, match=message):
         vt.benchmark(tmp_path / "out", catalogues(tmp_path), methods=("fasttext",))
 
 
