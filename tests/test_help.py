@@ -198,7 +198,7 @@ def test_the_script_of_completion(shell, line):
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     path = tmp_path_factory.mktemp("shelf") / "shelf"
-    put_products(OpenStore.open(path), [row(1, "кружка", category=1)])
+    put_products(OpenStore.open(path, create=True), [row(1, "кружка", category=1)])
     return path
 
 

@@ -103,7 +103,7 @@ def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("mistakes")
     (root / "goods.csv").write_text("\n".join(GOODS), encoding="utf-8")
     (root / "twice.csv").write_text("product_id,product_id,title\n1,2,a\n", encoding="utf-8")
-    store = OpenStore.open(root / "shelf")
+    store = OpenStore.open(root / "shelf", create=True)
     titles = [f"кружка {n}" for n in range(12)]
     put_products(store, [row(n, title, category=n % 3) for n, title in enumerate(titles)])
     put_space(store, "text-own", [(list(range(12)), titles, units(12, 8, 0))])
