@@ -268,13 +268,13 @@ def test_former_names_of_options_still_work(monkeypatch, capsys, former, present
     assert capsys.readouterr().err.startswith(f"warning: {former} is called {flag} now\n")
 
 
-def test_former_names_of_keywords_still_work(monkeypatch, caplog):
+def test_former_names_of_keywords_still_work(store, monkeypatch, caplog):
     import vitrina as vt
 
     seen = []
     job = "vitrina.pipelines.finetune.job.finetune"
     monkeypatch.setattr(job, lambda _, options, *__, **___: seen.append(options) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        vt.finetune(object(), rate=0.5, batch_rows=16)
+        vt.finetune(store, rate=0.5, batch_rows=16)
     assert (seen[0].learning_rate, seen[0].batch_size) == (0.5, 16)
     assert "rate is called learning_rate now" in caplog.text

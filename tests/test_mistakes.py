@@ -69,7 +69,7 @@ MISTAKES = [
     ("benchmark --store shelf --methods naive-bayse", USAGE, "'naive-bayse'; did you mean 'naive-"),
     ("classify goods.csv --store shelf --out o.parquet --model a", DATA, "no head named a .*train"),
     # Files, columns and what is not in the store yet.
-    ("info nowhere", DATA, "nowhere is not a store; `vitrina embed` makes one"),
+    ("info nowhere", DATA, "nowhere is not a store .*; `vitrina embed CATALOGUE --store n"),
     ("embed nowhere.csv --store new", DATA, "nowhere.csv: can't be read: .*No such file"),
     ("embed goods.csv --store goods.csv", DATA, "goods.csv is a file; give a directory"),
     ("embed goods.csv --store new --images photos.zip", DATA, "photos.zip: No such file.*--images"),
