@@ -639,11 +639,11 @@ def test_a_benchmark_reads_all_its_files_alike(tmp_path, capsys):
     test = csv(tmp_path / "test.csv", [{"sku": 101, "name": KINDS[2][0]}], delimiter=";")
     given = ("--id-column", "sku", "--title-column", "name", "--category-column", "cat")
     out = tmp_path / "out"
-    options = ("--rows", "naive-bayes", "--out", out, "--text-model", "lexical", *given)
+    options = ("--methods", "naive-bayes", "--out", out, "--text-model", "lexical", *given)
     assert vitrina("benchmark", train, "--also", test, *options) == 0
     assert (out / "submission.csv").read_text().splitlines()[1:] == ["101,2"]
     capsys.readouterr()
-    bad = ("--rows", "naive-bayes", "--out", out, "--title-column", "nam", "--id-column", "skuu")
+    bad = ("--methods", "naive-bayes", "--out", out, "--title-column", "nam", "--id-column", "skuu")
     assert vitrina("benchmark", train, *bad) == 1
     assert "no column 'skuu' (nearest: 'sku'), no column 'nam' (nearest: 'name')" in error_of(
         capsys

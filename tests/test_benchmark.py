@@ -51,7 +51,11 @@ def found(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VITRINA_CACHE", str(folder / "cache"))
         return vt.benchmark(
-            folder / "out", catalogues(folder), rows=(*QUICK, "image"), text="lexical", image="none"
+            folder / "out",
+            catalogues(folder),
+            methods=(*QUICK, "image"),
+            text="lexical",
+            image="none",
         )
 
 
@@ -115,7 +119,7 @@ def test_a_killed_benchmark_goes_on_where_it_was(tmp_path, monkeypatch):
         return before(self, method)
 
     monkeypatch.setattr(methods_module.Methods, "run", counted)
-    given = {"rows": QUICK, "text": "lexical", "image": "none"}
+    given = {"methods": QUICK, "text": "lexical", "image": "none"}
     with pytest.raises(KeyboardInterrupt):
         vt.benchmark(tmp_path / "out", catalogues(tmp_path), **given)
     assert run == ["naive-bayes", "linear-svm", "text"]
@@ -125,13 +129,13 @@ def test_a_killed_benchmark_goes_on_where_it_was(tmp_path, monkeypatch):
     # Everything is there: nothing is run again, unless it is asked for.
     vt.benchmark(tmp_path / "out", catalogues(tmp_path), **given)
     assert len(run) == 7
-    again = vt.benchmark(tmp_path / "out", catalogues(tmp_path), **given, again=True)
+    again = vt.benchmark(tmp_path / "out", catalogues(tmp_path), **given, overwrite_cache=True)
     assert len(run) == 13
     for one, other in zip(second.table.ranked, again.table.ranked, strict=True):
         assert (one.name, one.validation) == (other.name, other.validation)
     # Another seed is another split, and nothing of this one counts.
     vt.benchmark(
-        tmp_path / "out", catalogues(tmp_path), **{**given, "rows": ("naive-bayes",)}, seed=1
+        tmp_path / "out", catalogues(tmp_path), **{**given, "methods": ("naive-bayes",)}, seed=1
     )
     assert len(run) == 14
 
@@ -145,17 +149,21 @@ def test_other_options_run_only_what_they_concern(tmp_path, monkeypatch):
 
     monkeypatch.setattr(methods_module.Methods, "run", counted)
     given = {"text": "lexical", "image": "none"}
-    vt.benchmark(tmp_path / "out", catalogues(tmp_path), rows=("naive-bayes", "text"), **given)
+    vt.benchmark(tmp_path / "out", catalogues(tmp_path), methods=("naive-bayes", "text"), **given)
     vt.benchmark(
-        tmp_path / "out", catalogues(tmp_path), rows=("naive-bayes", "text"), **given, text_epochs=3
+        tmp_path / "out",
+        catalogues(tmp_path),
+        methods=("naive-bayes", "text"),
+        **given,
+        text_epochs=3,
     )
     assert run == ["naive-bayes", "text"]
     # A blend is run once there is more to blend.
     rows = ("naive-bayes", "text", "linear-svm", "blend-text")
     for _ in range(2):
-        vt.benchmark(tmp_path / "out", catalogues(tmp_path), rows=rows[:2] + rows[3:], **given)
+        vt.benchmark(tmp_path / "out", catalogues(tmp_path), methods=rows[:2] + rows[3:], **given)
     assert run[2:] == ["blend-text"]
-    vt.benchmark(tmp_path / "out", catalogues(tmp_path), rows=rows, **given)
+    vt.benchmark(tmp_path / "out", catalogues(tmp_path), methods=rows, **given)
     assert run[3:] == ["linear-svm", "blend-text"]
 
 
@@ -169,7 +177,7 @@ def test_what_a_method_depends_on(found):
         {"image_size": 32},
         {"from_scratch": True},
         {"seed": 1},
-        {"quiet": False, "again": True, "rows": ("text",)},
+        {"quiet": False, "overwrite_cache": True, "methods": ("text",)},
     ):
         other = replace(plain, **change)
         touched[next(iter(change))] = {
@@ -190,7 +198,12 @@ def test_encoders_are_tuned_once_and_serve_heads_and_votes(tmp_path):
     model = str(write_model(tmp_path / "bert"))
     rows = ("text-tuned", "vote-text-tuned", "knn", "blend-text")
     found = vt.benchmark(
-        tmp_path / "out", catalogues(tmp_path), rows=rows, text=model, image="none", text_epochs=25
+        tmp_path / "out",
+        catalogues(tmp_path),
+        methods=rows,
+        text=model,
+        image="none",
+        text_epochs=25,
     )
     assert [row.left_out for row in found.table.left_out] == []
     by_name = {row.name: row for row in found.table.ranked}
@@ -206,15 +219,16 @@ def test_encoders_are_tuned_once_and_serve_heads_and_votes(tmp_path):
 
 def test_a_store_that_is_there_serves_too(tmp_path, found):
     store = OpenStore.open(found.folder / "store")
-    other = vt.benchmark(tmp_path / "out", store=store, rows=("naive-bayes",))
+    other = vt.benchmark(tmp_path / "out", store=store, methods=("naive-bayes",))
     (row,) = other.table.ranked
     same = next(one for one in found.table.ranked if one.name == row.name)
     assert row.validation == same.validation
 
 
 def test_an_unknown_method_is_one_clear_error(tmp_path):
-    with pytest.raises(StoreError, match="there is no method 'fasttext'; there are naive-bayes, "):
-        vt.benchmark(tmp_path / "out", catalogues(tmp_path), rows=("fasttext",))
+    message = r"there is no method 'fasttext'; did you mean 'text'\? there are naive-bayes, "
+    with pytest.raises(StoreError, match=message):
+        vt.benchmark(tmp_path / "out", catalogues(tmp_path), methods=("fasttext",))
 
 
 # -- blends ---------------------------------------------------------------------------------------

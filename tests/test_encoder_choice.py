@@ -92,7 +92,7 @@ def test_a_directory_with_other_weights_gets_a_space_of_its_own(
 def test_a_trained_encoder_serves_its_own_modality(tmp_path: Path, model: ModelRef) -> None:
     store = vt.Store.open(tmp_path / "store", create=True)
     embedded(store, tmp_path, model)
-    vt.finetune(store, "text", name="kinds", epochs=1, batch_rows=8)
+    vt.finetune(store, "text", name="kinds", epochs=1, batch_size=8)
     kinds = ModelRef.parse("kinds", Modality.TEXT, store.manifest.encoders)
     choice = choose_encoder(store, kinds, OPTIONS)
     assert choice.loaded is not None

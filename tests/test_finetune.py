@@ -34,7 +34,7 @@ from vitrina.types import Balance, Modality, Pooling, SplitKind
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
-FAST = {"epochs": 6, "rate": 1e-2, "batch_rows": 32, "average": 0.0}
+FAST = {"epochs": 6, "learning_rate": 1e-2, "batch_size": 32, "ema_decay": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +258,7 @@ def test_every_option_trains(store, model, balance):
         word_dropout=0.1,
         layer_decay=0.8,
         patience=0,
-        **{**FAST, "average": 0.9},
+        **{**FAST, "ema_decay": 0.9},
     )
     assert report.name == "text-tuned"
     assert report.validation.weighted_f1 > 0.95

@@ -31,7 +31,7 @@ from vitrina.types import Balance
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
-FAST = {"epochs": 5, "rate": 3e-3, "batch_rows": 16, "average": 0.0, "layer_decay": 1.0}
+FAST = {"epochs": 5, "learning_rate": 3e-3, "batch_size": 16, "ema_decay": 0.0, "layer_decay": 1.0}
 COLOURS = ((220, 40, 40), (40, 200, 60), (50, 60, 220))
 
 

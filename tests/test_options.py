@@ -142,7 +142,7 @@ def test_texts_become_values(tmp_path):
     assert vt.IndexOptions(memory="2KiB").memory == 2048
     assert type(vt.IndexOptions(memory=4e9).memory) is int
     assert vt.PretrainOptions(split="none").split is None
-    assert vt.BenchmarkOptions(rows="mlp, cnn").rows == ("mlp", "cnn")
+    assert vt.BenchmarkOptions(methods="mlp, cnn").methods == ("mlp", "cnn")
     with pytest.raises(FrozenInstanceError):
         options.seed = 3
 

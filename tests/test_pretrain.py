@@ -24,7 +24,7 @@ from vitrina.types import SplitKind
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
-FAST = {"epochs": 4, "rate": 1e-2, "batch_rows": 32}
+FAST = {"epochs": 4, "learning_rate": 1e-2, "batch_size": 32}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def store(tmp_path):
 
 
 def test_it_learns_which_words_go_together_and_finetune_goes_on(store, model):
-    longer = {"epochs": 25, "rate": 3e-3, "batch_rows": 16}
+    longer = {"epochs": 25, "learning_rate": 3e-3, "batch_size": 16}
     report = vt.pretrain(store, model=str(model), name="talk", **longer)
     # Blind guesses at 50 words: -3.9. Kinds have words of their own, so a text tells its others.
     assert report.before < -3.5
@@ -53,7 +53,7 @@ def test_it_learns_which_words_go_together_and_finetune_goes_on(store, model):
     told = json.loads(json.dumps(report.to_json()))
     assert stages.keys() <= told.pop("stages").keys()
     assert card == {**told, "dim": 24, "details": card["details"]}
-    options = {"epochs": 1, "rate": 2e-3, "average": 0.0, "batch_rows": 32}
+    options = {"epochs": 1, "learning_rate": 2e-3, "ema_decay": 0.0, "batch_size": 32}
     plain = vt.finetune(store, "text", model=str(model), name="plain", **options)
     after = vt.finetune(store, "text", model="talk", name="after", **options)
     assert after.base == "talk"

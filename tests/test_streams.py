@@ -84,7 +84,7 @@ def test_a_full_disk_is_a_line():
 def test_what_the_system_refuses_is_a_line(monkeypatch, capsys):
     import vitrina.cli
 
-    def refuse():
+    def refuse(**_):
         raise PermissionError(13, "Permission denied", "some/place")
 
     monkeypatch.setattr(vitrina.cli, "app", refuse)

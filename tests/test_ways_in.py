@@ -105,7 +105,7 @@ def test_a_feed_with_its_pictures_on_the_web(goods, expected, tmp_path, capsys):
         assert site.requests == []
         # Nothing was fitted on the photos that were not there.
         assert vt.Store.open(tmp_path / "web").manifest.spaces.keys() == {"text-lexical"}
-        again = ("--allow-private", "--fetchers", 3)
+        again = ("--allow-private", "--num-workers", 3)
         assert vitrina(*arguments, *again) == 0
         assert 1 <= site.most <= 3
         check_same(tmp_path / "web", expected)

@@ -633,7 +633,7 @@ def test_settings_from_before_there_was_a_web():
 def test_options_change_how_to_fetch():
     reading = Reading(images="/photos", image_template="{product_id}.jpg")
     quick = Fetching(workers=2, allow_private=True)
-    given = ReadingOptions(images="web", fetchers=2, allow_private=True)
+    given = ReadingOptions(images="web", num_workers=2, allow_private=True)
     changed = reading.with_options(given)
     assert (changed.images, changed.image_template, changed.fetching) == ("web", None, quick)
     assert changed.with_options(ReadingOptions(photos=3)).fetching == quick

@@ -17,6 +17,9 @@ from vitrina.limits import limit_thread_pools
 # A library is silent until the program sets up logging; see `vitrina.logs`.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
+# A library is silent until the program sets up logging; see `vitrina.logs`.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
 if TYPE_CHECKING:
     from vitrina.api import (
         audit,

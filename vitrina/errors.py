@@ -6,6 +6,8 @@ Each message is one line that names the cause and the remedy.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import TypeVar
 
 # Control characters except tab and line feed, lone surrogates, and bidirectional controls.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -23,10 +25,26 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def near_names(given: str, names: Iterable[str]) -> list[str]:
+    """At most two of the names that are spelled almost like the given one, the closest first."""
+    from difflib import get_close_matches
+
+    plain = {name.casefold(): name for name in names}
+    return [plain[one] for one in get_close_matches(given.casefold(), plain, n=2, cutoff=0.65)]
+
+
+def did_you_mean(given: str, names: Iterable[str]) -> str:
+    """The end of a message about an unknown name: "; did you mean 'classify'?", or "" if none of
+    the names is close to the given one."""
+    near = near_names(given, names)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
 class VitrinaError(Exception):
     """Base class of all deliberate errors; the command line exits with status 1 on it.
 
-    A message longer than `_LONGEST` characters is cut to its start and its end.
+    A message longer than `_LONGEST` characters is cut to its start and its end. exit_code: 2 if
+    what was typed is wrong whatever the data are, such as a model's name without a known form.
 
     Examples
     --------
@@ -36,6 +54,8 @@ class VitrinaError(Exception):
     ...     print(err)
     nowhere.parquet: can't be read: ... No such file or directory...
     """
+
+    exit_code = 1
 
     def __str__(self) -> str:
         text = super().__str__()
@@ -57,11 +77,22 @@ class OptionError(VitrinaError, ValueError):
     vitrina.errors.OptionError: balance must be none, weights or prior, not 'some'
     """
 
+    exit_code = 2
+
     def __init__(self, name: str, problem: str, *, flag: str | None = None) -> None:
         super().__init__(f"{name} {problem}")
         self.name = name
         self.flag = f"--{name.replace('_', '-')}" if flag is None else flag
         self.problem = problem
+
+
+Wrong = TypeVar("Wrong", bound=VitrinaError)
+
+
+def wrong_usage(error: Wrong) -> Wrong:
+    """Give an error the exit code of wrong usage, and return it."""
+    error.exit_code = 2
+    return error
 
 
 class CatalogueError(VitrinaError):

@@ -17,14 +17,30 @@ from dataclasses import Field, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from vitrina.errors import OptionError
+from vitrina.errors import OptionError, did_you_mean
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
 _SPEC = "option"
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b?\s*")
+
+
+class Panel(StrEnum):
+    """Groups of options in a command's help, in the order of their panels."""
+
+    FILES = "Input and output"
+    MODELS = "Models"
+    SEARCH = "Search"
+    TRAINING = "Training"
+    EVALUATION = "Evaluation"
+    PAGE = "Page"
+    PHOTOS = "Photos"
+    READING = "Reading the catalogue"
+    COLUMNS = "Columns of the catalogue"
+    UPDATE = "Updating the store"
+    GENERAL = "General"
 
 
 @dataclass(frozen=True)
@@ -42,6 +58,10 @@ class OptionSpec:
         parse: converts a text into the value.
         command_line: whether the command line has the option.
         unset: values that reset a setting that a store remembers.
+        panel: the group in a command's help; None: `PANEL` of the class that has the field.
+        metavar: placeholder of the value in help; None: by the field's type.
+        aliases: former names, which still work, as Python spells them: "batch_rows".
+        right: whether it permits what is refused otherwise, so that only the user may set it.
     """
 
     help: str
@@ -55,6 +75,10 @@ class OptionSpec:
     parse: Callable[[str], Any] | None = None
     command_line: bool = True
     unset: tuple[str, ...] = ()
+    panel: Panel | None = None
+    metavar: str | None = None
+    aliases: tuple[str, ...] = ()
+    right: bool = False
 
 
 def option(help: str, *, default: Any = None, repr: bool = True, **spec: Any) -> Any:
@@ -91,11 +115,14 @@ class Options:
     in bytes. Raises OptionError for an unknown choice, another type or a value out of range.
     """
 
+    PANEL: ClassVar[Panel] = Panel.GENERAL
+    """Panel of the class's own fields in a command's help."""
+
     def __post_init__(self) -> None:
         hints = hints_of(type(self))
         for one in fields(self):
             if _SPEC in one.metadata:
-                value = _checked(one, hints[one.name], getattr(self, one.name))
+                value = checked(one, hints[one.name], getattr(self, one.name))
                 object.__setattr__(self, one.name, value)
 
 
@@ -132,6 +159,24 @@ def _names(options: type[Options]) -> Iterable[str]:
     return seen
 
 
+def panel_of(options: type, of: Field[Any]) -> Panel:
+    """Panel of an option in a command's help."""
+    if (panel := spec_of(of).panel) is not None:
+        return panel
+    owner = next(one for one in options.__mro__ if of.name in inspect.get_annotations(one))
+    return Panel(getattr(owner, "PANEL", Panel.GENERAL))
+
+
+def former_names(options: type) -> dict[str, str]:
+    """Names of an options class's fields by their former names."""
+    return {
+        alias: one.name
+        for one in fields(options)
+        if _SPEC in one.metadata
+        for alias in spec_of(one).aliases
+    }
+
+
 def choice(kind: type[Choice], value: str | None, name: str) -> Choice | None:
     """Return the member of an enum with a value; None for None. name: of the option.
 
@@ -145,11 +190,13 @@ def choice(kind: type[Choice], value: str | None, name: str) -> Choice | None:
         raise OptionError(name, str(err)) from err
 
 
-def _member(kind: type[Choice], value: Any) -> Choice:
+def _member(kind: type[Choice], value: Any, none: Any = None) -> Choice:
     try:
         return kind(value)
     except ValueError as err:
-        raise ValueError(f"must be {listed(kind)}, not {value!r}") from err
+        choices = [*map(str, kind), *([none] if isinstance(none, str) else [])]
+        hint = did_you_mean(str(value), choices)
+        raise ValueError(f"must be {listed(choices)}, not {value!r}{hint}") from err
 
 
 def listed(choices: Iterable[str]) -> str:
@@ -179,7 +226,8 @@ def kind_of(hint: Any) -> tuple[Any, bool]:
     return hint, False
 
 
-def _checked(of: Field[Any], hint: Any, value: Any) -> Any:
+def checked(of: Field[Any], hint: Any, value: Any) -> Any:
+    """Return an option's value as its type. Raises OptionError for one that it can't take."""
     spec = spec_of(of)
     kind, optional = kind_of(hint)
     if value is None or (spec.none is not None and _same(value, spec.none)):
@@ -201,7 +249,7 @@ def _converted(of: Field[Any], kind: Any, value: Any) -> Any:
         return value
     if issubclass(kind, StrEnum):
         try:
-            return _member(kind, value)
+            return _member(kind, value, spec_of(of).none)
         except ValueError as err:
             raise _refusal(of, str(err)) from err
     if kind is bool:

@@ -147,10 +147,10 @@ COMMANDS = {
     "index-update": Command(outdated, ["index", "store"]),
     "train": Command(indexed, ["train", "store", "--head", "logistic", "--fusion", "knn"]),
     "finetune": Command(
-        tunable, ["finetune", "store", "--model", "model", "--epochs", "3", "--batch-rows", "16"]
+        tunable, ["finetune", "store", "--model", "model", "--epochs", "3", "--batch-size", "16"]
     ),
     "pretrain": Command(
-        tunable, ["pretrain", "store", "--model", "model", "--epochs", "3", "--batch-rows", "16"]
+        tunable, ["pretrain", "store", "--model", "model", "--epochs", "3", "--batch-size", "16"]
     ),
     "classify": Command(
         headed,
@@ -181,7 +181,7 @@ COMMANDS = {
             "lexical",
             "--image-model",
             "none",
-            "--rows",
+            "--methods",
             "naive-bayes,text,vote-text,knn",
         ],
     ),

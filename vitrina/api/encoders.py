@@ -138,7 +138,7 @@ def benchmark(
 
     Examples
     --------
-    >>> table = vt.benchmark(folder / "benchmark", store=store, rows=["naive-bayes"])
+    >>> table = vt.benchmark(folder / "benchmark", store=store, methods=["naive-bayes"])
     """
     from vitrina.pipelines.benchmark.job import benchmark as run
 

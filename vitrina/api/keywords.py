@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import textwrap
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, replace
-from difflib import get_close_matches
 from enum import StrEnum
 from functools import wraps
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, get_args, get_origin, overload
 
-from vitrina.options import Options, hints_of, kind_of, own_first, spec_of
+from vitrina.errors import did_you_mean
+from vitrina.options import Options, former_names, hints_of, kind_of, own_first, spec_of
 
 P = ParamSpec("P")
 A = TypeVar("A", contravariant=True)
@@ -19,6 +20,8 @@ B = TypeVar("B", contravariant=True)
 C = TypeVar("C", contravariant=True)
 O = TypeVar("O", contravariant=True)  # noqa: E741
 R = TypeVar("R", covariant=True)
+
+log = logging.getLogger(__name__)
 
 PLACE = "{options}"
 """Line of a docstring that the descriptions of the options replace."""
@@ -114,11 +117,13 @@ class with_keywords(Generic[O, P]):  # noqa: N801
         inputs, name, others = parameters[:at], parameters[at].name, parameters[at + 1 :]
         positional = [one.name for one in fields(kind) if not one.kw_only]
         keywords = {one.name for one in fields(kind)}
+        former = former_names(kind)
         signature = inspect.Signature([*inputs, *_parameters(kind), *others])
         own_signature = inspect.Signature([*inputs, *others])
 
         @wraps(job)
         def wrapped(*args: Any, **given: Any) -> R:
+            given = _renamed(given, former)
             rest = list(args[len(inputs) :])
             base = given.pop(name, None)
             if rest and isinstance(rest[0], kind):
@@ -196,9 +201,15 @@ def _parameters(kind: type[Options]) -> list[inspect.Parameter]:
     return sorted(made, key=lambda one: (one.kind, order[one.name]))
 
 
+def _renamed(given: dict[str, Any], former: dict[str, str]) -> dict[str, Any]:
+    """Keywords under their present names."""
+    for key in former.keys() & given.keys():
+        log.warning("%s is called %s now", key, former[key])
+    return {former.get(key, key): value for key, value in given.items()}
+
+
 def _refuse_unknown(job: str, given: dict[str, Any], signature: inspect.Signature) -> None:
     for key in given:
         if key not in signature.parameters:
-            near = get_close_matches(key, signature.parameters, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(key, signature.parameters)
             raise TypeError(f"{job}() got an unexpected keyword argument {key!r}{hint}")

@@ -4,20 +4,39 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Annotated, NoReturn
+from collections.abc import Callable
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from vitrina import disk, logs, temporary_files
 from vitrina._version import __version__
 from vitrina.cli import audit, demo, embed, finetune, interrupts, maintenance, query, streams, train
+from vitrina.cli.commands import Command, Group
+from vitrina.cli.common_options import Config, NoConfig, Quiet, Verbose, with_common_options
+from vitrina.cli.examples import EXAMPLES
+from vitrina.cli.usage import UsageError, usage_line
 from vitrina.errors import OptionError, VitrinaError
 from vitrina.limits import VITRINA_THREADS, use_threads
 
+COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Start here": (demo.demo, embed.embed, train.index, train.train),
+    "Every day": (query.classify, query.neighbours, maintenance.info),
+    "Improve": (finetune.pretrain, finetune.finetune, finetune.benchmark),
+    "Review": (audit.audit, audit.review, audit.decisions),
+    "Maintain": (maintenance.verify, maintenance.compact, maintenance.cache),
+}
+"""The commands by panel, in the order of `vitrina --help`. A new command is a new entry; its
+examples are in `examples.py`."""
+
 app = typer.Typer(
+    cls=Group,
     help="Embed a marketplace's products, classify new ones, audit the labels it has.",
+    epilog="""vitrina demo
+vitrina embed train.parquet --store shelf --images images.zip
+vitrina COMMAND --help""",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -32,6 +51,10 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     *,
+    quiet: Quiet = False,  # noqa: ARG001
+    verbose: Verbose = 0,  # noqa: ARG001
+    config: Config = None,  # noqa: ARG001
+    no_config: NoConfig = False,  # noqa: ARG001
     version: Annotated[  # noqa: ARG001
         bool,
         typer.Option(
@@ -42,6 +65,7 @@ def _root(
         int | None,
         typer.Option(
             min=1,
+            metavar="INTEGER",
             envvar=VITRINA_THREADS,
             help="Number of threads; default: one per CPU that this process may use.",
         ),
@@ -51,23 +75,14 @@ def _root(
         use_threads(threads)
 
 
-# `vitrina --help` lists them in this order.
-app.command()(demo.demo)
-app.command()(embed.embed)
-app.command()(finetune.pretrain)
-app.command()(finetune.finetune)
-app.command()(train.index)
-app.command()(train.train)
-app.command()(query.classify)
-app.command()(query.neighbours)
-app.command()(audit.audit)
-app.command()(audit.review)
-app.command()(audit.decisions)
-app.command()(finetune.benchmark)
-app.command()(maintenance.info)
-app.command()(maintenance.verify)
-app.command()(maintenance.compact)
-app.command()(maintenance.cache)
+for _panel, _commands in COMMANDS.items():
+    for _command in _commands:
+        app.command(
+            cls=Command,
+            rich_help_panel=_panel,
+            short_help=_command.__doc__,
+            epilog="\n".join(EXAMPLES[_command.__name__.replace("_", "-")]),
+        )(with_common_options(_command))
 
 
 def main() -> None:
@@ -91,9 +106,11 @@ def main() -> None:
 def _run(signals: interrupts.Signals) -> None:
     try:
         try:
-            app()
+            code = app(prog_name="vitrina", standalone_mode=False)
         finally:
             streams.finish()
+        if code:
+            sys.exit(code)
     except BaseException as err:
         ended_well = isinstance(err, SystemExit) and not err.code
         if signals.first is not None and not ended_well:
@@ -102,15 +119,24 @@ def _run(signals: interrupts.Signals) -> None:
             temporary_files.remove_all()
             streams.echo(interrupts.LINE, err=True)
             sys.exit(signals.code)
+        if isinstance(err, UsageError):
+            _usage_error(err)
         if isinstance(err, OptionError):
             _fail(f"{err.flag} {err.problem}", code=2)
         if isinstance(err, VitrinaError):
-            _fail(str(err))
+            _fail(str(err), code=err.exit_code)
         fault = err if isinstance(err, OSError) else disk.full_disk(err)
         if fault is not None:
             # The disk is full or gone, or a folder not writable: no fault of the code.
             _fail(disk.describe_fault(fault))
         raise
+
+
+def _usage_error(err: Any) -> NoReturn:
+    if type(err).__name__ == "NoArgsIsHelpError":
+        typer.echo(err.ctx.get_help())
+        sys.exit(2)
+    _fail(usage_line(err), code=2)
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:

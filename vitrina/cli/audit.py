@@ -19,6 +19,7 @@ from vitrina.cli.common import (
 from vitrina.cli.options import with_options
 from vitrina.cli.streams import echo
 from vitrina.database.url import without_secrets
+from vitrina.options import Panel
 from vitrina.pipelines.audit.options import AuditOptions, ExportOptions
 from vitrina.stage_timer import stages_line
 
@@ -33,8 +34,13 @@ def audit(
     out: Annotated[
         Path,
         typer.Option(
+            "-o",
+            "--out",
+            "--output",
+            metavar="PATH",
             help="HTML report to write, with a table of all products beside it; or a .parquet, "
-            ".csv, .xlsx or .jsonl file for the table alone."
+            ".csv, .xlsx or .jsonl file for the table alone.",
+            rich_help_panel=Panel.FILES,
         ),
     ] = Path("report.html"),
     *,
@@ -81,7 +87,7 @@ def review(
     from vitrina.api.auditing import serve_review
 
     serve_review(open_store(store, store_option), options, echo)
-    echo("done: all decisions are in the store; `vitrina train` applies them")
+    show(False, None, "done: all decisions are in the store; `vitrina train` applies them")
 
 
 @with_options
@@ -91,16 +97,20 @@ def decisions(
     export: Annotated[
         str | None,
         typer.Option(
+            metavar="PATH",
+            rich_help_panel=Panel.FILES,
             help="Write corrected labels (.xlsx, .csv, .parquet, .jsonl, or a database's URL), or "
-            "open suspects as Label Studio tasks (.json)."
+            "open suspects as Label Studio tasks (.json).",
         ),
     ] = None,
     read: Annotated[
         Path | None,
         typer.Option(
             "--import",
+            metavar="PATH",
             help="Read corrected labels (.xlsx, .csv, .parquet, .jsonl), or a JSON export of Label "
             "Studio.",
+            rich_help_panel=Panel.FILES,
         ),
     ] = None,
     *,
@@ -110,6 +120,8 @@ def decisions(
     """Summarise reviewers' decisions; export corrected labels, or import them."""
     from vitrina import api
 
+    if options.changed_only and export is None:
+        raise typer.BadParameter("--changed-only applies to --export: give that too")
     opened = open_store(store, store_option)
     value: dict[str, object] = {}
     lines = []
@@ -124,4 +136,4 @@ def decisions(
         f"done: {value['kept']} labels kept, {value['moved']} corrected, {value['skipped']} "
         f"skipped; {value['open']} suspects of the last audit are open"
     )
-    show(as_json, value, *lines)
+    show(as_json, value, result=lines)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, overload
 
 import typer
 
+from vitrina.cli.output import is_quiet
 from vitrina.cli.streams import as_json as json_text
 from vitrina.cli.streams import echo
+from vitrina.options import Panel
 
 if TYPE_CHECKING:
     from vitrina.api import Store
@@ -16,8 +19,34 @@ StoreArgument = Annotated[
     str | None,
     typer.Argument(metavar="STORE", help="The store: a directory, or s3://BUCKET/PREFIX."),
 ]
-StoreOption = Annotated[str | None, typer.Option("--store", help="The store, as an option.")]
-Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="STORE",
+        help="The store, in place of the argument.",
+        rich_help_panel=Panel.FILES,
+    ),
+]
+NeededStore = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="STORE",
+        help="The store: a directory, or s3://BUCKET/PREFIX.",
+        rich_help_panel=Panel.FILES,
+    ),
+]
+CreatedStore = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="STORE",
+        help="The store: a directory, or s3://BUCKET/PREFIX; created if it does not exist.",
+        rich_help_panel=Panel.FILES,
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, metavar="INTEGER", help="Random seed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, no progress.")]
 
 
@@ -33,9 +62,15 @@ def open_store(argument: str | None, option: str | None = None) -> Store:
 
 def place_of(argument: str | None, option: str | None = None) -> str:
     """The location of a command's store. Raises BadParameter if none was given."""
+    if argument is not None and option is not None and argument != option:
+        raise typer.BadParameter(
+            f"two stores are given, {argument} and --store {option}: give one of them"
+        )
     place = option if argument is None else argument
     if place is None:
-        raise typer.BadParameter("give the store: a directory, or s3://BUCKET/PREFIX")
+        raise typer.BadParameter(
+            'give the store: --store DIRECTORY, or a line such as store = "shelf" in vitrina.toml'
+        )
     return place
 
 
@@ -49,10 +84,13 @@ def typed(text: str | None) -> str | None:
     return text and text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def show(as_json: bool, value: Any, *lines: str) -> None:
-    """Print a command's result: the value as JSON, or else the lines."""
+def show(as_json: bool, value: Any, *summary: str, result: Sequence[str] = ()) -> None:
+    """Print the value as JSON, or else the lines of the result and, unless quiet, of the summary.
+
+    result: what the command was run for, such as neighbours; empty if it is in a file.
+    """
     if as_json:
         echo(json_text(value))
     else:
-        for line in lines:
+        for line in (*result, *(() if is_quiet() else summary)):
             echo(line)

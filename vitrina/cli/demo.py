@@ -8,17 +8,42 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vitrina.cli.common import AsJson, Seed, show
+from vitrina.cli.output import is_quiet
 from vitrina.cli.streams import echo
+from vitrina.options import Panel
 
 if TYPE_CHECKING:
     from vitrina.pipelines.demo import DemoReport
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("demo"),
-    products: Annotated[int, typer.Option(min=50, help="Number of products in the sample.")] = 1200,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--out",
+            "--output",
+            metavar="FOLDER",
+            help="Folder to write everything to.",
+            rich_help_panel=Panel.FILES,
+        ),
+    ] = Path("demo"),
+    products: Annotated[
+        int,
+        typer.Option(
+            min=50,
+            metavar="INTEGER",
+            help="Number of products in the sample, at least 50.",
+            rich_help_panel=Panel.FILES,
+        ),
+    ] = 1200,
     catalogue_only: Annotated[
-        bool, typer.Option(help="Write the sample catalogue and stop.")
+        bool,
+        typer.Option(
+            "--catalogue-only",
+            help="Write the sample catalogue and stop.",
+            rich_help_panel=Panel.FILES,
+        ),
     ] = False,
     seed: Seed = 0,
     as_json: AsJson = False,
@@ -30,16 +55,13 @@ def demo(
         sample = job.write_catalogue(out, products, seed)
         show(as_json, {"out": str(out), "products": sample.products}, f"wrote {out}")
         return
-    say = (lambda _: None) if as_json else echo
-    report = job.demo(out, products=products, seed=seed, say=say, quiet=as_json)
+    quiet = as_json or is_quiet()
+    say = (lambda _: None) if quiet else echo
+    report = job.demo(out, products=products, seed=seed, say=say, quiet=quiet)
     if as_json:
         show(as_json, report.to_json())
         return
-    echo("")
-    for line in job.showcase(report):
-        echo(line)
-    for line in _demo_summary(report):
-        echo(line)
+    show(False, None, "", *job.showcase(report), *_demo_summary(report))
 
 
 def _demo_summary(report: DemoReport) -> list[str]:

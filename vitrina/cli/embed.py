@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitrina.cli.common import AsJson, show
+from vitrina.cli.common import AsJson, CreatedStore, place_of, show
 from vitrina.cli.options import with_options
+from vitrina.cli.output import is_quiet
+from vitrina.cli.streams import echo
 from vitrina.data.options import ReadingOptions, whole_table
+from vitrina.options import Panel
 from vitrina.pipelines.embed.options import EmbedOptions
 from vitrina.stage_timer import stages_line
 
@@ -23,15 +26,22 @@ def embed(
     catalogue: Annotated[
         str,
         typer.Argument(
+            metavar="CATALOGUE",
             help="Marketplace Parquet; a Parquet, CSV, JSON or Excel table; a YML feed; "
-            "WebDataset tars; the URL of a database, with --query or --table."
+            "WebDataset tars; the URL of a database, with --query or --table.",
         ),
     ],
-    store: Annotated[str, typer.Option(help="The store; created if it does not exist.")],
+    store: CreatedStore = None,
+    *,
     options: EmbedOptions,
     reading: ReadingOptions,
     table: Annotated[
-        str | None, typer.Option(help="The table of a database to read, in place of --query.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The table of a database to read, in place of --query.",
+            rich_help_panel=Panel.FILES,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -42,12 +52,13 @@ def embed(
         if reading.query is not None:
             raise typer.BadParameter("give one of --query and --table")
         reading = replace(reading, query=whole_table(table))
-    made = api.Store.open(store, create=True)
+    place = place_of(None, store)
+    made = api.Store.open(place, create=True)
     opened = api.open_batch(catalogue, made, reading, complete=True)
-    if not as_json:
+    if not as_json and not is_quiet():
         # Printed first, before hours are spent on a catalogue that was misread.
         for note in filter(None, (*opened.notes, opened.label_hint)):
-            typer.echo(note)
+            echo(note)
     report = api.embed(opened, made, replace(options, source=reading.source))
     others = f"{report.kept} kept that it does not mention"
     if report.spared:
@@ -67,7 +78,7 @@ def embed(
     lines += [line for space in report.spaces for line in _photos(space)]
     lines += [_where_the_time_went(space) for space in report.spaces if space.bottleneck]
     lines.append(f"time: {stages_line(report.stages)}")
-    lines.append(f"done: {report.products} products in {store}, {report.seconds:.1f} s")
+    lines.append(f"done: {report.products} products in {place}, {report.seconds:.1f} s")
     show(as_json, report.to_json(), *lines)
 
 

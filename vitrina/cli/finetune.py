@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from vitrina.cli.common import AsJson, StoreArgument, StoreOption, open_store, show
+from vitrina.cli.common import AsJson, NeededStore, StoreArgument, StoreOption, open_store, show
 from vitrina.cli.options import refuse_unused, with_options
+from vitrina.options import Panel
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.pipelines.finetune.options import FinetuneOptions, PretrainOptions
 from vitrina.stage_timer import stages_line
@@ -78,17 +79,30 @@ def finetune(
 @with_options
 def benchmark(
     catalogue: Annotated[
-        Path | None, typer.Argument(help="File of the products; none if --store has them already.")
+        Path | None,
+        typer.Argument(
+            metavar="CATALOGUE", help="File of the products; none if --store has them already."
+        ),
     ] = None,
     out: Annotated[
-        Path, typer.Option(help="Output folder of table, report and predictions.")
+        Path,
+        typer.Option(
+            "-o",
+            "--out",
+            "--output",
+            metavar="FOLDER",
+            help="Folder to write table, report and predictions to.",
+            rich_help_panel=Panel.FILES,
+        ),
     ] = Path("benchmark"),
-    store_option: StoreOption = None,
+    store_option: NeededStore = None,
     also: Annotated[
         list[Path] | None,
         typer.Option(
+            metavar="PATH",
+            rich_help_panel=Panel.FILES,
             help="File of further products, without categories, to predict. Can be given several "
-            "times."
+            "times.",
         ),
     ] = None,
     *,

@@ -8,6 +8,7 @@ import typer
 
 from vitrina.cache import PURPOSES, CacheKind, cache_root, cache_usage, clear_cache
 from vitrina.cli.common import AsJson, StoreArgument, StoreOption, open_store, place_of, show
+from vitrina.cli.output import is_quiet
 
 
 def info(
@@ -52,7 +53,8 @@ def info(
             f"decisions   {said['kept']} labels kept, {said['moved']} corrected, "
             f"{said['skipped']} skipped; {said['open']} suspects are open"
         )
-    show(as_json, found, *lines, f"done: {found['store']} at commit {found['commit']}")
+    done = f"done: {found['store']} at commit {found['commit']}"
+    show(as_json, found, done, result=lines)
 
 
 def _outdated(model: dict[str, Any]) -> str:
@@ -80,17 +82,17 @@ def verify(
     """Check every byte of a store against its checksums."""
     from vitrina import api
 
-    report = api.verify(place_of(store, store_option), repair=repair, quiet=as_json)
+    report = api.verify(place_of(store, store_option), repair=repair, quiet=as_json or is_quiet())
     lines = [str(problem) for problem in report.problems]
     lines += [f"note: {note}" for note in report.notes]
     lines += [f"left out: {file}" for file in report.repaired]
     found = f"{len(report.problems)} problems" if report.problems else "nothing wrong"
     after = ", repaired: run `vitrina embed` with the catalogue" if report.repaired else ""
-    lines.append(
+    done = (
         f"done: {found}{after}; {report.files} files, {report.bytes / 1e6:.1f} MB, "
         f"{report.products} products, {report.vectors} vectors at commit {report.commit}"
     )
-    show(as_json, report.to_json(), *lines)
+    show(as_json, report.to_json(), done, result=lines)
     if {problem.file for problem in report.problems}.difference(report.repaired):
         raise typer.Exit(1)
 
@@ -98,14 +100,21 @@ def verify(
 def compact(
     store: StoreArgument = None,
     store_option: StoreOption = None,
-    keep: Annotated[int, typer.Option(min=1, max=3, help="Commits that stay readable.")] = 3,
-    rows: Annotated[int, typer.Option(min=1, help="Maximum rows of a merged shard.")] = 32_768,
+    keep: Annotated[
+        int,
+        typer.Option(min=1, max=3, metavar="INTEGER", help="Commits that stay readable, 1 to 3."),
+    ] = 3,
+    rows: Annotated[
+        int, typer.Option(min=1, metavar="INTEGER", help="Maximum rows of a merged shard.")
+    ] = 32_768,
     as_json: AsJson = False,
 ) -> None:
     """Merge small shards and drop dead rows."""
     from vitrina import api
 
-    report = api.compact(open_store(store, store_option), keep=keep, rows=rows, quiet=as_json)
+    report = api.compact(
+        open_store(store, store_option), keep=keep, rows=rows, quiet=as_json or is_quiet()
+    )
     lines = [
         f"{space.space}: {space.shards_before} shards are {space.shards} now, {space.rows} rows, "
         f"{space.dropped} dropped"

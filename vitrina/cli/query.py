@@ -10,6 +10,7 @@ import typer
 
 from vitrina.cli.common import (
     AsJson,
+    NeededStore,
     StoreArgument,
     StoreOption,
     open_store,
@@ -18,6 +19,8 @@ from vitrina.cli.common import (
 )
 from vitrina.cli.options import refuse_unused, with_options
 from vitrina.data.options import ReadingOptions
+from vitrina.errors import StoreError
+from vitrina.options import Panel
 from vitrina.pipelines.classify.options import ClassifyOptions
 from vitrina.pipelines.index.options import QueryOptions
 from vitrina.tables.destination import Destination
@@ -27,13 +30,22 @@ from vitrina.tables.destination import Destination
 def classify(
     catalogue: Annotated[
         str,
-        typer.Argument(help="New products, in the catalogue's format: a file, or a database."),
+        typer.Argument(
+            metavar="CATALOGUE",
+            help="New products, in the catalogue's format: a file, or a database.",
+        ),
     ],
-    store: Annotated[str, typer.Option(help="Store with the head.")],
+    *,
+    store: NeededStore = None,
     out: Annotated[
         str,
         typer.Option(
-            help="Predictions: a .parquet, .csv, .xlsx or .jsonl file, or a database's URL."
+            "-o",
+            "--out",
+            "--output",
+            metavar="PATH",
+            help="Predictions: a .parquet, .csv, .xlsx or .jsonl file, or a database's URL.",
+            rich_help_panel=Panel.FILES,
         ),
     ],
     options: ClassifyOptions,
@@ -44,7 +56,7 @@ def classify(
     from vitrina import api
 
     Destination.of(out, options)
-    opened = open_store(store)
+    opened = open_store(None, store)
     report = api.classify_to(api.open_batch(catalogue, opened, reading), opened, out, options)
     lines = [*report.notes]
     if report.without_image or report.without_text:
@@ -72,20 +84,36 @@ def classify(
 def neighbours(
     store: StoreArgument = None,
     store_option: StoreOption = None,
-    product: Annotated[str | None, typer.Option(help="Product id to search for.")] = None,
-    text: Annotated[str | None, typer.Option(help="Text to search for.")] = None,
-    image: Annotated[Path | None, typer.Option(help="Image file to search for.")] = None,
+    product: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Product id to search for.", rich_help_panel=Panel.FILES),
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Text to search for.", rich_help_panel=Panel.FILES),
+    ] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Image file to search for.", rich_help_panel=Panel.FILES),
+    ] = None,
     queries: Annotated[
         str | None,
         typer.Option(
+            metavar="PATH",
             help="Many queries: a Parquet file of ids alone, or new products, in a file or a "
-            "database."
+            "database.",
+            rich_help_panel=Panel.FILES,
         ),
     ] = None,
     out: Annotated[
         str | None,
         typer.Option(
-            help="Neighbours: a .parquet, .csv, .xlsx or .jsonl file, or a database's URL."
+            "-o",
+            "--out",
+            "--output",
+            metavar="PATH",
+            help="Neighbours: a .parquet, .csv, .xlsx or .jsonl file, or a database's URL.",
+            rich_help_panel=Panel.FILES,
         ),
     ] = None,
     *,
@@ -108,9 +136,13 @@ def neighbours(
     if requested[1] and (options.no_duplicates or options.other_shops):
         raise typer.BadParameter("--no-duplicates and --other-shops need a product to compare with")
     destination = None if out is None else Destination.of(out, options)
-    opened = open_store(store, store_option)
     category = None if options.category is None else typed(str(options.category))
     options = replace(options, category=category, where=tuple(map(typed, options.where)))
+    try:
+        _ = options.only
+    except StoreError as err:
+        raise typer.BadParameter(f"--where {err}") from err
+    opened = open_store(store, store_option)
     if queries is not None and out is not None:
         report = api.neighbours_to(opened, queries, out, options)
         show(as_json, report.to_json(), *report.lines())
@@ -134,4 +166,4 @@ def neighbours(
     if destination is not None:
         write_neighbours(opened, found, destination)
         done += f", in {destination}"
-    show(as_json, [near.to_json() for near in found], *lines, done)
+    show(as_json, [near.to_json() for near in found], done, result=lines)

@@ -8,6 +8,7 @@ import typer
 
 from vitrina.cli.common import AsJson, StoreArgument, StoreOption, open_store, show
 from vitrina.cli.options import with_options
+from vitrina.options import Panel
 from vitrina.pipelines.index.options import IndexOptions
 from vitrina.pipelines.train.options import TrainOptions
 
@@ -19,7 +20,9 @@ def index(
     evaluate: Annotated[
         bool,
         typer.Option(
-            "--evaluate", help="Evaluate the neighbours' vote and save the best vote rule."
+            "--evaluate",
+            help="Evaluate the neighbours' vote and save the best vote rule.",
+            rich_help_panel=Panel.EVALUATION,
         ),
     ] = False,
     *,
@@ -41,7 +44,9 @@ def index(
         lines.append(f"this falls short of {card['goal']['recall']}: nothing tried reached it")
     value: dict[str, Any] = card
     if evaluate:
-        evaluation = api.evaluate_index(opened, card["features"], seed=options.seed, quiet=as_json)
+        evaluation = api.evaluate_index(
+            opened, card["features"], seed=options.seed, quiet=options.quiet
+        )
         lines += ["", *evaluation.lines(), ""]
         card = api.open_index(opened, card["features"]).card
         value = {"index": card, "evaluation": evaluation.to_json()}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from vitrina.data.image_limits import MAX_PIXELS, MEGAPIXEL, MOST_MEGAPIXELS
-from vitrina.options import Options, flag, option
+from vitrina.options import Options, Panel, flag, option
 
 NONE = "none"
 UNSET = (NONE, "auto")
@@ -64,39 +64,50 @@ class Columns:
     ('price', 'stock')
     """
 
-    product_id: str | None = option("Column of product ids; default: product_id.", flag="id-column")
+    PANEL = Panel.COLUMNS
+
+    product_id: str | None = option(
+        "Column of product ids; default: product_id.", flag="id-column", metavar="COLUMN"
+    )
     title: str | None = option(
-        "Column of titles; default: title; none: no title.", flag="title-column"
+        "Column of titles; default: title; none: no title.", flag="title-column", metavar="COLUMN"
     )
     description: str | None = option(
         "Column of descriptions; default: description; none: leave it out.",
         flag="description-column",
+        metavar="COLUMN",
     )
     attributes: tuple[str, ...] = option(
         "Further columns to add to the text, separated by commas; none: no more.",
         default=(),
         flag="attribute-columns",
+        metavar="COLUMNS",
     )
     shop: str | None = option(
         "Column of shop names; default: shop_title; none: leave it out.",
         flag="shop-column",
+        metavar="COLUMN",
     )
     category_id: str | None = option(
         "Column of category ids; default: category_id; none: leave it out.",
         flag="category-column",
+        metavar="COLUMN",
     )
     category_name: str | None = option(
         "Column of category names or paths; default: category_name; none: leave it out.",
         flag="category-name-column",
+        metavar="COLUMN",
     )
     image: str | None = option(
         "Column of photo names or URLs, or of encoded photos; none: no such column.",
         flag="image-column",
+        metavar="COLUMN",
     )
     keep: tuple[str, ...] = option(
         "Columns to keep as metadata, such as price,stock; none: no more.",
         default=(),
         flag="keep-columns",
+        metavar="COLUMNS",
     )
 
     def __post_init__(self) -> None:
@@ -139,7 +150,7 @@ class ReadingOptions(Options):
         encoding: of a CSV, JSON or YML file; "auto" for the default.
         category_separator: between the names of a category path; "none" for names that are no
             paths, "auto" to detect it.
-        fetchers: number of photos fetched from the web at once.
+        num_workers: number of photos fetched from the web at once.
         allow_private: whether photos may be fetched from private addresses.
         source: the shop or feed whose saved settings apply, if the store holds several.
         query: of a database, an SQL query or the name of a table. Never saved in a store.
@@ -155,14 +166,22 @@ class ReadingOptions(Options):
     True
     """
 
+    PANEL = Panel.READING
+
     images: str | None = option(
         "Folder, zip or tar of photos, web for URLs in the file, or none; default: the saved one.",
         unset=UNSET,
+        panel=Panel.PHOTOS,
+        metavar="PLACE",
     )
     image_template: str | None = option(
-        "Template of photo names, such as images/{product_id}.jpg; none: detect it.", unset=UNSET
+        "Template of photo names, such as images/{product_id}.jpg; none: detect it.",
+        unset=UNSET,
+        panel=Panel.PHOTOS,
     )
-    photos: int | None = option("Maximum photos per product; default: 1.", least=1, unset=UNSET)
+    photos: int | None = option(
+        "Maximum photos per product; default: 1.", least=1, unset=UNSET, panel=Panel.PHOTOS
+    )
     columns: Columns = DEFAULT_COLUMNS
     delimiter: str | None = option(
         "Delimiter of a CSV file; auto (default): detect it.", unset=UNSET
@@ -177,22 +196,30 @@ class ReadingOptions(Options):
         "are no paths.",
         unset=("auto",),
     )
-    fetchers: int | None = option(
-        "With --images web: photos to fetch concurrently.", least=1, unset=UNSET
+    num_workers: int | None = option(
+        "Photos to fetch at the same time with --images web; default: 16, at most 4 of one host.",
+        least=1,
+        unset=UNSET,
+        panel=Panel.PHOTOS,
+        aliases=("fetchers",),
     )
     allow_private: bool | None = option(
         "Fetch photos from private addresses too; never saved in the store.",
         flag="--allow-private/--no-allow-private",
         unset=UNSET,
+        panel=Panel.PHOTOS,
+        right=True,
     )
     source: str | None = option(
         SOURCE,
         unset=UNSET,
+        metavar="NAME",
     )
     query: str | None = option(
         "Of a database (postgresql://USER@HOST/NAME or sqlite:///FILE): the SQL query, or the "
         "table, to read.",
         repr=False,
+        panel=Panel.FILES,
     )
     max_megapixels: int | None = option(
         f"Refuse larger photos, in million pixels; default: {MAX_PIXELS // MEGAPIXEL}. Not "
@@ -200,6 +227,8 @@ class ReadingOptions(Options):
         least=1,
         most=MOST_MEGAPIXELS,
         repr=False,
+        panel=Panel.PHOTOS,
+        right=True,
     )
 
     @property

@@ -55,7 +55,7 @@ class Reading:
 
     def with_options(self, given: ReadingOptions) -> Reading:
         """Return these settings, overridden by the given options; see `vitrina.data.options`."""
-        fetching = {"workers": given.fetchers, "allow_private": given.allow_private}
+        fetching = {"workers": given.num_workers, "allow_private": given.allow_private}
         fetch_changes: dict[str, Any] = {n: v for n, v in fetching.items() if v is not None}
         changes: dict[str, Any] = {"fetching": replace(self.fetching, **fetch_changes)}
         unset = {one.name: spec_of(one).unset for one in fields(given) if one.name != "columns"}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from vitrina.embedder.base import ImageEncoder, Images, TextEncoder, Texts
 from vitrina.embedder.model_ref import ModelKind, ModelRef, unknown_model
-from vitrina.errors import EncoderError, HubUnreachableError
+from vitrina.errors import EncoderError, HubUnreachableError, wrong_usage
 from vitrina.optional import needed_for
 from vitrina.types import Compute
 
@@ -83,7 +83,7 @@ def find_text(model: ModelRef) -> TextFiles:
                 "lexical is fitted, not trained; give hf:REPO or a directory of a text model"
             )
         case ModelKind.OPEN_CLIP | ModelKind.TIMM:
-            raise EncoderError(f"{model} is a model for images; it can't serve text")
+            raise wrong_usage(EncoderError(f"{model} is a model for images; it can't serve text"))
     raise unknown_model(model.text, model.modality)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from vitrina.errors import EncoderError
+from vitrina.errors import EncoderError, did_you_mean, wrong_usage
 from vitrina.types import Modality
 
 ALIASES = {
@@ -66,7 +66,9 @@ class ModelRef:
         if text in _FITTED:
             fits = _FITTED[ModelKind(text)]
             if fits is not modality:
-                raise EncoderError(f"{text} is a model for {fits}; it can't serve {modality}")
+                raise wrong_usage(
+                    EncoderError(f"{text} is a model for {fits}; it can't serve {modality}")
+                )
             return cls(modality, ModelKind(text), text, text=text)
         if text in trained:
             return cls.of_trained(text, modality)
@@ -77,7 +79,7 @@ class ModelRef:
         folder = Path(text).expanduser()
         if text and folder.is_dir():
             return cls(modality, ModelKind.DIRECTORY, str(folder.absolute()), text=text)
-        raise unknown_model(text, modality)
+        raise unknown_model(text, modality, trained)
 
     @classmethod
     def of_trained(cls, name: str, modality: Modality) -> ModelRef:
@@ -99,10 +101,14 @@ class ModelRef:
         return self.text
 
 
-def unknown_model(text: str, modality: Modality) -> EncoderError:
-    """The error for a name that is no model's."""
-    return EncoderError(
-        f"{text!r} names no {modality} model; give hf:REPO, open_clip:ARCH/TAG, timm:NAME, "
-        f"a directory that exists, or "
-        f"{'lexical' if modality is Modality.TEXT else 'thumbnail'}"
+def unknown_model(text: str, modality: Modality, trained: Container[str] = ()) -> EncoderError:
+    """The error for a name that is no model's. trained: as of `ModelRef.parse`."""
+    fitted = next(kind for kind, fits in _FITTED.items() if fits is modality)
+    own = trained if isinstance(trained, Iterable) else ()
+    hint = did_you_mean(text, [*ALIASES, fitted, *own])
+    return wrong_usage(
+        EncoderError(
+            f"{text!r} names no {modality} model{hint or ';'} give hf:REPO, open_clip:ARCH/TAG, "
+            f"timm:NAME, a directory that exists, or {fitted}"
+        )
     )

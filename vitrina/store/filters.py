@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vitrina.errors import StoreError
+from vitrina.errors import StoreError, wrong_usage
 from vitrina.store.products import Products
 from vitrina.store.subtree import Subtree
 from vitrina.types import CategoryId, Mask
@@ -103,9 +103,11 @@ class Condition:
         """
         found = _CONDITION.fullmatch(text.strip())
         if not found or found[3].startswith(("=", "<", ">", "~")):
-            raise StoreError(
-                f"{text!r} is no condition; write a column, one of {' '.join(Operator)} "
-                "and a value, such as 'price<=1000' or 'title~чай'"
+            raise wrong_usage(
+                StoreError(
+                    f"{text!r} is no condition; write a column, one of {' '.join(Operator)} "
+                    "and a value, such as 'price<=1000' or 'title~чай'"
+                )
             )
         return cls(found[1], Operator(found[2]), found[3].strip())
 

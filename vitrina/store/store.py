@@ -13,7 +13,7 @@ import pyarrow as pa
 from safetensors import SafetensorError
 
 from vitrina.disk import FULL, full_disk
-from vitrina.errors import StoreError
+from vitrina.errors import StoreError, did_you_mean
 from vitrina.parallel import map_ahead
 from vitrina.store import layout
 from vitrina.store.corrected_labels import corrected
@@ -215,6 +215,9 @@ class OpenStore(StoreSummary):
         """
         folder = self.manifest.indexes.get(name)
         if folder is None:
+            if name == Features.FUSED and len(self.manifest.active) < 2:
+                # It is only the default; there can be none.
+                raise StoreError(f"{self.place} has no index; run `vitrina index {self.place}`")
             raise StoreError(
                 f"{self.place} has no {name} index{self._newer()}; run `vitrina index` with "
                 f"--features {name}"
@@ -235,7 +238,8 @@ class OpenStore(StoreSummary):
         folder = self.manifest.models.get(name)
         if folder is None:
             have = ", ".join(sorted(self.manifest.models)) or "none"
-            raise StoreError(f"{self.place} has no head named {name} (it has: {have})")
+            hint = did_you_mean(name, self.manifest.models) or "; `vitrina train` makes one"
+            raise StoreError(f"{self.place} has no head named {name} (it has: {have}){hint}")
         return self.folder(folder, "run `vitrina train` again")
 
     def _newer(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vitrina.options import JobOptions, option
+from vitrina.options import JobOptions, Panel, option
 from vitrina.types import IfExists
 
 _SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|"}
@@ -26,6 +26,7 @@ class CsvOptions(JobOptions):
         "in Russian and most languages of Europe.",
         default=",",
         parse=_separator,
+        panel=Panel.FILES,
     )
 
 
@@ -34,8 +35,12 @@ class OutputOptions(CsvOptions):
     """Options of tables that may go to a database."""
 
     table: str | None = option(
-        "Table to write, as NAME or SCHEMA.NAME, if the output is a database."
+        "Table to write, as NAME or SCHEMA.NAME, if the output is a database.",
+        panel=Panel.FILES,
+        metavar="NAME",
     )
     if_exists: IfExists = option(
-        "If that table exists: fail, append, or replace.", default=IfExists.FAIL
+        "If that table exists: fail, append, or replace.",
+        default=IfExists.FAIL,
+        panel=Panel.FILES,
     )

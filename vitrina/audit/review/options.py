@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from vitrina.audit.review.i18n import Language
 from vitrina.data.options import PHOTOS
 from vitrina.errors import OptionError
-from vitrina.options import Options, option
+from vitrina.options import Options, Panel, option
 
 _EVERYWHERE = ("", "0.0.0.0", "::")
 
@@ -26,21 +26,26 @@ class ReviewOptions(Options):
     'http://127.0.0.1:8765/'
     """
 
+    PANEL = Panel.PAGE
+
     host: str = option(
         "Address to bind to. Other machines reach the page only at an address other than this "
         "machine's own, and then need the token.",
         default="127.0.0.1",
+        metavar="ADDRESS",
+        right=True,
     )
     port: int = option("TCP port of the page.", default=8765, least=1, most=65535)
     token: str | None = option(
         "Token required in the address when the page is first opened, of at least 16 letters or "
-        "digits; default: generated where other machines can reach the page."
+        "digits; default: generated where other machines can reach the page.",
+        right=True,
     )
     reviewer: str = option(
-        "Name recorded with decisions; default: the page asks for it.", default=""
+        "Name recorded with decisions; default: the page asks for it.", default="", metavar="NAME"
     )
     language: Language | None = option("Language of the page; default: the browser's.")
-    images: str | None = option(PHOTOS)
+    images: str | None = option(PHOTOS, panel=Panel.PHOTOS, metavar="PLACE")
     names: tuple[str, ...] = option(
         "Other host names of the page, such as that of a proxy.", default=(), command_line=False
     )

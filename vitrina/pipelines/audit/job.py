@@ -58,7 +58,7 @@ def _audit(store: OpenStore, options: AuditOptions, images: ImageSource | None) 
         table.check()
     recorded = _may_record(store, options, out)
     found = find(store, options)
-    shown = found.suspects[: options.most]
+    shown = found.suspects[: options.max_suspects]
     with stage("explaining"):
         suspects = explain(store, found, shown, images, options.quiet)
     labels = found.labels
@@ -131,6 +131,6 @@ def report(
             titles=products.titles,
             photos=products.photos,
             decided=store.decisions().settled,
-            most=options.most,
+            most=options.max_suspects,
             progress=meter.advance,
         )

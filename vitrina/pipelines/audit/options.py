@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vitrina.data.options import PHOTOS
 from vitrina.errors import OptionError
-from vitrina.options import option
+from vitrina.options import Panel, option
 from vitrina.pipelines.common.options import FEATURES, SeededOptions
 from vitrina.tables.destination import SUFFIXES, Destination, TableFormat
 from vitrina.tables.options import CsvOptions, OutputOptions
@@ -26,17 +26,26 @@ class AuditOptions(SeededOptions, CsvOptions):
     3
     """
 
+    PANEL = Panel.EVALUATION
+
     out: Path | None = option(
         "HTML report to write, with a table of all products beside it; or a .parquet, .csv, .xlsx "
         "or .jsonl file for the table alone."
     )
     _: KW_ONLY
     table: Path | None = option(
-        "File of that table, if not a Parquet file beside the report: .csv, .xlsx, .jsonl."
+        "File of that table, if not a Parquet file beside the report: .csv, .xlsx, .jsonl.",
+        panel=Panel.FILES,
     )
-    features: Features | None = option(FEATURES)
-    images: str | None = option(PHOTOS)
-    most: int = option("Maximum number of suspects to explain and show.", default=10_000, least=1)
+    features: Features | None = option(FEATURES, panel=Panel.MODELS)
+    images: str | None = option(PHOTOS, panel=Panel.PHOTOS, metavar="PLACE")
+    max_suspects: int = option(
+        "Maximum number of suspects to explain and show.",
+        default=10_000,
+        least=1,
+        panel=Panel.FILES,
+        aliases=("most",),
+    )
     folds: int = option("Number of cross-validation folds.", default=5, least=2)
     cleanlab: bool = option("Run cleanlab on the same probabilities too.", default=False)
 
@@ -69,5 +78,7 @@ class ExportOptions(OutputOptions):
     >>> vt.ExportOptions(csv_separator="semicolon").csv_separator
     ';'
     """
+
+    PANEL = Panel.FILES
 
     changed_only: bool = option("Leave out labels that were confirmed.", default=False)

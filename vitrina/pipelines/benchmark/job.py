@@ -17,7 +17,14 @@ import pyarrow.csv as pa_csv
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.sources import ImageSource
 from vitrina.data.split import Unevaluated
-from vitrina.errors import EncoderError, ImageSourceError, StoreError, VitrinaError
+from vitrina.errors import (
+    EncoderError,
+    ImageSourceError,
+    StoreError,
+    VitrinaError,
+    did_you_mean,
+    wrong_usage,
+)
 from vitrina.limits import available_cpus
 from vitrina.logs import NOTICE
 from vitrina.page.summary import Summarised, Summary, SummaryTable
@@ -123,10 +130,13 @@ def benchmark(
     Raises CatalogueError, StoreError, TrainingError. A method that can't be run is left out, and
     the table says why.
     """
-    unknown = sorted(set(options.rows) - {method.name for method in METHODS})
+    unknown = sorted(set(options.methods) - {method.name for method in METHODS})
     if unknown:
         known = ", ".join(method.name for method in METHODS)
-        raise StoreError(f"there is no method {unknown[0]!r}; there are {known}")
+        hint = did_you_mean(unknown[0], [method.name for method in METHODS])
+        raise wrong_usage(
+            StoreError(f"there is no method {unknown[0]!r}{hint or ';'} there are {known}")
+        )
     check_folder(out)
     with timed_job("benchmark", options.quiet) as run:
         found = _benchmark(out, options, catalogues, store)
@@ -209,11 +219,11 @@ def _run(methods: Methods) -> tuple[Row, ...]:
     kept = methods.out / "rows"
     kept.mkdir(exist_ok=True)
     rows = []
-    wanted = [one for one in METHODS if not options.rows or one.name in options.rows]
+    wanted = [one for one in METHODS if not options.methods or one.name in options.methods]
     for method in METHODS:
         key = methods.key(method)
         answers.expect(method.name, key)
-        row = None if options.again else read_row(kept, method.title, of=key)
+        row = None if options.overwrite_cache else read_row(kept, method.title, of=key)
         if row is not None and not row.left_out and answers.has(method.name):
             methods.note(method.name, answers.get(method.name))
             rows.append(row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 
-from vitrina.options import option
+from vitrina.options import Panel, option
 from vitrina.pipelines.common.options import VALIDATION, FinetuningOptions
 from vitrina.types import SplitKind
 
@@ -15,21 +15,34 @@ class BenchmarkOptions(FinetuningOptions):
 
     Examples
     --------
-    >>> vt.BenchmarkOptions(rows="mlp,cnn").rows
+    >>> vt.BenchmarkOptions(methods="mlp,cnn").methods
     ('mlp', 'cnn')
     """
 
+    PANEL = Panel.TRAINING
+
     _: KW_ONLY
-    rows: tuple[str, ...] = option(
-        "Methods to run, separated by commas; default: all.", default=(), separator=","
+    methods: tuple[str, ...] = option(
+        "Methods to run, separated by commas; default: all.",
+        default=(),
+        separator=",",
+        panel=Panel.MODELS,
+        metavar="NAMES",
+        aliases=("rows",),
     )
     text: str | None = option(
-        "Text model, as embed takes it, or an encoder trained in this store; none: no text.",
+        "Text model, as embed takes it, or an encoder trained in this store; none: no text; "
+        "default: the store's, else hf:cointegrated/rubert-tiny2.",
         flag="text-model",
+        panel=Panel.MODELS,
+        metavar="MODEL",
     )
     image: str | None = option(
-        "Image model, as embed takes it, or an encoder trained in this store; none: no photos.",
+        "Image model, as embed takes it, or an encoder trained in this store; none: no photos; "
+        "default: the store's, else open_clip:ViT-B-32-quickgelu/openai.",
         flag="image-model",
+        panel=Panel.MODELS,
+        metavar="MODEL",
     )
     text_epochs: int | None = option(
         "Epochs of the text encoder's fine-tuning; default: 6.", least=1
@@ -37,5 +50,7 @@ class BenchmarkOptions(FinetuningOptions):
     image_epochs: int | None = option(
         "Epochs of the image encoder's fine-tuning; default: 6.", least=1
     )
-    split: SplitKind = option(VALIDATION, default=SplitKind.GROUPED)
-    again: bool = option("Recompute cached results.", default=False)
+    split: SplitKind = option(VALIDATION, default=SplitKind.GROUPED, panel=Panel.EVALUATION)
+    overwrite_cache: bool = option(
+        "Recompute cached results.", default=False, panel=Panel.FILES, aliases=("again",)
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vitrina.options import option
+from vitrina.options import Panel, option
 from vitrina.tables.options import OutputOptions
 from vitrina.types import OutputFormat
 
@@ -19,7 +19,11 @@ class ClassifyOptions(OutputOptions):
     <OutputFormat.SUBMISSION: 'submission'>
     """
 
-    model: str | None = option("Name of a head; default: the one trained last.")
+    PANEL = Panel.FILES
+
+    model: str | None = option(
+        "Name of a head; default: the one trained last.", panel=Panel.MODELS, metavar="NAME"
+    )
     format: OutputFormat = option(
         "full: predictions with reasons; submission: product_id and predicted_category_id only.",
         default=OutputFormat.FULL,

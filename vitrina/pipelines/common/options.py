@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
-from vitrina.options import JobOptions, option
+from vitrina.options import JobOptions, Panel, option
 from vitrina.types import Pooling
 
 BALANCE = "Handling of class imbalance: none, class weights, or a prior correction of the logits."
 VALIDATION = "Validation split: grouped by title and photo, or stratified."
-AVERAGE = "Decay per step of the moving average of weights that is kept; 0: the last weights."
+EMA_DECAY = "Decay per step of the moving average of weights that is kept; 0: the last weights."
 FEATURES = "Vectors to use: text, image, or both concatenated (fused); default: all in the store."
 
 
@@ -24,6 +24,8 @@ class SeededOptions(JobOptions):
 @dataclass(frozen=True, kw_only=True)
 class TextEncoderOptions(SeededOptions):
     """Options of a text encoder's training."""
+
+    PANEL = Panel.TRAINING
 
     from_scratch: bool = option(
         "Start from random weights of the model's architecture.", default=False
@@ -43,11 +45,14 @@ class TextEncoderOptions(SeededOptions):
 class OptimizerOptions(JobOptions):
     """Options of the optimizer."""
 
-    warm_up: float = option(
+    PANEL = Panel.TRAINING
+
+    warmup_ratio: float = option(
         "Share of steps in which the learning rate rises to its peak.",
         default=0.06,
         least=0,
         below=1,
+        aliases=("warm_up",),
     )
     weight_decay: float = option("Weight decay of AdamW.", default=0.01, least=0)
 
@@ -55,6 +60,8 @@ class OptimizerOptions(JobOptions):
 @dataclass(frozen=True, kw_only=True)
 class FinetuningOptions(TextEncoderOptions):
     """Options of fine-tuning that the benchmark shares."""
+
+    PANEL = Panel.TRAINING
 
     pooling: Pooling | None = option(
         "Pooling of token vectors, kept with the encoder; default: the model's own."
@@ -67,5 +74,6 @@ class FinetuningOptions(TextEncoderOptions):
         "File of further products for self-training: a second text encoder is trained on the "
         "first one's predictions for them too. Can be given several times.",
         default=(),
+        metavar="PATH",
     )
     reading: ReadingOptions = DEFAULT_OPTIONS

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from vitrina.data.catalogue import Catalogue
 from vitrina.embedder.model_ref import ModelKind, ModelRef
-from vitrina.errors import EncoderError
+from vitrina.errors import EncoderError, wrong_usage
 from vitrina.ids import id_keys
 from vitrina.malloc import trim
 from vitrina.page.summary import Summarised, Summary, counted
@@ -189,7 +189,7 @@ def _models(
         asked[Modality.IMAGE] = ModelKind.NONE.value
     models = {modality: choose_model(store, modality, name) for modality, name in asked.items()}
     if all(model.kind is ModelKind.NONE for model in models.values()):
-        raise EncoderError("both models are none: there is nothing to embed")
+        raise wrong_usage(EncoderError("both models are none: there is nothing to embed"))
     return models
 
 

@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
 from vitrina.data.options import SOURCE
-from vitrina.options import option
+from vitrina.options import Panel, option
 from vitrina.pipelines.common.options import SeededOptions
 from vitrina.types import Compute, Dtype
 
@@ -27,21 +27,31 @@ class EmbedOptions(SeededOptions):
     <Dtype.FLOAT32: 'float32'>
     """
 
+    PANEL = Panel.UPDATE
+
     _: KW_ONLY
     text: str | None = option(
         "Text model: hf:REPO, a model directory, an encoder trained in this store, lexical, or "
-        "none; default: the store's, else rubert-tiny2.",
+        "none; default: the store's, else hf:cointegrated/rubert-tiny2.",
         flag="text-model",
+        panel=Panel.MODELS,
+        metavar="MODEL",
     )
     image: str | None = option(
         "Image model: open_clip:ARCH/TAG, timm:NAME, a model directory, an encoder trained in this "
-        "store, thumbnail, or none; default: the store's, else CLIP ViT-B/32.",
+        "store, thumbnail, or none; default: the store's, else "
+        "open_clip:ViT-B-32-quickgelu/openai.",
         flag="image-model",
+        panel=Panel.MODELS,
+        metavar="MODEL",
     )
-    dtype: Dtype | None = option("Data type of stored vectors; default: the store's, else float16.")
+    dtype: Dtype | None = option(
+        "Data type of stored vectors; default: the store's, else float16.", panel=Panel.MODELS
+    )
     compute: Compute | None = option(
         "Numeric precision of inference; default: the store's, else the fastest on this machine "
-        "that preserves the vectors."
+        "that preserves the vectors.",
+        panel=Panel.MODELS,
     )
     source: str | None = option(
         SOURCE,

@@ -161,11 +161,11 @@ def _pretrain(
     task.guesser.load_beside(base.folder, from_scratch=options.from_scratch)
     recipe = TrainingConfig(
         epochs=EPOCHS if options.epochs is None else options.epochs,
-        batch_rows=BATCH_ROWS if options.batch_rows is None else options.batch_rows,
-        rate=RATE / network.width if options.rate is None else options.rate,
-        warm_up=options.warm_up,
+        batch_rows=BATCH_ROWS if options.batch_size is None else options.batch_size,
+        rate=RATE / network.width if options.learning_rate is None else options.learning_rate,
+        warm_up=options.warmup_ratio,
         weight_decay=options.weight_decay,
-        average=options.average,
+        average=options.ema_decay,
         seed=options.seed,
     )
     identity = {

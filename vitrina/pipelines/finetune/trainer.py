@@ -239,7 +239,9 @@ def _task_arguments(examples: FinetuneExamples, options: FinetuneOptions) -> dic
         "classes": classes,
         "rows": examples.rows,
         "held_out": examples.early_stopping_rows,
-        "loss": ClassLoss.of(labels[examples.rows], classes, options.balance, options.smoothing),
+        "loss": ClassLoss.of(
+            labels[examples.rows], classes, options.balance, options.label_smoothing
+        ),
         "score_of": _score(examples),
         "layer_decay": options.layer_decay,
     }
@@ -302,11 +304,11 @@ class _EncoderTrainer:
 def _recipe(options: FinetuneOptions, epochs: int, batch_rows: int, rate: float) -> TrainingConfig:
     return TrainingConfig(
         epochs=epochs if options.epochs is None else options.epochs,
-        batch_rows=batch_rows if options.batch_rows is None else options.batch_rows,
-        rate=rate if options.rate is None else options.rate,
-        warm_up=options.warm_up,
+        batch_rows=batch_rows if options.batch_size is None else options.batch_size,
+        rate=rate if options.learning_rate is None else options.learning_rate,
+        warm_up=options.warmup_ratio,
         weight_decay=options.weight_decay,
-        average=options.average,
+        average=options.ema_decay,
         patience=options.patience,
         seed=options.seed,
     )

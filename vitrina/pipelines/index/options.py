@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
 from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
-from vitrina.options import Options, byte_size, option
+from vitrina.options import Options, Panel, byte_size, option
 from vitrina.pipelines.common.options import FEATURES, SeededOptions
 from vitrina.tables.options import OutputOptions
 from vitrina.types import CategoryId, Features
@@ -28,7 +28,9 @@ class IndexOptions(SeededOptions):
     200000000
     """
 
-    features: Features | None = option(FEATURES)
+    PANEL = Panel.SEARCH
+
+    features: Features | None = option(FEATURES, panel=Panel.MODELS)
     _: KW_ONLY
     recall: float | None = option(
         "Target recall of the true ten nearest neighbours, above 0; 1: exact search; default: the "
@@ -53,17 +55,20 @@ class IndexOptions(SeededOptions):
 class SearchOptions(Options):
     """Options of `neighbours`; see there."""
 
+    PANEL = Panel.SEARCH
+
     features: Features | None = option(
         "Index to search: text, image or fused; default: fused, or the only one."
     )
     _: KW_ONLY
     k: int = option("Neighbours per query.", default=10, least=1, flag="-k")
     category: CategoryId | None = option(
-        "Only products of this category id, or below this category path."
+        "Only products of this category id, or below this category path.", metavar="CATEGORY"
     )
     where: tuple[str, ...] = option(
         "Only products that meet a condition such as 'price<=1000'. Can be given several times.",
         default=(),
+        metavar="CONDITION",
     )
     no_duplicates: bool = option(
         "Leave out products with the title or a photo of the query product.",
