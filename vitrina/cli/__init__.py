@@ -10,7 +10,18 @@ import typer
 
 from vitrina import disk, logs, temporary_files
 from vitrina._version import __version__
-from vitrina.cli import audit, demo, embed, finetune, interrupts, maintenance, query, streams, train
+from vitrina.cli import (
+    audit,
+    demo,
+    embed,
+    finetune,
+    interrupts,
+    maintenance,
+    models,
+    query,
+    streams,
+    train,
+)
 from vitrina.errors import OptionError, VitrinaError
 from vitrina.limits import limit_thread_pools
 
@@ -53,6 +64,7 @@ app.command()(audit.audit)
 app.command()(audit.review)
 app.command()(audit.decisions)
 app.command()(finetune.benchmark)
+app.command()(models.export_model)
 app.command()(maintenance.info)
 app.command()(maintenance.verify)
 app.command()(maintenance.compact)
