@@ -48,7 +48,7 @@ def write_encoder(store: OpenStore, encoder: NamedEncoder, folder: Path) -> tupl
         _write_text(encoder.model, kept, folder)
     else:
         find_image(encoder.model, kept).parts.save(folder)
-    _without_places(folder)
+    _make_portable(folder)
     written = _load(encoder.model, folder)
     if written.card.fingerprint != encoder.fingerprint:
         _check_same(encoder, kept, written)
@@ -66,13 +66,17 @@ def _write_text(model: ModelRef, kept: Path | None, folder: Path) -> None:
     save_model(folder, parts.network, parts.tokenizer, form)
 
 
-def _without_places(folder: Path) -> None:
-    """Remove paths of this machine from the configuration files of a model."""
+def _make_portable(folder: Path) -> None:
+    """Remove paths of this machine from the configuration files of a model, and what transformers
+    before version 5 can't read."""
     for name in ("config.json", "tokenizer_config.json"):
         path = folder / name
         if path.exists():
             value = json.loads(path.read_text(encoding="utf-8"))
             kept = {key: one for key, one in value.items() if key not in _LOCAL}
+            if kept.get("tokenizer_class") == "TokenizersBackend":
+                # Its name before version 5, which later ones know too.
+                kept["tokenizer_class"] = "PreTrainedTokenizerFast"
             path.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
 
 

@@ -12,6 +12,7 @@ from vitrina.pipelines.export.encoders import write_encoder
 from vitrina.pipelines.export.heads import write_head
 from vitrina.pipelines.export.named import NamedEncoder, find_model
 from vitrina.atomic_files import making_folder
+from vitrina.pipelines.finetune.encoder_files import README
 from vitrina.store.store import OpenStore
 
 
@@ -66,6 +67,9 @@ def export_model(store: OpenStore, name: str, directory: Path) -> ExportReport:
         else:
             library, dim = write_head(store, model, temporary), None
         files = sorted(one for one in temporary.rglob("*") if one.is_file())
+        for one in files:
+            # transformers writes weights that nobody else may read.
+            one.chmod((temporary / README).stat().st_mode)
         names = tuple(one.relative_to(temporary).as_posix() for one in files)
         size = sum(one.stat().st_size for one in files)
     return ExportReport(store.place, name, str(directory), library, dim, names, size)

@@ -37,7 +37,8 @@ class NamedHead:
 
 
 def find_model(store: OpenStore, name: str) -> NamedEncoder | NamedHead:
-    """Find a model. name: of a trained encoder, a space, a space's model, or a head.
+    """Find a model. name: of a trained encoder, a space (with its modality or without), a space's
+    model, or a head.
 
     Raises EncoderError if it is an encoder that only Vitrina opens, StoreError that lists the names
     for any other.
@@ -71,7 +72,7 @@ def _encoder(store: OpenStore, name: str) -> NamedEncoder | None:
     # Of several spaces with one model, that in use.
     for space_name in sorted(manifest.spaces, key=lambda one: one not in active):
         space = store.open_space(space_name)
-        if name in (space_name, space.card["model"]):
+        if name in (space_name, space_name.removeprefix(f"{space.modality}-"), space.card["model"]):
             model, entry = model_of(space), space.entry
             return NamedEncoder(name, model, entry.encoder, entry.fingerprint, space)
     return None

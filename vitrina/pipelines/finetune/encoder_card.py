@@ -192,8 +192,8 @@ def _limits(record: EncoderRecord, library: Library) -> list[str]:
         )
     if record.validation is not None:
         lines.append("- The classification head that was evaluated is not part of this directory.")
-    lines.append(
-        "- The licence is that of the base model, and for what was trained, yours to choose: "
-        "`license` in the front matter is left out."
-    )
+    licence = "- The licence is that of the base model"
+    if record.is_trained:
+        licence += ", and for what was trained, yours to choose"
+    lines.append(f"{licence}: add `license` to the front matter before you publish it.")
     return ["## Limits", "", *lines]
