@@ -25,9 +25,10 @@ from support.named_models import load_image, load_text
 from support.tuning import write_model, write_store
 from vitrina.embedder.text_config import TextForm, write_form
 from vitrina.errors import EncoderError, StoreError
-from vitrina.page.hub_card import has_front_matter
+from vitrina.page.hub_card import Library, has_front_matter
 from vitrina.pipelines.export import encoders
-from vitrina.types import Compute, Pooling
+from vitrina.pipelines.finetune.encoder_card import encoder_card
+from vitrina.types import Compute, Modality, Pooling
 
 pytestmark = pytest.mark.usefixtures("own_cache", "unsynced")
 
@@ -199,6 +200,16 @@ def test_the_card_of_a_pretrained_encoder_has_its_perplexity(tuned, tmp_path):
     (found,) = ModelCard.load(tmp_path / "out/README.md").data.eval_results
     assert (found.task_type, found.metric_type) == ("fill-mask", "perplexity")
     assert found.metric_value == pytest.approx(np.exp(-record["likelihood"][-1]), rel=1e-6)
+
+
+def test_a_card_without_a_measure_has_no_results():
+    record = encoders.EncoderRecord(
+        "talk", Modality.TEXT, "bert", "f", 8, texts=10, likelihood=(float("nan"),)
+    )
+    text = encoder_card(record, Library.SENTENCE_TRANSFORMERS)
+    assert ModelCard(text).data.eval_results is None
+    assert "Evaluation" not in text
+    assert "nan" not in text
 
 
 def test_an_encoder_of_an_older_vitrina_gets_a_card(tuned, tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from vitrina.pipelines.common.product_inputs import texts
 from vitrina.store.products import Products
 from vitrina.store.space import Space
 from vitrina.store.store import OpenStore
-from vitrina.typed_json import Count, Finite, Share, read_json_as
+from vitrina.typed_json import Count, read_json_as
 from vitrina.types import Modality
 
 AGAIN = "run `vitrina finetune` again"
@@ -44,9 +44,9 @@ class HubFacts:
 class HeadMetrics:
     """Metrics of an encoder's own classification head."""
 
-    weighted_f1: Share
-    macro_f1: Share
-    accuracy: Share
+    weighted_f1: float
+    macro_f1: float
+    accuracy: float
     rows: Count
 
 
@@ -64,7 +64,7 @@ class EncoderRecord:
     """An encoder's description.
 
     rows, classes, split, validation: of fine-tuning. texts, likelihood:
-    of pretraining; see `FinetuneReport` and `PretrainReport`. They are None or empty for an encoder
+    of pretraining, NaN without held-out texts; see `FinetuneReport` and `PretrainReport`. They are None or empty for an encoder
     that was not trained in the store."""
 
     name: str
@@ -78,7 +78,7 @@ class EncoderRecord:
     split: str | None = None
     validation: HeadMetrics | None = None
     texts: Count | None = None
-    likelihood: tuple[Finite, ...] = ()
+    likelihood: tuple[float, ...] = ()
     details: InputForm = field(default_factory=InputForm)
     hub: HubFacts = field(default_factory=HubFacts)
 
