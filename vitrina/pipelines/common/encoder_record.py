@@ -63,9 +63,10 @@ class InputForm:
 class EncoderRecord:
     """An encoder's description.
 
-    rows, classes, split, validation: of fine-tuning. texts, likelihood:
-    of pretraining, NaN without held-out texts; see `FinetuneReport` and `PretrainReport`. They are None or empty for an encoder
-    that was not trained in the store."""
+    rows, classes, split, validation: of fine-tuning. texts, likelihood: of pretraining, the latter
+    NaN without held-out texts; see `FinetuneReport` and `PretrainReport`. They are None or empty
+    for an encoder that was not trained in the store.
+    """
 
     name: str
     modality: Modality
