@@ -61,10 +61,11 @@ def _stable(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def _is_passing(output: nbformat.NotebookNode) -> bool:
-    """True for a progress bar or log lines: a widget, or what went to the standard error."""
+    """True for progress and log lines: what is displayed and no picture, and the standard error."""
     if output.output_type == "stream":
         return bool(output.name == "stderr")
-    return "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+    pictures = [kind for kind in output.get("data", {}) if kind.startswith("image/")]
+    return output.output_type == "display_data" and not pictures
 
 
 def main() -> None:
