@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from vitrina.atomic_files import making_folder
 from vitrina.errors import EncoderError, StoreError
 from vitrina.page.hub_card import Library
 from vitrina.pipelines.export.encoders import write_encoder
 from vitrina.pipelines.export.heads import write_head
 from vitrina.pipelines.export.named import NamedEncoder, find_model
-from vitrina.atomic_files import making_folder
 from vitrina.pipelines.finetune.encoder_files import README
 from vitrina.store.store import OpenStore
 
