@@ -8,7 +8,7 @@ READY = $(VENV)/.ready
 PEERS := .venv-peers/.ready .venv-clip-retrieval/.ready .venv-ann/.ready
 
 .PHONY: help demo test lowest slow fuzz kills check lint types tests bench bench-embedding bench-index \
-	bench-finetuning bench-heads lock clean
+	bench-finetuning bench-heads examples lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -141,6 +141,9 @@ endef
 
 .venv-trainer/.ready: benchmarks/peers/trainer.lock | $(READY)
 	$(peer)
+
+examples: $(READY)  ## run the notebooks of examples/ and save them with their outputs
+	$(BIN)/python examples/run.py
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header

@@ -95,7 +95,8 @@ def test_its_card_tells_how_it_was_made(store, model):
     stages = card.pop("stages")
     told = json.loads(json.dumps(report.to_json()))
     assert stages.keys() <= told.pop("stages").keys()
-    assert card == {**told, "dim": 24, "details": card["details"]}
+    hub = {"base_model": None, "languages": ["ru"]}
+    assert card == {**told, "dim": 24, "details": card["details"], "hub": hub}
     assert card["base"] == str(model)
     assert (card["split"], card["recipe"]["seed"], card["recipe"]["epochs"]) == ("grouped", 3, 6)
     assert len(card["history"]["epochs"]) <= 6

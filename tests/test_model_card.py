@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from vitrina.pipelines.train.model_card import code, escaped
+from vitrina.page.markdown import code, escaped
 
 HOSTILE = [
     "a|b||c",

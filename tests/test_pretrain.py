@@ -52,7 +52,8 @@ def test_it_learns_which_words_go_together_and_finetune_goes_on(store, model):
     stages = card.pop("stages")
     told = json.loads(json.dumps(report.to_json()))
     assert stages.keys() <= told.pop("stages").keys()
-    assert card == {**told, "dim": 24, "details": card["details"]}
+    hub = {"base_model": None, "languages": ["ru"]}
+    assert card == {**told, "dim": 24, "details": card["details"], "hub": hub}
     options = {"epochs": 1, "learning_rate": 2e-3, "ema_decay": 0.0, "batch_size": 32}
     plain = vt.finetune(store, "text", model=str(model), name="plain", **options)
     after = vt.finetune(store, "text", model="talk", name="after", **options)

@@ -69,7 +69,7 @@ def making_folder(path: Path) -> Iterator[Path]:
     with removing(lambda: shutil.rmtree(temporary, ignore_errors=True)), filling(path):
         temporary.mkdir(parents=True)
         yield temporary
-        for file in temporary.iterdir():
+        for file in temporary.rglob("*"):
             sync(file)
         if path.exists():
             shutil.rmtree(path)

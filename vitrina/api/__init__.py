@@ -7,6 +7,7 @@ torch.
 from vitrina.api.auditing import audit, export_decisions, import_decisions, review
 from vitrina.api.encoders import benchmark, finetune, pretrain
 from vitrina.api.inputs import CatalogueLike, StoreLike
+from vitrina.api.models import export_model
 from vitrina.api.query import classify, classify_to, neighbours, neighbours_to, open_batch
 from vitrina.api.store import Store
 from vitrina.api.stores import compact, describe, embed, vectors, verify
@@ -28,6 +29,7 @@ __all__ = [
     "embed",
     "evaluate_index",
     "export_decisions",
+    "export_model",
     "finetune",
     "import_decisions",
     "neighbours",

@@ -11,7 +11,18 @@ import typer
 
 from vitrina import disk, logs, temporary_files
 from vitrina._version import __version__
-from vitrina.cli import audit, demo, embed, finetune, interrupts, maintenance, query, streams, train
+from vitrina.cli import (
+    audit,
+    demo,
+    embed,
+    finetune,
+    interrupts,
+    maintenance,
+    models,
+    query,
+    streams,
+    train,
+)
 from vitrina.cli.commands import Command, Group
 from vitrina.cli.common_options import Config, NoConfig, Quiet, Verbose, with_common_options
 from vitrina.cli.examples import EXAMPLES
@@ -22,7 +33,7 @@ from vitrina.limits import VITRINA_THREADS, use_threads
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Start here": (demo.demo, embed.embed, train.index, train.train),
     "Every day": (query.classify, query.neighbours, maintenance.info),
-    "Improve": (finetune.pretrain, finetune.finetune, finetune.benchmark),
+    "Improve": (finetune.pretrain, finetune.finetune, finetune.benchmark, models.export_model),
     "Review": (audit.audit, audit.review, audit.decisions),
     "Maintain": (maintenance.verify, maintenance.compact, maintenance.cache),
 }

@@ -55,6 +55,10 @@ EXAMPLES = {
         "vitrina decisions shelf --import label-studio.json",
     ),
     "verify": ("vitrina verify shelf", "vitrina verify shelf --repair"),
+    "export-model": (
+        "vitrina export-model shelf text-tuned --to text-encoder",
+        "vitrina export-model shelf mlp --to head",
+    ),
     "compact": ("vitrina compact shelf", "vitrina compact shelf --keep 1"),
     "cache": ("vitrina cache", "vitrina cache --clear"),
 }

@@ -78,7 +78,7 @@ class TorchImage:
         self._device = best_device()
         keep_freed()
         self.batch = BATCH_IMAGES[self._device.type]
-        probes = _probes()
+        probes = probe_images()
         self._preparation = read_preparation(transform, probes)
         self._compute, self._network = self._choose(
             network, transform, probes, compute, taken, model
@@ -218,7 +218,7 @@ def _silent_choices(network: torch.nn.Module) -> list[str]:
     ]
 
 
-def _probes() -> list[Image]:
+def probe_images() -> list[Image]:
     """Eight smooth colour images, the same on every machine."""
     rng = np.random.default_rng(0)
     small = rng.integers(0, 256, size=(8, 7, 7, 3), dtype=np.uint8)

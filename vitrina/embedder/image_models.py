@@ -23,6 +23,7 @@ from vitrina.embedder.model_folder import (
     check_clip_folder,
     check_timm_folder,
 )
+from vitrina.embedder.model_ref import ModelKind, ModelRef
 from vitrina.embedder.quiet import quiet_logging
 from vitrina.embedder.untrusted import Budget, check_finite, loading, noting_missing
 from vitrina.errors import EncoderError
@@ -108,9 +109,12 @@ def _tower(clip: Any, transform: Any, config: dict[str, Any]) -> ImageParts:
     edge = min(size) if isinstance(size, tuple | list) else int(size)
 
     def save(folder: Path) -> None:
-        own = {**config, "vision_cfg": {**config["vision_cfg"], "image_size": edge}}
-        mean, deviation = clip.visual.image_mean, clip.visual.image_std
-        config_json = {"model_cfg": own, "preprocess_cfg": {"mean": mean, "std": deviation}}
+        pixels = list(size) if isinstance(size, tuple | list) else size
+        own = {**config, "vision_cfg": {**config["vision_cfg"], "image_size": pixels}}
+        # The size is the model's own; the rest is not to be taken from defaults.
+        kept = ("mean", "std", "interpolation", "resize_mode", "fill_color")
+        preprocess = {name: clip.visual.preprocess_cfg[name] for name in kept}
+        config_json = {"model_cfg": own, "preprocess_cfg": preprocess}
         (folder / CLIP_CONFIG).write_text(
             json.dumps(config_json, indent=1) + "\n", encoding="utf-8"
         )
@@ -207,3 +211,15 @@ def timm_repository(name: str) -> str:
     if config is None or not config.hf_hub_id:
         raise EncoderError(f"timm has no weights on the hub for {name}; see timm.list_pretrained()")
     return str(config.hf_hub_id)
+
+
+def weights_repository(model: ModelRef) -> str | None:
+    """The hub repository of the weights of an open_clip or timm model; None if it has none.
+
+    Raises EncoderError if timm has no such model.
+    """
+    if model.kind is ModelKind.TIMM:
+        return timm_repository(model.place)
+    arch, _, tag = model.place.partition("/")
+    card = open_clip.get_pretrained_cfg(arch, tag) or {}
+    return str(card.get("hf_hub") or "").rstrip("/") or None

@@ -31,7 +31,7 @@ from vitrina.embedder.precision import (
     unit_vectors,
 )
 from vitrina.embedder.quiet import quiet_transformers
-from vitrina.embedder.text_config import TextForm, read_form
+from vitrina.embedder.text_config import TextForm, read_form, write_form
 from vitrina.embedder.tokenizer_check import check_token, check_tokenizer
 from vitrina.embedder.untrusted import check_finite, is_panic, loading
 from vitrina.errors import EncoderError
@@ -308,6 +308,14 @@ def load_network(folder: Path, config: Any) -> Any:
     if lacking:
         raise ValueError(f"its weights lack {lacking[0]} and {len(lacking) - 1} more")
     return network.eval()
+
+
+def save_model(folder: Path, network: Any, tokenizer: Any, form: TextForm) -> None:
+    """Write a model in the form of transformers and sentence-transformers."""
+    with quiet_transformers():
+        network.save_pretrained(folder, safe_serialization=True)
+        tokenizer.save_pretrained(folder)
+    write_form(folder, form, int(network.config.hidden_size))
 
 
 def unused(weight: str) -> bool:

@@ -116,6 +116,7 @@ def write_form(folder: Path, form: TextForm, dim: int) -> None:
     for name, value in (
         ("modules.json", module_list),
         ("1_Pooling/config.json", pooling),
-        ("sentence_bert_config.json", {"max_seq_length": form.max_length}),
+        ("sentence_bert_config.json", {"max_seq_length": form.max_length, "do_lower_case": False}),
+        ("config_sentence_transformers.json", {"prompts": {}, "similarity_fn_name": "cosine"}),
     ):
         (folder / name).write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

@@ -26,6 +26,7 @@ class CsvOptions(JobOptions):
         "in Russian and most languages of Europe.",
         default=",",
         parse=_separator,
+        metavar="MARK",
         panel=Panel.FILES,
     )
 

@@ -15,9 +15,16 @@ from tokenizers.normalizers import Sequence as InOrder
 from vitrina.device import best_device
 from vitrina.embedder.finetuning.attention import attend_as_usual, attend_in_float32
 from vitrina.embedder.fingerprint import fingerprint, weights
-from vitrina.embedder.quiet import quiet_transformers
-from vitrina.embedder.text import Tokens, load_parts, pool, token_batches, tokenizing, unused
-from vitrina.embedder.text_config import TextForm, write_form
+from vitrina.embedder.text import (
+    Tokens,
+    load_parts,
+    pool,
+    save_model,
+    token_batches,
+    tokenizing,
+    unused,
+)
+from vitrina.embedder.text_config import TextForm
 from vitrina.threads import workers
 from vitrina.training.dropout import Dropout, with_quick_dropout
 from vitrina.training.sparse_embedding import SparseEmbedding
@@ -162,7 +169,4 @@ class TrainableText:
 
     def save(self, folder: Path) -> None:
         """Write the model in the format of transformers and sentence-transformers."""
-        with quiet_transformers():
-            self.body.save_pretrained(folder, safe_serialization=True)
-            self._tokenizer.save_pretrained(folder)
-        write_form(folder, self.form, self.width)
+        save_model(folder, self.body, self._tokenizer, self.form)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,29 @@ import torch
 from vitrina.embedder.base import EncoderCard
 from vitrina.embedder.finetuning.tokens import TokenLists
 from vitrina.embedder.load import ImageFiles, TextFiles, find_image, find_text
+from vitrina.embedder.model_folder import CLIP_CONFIG
 from vitrina.embedder.model_ref import RESERVED, ModelKind, ModelRef
 from vitrina.errors import EncoderError
+from vitrina.page.hub_card import Library
+from vitrina.pipelines.common.encoder_record import (
+    EncoderRecord,
+    HubFacts,
+    hub_repository,
+    languages_in,
+)
 from vitrina.pipelines.common.encoders import ENCODER_CARD, choose_model, trained_card
 from vitrina.pipelines.common.product_inputs import texts
 from vitrina.pipelines.common.seen_rows import TRAINED_ON
+from vitrina.pipelines.finetune.encoder_card import encoder_card
 from vitrina.store import layout
 from vitrina.store.files import write_json
 from vitrina.store.products import Products
 from vitrina.store.store import OpenStore
 from vitrina.store.writer import Writer
 from vitrina.types import Codes, Modality
+
+README = "README.md"
+"""An encoder's card, where the Hub looks for it."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
@@ -36,6 +49,13 @@ def check_name(name: str) -> None:
             f"an encoder can't be named {name!r}; use small letters, digits, '.', '_' and '-', "
             f"100 at most, and none of {', '.join(RESERVED)}"
         )
+
+
+def library_of(folder: Path, modality: Modality) -> Library:
+    """The library that opens a model's directory."""
+    if modality is Modality.TEXT:
+        return Library.SENTENCE_TRANSFORMERS
+    return Library.OPEN_CLIP if (folder / CLIP_CONFIG).exists() else Library.TIMM
 
 
 def base_text(store: OpenStore, model: ModelRef) -> TextFiles:
@@ -85,12 +105,20 @@ def write_encoder(
     card: EncoderCard,
     report: dict[str, Any],
     trained_on: Codes,
+    base: ModelRef | None,
 ) -> None:
-    """Commit an encoder saved in `folder`. trained_on: (n,) int64, rows of the product table."""
+    """Commit an encoder saved in `folder`. trained_on: (n,) int64, rows of the product table.
+    base: what its weights derive from; None for random ones."""
     ids = store.products.ids.take(pa.array(trained_on))
     pq.write_table(pa.table({"product_id": ids}), folder / TRAINED_ON, compression="zstd")
+    hub = HubFacts(
+        hub_repository(store, base, look_up=True) if base else None,
+        languages_in(store.products) if card.modality is Modality.TEXT else (),
+    )
     details = {"fingerprint": card.fingerprint, "dim": card.dim, "details": card.details}
-    write_json(folder / ENCODER_CARD, {**report, **details})
+    write_json(folder / ENCODER_CARD, {**report, **details, "hub": asdict(hub)})
+    readme = encoder_card(EncoderRecord.read(folder), library_of(folder, card.modality))
+    (folder / README).write_text(readme, encoding="utf-8")
     name = report["name"]
     # Named by its whole content: the same weights may have another report.
     entry = writer.publish_folder(folder, lambda digest: layout.encoder(name, digest))

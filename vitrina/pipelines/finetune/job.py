@@ -219,7 +219,8 @@ def keep(
         if not options.from_scratch:
             trained_on = np.union1d(trained_on, np.flatnonzero(seen_by_base(store, model)))
         trained_on = np.sort(trained_on)
-        write_encoder(store, writer, folder, encoder.card, report.to_json(), trained_on)
+        base = None if options.from_scratch else model
+        write_encoder(store, writer, folder, encoder.card, report.to_json(), trained_on, base)
     return report
 
 

@@ -214,7 +214,8 @@ def _pretrain(
         seen = np.empty(0, dtype=np.int64)
         if not options.from_scratch:
             seen = np.flatnonzero(seen_by_base(store, model))
-        write_encoder(store, writer, folder, encoder.card, report.to_json(), seen)
+        origin = None if options.from_scratch else model
+        write_encoder(store, writer, folder, encoder.card, report.to_json(), seen, origin)
     return report
 
 

@@ -11,6 +11,7 @@ from vitrina.classifier.error_analysis import confusions, coverage_points
 from vitrina.classifier.model import Model
 from vitrina.data.split import Unevaluated, group_rows
 from vitrina.errors import TrainingError
+from vitrina.pipelines.common.encoder_record import languages_in, repositories_of
 from vitrina.pipelines.common.group_keys import duplicate_keys
 from vitrina.pipelines.common.progress import timed_job
 from vitrina.pipelines.common.seen_rows import seen_by_spaces
@@ -76,7 +77,8 @@ def train(store: OpenStore, options: TrainOptions) -> TrainReport:
         )
         with stage("saving"):
             folder = writer.scratch / "head"
-            model.save(folder, model_card(report, model.spaces))
+            bases, languages = repositories_of(store, spaces), languages_in(store.products)
+            model.save(folder, model_card(report, model.spaces, bases, languages))
             kept = writer.publish_folder(folder, lambda digest: layout.model(name, digest))
             writer.commit(store.manifest.with_model(name, kept))
     return replace(report, stages=run.seconds(), seconds=round(run.total, 2))

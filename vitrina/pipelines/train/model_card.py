@@ -1,18 +1,26 @@
-"""A model's card in Markdown: training data, metrics and limits."""
+"""A head's card: training data, metrics and limits in Markdown, after the Hub's front matter."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import isnan
+from pathlib import PurePosixPath
 
 from vitrina.classifier.calibrate import ReliabilityBin
 from vitrina.classifier.metrics import Difference, Metrics
+from vitrina.page.hub_card import (
+    HubEvaluation,
+    HubMetadata,
+    HubMetric,
+    Library,
+    classification_metrics,
+    with_front_matter,
+)
+from vitrina.page.markdown import code, escaped
 from vitrina.page.tables import markdown_table
-from vitrina.page.words import plain
 from vitrina.pipelines.train.report import FEW, TrainReport, listed
-from vitrina.types import Modality
+from vitrina.types import Features, Modality
 
 BAR = 20
 """Characters of a full bar in a reliability diagram."""
@@ -20,8 +28,14 @@ MOST_LISTED = 20
 """Most categories to name in a list."""
 
 
-def model_card(report: TrainReport, spaces: Mapping[Modality, str]) -> str:
-    """Write a model's card in Markdown. spaces: the name of each modality's space."""
+def model_card(
+    report: TrainReport,
+    spaces: Mapping[Modality, str],
+    base_models: Sequence[str] = (),
+    languages: Sequence[str] = (),
+) -> str:
+    """Write a head's card. spaces: the name of each modality's space. base_models: its encoders
+    that are on the Hub. languages: of the products."""
     sections = [
         _title(report, spaces),
         _metrics(report),
@@ -32,7 +46,47 @@ def model_card(report: TrainReport, spaces: Mapping[Modality, str]) -> str:
         _since(report),
         _limits(report),
     ]
-    return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
+    body = "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
+    best = report.validation
+    metadata = head_metadata(
+        report.model,
+        report.features,
+        store=report.store,
+        split=report.split,
+        metrics=classification_metrics(best.weighted_f1, best.macro_f1, best.accuracy),
+        base_models=base_models,
+        languages=languages,
+    )
+    return with_front_matter(metadata, body)
+
+
+def head_metadata(
+    name: str,
+    features: Features,
+    *,
+    store: str,
+    split: str,
+    metrics: tuple[HubMetric, ...],
+    base_models: Sequence[str] = (),
+    languages: Sequence[str] = (),
+) -> HubMetadata:
+    """Metadata of a head for the Hub. store: its place."""
+    task = "image-classification" if features is Features.IMAGE else "text-classification"
+    tasks = [f"{modality}-classification" for modality in features.modalities]
+    return HubMetadata(
+        name=name,
+        library=Library.VITRINA,
+        pipeline_tag=task,
+        tags=("vitrina", "product-classification", *tasks),
+        base_models=base_models,
+        languages=languages,
+        evaluation=HubEvaluation(task, folder_name(store), f"validation ({split})", metrics),
+    )
+
+
+def folder_name(place: str) -> str:
+    """The last part of a directory or a URL: the rest of it is nobody else's business."""
+    return PurePosixPath(place).name
 
 
 def _title(report: TrainReport, spaces: Mapping[Modality, str]) -> list[str]:
@@ -43,7 +97,7 @@ def _title(report: TrainReport, spaces: Mapping[Modality, str]) -> list[str]:
         f"A {report.head} head over {report.features} vectors of {report.classes} categories, "
         f"{report.fusion} fusion (weights: {weights}).",
         "",
-        f"- store: {code(report.store)}; vectors: "
+        f"- store: {code(folder_name(report.store))}; vectors: "
         + ", ".join(f"{modality} from {code(name)}" for modality, name in spaces.items()),
         f"- split: {report.split}; {report.judged} products evaluated, {_judged_by(report)}; "
         "fusion weights, calibration and thresholds are cross-fitted: for each fifth of them on "
@@ -199,22 +253,6 @@ def _limits(report: TrainReport) -> list[str]:
             "evaluated."
         )
     return lines
-
-
-def escaped(text: str) -> str:
-    """Escape catalogue text for Markdown, on one line, so that it creates no markup, HTML, link or
-    table cell."""
-    one_line = re.sub(r"([\\`*_\[\]<&|~$!#])", r"\\\1", plain(text))
-    # A bare URL becomes a link too.
-    return re.sub(r"(?i)(:)(?=//)|(?<=www)(\.)", r"\\\g<0>", one_line)
-
-
-def code(text: str) -> str:
-    """Text as a code span, fenced by more backticks than it contains."""
-    one_line = plain(text)
-    longest = max((len(run) for run in re.findall("`+", one_line)), default=0)
-    fence, gap = "`" * (longest + 1), " " if longest else ""
-    return f"{fence}{gap}{one_line}{gap}{fence}"
 
 
 def _f1(metrics: Metrics) -> str:

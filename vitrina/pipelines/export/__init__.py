@@ -1,0 +1,1 @@
+"""Export of encoders and heads for other libraries and the Hub."""
