@@ -19,7 +19,7 @@ from vitrina.errors import OptionError, StoreError
 from vitrina.store.space import ERRORS_SCHEMA
 from vitrina.types import Modality
 
-# The README quotes these lines.
+# docs/reference/other-tools.md quotes these lines.
 SPACE = {
     "pandas": (
         'pd.concat(map(pd.read_parquet, sorted(glob("shelf/spaces/text-lexical/part-*.parquet"))))'
@@ -174,6 +174,6 @@ def test_vectors_follow_the_catalogue_and_not_the_shards(tmp_path):
 
 
 @pytest.mark.parametrize("line", [*PRODUCTS.values(), *SPACE.values()])
-def test_the_readme_shows_the_line(line):
-    readme = Path(__file__).parent.parent / "README.md"
-    assert line in readme.read_text(encoding="utf-8").splitlines()
+def test_the_documentation_shows_the_line(line):
+    page = Path(__file__).parent.parent / "docs" / "reference" / "other-tools.md"
+    assert line in page.read_text(encoding="utf-8").splitlines()

@@ -105,7 +105,7 @@ class Machine(RuleBasedStateMachine):
         return Staleness(len(now.keys() - then.keys()), changed, len(then.keys() - now.keys()))
 
     def kind(self, before, missing):
-        """What the rules in docs/index.md make of it."""
+        """What the rules in docs/topics/search-index.md make of it."""
         fresh, gone = missing.added + missing.changed, missing.removed + missing.changed
         dead, live = before["dead"] + gone, before["rows"] + missing.added - missing.removed
         if dead > 0.2 * (live + dead) or live > 1.5 * before["trained_rows"]:

@@ -1,6 +1,6 @@
 """Choice of index kinds to build: a pure function of size, memory and the recall goal.
 
-The rules come from `benchmarks/index.py`; docs/index.md has the figures.
+The rules come from `benchmarks/index.py`; docs/topics/search-index.md has the figures.
 """
 
 from __future__ import annotations

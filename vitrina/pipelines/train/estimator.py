@@ -77,7 +77,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     fusion_ : str
         The fusion that was chosen.
     validation_ : Metrics
-        Metrics on held-out rows; see `docs/predictions.md`.
+        Metrics on held-out rows; see `docs/topics/predictions.md`.
 
     Examples
     --------
