@@ -62,7 +62,8 @@ def test_an_example_runs(names, name):
     parameters = inspect.signature(found).parameters if inspect.isfunction(found) else {}
     if "store" in parameters:
         nowhere = names["folder"] / "none"
-        inputs = {"store", "catalogue", "path", "queries", "text", "out"} & set(parameters)
+        inputs = {"store", "catalogue", "path", "queries", "text", "out", "name", "directory"}
+        inputs &= set(parameters)
         with pytest.raises(vt.VitrinaError, match="none"):
             found(**dict.fromkeys(inputs, nowhere))
 
@@ -83,7 +84,9 @@ def test_an_example_of_a_method_runs(names, name):
     doc = getattr(vt.Store, name).__doc__
     assert f"store.{name}(" in doc
     assert "vt." not in doc
-    run_examples(doc, names, name)
+    folder = names["folder"] / "methods"
+    folder.mkdir(exist_ok=True)
+    run_examples(doc, {**names, "folder": folder}, name)
 
 
 def test_a_subpackage_never_hides_a_public_name(tmp_path, monkeypatch):

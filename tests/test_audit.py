@@ -258,9 +258,9 @@ def test_too_little_to_audit_is_told(small):
         api.audit(small)
 
 
-@pytest.mark.parametrize("options", [{"folds": 1}, {"most": 0}])
+@pytest.mark.parametrize("options", [{"folds": 1}, {"max_suspects": 0}])
 def test_options_that_can_not_be_are_refused(store, options):
-    with pytest.raises(OptionError, match=r"(folds|most) must be at least [12], not"):
+    with pytest.raises(OptionError, match=r"(folds|max_suspects) must be at least [12], not"):
         api.audit(store, **options)
 
 

@@ -272,7 +272,6 @@ def test_neighbours_of_many(shelf, tmp_path, capsys):
         ["--product", "1", "--queries", "a.parquet", "--out", "b.parquet"],
         ["--text", "a", "--queries", "a.parquet", "--out", "b.parquet"],
         ["--queries", "a.parquet"],
-        ["--product", "1", "--out", "b.parquet"],
         ["--product", "1", "--images", "photos"],
         ["--text", "a", "--no-duplicates"],
         ["--image", "a.jpg", "--other-shops"],
@@ -428,7 +427,10 @@ def test_a_missing_catalogue_store_or_head(shelf, tmp_path, capsys):
     embed = ["embed", sample.train, "--store", tmp_path / "s", "--text-model", "lexical"]
     assert vitrina(*embed, "--image-model", "none") == 0
     capsys.readouterr()
-    assert vitrina("classify", sample.test, "--store", tmp_path / "s", "--out", tmp_path / "o") == 1
+    assert (
+        vitrina("classify", sample.test, "--store", tmp_path / "s", "--out", tmp_path / "o.csv")
+        == 1
+    )
     assert "vitrina train" in error_line(capsys)
 
 
@@ -445,6 +447,7 @@ def test_every_command_and_option_has_help():
     assert set(group.commands) == {
         "demo", "embed", "index", "train", "classify", "neighbours", "info", "verify",
         "compact", "pretrain", "finetune", "benchmark", "audit", "review", "decisions",
+        "cache", "export-model",
     }  # fmt: skip
     for name, command in group.commands.items():
         assert command.help, name

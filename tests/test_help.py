@@ -229,12 +229,12 @@ def test_verbose_shows_the_log(store, capsys, monkeypatch, arguments):
     from vitrina.cli import maintenance
 
     def opened(*places):
-        logging.getLogger("vitrina.store").debug("opened %s", places[0])
+        logging.getLogger("vitrina.store").info("opened %s", places[0])
         return OpenStore.open(places[0])
 
     monkeypatch.setattr(maintenance, "open_store", opened)
     assert vitrina(*arguments, store) == 0
-    assert f"DEBUG   vitrina.store: opened {store}" in capsys.readouterr().err
+    assert f"INFO    vitrina.store: opened {store}" in capsys.readouterr().err
     assert vitrina("info", store, "-v", "--json") == 0
     captured = capsys.readouterr()
     assert "vitrina.store: opened" in captured.err

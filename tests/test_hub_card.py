@@ -8,8 +8,8 @@ from huggingface_hub import ModelCard
 
 from vitrina.data.language import languages_of
 from vitrina.page.hub_card import (
-    HubEvaluation,
     HubMetadata,
+    HubResult,
     Library,
     classification_metrics,
     has_front_matter,
@@ -32,7 +32,7 @@ NAMES = [
 
 def card_of(name="head", **changes):
     metrics = classification_metrics(0.91, 0.82, 0.9)
-    found = HubEvaluation("text-classification", name, "validation (grouped)", metrics)
+    found = HubResult("text-classification", name, "validation (grouped)", metrics)
     given = {"name": name, "library": Library.VITRINA, "pipeline_tag": "text-classification"}
     return with_front_matter(HubMetadata(**{**given, "evaluation": found, **changes}), "# body\n")
 
@@ -80,7 +80,7 @@ def test_no_name_breaks_the_front_matter(name):
 
 def test_what_is_no_number_is_left_out():
     metrics = classification_metrics(math.nan, 0.5, math.inf)
-    found = HubEvaluation("text-classification", "shelf", "validation", metrics)
+    found = HubResult("text-classification", "shelf", "validation", metrics)
     data = ModelCard(card_of(evaluation=found)).data
     assert [(one.metric_name, one.metric_value) for one in data.eval_results] == [("Macro F1", 0.5)]
     nothing = ModelCard(card_of(evaluation=None)).data

@@ -28,8 +28,16 @@ def hide(monkeypatch, module, *importers):
     """Make a module impossible to import, and forget the modules that have imported it."""
     for name in [*sys.modules]:
         if name == module or name.startswith((f"{module}.", *importers)):
-            monkeypatch.delitem(sys.modules, name)
+            forget(monkeypatch, name)
     monkeypatch.setitem(sys.modules, module, None)
+
+
+def forget(monkeypatch, name):
+    """Have a module imported anew, by `from package import module` too."""
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    package, _, module = name.rpartition(".")
+    if package.startswith("vitrina") and package in sys.modules:
+        monkeypatch.delattr(sys.modules[package], module, raising=False)
 
 
 def test_the_main_job_runs_without_what_only_other_jobs_need(tmp_path, sample):
@@ -77,7 +85,7 @@ def test_the_review_page_names_its_server(monkeypatch, capsys, tmp_path, module,
     from vitrina.api import auditing
 
     with pytest.raises(MissingPackageError, match=message):
-        auditing.serve_review(vt.Store.open(tmp_path / "store"), vt.ReviewOptions(), print)
+        auditing.serve_review(vt.Store.create(tmp_path / "store"), vt.ReviewOptions(), print)
     assert capsys.readouterr().out == ""
 
 
@@ -103,7 +111,7 @@ def test_a_model_names_its_package(monkeypatch, tmp_path, module, importer, mode
 
     models = models or str(write_model(tmp_path / "model"))
     for name in ("text", "lexical", "image", "image_models", "thumbnail"):
-        monkeypatch.delitem(sys.modules, f"vitrina.embedder.{name}", raising=False)
+        forget(monkeypatch, f"vitrina.embedder.{name}")
     hide(monkeypatch, module, f"vitrina.embedder.{importer}", "vitrina.embedder.inference")
     image = importer in ("image_models", "thumbnail")
     model = ModelRef.parse(models, Modality.IMAGE if image else Modality.TEXT, ())

@@ -16,10 +16,10 @@ from vitrina.data.product import Product
 from vitrina.data.sources import open_images
 from vitrina.data.sources.folder import FolderImages
 from vitrina.errors import CatalogueError, ImageError, ImageSourceError, StoreError
-from vitrina.pipelines.common.batch_encoder import check_place
 from vitrina.pipelines.common.product_inputs import remembered_images
 from vitrina.pipelines.common.reading import open_as_remembered, remembered_models
 from vitrina.store.files import check_file, check_folder
+from vitrina.tables.destination import Destination, TableFormat
 
 SETPRIV = shutil.which("setpriv")
 NOBODY = 65534
@@ -147,16 +147,16 @@ def test_where_no_file_can_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.parquet").mkdir()
     check_file(tmp_path / "file")
-    check_place(tmp_path / "file")
+    Destination(tmp_path / "file", TableFormat.PARQUET).check()
     check_file(tmp_path / "to be made" / "below" / "file")
     check_folder(tmp_path / "to be made")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.parquet"]
     with pytest.raises(CatalogueError, match="no file that could be replaced"):
-        check_place(tmp_path / "folder.parquet")
+        Destination(tmp_path / "folder.parquet", TableFormat.PARQUET).check()
     with pytest.raises(CatalogueError, match="no file that could be replaced"):
         check_file(Path("/dev/null"))
     with pytest.raises(CatalogueError, match="there is no directory"):
-        check_place(tmp_path / "gone" / "file")
+        Destination(tmp_path / "gone" / "file", TableFormat.PARQUET).check()
     for inside in (tmp_path / "file" / "x", tmp_path / "file" / "y" / "x"):
         with pytest.raises(CatalogueError, match=r"nothing can be written there \("):
             check_file(inside)

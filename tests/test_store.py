@@ -602,7 +602,7 @@ def test_what_is_not_there_is_named_with_the_way_out(store):
         store.space(TEXT)
     with pytest.raises(StoreError, match="no space named x"):
         store.open_space("x")
-    with pytest.raises(StoreError, match="run `vitrina index`"):
+    with pytest.raises(StoreError, match="run `vitrina index "):
         store.index_files("fused")
     with pytest.raises(StoreError, match="run `vitrina train"):
         store.model_folder()

@@ -45,7 +45,7 @@ def export_model(store: StoreLike, name: str, directory: str | Path) -> ExportRe
 
     Examples
     --------
-    >>> report = vt.export_model(store, "text-logistic", folder / "head")
+    >>> report = vt.export_model(store, "text-logistic", folder / "exported")
     >>> report.library.value, report.files
     ('vitrina', ('README.md', 'head.safetensors', 'model.json'))
     """

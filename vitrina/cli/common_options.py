@@ -65,7 +65,7 @@ def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
         is_silent = quiet or (arguments.get("as_json") and not verbosity)
         logs.configure(logs.QUIET if is_silent else verbosity)
         for path in {one.file: None for one in settings_in_use(ctx)}:
-            log.debug("options from %s", path)
+            log.info("options from %s", path)
         with output.quiet(quiet):
             command(**arguments)
 

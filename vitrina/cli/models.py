@@ -8,10 +8,19 @@ from typing import Annotated
 import typer
 
 from vitrina.cli.common import AsJson, StoreArgument, StoreOption, open_store, show, typed
+from vitrina.options import Panel
 
 
 def export_model(
-    to: Annotated[Path, typer.Option("--to", help="A new or empty directory.", show_default=False)],
+    to: Annotated[
+        Path,
+        typer.Option(
+            "--to",
+            metavar="DIRECTORY",
+            help="A new or empty directory.",
+            rich_help_panel=Panel.FILES,
+        ),
+    ],
     store: StoreArgument = None,
     name: Annotated[
         str | None,

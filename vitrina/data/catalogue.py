@@ -359,10 +359,11 @@ class _Bounds:
 
     def __init__(self, path: Location) -> None:
         self._path = path
-        self._rows = self._length = 0
+        self._size = self._rows = self._length = 0
         self._most_rows = self._most_length = sys.maxsize
         if isinstance(path, Path) and path.is_file():
-            self._most_rows = max(_FREE_ROWS, path.stat().st_size)
+            self._size = path.stat().st_size
+            self._most_rows = max(_FREE_ROWS, self._size)
             self._most_length = most_unpacked(path, _FREE_TEXT)
 
     def add(self, row: Product | Rejection) -> int:
@@ -374,8 +375,8 @@ class _Bounds:
         """
         if self._rows == self._most_rows:
             raise CatalogueError(
-                f"{self._path}: more than {self._rows} rows in a file of fewer bytes, too many for "
-                "a catalogue; export it again, or unpack it"
+                f"{self._path}: more than {self._rows} rows in {self._size} bytes, too many for a "
+                "catalogue; export it again, or unpack it"
             )
         self._rows += 1
         if not isinstance(row, Product):

@@ -40,7 +40,7 @@ class HubMetric:
 
 
 @dataclass(frozen=True)
-class HubEvaluation:
+class HubResult:
     """Metrics on one dataset. task: its id on the Hub. dataset: name of the catalogue. split: the
     evaluated part."""
 
@@ -64,7 +64,7 @@ class HubMetadata:
     tags: Sequence[str] = ()
     base_models: Sequence[str] = ()
     languages: Sequence[str] = ()
-    evaluation: HubEvaluation | None = None
+    evaluation: HubResult | None = None
 
     def front_matter(self) -> str:
         """The YAML between its two lines of dashes. Metrics that are not finite are left out."""

@@ -9,6 +9,7 @@ from typing import Any
 from vitrina.atomic_files import making_folder
 from vitrina.errors import EncoderError, StoreError
 from vitrina.page.hub_card import Library
+from vitrina.page.summary import Summarised, Summary
 from vitrina.pipelines.export.encoders import write_encoder
 from vitrina.pipelines.export.heads import write_head
 from vitrina.pipelines.export.named import NamedEncoder, find_model
@@ -16,8 +17,8 @@ from vitrina.pipelines.finetune.encoder_files import README
 from vitrina.store.store import OpenStore
 
 
-@dataclass(frozen=True)
-class ExportReport:
+@dataclass(frozen=True, repr=False)
+class ExportReport(Summarised):
     """A model that was exported.
 
     Attributes:
@@ -40,6 +41,15 @@ class ExportReport:
     def to_json(self) -> dict[str, Any]:
         """JSON-compatible dict, as `--json` prints it."""
         return {**asdict(self), "library": self.library.value, "files": list(self.files)}
+
+    def summary(self) -> Summary:
+        """Library, directory and size."""
+        facts = [
+            ("opened by", self.opening),
+            ("files", ", ".join(self.files)),
+            ("size", f"{self.bytes / 1e6:.1f} MB"),
+        ]
+        return Summary(f"{self.name} in {self.directory}", facts)
 
     @property
     def opening(self) -> str:

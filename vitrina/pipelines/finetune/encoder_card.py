@@ -6,9 +6,9 @@ import math
 from pathlib import PurePosixPath
 
 from vitrina.page.hub_card import (
-    HubEvaluation,
     HubMetadata,
     HubMetric,
+    HubResult,
     Library,
     classification_metrics,
     with_front_matter,
@@ -85,11 +85,11 @@ def _metadata(record: EncoderRecord, library: Library) -> HubMetadata:
     )
 
 
-def _evaluation(record: EncoderRecord) -> HubEvaluation | None:
+def _evaluation(record: EncoderRecord) -> HubResult | None:
     catalogue = PurePosixPath(record.store).name
     if record.validation is not None:
         best = record.validation
-        return HubEvaluation(
+        return HubResult(
             f"{record.modality}-classification",
             catalogue,
             f"validation ({record.split})",
@@ -97,7 +97,7 @@ def _evaluation(record: EncoderRecord) -> HubEvaluation | None:
         )
     if perplexity := _perplexity(record):
         metric = HubMetric("perplexity", "Perplexity of masked tokens", perplexity)
-        return HubEvaluation("fill-mask", catalogue, "validation", (metric,))
+        return HubResult("fill-mask", catalogue, "validation", (metric,))
     return None
 
 

@@ -10,9 +10,9 @@ from pathlib import PurePosixPath
 from vitrina.classifier.calibrate import ReliabilityBin
 from vitrina.classifier.metrics import Difference, Metrics
 from vitrina.page.hub_card import (
-    HubEvaluation,
     HubMetadata,
     HubMetric,
+    HubResult,
     Library,
     classification_metrics,
     with_front_matter,
@@ -80,7 +80,7 @@ def head_metadata(
         tags=("vitrina", "product-classification", *tasks),
         base_models=base_models,
         languages=languages,
-        evaluation=HubEvaluation(task, folder_name(store), f"validation ({split})", metrics),
+        evaluation=HubResult(task, folder_name(store), f"validation ({split})", metrics),
     )
 
 
