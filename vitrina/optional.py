@@ -25,7 +25,6 @@ _PACKAGES = {
 _EXTRAS = {
     "adbc_driver_postgresql": "postgresql",
     "cleanlab": "cleanlab",
-    "ipywidgets": "notebook",
     "matplotlib": "plots",
     "pillow_heif": "heic",
     "pillow_jxl": "jxl",
