@@ -16,7 +16,7 @@ GPU_CALLERS = 4
 SMALL_WORK = 1 << 24
 """Multiply-adds of one training step, forwards, below which it runs on one thread. Such a step
 takes a millisecond or two (a 32-row batch of an MLP over 312 numbers: 5 million): two threads win
-at most a fifth of it, and lose several times that beside other work."""
+at most a quarter of it, and lose several times that beside other work."""
 
 
 def limit_torch() -> int:
