@@ -159,7 +159,7 @@ def test_a_round_trip(store, truth, found, tmp_path):
     for one in judged:
         assert corrected.ids[position[one.product_id]] == one.category
     report = api.train(store, "logistic", features="text", epochs=2)
-    assert report.judged > 0
+    assert report.evaluated > 0
 
 
 def _table(found):

@@ -66,7 +66,7 @@ def test_a_head_says_which_of_its_categories_mean_something_else(shelf, tmp_path
     assert (cup["category_name"], cup["predicted_path"]) == ("Посуда->Чашки", None)
     assert (fork["predicted_category_id"], fork["category_name"]) == (2, "Посуда->Вилки")
     report = api.train(OpenStore.open(shelf), "logistic")
-    assert {one.category_id for one in report.since.added} == {0, 5}
+    assert {one.category_id for one in report.drift.added} == {0, 5}
     (model,) = api.describe(OpenStore.open(shelf))["models"]
     assert model["reused_categories"] == {}
     (cup,) = predict(shelf, tmp_path, "чашка 3")

@@ -62,8 +62,8 @@ def test_an_encoder_learns_the_categories_and_serves_embed(store, model, tmp_pat
     assert report.validation.weighted_f1 > 0.95
     assert report.train.weighted_f1 > 0.95
     assert report.classes == len(KINDS)
-    assert report.rows + report.held + report.validation.rows == 400
-    assert report.held == pytest.approx(0.03 * 320, abs=3)
+    assert report.rows + report.held_out + report.validation.rows == 400
+    assert report.held_out == pytest.approx(0.03 * 320, abs=3)
     catalogue = vt.Catalogue.read(write_catalogue(tmp_path / "again.csv"))
     done = vt.embed(catalogue, store, text="kinds")
     assert [(one.space, one.embedded) for one in done.spaces] == [("text-kinds", 400)]
@@ -76,8 +76,8 @@ def test_an_encoder_learns_the_categories_and_serves_embed(store, model, tmp_pat
     other = vt.train(store, "logistic", features="text", name="other", seed=1)
     assert 0.6 * report.validation.rows < other.seen <= report.validation.rows * 1.1
     # What it has not learnt from judges in turn, and no more than that.
-    assert other.turns > head.turns == 1
-    assert other.seen < other.judged
+    assert other.folds > head.folds == 1
+    assert other.seen < other.evaluated
     # New products are embedded by the same encoder, from the store alone.
     batch = vt.open_batch(write_catalogue(tmp_path / "new.csv", 50, seed=5, labelled=False), store)
     predicted = vt.classify(batch, OpenStore.open(store.place))["predicted_category_id"].to_pylist()
@@ -220,7 +220,7 @@ def test_from_scratch_needs_no_weights_and_forgets_those_there_are(store, model,
 def test_random_weights_take_smaller_steps_than_trained_ones(store, model):
     once = {"model": str(model), "name": "kinds", "epochs": 1}
     rates = [
-        vt.finetune(store, "text", from_scratch=fresh, **once).recipe["rate"]
+        vt.finetune(store, "text", from_scratch=fresh, **once).config["rate"]
         for fresh in (True, False)
     ]
     assert rates[0] < rates[1]
@@ -449,12 +449,12 @@ def test_it_learns_from_products_without_a_category_too(store, model, tmp_path):
     # Each text once, and none that a product with a category has: there are few different ones.
     known = {title for _, title, _ in products(400)}
     fresh = {title for _, title, _ in products(300, seed=9)} - known
-    assert report.guessed == len(fresh) > 0
+    assert report.pseudo_labelled == len(fresh) > 0
     assert report.validation.weighted_f1 > 0.95
     alone = vt.finetune(store, "text", model=str(model), name="alone", **FAST)
-    assert alone.guessed == 0
+    assert alone.pseudo_labelled == 0
     assert alone.fingerprint != report.fingerprint
-    assert report.history["rows"] % (report.rows + report.guessed) == 0
+    assert report.history["rows"] % (report.rows + report.pseudo_labelled) == 0
     again = vt.finetune(store, "text", model=str(model), name="again", unlabelled=[further], **FAST)
     assert again.fingerprint == report.fingerprint
 

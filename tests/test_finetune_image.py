@@ -123,7 +123,7 @@ def test_an_encoder_learns_the_categories_and_serves_embed(store, made, tmp_path
     report = vt.finetune(store, "image", model=str(model), name="colours", image_size=size, **FAST)
     assert report.validation.weighted_f1 > 0.9
     # 150 products, of which six have no photo and one a broken one.
-    assert report.rows + report.held + report.validation.rows == 143
+    assert report.rows + report.held_out + report.validation.rows == 143
     with_photos = vt.Catalogue.read(made / "products0.csv", images=made / "photos0.zip")
     done = vt.embed(with_photos, store, text="none", image="colours")
     assert [(one.space, one.embedded) for one in done.spaces] == [("image-colours", 143)]

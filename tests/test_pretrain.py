@@ -89,10 +89,10 @@ def test_texts_of_validation_products_are_left_out_wherever_they_stand(
     assert set(seen) == learnt
     assert len(seen) == len(learnt) == report.texts
     assert report.tokens == sum(map(len, learnt))
-    assert report.held == len(out)
+    assert report.held_out == len(out)
     # Where no figure will be taken, everything may be learnt from.
     whole = vt.pretrain(store, model=str(model), split=None, **{**FAST, "epochs": 1})
-    assert (whole.texts, whole.held) == (len(learnt | out) - 1, 0)
+    assert (whole.texts, whole.held_out) == (len(learnt | out) - 1, 0)
 
 
 def test_products_without_categories_serve_too(model, tmp_path):
@@ -101,7 +101,7 @@ def test_products_without_categories_serve_too(model, tmp_path):
     vt.embed(catalogue, store, text="lexical", image="none")
     report = vt.pretrain(store, model=str(model), **{**FAST, "epochs": 1})
     assert report.texts == len({title for _, title, _ in products(400)})
-    assert report.held == 0
+    assert report.held_out == 0
 
 
 def test_a_run_that_was_killed_goes_on_where_it_was(store, model, monkeypatch):

@@ -63,8 +63,8 @@ def test_the_card_tells_what_the_report_does(made, compared):
     assert f"| {compared.fusion} (taken) |" in card
     assert "target precision of accepted predictions is 0.90" in card
     assert f"Hierarchical F1: {compared.hierarchical_f1:.4f}" in card
-    assert f"{compared.lone} of its categories have a single labelled product" in card
-    assert f"its quality for these is unknown: {compared.unjudged}." in card
+    assert f"{compared.singletons} of its categories have a single labelled product" in card
+    assert f"its quality for these is unknown: {compared.unevaluated}." in card
     lines = "\n".join(compared.lines())
     assert "<- taken" in lines
     assert "ahead of image alone" in lines
@@ -167,12 +167,12 @@ def test_a_new_category_is_told_of(made, own):
         f"1 categories of {len(moved)} products are unknown to again: 987654" in found.unknown_line
     )
     report = vt.train(own, "logistic", features="text", epochs=2, name="again")
-    assert [(one.category_id, one.rows) for one in report.since.added] == [(987654, len(moved))]
-    assert len(report.since.gone) == 1
+    assert [(one.category_id, one.rows) for one in report.drift.added] == [(987654, len(moved))]
+    assert len(report.drift.gone) == 1
     assert any("New one" in line for line in report.lines())
     assert "New one" in (own.model_folder("again") / "card.md").read_text()
     other = vt.train(own, "logistic", features="text", epochs=2, name="first of its name")
-    assert other.since is None
+    assert other.drift is None
 
 
 def test_what_makes_no_sense_is_refused(made):
@@ -185,10 +185,10 @@ def test_what_makes_no_sense_is_refused(made):
 def test_of_very_many_rows_a_sample_of_groups_judges(made, monkeypatch):
     monkeypatch.setattr("vitrina.pipelines.train.trainer.VOTE_PAIRS", 1)
     whole = vt.train(made[1], "logistic", features="text", epochs=2, name="whole")
-    assert whole.judged < 1000
+    assert whole.evaluated < 1000
     monkeypatch.setattr("vitrina.pipelines.train.trainer.LEAST_EVALUATED", 20)
     some = vt.train(made[1], "logistic", features="text", epochs=2, name="some")
-    assert some.judged == some.validation.rows == 20
+    assert some.evaluated == some.validation.rows == 20
 
 
 def test_a_saved_model_is_what_was_judged(made, compared):
@@ -201,15 +201,15 @@ def test_a_saved_model_is_what_was_judged(made, compared):
 def test_where_few_are_kept_apart_all_are_judged_in_turn(made, monkeypatch):
     monkeypatch.setattr("vitrina.pipelines.train.trainer.SCARCE", SCARCE)
     report = vt.train(made[1], "logistic", features="text", epochs=2, name="turns")
-    assert report.turns == 5
-    assert report.judged == report.validation.rows > 3 * report.train.rows / 4
+    assert report.folds == 5
+    assert report.evaluated == report.validation.rows > 3 * report.train.rows / 4
     assert "evaluated in 5 folds" in "\n".join(report.lines())
     card = (made[1].model_folder("turns") / "card.md").read_text(encoding="utf-8")
     assert "in 5 folds, each by heads that were not trained on them" in card
     monkeypatch.undo()
     once = vt.train(made[1], "logistic", features="text", epochs=2, name="turns")
-    assert once.turns == 1
-    assert once.judged < report.judged / 3
+    assert once.folds == 1
+    assert once.evaluated < report.evaluated / 3
 
 
 @pytest.mark.slow

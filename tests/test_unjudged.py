@@ -48,11 +48,11 @@ def test_what_is_not_judged_is_counted(tmp_path, split, fusion):
     rows += [(title(at, 500), 100 + at) for at in range(60)]
     store = store_of(tmp_path, rows)
     report = vt.train(store, "logistic", split=split, fusion=fusion, name="head", epochs=2)
-    found = report.unjudged
+    found = report.unevaluated
     assert (found.categories, found.of_categories) == (60, 65)
     assert (found.rows, found.of_rows) == (60, 210)
     # Nobody else judges, in any turn.
-    assert report.judged == report.validation.rows == report.baseline.judged == 150
+    assert report.evaluated == report.validation.rows == report.baseline.evaluated == 150
     lines = "\n".join(report.lines())
     assert (
         "not evaluated, too few products: 60 of 65 categories, with 60 of 210 labelled "
@@ -75,7 +75,7 @@ def test_copies_are_told_by_what_they_are(tmp_path):
     with pytest.raises(TrainingError, match=r"of 15 categories, 0 with one labelled product and 1"):
         vt.train(store, "logistic")
     report = vt.train(store, "logistic", split="stratified", name="flattered")
-    assert report.copied == report.judged == 30
+    assert report.copied == report.evaluated == 30
     assert "30 of the 30 evaluated products have a copy" in "\n".join(report.lines())
     assert "only 30 products were evaluated" in "\n".join(report.lines())
     card = (store.model_folder("flattered") / "card.md").read_text(encoding="utf-8")
@@ -87,8 +87,8 @@ def test_nothing_is_promised_of_next_to_nothing(tmp_path):
     rows = [(title(at % 3, at), at % 2 if at < 3 else None) for at in range(50)]
     store = store_of(tmp_path, rows)
     report = vt.train(store, "logistic", name="head")
-    assert report.judged == 1
-    assert report.promised.with_ancestors == 0
+    assert report.evaluated == 1
+    assert report.acceptance.with_ancestors == 0
     assert "nothing could be accepted" in "\n".join(report.lines())
     assert report.baseline.metrics is report.baseline.ahead is None
     assert "no TF-IDF baseline: 2 labelled products have a text" in "\n".join(report.lines())
@@ -108,8 +108,8 @@ def test_a_category_that_the_first_turn_did_not_learn_may_vote_in_others(tmp_pat
         if 62 not in split_store(store.products, codes, SplitKind.GROUPED, seed).split.train
     )
     report = vt.train(store, "logistic", fusion="knn", seed=seed)
-    assert report.turns == 5
-    assert report.judged == 63
+    assert report.folds == 5
+    assert report.evaluated == 63
 
 
 def test_no_words_no_baseline(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -74,6 +75,11 @@ def parse_json(
 ) -> T:
     """Decode JSON and convert it to a type; see `convert_json`."""
     return convert_json(load_json(content, where, way_out, error), kind, where, way_out, error)
+
+
+def renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return a JSON object with other keys. names: the new key of each that changes."""
+    return {names.get(name, name): value for name, value in values.items()}
 
 
 def convert_json(

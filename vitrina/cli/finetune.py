@@ -33,7 +33,7 @@ def pretrain(
     show(
         as_json,
         report.to_json(),
-        f"log-likelihood of masked words in {report.held} held-out texts: {report.before:.4f} "
+        f"log-likelihood of masked words in {report.held_out} held-out texts: {report.before:.4f} "
         f"before, {after} after each epoch",
         f"time: {stages_line(report.stages)}",
         f"done: encoder {report.name} from {report.base}, {report.texts} texts of "
@@ -57,7 +57,7 @@ def finetune(
         refuse_unused(options.reading, "--catalogue and --unlabelled")
     report = api.finetune(open_store(store, store_option), options)
     low, high = report.validation.weighted_f1_interval
-    also = f" and {report.guessed} pseudo-labelled ones" if report.guessed else ""
+    also = f" and {report.pseudo_labelled} pseudo-labelled ones" if report.pseudo_labelled else ""
     show(
         as_json,
         report.to_json(),
@@ -65,10 +65,10 @@ def finetune(
         f"train         {report.train.weighted_f1:.4f}        {report.train.macro_f1:.4f}",
         f"validation    {report.validation.weighted_f1:.4f}        "
         f"{report.validation.macro_f1:.4f}     {report.validation.coverage_at_95:.3f}",
-        f"split: {report.split}, {report.rows} training rows{also}, {report.held} for early "
+        f"split: {report.split}, {report.rows} training rows{also}, {report.held_out} for early "
         f"stopping, {report.validation.rows} for validation; 95% interval of validation {low:.4f} "
         f"to {high:.4f}",
-        f"not evaluated, since too few products: {report.unjudged}",
+        f"not evaluated, since too few products: {report.unevaluated}",
         f"time: {stages_line(report.stages)}",
         f"done: encoder {report.name} from {report.base}, {report.classes} categories, "
         f"{report.seconds:.0f} s, {report.per_second:.0f} products/s; embed with "

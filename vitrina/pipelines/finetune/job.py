@@ -31,11 +31,19 @@ from vitrina.plots import curve_plot
 from vitrina.stage_timer import so_far, stage
 from vitrina.store.products import Categories
 from vitrina.store.store import OpenStore
+from vitrina.typed_json import renamed
 from vitrina.types import Codes, Modality, SplitKind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+KEYS = {
+    "held_out": "held",
+    "pseudo_labelled": "guessed",
+    "unevaluated": "unjudged",
+    "config": "recipe",
+}
+"""Keys of attributes in JSON, where they differ: the format of `encoder.json` is older."""
 TRAIN_SAMPLE = 20_000
 """Training rows to compute training metrics on, at most."""
 
@@ -44,9 +52,10 @@ TRAIN_SAMPLE = 20_000
 class FinetuneReport(Summarised):
     """Metrics of an encoder's own classification head.
 
-    unjudged: categories without an evaluation row. train: on a sample of the train rows.
-    validation: on held-out rows, which were not used for early stopping. guessed: pseudo-labelled
-    texts that it was trained on. history: see `vitrina.training.loop.History`. seconds: of all
+    unevaluated: categories without an evaluation row. train: on a sample of the train rows.
+    validation: on held-out rows, which were not used for early stopping. pseudo_labelled:
+    texts with a pseudo-label that it was trained on. held_out: rows for early stopping. config: of
+    the training. history: see `vitrina.training.loop.History`. seconds: of all
     trainings, with the pseudo-labels. per_second: rows per second of the last training. stages:
     seconds of the run by stage.
     """
@@ -58,13 +67,13 @@ class FinetuneReport(Summarised):
     fingerprint: str
     split: SplitKind
     rows: int
-    held: int
-    guessed: int
+    held_out: int
+    pseudo_labelled: int
     classes: int
-    unjudged: Unevaluated
+    unevaluated: Unevaluated
     train: Metrics
     validation: Metrics
-    recipe: dict[str, Any]
+    config: dict[str, Any]
     history: dict[str, Any]
     seconds: float
     per_second: float
@@ -77,8 +86,8 @@ class FinetuneReport(Summarised):
             ("modality", str(self.modality)),
             ("trained from", self.base),
             ("fingerprint", self.fingerprint),
-            ("rows", f"{self.rows:,} trained on, {self.held:,} held out, {self.split} split"),
-            ("pseudo-labelled texts", self.guessed or None),
+            ("rows", f"{self.rows:,} trained on, {self.held_out:,} held out, {self.split} split"),
+            ("pseudo-labelled texts", self.pseudo_labelled or None),
             ("categories", self.classes),
             ("time", f"{duration(self.seconds)}, {self.per_second:,.0f} rows a second"),
         ]
@@ -89,7 +98,8 @@ class FinetuneReport(Summarised):
         plain = asdict(self)
         for name in ("train", "validation"):
             plain[name] = getattr(self, name).to_json()
-        return {**plain, "modality": self.modality.value, "split": self.split.value}
+        plain |= {"modality": self.modality.value, "split": self.split.value}
+        return renamed(plain, KEYS)
 
     def plot_curve(self, ax: Axes | None = None) -> Axes:
         """Draw the training loss and the early-stopping score of every epoch.
@@ -113,10 +123,10 @@ class FinetuneReport(Summarised):
         return curve_plot(
             [(one["number"] + 1, one["loss"]) for one in epochs],
             [(one["number"] + 1, one["score"]) for one in epochs],
-            self.history["best"] + 1 if self.held else None,
+            self.history["best"] + 1 if self.held_out else None,
             ax,
             title=f"Fine-tuning of {self.name}, {self.rows:,} products an epoch",
-            score=f"weighted F1 of {self.held:,} held-out products",
+            score=f"weighted F1 of {self.held_out:,} held-out products",
         )
 
 
@@ -202,13 +212,13 @@ def keep(
             fingerprint=encoder.card.fingerprint,
             split=options.split,
             rows=len(examples.rows),
-            held=len(examples.early_stopping_rows),
-            guessed=tuned.guessed,
+            held_out=len(examples.early_stopping_rows),
+            pseudo_labelled=tuned.guessed,
             classes=len(examples.classes),
-            unjudged=Unevaluated.of(codes, examples.validation),
+            unevaluated=Unevaluated.of(codes, examples.validation),
             train=metrics[0],
             validation=metrics[1],
-            recipe=tuned.recipe.to_json(),
+            config=tuned.recipe.to_json(),
             history=tuned.history.to_json(),
             seconds=round(tuned.seconds, 2),
             per_second=round(tuned.history.rows / max(tuned.history.seconds, 1e-9), 1),

@@ -36,6 +36,7 @@ from vitrina.store.store import OpenStore
 from vitrina.training.checkpoint import Checkpoint
 from vitrina.training.config import TrainingConfig
 from vitrina.training.loop import fit
+from vitrina.typed_json import renamed
 from vitrina.types import Codes, Modality
 
 if TYPE_CHECKING:
@@ -49,13 +50,18 @@ RATE = 0.15
 """Peak learning rate, times the model's width."""
 
 
+KEYS = {"held_out": "held", "config": "recipe"}
+"""Keys of attributes in JSON, where they differ: the format of `encoder.json` is older."""
+
+
 @dataclass(frozen=True, repr=False)
 class PretrainReport(Summarised):
     """Report of a pre-training.
 
-    texts: distinct training texts; tokens: theirs. likelihood: mean log-probability, in nats, of
-    the masked tokens of held-out texts, after each epoch; before: the same before the first epoch.
-    It is comparable between runs of one tokenizer only. stages: seconds of the run by stage.
+    texts: distinct training texts; tokens: theirs. held_out: texts to measure the likelihood on.
+    likelihood: mean log-probability, in nats, of the masked tokens of held-out texts, after each
+    epoch; before: the same before the first epoch. It is comparable between runs of one tokenizer
+    only. config: of the training. stages: seconds of the run by stage.
     """
 
     store: str
@@ -65,10 +71,10 @@ class PretrainReport(Summarised):
     fingerprint: str
     texts: int
     tokens: int
-    held: int
+    held_out: int
     before: float
     likelihood: tuple[float, ...]
-    recipe: dict[str, Any]
+    config: dict[str, Any]
     history: dict[str, Any]
     seconds: float
     per_second: float
@@ -80,7 +86,7 @@ class PretrainReport(Summarised):
         facts = [
             ("trained from", self.base),
             ("fingerprint", self.fingerprint),
-            ("texts", f"{self.texts:,}, {self.tokens:,} tokens; {self.held:,} held out"),
+            ("texts", f"{self.texts:,}, {self.tokens:,} tokens; {self.held_out:,} held out"),
             ("likelihood in nats", nats),
             ("time", f"{duration(self.seconds)}, {self.per_second:,.0f} texts a second"),
         ]
@@ -88,7 +94,7 @@ class PretrainReport(Summarised):
 
     def to_json(self) -> dict[str, Any]:
         """JSON-compatible dict, as in `encoder.json` and `--json`."""
-        return {**asdict(self), "modality": self.modality.value}
+        return renamed({**asdict(self), "modality": self.modality.value}, KEYS)
 
     def plot_curve(self, ax: Axes | None = None) -> Axes:
         """Draw the training loss, and the log-likelihood of masked tokens before training and after
@@ -109,14 +115,14 @@ class PretrainReport(Summarised):
         VitrinaError
             If matplotlib is not installed; `pip install 'vitrina[plots]'` installs it.
         """
-        scores = [self.before, *self.likelihood] if self.held else []
+        scores = [self.before, *self.likelihood] if self.held_out else []
         return curve_plot(
             [(one["number"] + 1, one["loss"]) for one in self.history["epochs"]],
             list(enumerate(scores)),
             None,
             ax,
             title=f"Pre-training of {self.name}, {self.texts:,} texts an epoch",
-            score=f"log-likelihood of a masked token, nats, {self.held:,} held-out texts",
+            score=f"log-likelihood of a masked token, nats, {self.held_out:,} held-out texts",
         )
 
 
@@ -201,10 +207,10 @@ def _pretrain(
             fingerprint=encoder.card.fingerprint,
             texts=len(rows),
             tokens=int(tokens.lengths[rows].sum()),
-            held=len(held),
+            held_out=len(held),
             before=round(before, 5),
             likelihood=tuple(scores),
-            recipe=recipe.to_json(),
+            config=recipe.to_json(),
             history=history.to_json(),
             seconds=history.seconds,
             per_second=round(history.rows / max(history.seconds, 1e-9), 1),

@@ -56,10 +56,10 @@ def text_baseline(products: Products, trainer: HeadTrainer) -> BaselineScore:
             chosen[here], sure[here] = _predict(trainer, train_rows[there], train_texts, test_texts)
         except TrainingError as err:
             return BaselineScore.left_out(str(err))
-    true, fused = codes[rows[wanted]], trainer.judged.decided.chosen[wanted]
+    true, fused = codes[rows[wanted]], trainer.evaluation.decided.chosen[wanted]
     return BaselineScore(
-        learnt=most,
-        judged=int(wanted.sum()),
+        train_rows=most,
+        evaluated=int(wanted.sum()),
         metrics=evaluate(true, chosen[wanted], sure[wanted], classes=trainer.classes),
         ahead=difference(true, fused, chosen[wanted], classes=trainer.classes, seed=seed),
         seconds=round(time.perf_counter() - started, 2),

@@ -13,7 +13,7 @@ from vitrina.store.store import OpenStore
 from vitrina.types import CategoryId, Codes
 
 
-def since(store: OpenStore, name: str, labels: Categories, rows: Codes) -> CategoryDrift | None:
+def drift_of(store: OpenStore, name: str, labels: Categories, rows: Codes) -> CategoryDrift | None:
     """Category drift since a head of this name was trained; None if there is no such head.
 
     rows: (categories,) int64, labelled products of each category.

@@ -172,7 +172,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             trainer.fit()
         except TrainingError as err:
             raise ValueError(str(err)) from err
-        result = trainer.judged
+        result = trainer.evaluation
         self.fusion_ = result.kind.value
         self.validation_ = result.metrics
         self._blend, self._back_off = result.blend, result.back_off

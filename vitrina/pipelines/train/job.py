@@ -19,7 +19,7 @@ from vitrina.pipelines.common.store_split import split_store
 from vitrina.pipelines.common.vectors import default_features
 from vitrina.pipelines.train.acceptance import Promised
 from vitrina.pipelines.train.baseline import text_baseline
-from vitrina.pipelines.train.category_drift import since
+from vitrina.pipelines.train.category_drift import drift_of
 from vitrina.pipelines.train.model_card import model_card
 from vitrina.pipelines.train.options import TrainOptions
 from vitrina.pipelines.train.report import BaselineScore, TrainReport
@@ -66,8 +66,8 @@ def train(store: OpenStore, options: TrainOptions) -> TrainReport:
             features=features,
             fusion=report.fusion,
             heads=trainer.served,
-            blend=trainer.judged.blend,
-            back_off=trainer.judged.back_off,
+            blend=trainer.evaluation.blend,
+            back_off=trainer.evaluation.back_off,
             vote=trainer.rule.to_json() if trainer.rule else None,
             categories=labels.ids,
             names=labels.names,
@@ -92,7 +92,7 @@ def _report(
     baseline: BaselineScore,
     run: RunTimer,
 ) -> TrainReport:
-    result, options = trainer.judged, trainer.options
+    result, options = trainer.evaluation, trainer.options
     fused = trainer.served.get(trainer.features.value)
     coverage, reached = result.let_through(0)
     with_ancestors, reached_with = result.let_through()
@@ -103,13 +103,13 @@ def _report(
         features=trainer.features,
         head=options.head,
         split=options.split,
-        unjudged=Unevaluated.of(
+        unevaluated=Unevaluated.of(
             trainer.codes, np.concatenate([one.test_rows for one in trainer.folds])
         ),
         copied=_copied(store, trainer),
         seen=seen,
-        judged=len(result.true),
-        turns=len(trainer.folds),
+        evaluated=len(result.true),
+        folds=len(trainer.folds),
         classes=trainer.classes,
         fusion=result.kind,
         weights=positive_weights(result, trainer.features),
@@ -124,12 +124,12 @@ def _report(
         vote=trainer.vote,
         levels=result.levels,
         hierarchical_f1=result.hierarchical,
-        promised=Promised(options.precision, coverage, reached, with_ancestors, reached_with),
+        acceptance=Promised(options.precision, coverage, reached, with_ancestors, reached_with),
         compared=trainer.compared,
         alone=trainer.alone,
         baseline=baseline,
-        lone=int((rows == 1).sum()),
-        since=since(store, name, trainer.labels, rows),
+        singletons=int((rows == 1).sum()),
+        drift=drift_of(store, name, trainer.labels, rows),
         stages=run.seconds(),
         seconds=round(run.total, 2),
         confusions=confusions(

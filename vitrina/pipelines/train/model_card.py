@@ -43,7 +43,7 @@ def model_card(
         _calibration(report),
         _levels(report),
         _compared(report),
-        _since(report),
+        _drift(report),
         _limits(report),
     ]
     body = "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
@@ -99,16 +99,16 @@ def _title(report: TrainReport, spaces: Mapping[Modality, str]) -> list[str]:
         "",
         f"- store: {code(folder_name(report.store))}; vectors: "
         + ", ".join(f"{modality} from {code(name)}" for modality, name in spaces.items()),
-        f"- split: {report.split}; {report.judged} products evaluated, {_judged_by(report)}; "
+        f"- split: {report.split}; {report.evaluated} products evaluated, {_evaluated_by(report)}; "
         "fusion weights, calibration and thresholds are cross-fitted: for each fifth of them on "
         "the other four",
     ]
 
 
-def _judged_by(report: TrainReport) -> str:
+def _evaluated_by(report: TrainReport) -> str:
     by = "which no head was trained on"
-    if report.turns > 1:
-        by = f"in {report.turns} folds, each by heads that were not trained on them"
+    if report.folds > 1:
+        by = f"in {report.folds} folds, each by heads that were not trained on them"
     if report.copied:
         by += f" (but, of {report.copied}, from a copy)"
     return by
@@ -128,14 +128,14 @@ def _metrics(report: TrainReport) -> list[str]:
             for name, one in rows
         ),
     )
-    sentences = [*(one.line() for one in report.alone), report.baseline.line(report.judged)]
+    sentences = [*(one.line() for one in report.alone), report.baseline.line(report.evaluated)]
     for line in sentences:
         lines += ["", f"{line[0].upper()}{line[1:]}."]
     return lines
 
 
 def _promise(report: TrainReport) -> list[str]:
-    promised = report.promised
+    promised = report.acceptance
     rows = [
         ("the category itself", promised.coverage, promised.reached),
         ("the category or an ancestor", promised.with_ancestors, promised.reached_with),
@@ -216,11 +216,11 @@ def _compared(report: TrainReport) -> list[str]:
     return ["## Ways of fusion", "", *markdown_table(head, rows)]
 
 
-def _since(report: TrainReport) -> list[str]:
-    if report.since is None or not (report.since.added or report.since.gone):
+def _drift(report: TrainReport) -> list[str]:
+    if report.drift is None or not (report.drift.added or report.drift.gone):
         return []
     lines = ["## Since it was trained last", ""]
-    for title, some in (("New", report.since.added), ("Gone", report.since.gone)):
+    for title, some in (("New", report.drift.added), ("Gone", report.drift.gone)):
         if some:
             renamed = [replace(one, name=escaped(str(one.name or one.category_id))) for one in some]
             lines.append(f"- {title}: {len(some)} categories: {listed(renamed, MOST_LISTED)}")
@@ -233,18 +233,18 @@ def _limits(report: TrainReport) -> list[str]:
         "",
         "- It predicts only the categories that it was trained on: a product of a new category "
         "gets another one until it is trained again.",
-        f"- {report.lone} of its categories have a single labelled product, which it was trained "
-        "on.",
-        f"- Not evaluated, so its quality for these is unknown: {report.unjudged}.",
+        f"- {report.singletons} of its categories have a single labelled product, which it was "
+        "trained on.",
+        f"- Not evaluated, so its quality for these is unknown: {report.unevaluated}.",
         "- Figures hold for products like those of this store.",
     ]
-    if report.judged < FEW:
+    if report.evaluated < FEW:
         lines.append(
-            f"- Only {report.judged} products were evaluated: metrics of so few are unreliable."
+            f"- Only {report.evaluated} products were evaluated: metrics of so few are unreliable."
         )
     if report.copied:
         lines.append(
-            f"- {report.copied} of the {report.judged} evaluated products have a copy (the same "
+            f"- {report.copied} of the {report.evaluated} evaluated products have a copy (the same "
             "title or photo) among the training products, which makes the metrics optimistic."
         )
     if report.seen:

@@ -19,11 +19,22 @@ from vitrina.page.words import duration
 from vitrina.pipelines.train.acceptance import Promised
 from vitrina.pipelines.train.report_plots import TrainPlots
 from vitrina.stage_timer import stages_line
-from vitrina.typed_json import convert_json
+from vitrina.typed_json import convert_json, renamed
 from vitrina.types import CategoryId, Features, FusionKind, HeadKind, Modality, SplitKind
 
 LISTED = 5
 """Most categories to name in a list."""
+KEYS = {
+    "unevaluated": "unjudged",
+    "evaluated": "judged",
+    "folds": "turns",
+    "acceptance": "promised",
+    "singletons": "lone",
+    "drift": "since",
+}
+"""Keys of attributes in JSON, where they differ: the format of `model.json` is older."""
+BASELINE_KEYS = {"train_rows": "learnt", "evaluated": "judged"}
+"""The same of the baseline."""
 FEW = 50
 """Evaluation rows below which the metrics are unreliable."""
 
@@ -72,13 +83,13 @@ class SingleModality:
 class BaselineScore:
     """A text baseline for comparison.
 
-    learnt: train rows of its largest fold. judged: rows that it was evaluated on. Both are samples
+    train_rows: of its largest fold. evaluated: rows that it was evaluated on. Both are samples
     of many rows. metrics, ahead: None if there is no baseline; skipped is the reason. ahead: the
     model's lead over it on the same rows. seconds: of training and prediction.
     """
 
-    learnt: int
-    judged: int
+    train_rows: int
+    evaluated: int
     metrics: Metrics | None
     ahead: Difference | None
     seconds: float
@@ -89,13 +100,13 @@ class BaselineScore:
         """A record without a baseline. why: the reason."""
         return cls(0, 0, None, None, 0.0, why)
 
-    def line(self, judged: int) -> str:
-        """The model's lead, for a terminal. judged: all evaluation rows."""
+    def line(self, rows: int) -> str:
+        """The model's lead, for a terminal. rows: all evaluation rows."""
         if self.metrics is None or self.ahead is None:
             return f"no TF-IDF baseline: {self.skipped}"
-        sample = "" if self.judged == judged else f", on a sample of {self.judged} of the rows"
+        sample = "" if self.evaluated == rows else f", on a sample of {self.evaluated} of the rows"
         return _ahead(
-            f"TF-IDF (naive Bayes over words, from {self.learnt} texts{sample})",
+            f"TF-IDF (naive Bayes over words, from {self.train_rows} texts{sample})",
             self.ahead,
             "a plain text model does as well",
         )
@@ -152,14 +163,14 @@ class TrainReport(Summarised, TrainPlots):
     the default rule.
 
     Attributes:
-        unjudged: categories without an evaluation row.
+        unevaluated: categories without an evaluation row.
         copied: evaluation rows with a copy among the train rows of their fold, which makes the
             metrics optimistic; 0 in a grouped split.
         seen: validation rows left out because an encoder was trained on them; 0 if it was
             fine-tuned with the same split and seed.
-        judged: evaluation rows: a sample of very many validation rows; of few, the other labelled
-            rows too.
-        turns: number of folds.
+        evaluated: number of evaluation rows: a sample of very many validation rows; of few, the
+            other labelled rows too.
+        folds: number of folds.
         fusion, weights: the fusion, and the weights of the base models for products with all
             modalities.
         scales: factors of the fused head's blocks of inputs.
@@ -168,12 +179,12 @@ class TrainReport(Summarised, TrainPlots):
         train, validation, vote: on training rows; of the model and of the vote on evaluation rows.
         bins, bins_before: the reliability diagrams with and without calibration.
         levels, hierarchical_f1: in the tree of categories.
-        promised: accepted predictions.
+        acceptance: accepted predictions.
         compared: all kinds of fusion, with `--compare`.
         alone: heads over one modality, if there are several.
         baseline: a text classifier for comparison.
-        lone: number of categories with one labelled product.
-        since: category drift, None if the store has no head of this name.
+        singletons: number of categories with one labelled product.
+        drift: category drift, None if the store has no head of this name.
         stages: seconds of the run by stage. seconds: of the whole run.
         confusions: the most confused pairs of categories, on evaluation rows.
         coverage: precision against coverage on evaluation rows.
@@ -184,11 +195,11 @@ class TrainReport(Summarised, TrainPlots):
     features: Features
     head: HeadKind
     split: SplitKind
-    unjudged: Unevaluated
+    unevaluated: Unevaluated
     copied: int
     seen: int
-    judged: int
-    turns: int
+    evaluated: int
+    folds: int
     classes: int
     fusion: FusionKind
     weights: Mapping[str, float]
@@ -203,12 +214,12 @@ class TrainReport(Summarised, TrainPlots):
     vote: Metrics
     levels: tuple[LevelMetrics, ...]
     hierarchical_f1: float
-    promised: Promised
+    acceptance: Promised
     compared: tuple[Compared, ...]
     alone: tuple[SingleModality, ...]
     baseline: BaselineScore
-    lone: int
-    since: CategoryDrift | None
+    singletons: int
+    drift: CategoryDrift | None
     stages: Mapping[str, float]
     seconds: float
     confusions: tuple[Confusion, ...] = ()
@@ -224,18 +235,18 @@ class TrainReport(Summarised, TrainPlots):
 
     def summary(self) -> Summary:
         """Metrics by name, and what the predictions promise."""
-        promised = self.promised
+        accepted = self.acceptance
         low, high = self.validation.weighted_f1_interval
         table = metrics_table(self.measured())
         facts = [
             ("head", f"{self.head} over {self.features}, {self.fusion} fusion"),
             ("categories", self.classes),
-            ("split", f"{self.split}, {self.judged:,} products evaluated"),
+            ("split", f"{self.split}, {self.evaluated:,} products evaluated"),
             ("weighted F1, 95% interval", f"{low:.4f} to {high:.4f}"),
             (
                 "accepted",
-                f"{promised.coverage:.1%} of products at a target precision of "
-                f"{promised.precision:g}; with ancestors {promised.with_ancestors:.1%}",
+                f"{accepted.coverage:.1%} of products at a target precision of "
+                f"{accepted.precision:g}; with ancestors {accepted.with_ancestors:.1%}",
             ),
             (
                 "calibration error",
@@ -247,23 +258,27 @@ class TrainReport(Summarised, TrainPlots):
 
     def to_json(self) -> dict[str, Any]:
         """JSON-compatible dict, as in `model.json` and `--json`; NaN becomes None."""
-        plain: dict[str, Any] = _plain(asdict(self))
-        return plain
+        plain = renamed(_plain(asdict(self)), KEYS)
+        return {**plain, "baseline": renamed(plain["baseline"], BASELINE_KEYS)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], where: str) -> TrainReport:
         """Read the output of `to_json`. where: its file. Raises StoreError for anything else."""
-        promised = value.get("promised")
-        if isinstance(promised, Mapping):
-            nan = {name: math.nan for name, one in promised.items() if one is None}
-            value = {**value, "promised": {**promised, **nan}}
+        value = renamed(value, {key: name for name, key in KEYS.items()})
+        accepted, baseline = value.get("acceptance"), value.get("baseline")
+        if isinstance(accepted, Mapping):
+            nan = {name: math.nan for name, one in accepted.items() if one is None}
+            value["acceptance"] = {**accepted, **nan}
+        if isinstance(baseline, Mapping):
+            names = {key: name for name, key in BASELINE_KEYS.items()}
+            value["baseline"] = renamed(baseline, names)
         return convert_json(value, cls, where, AGAIN)
 
     @property
-    def _how_judged(self) -> str:
-        if self.turns == 1:
+    def _how_evaluated(self) -> str:
+        if self.folds == 1:
             return "to validate"
-        return f"evaluated in {self.turns} folds by heads that were not trained on them"
+        return f"evaluated in {self.folds} folds by heads that were not trained on them"
 
     def lines(self) -> list[str]:
         """The report for a terminal."""
@@ -273,24 +288,25 @@ class TrainReport(Summarised, TrainPlots):
             lines.append(f"{name:<14}{one.weighted_f1:.4f}        {one.macro_f1:.4f}{covered}")
         low, high = self.validation.weighted_f1_interval
         lines.append(
-            f"split: {self.split}, measured on {self.train.rows} rows trained on and {self.judged} "
-            f"{self._how_judged}; 95% interval of validation {low:.4f} to {high:.4f}"
+            f"split: {self.split}, measured on {self.train.rows} rows trained on and "
+            f"{self.evaluated} {self._how_evaluated}; 95% interval of validation {low:.4f} to "
+            f"{high:.4f}"
         )
         if self.compared:
             lines += ["", "fusion  weighted F1   calibration   behind the best (95% interval)"]
             lines += [one.line(one.fusion is self.fusion) for one in self.compared]
             lines.append("")
         lines += [one.line() for one in self.alone]
-        lines.append(self.baseline.line(self.judged))
-        if self.unjudged.categories:
-            lines.append(f"not evaluated, too few products: {self.unjudged}")
-        if self.judged < FEW:
+        lines.append(self.baseline.line(self.evaluated))
+        if self.unevaluated.categories:
+            lines.append(f"not evaluated, too few products: {self.unevaluated}")
+        if self.evaluated < FEW:
             lines.append(
-                f"only {self.judged} products were evaluated: metrics of so few are unreliable"
+                f"only {self.evaluated} products were evaluated: metrics of so few are unreliable"
             )
         if self.copied:
             lines.append(
-                f"{self.copied} of the {self.judged} evaluated products have a copy (the same "
+                f"{self.copied} of the {self.evaluated} evaluated products have a copy (the same "
                 "title or photo) among the training products, which makes the metrics optimistic; "
                 "`--split grouped` keeps copies together"
             )
@@ -304,9 +320,9 @@ class TrainReport(Summarised, TrainPlots):
             f"{self.calibration_error:.3f} after; "
             f"{self.calibration_error_by_chance:.3f} is what chance makes of a perfect one"
         )
-        lines += self.promised.lines()
-        if self.since is not None:
-            lines += self.since.lines()
+        lines += self.acceptance.lines()
+        if self.drift is not None:
+            lines += self.drift.lines()
         lines.append(f"time: {stages_line(self.stages)}")
         lines.append(
             f"done: head {self.model}, {self.fusion} fusion, {self.classes} categories, "

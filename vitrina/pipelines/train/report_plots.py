@@ -22,12 +22,12 @@ class TrainPlots:
     if TYPE_CHECKING:
         store: str
         model: str
-        judged: int
+        evaluated: int
         calibration_error: float
         calibration_error_before: float
         bins: tuple[ReliabilityBin, ...]
         bins_before: tuple[ReliabilityBin, ...]
-        promised: Promised
+        acceptance: Promised
         confusions: tuple[Confusion, ...]
         coverage: tuple[CoveragePoint, ...]
 
@@ -91,7 +91,7 @@ class TrainPlots:
         return bars_plot(
             bars,
             ax,
-            title=f"Most confused categories, {self.judged:,} validation products",
+            title=f"Most confused categories, {self.evaluated:,} validation products",
             xlabel="products of the first category predicted as the second",
             whole=True,
         )
@@ -116,7 +116,7 @@ class TrainPlots:
             If matplotlib is not installed, or an earlier version trained the head.
         """
         self._check_plots()
-        promised = self.promised
+        promised = self.acceptance
         chosen = {"accepted": (promised.coverage, promised.reached)}
         if promised.with_ancestors > promised.coverage:
             with_ancestors = (promised.with_ancestors, promised.reached_with)
@@ -126,7 +126,7 @@ class TrainPlots:
             promised.precision,
             chosen,
             ax,
-            title=f"Coverage and precision, {self.judged:,} validation products",
+            title=f"Coverage and precision, {self.evaluated:,} validation products",
             curve="one threshold for all categories",
         )
 

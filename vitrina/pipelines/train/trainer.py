@@ -165,15 +165,15 @@ class HeadTrainer:
                 ]
             with stage("measuring"):
                 self._evaluate(kinds, fitted)
-            log.info("fusion: %s, weights %s", self.judged.kind, self._weights_line())
-            wanted = [name for name in self.judged.blend.members if name != VOTE]
+            log.info("fusion: %s, weights %s", self.evaluation.kind, self._weights_line())
+            wanted = [name for name in self.evaluation.blend.members if name != VOTE]
             self.served = {name: fitted[0].heads[name] for name in wanted}
             if self.options.refit:
                 with stage("training on all"):
                     self.served = self._fit(final, wanted, fit, meter)
 
     def _weights_line(self) -> str:
-        weights = positive_weights(self.judged, self.features)
+        weights = positive_weights(self.evaluation, self.features)
         return ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
 
     def _fit(
@@ -230,14 +230,14 @@ class HeadTrainer:
             seed=self.options.seed,
         )
         found = {kind: evaluation.judge(kind) for kind in kinds}
-        self.judged = self._choose(found)
+        self.evaluation = self._choose(found)
         if len(self.features.modalities) > 1:
             self.alone = tuple(
                 self._single_modality(evaluation, one)
                 for one in self.features.modalities
                 if one in fitted[0].heads
             )
-        if VOTE not in self.judged.blend.members:
+        if VOTE not in self.evaluation.blend.members:
             self.rule = None
         self.train = self._on_train(fitted[0].members(None))
 
@@ -282,7 +282,7 @@ class HeadTrainer:
         metrics = evaluate(evaluation.true, chosen, None, classes=self.classes)
         ahead = difference(
             evaluation.true,
-            self.judged.decided.chosen,
+            self.evaluation.decided.chosen,
             chosen,
             classes=self.classes,
             seed=self.options.seed,
@@ -299,7 +299,7 @@ class HeadTrainer:
         for start in range(0, len(rows), BLOCK_ROWS):
             block = rows[start : start + BLOCK_ROWS]
             parts = heads.scores(self.gathered, block)
-            logits = self.judged.blend.logits(parts, present_of(self.gathered, block))
+            logits = self.evaluation.blend.logits(parts, present_of(self.gathered, block))
             chosen.append(logits.argmax(axis=1))
         return evaluate(
             self.codes[rows], np.concatenate(chosen), None, classes=self.classes, bootstrap=50
