@@ -41,6 +41,8 @@ def more(at):
     return {value}
 """
 RUN = """
+from vitrina import logs
+logs.configure()
 import sys
 import numpy as np
 from {package}.kernel import fill
@@ -138,7 +140,9 @@ def test_a_folder_of_another_user_is_not_trusted(root):
 
 
 def told(folder):
-    line = "kernels are compiled in each process: others may write to {0}; chmod go-w {0}\n"
+    line = (
+        "warning: kernels are compiled in each process: others may write to {0}; chmod go-w {0}\n"
+    )
     return line.format(folder)
 
 
