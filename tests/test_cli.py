@@ -294,8 +294,8 @@ def test_an_index_behind_its_store_is_told_once_as_plain_text(shelf, own_store):
     command = [sys.executable, "-m", "vitrina.cli", "neighbours", own_store, "--text", "чай"]
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
     assert done.stderr == (
-        f"warning: the index is behind its store ({sample.test_products} added since it was brought "
-        "up to date); run `vitrina index`\n"
+        f"warning: the index is behind its store ({sample.test_products} added since it was "
+        "brought up to date); run `vitrina index`\n"
     )
     assert len(json.loads(done.stdout)) == 10
 

@@ -24,12 +24,10 @@ class Promised:
         """Both, for a terminal."""
         if not self.with_ancestors:
             return [f"nothing could be accepted at a precision of {self.precision:g}"]
-        lines = []
+        accepted = "none of the products"
         if self.coverage:
-            lines.append(
-                f"accepted at a target precision of {self.precision:g}: {self.coverage:.3f} of "
-                f"products, {self.reached:.3f} of them correct"
-            )
+            accepted = f"{self.coverage:.3f} of products, {self.reached:.3f} of them correct"
+        lines = [f"accepted at a target precision of {self.precision:g}: {accepted}"]
         if self.with_ancestors > self.coverage:
             lines.append(
                 f"with ancestors of unsure categories: {self.with_ancestors:.3f}, "
