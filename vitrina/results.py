@@ -108,7 +108,7 @@ class ResultTable(Tabular, Generic[Row]):
     """
 
     noun = "row"
-    """What a row is, for `repr`."""
+    """Noun for a row, for `repr`."""
 
     def __init__(self, table: pa.Table) -> None:
         """table: kept as it is, not copied."""

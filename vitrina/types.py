@@ -147,7 +147,7 @@ class OutputFormat(StrEnum):
 
 
 class IfExists(StrEnum):
-    """What to do if a table exists already: fail, append to it, or replace it."""
+    """Handling of a table that exists already: fail, append to it, or replace it."""
 
     FAIL = "fail"
     APPEND = "append"

@@ -15,37 +15,17 @@ from vitrina.options import Panel
 if TYPE_CHECKING:
     from vitrina.api import Store
 
-StoreArgument = Annotated[
-    str | None,
-    typer.Argument(metavar="STORE", help="The store: a directory, or s3://BUCKET/PREFIX."),
-]
-StoreOption = Annotated[
-    str | None,
-    typer.Option(
-        "--store",
-        metavar="STORE",
-        help="The store, in place of the argument.",
-        rich_help_panel=Panel.FILES,
-    ),
-]
-NeededStore = Annotated[
-    str | None,
-    typer.Option(
-        "--store",
-        metavar="STORE",
-        help="The store: a directory, or s3://BUCKET/PREFIX.",
-        rich_help_panel=Panel.FILES,
-    ),
-]
-CreatedStore = Annotated[
-    str | None,
-    typer.Option(
-        "--store",
-        metavar="STORE",
-        help="The store: a directory, or s3://BUCKET/PREFIX; created if it does not exist.",
-        rich_help_panel=Panel.FILES,
-    ),
-]
+_PLACE = "The store: a directory, or s3://BUCKET/PREFIX"
+
+
+def _store_option(help: str) -> Any:
+    return typer.Option("--store", metavar="STORE", help=help, rich_help_panel=Panel.FILES)
+
+
+StoreArgument = Annotated[str | None, typer.Argument(metavar="STORE", help=f"{_PLACE}.")]
+StoreOption = Annotated[str | None, _store_option("The store, in place of the argument.")]
+NeededStore = Annotated[str | None, _store_option(f"{_PLACE}.")]
+CreatedStore = Annotated[str | None, _store_option(f"{_PLACE}; created if it does not exist.")]
 Seed = Annotated[int, typer.Option(min=0, metavar="INTEGER", help="Random seed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, no progress.")]
 

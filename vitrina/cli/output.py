@@ -1,4 +1,4 @@
-"""What a command prints besides its result: everything, or with `--quiet` nothing."""
+"""Setting of `--quiet`: whether a command prints anything besides its result."""
 
 from __future__ import annotations
 

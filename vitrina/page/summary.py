@@ -38,7 +38,7 @@ class SummaryTable:
 
 @dataclass(frozen=True)
 class Summary:
-    """What an object shows of itself.
+    """Short description of an object, for `repr` and notebooks.
 
     title: one line. facts: pairs of name and value; values that are None, "" or empty are left out.
     notes: sentences below them.
@@ -59,7 +59,7 @@ class Summarised:
     """Mixin: `__repr__` and `_repr_html_` made from `summary`."""
 
     def summary(self) -> Summary:
-        """What the object shows of itself."""
+        """Return the short description of the object."""
         raise NotImplementedError
 
     def __repr__(self) -> str:

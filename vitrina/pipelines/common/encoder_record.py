@@ -33,7 +33,7 @@ Language = Annotated[str, Meta(pattern=r"\A[a-z]{2,3}\Z")]
 
 @dataclass(frozen=True)
 class HubFacts:
-    """What the Hub is told of an encoder beside its metrics. base_model: the repository that its
+    """Facts for an encoder's card on the Hub, metrics apart. base_model: the repository that its
     weights derive from, if there is one."""
 
     base_model: RepoId | None = None

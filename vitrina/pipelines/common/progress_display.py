@@ -20,8 +20,8 @@ TICK_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class State:
-    """What is shown. title: of the work. status: the rest of the line. share: done, None if
-    unknown."""
+    """Progress of a piece of work. title: of the work. status: the rest of the line. share: done,
+    None if unknown."""
 
     title: str
     status: str
@@ -43,7 +43,7 @@ class Work(Protocol):
         ...
 
     def outcome(self) -> str:
-        """What remains in a notebook when it has ended."""
+        """The line that remains in a notebook after the work has ended."""
         ...
 
 

@@ -88,7 +88,7 @@ class SpaceReport(Summarised):
 
 
 WHAT = {Modality.TEXT: "text", Modality.IMAGE: "photos"}
-"""What is embedded, by modality."""
+"""Content of each modality, for messages."""
 
 
 @dataclass

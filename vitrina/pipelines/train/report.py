@@ -34,7 +34,7 @@ KEYS = {
 }
 """Keys of attributes in JSON, where they differ: the format of `model.json` is older."""
 BASELINE_KEYS = {"train_rows": "learnt", "evaluated": "judged"}
-"""The same of the baseline."""
+"""Keys of a baseline's attributes in JSON, where they differ."""
 FEW = 50
 """Evaluation rows below which the metrics are unreliable."""
 
