@@ -18,8 +18,7 @@ from fuzz.archives import repeated_cell_bomb, shared_text_bomb, xls
 from fuzz.catalogues import PLAIN
 from support.catalogue_files import all_rows
 from support.spreadsheets import SHEET, TABLE, with_sheet, xlsx
-from vitrina.data import catalogue as catalogue_module
-from vitrina.data import tar
+from vitrina.data import size_bounds, tar
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.readers import spreadsheets, unpacked
 from vitrina.errors import CatalogueError
@@ -51,7 +50,7 @@ def test_a_gzipped_table_is_read_as_long_as_it_is_in_proportion(tmp_path, monkey
 
 
 def test_rows_are_bounded_by_the_bytes_of_the_file(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(catalogue_module, "_FREE_ROWS", 10)
+    monkeypatch.setattr(size_bounds, "_FREE_ROWS", 10)
     path = tmp_path / "a.csv.gz"
     path.write_bytes(gzip.compress(b"product_id,title\n" + b"x\n" * 100_000))
     size = path.stat().st_size
@@ -184,7 +183,7 @@ def test_values_that_share_their_start_are_refused(tmp_path) -> None:
 
 
 def test_a_shop_that_is_named_with_every_product(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(catalogue_module, "_FREE_TEXT", 1 << 20)
+    monkeypatch.setattr(size_bounds, "_FREE_TEXT", 1 << 20)
     offers = "".join(f'<offer id="{n}"><name>a</name></offer>' for n in range(300))
     path = tmp_path / "a.xml"
     shop = f"<shop><name>{'x' * 10_000}</name><offers>{offers}</offers></shop>"

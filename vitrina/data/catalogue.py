@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -33,8 +32,8 @@ from vitrina.data.readers import (
 )
 from vitrina.data.readers.detect import open_reader, place_of
 from vitrina.data.readers.memory import ReadableRecords, memory_records
-from vitrina.data.readers.unpacked import most_unpacked, out_of_proportion
 from vitrina.data.reading import Reading
+from vitrina.data.size_bounds import SizeBounds
 from vitrina.data.sources import DEFAULT_FETCHING, WEB, Fetching, ImageSource
 from vitrina.database.url import DatabaseURL
 from vitrina.errors import CatalogueError, ImageSourceError, PhotosNotFoundError
@@ -44,8 +43,6 @@ from vitrina.results import cell
 
 # In characters: a batch must not collect thousands of descriptions of megabytes each.
 _BATCH_TEXT = 1 << 26
-_FREE_TEXT = 1 << 28
-_FREE_ROWS = 1 << 20
 _SHOWN = 3
 """Products in the summary."""
 
@@ -306,7 +303,7 @@ class Catalogue(Summarised):
         Raises:
             CatalogueError: the file is damaged.
         """
-        rows, bounds = self._reader.rows(), _Bounds(self.path)
+        rows, bounds = self._reader.rows(), SizeBounds(self.path)
         seen = IdSet()
         while chunk := _chunk(rows, size, bounds):
             yield self._labelled(_batch(chunk, seen))
@@ -354,43 +351,8 @@ class Catalogue(Summarised):
             self.images.close()
 
 
-class _Bounds:
-    """Limits on a file's rows and text, derived from its size in bytes; a folder has none."""
-
-    def __init__(self, path: Location) -> None:
-        self._path = path
-        self._size = self._rows = self._length = 0
-        self._most_rows = self._most_length = sys.maxsize
-        if isinstance(path, Path) and path.is_file():
-            self._size = path.stat().st_size
-            self._most_rows = max(_FREE_ROWS, self._size)
-            self._most_length = most_unpacked(path, _FREE_TEXT)
-
-    def add(self, row: Product | Rejection) -> int:
-        """Count a row, and return the number of its characters that count toward a batch's limit.
-
-        Raises CatalogueError if there are more rows than the file has bytes (and more than
-        `_FREE_ROWS`), or if a repeated text, such as a shop's or category's name, makes the total
-        text out of proportion to the file.
-        """
-        if self._rows == self._most_rows:
-            raise CatalogueError(
-                f"{self._path}: more than {self._rows} rows in {self._size} bytes, too many for a "
-                "catalogue; export it again, or unpack it"
-            )
-        self._rows += 1
-        if not isinstance(row, Product):
-            return 0
-        length = len(row.title) + len(row.description) + sum(map(len, row.attributes))
-        self._length += length + len(row.shop) + len(row.category_name or "")
-        self._length += sum(map(len, row.characteristics))
-        if self._length > self._most_length:
-            raise out_of_proportion(self._path, self._most_length)
-        return length
-
-
 def _chunk(
-    rows: Iterator[Product | Rejection], size: int, bounds: _Bounds
+    rows: Iterator[Product | Rejection], size: int, bounds: SizeBounds
 ) -> list[Product | Rejection]:
     """Take the next rows, at most `size`, and fewer if their text is long."""
     chunk: list[Product | Rejection] = []
