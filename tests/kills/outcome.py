@@ -21,6 +21,8 @@ VOLATILE = re.compile(
 )
 """Keys of what tells of a run, not of its result. compute: numbers that were fastest here, then."""
 DIGEST = re.compile(r"-[0-9a-f]{12}(?=[./]|$)")
+_MADE = re.compile(rb"\d\d\.\d\d\.\d{4} \d\d:\d\d")
+"""The minute in which a page was made."""
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -51,9 +53,9 @@ def stored(folder: Path) -> dict[str, str]:
 
 
 def essence(folder: Path) -> dict[str, str]:
-    """What runs of one input leave alike: contents by names without checksums, and the values in
-    JSON files, without times. Where several names are alike, such as those of two commits' indexes,
-    all their values."""
+    """What runs of one input leave alike: contents by names without checksums, pages without the
+    minute they were made in, and the values in JSON files, without times. Where several names are
+    alike, such as those of two commits' indexes, all their values."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for name, digest in files(folder).items():
         plain = DIGEST.sub("", name)
@@ -66,6 +68,9 @@ def essence(folder: Path) -> dict[str, str]:
                 for path, value in leaves(json.loads((folder / name).read_text("utf-8")), plain):
                     found[path].add(value)
                 continue
+        if name.endswith(".html"):
+            page = _MADE.sub(b"", (folder / name).read_bytes())
+            digest = hashlib.sha256(page).hexdigest()
         found[plain].add(digest)
     return {name: " ".join(sorted(values)) for name, values in found.items()}
 
