@@ -1,10 +1,13 @@
+import gc
 import os
 import shutil
 
 import pytest
 from hypothesis import settings
+from jinja2 import Environment, FileSystemBytecodeCache
 
 from vitrina.cache import cache_folder
+from vitrina.page import templates
 from vitrina.sample import write_sample
 from vitrina.store import integrity
 from vitrina.store.store import OpenStore
@@ -18,6 +21,34 @@ os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder("kernels")))
 # A test that fails by the clock tells of the machine; the first call of a kernel compiles it.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+def pytest_collection():
+    # Modules and test items live to the end: looking for garbage among them takes seconds.
+    gc.disable()
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _templates_compiled_once(tmp_path_factory):
+    """Compiled templates, kept for all the environments that tests make. Environments that
+    finalize values compile to other code."""
+    caches = {
+        plain: FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
+        for plain in (True, False)
+    }
+
+    def environment(finalize=None, **options):
+        cache = caches[finalize is None]
+        return Environment(finalize=finalize, bytecode_cache=cache, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(templates, "Environment", environment)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -180,18 +180,19 @@ def test_neighbours_of_many_products_have_titles_for_people(shelf, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_audit_as_a_table_alone_and_beside_its_report(shelf, tmp_path):
-    _, _, store = shelf
-    small = ["audit", store, "--features", "text", "--folds", 2, "--images", "none"]
-    assert vitrina(*small, "--out", tmp_path / "a.xlsx") == 0
-    assert [file.name for file in tmp_path.iterdir()] == ["a.xlsx"]
-    names = open_table(tmp_path / "a.xlsx", TableOptions()).names
+def test_an_audit_as_a_table_alone_and_beside_its_report(own_store, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    small = ["audit", own_store, "--features", "text", "--folds", 2, "--images", "none"]
+    assert vitrina(*small, "--out", out / "a.xlsx") == 0
+    assert [file.name for file in out.iterdir()] == ["a.xlsx"]
+    names = open_table(out / "a.xlsx", TableOptions()).names
     assert names[:3] == ("rank", "product_id", "title")
     assert "reasons" in names
-    report = tmp_path / "r.html"
-    assert vitrina(*small, "--out", report, "--table", tmp_path / "r.csv") == 0
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.xlsx", "r.csv", "r.html"]
-    assert vitrina(*small, "--out", tmp_path / "b.csv", "--table", tmp_path / "r.csv") == 2
+    report = out / "r.html"
+    assert vitrina(*small, "--out", report, "--table", out / "r.csv") == 0
+    assert sorted(file.name for file in out.iterdir()) == ["a.xlsx", "r.csv", "r.html"]
+    assert vitrina(*small, "--out", out / "b.csv", "--table", out / "r.csv") == 2
 
 
 def test_neighbours_by_product_text_and_image(shelf, tmp_path, capsys):

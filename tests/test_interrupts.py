@@ -139,7 +139,7 @@ def test_one_that_comes_beside_the_command_is_told_too(number, early, monkeypatc
         raise interrupts.Interrupted(number)
 
     monkeypatch.setattr(interrupts, "taken", taken)
-    monkeypatch.setattr(cli, "app", lambda **_: None)
+    monkeypatch.setattr(cli, "command_line", lambda: lambda **_: None)
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert (ended.value.code, capsys.readouterr().err) == (128 + number, f"{interrupts.LINE}\n")

@@ -87,7 +87,7 @@ def test_what_the_system_refuses_is_a_line(monkeypatch, capsys):
     def refuse(**_):
         raise PermissionError(13, "Permission denied", "some/place")
 
-    monkeypatch.setattr(vitrina.cli, "app", refuse)
+    monkeypatch.setattr(vitrina.cli, "command_line", lambda: refuse)
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 1

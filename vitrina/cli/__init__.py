@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -96,6 +97,12 @@ for _panel, _commands in COMMANDS.items():
         )(with_common_options(_command))
 
 
+@cache
+def command_line() -> Any:
+    """Make the commands and their options once."""
+    return typer.main.get_command(app)
+
+
 def main() -> None:
     """Run the command line. A VitrinaError or disk error prints one line and exits with code 1, an
     OptionError with 2; a signal prints one line and exits with 128 plus its number."""
@@ -117,7 +124,7 @@ def main() -> None:
 def _run(signals: interrupts.Signals) -> None:
     try:
         try:
-            code = app(prog_name="vitrina", standalone_mode=False)
+            code = command_line()(prog_name="vitrina", standalone_mode=False)
         finally:
             streams.finish()
         if code:

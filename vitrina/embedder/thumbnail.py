@@ -69,25 +69,22 @@ class Thumbnail:
 
         Raises EncoderError if there is no image.
         """
-        total: Any = 0.0
-        count = 0
-        products: Any = 0.0
+        moments = _Moments()
         for batch in images():
-            block = np.stack([describe(image) for image in batch]).astype(np.float64)
-            total = total + block.sum(axis=0)
-            products = products + block.T @ block
-            count += len(block)
-        if not count:
+            moments.add(np.stack([describe(image) for image in batch]))
+        if not moments.count:
             raise EncoderError(
                 "no photo can be decoded, so thumbnail can't be fitted; fix the "
                 "photos, or use --image-model none"
             )
-        mean = total / count
-        values, vectors = np.linalg.eigh(products / count - np.outer(mean, mean))
+        count, mean = moments.count, moments.mean
+        values, vectors = moments.principal()
         leading = np.argsort(-values, kind="stable")[: min(dim, count, len(values))]
         # The first components are brightness and outline. Division by the square root of the
         # deviation keeps them from dominating the cosine; full whitening would amplify noise.
-        scale = np.maximum(values[leading], 1e-8) ** -0.25
+        # A mean leaves one direction fewer than there are photos; the last one has no variance.
+        least = max(values[leading][max(0, min(dim, count - 1, len(values)) - 1)], 1e-8)
+        scale = np.maximum(values[leading], least) ** -0.25
         components = np.ascontiguousarray(vectors[:, leading] * scale, dtype=np.float32)
         return cls(mean.astype(np.float32), components)
 
@@ -124,6 +121,46 @@ class Thumbnail:
                 f"{path} is damaged ({len(arrays['mean'])} features, not {FEATURES}); {REFIT}"
             )
         return cls(arrays["mean"], arrays["components"])
+
+
+class _Moments:
+    """Mean and covariance of feature rows, summed in float64. Few rows are kept as they are: the
+    directions that they span are found many times as fast as those of a whole covariance."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._rows: list[Floats] = []
+        self._total: Any = 0.0
+        self._products: Any = 0.0
+
+    def add(self, rows: Floats) -> None:
+        """Add rows, (n, m) float32."""
+        self.count += len(rows)
+        self._total = self._total + rows.sum(axis=0, dtype=np.float64)
+        self._rows.append(rows)
+        if self.count > FEATURES // 4:
+            for kept in self._rows:
+                block = kept.astype(np.float64)
+                self._products = self._products + block.T @ block
+            self._rows = []
+
+    @property
+    def mean(self) -> Floats:
+        """Mean of the rows, (m,) float64."""
+        mean: Floats = self._total / self.count
+        return mean
+
+    def principal(self) -> tuple[Floats, Floats]:
+        """Variances (r,), ascending, and their directions (m, r), float64. r: m, or the number of
+        rows if these are few."""
+        mean = self.mean
+        if self._rows:
+            centred = np.concatenate(self._rows).astype(np.float64) - mean
+            basis, within = np.linalg.qr(centred.T)
+            values, vectors = np.linalg.eigh(within @ within.T / self.count)
+            return values, basis @ vectors
+        values, vectors = np.linalg.eigh(self._products / self.count - np.outer(mean, mean))
+        return values, vectors
 
 
 def describe(image: Image) -> Floats:
