@@ -73,7 +73,7 @@ lowest:  ## the quick tests with the lowest versions that pyproject.toml allows
 	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 slow: $(READY)  ## the tests that take minutes: kill -9, full disks, the demo
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow
 
 CLASS ?= all
 COUNT ?= 1000

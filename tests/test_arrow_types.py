@@ -157,6 +157,7 @@ def test_rows_that_are_missing(tmp_path, monkeypatch):
         list(catalogue.batches())
 
 
+@pytest.mark.slow
 def test_long_texts_come_in_small_batches(tmp_path):
     path = tmp_path / "a.parquet"
     table = pa.table({"product_id": range(40), "title": ["a" * 5_000_000] * 40})

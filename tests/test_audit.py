@@ -132,6 +132,7 @@ def test_the_card_adds_up(found, made):
     assert (made / "report.html").stat().st_size > 50_000
 
 
+@pytest.mark.slow
 def test_a_round_trip(store, truth, found, tmp_path):
     bad = wrong(truth)
     judged = []
@@ -186,6 +187,7 @@ def test_training_hears_decisions(store):
     assert (index.labels == before).sum() == 8
 
 
+@pytest.mark.slow
 def test_a_decision_after_the_owner_changed_the_label_is_open_again(store, found):
     one = found.suspects[0]
     elsewhere = next(key for key in found.names if key not in (one.given, one.suggested))
@@ -195,11 +197,13 @@ def test_a_decision_after_the_owner_changed_the_label_is_open_again(store, found
     assert one.product_id in api.audit(store, folds=2).by_product
 
 
+@pytest.mark.slow
 def test_two_audits_are_the_same(store, found):
     api.audit(store, folds=FOLDS)
     assert Audit.of(store).suspects == found.suspects
 
 
+@pytest.mark.slow
 def test_a_writer_at_the_end_costs_no_report(small, tmp_path):
     api.build_index(small, "fused")
     with (
@@ -229,6 +233,7 @@ def test_one_modality_is_enough(small):
     assert all(one.image_category is None for one in found.suspects)
 
 
+@pytest.mark.slow
 def test_cleanlab_may_be_asked(small):
     pytest.importorskip("cleanlab")
     card = api.audit(small, cleanlab=True, folds=2).card

@@ -23,6 +23,9 @@ from vitrina.training.loop import Watch
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 KINDS = list(BaselineKind)
+COSTLY = (BaselineKind.CNN, BaselineKind.LSTM)
+LEARNT = [pytest.param(kind, marks=[pytest.mark.slow] if kind in COSTLY else []) for kind in KINDS]
+"""The kinds, for tests that train one more than once."""
 NETWORKS = [BaselineKind.MLP, BaselineKind.CNN, BaselineKind.LSTM]
 CLASSES = 6
 """Of which the catalogue has four: 0 and 3 are nobody's."""
@@ -56,7 +59,7 @@ def learnt():
 # -- all of them ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LEARNT)
 def test_it_tells_new_products_apart(learnt, kind):
     texts, labels = catalogue(200, seed=1)
     probabilities = learnt[kind].probabilities(texts)
@@ -84,7 +87,7 @@ def test_any_text_gets_probabilities_that_do_not_rest_on_its_neighbours(learnt, 
     assert learnt[kind].probabilities([]).shape == (0, CLASSES)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LEARNT)
 def test_a_seed_decides_all_and_other_rows_nothing(learnt, kind):
     texts, _ = catalogue(50, seed=3)
     before = learnt[kind].probabilities(texts)
@@ -102,7 +105,7 @@ def test_a_seed_decides_all_and_other_rows_nothing(learnt, kind):
         assert (learn(kind, given, seed=1, epochs=1).probabilities(texts) != before).any()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LEARNT)
 def test_held_rows_are_not_learnt_from(learnt, kind):
     """With other texts in held rows all that is learnt stays. For a network, every step does:
     which of them is kept is for the held rows to say."""
@@ -120,7 +123,7 @@ def test_held_rows_are_not_learnt_from(learnt, kind):
         np.testing.assert_array_equal(other.scorer.logits(asked), same.scorer.logits(asked))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LEARNT)
 def test_without_held_rows_it_learns_all_the_same(kind):
     texts, labels = catalogue(100, seed=6)
     baseline = learn(kind, examples(held_out=np.zeros(0, dtype=np.int64)))

@@ -425,6 +425,7 @@ def test_python_forgets_as_the_command_line_does(own, tmp_path):
 # Photos.
 
 
+@pytest.mark.slow
 def test_photos_that_are_gone_are_no_reason_to_refuse_a_batch(fused, tmp_path, capsys):
     batch = csv(tmp_path / "batch.csv", without(goods(6, 101), *LABELS))
     near = tmp_path / "near.parquet"
@@ -479,6 +480,7 @@ def test_a_batch_without_text_whose_photos_tell(fused, tmp_path, capsys):
     assert said(capsys)[1] == "no text: predictions by photos alone"
 
 
+@pytest.mark.slow
 def test_a_model_of_photos_alone(pictured, tmp_path, capsys):
     ids = csv(tmp_path / "ids.csv", [{"product_id": n, "titel": "x"} for n in (7, 8, 9)])
     assert kinds_of(predicted(pictured, ids, tmp_path / "p.parquet")) == {7: 2, 8: 3, 9: 1}

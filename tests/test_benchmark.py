@@ -109,6 +109,7 @@ def test_the_files_tell_what_was_found(found):
     assert np.mean(np.array(right) == np.array(given)) > 0.9
 
 
+@pytest.mark.slow
 def test_a_killed_benchmark_goes_on_where_it_was(tmp_path, monkeypatch):
     run, before = [], methods_module.Methods.run
 

@@ -425,6 +425,7 @@ def audited(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_every_value_of_an_audits_card(audited):
     folder = audited
     value = json.loads((folder / "audit.json").read_text())

@@ -586,6 +586,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 @given(data=mutated(), at_least=st.sampled_from([None, 1, 8, 224]))
 @settings(deadline=None, max_examples=500)
+@pytest.mark.slow
 def test_mutated_images(data: bytes, at_least: int | None) -> None:
     decoded_or_refused(data, at_least)
 

@@ -88,6 +88,7 @@ def test_it_compares():
     assert 0.7 < model.validation_.weighted_f1 < 1
 
 
+@pytest.mark.slow
 def test_what_may_be_let_through():
     names = ["kitchen->mugs", "kitchen->plates", "clothes->shirts", "clothes->skirts"]
     model = quick(precision=0.9).fit(*catalogue(1500), names=names)
@@ -163,6 +164,7 @@ def test_a_fit_does_not_load_the_compiler_of_torch():
     assert (done.stdout, done.stderr) == ("False\n", "")
 
 
+@pytest.mark.slow
 def test_groups_never_stand_on_two_sides():
     """Copies under random labels would otherwise be told by heart."""
     rng = np.random.default_rng(0)

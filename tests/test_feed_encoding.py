@@ -119,6 +119,7 @@ def test_a_text_cut_within_a_character_costs_that_character(tmp_path, named):
     assert len(found.notes) == (named != "utf-8")
 
 
+@pytest.mark.slow
 def test_a_large_feed_whose_only_letters_come_late(tmp_path):
     early = [offer(at, "cup " * 200) for at in range(2000)]
     content = feed(*early, offer(9999, NAMES[0]), categories="").replace("Лавка", "Shop")

@@ -123,6 +123,7 @@ def test_validation_products_never_enter(store, model, monkeypatch):
     assert ids.to_pylist() == store.products.ids.take(noted.tolist()).to_pylist()
 
 
+@pytest.mark.slow
 def test_what_its_base_has_learnt_from_never_judges(store, model):
     vt.finetune(store, "text", model=str(model), name="first", **FAST)
     learnt = rows_seen(store, store.encoder_folder("first"))

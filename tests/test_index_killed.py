@@ -20,6 +20,7 @@ def shelf(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("fold", [False, True])
+@pytest.mark.slow
 def test_an_update_that_is_killed_leaves_the_index_as_it_was(shelf, tmp_path, monkeypatch, fold):
     shelf.index(factory="IVF4,Flat")
     old = shelf.known()

@@ -152,6 +152,7 @@ def flip(path, place, bit):
 # -- bytes that were changed ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_bit_changed_anywhere_is_found_and_the_file_named(shelf):
     random = np.random.default_rng(0)
     store = OpenStore.open(shelf)

@@ -147,6 +147,7 @@ def test_one_that_comes_beside_the_command_is_told_too(number, early, monkeypatc
 
 @BOTH
 @pytest.mark.parametrize("what", ["native", "worker"])
+@pytest.mark.slow
 def test_what_python_can_not_interrupt_ends_after_the_grace(number, what):
     code, output, error, seconds = interrupted(what, number, grace="1")
     assert (code, output, error) == (128 + number, "removed\n", f"{interrupts.LINE}\n")

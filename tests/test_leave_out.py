@@ -63,7 +63,7 @@ def by_hand(shelf):
     return votes, [measure_rule(rule, codes, *everybody, classes, seed=3) for rule in rules]
 
 
-@pytest.mark.parametrize("rows", [4096, 7])
+@pytest.mark.parametrize("rows", [pytest.param(4096, marks=pytest.mark.slow), 7])
 def test_it_is_what_single_searches_give(store, by_hand, monkeypatch, rows):
     monkeypatch.setattr(leave_out, "BLOCK_ROWS", rows)
     votes, (chosen, default) = by_hand

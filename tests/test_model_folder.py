@@ -113,6 +113,7 @@ def change(path, **values):
     path.write_text(json.dumps({**whole, **values}))
 
 
+@pytest.mark.slow
 def test_whole_directories_load(bert, clip, vit):
     assert load_text(str(bert)).card.dim == 24
     assert load_image(str(clip)).card.dim == 8

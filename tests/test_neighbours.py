@@ -116,6 +116,7 @@ def of_each(table):
     return by_query
 
 
+@pytest.mark.slow
 def test_the_filters_leave_something_and_leave_something_out(plain):
     count = {
         name: sum(plain.may_find(one, two, only) for one in range(50) for two in range(50))

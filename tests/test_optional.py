@@ -40,6 +40,7 @@ def forget(monkeypatch, name):
         monkeypatch.delattr(sys.modules[package], module, raising=False)
 
 
+@pytest.mark.slow
 def test_the_main_job_runs_without_what_only_other_jobs_need(tmp_path, sample):
     script = tmp_path / "script.py"
     script.write_text(f"""

@@ -48,6 +48,7 @@ def test_one_long_text_that_stands_in_all_rows(form) -> None:
     checked({"title": form(repeated("x" * 1_500_000, 20))})
 
 
+@pytest.mark.slow
 def test_texts_that_share_their_beginnings() -> None:
     options = {"use_dictionary": False, "column_encoding": {"title": "DELTA_BYTE_ARRAY"}}
     with pytest.raises(DamagedPagesError, match="are said to take"):

@@ -178,6 +178,7 @@ def test_no_store_raises_the_limit() -> None:
             ReadingOptions(max_megapixels=bad)
 
 
+@pytest.mark.slow
 def test_the_option_reaches_the_photos(tmp_path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images/1.png").write_bytes(saved("PNG", (1200, 1000), "1"))

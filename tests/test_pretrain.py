@@ -40,6 +40,7 @@ def store(tmp_path):
 # -- the job --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_learns_which_words_go_together_and_finetune_goes_on(store, model):
     longer = {"epochs": 25, "learning_rate": 3e-3, "batch_size": 16}
     report = vt.pretrain(store, model=str(model), name="talk", **longer)
@@ -104,6 +105,7 @@ def test_products_without_categories_serve_too(model, tmp_path):
     assert report.held_out == 0
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_where_it_was(store, model, monkeypatch):
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1.0)
     options = {**FAST, "epochs": 2}

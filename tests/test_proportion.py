@@ -149,6 +149,7 @@ def test_a_sheet_that_takes_long_is_refused(tmp_path, monkeypatch) -> None:
         Catalogue.read(path)
 
 
+@pytest.mark.slow
 def test_any_damage_to_a_compound_file_is_survived(tmp_path) -> None:
     draw, sound = Random(0), xls(PLAIN)
     path = tmp_path / "a.xls"

@@ -84,6 +84,7 @@ def test_another_seed_gives_other_bytes(tmp_path: Path) -> None:
         assert (tmp_path / "one" / name).read_bytes() != (tmp_path / "two" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_product_is_the_same_made_alone(sample: Sample) -> None:
     maker = Maker(draw_plan(1200, 0), 0)
     rows = {row[INDEX]: row for row in sample.train}

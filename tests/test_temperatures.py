@@ -33,6 +33,7 @@ def error_of(shares, true):
     )
 
 
+@pytest.mark.slow
 def test_the_mixture_that_labels_were_drawn_from_is_found():
     made = Temperatures(sharp=1.5, soft=0.3, sharp_share=0.7, soft_share=0.2)
     logits = logits_of(40_000)

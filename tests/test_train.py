@@ -40,6 +40,7 @@ def own(made, tmp_path):
     return vt.Store.open(tmp_path / "store")
 
 
+@pytest.mark.slow
 def test_all_ways_of_fusion_are_compared(compared):
     told = {one.fusion: one for one in compared.compared}
     assert [*told] == ["early", "late", "knn", "stack"]

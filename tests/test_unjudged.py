@@ -118,6 +118,7 @@ def test_no_words_no_baseline(tmp_path):
     assert report.baseline.skipped == "the training texts have no words, or none that recurs"
 
 
+@pytest.mark.slow
 def test_every_second_of_a_run_belongs_to_a_stage(tmp_path):
     rows = [(title(at // 30, at % 30), at // 30) for at in range(150)]
     store = store_of(tmp_path, rows)

@@ -92,6 +92,7 @@ def feed(path, goods, address):
     return path
 
 
+@pytest.mark.slow
 def test_a_feed_with_its_pictures_on_the_web(goods, expected, tmp_path, capsys):
     site = Site()
     try:
@@ -127,6 +128,7 @@ def test_a_feed_with_its_pictures_on_the_web(goods, expected, tmp_path, capsys):
         site.close()
 
 
+@pytest.mark.slow
 def test_a_webdataset_brings_its_photos_along(goods, expected, tmp_path):
     folder = tmp_path / "shards"
     folder.mkdir()
@@ -144,6 +146,7 @@ def test_a_webdataset_brings_its_photos_along(goods, expected, tmp_path):
     check_same(tmp_path / "wds", expected)
 
 
+@pytest.mark.slow
 def test_photos_in_a_tar_beside_a_table(goods, expected, tmp_path):
     with tarfile.open(tmp_path / "photos.tar", "w") as archive:
         archive.add(tmp_path / "plain", "photos")
