@@ -15,6 +15,7 @@ from vitrina.classifier.levels import LevelMetrics
 from vitrina.classifier.metrics import Difference, Metrics, metrics_table
 from vitrina.data.split import Unevaluated
 from vitrina.page.summary import Summarised, Summary
+from vitrina.page.tables import aligned_table
 from vitrina.page.words import duration
 from vitrina.pipelines.train.acceptance import Promised
 from vitrina.pipelines.train.report_plots import TrainPlots
@@ -35,6 +36,15 @@ KEYS = {
 """Keys of attributes in JSON, where they differ: the format of `model.json` is older."""
 BASELINE_KEYS = {"train_rows": "learnt", "evaluated": "judged"}
 """Keys of a baseline's attributes in JSON, where they differ."""
+COMPARISON = (
+    "fusion",
+    "weighted F1",
+    "calibration error",
+    "behind the best (95% interval)",
+    "weights",
+    "",
+)
+"""Columns of the comparison of kinds of fusion, for a terminal."""
 FEW = 50
 """Evaluation rows below which the metrics are unreliable."""
 
@@ -50,14 +60,16 @@ class Compared:
     behind: Difference
     weights: Mapping[str, float]
 
-    def line(self, taken: bool) -> str:
+    def cells(self, taken: bool) -> tuple[str, ...]:
         """The row of the comparison table. taken: whether this fusion was chosen."""
         gap = self.behind
-        weights = " + ".join(f"{weight:.2f} {name}" for name, weight in self.weights.items())
         return (
-            f"{self.fusion:<8}{self.metrics.weighted_f1:.4f}        {self.error:.4f}        "
-            f"{gap.value:.4f} ({gap.low:.4f} to {gap.high:.4f})   {weights}"
-            f"{'   <- taken' if taken else ''}"
+            self.fusion,
+            f"{self.metrics.weighted_f1:.4f}",
+            f"{self.error:.4f}",
+            f"{gap.value:.4f} ({gap.low:.4f} to {gap.high:.4f})",
+            " + ".join(f"{weight:.2f} {name}" for name, weight in self.weights.items()),
+            "taken" if taken else "",
         )
 
 
@@ -282,10 +294,18 @@ class TrainReport(Summarised, TrainPlots):
 
     def lines(self) -> list[str]:
         """The report for a terminal."""
-        lines = ["              weighted F1   macro F1   coverage at 95% precision"]
-        for name, one in self.measured():
-            covered = f"     {one.coverage_at_95:.3f}" if one.coverage_at_95 else ""
-            lines.append(f"{name:<14}{one.weighted_f1:.4f}        {one.macro_f1:.4f}{covered}")
+        metrics = [
+            (
+                name,
+                f"{one.weighted_f1:.4f}",
+                f"{one.macro_f1:.4f}",
+                f"{one.coverage_at_95:.3f}" if one.coverage_at_95 else "",
+            )
+            for name, one in self.measured()
+        ]
+        lines = aligned_table(
+            ("", "weighted F1", "macro F1", "coverage at 95% precision"), metrics, {0}
+        )
         low, high = self.validation.weighted_f1_interval
         lines.append(
             f"split: {self.split}, measured on {self.train.rows} rows trained on and "
@@ -293,9 +313,8 @@ class TrainReport(Summarised, TrainPlots):
             f"{high:.4f}"
         )
         if self.compared:
-            lines += ["", "fusion  weighted F1   calibration   behind the best (95% interval)"]
-            lines += [one.line(one.fusion is self.fusion) for one in self.compared]
-            lines.append("")
+            rows = [one.cells(one.fusion is self.fusion) for one in self.compared]
+            lines += ["", *aligned_table(COMPARISON, rows, {0, 3, 4, 5}), ""]
         lines += [one.line() for one in self.alone]
         lines.append(self.baseline.line(self.evaluated))
         if self.unevaluated.categories:
