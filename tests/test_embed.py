@@ -1,3 +1,4 @@
+import math
 import os
 import shutil
 import signal
@@ -47,13 +48,14 @@ from vitrina.errors import (
     TooManyFailuresError,
 )
 from vitrina.pipelines.common import encoders
-from vitrina.pipelines.embed import encoder_choice
+from vitrina.pipelines.embed import commit_pace, encoder_choice
 from vitrina.pipelines.embed import space_job as space_module
 from vitrina.pipelines.embed.options import EmbedOptions
 from vitrina.pipelines.index.job import build_index
 from vitrina.pipelines.index.neighbours import Index
 from vitrina.pipelines.index.options import IndexOptions
 from vitrina.store.store import OpenStore
+from vitrina.store.writer import Writer
 from vitrina.types import Compute, Features, Modality
 
 TEXT, IMAGE = Modality.TEXT, Modality.IMAGE
@@ -541,7 +543,12 @@ def test_a_catalogue_that_does_not_fit_changes_nothing(tmp_path):
 # -- killed and resumed ---------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("stubs")
+@pytest.fixture
+def each_shard_committed(monkeypatch):
+    monkeypatch.setattr(commit_pace, "SHARDS", 1)
+
+
+@pytest.mark.usefixtures("stubs", "each_shard_committed")
 @pytest.mark.parametrize("call", [1, 2, 5, 6, 9])
 def test_a_run_stopped_at_a_shard_and_resumed_gives_the_same_bytes(tmp_path, monkeypatch, call):
     catalogue = catalogue_of(tmp_path / "a", [*goods(14), *((20, "я", 1, BROKEN),)])
@@ -592,7 +599,7 @@ def test_an_update_stopped_at_any_change_and_resumed_gives_the_same_bytes(
     assert changes >= 12
 
 
-@pytest.mark.usefixtures("stubs")
+@pytest.mark.usefixtures("stubs", "each_shard_committed")
 def test_a_run_killed_by_the_system_and_resumed_gives_the_same_bytes(tmp_path):
     catalogue = catalogue_of(tmp_path / "a", goods(14))
     run(tmp_path / "whole", catalogue)
@@ -608,6 +615,56 @@ def test_a_run_killed_by_the_system_and_resumed_gives_the_same_bytes(tmp_path):
     assert report.spaces[0].unchanged == 9
     assert all_files(tmp_path / "shelf") == all_files(tmp_path / "whole")
     assert not list((tmp_path / "shelf").rglob(".tmp-*"))
+
+
+@pytest.mark.usefixtures("stubs")
+@pytest.mark.parametrize("call", [2, 4])
+def test_a_run_that_is_stopped_keeps_the_shards_before(tmp_path, monkeypatch, call):
+    catalogue = catalogue_of(tmp_path / "a", goods(14))
+    encode, calls = space_module.SpaceJob._encode_shard, []
+
+    def stopping(*arguments):
+        calls.append(arguments)
+        if len(calls) == call:
+            raise Killed
+        return encode(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(space_module.SpaceJob, "_encode_shard", stopping)
+        with pytest.raises(Killed):
+            run(tmp_path / "shelf", catalogue)
+    assert OpenStore.open(tmp_path / "shelf").manifest.spaces["text-words"].rows == 3 * (call - 1)
+    report = run(tmp_path / "shelf", catalogue)
+    assert report.spaces[0].unchanged == 3 * (call - 1)
+
+
+@pytest.mark.usefixtures("stubs")
+@pytest.mark.parametrize(
+    ("shards", "seconds", "expected"),
+    [
+        (64, 30, [5, 5]),
+        (2, 30, [2, 4, 5, 5]),
+        (1, 30, [1, 2, 3, 4, 5, 5]),
+        (64, 0, [1, 2, 3, 4, 5, 5]),
+    ],
+)
+def test_a_commit_is_due_after_some_shards_or_some_time(
+    tmp_path, monkeypatch, shards, seconds, expected
+):
+    monkeypatch.setattr(commit_pace, "SHARDS", shards)
+    monkeypatch.setattr(commit_pace, "SECONDS", seconds)
+    monkeypatch.setattr(commit_pace, "SHARE", math.inf)
+    committed, commit = [], Writer.commit
+
+    def noted(writer, manifest):
+        if "text-words" in manifest.spaces:
+            committed.append(len(manifest.spaces["text-words"].shards))
+        commit(writer, manifest)
+
+    monkeypatch.setattr(Writer, "commit", noted)
+    run(tmp_path / "shelf", catalogue_of(tmp_path / "a", goods(14)), replace(STUBS, image="none"))
+    # The last one makes the space the active one of its modality.
+    assert [count for count in committed if count] == expected
 
 
 def in_numbers(encoder, compute):

@@ -26,6 +26,7 @@ from support.embedding import (
 from support.stores import add_model
 from vitrina import api
 from vitrina.errors import StoreError
+from vitrina.pipelines.embed import commit_pace
 from vitrina.pipelines.embed.job import embed
 from vitrina.pipelines.embed.options import EmbedOptions
 from vitrina.pipelines.index.job import build_index
@@ -62,6 +63,7 @@ def made(tmp_path_factory):
     catalogue = catalogue_of(root / "a", FIRST)
     with pytest.MonkeyPatch.context() as patch:
         use_stubs(patch.setattr)
+        patch.setattr(commit_pace, "SHARDS", 1)
         run(root / "shelf", catalogue)
     build_index(OpenStore.open(root / "shelf"), IndexOptions(Features.FUSED))
     add_model(OpenStore.open(root / "shelf"), "text-mlp")

@@ -35,7 +35,7 @@ def warm_up() -> None:
 
     import vitrina
     from vitrina import api, cli  # noqa: F401
-    from vitrina.pipelines.embed import job
+    from vitrina.pipelines.embed import commit_pace, job
 
     for name in ("AutoModel", "AutoTokenizer", "BertModel", "PreTrainedTokenizerFast"):
         getattr(transformers, name)
@@ -49,6 +49,7 @@ def warm_up() -> None:
         return embed(catalogue, store, replace(options, shard_rows=32))
 
     job.embed = in_small_shards
+    commit_pace.SHARDS = 3
 
 
 def kill(

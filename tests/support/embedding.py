@@ -158,8 +158,10 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from support.embedding import run, use_stubs
 from vitrina.data.catalogue import Catalogue
+from vitrina.pipelines.embed import commit_pace
 from vitrina.pipelines.embed import space_job as space_module
 use_stubs(setattr)
+commit_pace.SHARDS = 1
 write, calls = space_module.write_shard, []
 def half(path, *arguments):
     calls.append(path)

@@ -19,7 +19,8 @@ from typing import NamedTuple
 from vitrina.store import layout
 from vitrina.store.store import OpenStore
 
-# The command line itself, but that shards are small and that it says what it is about to do.
+# The command line itself, but that shards are small and committed one by one, and that it says what
+# it is about to do.
 DRIVER = """
 import dataclasses, faulthandler, json, os, resource, sys
 
@@ -29,6 +30,7 @@ if largest_file is not None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
 from vitrina import cli
+from vitrina.pipelines.embed import commit_pace
 from vitrina.pipelines.embed import job as embed
 from vitrina.pipelines.embed import space_job as space
 from vitrina.store.manifest import Manifest
@@ -51,6 +53,7 @@ def embed_in_small_shards(catalogue, store, options):
     return whole_embed(catalogue, store, dataclasses.replace(options, shard_rows=shard_rows))
 
 embed.embed = embed_in_small_shards
+commit_pace.SHARDS = 1
 sys.argv[0] = "vitrina"
 cli.main()
 """

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from vitrina.types import Codes, Mask
 
 SHARD_ROWS = 4096
-"""Rows per shard: the most that a killed run has to redo."""
+"""Rows per shard."""
 
 
 def first_positions(hashes: npt.NDArray[np.void]) -> Codes:

@@ -21,6 +21,7 @@ from vitrina.page.words import duration
 from vitrina.parallel import one_ahead
 from vitrina.pipelines.common.encoders import Encoder
 from vitrina.pipelines.common.progress import Meter
+from vitrina.pipelines.embed.commit_pace import CommitPace
 from vitrina.pipelines.embed.encoder_choice import EncoderChoice, check_requested, load_for_space
 from vitrina.pipelines.embed.ingest_result import Ingested, UnreadablePhoto
 from vitrina.pipelines.embed.new_space import fit_encoder, space_for
@@ -131,6 +132,7 @@ class SpaceJob:
         there = np.count_nonzero(self._first[: ingested.fresh] >= 0)
         self._embeddable = int(there) + len(self._unreadable)
         self._stages = Stages()
+        self._pace = CommitPace()
 
     def run(self) -> SpaceReport:
         """Embed what the space lacks, then make it the active space of its modality.
@@ -152,10 +154,15 @@ class SpaceJob:
         with Meter(title, planned, quiet=self._options.quiet) as meter:
             # Written while the next one is encoded.
             made = one_ahead(self._encode_shard, shards, meter.advance)
-            for shard in timed_each(f"encoding {self._modality}s", made):
-                with stage("committing"):
-                    self._commit_shard(shard)
-                    self._check_failures()
+            try:
+                for shard in timed_each(f"encoding {self._modality}s", made):
+                    with stage("committing"):
+                        self._finish_shard(shard)
+                        self._check_failures()
+            finally:
+                # What is done is kept if the run is stopped.
+                if self._pace.pending:
+                    self._commit(self._store.manifest)
             self.report.seconds = round(meter.seconds, 2)
         return self._finish()
 
@@ -297,8 +304,8 @@ class SpaceJob:
             self._catalogue.reading.max_pixels,
         )
 
-    def _commit_shard(self, shard: _Shard) -> None:
-        """Write the rows of a shard, and commit."""
+    def _finish_shard(self, shard: _Shard) -> None:
+        """Write the rows of a shard, and commit if a commit is due."""
         place = self._first[shard.content]
         vectors = self._space.vectors(self._located, np.maximum(self._source_row[place], 0))
         if shard.encoded is not None:
@@ -320,14 +327,20 @@ class SpaceJob:
 
     def _publish(self, positions: Codes, vectors: Vectors) -> None:
         with self._stages.timed("write"):
-            shards = self._space.entry.shards
             if len(positions):
-                shards = (*shards, self._write(positions, vectors))
-            self._writer.commit(self._with_entry(self._store.manifest, shards))
-            self._space = self._store.open_space(self._space.name)
-            self._located.mark(positions, len(shards) - 1)
-            self._add_source_rows(positions)
+                shards = (*self._space.entry.shards, self._write(positions, vectors))
+                entry = replace(self._space.entry, shards=shards)
+                self._space = Space.open(self._store.files, self._space.name, entry)
+                self._located.mark(positions, len(shards) - 1)
+                self._add_source_rows(positions)
+            if self._pace.is_due():
+                self._commit(self._store.manifest)
         trim()
+
+    def _commit(self, manifest: Manifest) -> None:
+        """Commit a manifest with the space's shards and errors."""
+        with self._pace.commit():
+            self._writer.commit(self._with_entry(manifest))
 
     def _write(self, positions: Codes, vectors: Vectors) -> FileEntry:
         path = self._writer.scratch / "shard.parquet"
@@ -337,13 +350,12 @@ class SpaceJob:
         named = partial(layout.shard, self._space.name, self._space.entry.next_number)
         return self._writer.publish(path, named, len(positions))
 
-    def _with_entry(self, manifest: Manifest, shards: tuple[FileEntry, ...]) -> Manifest:
-        before = self._space.entry
-        errors, table = before.errors, self._errors.table
-        if errors is None or not table.equals(self._recorded):
-            errors = self._writer.write_errors(self._folder, table)
+    def _with_entry(self, manifest: Manifest) -> Manifest:
+        entry, table = self._space.entry, self._errors.table
+        if entry.errors is None or not table.equals(self._recorded):
+            entry = replace(entry, errors=self._writer.write_errors(self._folder, table))
             self._recorded = table
-        entry = replace(before, shards=shards, errors=errors)
+            self._space = Space.open(self._store.files, self._space.name, entry)
         return manifest.with_space(self._space.name, entry)
 
     def _finish(self) -> SpaceReport:
@@ -354,15 +366,13 @@ class SpaceJob:
         self.report.bottleneck = self._stages.bottleneck
         self.report.failed = len(self._errors.reasons)
         self.report.mended = self._errors.count(REPAIR)
-        active = self._store.manifest.with_active(self._modality, self._space.name)
-        self._writer.commit(self._with_entry(active, self._space.entry.shards))
+        self._commit(self._store.manifest.with_active(self._modality, self._space.name))
         return self.report
 
     def _check_failures(self) -> None:
         if not self._too_many(self.report.failed):
             return
-        manifest = self._with_entry(self._store.manifest, self._space.entry.shards)
-        self._writer.commit(manifest)
+        self._commit(self._store.manifest)
         raise TooManyFailuresError(
             f"{self.report.failed} of {self._embeddable} products failed, more than "
             f"{self._options.failures} allows (most often: "
