@@ -70,7 +70,7 @@ lowest:  ## the quick tests with the lowest versions that pyproject.toml allows
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python -r .venv-lowest/lowest.txt
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --no-deps \
 		--no-build-isolation -e .
-	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -o filterwarnings=default -n $(WORKERS) --dist loadfile -m "not slow"
 
 slow: $(READY)  ## the tests that take minutes: kill -9, full disks, the demo
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow
