@@ -139,7 +139,7 @@ def find_image(
     size: int | None = None,
     from_scratch: bool = False,
 ) -> ImageFiles:
-    """Find an image model of open_clip or timm: in a directory, the cache or on the hub.
+    """Find an image model of open_clip, timm or transformers: in a directory, the cache or on the hub.
 
     kept: its folder in the store, if it was finetuned. size: input pixels; None for the default.
     from_scratch: use random weights, which need no hub.
@@ -189,14 +189,19 @@ def _is_image_model(folder: Path) -> bool:
 def _image_folder(
     folder: Path, name: str, size: int | None = None, from_scratch: bool = False
 ) -> ImageParts:
-    from vitrina.embedder import image_models
+    from vitrina.embedder import image_models, vision_folder
 
     if (folder / "open_clip_config.json").exists():
         return image_models.clip_folder_parts(folder, name, size, from_scratch=from_scratch)
+    if vision_folder.is_transformers(folder):
+        from vitrina.embedder import vision_models
+
+        return vision_models.transformers_parts(folder, name, size, from_scratch=from_scratch)
     if (folder / "config.json").exists():
         return image_models.timm_parts(folder, name, size, from_scratch=from_scratch)
     raise EncoderError(
-        f"{folder} has neither open_clip_config.json nor a timm config.json: not an image model"
+        f"{folder} has neither open_clip_config.json nor a config.json of transformers or timm: "
+        "not an image model"
     )
 
 

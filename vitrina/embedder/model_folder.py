@@ -85,8 +85,6 @@ class TextConfig:
     vocab_size: Rows | None = None
     max_position_embeddings: Rows | None = None
     type_vocab_size: Annotated[int, msgspec.Meta(ge=0, le=10_000)] | None = None
-    attn_implementation: str | None = None
-    _attn_implementation: str | None = None
     layer_norm_eps: float | None = None
 
 
@@ -183,14 +181,7 @@ def check_text_folder(folder: Path, model: str, *, from_scratch: bool = False) -
     Returns limits for loading it. Raises EncoderError.
     """
     path, raw, config = _config(folder, CONFIG, TextConfig)
-    for key in _REFUSED:
-        if raw.get(key) is not None:
-            raise EncoderError(
-                f"{path} has {key}, which Vitrina does not follow; save the model without it"
-            )
-    for name in (config.attn_implementation, config._attn_implementation):
-        if name is not None and name not in _ATTENTION:
-            raise EncoderError(f"{path} requires the attention code {name!r}; remove that line")
+    check_transformers(path, raw)
     _check_known_type(path, config.model_type)
     if (folder / "adapter_config.json").exists():
         raise EncoderError(
@@ -204,6 +195,22 @@ def check_text_folder(folder: Path, model: str, *, from_scratch: bool = False) -
     if from_scratch:
         return Budget()
     return _budget(read_weights(folder))
+
+
+def check_transformers(path: Path, raw: dict[str, Any]) -> None:
+    """Check the settings of a transformers config that could run code. raw: content of `path`.
+
+    Raises EncoderError.
+    """
+    for key in _REFUSED:
+        if raw.get(key) is not None:
+            raise EncoderError(
+                f"{path} has {key}, which Vitrina does not follow; save the model without it"
+            )
+    for key in ("attn_implementation", "_attn_implementation"):
+        name = raw.get(key)
+        if name is not None and name not in _ATTENTION:
+            raise EncoderError(f"{path} requires the attention code {name!r}; remove that line")
 
 
 def check_timm_folder(folder: Path, *, from_scratch: bool = False) -> Budget:

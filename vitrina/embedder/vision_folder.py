@@ -1,0 +1,188 @@
+"""Checks of a directory with an image model of transformers, before the library reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from vitrina.embedder.model_folder import (
+    CONFIG,
+    MOST_EDGE,
+    MOST_JSON_BYTES,
+    Heads,
+    Inner,
+    Layers,
+    Width,
+    check_transformers,
+)
+from vitrina.embedder.untrusted import Budget
+from vitrina.embedder.weight_files import WAY_OUT, Weights, check_file, read_weights
+from vitrina.errors import EncoderError
+from vitrina.options import listed
+from vitrina.typed_json import convert_json, read_json, read_json_as
+
+MODULES = "modules.json"
+NAFLEX = "siglip2"
+"""The type of SigLIP 2 whose pictures keep their shape; those of a fixed resolution are `siglip`."""
+
+Edge = Annotated[int, msgspec.Meta(ge=1, le=MOST_EDGE)]
+Epsilon = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Few = Annotated[int, msgspec.Meta(ge=0, le=1000)]
+
+
+class VisionKind(StrEnum):
+    """Kinds of image models, by the `model_type` of transformers."""
+
+    CLIP = "clip"
+    CLIP_VISION = "clip_vision_model"
+    SIGLIP = "siglip"
+    SIGLIP_VISION = "siglip_vision_model"
+    DINOV2 = "dinov2"
+    DINOV2_REGISTERS = "dinov2_with_registers"
+    DINOV3 = "dinov3_vit"
+    DINOV3_CONVNEXT = "dinov3_convnext"
+    VIT = "vit"
+
+    @property
+    def processor(self) -> str:
+        """Start of the name of its image processor's class, if the files name none."""
+        match self:
+            case VisionKind.CLIP | VisionKind.CLIP_VISION:
+                return "CLIP"
+            case VisionKind.SIGLIP | VisionKind.SIGLIP_VISION:
+                return "Siglip"
+            case VisionKind.DINOV2 | VisionKind.DINOV2_REGISTERS:
+                return "Bit"
+            case VisionKind.DINOV3 | VisionKind.DINOV3_CONVNEXT:
+                return "DINOv3ViT"
+        return "ViT"
+
+
+@dataclass(frozen=True)
+class TowerConfig:
+    """The sizes in the config of one tower; None: the library's default."""
+
+    hidden_size: Width | None = None
+    hidden_sizes: Annotated[list[Width], msgspec.Meta(max_length=16)] | None = None
+    num_hidden_layers: Layers | None = None
+    num_attention_heads: Heads | None = None
+    intermediate_size: Inner | None = None
+    projection_dim: Width | None = None
+    image_size: Edge | Annotated[list[Edge], msgspec.Meta(min_length=2, max_length=2)] | None = None
+    patch_size: Edge | Annotated[list[Edge], msgspec.Meta(min_length=2, max_length=2)] | None = None
+    num_channels: Annotated[int, msgspec.Meta(ge=3, le=3)] | None = None
+    num_register_tokens: Few | None = None
+    max_position_embeddings: Annotated[int, msgspec.Meta(ge=1, le=100_000)] | None = None
+    vocab_size: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] | None = None
+    layer_norm_eps: Epsilon | None = None
+    depths: Annotated[list[Layers], msgspec.Meta(max_length=16)] | None = None
+
+
+@dataclass(frozen=True)
+class VisionConfig(TowerConfig):
+    """The fields of an image model's `config.json` that are checked."""
+
+    model_type: str | None = None
+    architecture: str | None = None
+    vision_config: TowerConfig = field(default_factory=TowerConfig)
+    text_config: TowerConfig = field(default_factory=TowerConfig)
+
+
+@dataclass(frozen=True)
+class VisionFolder:
+    """A checked directory. weights: its tensors; None if they are to be random."""
+
+    folder: Path
+    kind: VisionKind
+    weights: Weights | None
+
+    @property
+    def budget(self) -> Budget:
+        """Limits for loading it."""
+        if self.weights is None:
+            return Budget()
+        return Budget.of(self.weights.numbers, len(self.weights.tensors))
+
+    def has(self, ending: str) -> bool:
+        """True if a tensor's name ends so, or the weights are random."""
+        return self.weights is None or any(name.endswith(ending) for name in self.weights.tensors)
+
+
+@dataclass(frozen=True)
+class _Module:
+    """A layer listed in `modules.json`. path: of its folder."""
+
+    type: str
+    path: str = ""
+
+
+def transformers_folder(folder: Path) -> Path:
+    """The folder of a model's own files: `0_CLIPModel` of sentence-transformers, or the folder.
+
+    Raises EncoderError for a path outside the folder, and for layers after the model.
+    """
+    modules = folder / MODULES
+    if not modules.exists():
+        return folder
+    check_file(modules, MOST_JSON_BYTES)
+    first: Path | None = None
+    for module in read_json_as(modules, list[_Module], WAY_OUT, EncoderError):
+        kind = module.type.rpartition(".")[2]
+        if first is None:
+            if Path(module.path).is_absolute() or ".." in Path(module.path).parts:
+                raise EncoderError(f"{modules} names {module.path!r}, outside it")
+            first = folder / module.path
+        elif kind != "Normalize":
+            raise EncoderError(f"{modules} adds a {kind} layer, which Vitrina does not run")
+    return first or folder
+
+
+def is_transformers(folder: Path) -> bool:
+    """True for a directory of transformers or sentence-transformers, not of timm."""
+    own = transformers_folder(folder)
+    if own != folder:
+        return True
+    path = folder / CONFIG
+    if not path.exists():
+        return False
+    check_file(path, MOST_JSON_BYTES)
+    raw = read_json(path, WAY_OUT, EncoderError)
+    return isinstance(raw, dict) and "model_type" in raw and "architecture" not in raw
+
+
+def check_vision_folder(
+    folder: Path, model: str, *, from_scratch: bool = False
+) -> VisionFolder:
+    """Check the directory of an image model of transformers.
+
+    Raises EncoderError for a kind of model that Vitrina doesn't run, sizes beyond its limits,
+    settings that would run code, and missing or damaged weights.
+    """
+    path, raw, config = _config(folder)
+    for part in (raw, raw.get("vision_config"), raw.get("text_config")):
+        if isinstance(part, dict):
+            check_transformers(path, part)
+    kind = config.model_type
+    if kind == NAFLEX:
+        raise EncoderError(
+            f"{path} is a SigLIP 2 for pictures of any shape (NaFlex), which Vitrina does not "
+            "run; take the SigLIP 2 of a fixed resolution, such as "
+            "hf:google/siglip2-base-patch16-224"
+        )
+    if kind not in set(VisionKind):
+        raise EncoderError(
+            f"{model}: {path} is of type {kind!r}, no image model that Vitrina runs; give a "
+            f"directory of open_clip or timm, or one of type {listed(VisionKind)}"
+        )
+    return VisionFolder(folder, VisionKind(kind), None if from_scratch else read_weights(folder))
+
+
+def _config(folder: Path) -> tuple[Path, dict[str, Any], VisionConfig]:
+    path = folder / CONFIG
+    check_file(path, MOST_JSON_BYTES)
+    raw = read_json(path, WAY_OUT, EncoderError)
+    return path, raw, convert_json(raw, VisionConfig, str(path), WAY_OUT, EncoderError)
