@@ -12,6 +12,7 @@ import transformers as library
 
 from vitrina.embedder.image_models import ImageParts
 from vitrina.embedder.image_processor import PREPROCESSOR, read_preprocessing
+from vitrina.embedder.inference.vision import VisionTower
 from vitrina.embedder.quiet import quiet_transformers
 from vitrina.embedder.untrusted import check_finite, loading
 from vitrina.embedder.vision_folder import (
@@ -48,22 +49,6 @@ _CLASSES = {
 }
 
 
-class VisionTower(torch.nn.Module):
-    """A transformers model as a function from pixels (n, 3, height, width) to vectors (n, dim).
-
-    pooled: the vector of the model's output.
-    """
-
-    def __init__(self, tower: Any, pooled: Callable[[Any], torch.Tensor]) -> None:
-        super().__init__()
-        self.tower = tower
-        self._pooled = pooled
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Pixels to vectors, not normalised."""
-        return self._pooled(self.tower(pixel_values=pixels))
-
-
 def transformers_parts(
     folder: Path, model: str, size: int | None = None, *, from_scratch: bool = False
 ) -> ImageParts:
@@ -89,7 +74,7 @@ def transformers_parts(
     with loading(what, checked.budget), quiet_transformers():
         tower, pooled = _tower(checked)
         check_finite(tower, f"{model}: {own}")
-    network = VisionTower(tower.eval(), pooled)
+    network = VisionTower(tower.eval(), preprocessing.size, pooled)
 
     def save(place: Path) -> None:
         with quiet_transformers():
