@@ -82,7 +82,7 @@ def clip_folder_parts(
 
     Raises EncoderError if the directory holds no weights or they do not fit.
     """
-    weights = None if from_scratch else _clip_weights(folder, model)
+    weights = None if from_scratch else clip_weights(folder, model)
     budget = check_clip_folder(folder, weights)
     with loading(f"{model}: {folder} does not load as open_clip", budget), quiet_logging():
         config = json.loads((folder / CLIP_CONFIG).read_text(encoding="utf-8"))["model_cfg"]
@@ -118,7 +118,7 @@ def _load_visual(clip: Any, weights: str) -> None:
     clip.visual.load_state_dict({name.removeprefix("visual."): state[name] for name in state})
 
 
-def _clip_weights(folder: Path, model: str) -> Path:
+def clip_weights(folder: Path, model: str) -> Path:
     """The weights file that open_clip loads."""
     there = sorted(folder.glob("*.safetensors"))
     if not there:

@@ -47,11 +47,33 @@ def load_text(
         from vitrina.embedder.lexical import Lexical
 
         return Lexical.load(_state(model, kept))
+    elif model.kind is ModelKind.OPEN_CLIP:
+        return _load_published_text(model, compute)
     else:
         found = find_text(model)
+    from vitrina.embedder.vision_folder import has_text_tower
+
+    if has_text_tower(found.folder):
+        from vitrina.embedder.clip_text import ClipText
+        from vitrina.embedder.clip_text_models import tower_in_folder
+
+        tower = tower_in_folder(found.folder, found.model)
+        return ClipText(tower, found.model, found.revision, compute)
     from vitrina.embedder.text import HuggingFaceText
 
     return HuggingFaceText(found.folder, found.model, found.revision, compute)
+
+
+def _load_published_text(model: ModelRef, compute: Compute | None) -> TextEncoder:
+    """The text tower of an open_clip model, from the cache or the hub."""
+    from vitrina.embedder.clip_text import ClipText
+    from vitrina.embedder.clip_text_models import tower_of_published
+    from vitrina.embedder.image_models import check_activation
+
+    arch, _, tag = model.place.partition("/")
+    check_activation(arch, tag)
+    tower = _reaching_hub(model.card_text, lambda: tower_of_published(arch, tag))
+    return ClipText(tower, model.card_text, None, compute)
 
 
 @dataclass(frozen=True)
@@ -75,9 +97,12 @@ def find_text(model: ModelRef) -> TextFiles:
             folder, revision = _snapshot(model.place, model.revision, patterns)
             return TextFiles(folder, model.card_text, revision)
         case ModelKind.DIRECTORY:
-            if not (Path(model.place) / "config.json").exists():
+            from vitrina.embedder.vision_folder import has_text_tower
+
+            folder = Path(model.place)
+            if not (folder / "config.json").exists() and not has_text_tower(folder):
                 raise EncoderError(f"{model.place} has no config.json: not a Hugging Face model")
-            return TextFiles(Path(model.place), model.card_text, None)
+            return TextFiles(folder, model.card_text, None)
         case ModelKind.LEXICAL:
             raise EncoderError(
                 "lexical is fitted, not trained; give hf:REPO or a directory of a text model"
@@ -193,7 +218,7 @@ def _image_folder(
 
     if (folder / "open_clip_config.json").exists():
         return image_models.clip_folder_parts(folder, name, size, from_scratch=from_scratch)
-    if vision_folder.is_transformers(folder):
+    if vision_folder.model_type(folder) is not None:
         from vitrina.embedder import vision_models
 
         return vision_models.transformers_parts(folder, name, size, from_scratch=from_scratch)

@@ -156,6 +156,7 @@ class TowerSettings:
     width: Width | None = None
     layers: Layers | None = None
     hf_model_name: str | None = None
+    tokenizer_kwargs: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def check_text_folder(folder: Path, model: str, *, from_scratch: bool = False) -
     sharded = sorted(folder.glob("shard-*-model-*.safetensors"))
     if sharded:
         raise EncoderError(f"{sharded[0]} is a checkpoint of a training; save the model whole")
-    _check_tokenizer_files(folder, model)
+    check_tokenizer_files(folder, model)
     if from_scratch:
         return Budget()
     return _budget(read_weights(folder))
@@ -242,6 +243,10 @@ def check_clip_folder(folder: Path, weights: Path | None) -> Budget:
         named = text.hf_model_name
         if not _REPOSITORY.fullmatch(named) or Path(named).exists():
             raise EncoderError(f"{path} takes its text tower from {named!r}, no model of the hub")
+    # Others would read files elsewhere, or run code.
+    refused = sorted(text.tokenizer_kwargs.keys() - {"clean", "language", "strip_sep_token"})
+    if refused:
+        raise EncoderError(f"{path} gives the tokenizer the argument {refused[0]}; remove it")
     if weights is None:
         return Budget()
     return _budget(Weights(read_header(weights)))
@@ -269,7 +274,8 @@ def _check_known_type(path: Path, model_type: str) -> None:
         )
 
 
-def _check_tokenizer_files(folder: Path, model: str) -> None:
+def check_tokenizer_files(folder: Path, model: str) -> None:
+    """Check the files of a tokenizer. Raises EncoderError if there are none, or they are unsafe."""
     there = [name for name in TOKENIZER_FILES if (folder / name).exists()]
     if not there:
         raise EncoderError(

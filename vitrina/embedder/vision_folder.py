@@ -1,15 +1,17 @@
-"""Checks of a directory with an image model of transformers, before the library reads it."""
+"""Checks of a directory with an image model or a text tower of transformers, before the library
+reads it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
 
 from vitrina.embedder.model_folder import (
+    CLIP_CONFIG,
     CONFIG,
     MOST_EDGE,
     MOST_JSON_BYTES,
@@ -17,6 +19,7 @@ from vitrina.embedder.model_folder import (
     Inner,
     Layers,
     Width,
+    check_tokenizer_files,
     check_transformers,
 )
 from vitrina.embedder.untrusted import Budget
@@ -32,6 +35,8 @@ NAFLEX = "siglip2"
 Edge = Annotated[int, msgspec.Meta(ge=1, le=MOST_EDGE)]
 Epsilon = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Few = Annotated[int, msgspec.Meta(ge=0, le=1000)]
+
+Kind = TypeVar("Kind")
 
 
 class VisionKind(StrEnum):
@@ -62,6 +67,15 @@ class VisionKind(StrEnum):
         return "ViT"
 
 
+class TextTowerKind(StrEnum):
+    """Kinds of models with a text tower beside an image tower, by the `model_type`."""
+
+    CLIP = "clip"
+    CLIP_TEXT = "clip_text_model"
+    SIGLIP = "siglip"
+    SIGLIP_TEXT = "siglip_text_model"
+
+
 @dataclass(frozen=True)
 class TowerConfig:
     """The sizes in the config of one tower; None: the library's default."""
@@ -83,21 +97,20 @@ class TowerConfig:
 
 
 @dataclass(frozen=True)
-class VisionConfig(TowerConfig):
-    """The fields of an image model's `config.json` that are checked."""
+class TwoTowerConfig(TowerConfig):
+    """The fields of a `config.json` that are checked: of one tower, or of two."""
 
     model_type: str | None = None
-    architecture: str | None = None
     vision_config: TowerConfig = field(default_factory=TowerConfig)
     text_config: TowerConfig = field(default_factory=TowerConfig)
 
 
 @dataclass(frozen=True)
-class VisionFolder:
+class TowerFolder(Generic[Kind]):
     """A checked directory. weights: its tensors; None if they are to be random."""
 
     folder: Path
-    kind: VisionKind
+    kind: Kind
     weights: Weights | None
 
     @property
@@ -123,50 +136,62 @@ class _Module:
 def transformers_folder(folder: Path) -> Path:
     """The folder of a model's own files: `0_CLIPModel` of sentence-transformers, or the folder.
 
-    Raises EncoderError for a path outside the folder, and for layers after the model.
+    Raises EncoderError for a path outside the folder.
     """
-    modules = folder / MODULES
-    if not modules.exists():
-        return folder
-    check_file(modules, MOST_JSON_BYTES)
-    first: Path | None = None
-    for module in read_json_as(modules, list[_Module], WAY_OUT, EncoderError):
+    modules = _modules(folder)
+    path = Path(modules[0].path) if modules else Path()
+    if path.is_absolute() or ".." in path.parts:
+        raise EncoderError(f"{folder / MODULES} names {str(path)!r}, outside it")
+    return folder / path
+
+
+def check_modules(folder: Path) -> None:
+    """Raise EncoderError for layers of sentence-transformers after the model."""
+    for module in _modules(folder)[1:]:
         kind = module.type.rpartition(".")[2]
-        if first is None:
-            if Path(module.path).is_absolute() or ".." in Path(module.path).parts:
-                raise EncoderError(f"{modules} names {module.path!r}, outside it")
-            first = folder / module.path
-        elif kind != "Normalize":
-            raise EncoderError(f"{modules} adds a {kind} layer, which Vitrina does not run")
-    return first or folder
+        if kind != "Normalize":
+            raise EncoderError(
+                f"{folder / MODULES} adds a {kind} layer, which Vitrina does not run"
+            )
 
 
-def is_transformers(folder: Path) -> bool:
-    """True for a directory of transformers or sentence-transformers, not of timm."""
-    own = transformers_folder(folder)
-    if own != folder:
-        return True
-    path = folder / CONFIG
+def _modules(folder: Path) -> list[_Module]:
+    path = folder / MODULES
     if not path.exists():
-        return False
+        return []
+    check_file(path, MOST_JSON_BYTES)
+    return read_json_as(path, list[_Module], WAY_OUT, EncoderError)
+
+
+def model_type(folder: Path) -> str | None:
+    """The type of a transformers model in a directory; None if it has none, or is timm's."""
+    path = transformers_folder(folder) / CONFIG
+    if not path.exists():
+        return None
     check_file(path, MOST_JSON_BYTES)
     raw = read_json(path, WAY_OUT, EncoderError)
-    return isinstance(raw, dict) and "model_type" in raw and "architecture" not in raw
+    if not isinstance(raw, dict) or "architecture" in raw:
+        return None
+    kind = raw.get("model_type")
+    return kind if isinstance(kind, str) else None
+
+
+def has_text_tower(folder: Path) -> bool:
+    """True for the directory of a model with a text tower of CLIP's kind."""
+    if (folder / CLIP_CONFIG).exists() and not (folder / CONFIG).exists():
+        return True
+    return model_type(folder) in set(TextTowerKind)
 
 
 def check_vision_folder(
     folder: Path, model: str, *, from_scratch: bool = False
-) -> VisionFolder:
+) -> TowerFolder[VisionKind]:
     """Check the directory of an image model of transformers.
 
     Raises EncoderError for a kind of model that Vitrina doesn't run, sizes beyond its limits,
     settings that would run code, and missing or damaged weights.
     """
-    path, raw, config = _config(folder)
-    for part in (raw, raw.get("vision_config"), raw.get("text_config")):
-        if isinstance(part, dict):
-            check_transformers(path, part)
-    kind = config.model_type
+    path, kind = _checked(folder)
     if kind == NAFLEX:
         raise EncoderError(
             f"{path} is a SigLIP 2 for pictures of any shape (NaFlex), which Vitrina does not "
@@ -178,11 +203,26 @@ def check_vision_folder(
             f"{model}: {path} is of type {kind!r}, no image model that Vitrina runs; give a "
             f"directory of open_clip or timm, or one of type {listed(VisionKind)}"
         )
-    return VisionFolder(folder, VisionKind(kind), None if from_scratch else read_weights(folder))
+    return TowerFolder(folder, VisionKind(kind), None if from_scratch else read_weights(folder))
 
 
-def _config(folder: Path) -> tuple[Path, dict[str, Any], VisionConfig]:
+def check_text_tower(folder: Path, model: str) -> TowerFolder[TextTowerKind]:
+    """Check the directory of a transformers model with a text tower of CLIP's kind; as
+    `check_vision_folder`."""
+    path, kind = _checked(folder)
+    if kind not in set(TextTowerKind):
+        raise EncoderError(f"{model}: {path} is of type {kind!r}, which has no text tower")
+    check_tokenizer_files(folder, model)
+    return TowerFolder(folder, TextTowerKind(kind), read_weights(folder))
+
+
+def _checked(folder: Path) -> tuple[Path, str | None]:
+    """A directory's `config.json`, checked, and its `model_type`."""
     path = folder / CONFIG
     check_file(path, MOST_JSON_BYTES)
     raw = read_json(path, WAY_OUT, EncoderError)
-    return path, raw, convert_json(raw, VisionConfig, str(path), WAY_OUT, EncoderError)
+    config = convert_json(raw, TwoTowerConfig, str(path), WAY_OUT, EncoderError)
+    for part in (raw, raw.get("vision_config"), raw.get("text_config")):
+        if isinstance(part, dict):
+            check_transformers(path, part)
+    return path, config.model_type

@@ -16,8 +16,9 @@ from vitrina.embedder.inference.vision import VisionTower
 from vitrina.embedder.quiet import quiet_transformers
 from vitrina.embedder.untrusted import check_finite, loading
 from vitrina.embedder.vision_folder import (
-    VisionFolder,
+    TowerFolder,
     VisionKind,
+    check_modules,
     check_vision_folder,
     transformers_folder,
 )
@@ -61,6 +62,7 @@ def transformers_parts(
     Raises EncoderError if the directory is unsafe, damaged, incomplete or of an unsupported kind,
     or `size` is another than the model's.
     """
+    check_modules(folder)
     own = transformers_folder(folder)
     checked = check_vision_folder(own, model, from_scratch=from_scratch)
     preprocessing = read_preprocessing(own, checked.kind.processor)
@@ -88,7 +90,7 @@ def transformers_parts(
     return ImageParts(network, preprocessing.transform, edge, pixels, settings, save)
 
 
-def _tower(checked: VisionFolder) -> tuple[Any, Callable[[Any], torch.Tensor]]:
+def _tower(checked: TowerFolder[VisionKind]) -> tuple[Any, Callable[[Any], torch.Tensor]]:
     """A directory's image tower, and the vector of its output."""
     whole = library.AutoConfig.from_pretrained(
         checked.folder, local_files_only=True, trust_remote_code=False
@@ -105,15 +107,15 @@ def _tower(checked: VisionFolder) -> tuple[Any, Callable[[Any], torch.Tensor]]:
         config._attn_implementation = None
     if kind in (VisionKind.CLIP, VisionKind.CLIP_VISION):
         if checked.has(PROJECTION):
-            tower = _load(checked, "CLIPVisionModelWithProjection", config)
+            tower = load_tower(checked, "CLIPVisionModelWithProjection", config)
             return tower, lambda output: output.image_embeds
-        return _load(checked, "CLIPVisionModel", config), _pooler
+        return load_tower(checked, "CLIPVisionModel", config), _pooler
     if kind is VisionKind.VIT:
-        tower = _load(checked, "ViTModel", config, add_pooling_layer=False)
+        tower = load_tower(checked, "ViTModel", config, add_pooling_layer=False)
         return tower, lambda output: output.last_hidden_state[:, 0]
     if getattr(config, "vision_use_head", True) is False:
         raise ValueError("it has no pooling head, and so no vector of a picture")
-    return _load(checked, _CLASSES[kind], config), _pooler
+    return load_tower(checked, _CLASSES[kind], config), _pooler
 
 
 def _pooler(output: Any) -> torch.Tensor:
@@ -121,9 +123,11 @@ def _pooler(output: Any) -> torch.Tensor:
     return pooled
 
 
-def _load(checked: VisionFolder, name: str, config: Any, **options: Any) -> Any:
-    """A network of transformers in float32. Raises its exceptions, and ValueError for missing
-    weights."""
+def load_tower(checked: TowerFolder[Any], name: str, config: Any, **options: Any) -> Any:
+    """Load a network of transformers in float32. name: of its class. options: of its constructor.
+
+    Raises the library's exceptions, and ValueError for missing weights.
+    """
     kind = getattr(library, name)
     if checked.weights is None:
         return kind._from_config(config, **options)
