@@ -291,9 +291,7 @@ FORMS: tuple[EncoderForm, ...] = (
         by_transformers("CLIPVisionModelWithProjection", embeds),
     ),
     _form("CLIPModel without preprocessing", _HF, _made(_NO_STEPS), refused="copy it next to"),
-    _form(
-        "0_CLIPModel", "sentence-transformers", _made(st_clip), by_sentence_transformers
-    ),
+    _form("0_CLIPModel", "sentence-transformers", _made(st_clip), by_sentence_transformers),
     _form("SiglipModel", _HF, _made(siglip), by_transformers("SiglipModel", features)),
     _form("Siglip2Model (NaFlex)", _HF, _made(naflex), refused="NaFlex"),
     _form("Dinov2Model", _HF, _made(dinov2), by_transformers("AutoModel", pooler)),

@@ -12,7 +12,7 @@ import transformers as library
 
 from vitrina.embedder.clip_text import TextTower
 from vitrina.embedder.image_models import clip_weights
-from vitrina.embedder.model_folder import check_clip_folder
+from vitrina.embedder.model_folder import CLIP_CONFIG, check_clip_folder
 from vitrina.embedder.quiet import quiet_logging, quiet_transformers
 from vitrina.embedder.text import PROBES, Tokens
 from vitrina.embedder.tokenizer_check import check_token, check_tokenizer
@@ -36,7 +36,7 @@ def tower_in_folder(folder: Path, model: str) -> TextTower:
 
     Raises EncoderError if the directory is unsafe, damaged, incomplete or has no text tower.
     """
-    if (folder / "open_clip_config.json").exists() and not (folder / "config.json").exists():
+    if (folder / CLIP_CONFIG).exists():
         return _open_clip_folder(folder, model)
     check_modules(folder)
     own = transformers_folder(folder)
@@ -76,13 +76,11 @@ def tower_in_folder(folder: Path, model: str) -> TextTower:
 def tower_of_published(arch: str, tag: str) -> TextTower:
     """Load the text tower of an open_clip model by architecture and published weights.
 
-    The caller checks the activation. Raises open_clip's exceptions if a file is not in the cache and
-    the hub can't be reached.
+    The caller checks the activation. Raises open_clip's exceptions if a file is not in the cache
+    and the hub can't be reached.
     """
     with quiet_logging():
-        clip, _, _ = open_clip.create_model_and_transforms(
-            arch, pretrained=tag, weights_only=True
-        )
+        clip, _, _ = open_clip.create_model_and_transforms(arch, pretrained=tag, weights_only=True)
         return _of_open_clip(clip, open_clip.get_tokenizer(arch))
 
 
@@ -114,9 +112,7 @@ def _of_open_clip(clip: Any, tokenizer: Any) -> TextTower:
     settings = {
         "library": "open_clip",
         "network": str(network),
-        "heads": [
-            module.num_heads for module in clip.modules() if hasattr(module, "num_heads")
-        ],
+        "heads": [module.num_heads for module in clip.modules() if hasattr(module, "num_heads")],
         "pool": [getattr(clip, "text_pool_type", None), getattr(clip, "text_eos_id", None)],
         "tokenizer": type(tokenizer).__name__ if own is None else own.to_str(),
         "cleaning": [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from vitrina.embedder.model_folder import (
     check_timm_folder,
 )
 from vitrina.embedder.model_ref import ModelKind, ModelRef
-from vitrina.embedder.quiet import quiet_logging
+from vitrina.embedder.quiet import quiet_logging, without_random_weights_warning
 from vitrina.embedder.untrusted import Budget, check_finite, loading, noting_missing
 from vitrina.errors import EncoderError
 
@@ -63,9 +64,10 @@ def clip_parts(arch: str, tag: str | None, size: int | None = None) -> ImagePart
     config = open_clip.get_model_config(arch) or {}
     with quiet_logging():
         if tag is not None and _is_foreign(config):
-            clip, _, transform = open_clip.create_model_and_transforms(
-                arch, load_weights=False, force_image_size=size, text_cfg=_NO_TEXT
-            )
+            with without_random_weights_warning():
+                clip, _, transform = open_clip.create_model_and_transforms(
+                    arch, load_weights=False, force_image_size=size, text_cfg=_NO_TEXT
+                )
             card = open_clip.get_pretrained_cfg(arch, tag)
             _load_visual(clip, open_clip.download_pretrained(card) if card else tag)
         else:
@@ -87,14 +89,15 @@ def clip_folder_parts(
     with loading(f"{model}: {folder} does not load as open_clip", budget), quiet_logging():
         config = json.loads((folder / CLIP_CONFIG).read_text(encoding="utf-8"))["model_cfg"]
         foreign = _is_foreign(config)
-        clip, _, transform = open_clip.create_model_and_transforms(
-            f"local-dir:{folder}",
-            load_weights=not from_scratch and not foreign,
-            force_image_size=size,
-            pretrained_image=False,
-            pretrained_text=False,
-            **({"text_cfg": _NO_TEXT} if foreign else {}),
-        )
+        with without_random_weights_warning() if foreign else nullcontext():
+            clip, _, transform = open_clip.create_model_and_transforms(
+                f"local-dir:{folder}",
+                load_weights=not from_scratch and not foreign,
+                force_image_size=size,
+                pretrained_image=False,
+                pretrained_text=False,
+                **({"text_cfg": _NO_TEXT} if foreign else {}),
+            )
         if foreign and weights is not None:
             _load_visual(clip, str(weights))
         check_finite(clip.visual, f"{model}: {folder}")

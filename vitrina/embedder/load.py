@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -51,17 +51,40 @@ def load_text(
         return _load_published_text(model, compute)
     else:
         found = find_text(model)
-    from vitrina.embedder.vision_folder import has_text_tower
-
-    if has_text_tower(found.folder):
-        from vitrina.embedder.clip_text import ClipText
-        from vitrina.embedder.clip_text_models import tower_in_folder
-
-        tower = tower_in_folder(found.folder, found.model)
-        return ClipText(tower, found.model, found.revision, compute)
+    if (tower := _text_tower(found, compute)) is not None:
+        return tower
     from vitrina.embedder.text import HuggingFaceText
 
     return HuggingFaceText(found.folder, found.model, found.revision, compute)
+
+
+@needed_for("a text model")
+def load_text_tower(model: ModelRef, revision: str | None = None) -> TextEncoder:
+    """Load the text tower of an image model, whose vectors match those of photos.
+
+    revision: of a repository, instead of the model's own.
+    Raises EncoderError if the model has no text tower, HubUnreachableError.
+    """
+    if model.kind is ModelKind.OPEN_CLIP:
+        return _load_published_text(model, None)
+    if model.kind in (ModelKind.HUGGING_FACE, ModelKind.DIRECTORY):
+        pinned = replace(model, revision=revision or model.revision)
+        if (tower := _text_tower(find_text(pinned), None)) is not None:
+            return tower
+    raise EncoderError(f"{model} has no text tower")
+
+
+def _text_tower(found: TextFiles, compute: Compute | None) -> TextEncoder | None:
+    """The text tower of a CLIP or SigLIP model; None for files of any other model."""
+    from vitrina.embedder.vision_folder import has_text_tower
+
+    if not has_text_tower(found.folder):
+        return None
+    from vitrina.embedder.clip_text import ClipText
+    from vitrina.embedder.clip_text_models import tower_in_folder
+
+    tower = tower_in_folder(found.folder, found.model)
+    return ClipText(tower, found.model, found.revision, compute)
 
 
 def _load_published_text(model: ModelRef, compute: Compute | None) -> TextEncoder:
@@ -107,7 +130,12 @@ def find_text(model: ModelRef) -> TextFiles:
             raise EncoderError(
                 "lexical is fitted, not trained; give hf:REPO or a directory of a text model"
             )
-        case ModelKind.OPEN_CLIP | ModelKind.TIMM:
+        case ModelKind.OPEN_CLIP:
+            raise EncoderError(
+                f"{model}: a CLIP's text tower embeds texts, but can't be trained; give hf:REPO or "
+                "a directory of a text model"
+            )
+        case ModelKind.TIMM:
             raise wrong_usage(EncoderError(f"{model} is a model for images; it can't serve text"))
     raise unknown_model(model.text, model.modality)
 
@@ -164,7 +192,7 @@ def find_image(
     size: int | None = None,
     from_scratch: bool = False,
 ) -> ImageFiles:
-    """Find an image model of open_clip, timm or transformers: in a directory, the cache or on the hub.
+    """Find an image model of open_clip, timm or transformers: in a directory, cached or on the hub.
 
     kept: its folder in the store, if it was finetuned. size: input pixels; None for the default.
     from_scratch: use random weights, which need no hub.

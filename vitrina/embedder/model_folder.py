@@ -211,7 +211,9 @@ def check_transformers(path: Path, raw: dict[str, Any]) -> None:
     for key in ("attn_implementation", "_attn_implementation"):
         name = raw.get(key)
         if name is not None and name not in _ATTENTION:
-            raise EncoderError(f"{path} requires the attention code {name!r}; remove that line")
+            raise EncoderError(
+                f"{path} requires the attention code {str(name)[:80]!r} by {key}; remove that line"
+            )
 
 
 def check_timm_folder(folder: Path, *, from_scratch: bool = False) -> Budget:
@@ -220,7 +222,7 @@ def check_timm_folder(folder: Path, *, from_scratch: bool = False) -> Budget:
     if config.architecture is None:
         raise EncoderError(
             f"{folder} does not load as a timm model: its {CONFIG} names no architecture; give "
-            "the directory of a timm or open_clip model"
+            "the directory of a transformers, timm or open_clip model"
         )
     settings = raw.get("pretrained_cfg", raw)
     convert_json(settings, TimmSettings, str(path), WAY_OUT, EncoderError)

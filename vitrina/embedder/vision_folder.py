@@ -30,7 +30,7 @@ from vitrina.typed_json import convert_json, read_json, read_json_as
 
 MODULES = "modules.json"
 NAFLEX = "siglip2"
-"""The type of SigLIP 2 whose pictures keep their shape; those of a fixed resolution are `siglip`."""
+"""Type of the SigLIP 2 whose pictures keep their shape; of a fixed resolution it is `siglip`."""
 
 Edge = Annotated[int, msgspec.Meta(ge=1, le=MOST_EDGE)]
 Epsilon = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -170,17 +170,16 @@ def model_type(folder: Path) -> str | None:
         return None
     check_file(path, MOST_JSON_BYTES)
     raw = read_json(path, WAY_OUT, EncoderError)
-    if not isinstance(raw, dict) or "architecture" in raw:
+    if not isinstance(raw, dict) or "architecture" in raw or "model_type" not in raw:
         return None
-    kind = raw.get("model_type")
-    return kind if isinstance(kind, str) else None
+    return str(raw["model_type"])
 
 
 def has_text_tower(folder: Path) -> bool:
     """True for the directory of a model with a text tower of CLIP's kind."""
-    if (folder / CLIP_CONFIG).exists() and not (folder / CONFIG).exists():
-        return True
-    return model_type(folder) in set(TextTowerKind)
+    kind = model_type(folder)
+    # Beside open_clip's files there may be those of transformers or timm for the same model.
+    return kind in set(TextTowerKind) or (kind is None and (folder / CLIP_CONFIG).exists())
 
 
 def check_vision_folder(
