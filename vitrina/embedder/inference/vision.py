@@ -81,10 +81,11 @@ def read_vision(module: Any, mean: npt.NDArray[Any], deviation: npt.NDArray[Any]
     )
 
 
-def _parts(tower: Any, height: int, width: int) -> Any:
+def _parts(network: Any, height: int, width: int) -> Any:
     """Of a tower: its patch convolution, (prefix + patches, dim) positions, the norm before the
     blocks, these, the norm after them, the projection (dim, outputs), and a pooling head."""
-    if isinstance(tower, CLIPVisionModelWithProjection):
+    tower: Any = network
+    if isinstance(network, CLIPVisionModelWithProjection):
         inner = tower.vision_model
         tables: Any = inner.embeddings
         places = tables.position_embedding.weight.detach().clone()
@@ -93,13 +94,13 @@ def _parts(tower: Any, height: int, width: int) -> Any:
         projection = tower.visual_projection.weight.detach().T.contiguous()
         first, last = Norm.of(inner.pre_layrnorm), Norm.of(inner.post_layernorm)
         return tables.patch_embedding, places, first, blocks, last, projection, None
-    if isinstance(tower, SiglipVisionModel):
+    if isinstance(network, SiglipVisionModel):
         tables = tower.embeddings
         places = tables.position_embedding.weight
         blocks = [_clip_block(one) for one in tower.encoder.layers]
         last = Norm.of(tower.post_layernorm)
         return tables.patch_embedding, places, None, blocks, last, None, tower.head
-    if isinstance(tower, ViTModel):
+    if isinstance(network, ViTModel):
         tables = tower.embeddings
         places = tables.position_embeddings.detach()[0].clone()
         places[0] += tables.cls_token.detach()[0, 0]
@@ -109,7 +110,7 @@ def _parts(tower: Any, height: int, width: int) -> Any:
         ]
         last = Norm.of(tower.layernorm)
         return tables.patch_embeddings.projection, places, None, blocks, last, None, None
-    if isinstance(tower, Dinov2Model | Dinov2WithRegistersModel):
+    if isinstance(network, Dinov2Model | Dinov2WithRegistersModel):
         if tower.config.use_swiglu_ffn:
             return None
         tables = tower.embeddings
