@@ -11,12 +11,16 @@ import pytest
 import vitrina as vt
 from support.cli import vitrina
 from support.clip_texts import features_of, write_clip_model, write_siglip_model
-from support.embedding import GREEN, GREY, RED, catalogue_of
+from support.embedding import GREEN, GREY, RED, catalogue_of, photo
 from support.image_forms import by_transformers, features, photos
 from support.image_models import write_clip
 from vitrina.errors import FingerprintError, StoreError
+from vitrina.pipelines.benchmark.dataset import BenchmarkData
+from vitrina.types import SplitKind
 
 GOODS = [(1, "чай", 10, RED), (2, "мыло", 11, GREEN), (3, "сок", 10, GREY)]
+
+MANY = [(at, f"т{at}", 10 + at % 2, photo(at * 5, 100, 250 - at * 5)) for at in range(40)]
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +28,11 @@ def clip(tmp_path_factory):
     return write_clip_model(tmp_path_factory.mktemp("clip") / "model")
 
 
-def photo_store(folder: Path, model: Path | str, text: str = "none") -> vt.Store:
+def photo_store(
+    folder: Path, model: Path | str, text: str = "none", goods: list[tuple] = GOODS
+) -> vt.Store:
     store = vt.Store.create(folder / "store")
-    catalogue = catalogue_of(folder / "goods", GOODS)
+    catalogue = catalogue_of(folder / "goods", goods)
     vt.embed(catalogue, store, text=text, image=str(model), compute="float32")
     vt.build_index(store, features="image")
     return store
@@ -104,3 +110,26 @@ def test_a_model_that_has_changed_is_refused(tmp_path):
     path.write_text(json.dumps({**json.loads(path.read_text()), "resample": 0}))
     with pytest.raises(FingerprintError):
         vt.neighbours(store, "кружка")
+
+
+def test_categories_names_classify_photos(tmp_path, clip):
+    """The nearest name by the library's own vectors, trained on nothing."""
+    kinds = {10: "Посуда->Кружки", 11: "Dishes->Cups"}
+    catalogue = catalogue_of(tmp_path / "goods", MANY, kinds)
+    store = vt.Store.create(tmp_path / "store")
+    vt.embed(catalogue, store, text="lexical", image=str(clip), compute="float32")
+    found = vt.benchmark(tmp_path / "out", store=store, methods="zero-shot", split="stratified")
+    (row,) = found.table.ranked
+    texts = [("Кружки", "фото: Кружки"), ("Cups", "a photo of Cups")]
+    names = np.stack([features_of(clip, list(some), padding=True).mean(axis=0) for some in texts])
+    names /= np.linalg.norm(names, axis=1, keepdims=True)
+    expected = np.argmax(stored(store) @ names.T, axis=1)
+    validation = BenchmarkData.of(store, SplitKind.STRATIFIED, 0).validation
+    np.testing.assert_array_equal(row.predicted, expected[validation])
+
+
+def test_photos_of_a_model_without_a_text_tower_are_not_classified(tmp_path):
+    store = photo_store(tmp_path, "thumbnail", goods=MANY)
+    found = vt.benchmark(tmp_path / "out", store=store, methods="zero-shot", split="stratified")
+    (row,) = found.table.left_out
+    assert "thumbnail has no text tower" in row.left_out
