@@ -13,7 +13,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from support.clip_texts import TITLES, features_of, write_clip_model, write_siglip_model
+from support.clip_texts import (
+    TITLES,
+    WORDS_OF_OPEN_CLIP,
+    features_of,
+    write_clip_model,
+    write_siglip_model,
+)
 from support.image_models import write_clip
 from support.named_models import load_text
 from vitrina.embedder import clip_text as module
@@ -21,7 +27,6 @@ from vitrina.errors import EncoderError
 from vitrina.types import Compute
 
 LONG = [*TITLES, "кружка " * 40, ""]
-WORDS = {"context_length": 20, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +41,7 @@ def siglip(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def native(tmp_path_factory):
-    return write_clip(tmp_path_factory.mktemp("open_clip") / "model", text_cfg=WORDS)
+    return write_clip(tmp_path_factory.mktemp("open_clip") / "model", text_cfg=WORDS_OF_OPEN_CLIP)
 
 
 def least(folder: Path, texts: list[str], theirs: Any) -> float:

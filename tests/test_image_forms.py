@@ -14,8 +14,9 @@ import transformers
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from support.image_forms import (
-    FORMS,
+from support.image_forms import FORMS
+from support.named_models import find_image, load_image
+from support.vision_models import (
     SIZE,
     clip_config,
     clip_processor,
@@ -28,13 +29,13 @@ from support.image_forms import (
     vit,
     write_vision,
 )
-from support.named_models import find_image, load_image
 from vitrina.embedder import image as image_module
 from vitrina.embedder.image_processor import read_preprocessing
 from vitrina.embedder.inference.vit import PatchedVit
 from vitrina.errors import EncoderError
-from vitrina.types import Compute
+from vitrina.types import Compute, Modality
 
+IMAGE_FORMS = [form for form in FORMS if form.modality is Modality.IMAGE]
 CONFIG, STEPS = "config.json", "preprocessor_config.json"
 
 
@@ -70,7 +71,7 @@ def changed(source: Path, place: Path, name: str, **values: Any) -> Path:
     return place
 
 
-@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+@pytest.mark.parametrize("form", IMAGE_FORMS, ids=lambda form: form.name)
 def test_vectors_are_the_librarys_own(form, made):
     folder = made(form)
     if form.refused is not None:
@@ -87,7 +88,7 @@ FAST = {"CLIPModel", "0_CLIPModel", "SiglipModel", "Dinov2Model", "ViTModel"}
 
 
 @pytest.mark.parametrize(
-    "form", [one for one in FORMS if one.name in FAST], ids=lambda form: form.name
+    "form", [one for one in IMAGE_FORMS if one.name in FAST], ids=lambda form: form.name
 )
 def test_towers_run_in_the_packed_path(form, made):
     assert isinstance(load_image(str(made(form)))._network, PatchedVit)

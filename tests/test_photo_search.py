@@ -10,10 +10,11 @@ import pytest
 
 import vitrina as vt
 from support.cli import vitrina
-from support.clip_texts import features_of, write_clip_model, write_siglip_model
+from support.clip_texts import WORDS_OF_OPEN_CLIP, features_of, write_clip_model, write_siglip_model
 from support.embedding import GREEN, GREY, RED, catalogue_of, photo
-from support.image_forms import by_transformers, features, photos
+from support.image_forms import by_transformers, features
 from support.image_models import write_clip
+from support.vision_models import photos
 from vitrina.errors import FingerprintError, StoreError
 from vitrina.pipelines.benchmark.dataset import BenchmarkData
 from vitrina.types import SplitKind
@@ -36,6 +37,12 @@ def photo_store(
     vt.embed(catalogue, store, text=text, image=str(model), compute="float32")
     vt.build_index(store, features="image")
     return store
+
+
+@pytest.fixture(scope="module")
+def thumbnails(tmp_path_factory):
+    """A store of photos whose model has no text tower."""
+    return photo_store(tmp_path_factory.mktemp("thumbnails"), "thumbnail", goods=MANY)
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +85,7 @@ def test_other_models_with_two_towers(tmp_path, form):
     if form == "siglip":
         model = write_siglip_model(tmp_path / "model")
     else:
-        words = {"context_length": 20, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
-        model = write_clip(tmp_path / "model", text_cfg=words)
+        model = write_clip(tmp_path / "model", text_cfg=WORDS_OF_OPEN_CLIP)
     store = photo_store(tmp_path, model)
     assert len(vt.neighbours(store, "кружка", k=3)) == 3
 
@@ -95,10 +101,9 @@ def test_products_texts_and_photos_share_a_model(tmp_path, clip):
     assert len(vt.neighbours(store, "чай", k=3, features="image")) == 3
 
 
-def test_photos_of_a_model_without_a_text_tower_are_not_searched(tmp_path):
-    store = photo_store(tmp_path, "thumbnail")
+def test_photos_of_a_model_without_a_text_tower_are_not_searched(thumbnails):
     with pytest.raises(StoreError, match="thumbnail has no text tower") as caught:
-        vt.neighbours(store, "кружка")
+        vt.neighbours(thumbnails, "кружка")
     assert "\n" not in str(caught.value)
     assert "--features text or fused" in str(caught.value)
 
@@ -128,8 +133,9 @@ def test_categories_names_classify_photos(tmp_path, clip):
     np.testing.assert_array_equal(row.predicted, expected[validation])
 
 
-def test_photos_of_a_model_without_a_text_tower_are_not_classified(tmp_path):
-    store = photo_store(tmp_path, "thumbnail", goods=MANY)
-    found = vt.benchmark(tmp_path / "out", store=store, methods="zero-shot", split="stratified")
+def test_photos_of_a_model_without_a_text_tower_are_not_classified(tmp_path, thumbnails):
+    found = vt.benchmark(
+        tmp_path / "out", store=thumbnails, methods="zero-shot", split="stratified"
+    )
     (row,) = found.table.left_out
     assert "thumbnail has no text tower" in row.left_out

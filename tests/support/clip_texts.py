@@ -10,7 +10,16 @@ import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
-from support.image_forms import SIZE, SMALL, clip_processor, exact_processor, write_vision
+from support.vision_models import SIZE, SMALL, clip_processor, exact_processor, write_vision
+
+WORDS_OF_OPEN_CLIP = {
+    "context_length": 20,
+    "vocab_size": 49408,
+    "width": 16,
+    "heads": 2,
+    "layers": 1,
+}
+"""Text tower for open_clip's own tokenizer."""
 
 TITLES = ("красная кружка", "a red cup", "кружка", "Кружка белая 350 мл", "чехол для телефона", "x")
 
