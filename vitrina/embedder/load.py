@@ -87,6 +87,23 @@ def _text_tower(found: TextFiles, compute: Compute | None) -> TextEncoder | None
     return ClipText(tower, found.model, found.revision, compute)
 
 
+def find_whole_text(model: ModelRef) -> TextFiles:
+    """As `find_text`, for training or exporting. Raises EncoderError for a CLIP's text tower."""
+    from vitrina.embedder.vision_folder import has_text_tower
+
+    found = find_text(model)
+    if has_text_tower(found.folder):
+        raise _no_tower(found.model)
+    return found
+
+
+def _no_tower(model: str) -> EncoderError:
+    return EncoderError(
+        f"{model}: the text tower of a CLIP embeds texts, but can't be trained or exported; give "
+        "hf:REPO or a directory of a text model"
+    )
+
+
 def _load_published_text(model: ModelRef, compute: Compute | None) -> TextEncoder:
     """The text tower of an open_clip model, from the cache or the hub."""
     from vitrina.embedder.clip_text import ClipText
@@ -131,10 +148,7 @@ def find_text(model: ModelRef) -> TextFiles:
                 "lexical is fitted, not trained; give hf:REPO or a directory of a text model"
             )
         case ModelKind.OPEN_CLIP:
-            raise EncoderError(
-                f"{model}: a CLIP's text tower embeds texts, but can't be trained; give hf:REPO or "
-                "a directory of a text model"
-            )
+            raise _no_tower(str(model))
         case ModelKind.TIMM:
             raise wrong_usage(EncoderError(f"{model} is a model for images; it can't serve text"))
     raise unknown_model(model.text, model.modality)
