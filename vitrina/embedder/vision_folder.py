@@ -200,7 +200,7 @@ def check_vision_folder(
     if kind not in set(VisionKind):
         raise EncoderError(
             f"{model}: {path} is of type {kind!r}, no image model that Vitrina runs; give a "
-            f"directory of open_clip or timm, or one of type {listed(VisionKind)}"
+            f"directory of open_clip or timm, or of transformers and of type {listed(VisionKind)}"
         )
     return TowerFolder(folder, VisionKind(kind), None if from_scratch else read_weights(folder))
 

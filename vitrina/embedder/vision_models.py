@@ -70,7 +70,7 @@ def transformers_parts(
         height, width = preprocessing.size
         raise EncoderError(
             f"{model} takes pictures of {height}x{width} pixels, not {size}x{size}; leave the "
-            "size out, or train a timm or open_clip model"
+            "size out, or train a model of timm or open_clip"
         )
     what = f"{model}: {own} does not load as a {checked.kind} model"
     with loading(what, checked.budget), quiet_transformers():

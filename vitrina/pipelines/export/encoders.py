@@ -1,4 +1,4 @@
-"""Export of an encoder in the form of sentence-transformers, open_clip or timm.
+"""Export of an encoder in the form of sentence-transformers, transformers, open_clip or timm.
 
 The model is read by the same checks as for embedding and written anew, so that only its weights,
 tokenizer and configuration get out: no code, no pickles, no product ids.
