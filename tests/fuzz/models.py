@@ -36,7 +36,9 @@ class M(BertModel):
 class T(BertTokenizerFast):
     pass
 """
-KINDS = ("bert", "bert-parts", "distilbert", "timm", "open-clip")
+IMAGES = ("timm", "open-clip", "hf-clip", "st-clip", "siglip", "dinov2", "vit")
+TOWERS = ("clip-text", "siglip-text", "open-clip-text")
+KINDS = ("bert", "bert-parts", "distilbert", *IMAGES, *TOWERS)
 CODE = {
     "AutoConfig": "evil.A",
     "AutoModel": "evil.M",
@@ -79,6 +81,17 @@ class Models(Target):
 
         write_timm(folder / "timm")
         write_clip(folder / "open-clip")
+        from support.clip_texts import WORDS_OF_OPEN_CLIP, write_clip_model, write_siglip_model
+        from support.vision_models import dinov2, hf_clip, siglip, st_clip, vit
+
+        hf_clip(folder / "hf-clip")
+        st_clip(folder / "st-clip")
+        siglip(folder / "siglip")
+        dinov2(folder / "dinov2", registers=2)
+        vit(folder / "vit")
+        write_clip_model(folder / "clip-text")
+        write_siglip_model(folder / "siglip-text")
+        write_clip(folder / "open-clip-text", text_cfg=WORDS_OF_OPEN_CLIP)
         rng = np.random.default_rng(0)
         for number in range(3):
             # Noise would be all alike to many a damaged model.
@@ -129,7 +142,7 @@ class Models(Target):
                 self._changed(kind, draw, place, outside) for _ in range(draw.choice((1, 1, 2)))
             )
         compute = draw.choice(("float32", "float32", "float32", "int8"))
-        if kind not in ("bert", "bert-parts", "open-clip"):
+        if kind in ("distilbert", "timm", *TOWERS):
             compute = "float32"
         note(folder, kind=kind, compute=compute)
         return f"{kind} {compute}: {how}"
@@ -137,8 +150,10 @@ class Models(Target):
     def _changed(self, kind: str, draw: Random, place: Path, outside: str) -> str:
         name = draw.choice([one for one in self._files[kind] if (place / one).is_file()])
         if draw.random() < 0.3:
-            configs = ("config.json", "open_clip_config.json", "tokenizer.json")
-            name = draw.choice([one for one in self._files[kind] if one in configs] or [name])
+            configs = ("config.json", "open_clip_config.json", "tokenizer.json", "modules.json")
+            configs += ("preprocessor_config.json",)
+            named = [one for one in self._files[kind] if Path(one).name in configs]
+            name = draw.choice(named or [name])
         path = place / name
         if not path.is_file():
             # The change before made a link or a pipe of it.
@@ -201,7 +216,7 @@ def _use(place: Path, kind: str, compute: str, seeds: Path) -> None:
     from support.named_models import load_image, load_text
     from vitrina.types import Compute
 
-    if kind in ("timm", "open-clip"):
+    if kind in IMAGES:
         from PIL import Image
 
         encoder: Any = load_image(str(place), compute=Compute(compute))

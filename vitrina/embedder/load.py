@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -47,11 +47,73 @@ def load_text(
         from vitrina.embedder.lexical import Lexical
 
         return Lexical.load(_state(model, kept))
+    elif model.kind is ModelKind.OPEN_CLIP:
+        return _load_published_text(model, compute)
     else:
         found = find_text(model)
+    if (tower := _text_tower(found, compute)) is not None:
+        return tower
     from vitrina.embedder.text import HuggingFaceText
 
     return HuggingFaceText(found.folder, found.model, found.revision, compute)
+
+
+@needed_for("a text model")
+def load_text_tower(model: ModelRef, revision: str | None = None) -> TextEncoder:
+    """Load the text tower of an image model, whose vectors match those of photos.
+
+    revision: of a repository, instead of the model's own.
+    Raises EncoderError if the model has no text tower, HubUnreachableError.
+    """
+    if model.kind is ModelKind.OPEN_CLIP:
+        return _load_published_text(model, None)
+    if model.kind in (ModelKind.HUGGING_FACE, ModelKind.DIRECTORY):
+        pinned = replace(model, revision=revision or model.revision)
+        if (tower := _text_tower(find_text(pinned), None)) is not None:
+            return tower
+    raise EncoderError(f"{model} has no text tower")
+
+
+def _text_tower(found: TextFiles, compute: Compute | None) -> TextEncoder | None:
+    """The text tower of a CLIP or SigLIP model; None for files of any other model."""
+    from vitrina.embedder.vision_folder import has_text_tower
+
+    if not has_text_tower(found.folder):
+        return None
+    from vitrina.embedder.clip_text import ClipText
+    from vitrina.embedder.clip_text_models import tower_in_folder
+
+    tower = tower_in_folder(found.folder, found.model)
+    return ClipText(tower, found.model, found.revision, compute)
+
+
+def find_whole_text(model: ModelRef) -> TextFiles:
+    """As `find_text`, for training or exporting. Raises EncoderError for a CLIP's text tower."""
+    from vitrina.embedder.vision_folder import has_text_tower
+
+    found = find_text(model)
+    if has_text_tower(found.folder):
+        raise _no_tower(found.model)
+    return found
+
+
+def _no_tower(model: str) -> EncoderError:
+    return EncoderError(
+        f"{model}: the text tower of a CLIP embeds texts, but can't be trained or exported; give "
+        "hf:REPO or a directory of a text model"
+    )
+
+
+def _load_published_text(model: ModelRef, compute: Compute | None) -> TextEncoder:
+    """The text tower of an open_clip model, from the cache or the hub."""
+    from vitrina.embedder.clip_text import ClipText
+    from vitrina.embedder.clip_text_models import tower_of_published
+    from vitrina.embedder.image_models import check_activation
+
+    arch, _, tag = model.place.partition("/")
+    check_activation(arch, tag)
+    tower = _reaching_hub(model.card_text, lambda: tower_of_published(arch, tag))
+    return ClipText(tower, model.card_text, None, compute)
 
 
 @dataclass(frozen=True)
@@ -75,14 +137,19 @@ def find_text(model: ModelRef) -> TextFiles:
             folder, revision = _snapshot(model.place, model.revision, patterns)
             return TextFiles(folder, model.card_text, revision)
         case ModelKind.DIRECTORY:
-            if not (Path(model.place) / "config.json").exists():
+            from vitrina.embedder.vision_folder import has_text_tower
+
+            folder = Path(model.place)
+            if not (folder / "config.json").exists() and not has_text_tower(folder):
                 raise EncoderError(f"{model.place} has no config.json: not a Hugging Face model")
-            return TextFiles(Path(model.place), model.card_text, None)
+            return TextFiles(folder, model.card_text, None)
         case ModelKind.LEXICAL:
             raise EncoderError(
                 "lexical is fitted, not trained; give hf:REPO or a directory of a text model"
             )
-        case ModelKind.OPEN_CLIP | ModelKind.TIMM:
+        case ModelKind.OPEN_CLIP:
+            raise _no_tower(str(model))
+        case ModelKind.TIMM:
             raise wrong_usage(EncoderError(f"{model} is a model for images; it can't serve text"))
     raise unknown_model(model.text, model.modality)
 
@@ -139,7 +206,7 @@ def find_image(
     size: int | None = None,
     from_scratch: bool = False,
 ) -> ImageFiles:
-    """Find an image model of open_clip or timm: in a directory, the cache or on the hub.
+    """Find an image model of open_clip, timm or transformers: in a directory, cached or on the hub.
 
     kept: its folder in the store, if it was finetuned. size: input pixels; None for the default.
     from_scratch: use random weights, which need no hub.
@@ -189,14 +256,19 @@ def _is_image_model(folder: Path) -> bool:
 def _image_folder(
     folder: Path, name: str, size: int | None = None, from_scratch: bool = False
 ) -> ImageParts:
-    from vitrina.embedder import image_models
+    from vitrina.embedder import image_models, vision_folder
 
     if (folder / "open_clip_config.json").exists():
         return image_models.clip_folder_parts(folder, name, size, from_scratch=from_scratch)
+    if vision_folder.model_type(folder) is not None:
+        from vitrina.embedder import vision_models
+
+        return vision_models.transformers_parts(folder, name, size, from_scratch=from_scratch)
     if (folder / "config.json").exists():
         return image_models.timm_parts(folder, name, size, from_scratch=from_scratch)
     raise EncoderError(
-        f"{folder} has neither open_clip_config.json nor a timm config.json: not an image model"
+        f"{folder} has neither open_clip_config.json nor a config.json of transformers or timm: "
+        "not an image model"
     )
 
 

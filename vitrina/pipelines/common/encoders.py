@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vitrina.embedder.base import ImageEncoder, TextEncoder
-from vitrina.embedder.load import load_image, load_text
+from vitrina.embedder.fingerprint_cache import remember, unchanged
+from vitrina.embedder.load import load_image, load_text, load_text_tower
 from vitrina.embedder.model_ref import ModelKind, ModelRef
 from vitrina.errors import EncoderError, HubUnreachableError
 from vitrina.pipelines.common.reading import remembered_models
@@ -120,3 +121,23 @@ def encoder_of(store: OpenStore, space: Space) -> Encoder:
     encoder = load_encoder(model_of(space), folder, before=space.compute)
     encoder.card.check(space.entry.fingerprint, f"the space {space.name}")
     return encoder
+
+
+def text_tower_of(store: OpenStore, space: Space) -> TextEncoder:
+    """Load the text tower of the model that made a space of photos.
+
+    Its vectors and those of the space are of one kind, since both towers were trained together; so
+    the space must be of the model as it is now.
+    Raises EncoderError if it has no text tower, FingerprintError if it has changed.
+    """
+    model = model_of(space)
+    if not unchanged(model, space.entry.fingerprint):
+        encoder_of(store, space)
+        remember(model, space.entry.fingerprint)
+    tower = load_text_tower(model, space.card["revision"])
+    if tower.card.dim != space.dim:
+        raise EncoderError(
+            f"the text tower of {model} gives {tower.card.dim} numbers, and the space "
+            f"{space.name} holds {space.dim}"
+        )
+    return tower

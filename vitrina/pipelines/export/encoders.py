@@ -1,4 +1,4 @@
-"""Export of an encoder in the form of sentence-transformers, open_clip or timm.
+"""Export of an encoder in the form of sentence-transformers, transformers, open_clip or timm.
 
 The model is read by the same checks as for embedding and written anew, so that only its weights,
 tokenizer and configuration get out: no code, no pickles, no product ids.
@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vitrina.embedder.image import TorchImage, probe_images
-from vitrina.embedder.load import TextFiles, find_image, find_text, load_image, load_text
+from vitrina.embedder.load import TextFiles, find_image, find_whole_text, load_image, load_text
 from vitrina.embedder.model_ref import ModelKind, ModelRef
 from vitrina.embedder.precision import agreement
 from vitrina.embedder.text import PROBES, HuggingFaceText, load_parts, save_model
@@ -59,7 +59,7 @@ def write_encoder(store: OpenStore, encoder: NamedEncoder, folder: Path) -> tupl
 
 
 def _write_text(model: ModelRef, kept: Path | None, folder: Path) -> None:
-    found = TextFiles(kept, str(model), None) if kept else find_text(model)
+    found = TextFiles(kept, str(model), None) if kept else find_whole_text(model)
     what = f"{found.model}: {found.folder} does not load as a text model"
     parts = load_parts(found.folder, found.model, what)
     form = replace(parts.form, max_length=parts.limit)

@@ -14,7 +14,8 @@ import torch
 
 from vitrina.embedder.base import EncoderCard
 from vitrina.embedder.finetuning.tokens import TokenLists
-from vitrina.embedder.load import ImageFiles, TextFiles, find_image, find_text
+from vitrina.embedder.image_processor import PREPROCESSOR
+from vitrina.embedder.load import ImageFiles, TextFiles, find_image, find_whole_text
 from vitrina.embedder.model_folder import CLIP_CONFIG
 from vitrina.embedder.model_ref import RESERVED, ModelKind, ModelRef
 from vitrina.errors import EncoderError
@@ -55,7 +56,9 @@ def library_of(folder: Path, modality: Modality) -> Library:
     """The library that opens a model's directory."""
     if modality is Modality.TEXT:
         return Library.SENTENCE_TRANSFORMERS
-    return Library.OPEN_CLIP if (folder / CLIP_CONFIG).exists() else Library.TIMM
+    if (folder / CLIP_CONFIG).exists():
+        return Library.OPEN_CLIP
+    return Library.TRANSFORMERS if (folder / PREPROCESSOR).exists() else Library.TIMM
 
 
 def base_text(store: OpenStore, model: ModelRef) -> TextFiles:
@@ -63,7 +66,7 @@ def base_text(store: OpenStore, model: ModelRef) -> TextFiles:
     if model.kind is ModelKind.TRAINED:
         trained_card(store, model)
         return TextFiles(store.encoder_folder(model.place), str(model), None)
-    return find_text(model)
+    return find_whole_text(model)
 
 
 def base_image(
