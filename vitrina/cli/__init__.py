@@ -31,7 +31,7 @@ from vitrina.errors import OptionError, VitrinaError
 from vitrina.limits import VITRINA_THREADS, use_threads
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Start here": (demo.demo, embed.embed, train.index, train.train),
+    "Start here": (demo.demo, models.models, embed.embed, train.index, train.train),
     "Every day": (query.classify, query.neighbours, maintenance.info),
     "Improve": (finetune.pretrain, finetune.finetune, finetune.benchmark, models.export_model),
     "Review": (audit.audit, audit.review, audit.decisions),

@@ -5,6 +5,7 @@ EXAMPLES = {
         "vitrina demo",
         "vitrina demo --products 300 --catalogue-only --out sample",
     ),
+    "models": ("vitrina models", "vitrina models --modality text --json"),
     "embed": (
         "vitrina embed train.parquet --store shelf --images images.zip",
         "vitrina embed goods.csv --store shelf --id-column sku --title-column name --images none",
