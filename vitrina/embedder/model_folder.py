@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from vitrina.embedder.onnx_graph import graph_of
 from vitrina.embedder.untrusted import Budget
 from vitrina.embedder.weight_files import (
     WAY_OUT,
@@ -201,7 +202,7 @@ def check_text_folder(folder: Path, model: str, *, from_scratch: bool = False) -
     if sharded:
         raise EncoderError(f"{sharded[0]} is a checkpoint of a training; save the model whole")
     _check_tokenizer_files(folder, model)
-    if from_scratch:
+    if from_scratch or graph_of(folder) is not None:
         return Budget()
     return _budget(read_weights(folder))
 

@@ -20,6 +20,8 @@ from vitrina.embedder.inference.bert import Bert, PackedBert, read_bert
 from vitrina.embedder.inference.int8 import Int8Runner, has_int8
 from vitrina.embedder.inference.plain import PlainRunner
 from vitrina.embedder.model_folder import check_text_folder
+from vitrina.embedder.onnx_graph import graph_of
+from vitrina.embedder.onnx_text import OnnxNetwork
 from vitrina.embedder.precision import (
     AGREEMENT,
     agreement,
@@ -81,7 +83,8 @@ class HuggingFaceText:
     def __init__(
         self, folder: Path, model: str, revision: str | None, compute: Compute | None = None
     ) -> None:
-        found = load_parts(folder, model, f"{model}: {folder} does not load as a text model")
+        what = f"{model}: {folder} does not load as a text model"
+        found = load_parts(folder, model, what, onnx=True)
         config, tokenizer, network = found.config, found.tokenizer, found.network
         form = found.form
         settings = {
@@ -146,7 +149,7 @@ class HuggingFaceText:
             return read if agreement(exact, probe(read)) >= AGREEMENT[Compute.FLOAT32] else own
 
         makers: dict[Compute, Callable[[], TextRunner]] = {Compute.FLOAT32: exactly}
-        if has_bfloat16(self._device):
+        if has_bfloat16(self._device) and not isinstance(model, OnnxNetwork):
             makers[Compute.BFLOAT16] = partial(packed, torch.bfloat16)
         if bert and self._device.type == "cpu" and has_int8():
             makers[Compute.INT8] = partial(_in_int8, bert, form.pooling, self._device)
@@ -208,12 +211,18 @@ class TextParts:
 
 
 def load_parts(
-    folder: Path, model: str, what: str, *, from_scratch: bool = False, seed: int = 0
+    folder: Path,
+    model: str,
+    what: str,
+    *,
+    from_scratch: bool = False,
+    seed: int = 0,
+    onnx: bool = False,
 ) -> TextParts:
     """Load an untrusted Hugging Face model directory with transformers.
 
     model: its name. what: start of error messages. from_scratch: use random weights. seed: random
-    seed of these.
+    seed of these. onnx: whether an ONNX graph serves, which can be run, but not trained or saved.
 
     Raises EncoderError if the directory is unsafe, damaged, incomplete or inconsistent.
     """
@@ -236,6 +245,13 @@ def load_parts(
         if from_scratch:
             make: Any = AutoModel
             network = make.from_config(config, trust_remote_code=False)
+        elif (graph := graph_of(folder)) is not None:
+            if not onnx:
+                raise EncoderError(
+                    f"{model}: {graph} can be run, but not trained or exported; "
+                    "use a directory with safetensors weights"
+                )
+            network = OnnxNetwork(graph, folder, config)
         else:
             network = load_network(folder, config)
         check_finite(network, f"{model}: {folder}")
