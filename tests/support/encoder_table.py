@@ -155,7 +155,8 @@ def rows() -> Iterator[str]:
             found = compare(form, Path(folder))
         print(form.name, found, file=sys.stderr)
         if found.refusal:
-            yield f"| {form.name} | {form.library} | | | | refused: {form.refused} |"
+            refusal = found.refusal.replace("|", "/")
+            yield f"| {form.name} | {form.library} | | | | refused: {refusal} |"
         else:
             cells = " | ".join(_cell(compute, found) for compute in Compute)
             yield f"| {form.name} | {form.library} | {cells} | {found.path} |"

@@ -53,7 +53,7 @@ def write_lite0(folder: Path) -> Path:
     spec = importlib.util.find_spec(LITE0)
     assert spec is not None
     assert spec.submodule_search_locations is not None
-    (path,) = Path(next(iter(spec.submodule_search_locations))).glob("*.pth")
+    (path,) = Path(next(iter(spec.submodule_search_locations))).rglob("*.pth")
     theirs = torch.load(path, weights_only=True, map_location="cpu")
     network = timm.create_model("efficientnet_lite0")
     own = network.state_dict()
