@@ -6,9 +6,11 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
 
@@ -55,6 +57,27 @@ def test_the_first_graph_of_the_list_is_taken(tmp_path: Path) -> None:
     # Vitrina's own way is preferred.
     (tmp_path / "model.safetensors").write_bytes(b"")
     assert graph_of(tmp_path) is None
+
+
+def test_a_hubs_graph_is_fetched_where_there_are_no_weights(
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def download(repository: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        asked.append((repository, revision))
+        folder = tmp_path / "0a1b"
+        for path in written.rglob("*"):
+            name = path.relative_to(written)
+            if path.is_file() and any(fnmatch(str(name), one) for one in allow_patterns):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, folder / name)
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    vectors = load_text("hf:shop/tiny").encode(TEXTS)
+    assert asked == [("shop/tiny", None), ("shop/tiny", "0a1b")]
+    np.testing.assert_array_equal(vectors, load_text(str(written)).encode(TEXTS))
 
 
 def test_the_graph_enters_the_fingerprint(model: Path, written: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from vitrina.embedder.base import ImageEncoder, Images, TextEncoder, Texts
 from vitrina.embedder.model_ref import ModelKind, ModelRef, unknown_model
+from vitrina.embedder.onnx_graph import DATA, FETCHED
 from vitrina.errors import EncoderError, HubUnreachableError, wrong_usage
 from vitrina.optional import needed_for
 from vitrina.types import Compute
@@ -73,6 +74,9 @@ def find_text(model: ModelRef) -> TextFiles:
         case ModelKind.HUGGING_FACE:
             patterns = ("*.json", "*.txt", "*.model", "*.safetensors")
             folder, revision = _snapshot(model.place, model.revision, patterns)
+            if not any(folder.rglob("*.safetensors")):
+                # The same revision, which is there already: only the graph is fetched.
+                _snapshot(model.place, revision, (*FETCHED, DATA))
             return TextFiles(folder, model.card_text, revision)
         case ModelKind.DIRECTORY:
             if not (Path(model.place) / "config.json").exists():

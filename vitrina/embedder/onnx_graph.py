@@ -27,10 +27,12 @@ GRAPHS = tuple(
 """Places of a graph in a model's directory, as optimum and fastembed write them; the first is
 taken."""
 
-DATA = "*.onnx_data"
+FETCHED, DATA = GRAPHS[:4], "*.onnx_data"
+"""Graphs that are fetched from a hub, for a model that has no weights in safetensors, and their
+data: no quantised ones, which the first two would precede."""
 MOST_GRAPH_BYTES = 1 << 31
 """Limit of protobuf."""
-MOST_FIELDS, MOST_DEPTH = 2_000_000, 3
+MOST_FIELDS = 2_000_000
 DOMAINS = ("", "ai.onnx", "com.microsoft")
 """Operator sets of onnxruntime: the standard's, and its own, which its optimiser writes."""
 
