@@ -73,6 +73,9 @@ def test_a_short_name_means_its_model(model: Any, tmp_path: Path, monkeypatch: A
     assert short == whole
     assert short.known is whole.known is model
     assert str(short) == model.name
+    # A longer name brings no prompt: stores that use it stay as they are.
+    assert short.prompt == (model.prompt or None)
+    assert whole.prompt is None
     # An encoder's card holds anywhere; the names that were short before stay as they were.
     assert short.card_text == (model.name if model.name in ALIASES else model.hub)
     # An encoder of the store, and a directory, precede it.

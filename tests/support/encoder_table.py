@@ -50,6 +50,7 @@ PATHS = {
     "PaddedModel": "own code",
     "OwnCode": "own code",
     "OnnxNetwork": "onnxruntime",
+    "StaticText": "table look-up",
 }
 """What a backend is called in the table."""
 

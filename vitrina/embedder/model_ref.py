@@ -111,6 +111,15 @@ class ModelRef:
         return BY_HUB.get(f"{self.kind}:{self.place}")
 
     @property
+    def prompt(self) -> str | None:
+        """The prompt that comes with a short name; None for the model's own.
+
+        A longer name of the same model brings none, so that stores that use it stay as they are.
+        """
+        short = self.known is not None and self.text in BY_NAME
+        return BY_NAME[self.text].prompt or None if short else None
+
+    @property
     def card_text(self) -> str:
         """The name in the encoder's card: of a directory, the absolute path; of a short name, what
         it stands for, since a directory may have that name elsewhere."""

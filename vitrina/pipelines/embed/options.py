@@ -31,16 +31,16 @@ class EmbedOptions(SeededOptions):
 
     _: KW_ONLY
     text: str | None = option(
-        "Text model: hf:REPO, a model directory, an encoder trained in this store, lexical, or "
-        "none; default: the store's, else hf:cointegrated/rubert-tiny2.",
+        "Text model: a name of `vitrina models`, hf:REPO, a model directory, an encoder trained in "
+        "this store, lexical, or none; default: the store's, else hf:cointegrated/rubert-tiny2.",
         flag="text-model",
         panel=Panel.MODELS,
         metavar="MODEL",
     )
     image: str | None = option(
-        "Image model: open_clip:ARCH/TAG, timm:NAME, a model directory, an encoder trained in this "
-        "store, thumbnail, or none; default: the store's, else "
-        "open_clip:ViT-B-32-quickgelu/openai.",
+        "Image model: a name of `vitrina models`, open_clip:ARCH/TAG, timm:NAME, a model "
+        "directory, an encoder trained in this store, thumbnail, or none; default: the store's, "
+        "else open_clip:ViT-B-32-quickgelu/openai.",
         flag="image-model",
         panel=Panel.MODELS,
         metavar="MODEL",
