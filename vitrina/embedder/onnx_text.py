@@ -51,7 +51,7 @@ class OnnxNetwork(torch.nn.Module):
         options.log_severity_level = 4
         try:
             self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
+                str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
             )
         except Exception as err:
             raise EncoderError(f"{path} does not load in onnxruntime: {reason_of(err)}") from err
