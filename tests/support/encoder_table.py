@@ -50,6 +50,7 @@ PATHS = {
     "PaddedModel": "own code",
     "OwnCode": "own code",
     "OnnxNetwork": "onnxruntime",
+    "PaddedTower": "own code",
     "StaticText": "table look-up",
 }
 """What a backend is called in the table."""
@@ -143,7 +144,7 @@ def _refusal(form: EncoderForm, model: Path) -> str:
     try:
         _loaded(form, model, None)
     except EncoderError as err:
-        return str(err).replace(str(model), "DIR")
+        return str(err).replace(f"{model}: {model}", "DIR").replace(str(model), "DIR")
     raise AssertionError(f"{form.name} is not refused")
 
 
