@@ -270,9 +270,7 @@ def _check_tokenizer_files(folder: Path, model: str) -> None:
             "all words would be the same; copy the tokenizer's files next to the weights"
         )
     for name in there:
-        check_file(folder / name, MOST_TOKENIZER_BYTES)
-        if name.endswith(".json"):
-            _check_token_ids(folder / name)
+        check_tokenizer_file(folder / name)
     for name in ("special_tokens_map.json", "added_tokens.json", "merges.txt"):
         if (folder / name).exists():
             check_file(folder / name, MOST_TOKENIZER_BYTES)
@@ -282,8 +280,15 @@ def _check_tokenizer_files(folder: Path, model: str) -> None:
             if name != Path(name).name:
                 raise EncoderError(f"{path} names {name!r}, no file of its folder; {WAY_OUT}")
             if (folder / name).exists():
-                check_file(folder / name, MOST_TOKENIZER_BYTES)
-                _check_token_ids(folder / name)
+                check_tokenizer_file(folder / name)
+
+
+def check_tokenizer_file(path: Path) -> None:
+    """Raise EncoderError for a file of a tokenizer that is missing, too large, or numbers a token
+    beyond all tables."""
+    check_file(path, MOST_TOKENIZER_BYTES)
+    if path.name.endswith(".json"):
+        _check_token_ids(path)
 
 
 def _check_token_ids(path: Path) -> None:
