@@ -16,17 +16,20 @@ WORDS = (
     *("белая", "синяя", "красная", "зелёная", "чёрная", "жёлтая", "женское", "летнее", "стальной"),
     *("red", "cup", "white", "the", "is", "shoes", "running", "shirt", "cotton", "blue", "men"),
     *("a", "b", "c", "d", "e", "о", "и", "в", "на", "для", "с", "0", "1", "2", "3", "5", "мл"),
-    *("Кружка", "Ваза", "Red", "query", "passage", "search", ":", ",", ".", "-", "##ы", "##а"),
+    *("Кружка", "Ваза", "Red", "query", "passage", "search", ":", ",", ".", "-", "/", "%", "*"),
 )
+LETTERS = "abcdefghijklmnopqrstuvwxyzабвгдежзийклмнопрстуфхцчшщъыьэюя0123456789"
+LETTERS += LETTERS[:58].upper()
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-PIECES = (*SPECIAL, *WORDS)
+PIECES = tuple(dict.fromkeys([*SPECIAL, *WORDS, *LETTERS, *(f"##{one}" for one in LETTERS)]))
+"""The vocabulary: words, and letters for all others."""
 
 TEXTS = [
     "кружка белая 350 мл",
     "Кружка",
     "платье женское летнее , red cotton shirt",
     "чайник стальной для кружка и ваза " * 9,
-    "неведомое слово",
+    "неведомое слово 漢字",
     "the white cup is red",
     "стол",
     "Red Ваза - 5",
