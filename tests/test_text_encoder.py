@@ -262,7 +262,9 @@ def test_without_sentence_transformers_files_the_mean_is_taken(folder: Path) -> 
 )
 def test_unknown_pooling_is_refused(folder: Path, config: dict[str, Any]) -> None:
     write_form(folder, config)
-    with pytest.raises(EncoderError, match="requires .* pooling; Vitrina supports cls, ") as caught:
+    with pytest.raises(
+        EncoderError, match=r"requires .* pooling; Vitrina supports cls, "
+    ) as caught:
         loaded(folder)
     assert "[" not in str(caught.value).partition("requires")[2]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 
 from support.encoder_forms import EncoderForm
 from support.text_models import (
@@ -38,9 +39,7 @@ def sentence_transformers(folder: Path, texts: list[Any]) -> Any:
 
 def model2vec(folder: Path, texts: list[Any]) -> Any:
     """Vectors by model2vec's formula: the mean of weighted rows, without unknown words."""
-    from safetensors.numpy import load_file
-
-    tensors = load_file(folder / "model.safetensors")
+    tensors = {name: one.numpy() for name, one in load_file(folder / "model.safetensors").items()}
     core = tokenizer_core()
     rows = []
     for text in texts:
@@ -59,9 +58,7 @@ def _pooled(pooling: dict[str, Any], *after: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         write_bert(folder)
         write_modules(folder, ["Transformer", "Pooling", *after])
-        write_json(
-            folder / "1_Pooling/config.json", {"word_embedding_dimension": WIDTH, **pooling}
-        )
+        write_json(folder / "1_Pooling/config.json", {"word_embedding_dimension": WIDTH, **pooling})
         return folder
 
     return make
@@ -79,20 +76,33 @@ def _with(make: Callable[[Path], Path], **files: dict[str, Any]) -> Callable[[Pa
     return extended
 
 
-def write_dense(folder: Path, out: int = 20, taken: int = WIDTH, **options: Any) -> None:
-    """Write a Dense module with sentence-transformers. options: of its constructor."""
-    from sentence_transformers.sentence_transformer.modules import Dense
-
-    folder.mkdir(parents=True, exist_ok=True)
-    fill(Dense(taken, out, **options)).save(str(folder))
+def write_dense(
+    folder: Path,
+    out: int = 20,
+    taken: int = WIDTH,
+    *,
+    activation: str | None = "activation.Tanh",
+    bias: bool = True,
+    residual: bool = False,
+) -> None:
+    """Write a Dense module as sentence-transformers does. activation: in torch.nn.modules; None for
+    the default. residual: add the input to the output."""
+    config: dict[str, Any] = {"in_features": taken, "out_features": out, "bias": bias}
+    if activation is not None:
+        config["activation_function"] = f"torch.nn.modules.{activation}"
+    layer = torch.nn.ModuleDict({"linear": torch.nn.Linear(taken, out, bias=bias)})
+    if residual:
+        config["use_residual"] = True
+        layer["residual"] = torch.nn.Linear(taken, out, bias=False)
+    write_json(folder / "config.json", config)
+    save_file(fill(layer).state_dict(), folder / "model.safetensors")
 
 
 def write_norm(folder: Path, width: int = WIDTH) -> None:
-    """Write a LayerNorm module with sentence-transformers."""
-    from sentence_transformers.sentence_transformer.modules import LayerNorm
-
-    folder.mkdir(parents=True, exist_ok=True)
-    fill(LayerNorm(width)).save(str(folder))
+    """Write a LayerNorm module as sentence-transformers does."""
+    write_json(folder / "config.json", {"dimension": width})
+    layer = torch.nn.ModuleDict({"norm": torch.nn.LayerNorm(width)})
+    save_file(fill(layer).state_dict(), folder / "model.safetensors")
 
 
 def labse(folder: Path) -> Path:
@@ -105,10 +115,10 @@ def labse(folder: Path) -> Path:
 def _layers(folder: Path) -> Path:
     mean = {"pooling_mode": ["mean", "max"]}
     _pooled(mean, "Normalize", "Dense", "Dropout", "LayerNorm", "Dense")(folder)
-    write_dense(folder / "3_Dense", 20, 2 * WIDTH, activation_function=torch.nn.GELU())
+    write_dense(folder / "3_Dense", 20, 2 * WIDTH, activation="activation.GELU")
     write_json(folder / "4_Dropout/config.json", {"dropout": 0.3})
     write_norm(folder / "5_LayerNorm", 20)
-    write_dense(folder / "6_Dense", 24, 20, bias=False, activation_function=None, use_residual=True)
+    write_dense(folder / "6_Dense", 24, 20, activation="linear.Identity", bias=False, residual=True)
     return folder
 
 
@@ -197,7 +207,10 @@ def qwen3(folder: Path, padding_side: str = "left") -> Path:
     fill(Qwen3Model(config)).save_pretrained(folder)
     write_tokenizer(folder, "$A [SEP]", padding_side=padding_side)
     write_modules(folder, ["Transformer", "Pooling", "Normalize"])
-    write_json(folder / "1_Pooling/config.json", {"embedding_dimension": WIDTH, "pooling_mode": "lasttoken"})
+    write_json(
+        folder / "1_Pooling/config.json",
+        {"embedding_dimension": WIDTH, "pooling_mode": "lasttoken"},
+    )
     prompts = {"query": "search : ", "document": ""}
     model = {"prompts": prompts, "default_prompt_name": None}
     write_json(folder / "config_sentence_transformers.json", model)
@@ -229,32 +242,30 @@ def _modern_bert(folder: Path) -> Path:
     return folder
 
 
+def _write_table(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    table = torch.nn.ModuleDict({"embedding": torch.nn.EmbeddingBag(len(PIECES), WIDTH)})
+    save_file(fill(table).state_dict(), folder / "model.safetensors")
+    tokenizer_core(lower=True).save(str(folder / "tokenizer.json"))
+
+
 def static(folder: Path) -> Path:
     """A table of token vectors, as sentence-transformers writes it."""
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
-
-    table = fill(StaticEmbedding(tokenizer_core(lower=True), embedding_dim=WIDTH))
-    SentenceTransformer(modules=[table]).save(str(folder), create_model_card=False)
+    _write_table(folder)
+    write_modules(folder, ["StaticEmbedding"])
     return folder
 
 
 def _static_old(folder: Path) -> Path:
-    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
-
-    place = folder / "0_StaticEmbedding"
-    place.mkdir(parents=True)
-    fill(StaticEmbedding(tokenizer_core(lower=True), embedding_dim=WIDTH)).save(str(place))
+    _write_table(folder / "0_StaticEmbedding")
     kinds = [("StaticEmbedding", "0_StaticEmbedding"), ("Normalize", "1_Normalize")]
     write_modules(folder, [*kinds, "Dense"])
-    write_dense(folder / "2_Dense")
+    write_dense(folder / "2_Dense", activation=None)
     return folder
 
 
 def write_model2vec(folder: Path, *, quantised: bool = False, **config: Any) -> Path:
     """A model of model2vec 0.10. quantised: several tokens share a row, and have weights."""
-    from safetensors.numpy import save_file
-
     folder.mkdir(parents=True, exist_ok=True)
     rows = 20 if quantised else len(PIECES)
     mixed = (np.arange(rows * WIDTH) * 7919 % 1009).reshape(rows, WIDTH)
@@ -262,6 +273,7 @@ def write_model2vec(folder: Path, *, quantised: bool = False, **config: Any) -> 
     if quantised:
         tensors["mapping"] = (np.arange(len(PIECES)) * 7 % rows).astype(np.int32)
         tensors["weights"] = (0.5 + np.arange(len(PIECES)) % 5).astype(np.float64)
+    tensors = {name: torch.from_numpy(one) for name, one in tensors.items()}
     save_file(tensors, folder / "model.safetensors")
     tokenizer_core().save(str(folder / "tokenizer.json"))
     whole = {"model_type": "model2vec", "architectures": ["StaticModel"], "normalize": True}
@@ -283,8 +295,6 @@ def _quantised(folder: Path) -> Path:
 
 def pickled(folder: Path) -> Path:
     """A BERT with its weights only as pickle."""
-    from safetensors.torch import load_file
-
     write_bert(folder)
     tensors = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()

@@ -5,6 +5,7 @@ torch.
 """
 
 from vitrina.api.auditing import audit, export_decisions, import_decisions, review
+from vitrina.api.conversion import convert_model
 from vitrina.api.encoders import benchmark, finetune, pretrain
 from vitrina.api.inputs import CatalogueLike, StoreLike
 from vitrina.api.models import export_model
@@ -25,6 +26,7 @@ __all__ = [
     "classify",
     "classify_to",
     "compact",
+    "convert_model",
     "describe",
     "embed",
     "evaluate_index",

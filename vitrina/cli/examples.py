@@ -55,6 +55,7 @@ EXAMPLES = {
         "vitrina decisions shelf --import label-studio.json",
     ),
     "verify": ("vitrina verify shelf", "vitrina verify shelf --repair"),
+    "convert-model": ("vitrina convert-model rubert-base",),
     "export-model": (
         "vitrina export-model shelf text-tuned --to text-encoder",
         "vitrina export-model shelf mlp --to head",

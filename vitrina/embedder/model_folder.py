@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -268,6 +269,12 @@ def _check_tokenizer_files(folder: Path, model: str) -> None:
         raise EncoderError(
             f"{model}: {folder} has no tokenizer ({', '.join(TOKENIZER_FILES[:4])}), without which "
             "all words would be the same; copy the tokenizer's files next to the weights"
+        )
+    only_pieces = all(name.endswith(".model") for name in there)
+    if only_pieces and find_spec("sentencepiece") is None:
+        raise EncoderError(
+            f"{model}: {folder} has its tokenizer only as {there[0]}, which needs sentencepiece: "
+            "`pip install sentencepiece protobuf`, or give a directory that has tokenizer.json"
         )
     for name in there:
         check_tokenizer_file(folder / name)

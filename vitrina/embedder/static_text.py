@@ -31,7 +31,13 @@ from vitrina.embedder.text_parts import PROBES
 from vitrina.embedder.text_settings import TextSettings
 from vitrina.embedder.tokenizer_check import check_core, check_token, unknown_token
 from vitrina.embedder.untrusted import Budget, is_panic, loading
-from vitrina.embedder.weight_files import WAY_OUT, WEIGHTS, check_file, read_header
+from vitrina.embedder.weight_files import (
+    WAY_OUT,
+    WEIGHTS,
+    check_converted,
+    check_file,
+    read_header,
+)
 from vitrina.errors import EncoderError
 from vitrina.parallel import map_ahead
 from vitrina.stage_timer import stage
@@ -228,6 +234,7 @@ def _read_table(folder: Path, place: Path) -> tuple[TokenTable, int | None, bool
     """Read the table, the maximum tokens of a text, and whether the model is of model2vec."""
     path = place / WEIGHTS
     check_inside(folder, path)
+    check_converted(place, folder)
     header = read_header(path)
     is_model2vec = TABLE not in header
     wanted = {MODEL2VEC_TABLE if is_model2vec else TABLE: (2, (*_FLOATS, "I8"))}

@@ -15,7 +15,14 @@ from safetensors.torch import save_file
 from torch.nn import functional as fn
 
 from vitrina.embedder.text_modules import Module, check_inside
-from vitrina.embedder.weight_files import WAY_OUT, WEIGHTS, TensorEntry, check_file, read_header
+from vitrina.embedder.weight_files import (
+    WAY_OUT,
+    WEIGHTS,
+    TensorEntry,
+    check_converted,
+    check_file,
+    read_header,
+)
 from vitrina.errors import EncoderError
 from vitrina.store.damage import blamed_on
 from vitrina.typed_json import read_json_as
@@ -243,6 +250,7 @@ def _read_tensors(
 ) -> dict[str, torch.Tensor]:
     """Read the tensors of a layer, in float32. wanted: shape of each."""
     check_inside(folder, path)
+    check_converted(path.parent, folder)
     header = read_header(path)
     for name, shape in wanted.items():
         entry = header.get(name)

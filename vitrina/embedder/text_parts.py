@@ -145,7 +145,8 @@ def tokenizing(
 
     It calls the tokenizer's core without the wrapper of transformers, at about twice the speed.
     limit: maximum tokens of a text. pad: the token of an empty text. rows: of the word embedding.
-    prompt: before every text. The function raises EncoderError for a token without a row, and if the core fails.
+    prompt: before every text. The function raises EncoderError for a token without a row, and if
+    the core fails.
     """
     core = tokenizer.backend_tokenizer
     core.no_padding()

@@ -67,10 +67,8 @@ class Prompts:
     def of_documents(self, wanted: str | None, what: str) -> str:
         """The prompt before a product's text. wanted: as `TextSettings.prompt`. what: names the
         model in messages. Raises EncoderError if it is too long."""
-        if wanted is None:
-            prompt = self.default or ""
-        else:
-            prompt = self.named.get(wanted, wanted)
+        own = self.default or ""
+        prompt = own if wanted is None else self.named.get(wanted, wanted)
         if len(prompt) > LONGEST_PROMPT:
             raise EncoderError(
                 f"{what}: a prompt of {len(prompt)} characters is above {LONGEST_PROMPT}; "

@@ -15,7 +15,7 @@ import pyarrow as pa
 from vitrina.data.image_limits import MAX_PIXELS
 from vitrina.data.photo_values import encoded
 from vitrina.data.sources.base import read_photo
-from vitrina.embedder.base import ImageEncoder, TextEncoder
+from vitrina.embedder.base import ImageEncoder, TextEncoder, encode_queries
 from vitrina.embedder.photos import prepare_photo
 from vitrina.errors import ImageError, ImageSourceError, StoreError
 from vitrina.index.card import IndexCard
@@ -344,7 +344,7 @@ def _encode_one(
     encoder: Any, modality: Modality, value: str | Path | Any, max_pixels: int
 ) -> Vectors:
     if modality is Modality.TEXT:
-        return cast("TextEncoder", encoder).encode([str(value)])
+        return encode_queries(cast("TextEncoder", encoder), [str(value)])
     images = cast("ImageEncoder", encoder)
     name = (
         str(value)
