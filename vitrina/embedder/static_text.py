@@ -237,9 +237,14 @@ def _read_table(folder: Path, place: Path) -> tuple[TokenTable, int | None, bool
     check_converted(place, folder)
     header = read_header(path)
     is_model2vec = TABLE not in header
-    wanted = {MODEL2VEC_TABLE if is_model2vec else TABLE: (2, (*_FLOATS, "I8"))}
+    wanted: dict[str, tuple[int, tuple[str, ...]]] = {
+        MODEL2VEC_TABLE if is_model2vec else TABLE: (2, (*_FLOATS, "I8"))
+    }
     if is_model2vec:
-        optional = {"mapping": (1, _WHOLE), "weights": (1, _FLOATS)}
+        optional: dict[str, tuple[int, tuple[str, ...]]] = {
+            "mapping": (1, _WHOLE),
+            "weights": (1, _FLOATS),
+        }
         wanted |= {name: kind for name, kind in optional.items() if name in header}
     for name, (dimensions, dtypes) in wanted.items():
         entry = header.get(name)

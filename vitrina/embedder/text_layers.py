@@ -147,8 +147,10 @@ class TextLayers:
         """The same layers on a device."""
 
         def moved(layer: Layer) -> Layer:
-            named = {name: one.to(device) for name, one in _tensors(layer).items()}
-            return replace(layer, **named) if named else layer
+            if isinstance(layer, Normalize):
+                return layer
+            named: dict[str, Any] = {name: one.to(device) for name, one in _tensors(layer).items()}
+            return replace(layer, **named)
 
         return TextLayers(tuple(moved(layer) for layer in self.layers))
 

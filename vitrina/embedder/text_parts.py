@@ -123,9 +123,9 @@ def _loader(config: Any) -> Any:
 
 def _from_scratch(config: Any) -> Any:
     loader = _loader(config)
-    if loader is AutoModel:
-        return loader.from_config(config, trust_remote_code=False)
-    return loader(config)
+    if config.model_type in ENCODERS:
+        return loader(config)
+    return loader.from_config(config, trust_remote_code=False)
 
 
 def positions(network: Any) -> int:
