@@ -53,6 +53,16 @@ def test_the_refusal_names_the_command_that_converts(tmp_path: Path, expected: s
     assert vitrina("convert-model", folder) == 1
 
 
+def test_a_model_of_the_hub_without_safetensors_names_both_ways(tmp_path: Path) -> None:
+    place = tmp_path / "models--some--one/snapshots/r1"
+    folder = write_bert(place)
+    (folder / WHOLE).unlink()
+    with pytest.raises(
+        EncoderError, match=r"^some/one has no .* hf:some/one@refs/pr/1 .*convert-m"
+    ):
+        load_text(str(folder))
+
+
 def test_out_makes_a_whole_model(tmp_path: Path, expected: str) -> None:
     folder = pickled(tmp_path / "model")
     (folder / "code.py").write_text("raise SystemExit")

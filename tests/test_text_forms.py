@@ -40,6 +40,7 @@ from vitrina.embedder.model_ref import ModelRef
 from vitrina.embedder.text_config import TextForm, read_form, write_form
 from vitrina.embedder.text_settings import Prompts, TextSettings
 from vitrina.errors import EncoderError
+from vitrina.pipelines.finetune.encoder_files import base_text
 from vitrina.types import Compute, Modality, Pooling
 
 PASSAGE = "passage : "
@@ -215,6 +216,9 @@ def test_a_store_remembers_prompt_and_dimension(bert: Path, tmp_path: Path) -> N
     expected = encoder.encode([row["title"] for row in rows])
     got = np.asarray(vectors, dtype=np.float32)
     assert least_cosine(got, expected) > 0.9999
+    # Training starts with them, too.
+    model = ModelRef.parse(str(bert), Modality.TEXT)
+    assert base_text(store, model).settings == TextSettings(PROMPTS["passage"], 12)
     # A search query has the model's prompt for queries.
     vt.build_index(store, features="text", quiet=True)
     near = vt.neighbours(store, text="кружка", k=1)

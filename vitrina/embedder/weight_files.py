@@ -95,6 +95,15 @@ def check_converted(folder: Path, model: Path | None = None) -> None:
     directory, if the folder is one inside it."""
     if any((folder / name).exists() for name in (WEIGHTS, INDEX)):
         return
+    home = (model or folder).resolve()
+    if home.parent.name == "snapshots":
+        # A hub's cache, into which no pickle is fetched.
+        repository = home.parent.parent.name.removeprefix("models--").replace("--", "/")
+        raise EncoderError(
+            f"{repository} has no {WEIGHTS} on the hub at this revision; name one that has "
+            f"(hf:{repository}@refs/pr/1 is often its conversion), or download all its files and "
+            "run `vitrina convert-model DIRECTORY`"
+        )
     for name in PICKLES:
         if (folder / name).exists():
             raise EncoderError(
