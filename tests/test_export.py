@@ -19,10 +19,12 @@ from transformers import AutoModel, AutoTokenizer
 import vitrina as vt
 from support.catalogue_files import jsonl
 from support.cli import vitrina
+from support.clip_texts import write_clip_model
 from support.embedding import BLUE, GREEN, RED
 from support.image_models import write_clip, write_timm
 from support.named_models import load_image, load_text
 from support.tuning import write_model, write_store
+from support.vision_models import hf_clip, vit
 from vitrina.embedder.text_config import TextForm, write_form
 from vitrina.errors import EncoderError, StoreError
 from vitrina.page.hub_card import Library, has_front_matter
@@ -271,6 +273,45 @@ def test_open_clip_opens_it(pictures, tmp_path):
     check_nothing_private(tmp_path / "out", store)
     data = ModelCard.load(tmp_path / "out/README.md").data
     assert (data.library_name, data.pipeline_tag) == ("open_clip", "zero-shot-image-classification")
+
+
+@pytest.mark.parametrize("make", [hf_clip, vit])
+def test_transformers_opens_it(tmp_path, make, monkeypatch):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "0.png").write_bytes(RED)
+    path = jsonl(tmp_path / "goods.jsonl", {"product_id": 0, "title": "т"})
+    store = vt.Store.open(tmp_path / "shelf", create=True)
+    model = make(tmp_path / "model")
+    with closing(
+        vt.Catalogue.read(path, images=photos, image_template="{product_id}.png")
+    ) as goods:
+        vt.embed(goods, store, text="none", image=str(model))
+    report = vt.export_model(store, str(model), tmp_path / "out")
+    assert report.library == "transformers"
+    check_nothing_private(tmp_path / "out", store)
+    card = (tmp_path / "out/README.md").read_text()
+    code = card.split("```python\n")[1].split("```")[0].replace("DIRECTORY", str(tmp_path / "out"))
+    image().save(tmp_path / "photo.jpg", quality=100)
+    monkeypatch.chdir(tmp_path)
+    ran: dict = {}
+    exec(code, ran)
+    with Image.open(tmp_path / "photo.jpg") as opened:
+        encoder = load_image(str(model), compute=Compute.FLOAT32)
+        expected = encoder.encode([encoder.prepare(opened.convert("RGB"))])[0]
+    np.testing.assert_allclose(ran["vectors"][0].numpy(), expected, atol=3e-3)
+
+
+def test_a_text_tower_is_not_exported(tmp_path):
+    path = jsonl(tmp_path / "goods.jsonl", {"product_id": 0, "title": "т"})
+    store = vt.Store.open(tmp_path / "shelf", create=True)
+    model = write_clip_model(tmp_path / "model")
+    with closing(vt.Catalogue.read(path, images="none")) as goods:
+        vt.embed(goods, store, text=str(model), image="none")
+    with pytest.raises(EncoderError, match="can't be trained or exported"):
+        vt.export_model(store, str(model), tmp_path / "out")
+    with pytest.raises(EncoderError, match="can't be trained or exported"):
+        vt.pretrain(store)
 
 
 def test_an_export_that_would_give_other_vectors_is_refused(pictures, tmp_path, monkeypatch):

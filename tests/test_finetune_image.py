@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 import vitrina as vt
 from support.named_models import find_image, load_image
+from support.vision_models import hf_clip
 from vitrina.data.decode import decode
 from vitrina.embedder.finetuning.augment import augmented
 from vitrina.embedder.finetuning.image_classes import ImageClasses
@@ -90,6 +91,7 @@ def write_clip(folder):
 WRITERS = {
     "clip": (write_clip, None),
     "vit": (write_timm, 64),
+    "transformers": (hf_clip, None),
     "convolutions": (lambda folder: write_timm(folder, "test_efficientnet"), 48),
 }
 
@@ -116,7 +118,13 @@ def store(made, tmp_path):
 # -- the job --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(one, marks=pytest.mark.slow) if one == "transformers" else one
+        for one in WRITERS
+    ],
+)
 def test_an_encoder_learns_the_categories_and_serves_embed(store, made, tmp_path, kind):
     write, size = WRITERS[kind]
     model = write(tmp_path / "model")

@@ -11,10 +11,13 @@ import pytest
 
 import vitrina as vt
 from support.cli import vitrina
-from vitrina.embedder.known_models import BY_NAME, KNOWN_MODELS, PublishedFigure
+from support.embedding import FIRST, catalogue_of, run, use_stubs
+from vitrina.embedder.known_models import BY_HUB, BY_NAME, KNOWN_MODELS, PublishedFigure
 from vitrina.embedder.model_ref import ALIASES, RESERVED, ModelKind, ModelRef
+from vitrina.embedder.text_settings import TextSettings
 from vitrina.errors import EncoderError
-from vitrina.pipelines.common.encoders import DEFAULT_MODELS
+from vitrina.pipelines.common.encoders import DEFAULT_MODELS, remembered_settings
+from vitrina.store.store import OpenStore
 from vitrina.types import Modality
 
 TEXT, IMAGE = Modality.TEXT, Modality.IMAGE
@@ -83,6 +86,24 @@ def test_a_short_name_means_its_model(model: Any, tmp_path: Path, monkeypatch: A
     (tmp_path / model.name).mkdir()
     there = ModelRef.parse(model.name, model.modality)
     assert (there.kind is ModelKind.DIRECTORY) == (model.name not in ALIASES)
+
+
+def test_a_short_names_prompt_is_the_first_that_a_store_uses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = replace(E5, name="words", hub="hf:team/words")
+    monkeypatch.setitem(BY_NAME, "words", words)
+    monkeypatch.setitem(BY_HUB, "hf:team/words", words)
+    short, whole = (ModelRef.parse(name, TEXT) for name in ("words", "hf:team/words"))
+    path = tmp_path / "store"
+    empty = OpenStore.open(path, create=True)
+    assert remembered_settings(empty, short) == TextSettings("query: ")
+    assert remembered_settings(empty, whole) == TextSettings()
+    use_stubs(monkeypatch.setattr)
+    run(path, catalogue_of(tmp_path / "goods", FIRST))
+    # A space that was made without a prompt stays as it is, however its model is named.
+    store = OpenStore.open(path)
+    assert remembered_settings(store, short) == remembered_settings(store, whole) == TextSettings()
 
 
 def test_another_model_is_not_known(tmp_path: Path) -> None:

@@ -91,14 +91,18 @@ SECOND = [
 ]
 
 
-def catalogue_of(folder, rows):
+def catalogue_of(folder, rows, categories=None):
+    """categories: names by id."""
     images = folder / "images"
     images.mkdir(parents=True)
     for product_id, _, _, data in rows:
         if data is not None:
             (images / f"{product_id}.png").write_bytes(data)
     names = ("product_id", "title", "category_id")
-    path = jsonl(folder / "goods.jsonl", *(dict(zip(names, row, strict=False)) for row in rows))
+    products = [dict(zip(names, row, strict=False)) for row in rows]
+    for product in products if categories else ():
+        product["category_name"] = categories[product["category_id"]]
+    path = jsonl(folder / "goods.jsonl", *products)
     return Catalogue.read(path, images=images, image_template="{product_id}.png")
 
 

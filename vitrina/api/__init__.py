@@ -5,6 +5,7 @@ torch.
 """
 
 from vitrina.api.auditing import audit, export_decisions, import_decisions, review
+from vitrina.api.conversion import convert_model
 from vitrina.api.encoders import benchmark, finetune, models, pretrain
 from vitrina.api.export import export_model
 from vitrina.api.inputs import CatalogueLike, StoreLike
@@ -25,6 +26,7 @@ __all__ = [
     "classify",
     "classify_to",
     "compact",
+    "convert_model",
     "describe",
     "embed",
     "evaluate_index",

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def export_model(store: StoreLike, name: str, directory: str | Path) -> ExportReport:
     """Write a model into a directory that other libraries open and the Hugging Face Hub takes.
 
-    A text encoder is written for sentence-transformers, an image encoder for open_clip or timm.
+    A text encoder is written for sentence-transformers, an image encoder for open_clip, timm or
+    transformers.
     Its vectors are the same as in Vitrina. A head is written with its card; only Vitrina opens it.
 
     Parameters

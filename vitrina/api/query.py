@@ -43,7 +43,8 @@ def neighbours(
     store : Store, str or Path
         Store, or its directory or URL, with the index.
     text : str, optional
-        Any text, such as a title or what a customer searches for.
+        Any text, such as a title or what a customer searches for. An index of photos alone is
+        searched by the text tower of the model that encoded them, if it has one.
     {options}
     product : int or str, optional
         Id of a product of the index, which is not its own neighbour; instead of a text or an image.
@@ -62,7 +63,8 @@ def neighbours(
     OptionError
         If there is nothing to search for, or a product together with a text or an image.
     StoreError
-        If there is no such index, or the product is not in it.
+        If there is no such index, the product is not in it, or it is one of photos whose model has
+        no text tower.
 
     Examples
     --------

@@ -56,6 +56,10 @@ EXAMPLES = {
         "vitrina decisions shelf --import label-studio.json",
     ),
     "verify": ("vitrina verify shelf", "vitrina verify shelf --repair"),
+    "convert-model": (
+        "vitrina convert-model rubert-base",
+        "vitrina convert-model rubert-base --out rubert-base-safe",
+    ),
     "export-model": (
         "vitrina export-model shelf text-tuned --to text-encoder",
         "vitrina export-model shelf mlp --to head",

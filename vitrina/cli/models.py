@@ -39,7 +39,7 @@ def export_model(
     store_option: StoreOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write an encoder for sentence-transformers, open_clip or timm, or a head with its card."""
+    """Write an encoder for sentence-transformers, open_clip, timm or transformers, or a head."""
     from vitrina import api
 
     if store_option is not None and name is None:

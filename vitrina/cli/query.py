@@ -90,7 +90,11 @@ def neighbours(
     ] = None,
     text: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="Text to search for.", rich_help_panel=Panel.FILES),
+        typer.Option(
+            metavar="TEXT",
+            help="Text to search for; with --features image, among photos (of CLIP or SigLIP).",
+            rich_help_panel=Panel.FILES,
+        ),
     ] = None,
     image: Annotated[
         Path | None,

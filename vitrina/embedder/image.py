@@ -18,7 +18,8 @@ from vitrina.embedder.base import EncoderCard, Prepared
 from vitrina.embedder.fingerprint import fingerprint, weights
 from vitrina.embedder.inference.int8 import Int8Runner, has_int8
 from vitrina.embedder.inference.plain import PlainRunner
-from vitrina.embedder.inference.vit import PatchedVit, read_vit
+from vitrina.embedder.inference.vision import VisionTower, read_vision
+from vitrina.embedder.inference.vit import PatchedVit, Vit, read_vit
 from vitrina.embedder.precision import (
     AGREEMENT,
     agreement,
@@ -115,7 +116,7 @@ class TorchImage:
         exact: Vectors = unit.cpu().numpy()
         check_probes(exact, model)
         ready, cpu = self._preparation, torch.device("cpu")
-        vit = read_vit(module, ready.mean, ready.deviation) if ready.in_bytes else None
+        vit = _read(module, ready) if ready.in_bytes else None
 
         def plain(dtype: torch.dtype) -> ImageRunner:
             if vit is None:
@@ -207,6 +208,11 @@ class OwnCode:
         moved = pictures.to(self._device, non_blocking=True)
         pixels = self._preparation.finish(moved).to(self._dtype, memory_format=torch.channels_last)
         return cast("torch.Tensor", self._module(pixels)).float()
+
+
+def _read(module: torch.nn.Module, ready: Preparation) -> Vit | None:
+    read = read_vision if isinstance(module, VisionTower) else read_vit
+    return read(module, ready.mean, ready.deviation)
 
 
 def _silent_choices(network: torch.nn.Module) -> list[str]:

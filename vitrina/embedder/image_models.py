@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from vitrina.embedder.model_folder import (
     check_timm_folder,
 )
 from vitrina.embedder.model_ref import ModelKind, ModelRef
-from vitrina.embedder.quiet import quiet_logging
+from vitrina.embedder.quiet import quiet_logging, without_random_weights_warning
 from vitrina.embedder.untrusted import Budget, check_finite, loading, noting_missing
 from vitrina.errors import EncoderError
 
@@ -60,11 +61,20 @@ def clip_parts(arch: str, tag: str | None, size: int | None = None) -> ImagePart
         check_activation(arch, tag)
     elif open_clip.get_model_config(arch) is None:
         raise EncoderError(f"open_clip has no architecture {arch}; see open_clip.list_models()")
+    config = open_clip.get_model_config(arch) or {}
     with quiet_logging():
-        clip, _, transform = open_clip.create_model_and_transforms(
-            arch, pretrained=tag, weights_only=True, force_image_size=size
-        )
-    return _tower(clip, transform, open_clip.get_model_config(arch) or {})
+        if tag is not None and _is_foreign(config):
+            with without_random_weights_warning():
+                clip, _, transform = open_clip.create_model_and_transforms(
+                    arch, load_weights=False, force_image_size=size, text_cfg=_NO_TEXT
+                )
+            card = open_clip.get_pretrained_cfg(arch, tag)
+            _load_visual(clip, open_clip.download_pretrained(card) if card else tag)
+        else:
+            clip, _, transform = open_clip.create_model_and_transforms(
+                arch, pretrained=tag, weights_only=True, force_image_size=size
+            )
+    return _tower(clip, transform, config)
 
 
 def clip_folder_parts(
@@ -74,22 +84,44 @@ def clip_folder_parts(
 
     Raises EncoderError if the directory holds no weights or they do not fit.
     """
-    weights = None if from_scratch else _clip_weights(folder, model)
+    weights = None if from_scratch else clip_weights(folder, model)
     budget = check_clip_folder(folder, weights)
     with loading(f"{model}: {folder} does not load as open_clip", budget), quiet_logging():
-        clip, _, transform = open_clip.create_model_and_transforms(
-            f"local-dir:{folder}",
-            load_weights=not from_scratch,
-            force_image_size=size,
-            pretrained_image=False,
-            pretrained_text=False,
-        )
-        check_finite(clip.visual, f"{model}: {folder}")
         config = json.loads((folder / CLIP_CONFIG).read_text(encoding="utf-8"))["model_cfg"]
+        foreign = _is_foreign(config)
+        with without_random_weights_warning() if foreign else nullcontext():
+            clip, _, transform = open_clip.create_model_and_transforms(
+                f"local-dir:{folder}",
+                load_weights=not from_scratch and not foreign,
+                force_image_size=size,
+                pretrained_image=False,
+                pretrained_text=False,
+                **({"text_cfg": _NO_TEXT} if foreign else {}),
+            )
+        if foreign and weights is not None:
+            _load_visual(clip, str(weights))
+        check_finite(clip.visual, f"{model}: {folder}")
         return _tower(clip, transform, config)
 
 
-def _clip_weights(folder: Path, model: str) -> Path:
+_NO_TEXT = {"context_length": 2, "vocab_size": 2, "width": 8, "heads": 1, "layers": 1}
+"""Text tower in place of one that open_clip would look for on the hub."""
+
+
+def _is_foreign(config: dict[str, Any]) -> bool:
+    """True if the text tower is a model of the hub, which the image tower does not need."""
+    return bool(config.get("text_cfg", {}).get("hf_model_name"))
+
+
+def _load_visual(clip: Any, weights: str) -> None:
+    """Load the image tower's weights alone. Raises RuntimeError if some are missing."""
+    loaded = open_clip.factory.load_state_dict(weights, weights_only=True)
+    state = {name: one for name, one in loaded.items() if name.startswith("visual.")}
+    open_clip.factory.resize_pos_embed(state, clip)
+    clip.visual.load_state_dict({name.removeprefix("visual."): state[name] for name in state})
+
+
+def clip_weights(folder: Path, model: str) -> Path:
     """The weights file that open_clip loads."""
     there = sorted(folder.glob("*.safetensors"))
     if not there:
@@ -118,7 +150,12 @@ def _tower(clip: Any, transform: Any, config: dict[str, Any]) -> ImageParts:
         (folder / CLIP_CONFIG).write_text(
             json.dumps(config_json, indent=1) + "\n", encoding="utf-8"
         )
-        weights = {name: one.float().contiguous() for name, one in clip.state_dict().items()}
+        weights = {
+            name: one.float().contiguous()
+            for name, one in clip.state_dict().items()
+            # A text tower that was not loaded is not to be saved.
+            if name.startswith("visual.") or not _is_foreign(config)
+        }
         save_file(weights, folder / CLIP_WEIGHTS)
 
     return ImageParts(clip.visual, transform, edge, edge, {}, save)

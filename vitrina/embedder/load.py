@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from vitrina.embedder.base import ImageEncoder, Images, TextEncoder, Texts
 from vitrina.embedder.model_ref import ModelKind, ModelRef, unknown_model
 from vitrina.embedder.onnx_graph import DATA, FETCHED
+from vitrina.embedder.text_settings import TextSettings
 from vitrina.errors import EncoderError, HubUnreachableError, wrong_usage
 from vitrina.optional import needed_for
 from vitrina.types import Compute
 
 if TYPE_CHECKING:
     from vitrina.embedder.image_models import ImageParts
+
+
+MODELS_OWN = TextSettings()
+"""Prompt and dimension as the model has them."""
 
 
 def fit_lexical(texts: Texts, seed: int = 0) -> TextEncoder:
@@ -34,12 +39,15 @@ def fit_thumbnail(images: Images) -> ImageEncoder:
 
 @needed_for("a text model")
 def load_text(
-    model: ModelRef, kept: Path | None = None, compute: Compute | None = None
+    model: ModelRef,
+    kept: Path | None = None,
+    compute: Compute | None = None,
+    settings: TextSettings = MODELS_OWN,
 ) -> TextEncoder:
     """Load a text encoder.
 
     kept: its folder in the store, for `lexical` and finetuned models. compute: the numeric format;
-    None for the fastest on this machine that keeps its vectors.
+    None for the fastest on this machine that keeps its vectors. settings: prompt and dimension.
     Raises EncoderError, HubUnreachableError.
     """
     if kept is not None and (kept / "config.json").exists():
@@ -48,20 +56,91 @@ def load_text(
         from vitrina.embedder.lexical import Lexical
 
         return Lexical.load(_state(model, kept))
+    elif model.kind is ModelKind.OPEN_CLIP:
+        return _load_published_text(model, compute)
     else:
         found = find_text(model)
+    if (tower := _text_tower(found, compute)) is not None:
+        return tower
+    from vitrina.embedder.text_modules import read_modules
+
+    modules = read_modules(found.folder)
+    if modules.static:
+        from vitrina.embedder.static_text import StaticText
+
+        return StaticText(found.folder, modules, found.model, found.revision, compute, settings)
     from vitrina.embedder.text import HuggingFaceText
 
-    return HuggingFaceText(found.folder, found.model, found.revision, compute)
+    return HuggingFaceText(found.folder, found.model, found.revision, compute, settings)
+
+
+@needed_for("a text model")
+def load_text_tower(model: ModelRef, revision: str | None = None) -> TextEncoder:
+    """Load the text tower of an image model, whose vectors match those of photos.
+
+    revision: of a repository, instead of the model's own.
+    Raises EncoderError if the model has no text tower, HubUnreachableError.
+    """
+    if model.kind is ModelKind.OPEN_CLIP:
+        return _load_published_text(model, None)
+    if model.kind in (ModelKind.HUGGING_FACE, ModelKind.DIRECTORY):
+        pinned = replace(model, revision=revision or model.revision)
+        if (tower := _text_tower(find_text(pinned), None)) is not None:
+            return tower
+    raise EncoderError(f"{model} has no text tower")
+
+
+def _text_tower(found: TextFiles, compute: Compute | None) -> TextEncoder | None:
+    """The text tower of a CLIP or SigLIP model; None for files of any other model."""
+    from vitrina.embedder.vision_folder import has_text_tower
+
+    if not has_text_tower(found.folder):
+        return None
+    from vitrina.embedder.clip_text import ClipText
+    from vitrina.embedder.clip_text_models import tower_in_folder
+
+    tower = tower_in_folder(found.folder, found.model)
+    return ClipText(tower, found.model, found.revision, compute)
+
+
+def find_whole_text(model: ModelRef) -> TextFiles:
+    """As `find_text`, for training or exporting. Raises EncoderError for a CLIP's text tower."""
+    from vitrina.embedder.vision_folder import has_text_tower
+
+    found = find_text(model)
+    if has_text_tower(found.folder):
+        raise _no_tower(found.model)
+    return found
+
+
+def _no_tower(model: str) -> EncoderError:
+    return EncoderError(
+        f"{model}: the text tower of a CLIP embeds texts, but can't be trained or exported; give "
+        "hf:REPO or a directory of a text model"
+    )
+
+
+def _load_published_text(model: ModelRef, compute: Compute | None) -> TextEncoder:
+    """The text tower of an open_clip model, from the cache or the hub."""
+    from vitrina.embedder.clip_text import ClipText
+    from vitrina.embedder.clip_text_models import tower_of_published
+    from vitrina.embedder.image_models import check_activation
+
+    arch, _, tag = model.place.partition("/")
+    check_activation(arch, tag)
+    tower = _reaching_hub(model.card_text, lambda: tower_of_published(arch, tag))
+    return ClipText(tower, model.card_text, None, compute)
 
 
 @dataclass(frozen=True)
 class TextFiles:
-    """Files of a text model. model: its name in the encoder's card."""
+    """Files of a text model. model: its name in the encoder's card. settings: prompt and
+    dimension."""
 
     folder: Path
     model: str
     revision: str | None
+    settings: TextSettings = MODELS_OWN
 
 
 @needed_for("a text model")
@@ -79,14 +158,20 @@ def find_text(model: ModelRef) -> TextFiles:
                 _snapshot(model.place, revision, (*FETCHED, DATA))
             return TextFiles(folder, model.card_text, revision)
         case ModelKind.DIRECTORY:
-            if not (Path(model.place) / "config.json").exists():
+            from vitrina.embedder.vision_folder import has_text_tower
+
+            folder = Path(model.place)
+            lists = any((folder / name).exists() for name in ("config.json", "modules.json"))
+            if not lists and not has_text_tower(folder):
                 raise EncoderError(f"{model.place} has no config.json: not a Hugging Face model")
-            return TextFiles(Path(model.place), model.card_text, None)
+            return TextFiles(folder, model.card_text, None)
         case ModelKind.LEXICAL:
             raise EncoderError(
                 "lexical is fitted, not trained; give hf:REPO or a directory of a text model"
             )
-        case ModelKind.OPEN_CLIP | ModelKind.TIMM:
+        case ModelKind.OPEN_CLIP:
+            raise _no_tower(str(model))
+        case ModelKind.TIMM:
             raise wrong_usage(EncoderError(f"{model} is a model for images; it can't serve text"))
     raise unknown_model(model.text, model.modality)
 
@@ -143,7 +228,7 @@ def find_image(
     size: int | None = None,
     from_scratch: bool = False,
 ) -> ImageFiles:
-    """Find an image model of open_clip or timm: in a directory, the cache or on the hub.
+    """Find an image model of open_clip, timm or transformers: in a directory, cached or on the hub.
 
     kept: its folder in the store, if it was finetuned. size: input pixels; None for the default.
     from_scratch: use random weights, which need no hub.
@@ -193,14 +278,19 @@ def _is_image_model(folder: Path) -> bool:
 def _image_folder(
     folder: Path, name: str, size: int | None = None, from_scratch: bool = False
 ) -> ImageParts:
-    from vitrina.embedder import image_models
+    from vitrina.embedder import image_models, vision_folder
 
     if (folder / "open_clip_config.json").exists():
         return image_models.clip_folder_parts(folder, name, size, from_scratch=from_scratch)
+    if vision_folder.model_type(folder) is not None:
+        from vitrina.embedder import vision_models
+
+        return vision_models.transformers_parts(folder, name, size, from_scratch=from_scratch)
     if (folder / "config.json").exists():
         return image_models.timm_parts(folder, name, size, from_scratch=from_scratch)
     raise EncoderError(
-        f"{folder} has neither open_clip_config.json nor a timm config.json: not an image model"
+        f"{folder} has neither open_clip_config.json nor a config.json of transformers or timm: "
+        "not an image model"
     )
 
 

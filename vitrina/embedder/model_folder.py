@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -86,8 +87,6 @@ class TextConfig:
     vocab_size: Rows | None = None
     max_position_embeddings: Rows | None = None
     type_vocab_size: Annotated[int, msgspec.Meta(ge=0, le=10_000)] | None = None
-    attn_implementation: str | None = None
-    _attn_implementation: str | None = None
     layer_norm_eps: float | None = None
 
 
@@ -159,6 +158,7 @@ class TowerSettings:
     width: Width | None = None
     layers: Layers | None = None
     hf_model_name: str | None = None
+    tokenizer_kwargs: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -184,14 +184,7 @@ def check_text_folder(folder: Path, model: str, *, from_scratch: bool = False) -
     Returns limits for loading it. Raises EncoderError.
     """
     path, raw, config = _config(folder, CONFIG, TextConfig)
-    for key in _REFUSED:
-        if raw.get(key) is not None:
-            raise EncoderError(
-                f"{path} has {key}, which Vitrina does not follow; save the model without it"
-            )
-    for name in (config.attn_implementation, config._attn_implementation):
-        if name is not None and name not in _ATTENTION:
-            raise EncoderError(f"{path} requires the attention code {name!r}; remove that line")
+    check_transformers(path, raw)
     _check_known_type(path, config.model_type)
     if (folder / "adapter_config.json").exists():
         raise EncoderError(
@@ -201,10 +194,28 @@ def check_text_folder(folder: Path, model: str, *, from_scratch: bool = False) -
     sharded = sorted(folder.glob("shard-*-model-*.safetensors"))
     if sharded:
         raise EncoderError(f"{sharded[0]} is a checkpoint of a training; save the model whole")
-    _check_tokenizer_files(folder, model)
+    check_tokenizer_files(folder, model)
     if from_scratch or graph_of(folder) is not None:
         return Budget()
     return _budget(read_weights(folder))
+
+
+def check_transformers(path: Path, raw: dict[str, Any]) -> None:
+    """Check the settings of a transformers config that could run code. raw: content of `path`.
+
+    Raises EncoderError.
+    """
+    for key in _REFUSED:
+        if raw.get(key) is not None:
+            raise EncoderError(
+                f"{path} has {key}, which Vitrina does not follow; save the model without it"
+            )
+    for key in ("attn_implementation", "_attn_implementation"):
+        name = raw.get(key)
+        if name is not None and name not in _ATTENTION:
+            raise EncoderError(
+                f"{path} requires the attention code {str(name)[:80]!r} by {key}; remove that line"
+            )
 
 
 def check_timm_folder(folder: Path, *, from_scratch: bool = False) -> Budget:
@@ -213,7 +224,7 @@ def check_timm_folder(folder: Path, *, from_scratch: bool = False) -> Budget:
     if config.architecture is None:
         raise EncoderError(
             f"{folder} does not load as a timm model: its {CONFIG} names no architecture; give "
-            "the directory of a timm or open_clip model"
+            "the directory of a transformers, timm or open_clip model"
         )
     settings = raw.get("pretrained_cfg", raw)
     convert_json(settings, TimmSettings, str(path), WAY_OUT, EncoderError)
@@ -236,6 +247,10 @@ def check_clip_folder(folder: Path, weights: Path | None) -> Budget:
         named = text.hf_model_name
         if not _REPOSITORY.fullmatch(named) or Path(named).exists():
             raise EncoderError(f"{path} takes its text tower from {named!r}, no model of the hub")
+    # Others would read files elsewhere, or run code.
+    refused = sorted(text.tokenizer_kwargs.keys() - {"clean", "language", "strip_sep_token"})
+    if refused:
+        raise EncoderError(f"{path} gives the tokenizer the argument {refused[0]}; remove it")
     if weights is None:
         return Budget()
     return _budget(Weights(read_header(weights)))
@@ -263,17 +278,22 @@ def _check_known_type(path: Path, model_type: str) -> None:
         )
 
 
-def _check_tokenizer_files(folder: Path, model: str) -> None:
+def check_tokenizer_files(folder: Path, model: str) -> None:
+    """Check the files of a tokenizer. Raises EncoderError if there are none, or they are unsafe."""
     there = [name for name in TOKENIZER_FILES if (folder / name).exists()]
     if not there:
         raise EncoderError(
             f"{model}: {folder} has no tokenizer ({', '.join(TOKENIZER_FILES[:4])}), without which "
             "all words would be the same; copy the tokenizer's files next to the weights"
         )
+    only_pieces = all(name.endswith(".model") for name in there)
+    if only_pieces and find_spec("sentencepiece") is None:
+        raise EncoderError(
+            f"{model}: {folder} has its tokenizer only as {there[0]}, which needs sentencepiece: "
+            "`pip install sentencepiece protobuf`, or give a directory that has tokenizer.json"
+        )
     for name in there:
-        check_file(folder / name, MOST_TOKENIZER_BYTES)
-        if name.endswith(".json"):
-            _check_token_ids(folder / name)
+        check_tokenizer_file(folder / name)
     for name in ("special_tokens_map.json", "added_tokens.json", "merges.txt"):
         if (folder / name).exists():
             check_file(folder / name, MOST_TOKENIZER_BYTES)
@@ -283,8 +303,15 @@ def _check_tokenizer_files(folder: Path, model: str) -> None:
             if name != Path(name).name:
                 raise EncoderError(f"{path} names {name!r}, no file of its folder; {WAY_OUT}")
             if (folder / name).exists():
-                check_file(folder / name, MOST_TOKENIZER_BYTES)
-                _check_token_ids(folder / name)
+                check_tokenizer_file(folder / name)
+
+
+def check_tokenizer_file(path: Path) -> None:
+    """Raise EncoderError for a file of a tokenizer that is missing, too large, or numbers a token
+    beyond all tables."""
+    check_file(path, MOST_TOKENIZER_BYTES)
+    if path.name.endswith(".json"):
+        _check_token_ids(path)
 
 
 def _check_token_ids(path: Path) -> None:

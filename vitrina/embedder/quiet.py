@@ -23,6 +23,20 @@ def quiet_logging() -> Iterator[None]:
 
 
 @contextmanager
+def without_random_weights_warning() -> Iterator[None]:
+    """Suppress open_clip's warning of random weights, where they are loaded afterwards."""
+
+    def other(record: logging.LogRecord) -> bool:
+        return "No pretrained weights loaded" not in record.getMessage()
+
+    logging.root.addFilter(other)
+    try:
+        yield
+    finally:
+        logging.root.removeFilter(other)
+
+
+@contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Suppress the log and the progress bar of transformers, which has its own handler."""
     from transformers.utils import logging as chatter

@@ -26,6 +26,7 @@ class Library(StrEnum):
     SENTENCE_TRANSFORMERS = "sentence-transformers"
     OPEN_CLIP = "open_clip"
     TIMM = "timm"
+    TRANSFORMERS = "transformers"
     VITRINA = "vitrina"
 
 

@@ -46,7 +46,8 @@ class PlainRunner:
     def _activate(self, x: torch.Tensor) -> torch.Tensor:
         if self._stack.activation is Activation.QUICK_GELU:
             return torch.sigmoid(x * 1.702).mul_(x)
-        return fn.gelu(x)
+        tanh = self._stack.activation is Activation.GELU_TANH
+        return fn.gelu(x, approximate="tanh" if tanh else "none")
 
     def _attend(
         self, x: torch.Tensor, block: Block, packing: Packing, starts: torch.Tensor

@@ -20,6 +20,7 @@ class Activation(StrEnum):
 
     GELU = "gelu"
     QUICK_GELU = "quick_gelu"
+    GELU_TANH = "gelu_tanh"
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
-"""CLIP's image tower: conversion from open_clip's module to a stack, and inference on pictures."""
+"""Vision transformers: conversion of open_clip's tower to a stack, and inference on pictures."""
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -27,16 +28,19 @@ from vitrina.embedder.inference.stack import (
 @dataclass(frozen=True)
 class Vit:
     """An image model as plain data. patch: (dim, edge * edge * 3) over pixels from 0 to 255, the
-    preprocessing's mean and deviation folded in. places: (1 + patches, dim), the class token's
-    vector added to the first."""
+    preprocessing's mean and deviation folded in. places: (first tokens + patches, dim), where the
+    first tokens are a class token with its position, and registers; or none. norm: before the
+    stack, if there is one. projection: (dim, outputs), if there is one. head: a module that pools
+    all tokens (n, tokens, dim) to (n, outputs); without one the class token is the vector."""
 
     edge: int
     patch: Linear
     places: torch.Tensor
-    norm: Norm
+    norm: Norm | None
     stack: Stack
     last: Norm
-    projection: torch.Tensor
+    projection: torch.Tensor | None
+    head: nn.Module | None = None
 
 
 def read_vit(tower: Any, mean: npt.NDArray[Any], deviation: npt.NDArray[Any]) -> Vit | None:
@@ -61,13 +65,10 @@ def read_vit(tower: Any, mean: npt.NDArray[Any], deviation: npt.NDArray[Any]) ->
     places = tower.positional_embedding.detach().float().clone()
     places[0] += tower.class_embedding.detach()
     width = places.shape[1]
-    weight = tower.conv1.weight.detach().float()
-    scaled = weight / torch.tensor(255 * deviation).float().view(1, 3, 1, 1)
-    offset = -(weight * torch.tensor(mean / deviation).float().view(1, 3, 1, 1)).sum((1, 2, 3))
     quick = isinstance(blocks[0].mlp.gelu, towers.QuickGELU)
     return Vit(
         edge=tower.patch_size[0],
-        patch=Linear(scaled.permute(0, 2, 3, 1).flatten(1).contiguous(), offset),
+        patch=patch_layer(tower.conv1.weight.detach(), None, mean, deviation),
         places=places,
         norm=Norm.of(tower.ln_pre),
         stack=Stack(
@@ -80,6 +81,24 @@ def read_vit(tower: Any, mean: npt.NDArray[Any], deviation: npt.NDArray[Any]) ->
         last=Norm.of(tower.ln_post),
         projection=tower.proj.detach(),
     )
+
+
+def patch_layer(
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    mean: npt.NDArray[Any],
+    deviation: npt.NDArray[Any],
+) -> Linear:
+    """A convolution over patches as a layer over their bytes.
+
+    weight: (dim, 3, edge, edge), over pixels that the preprocessing has scaled. bias: (dim,).
+    """
+    weight = weight.float()
+    scaled = weight / torch.tensor(255 * deviation).float().view(1, 3, 1, 1)
+    offset = -(weight * torch.tensor(mean / deviation).float().view(1, 3, 1, 1)).sum((1, 2, 3))
+    if bias is not None:
+        offset = offset + bias.detach().float()
+    return Linear(scaled.permute(0, 2, 3, 1).flatten(1).contiguous(), offset)
 
 
 def _is_plain(block: Any) -> bool:
@@ -118,8 +137,10 @@ class PatchedVit:
         self._patch = vit.patch.to(device)
         self._bytes = None if exact_patches else Int8Linear(vit.patch)
         self._places = vit.places.to(device)
-        self._first, self._last = vit.norm.to(device), vit.last.to(device)
-        self._projection = vit.projection.float().to(device)
+        self._first = None if vit.norm is None else vit.norm.to(device)
+        self._last = vit.last.to(device)
+        self._projection = None if vit.projection is None else vit.projection.float().to(device)
+        self._head = None if vit.head is None else copy.deepcopy(vit.head).float().to(device)
 
     def pooled(self, pictures: torch.Tensor) -> torch.Tensor:
         """Map (n, height, width, 3) uint8 on the CPU to (n, dim) float32, not normalised."""
@@ -130,12 +151,16 @@ class PatchedVit:
         parts = whole.reshape(count, down, self._edge, across, self._edge, 3)
         patches = parts.transpose(2, 3).reshape(count * down * across, -1)
         seen = self._embedded(patches).view(count, down * across, -1)
-        x = fn.pad(seen, (0, 0, 1, 0)).add_(self._places)
-        x = self._first.apply(x).flatten(0, 1)
-        length = 1 + down * across
+        length = len(self._places)
+        x = fn.pad(seen, (0, 0, length - down * across, 0)).add_(self._places)
+        if self._first is not None:
+            x = self._first.apply(x)
         packing = Packing(np.full(count, length, dtype=np.int64), [(count, length)])
-        x = self._runner.run(x, packing, first_only=True)
-        return self._last.apply(x) @ self._projection
+        x = self._runner.run(x.flatten(0, 1), packing, first_only=self._head is None)
+        x = self._last.apply(x)
+        if self._head is not None:
+            return cast("torch.Tensor", self._head(x.view(count, length, -1)))
+        return x if self._projection is None else x @ self._projection
 
     def _embedded(self, patches: torch.Tensor) -> torch.Tensor:
         if self._bytes is not None:

@@ -10,6 +10,7 @@ from typing import Any
 from vitrina.errors import StoreError
 from vitrina.pipelines.benchmark.dataset import BenchmarkData
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
+from vitrina.pipelines.benchmark.zero_shot import ZERO_SHOT
 from vitrina.types import Modality
 
 TUNING = {
@@ -32,6 +33,8 @@ def key_of(name: str, ground: BenchmarkData, options: BenchmarkOptions) -> str:
     """Cache key of a method that is no pool. name: of the `--rows` option."""
     inputs: dict[str, Any] = {"name": name, "ground": ground.digest, "seed": options.seed}
     looks_at = name.removeprefix("vote-").removesuffix("-tuned")
+    if name == ZERO_SHOT:
+        looks_at = Modality.IMAGE.value
     for modality in Modality:
         if looks_at == "efficientnet" and modality is Modality.IMAGE:
             inputs["image"] = [options.image_size, options.image_epochs]

@@ -30,7 +30,14 @@ from vitrina.logs import NOTICE
 from vitrina.page.summary import Summarised, Summary, SummaryTable
 from vitrina.pipelines.benchmark import text
 from vitrina.pipelines.benchmark.dataset import BenchmarkData, PredictionCache
-from vitrina.pipelines.benchmark.methods import METHODS, Method, MethodOutcome, Methods, choices
+from vitrina.pipelines.benchmark.methods import (
+    METHODS,
+    ON_REQUEST,
+    Method,
+    MethodOutcome,
+    Methods,
+    choices,
+)
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.pipelines.benchmark.page import page
 from vitrina.pipelines.benchmark.rows import MethodsTable, Row, read_row, write_row
@@ -219,7 +226,8 @@ def _run(methods: Methods) -> tuple[Row, ...]:
     kept = methods.out / "rows"
     kept.mkdir(exist_ok=True)
     rows = []
-    wanted = [one for one in METHODS if not options.methods or one.name in options.methods]
+    names = options.methods or [one.name for one in METHODS if one.name not in ON_REQUEST]
+    wanted = [one for one in METHODS if one.name in names]
     for method in METHODS:
         key = methods.key(method)
         answers.expect(method.name, key)

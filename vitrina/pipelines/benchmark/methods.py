@@ -29,6 +29,8 @@ from vitrina.pipelines.benchmark.dataset import (
 )
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.pipelines.benchmark.vectors import Encoders
+from vitrina.pipelines.benchmark.zero_shot import ZERO_SHOT, ZeroShot
+from vitrina.pipelines.common.encoders import text_tower_of
 from vitrina.pipelines.common.training_progress import KEPT_APART, watch_training
 from vitrina.pipelines.finetune.job import sample_of
 from vitrina.pipelines.finetune.trainer import FinetunedEncoder
@@ -101,6 +103,7 @@ class Methods:
         makers["efficientnet"] = self._efficientnet
         makers["blend-text"] = partial(self._blend, "blend-text", Features.TEXT)
         makers["blend"] = partial(self._blend, "blend", Features.FUSED)
+        makers[ZERO_SHOT] = self._zero_shot
         makers["knn"] = self._interpolation
         return makers
 
@@ -225,6 +228,27 @@ class Methods:
             seconds, asking, note=f"{rule.kind}, {rule.k} nearest, prior {rule.prior:g}"
         )
 
+    def _zero_shot(self) -> MethodOutcome:
+        ground = self.ground
+        gathered = self.encoders.gathered(Features.IMAGE, tuned=False)
+        there = gathered.any_present()
+        tower = text_tower_of(ground.store, ground.store.space(Modality.IMAGE))
+        started = time.monotonic()
+        model = ZeroShot(tower, ground.labels.names, gathered)
+        held_out_rows = ground.held_out_rows[there[ground.held_out_rows]]
+        temperature = 1.0
+        if len(held_out_rows):
+            temperature = fit_temperature(model.logits(held_out_rows), ground.codes[held_out_rows])
+        seconds = time.monotonic() - started
+
+        def predict_rows(rows: Codes) -> Floats:
+            shares: Floats = softmax(model.logits(rows), temperature)
+            shares[~there[rows]] = 0
+            return shares
+
+        asking = self._put(ZERO_SHOT, map(predict_rows, in_blocks(ground.query_rows)))
+        return MethodOutcome(seconds, asking, note=f"by the text tower of {tower.card.model}")
+
     def _blend(self, name: str, features: Features) -> MethodOutcome:
         wanted = [
             other
@@ -335,11 +359,15 @@ METHODS = (
     Method("vote-image-tuned", "vote over images, fine-tuned", Features.IMAGE),
     Method("vote-fused", "vote, fused, frozen", Features.FUSED),
     Method("vote-fused-tuned", "vote, fused, fine-tuned", Features.FUSED),
+    Method(ZERO_SHOT, "photos against categories' names, zero-shot", Features.IMAGE),
     Method("knn", "kNN interpolation", Features.FUSED),
     Method("blend-text", "late blend of text methods", Features.TEXT),
     Method("blend", "late blend", Features.FUSED),
 )
 """All methods in the order of running: pools come last."""
+
+ON_REQUEST = (ZERO_SHOT,)
+"""Methods that run only if they are named: few image models have a text tower."""
 
 POOLS = ("knn", "blend-text", "blend")
 """Methods that combine the predictions of others."""

@@ -23,7 +23,7 @@ class BenchmarkOptions(FinetuningOptions):
 
     _: KW_ONLY
     methods: tuple[str, ...] = option(
-        "Methods to run, separated by commas; default: all.",
+        "Methods to run, separated by commas; default: all but zero-shot.",
         default=(),
         separator=",",
         panel=Panel.MODELS,

@@ -45,6 +45,19 @@ class EmbedOptions(SeededOptions):
         panel=Panel.MODELS,
         metavar="MODEL",
     )
+    text_prompt: str | None = option(
+        "Text before every product's text, as the text model's makers advise (\"query: \"), or the "
+        "name of one of the model's prompts; default: the store's for this model, else the model's "
+        "own. It is part of the encoder's fingerprint.",
+        panel=Panel.MODELS,
+        metavar="TEXT",
+    )
+    dim: int | None = option(
+        "Number of leading components of text vectors to keep, for models trained for it "
+        "(Matryoshka); default: the store's for this model, else the model's own.",
+        least=1,
+        panel=Panel.MODELS,
+    )
     dtype: Dtype | None = option(
         "Data type of stored vectors; default: the store's, else float16.", panel=Panel.MODELS
     )

@@ -22,6 +22,7 @@ _TAGS = {
     Library.SENTENCE_TRANSFORMERS: ("sentence-transformers", "feature-extraction"),
     Library.OPEN_CLIP: ("open_clip", "clip"),
     Library.TIMM: ("timm",),
+    Library.TRANSFORMERS: ("transformers",),
 }
 
 _USE = {
@@ -51,6 +52,21 @@ preprocess = timm.data.create_transform(**config, is_training=False)
 with torch.no_grad():
     photo = preprocess(Image.open("photo.jpg").convert("RGB"))[None]
     vectors = torch.nn.functional.normalize(model(photo))""",
+    Library.TRANSFORMERS: """\
+import torch
+import transformers
+from PIL import Image
+
+kind = transformers.AutoConfig.from_pretrained("DIRECTORY").architectures[0]
+model = getattr(transformers, kind).from_pretrained("DIRECTORY").eval()
+preprocess = transformers.AutoImageProcessor.from_pretrained("DIRECTORY")
+with torch.no_grad():
+    output = model(**preprocess(Image.open("photo.jpg").convert("RGB"), return_tensors="pt"))
+    if model.config.model_type == "vit":
+        vectors = output.last_hidden_state[:, 0]  # its pooler is not trained
+    else:
+        vectors = output.get("image_embeds", output.get("pooler_output"))
+    vectors = torch.nn.functional.normalize(vectors)""",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import torch
 
 from vitrina.embedder.base import EncoderCard
 from vitrina.embedder.finetuning.tokens import TokenLists
-from vitrina.embedder.load import ImageFiles, TextFiles, find_image, find_text
+from vitrina.embedder.image_processor import PREPROCESSOR
+from vitrina.embedder.load import ImageFiles, TextFiles, find_image, find_whole_text
 from vitrina.embedder.model_folder import CLIP_CONFIG
 from vitrina.embedder.model_ref import RESERVED, ModelKind, ModelRef
 from vitrina.errors import EncoderError
@@ -25,7 +26,12 @@ from vitrina.pipelines.common.encoder_record import (
     hub_repository,
     languages_in,
 )
-from vitrina.pipelines.common.encoders import ENCODER_CARD, choose_model, trained_card
+from vitrina.pipelines.common.encoders import (
+    ENCODER_CARD,
+    choose_model,
+    remembered_settings,
+    trained_card,
+)
 from vitrina.pipelines.common.product_inputs import texts
 from vitrina.pipelines.common.seen_rows import TRAINED_ON
 from vitrina.pipelines.finetune.encoder_card import encoder_card
@@ -55,7 +61,9 @@ def library_of(folder: Path, modality: Modality) -> Library:
     """The library that opens a model's directory."""
     if modality is Modality.TEXT:
         return Library.SENTENCE_TRANSFORMERS
-    return Library.OPEN_CLIP if (folder / CLIP_CONFIG).exists() else Library.TIMM
+    if (folder / CLIP_CONFIG).exists():
+        return Library.OPEN_CLIP
+    return Library.TRANSFORMERS if (folder / PREPROCESSOR).exists() else Library.TIMM
 
 
 def base_text(store: OpenStore, model: ModelRef) -> TextFiles:
@@ -63,7 +71,8 @@ def base_text(store: OpenStore, model: ModelRef) -> TextFiles:
     if model.kind is ModelKind.TRAINED:
         trained_card(store, model)
         return TextFiles(store.encoder_folder(model.place), str(model), None)
-    return find_text(model)
+    # The prompt that the store embeds with is trained with, too.
+    return replace(find_whole_text(model), settings=remembered_settings(store, model))
 
 
 def base_image(

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from os import PathLike
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from vitrina.data.image_limits import MAX_PIXELS
-from vitrina.data.photo_values import encoded
-from vitrina.data.sources.base import read_photo
-from vitrina.embedder.base import ImageEncoder, TextEncoder
-from vitrina.embedder.photos import prepare_photo
-from vitrina.errors import ImageError, ImageSourceError, StoreError
+from vitrina.errors import (
+    StoreError,
+)
 from vitrina.index.card import IndexCard
 from vitrina.index.exact import ExcludedRows
 from vitrina.index.fuse import fuse
@@ -25,7 +22,6 @@ from vitrina.index.results import AGAIN, SearchResult
 from vitrina.index.search import VectorIndex
 from vitrina.index.vote import DEFAULT_RULE, Vote, VoteRule, vote
 from vitrina.page.summary import Summarised, Summary, size
-from vitrina.pipelines.common.encoders import Encoder, encoder_of
 from vitrina.pipelines.common.group_keys import by_row, duplicate_codes, shop_codes
 from vitrina.pipelines.index.index_state import (
     Staleness,
@@ -35,12 +31,12 @@ from vitrina.pipelines.index.index_state import (
     warn_if_behind,
 )
 from vitrina.pipelines.index.neighbour_products import NeighbourProduct, NeighbourTable
+from vitrina.pipelines.index.query_encoder import IndexQueries
 from vitrina.store.filters import Condition, matching
 from vitrina.store.products import Categories
 from vitrina.store.shards import array_keys
-from vitrina.store.space import Space
 from vitrina.store.store import OpenStore
-from vitrina.types import CategoryId, Codes, Features, Floats, Mask, Modality, ProductId, Vectors
+from vitrina.types import CategoryId, Codes, Features, Floats, Mask, ProductId
 
 
 @dataclass(frozen=True)
@@ -170,7 +166,8 @@ class Index(Summarised):
 
         Args:
             product: an id; the product itself is never its own neighbour.
-            text: any text, instead of a product.
+            text: any text, instead of a product. An index of photos alone is searched by the text
+                tower of the model that encoded them.
             image: an image file, its bytes, a PIL image or (h, w, 3) uint8 pixels, instead of a
                 product, or together with a text.
             k: how many.
@@ -188,7 +185,7 @@ class Index(Summarised):
         if product is not None:
             found = self.of_products(self._row_of(product), k, only)
         else:
-            vectors = self._encode(text, image, max_pixels)
+            vectors = self._queries.encode(text, image, max_pixels)
             found = self.vectors.search(vectors, k, allowed=self.allowed(only))
         near = found.neighbours(0)
         rows = self.store.products.titles([one.product_id for one in near])
@@ -295,6 +292,10 @@ class Index(Summarised):
     def _by_row(self, codes: Codes) -> Codes:
         return by_row(codes, self.products_at)
 
+    @cached_property
+    def _queries(self) -> IndexQueries:
+        return IndexQueries(self.store, self.vectors)
+
     def _row_of(self, product: ProductId) -> Codes:
         typed = _typed(product, self.vectors.product_ids.type)
         position = self.vectors.positions([typed])
@@ -304,62 +305,6 @@ class Index(Summarised):
                 "has no vector, or came after the index was built (`vitrina index`)"
             )
         return position
-
-    def _encode(self, text: str | None, image: str | Path | Any, max_pixels: int) -> Vectors:
-        given = {Modality.TEXT: text, Modality.IMAGE: image}
-        queries = [modality for modality, value in given.items() if value is not None]
-        if not queries:
-            raise StoreError("give a product, a text or an image to find neighbours of")
-        lacking = [modality for modality in queries if modality not in self.vectors.modalities]
-        if lacking:
-            raise StoreError(
-                f"the index at {self.vectors.where} holds no {lacking[0]} vectors; "
-                f"run `vitrina index` with --features {lacking[0]} or fused"
-            )
-        vectors, present = [], []
-        for modality in self.vectors.modalities:
-            space = self.store.space(modality)
-            value = given[modality]
-            vectors.append(
-                np.zeros((1, space.dim), dtype=np.float32)
-                if value is None
-                else _encode_one(self._encoder(space), modality, value, max_pixels)
-            )
-            present.append(np.array([value is not None]))
-        return fuse(vectors, present, self.vectors.weights)
-
-    def _encoder(self, space: Space) -> Encoder:
-        """The encoder of a space; loaded once."""
-        fingerprint = space.entry.fingerprint
-        if fingerprint not in self._encoders:
-            self._encoders[fingerprint] = encoder_of(self.store, space)
-        return self._encoders[fingerprint]
-
-    @cached_property
-    def _encoders(self) -> dict[str, Encoder]:
-        return {}
-
-
-def _encode_one(
-    encoder: Any, modality: Modality, value: str | Path | Any, max_pixels: int
-) -> Vectors:
-    if modality is Modality.TEXT:
-        return cast("TextEncoder", encoder).encode([str(value)])
-    images = cast("ImageEncoder", encoder)
-    name = (
-        str(value)
-        if isinstance(value, (str, PathLike))
-        else f"an object of type {type(value).__name__}"
-    )
-    try:
-        data = read_photo(Path(value), name) if isinstance(value, (str, PathLike)) else None
-        data = encoded(value) if data is None else data
-        if data is None:
-            raise ValueError("give a file, its bytes, a PIL image or (h, w, 3) uint8 pixels")
-        ready = prepare_photo(images, data, max_pixels).ready
-    except (OSError, ValueError, ImageError) as err:
-        raise ImageSourceError(f"{name} can't be used as an image: {err}") from err
-    return images.encode([ready])
 
 
 def _typed(product: ProductId, kind: pa.DataType) -> ProductId | None:
