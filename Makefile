@@ -8,7 +8,7 @@ READY = $(VENV)/.ready
 PEERS := .venv-peers/.ready .venv-clip-retrieval/.ready .venv-ann/.ready
 
 .PHONY: help demo test lowest slow fuzz kills check lint types tests bench bench-embedding bench-index \
-	bench-finetuning bench-heads examples docs doc-examples lock clean
+	bench-finetuning bench-heads encoder-table examples docs doc-examples lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -102,6 +102,9 @@ docs: $(READY)  ## the documentation as a site in build/site, offline
 doc-examples: $(READY)  ## run the documentation's examples and bring what they print up to date
 	rm -rf build/examples && mkdir -p build/examples
 	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m support.doc_pages ../build/examples/start
+
+encoder-table: $(READY)  ## each form of model directory beside its library, into docs/encoders.md
+	cd tests && PYTHONPATH=..:. OMP_NUM_THREADS=1 ../$(BIN)/python -m support.encoder_table
 
 bench: $(READY) $(PEERS)  ## the benchmarks that need no data of yours
 	rm -rf build/bench

@@ -675,7 +675,7 @@ def in_numbers(encoder, compute):
 def test_a_space_keeps_the_numbers_it_was_made_in(tmp_path, monkeypatch):
     path, asked = tmp_path / "shelf", []
 
-    def load(_, model, compute, *, before=None):
+    def load(_, model, compute, *, before=None, **_settings):
         asked.append((model.modality, compute, before))
         return in_numbers(Words(), "int8") if model.modality is TEXT else Colours()
 
@@ -698,7 +698,7 @@ def test_a_space_keeps_the_numbers_it_was_made_in(tmp_path, monkeypatch):
 def test_another_machine_goes_on_in_the_numbers_it_has(monkeypatch):
     asked = []
 
-    def load(model, _, compute=None):
+    def load(model, _, compute=None, *_settings):
         asked.append(compute)
         if compute is Compute.INT8:
             raise EncoderError("this model can't be run in int8 on this machine")

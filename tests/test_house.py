@@ -211,7 +211,8 @@ BENCHMARKS = PACKAGE.parent / "benchmarks"
 
 def loads_that_may_run_code(source: str) -> list[int]:
     """Lines of loading calls that do not say `trust_remote_code=False`, and of whatever could hide
-    one: such a function that is named without being called, other values, `torch.load`."""
+    one: such a function that is named without being called, other values, `torch.load` without
+    `weights_only=True`."""
     tree = ast.parse(source)
     safe: set[int] = set()
     found = []
@@ -222,7 +223,11 @@ def loads_that_may_run_code(source: str) -> list[int]:
             refused = (
                 len(told) == 1 and isinstance(told[0], ast.Constant) and told[0].value is False
             )
-            if name in LOADS and refused:
+            plain = [one.value for one in node.keywords if one.arg == "weights_only"]
+            weights = (
+                len(plain) == 1 and isinstance(plain[0], ast.Constant) and plain[0].value is True
+            )
+            if (name in LOADS and refused) or (name == "load" and weights):
                 safe.add(id(node.func))
             elif told and not refused:
                 found.append(node.lineno)
@@ -232,6 +237,7 @@ def loads_that_may_run_code(source: str) -> list[int]:
                 found.append(node.lineno)
             if (
                 node.attr == "load"
+                and id(node) not in safe
                 and isinstance(node.value, ast.Name)
                 and node.value.id == "torch"
             ):
@@ -253,7 +259,7 @@ def test_no_code_of_a_model_is_run(path):
 
 
 def test_models_are_loaded_somewhere():
-    whole = (PACKAGE / "embedder/text.py").read_text(encoding="utf-8")
+    whole = (PACKAGE / "embedder/text_parts.py").read_text(encoding="utf-8")
     assert whole.count(".from_pretrained(") == 3
     assert loads_that_may_run_code(whole.replace("trust_remote_code=False", "revision=None")) != []
 
@@ -274,6 +280,10 @@ def test_models_are_loaded_somewhere():
         "# trust_remote_code=False\nm.AutoTokenizer.from_pretrained(folder)",
         "f(AutoTokenizer.from_pretrained(folder), trust_remote_code=False)",
         "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "torch.load(path, weights_only=flag)",
+        "f(torch.load, weights_only=True)",
+        "partial(torch.load, weights_only=True)",
         "from transformers import pipeline",
         "open_clip.get_tokenizer(name, trust_remote_code=True)",
     ],

@@ -61,6 +61,8 @@ MISTAKES = [
     ("neighbours shelf", USAGE, "give one of --product, --text and/or --image, and --queries"),
     ("cache --claer", USAGE, "did you mean --clear"),
     ("cache photo", USAGE, "photo"),
+    ("convert-model", USAGE, "DIRECTORY is missing"),
+    ("convert-model nowhere", DATA, "nowhere is no directory"),
     ("export-model shelf text-tuned", USAGE, "--to is missing"),
     ("export-model nowhere text-tuned --to out", DATA, "nowhere is not a store"),
     ("neighbours shelf --queries goods.csv", USAGE, "--queries needs --out, the file to write"),

@@ -65,6 +65,8 @@ LEGACY_NAMES = {
     Pooling.MEAN: "pooling_mode_mean_tokens",
     Pooling.MAX: "pooling_mode_max_tokens",
     Pooling.MEAN_SQRT_LEN: "pooling_mode_mean_sqrt_len_tokens",
+    Pooling.WEIGHTED_MEAN: "pooling_mode_weightedmean_tokens",
+    Pooling.LAST_TOKEN: "pooling_mode_lasttoken",
 }
 
 
@@ -188,6 +190,11 @@ def test_cls_pooling_takes_the_first_token(folder: Path) -> None:
     assert cosines(vectors, by_hand).min() >= 0.999
 
 
+def weighted_mean(hidden: torch.Tensor) -> torch.Tensor:
+    weight = torch.arange(1, len(hidden) + 1).float().unsqueeze(1)
+    return (hidden * weight).sum(dim=0) / weight.sum()
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("pooling", Pooling)
 def test_pooling_by_hand(folder: Path, pooling: Pooling, legacy: bool) -> None:
@@ -205,6 +212,8 @@ def test_pooling_by_hand(folder: Path, pooling: Pooling, legacy: bool) -> None:
                 Pooling.MEAN: hidden.mean(dim=0),
                 Pooling.MAX: hidden.max(dim=0).values,
                 Pooling.MEAN_SQRT_LEN: hidden.sum(dim=0) / len(hidden) ** 0.5,
+                Pooling.WEIGHTED_MEAN: weighted_mean(hidden),
+                Pooling.LAST_TOKEN: hidden[-1],
                 Pooling.CLS_MEAN: torch.cat([hidden[0], hidden.mean(dim=0)]),
             }[pooling]
         )
@@ -222,6 +231,9 @@ def test_pooling_by_hand(folder: Path, pooling: Pooling, legacy: bool) -> None:
         (Pooling.CLS_MEAN, [1.0, -2.0, 2.0, -3.0]),
         (Pooling.MAX, [3.0, -2.0]),
         (Pooling.MEAN_SQRT_LEN, [4 / 2**0.5, -6 / 2**0.5]),
+        (Pooling.WEIGHTED_MEAN, [7 / 3, -10 / 3]),
+        (Pooling.LAST_TOKEN, [3.0, -4.0]),
+        (Pooling("mean+max"), [2.0, -3.0, 3.0, -2.0]),
     ],
 )
 def test_padding_takes_no_part_in_pooling(pooling: Pooling, expected: list[float]) -> None:
@@ -240,24 +252,28 @@ def test_without_sentence_transformers_files_the_mean_is_taken(folder: Path) -> 
 @pytest.mark.parametrize(
     "config",
     [
-        {"pooling_mode": "lasttoken"},
-        {"pooling_mode": ["max", "mean"]},
-        {"pooling_mode_weightedmean_tokens": True},
-        {"pooling_mode_cls_token": True, "pooling_mode_max_tokens": True},
+        {"pooling_mode": "median"},
+        {"pooling_mode": ["max", "max"]},
+        {"pooling_mode": [["max"]]},
+        {"pooling_mode": []},
+        {"pooling_mode_median_tokens": True},
         {},
     ],
 )
 def test_unknown_pooling_is_refused(folder: Path, config: dict[str, Any]) -> None:
     write_form(folder, config)
-    with pytest.raises(EncoderError, match="pooling"):
+    with pytest.raises(
+        EncoderError, match=r"requires .* pooling; Vitrina supports cls, "
+    ) as caught:
         loaded(folder)
+    assert "[" not in str(caught.value).partition("requires")[2]
 
 
 def test_a_further_layer_is_refused(folder: Path) -> None:
     modules = json.loads((folder / "modules.json").read_text())
-    modules.append({"path": "3_Dense", "type": "sentence_transformers.models.Dense"})
+    modules.append({"path": "3_LSTM", "type": "sentence_transformers.models.LSTM"})
     (folder / "modules.json").write_text(json.dumps(modules))
-    with pytest.raises(EncoderError, match="Dense"):
+    with pytest.raises(EncoderError, match="adds a LSTM layer"):
         loaded(folder)
 
 

@@ -26,6 +26,7 @@ _EXTRAS = {
     "adbc_driver_postgresql": "postgresql",
     "cleanlab": "cleanlab",
     "matplotlib": "plots",
+    "onnxruntime": "onnx",
     "pillow_heif": "heic",
     "pillow_jxl": "jxl",
     "polars": "polars",

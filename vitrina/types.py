@@ -91,18 +91,38 @@ class SplitKind(StrEnum):
 
 
 class Pooling(StrEnum):
-    """Pooling of token vectors into one vector. `CLS_MEAN` concatenates both."""
+    """Pooling of token vectors into one vector. Poolings joined by "+" are concatenated, in that
+    order; `CLS_MEAN` is one of these, and `Pooling("max+mean")` gives any other."""
 
     CLS = "cls"
     MEAN = "mean"
     MAX = "max"
     MEAN_SQRT_LEN = "mean_sqrt_len_tokens"
+    WEIGHTED_MEAN = "weightedmean"
+    LAST_TOKEN = "lasttoken"
     CLS_MEAN = "cls+mean"
+
+    @property
+    def parts(self) -> tuple[Pooling, ...]:
+        """The poolings that are concatenated."""
+        return tuple(Pooling(name) for name in self.value.split("+"))
 
     @property
     def width(self) -> int:
         """Ratio of the pooled vector's dimension to a token vector's."""
-        return 2 if self is Pooling.CLS_MEAN else 1
+        return self.value.count("+") + 1
+
+    @classmethod
+    def _missing_(cls, value: object) -> Pooling | None:
+        names = str(value).split("+")
+        single = {one.value for one in cls if "+" not in one.value}
+        if not 1 < len(names) == len(set(names) & single):
+            return None
+        # Kept, so that equal values are one object, as for other members.
+        joined = str.__new__(cls, value)
+        joined._name_, joined._value_ = str(value).upper(), str(value)
+        cls._value2member_map_[value] = joined
+        return joined
 
 
 class Balance(StrEnum):

@@ -5,9 +5,10 @@ torch.
 """
 
 from vitrina.api.auditing import audit, export_decisions, import_decisions, review
-from vitrina.api.encoders import benchmark, finetune, pretrain
+from vitrina.api.conversion import convert_model
+from vitrina.api.encoders import benchmark, finetune, models, pretrain
+from vitrina.api.export import export_model
 from vitrina.api.inputs import CatalogueLike, StoreLike
-from vitrina.api.models import export_model
 from vitrina.api.query import classify, classify_to, neighbours, neighbours_to, open_batch
 from vitrina.api.store import Store
 from vitrina.api.stores import compact, describe, embed, vectors, verify
@@ -25,6 +26,7 @@ __all__ = [
     "classify",
     "classify_to",
     "compact",
+    "convert_model",
     "describe",
     "embed",
     "evaluate_index",
@@ -32,6 +34,7 @@ __all__ = [
     "export_model",
     "finetune",
     "import_decisions",
+    "models",
     "neighbours",
     "neighbours_to",
     "open_batch",

@@ -1,4 +1,4 @@
-"""Encoder training on a store's products, and the benchmark of methods."""
+"""Encoders: those with short names, training on a store's products, the benchmark of methods."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from vitrina.data.options import DEFAULT_OPTIONS
 from vitrina.data.readers import ALL_NEEDED, LABELS_OPTIONAL
 from vitrina.data.reading import Reading
 from vitrina.errors import ImageSourceError, OptionError
+from vitrina.options import choice
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.pipelines.common.reading import TRAINING, check_batch, opened_texts
 from vitrina.pipelines.finetune.options import FinetuneOptions, PretrainOptions
 from vitrina.types import Modality
 
 if TYPE_CHECKING:
+    from vitrina.embedder.model_table import ModelTable
     from vitrina.pipelines.benchmark.job import Benchmark
     from vitrina.pipelines.finetune.job import FinetuneReport
     from vitrina.pipelines.finetune.pretrain import PretrainReport
@@ -160,3 +162,40 @@ def benchmark(
                 stack.enter_context(closing(one))
             opened.append(one)
         return run(Path(out), options, catalogues=tuple(opened), store=whole)
+
+
+def models(modality: str | None = None) -> ModelTable:
+    """List models that are known to be good, with short names for `embed`.
+
+    The figures are those that their makers or a public benchmark publish; `source` is the page.
+
+    Parameters
+    ----------
+    modality : {"text", "image"}, optional
+        Models of one modality; None for all.
+
+    Returns
+    -------
+    ModelTable
+        Each model's short name, hub name, size, dimension, licence, speed class, use, prompt and
+        published figure: rows, columns, pandas and Polars frames.
+
+    Raises
+    ------
+    OptionError
+        For another modality.
+
+    See Also
+    --------
+    embed : Takes the names as `text` and `image`.
+
+    Examples
+    --------
+    >>> vt.models("text")[0].hub
+    'hf:cointegrated/rubert-tiny2'
+    >>> {one.name: one.prompt for one in vt.models("text") if one.prompt}["e5-small"]
+    'query: '
+    """
+    from vitrina.embedder.model_table import ModelTable
+
+    return ModelTable.of(choice(Modality, modality, "modality"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vitrina.api import auditing, encoders, models, query, stores, training
+from vitrina.api import auditing, encoders, export, query, stores, training
 from vitrina.api.inputs import StoreLike
 from vitrina.api.keywords import with_keywords
 from vitrina.api.methods import method
@@ -97,4 +97,4 @@ class Store(OpenStore):
     describe = method(stores.describe)
     verify = method(stores.verify)
     compact = method(stores.compact)
-    export_model = method(models.export_model)
+    export_model = method(export.export_model)

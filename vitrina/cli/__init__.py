@@ -14,6 +14,7 @@ from vitrina import disk, logs, temporary_files
 from vitrina._version import __version__
 from vitrina.cli import (
     audit,
+    conversion,
     demo,
     embed,
     finetune,
@@ -32,11 +33,16 @@ from vitrina.errors import OptionError, VitrinaError
 from vitrina.limits import VITRINA_THREADS, use_threads
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Start here": (demo.demo, embed.embed, train.index, train.train),
+    "Start here": (demo.demo, models.models, embed.embed, train.index, train.train),
     "Every day": (query.classify, query.neighbours, maintenance.info),
     "Improve": (finetune.pretrain, finetune.finetune, finetune.benchmark, models.export_model),
     "Review": (audit.audit, audit.review, audit.decisions),
-    "Maintain": (maintenance.verify, maintenance.compact, maintenance.cache),
+    "Maintain": (
+        maintenance.verify,
+        maintenance.compact,
+        maintenance.cache,
+        conversion.convert_model,
+    ),
 }
 """The commands by panel, in the order of `vitrina --help`. A new command is a new entry; its
 examples are in `examples.py`."""

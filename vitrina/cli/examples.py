@@ -5,6 +5,7 @@ EXAMPLES = {
         "vitrina demo",
         "vitrina demo --products 300 --catalogue-only --out sample",
     ),
+    "models": ("vitrina models", "vitrina models --modality text --json"),
     "embed": (
         "vitrina embed train.parquet --store shelf --images images.zip",
         "vitrina embed goods.csv --store shelf --id-column sku --title-column name --images none",
@@ -55,6 +56,10 @@ EXAMPLES = {
         "vitrina decisions shelf --import label-studio.json",
     ),
     "verify": ("vitrina verify shelf", "vitrina verify shelf --repair"),
+    "convert-model": (
+        "vitrina convert-model rubert-base",
+        "vitrina convert-model rubert-base --out rubert-base-safe",
+    ),
     "export-model": (
         "vitrina export-model shelf text-tuned --to text-encoder",
         "vitrina export-model shelf mlp --to head",

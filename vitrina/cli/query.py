@@ -92,7 +92,7 @@ def neighbours(
         str | None,
         typer.Option(
             metavar="TEXT",
-            help="Text to search for; with --features image, among photos encoded by CLIP or SigLIP.",
+            help="Text to search for; with --features image, among photos (of CLIP or SigLIP).",
             rich_help_panel=Panel.FILES,
         ),
     ] = None,

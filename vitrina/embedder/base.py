@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +74,22 @@ class TextEncoder(Protocol):
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Texts to (len(texts), dim) float32, L2-normalised, in the order given."""
         ...
+
+
+@runtime_checkable
+class QueryEncoder(Protocol):
+    """A text encoder that has a prompt of its own for search queries."""
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """As `TextEncoder.encode`, for search queries."""
+        ...
+
+
+def encode_queries(encoder: TextEncoder, texts: Sequence[str]) -> Vectors:
+    """Search queries to (len(texts), dim) float32, L2-normalised, in the order given."""
+    if isinstance(encoder, QueryEncoder):
+        return encoder.encode_queries(texts)
+    return encoder.encode(texts)
 
 
 class ImageEncoder(Protocol):

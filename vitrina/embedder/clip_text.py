@@ -22,7 +22,8 @@ from vitrina.embedder.precision import (
     has_bfloat16,
     unit_vectors,
 )
-from vitrina.embedder.text import BATCH_TOKENS, PROBES, WINDOW, Tokens, token_batches
+from vitrina.embedder.text import BATCH_TOKENS, WINDOW, token_batches
+from vitrina.embedder.text_parts import PROBES, Tokens
 from vitrina.malloc import keep_freed
 from vitrina.parallel import map_ahead
 from vitrina.stage_timer import stage

@@ -14,7 +14,7 @@ from vitrina.embedder.clip_text import TextTower
 from vitrina.embedder.image_models import clip_weights
 from vitrina.embedder.model_folder import CLIP_CONFIG, check_clip_folder
 from vitrina.embedder.quiet import quiet_logging, quiet_transformers
-from vitrina.embedder.text import PROBES, Tokens
+from vitrina.embedder.text_parts import PROBES, Tokens
 from vitrina.embedder.tokenizer_check import check_token, check_tokenizer
 from vitrina.embedder.untrusted import check_finite, is_panic, loading
 from vitrina.embedder.vision_folder import (

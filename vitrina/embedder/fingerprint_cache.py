@@ -13,9 +13,10 @@ from vitrina.cache import cache_folder
 from vitrina.embedder.model_ref import ModelKind, ModelRef
 
 
-def remember(model: ModelRef, fingerprint: str) -> None:
-    """Cache a fingerprint; does nothing if the cache can't be written."""
-    entry = _entry(model)
+def remember(model: ModelRef, fingerprint: str, settings: str = "") -> None:
+    """Cache a fingerprint; does nothing if the cache can't be written. settings: `TextSettings.key`
+    of its encoder."""
+    entry = _entry(model, settings)
     if entry is None:
         return
     try:
@@ -25,24 +26,26 @@ def remember(model: ModelRef, fingerprint: str) -> None:
         return
 
 
-def unchanged(model: ModelRef, fingerprint: str) -> bool:
-    """Check, without loading a model, that it still has this fingerprint.
+def unchanged(model: ModelRef, fingerprint: str, settings: str = "") -> bool:
+    """Check, without loading a model, that it still has this fingerprint. settings: as of
+    `remember`.
 
     A model on a hub counts as unchanged: its revision is checked when it is loaded.
     """
     if model.kind is not ModelKind.DIRECTORY:
         return True
-    entry = _entry(model)
+    entry = _entry(model, settings)
     try:
         return entry is not None and entry.read_text(encoding="ascii") == fingerprint
     except (OSError, ValueError):
         return False
 
 
-def _entry(model: ModelRef) -> Path | None:
+def _entry(model: ModelRef, settings: str) -> Path | None:
     if model.kind is not ModelKind.DIRECTORY:
         return None
     digest = hashlib.blake2b(model.place.encode(), digest_size=16)
+    digest.update(settings.encode("utf-8", "surrogatepass"))
     try:
         for path in sorted(Path(model.place).rglob("*")):
             if path.is_file():

@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING, TypeVar
 
 from vitrina.embedder.base import ImageEncoder, Images, TextEncoder, Texts
 from vitrina.embedder.model_ref import ModelKind, ModelRef, unknown_model
+from vitrina.embedder.onnx_graph import DATA, FETCHED
+from vitrina.embedder.text_settings import TextSettings
 from vitrina.errors import EncoderError, HubUnreachableError, wrong_usage
 from vitrina.optional import needed_for
 from vitrina.types import Compute
 
 if TYPE_CHECKING:
     from vitrina.embedder.image_models import ImageParts
+
+
+MODELS_OWN = TextSettings()
+"""Prompt and dimension as the model has them."""
 
 
 def fit_lexical(texts: Texts, seed: int = 0) -> TextEncoder:
@@ -33,12 +39,15 @@ def fit_thumbnail(images: Images) -> ImageEncoder:
 
 @needed_for("a text model")
 def load_text(
-    model: ModelRef, kept: Path | None = None, compute: Compute | None = None
+    model: ModelRef,
+    kept: Path | None = None,
+    compute: Compute | None = None,
+    settings: TextSettings = MODELS_OWN,
 ) -> TextEncoder:
     """Load a text encoder.
 
     kept: its folder in the store, for `lexical` and finetuned models. compute: the numeric format;
-    None for the fastest on this machine that keeps its vectors.
+    None for the fastest on this machine that keeps its vectors. settings: prompt and dimension.
     Raises EncoderError, HubUnreachableError.
     """
     if kept is not None and (kept / "config.json").exists():
@@ -53,9 +62,16 @@ def load_text(
         found = find_text(model)
     if (tower := _text_tower(found, compute)) is not None:
         return tower
+    from vitrina.embedder.text_modules import read_modules
+
+    modules = read_modules(found.folder)
+    if modules.static:
+        from vitrina.embedder.static_text import StaticText
+
+        return StaticText(found.folder, modules, found.model, found.revision, compute, settings)
     from vitrina.embedder.text import HuggingFaceText
 
-    return HuggingFaceText(found.folder, found.model, found.revision, compute)
+    return HuggingFaceText(found.folder, found.model, found.revision, compute, settings)
 
 
 @needed_for("a text model")
@@ -118,11 +134,13 @@ def _load_published_text(model: ModelRef, compute: Compute | None) -> TextEncode
 
 @dataclass(frozen=True)
 class TextFiles:
-    """Files of a text model. model: its name in the encoder's card."""
+    """Files of a text model. model: its name in the encoder's card. settings: prompt and
+    dimension."""
 
     folder: Path
     model: str
     revision: str | None
+    settings: TextSettings = MODELS_OWN
 
 
 @needed_for("a text model")
@@ -135,12 +153,16 @@ def find_text(model: ModelRef) -> TextFiles:
         case ModelKind.HUGGING_FACE:
             patterns = ("*.json", "*.txt", "*.model", "*.safetensors")
             folder, revision = _snapshot(model.place, model.revision, patterns)
+            if not any(folder.rglob("*.safetensors")):
+                # The same revision, which is there already: only the graph is fetched.
+                _snapshot(model.place, revision, (*FETCHED, DATA))
             return TextFiles(folder, model.card_text, revision)
         case ModelKind.DIRECTORY:
             from vitrina.embedder.vision_folder import has_text_tower
 
             folder = Path(model.place)
-            if not (folder / "config.json").exists() and not has_text_tower(folder):
+            lists = any((folder / name).exists() for name in ("config.json", "modules.json"))
+            if not lists and not has_text_tower(folder):
                 raise EncoderError(f"{model.place} has no config.json: not a Hugging Face model")
             return TextFiles(folder, model.card_text, None)
         case ModelKind.LEXICAL:

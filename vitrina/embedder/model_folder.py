@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from vitrina.embedder.onnx_graph import graph_of
 from vitrina.embedder.untrusted import Budget
 from vitrina.embedder.weight_files import (
     WAY_OUT,
@@ -193,7 +195,7 @@ def check_text_folder(folder: Path, model: str, *, from_scratch: bool = False) -
     if sharded:
         raise EncoderError(f"{sharded[0]} is a checkpoint of a training; save the model whole")
     check_tokenizer_files(folder, model)
-    if from_scratch:
+    if from_scratch or graph_of(folder) is not None:
         return Budget()
     return _budget(read_weights(folder))
 
@@ -284,10 +286,14 @@ def check_tokenizer_files(folder: Path, model: str) -> None:
             f"{model}: {folder} has no tokenizer ({', '.join(TOKENIZER_FILES[:4])}), without which "
             "all words would be the same; copy the tokenizer's files next to the weights"
         )
+    only_pieces = all(name.endswith(".model") for name in there)
+    if only_pieces and find_spec("sentencepiece") is None:
+        raise EncoderError(
+            f"{model}: {folder} has its tokenizer only as {there[0]}, which needs sentencepiece: "
+            "`pip install sentencepiece protobuf`, or give a directory that has tokenizer.json"
+        )
     for name in there:
-        check_file(folder / name, MOST_TOKENIZER_BYTES)
-        if name.endswith(".json"):
-            _check_token_ids(folder / name)
+        check_tokenizer_file(folder / name)
     for name in ("special_tokens_map.json", "added_tokens.json", "merges.txt"):
         if (folder / name).exists():
             check_file(folder / name, MOST_TOKENIZER_BYTES)
@@ -297,8 +303,15 @@ def check_tokenizer_files(folder: Path, model: str) -> None:
             if name != Path(name).name:
                 raise EncoderError(f"{path} names {name!r}, no file of its folder; {WAY_OUT}")
             if (folder / name).exists():
-                check_file(folder / name, MOST_TOKENIZER_BYTES)
-                _check_token_ids(folder / name)
+                check_tokenizer_file(folder / name)
+
+
+def check_tokenizer_file(path: Path) -> None:
+    """Raise EncoderError for a file of a tokenizer that is missing, too large, or numbers a token
+    beyond all tables."""
+    check_file(path, MOST_TOKENIZER_BYTES)
+    if path.name.endswith(".json"):
+        _check_token_ids(path)
 
 
 def _check_token_ids(path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from vitrina.embedder.known_models import BY_HUB, BY_NAME, KnownModel
 from vitrina.errors import EncoderError, did_you_mean, wrong_usage
 from vitrina.types import Modality
 
@@ -17,6 +18,7 @@ ALIASES = {
     "ViT-B-32": "open_clip:ViT-B-32-quickgelu/openai",
     "efficientnet_b1": "timm:efficientnet_b1",
 }
+"""Names that were short before `known_models` had any; a directory of such a name needs `./`."""
 
 
 class ModelKind(StrEnum):
@@ -79,7 +81,19 @@ class ModelRef:
         folder = Path(text).expanduser()
         if text and folder.is_dir():
             return cls(modality, ModelKind.DIRECTORY, str(folder.absolute()), text=text)
+        if text in BY_NAME:
+            return cls._of_known(BY_NAME[text], modality)
         raise unknown_model(text, modality, trained)
+
+    @classmethod
+    def _of_known(cls, model: KnownModel, modality: Modality) -> ModelRef:
+        # A CLIP model, listed for its photos, has a tower for texts.
+        if model.modality is Modality.TEXT and modality is Modality.IMAGE:
+            raise wrong_usage(
+                EncoderError(f"{model.name} is a model for text; it can't serve {modality}")
+            )
+        prefix, _, place = model.hub.partition(":")
+        return cls(modality, ModelKind(prefix), place, text=model.name)
 
     @classmethod
     def of_trained(cls, name: str, modality: Modality) -> ModelRef:
@@ -92,9 +106,27 @@ class ModelRef:
         return self.kind in _FITTED
 
     @property
+    def known(self) -> KnownModel | None:
+        """What `vitrina models` lists of this model, however it was named; None for another."""
+        return BY_HUB.get(f"{self.kind}:{self.place}")
+
+    @property
+    def prompt(self) -> str | None:
+        """The prompt that comes with a short name; None for the model's own.
+
+        A longer name of the same model brings none, so that stores that use it stay as they are.
+        """
+        short = self.known is not None and self.text in BY_NAME
+        return BY_NAME[self.text].prompt or None if short else None
+
+    @property
     def card_text(self) -> str:
-        """The name in the encoder's card: of a directory, the absolute path."""
-        return self.place if self.kind is ModelKind.DIRECTORY else self.text
+        """The name in the encoder's card: of a directory, the absolute path; of a short name, what
+        it stands for, since a directory may have that name elsewhere."""
+        if self.kind is ModelKind.DIRECTORY:
+            return self.place
+        short = self.text in BY_NAME and self.text not in ALIASES and self.kind in _PREFIXES
+        return BY_NAME[self.text].hub if short else self.text
 
     def __str__(self) -> str:
         """The name as it was given, which is what the store remembers."""
@@ -105,10 +137,11 @@ def unknown_model(text: str, modality: Modality, trained: Container[str] = ()) -
     """The error for a name that is no model's. trained: as of `ModelRef.parse`."""
     fitted = next(kind for kind, fits in _FITTED.items() if fits is modality)
     own = trained if isinstance(trained, Iterable) else ()
-    hint = did_you_mean(text, [*ALIASES, fitted, *own])
+    known = [name for name, model in BY_NAME.items() if model.modality is modality]
+    hint = did_you_mean(text, [*ALIASES, *known, fitted, *own])
     return wrong_usage(
         EncoderError(
             f"{text!r} names no {modality} model{hint or ';'} give hf:REPO, open_clip:ARCH/TAG, "
-            f"timm:NAME, a directory that exists, or {fitted}"
+            f"timm:NAME, a directory that exists, a name of `vitrina models`, or {fitted}"
         )
     )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from vitrina.device import best_device
 from vitrina.embedder.base import EncoderCard
@@ -19,7 +18,8 @@ from vitrina.embedder.fingerprint import fingerprint, weights
 from vitrina.embedder.inference.bert import Bert, PackedBert, read_bert
 from vitrina.embedder.inference.int8 import Int8Runner, has_int8
 from vitrina.embedder.inference.plain import PlainRunner
-from vitrina.embedder.model_folder import check_text_folder
+from vitrina.embedder.onnx_text import OnnxNetwork
+from vitrina.embedder.pooling import pool
 from vitrina.embedder.precision import (
     AGREEMENT,
     agreement,
@@ -30,16 +30,23 @@ from vitrina.embedder.precision import (
     has_bfloat16,
     unit_vectors,
 )
-from vitrina.embedder.quiet import quiet_transformers
-from vitrina.embedder.text_config import TextForm, read_form, write_form
-from vitrina.embedder.tokenizer_check import check_token, check_tokenizer
-from vitrina.embedder.untrusted import check_finite, is_panic, loading
+from vitrina.embedder.text_parts import (
+    ENCODERS,
+    PROBES,
+    TextParts,
+    Tokens,
+    load_parts,
+    tokenizing,
+    unused,
+)
+from vitrina.embedder.text_settings import TextSettings
+from vitrina.embedder.weight_files import WAY_OUT
 from vitrina.errors import EncoderError
 from vitrina.malloc import keep_freed
 from vitrina.parallel import map_ahead
 from vitrina.stage_timer import stage
-from vitrina.store.damage import reason_of
 from vitrina.threads import one_thread_each, workers
+from vitrina.typed_json import read_json
 from vitrina.types import Compute, Modality, Pooling, Vectors
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 65_536, "mps": 8192}
@@ -48,23 +55,6 @@ fill it."""
 
 WINDOW = 4096
 """Texts tokenised and sorted by length together, while the model runs on the previous ones."""
-
-PROBES = (
-    "Кружка керамическая 350 мл, белая",
-    "Платье женское летнее, размер 44-46, хлопок",
-    "Чехол для Samsung Galaxy A51 силиконовый прозрачный",
-    "Nike Women Tempo Purple Shorts",
-    "Конструктор 256 деталей для мальчиков от 6 лет. Пластик, яркие цвета, развивает моторику.",
-    "Чудо йогурт пер/дын 2,4% 290гр*10шт",
-    "USB-C 65W",
-    "Набор отвёрток слесарных CrV, 8 предметов, в пластиковом кейсе",
-    "Apparel Topwear Tshirts. Men Navy Blue Printed T-shirt, regular fit, 100% cotton, Summer 2012",
-    "Сумка женская через плечо, экокожа. Размер: 25х18х8 см. Цвет: чёрный. Застёжка: молния. "
-    "Длина ремня регулируется. Внутри одно отделение и карман для телефона. Подходит для города, "
-    "прогулок и поездок, хорошо держит форму и легко чистится влажной салфеткой.",
-)
-
-Tokens = Sequence[Sequence[int]]
 
 
 class TextRunner(Protocol):
@@ -79,31 +69,31 @@ class HuggingFaceText:
     """Text encoder: a loaded Hugging Face model."""
 
     def __init__(
-        self, folder: Path, model: str, revision: str | None, compute: Compute | None = None
+        self,
+        folder: Path,
+        model: str,
+        revision: str | None,
+        compute: Compute | None = None,
+        settings: TextSettings | None = None,
     ) -> None:
-        found = load_parts(folder, model, f"{model}: {folder} does not load as a text model")
-        config, tokenizer, network = found.config, found.tokenizer, found.network
-        form = found.form
-        settings = {
-            "format": 1,
-            "architecture": type(network).__name__,
-            "activation": getattr(config, "hidden_act", None),
-            "layer_norm_eps": getattr(config, "layer_norm_eps", None),
-            "heads": getattr(config, "num_attention_heads", None),
-            "tokenizer": tokenizer.backend_tokenizer.to_str(),
-            "pooling": form.pooling.value,
-            "max_length": form.max_length,
-            "normalised": True,
-        }
-        used = weights(network).items()
-        taken = fingerprint({name: a for name, a in used if not unused(name)}, settings)
+        """model: its name in the card. compute: None for the fastest. settings: None for the
+        model's own. Raises EncoderError if it does not load."""
+        settings = settings or TextSettings()
+        what = f"{model}: {folder} does not load as a text model"
+        found = load_parts(folder, model, what, settings=settings, onnx=True)
+        tokenizer, network, form = found.tokenizer, found.network, found.form
+        used = {name: one for name, one in weights(network).items() if not unused(name)}
+        taken = fingerprint({**used, **form.layers.arrays()}, _settings(found))
         pad = tokenizer.pad_token_id or 0
-        self._tokenize = tokenizing(tokenizer, found.limit, pad, found.rows)
-        self._dim = int(config.hidden_size) * form.pooling.width
+        self._tokenize = tokenizing(tokenizer, found.limit, pad, found.rows, form.prompt)
+        query = form.prompt if form.query_prompt is None else form.query_prompt
+        self._tokenize_query = tokenizing(tokenizer, found.limit, pad, found.rows, query)
+        self._dim = form.vector_dim(int(network.config.hidden_size))
         self._device = best_device()
+        self._form = replace(form, layers=form.layers.to(self._device))
         keep_freed()
         self._budget = BATCH_TOKENS[self._device.type]
-        self._compute, self._network = self._choose(network, pad, form, compute, taken, model)
+        self._compute, self._network = self._choose(network, pad, compute, taken, model)
         self.card = EncoderCard(
             modality=Modality.TEXT,
             model=model,
@@ -115,20 +105,22 @@ class HuggingFaceText:
                 "max_length": form.max_length,
                 "compute": self._compute.value,
                 "device": self._device.type,
+                **form.details(settings),
             },
         )
 
     @stage("compiling and choosing numbers")
     def _choose(
-        self, model: Any, pad: int, form: TextForm, requested: Compute | None, taken: str, name: str
+        self, model: Any, pad: int, requested: Compute | None, taken: str, name: str
     ) -> tuple[Compute, TextRunner]:
+        pooling = self._form.pooling
         tokens = sorted(self._tokenize(PROBES), key=len, reverse=True)
 
         def probe(network: TextRunner) -> Vectors:
             with one_thread_each():
                 return self._run(network, tokens)
 
-        own = PaddedModel(model.to(self._device), form.pooling, pad, self._device)
+        own = PaddedModel(model.to(self._device), pooling, pad, self._device)
         with first_run(name):
             exact = probe(own)
         check_probes(exact, name)
@@ -136,9 +128,9 @@ class HuggingFaceText:
 
         def packed(dtype: torch.dtype) -> TextRunner:
             if bert is None:
-                return PaddedModel(copy.deepcopy(model).to(dtype), form.pooling, pad, self._device)
+                return PaddedModel(copy.deepcopy(model).to(dtype), pooling, pad, self._device)
             runner = PlainRunner(bert.stack, self._device, dtype)
-            return PackedBert(bert, runner, form.pooling, self._device)
+            return PackedBert(bert, runner, pooling, self._device)
 
         def exactly() -> TextRunner:
             read = packed(torch.float32) if bert else own
@@ -146,10 +138,10 @@ class HuggingFaceText:
             return read if agreement(exact, probe(read)) >= AGREEMENT[Compute.FLOAT32] else own
 
         makers: dict[Compute, Callable[[], TextRunner]] = {Compute.FLOAT32: exactly}
-        if has_bfloat16(self._device):
+        if has_bfloat16(self._device) and not isinstance(model, OnnxNetwork):
             makers[Compute.BFLOAT16] = partial(packed, torch.bfloat16)
         if bert and self._device.type == "cpu" and has_int8():
-            makers[Compute.INT8] = partial(_in_int8, bert, form.pooling, self._device)
+            makers[Compute.INT8] = partial(_in_int8, bert, pooling, self._device)
         return choose(makers, probe, exact, requested, fingerprint=taken)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
@@ -169,6 +161,11 @@ class HuggingFaceText:
         place = {text: at for at, text in enumerate(unique)}
         return out[[place[text] for text in texts]]
 
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Search queries, with the model's prompt for them, as `encode` does products' texts."""
+        with one_thread_each():
+            return self._encode((list(range(len(texts))), self._tokenize_query(texts)))[1]
+
     def _batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Tokens]]:
         windows = (texts[at : at + WINDOW] for at in range(0, len(texts), WINDOW))
         start = 0
@@ -187,140 +184,44 @@ class HuggingFaceText:
             self._budget = max(len(batch[0]), self._budget // 2)
 
         return unit_vectors(
-            network.pooled,
+            lambda batch: self._form.finished(network.pooled(batch)),
             tokens,
             smaller=smaller,
             alone=lambda text: f"a text of {len(text[0])} tokens",
         )
 
 
-@dataclass(frozen=True)
-class TextParts:
-    """Parts of a loaded text model. rows: of its word embedding. limit: maximum tokens of a text,
-    the lower of the form's limit and the number of positions."""
-
-    config: Any
-    tokenizer: Any
-    network: Any
-    form: TextForm
-    rows: int
-    limit: int
+FURTHER = (
+    *("feed_forward_proj", "relative_attention_num_buckets", "relative_attention_max_distance"),
+    *("layer_norm_epsilon", "rms_norm_eps", "rope_theta", "rope_scaling", "rope_parameters"),
+    *("sliding_window", "use_sliding_window", "layer_types", "head_dim", "num_key_value_heads"),
+)
+"""Keys of `config.json` that the fingerprint of T5 encoders and of decoders covers."""
 
 
-def load_parts(
-    folder: Path, model: str, what: str, *, from_scratch: bool = False, seed: int = 0
-) -> TextParts:
-    """Load an untrusted Hugging Face model directory with transformers.
-
-    model: its name. what: start of error messages. from_scratch: use random weights. seed: random
-    seed of these.
-
-    Raises EncoderError if the directory is unsafe, damaged, incomplete or inconsistent.
-    """
-    budget = check_text_folder(folder, model, from_scratch=from_scratch)
-    with (
-        loading(what, budget),
-        quiet_transformers(),
-        torch.random.fork_rng(devices=[]),
-    ):
-        torch.manual_seed(seed)
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        # Any other value makes transformers look for code, locally or on the hub.
-        if config._attn_implementation not in ("eager", "sdpa"):
-            config._attn_implementation = None
-        tokenizer: Any = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-        if not tokenizer.is_fast:
-            raise EncoderError(f"{model}: {folder} has no fast tokenizer (tokenizer.json)")
-        if from_scratch:
-            make: Any = AutoModel
-            network = make.from_config(config, trust_remote_code=False)
-        else:
-            network = load_network(folder, config)
-        check_finite(network, f"{model}: {folder}")
-        table = network.get_input_embeddings().weight
-        form = read_form(folder, config, tokenizer)
-        limit = min(form.max_length, positions(network))
-        if limit < 3:
-            raise ValueError(f"it takes texts of {limit} tokens")
-        check_tokenizer(tokenizer, len(table), PROBES, f"{model}: {folder}")
-    return TextParts(config, tokenizer, network, form, len(table), limit)
-
-
-def positions(network: Any) -> int:
-    """Maximum tokens of a text: usable rows of the position embedding, or 1,000,000 without one."""
-    table = getattr(getattr(network, "embeddings", None), "position_embeddings", None)
-    if not isinstance(table, torch.nn.Embedding):
-        return 1_000_000
-    # RoBERTa numbers positions from the padding token's index plus one.
-    first = 0 if table.padding_idx is None else table.padding_idx + 1
-    return len(table.weight) - first
-
-
-def tokenizing(
-    tokenizer: Any, limit: int, pad: int, rows: int
-) -> Callable[[Sequence[str]], Tokens]:
-    """Create a function from texts to token lists.
-
-    It calls the tokenizer's core without the wrapper of transformers, at about twice the speed.
-    limit: maximum tokens of a text. pad: the token of an empty text. rows: of the word embedding.
-    The function raises EncoderError for a token without a row, and if the core fails.
-    """
-    core = tokenizer.backend_tokenizer
-    core.no_padding()
-    core.enable_truncation(limit, direction=tokenizer.truncation_side)
-    what = str(tokenizer.name_or_path)
-
-    def tokenize(texts: Sequence[str]) -> Tokens:
-        try:
-            encoded = core.encode_batch_fast(list(texts))
-        except BaseException as err:
-            if not isinstance(err, Exception) and not is_panic(err):
-                raise
-            raise EncoderError(f"{what}: its tokenizer fails: {reason_of(err)}") from err
-        lists = [one.ids or [pad] for one in encoded]
-        check_token(max(map(max, lists), default=0), rows, what)
-        return lists
-
-    return tokenize
+def _settings(found: TextParts) -> dict[str, Any]:
+    """All that determines a model's output but weights, for its fingerprint."""
+    config, form = found.config, found.form
+    settings = {
+        "format": 1,
+        "architecture": type(found.network).__name__,
+        "activation": getattr(config, "hidden_act", None),
+        "layer_norm_eps": getattr(config, "layer_norm_eps", None),
+        "heads": getattr(config, "num_attention_heads", None),
+        "tokenizer": found.tokenizer.backend_tokenizer.to_str(),
+        "pooling": form.pooling.value,
+        "max_length": form.max_length,
+        "normalised": True,
+        **form.settings(),
+    }
+    if config.model_type in ENCODERS or Pooling.LAST_TOKEN in form.pooling.parts:
+        raw = read_json(found.place / "config.json", WAY_OUT, EncoderError)
+        settings["further"] = {key: raw[key] for key in FURTHER if key in raw}
+    return settings
 
 
 def _in_int8(bert: Bert, pooling: Pooling, device: torch.device) -> TextRunner:
     return PackedBert(bert, Int8Runner(bert.stack), pooling, device)
-
-
-def load_network(folder: Path, config: Any) -> Any:
-    """Load a directory's model with transformers, in float32. Raises its exceptions, and ValueError
-    for missing weights."""
-    # safetensors only: a pickled checkpoint could run code, and so could the repository.
-    network, report = AutoModel.from_pretrained(
-        folder,
-        config=config,
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-        dtype=torch.float32,
-        output_loading_info=True,
-    )
-    # transformers initialises missing weights at random.
-    lacking = sorted(name for name in report["missing_keys"] if not unused(name))
-    if lacking:
-        raise ValueError(f"its weights lack {lacking[0]} and {len(lacking) - 1} more")
-    return network.eval()
-
-
-def save_model(folder: Path, network: Any, tokenizer: Any, form: TextForm) -> None:
-    """Write a model in the form of transformers and sentence-transformers."""
-    with quiet_transformers():
-        network.save_pretrained(folder, safe_serialization=True)
-        tokenizer.save_pretrained(folder)
-    write_form(folder, form, int(network.config.hidden_size))
-
-
-def unused(weight: str) -> bool:
-    """Check that a weight does not affect token vectors: BERT's pooler over the first token."""
-    return weight.startswith("pooler.")
 
 
 class PaddedModel:
@@ -340,20 +241,6 @@ class PaddedModel:
         mask = mask.to(self._device)
         hidden = self._model(input_ids=ids.to(self._device), attention_mask=mask)
         return pool(hidden.last_hidden_state.float(), mask, self._pooling)
-
-
-def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
-    """Pool token vectors (batch, tokens, dim) float32 by a 0/1 mask (batch, tokens) to
-    (batch, dim * pooling.width)."""
-    if pooling is Pooling.CLS:
-        return hidden[:, 0]
-    weight = mask.unsqueeze(-1).to(hidden.dtype)
-    if pooling is Pooling.MAX:
-        return hidden.masked_fill(weight == 0, -torch.inf).amax(dim=1)
-    length = weight.sum(dim=1).clamp(min=1)
-    divisor = length.sqrt() if pooling is Pooling.MEAN_SQRT_LEN else length
-    pooled = (hidden * weight).sum(dim=1) / divisor
-    return torch.cat([hidden[:, 0], pooled], 1) if pooling is Pooling.CLS_MEAN else pooled
 
 
 def token_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:

@@ -29,7 +29,17 @@ def check_tokenizer(tokenizer: Any, rows: int, texts: tuple[str, ...], what: str
     Raises EncoderError if it maps all probes to unknown tokens, gives ids beyond the embedding, or
     lengthens texts excessively.
     """
-    core = tokenizer.backend_tokenizer
+    # The core's unknown token may be missing from the special tokens.
+    special = {tokenizer.unk_token_id, *tokenizer.all_special_ids}
+    check_core(tokenizer.backend_tokenizer, rows, texts, what, special=special)
+    check_token(tokenizer.pad_token_id or 0, rows, what)
+
+
+def check_core(
+    core: Any, rows: int, texts: tuple[str, ...], what: str, *, special: set[int | None]
+) -> None:
+    """Check a tokenizer of the tokenizers library, as `check_tokenizer` does. special: tokens that
+    are no words, beside the core's unknown token."""
     if _growth(core) > MOST_GROWTH:
         raise EncoderError(
             f"{what}: its tokenizer.json makes texts over {MOST_GROWTH} times as long; use a "
@@ -38,20 +48,26 @@ def check_tokenizer(tokenizer: Any, rows: int, texts: tuple[str, ...], what: str
     # In a vocabulary with gaps, ids beyond the table are found when a text has them: listing a
     # large vocabulary takes a tenth of a second.
     highest, known = core.get_vocab_size(with_added_tokens=True) - 1, set[int]()
-    skipped = {tokenizer.unk_token_id, *tokenizer.all_special_ids}
-    # The core's unknown token, by name or id, may be missing from the special tokens.
-    unknown = getattr(core.model, "unk_token", None)
-    skipped.add(core.token_to_id(unknown) if unknown else getattr(core.model, "unk_id", None))
+    skipped = {*special, unknown_token(core)}
     for one in core.encode_batch((*PROBE_WORDS, *texts)):
         highest = max(highest, *one.ids, 0)
         known |= set(one.ids) - skipped
-    highest = max(highest, tokenizer.pad_token_id or 0)
     check_token(highest, rows, what)
     if not known:
         raise EncoderError(
             f"{what}: its tokenizer has no word and no letter of the usual alphabets, so "
             "all products would be the same; copy the tokenizer that was made for the model"
         )
+
+
+def unknown_token(core: Any) -> int | None:
+    """The core's token for unknown words, None without one."""
+    # By name, or by id in a Unigram model.
+    name = getattr(core.model, "unk_token", None)
+    if name:
+        found: int | None = core.token_to_id(name)
+        return found
+    return getattr(core.model, "unk_id", None)
 
 
 def check_token(highest: int, rows: int, what: str) -> None:

@@ -69,7 +69,9 @@ def loading(what: str, budget: Budget) -> Iterator[None]:
     except BaseException as err:
         if not isinstance(err, Exception) and not is_panic(err):
             raise
-        raise EncoderError(f"{what}: {reason_of(err)}") from err
+        # A KeyError's message is the key alone.
+        reason = f"its files lack {err.args[0]}" if type(err) is KeyError else reason_of(err)
+        raise EncoderError(f"{what}: {reason[:200]}") from err
 
 
 def is_panic(err: BaseException) -> bool:

@@ -18,6 +18,8 @@ from vitrina.typed_json import convert_json, load_json, read_json_as
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 MOST_HEADER_BYTES = 100_000_000
 """Limit of the safetensors library."""
+PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+"""Weights as pickle: in one file, or the index of several."""
 WAY_OUT = "copy or download the model again"
 
 _BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2} | {
@@ -67,6 +69,7 @@ def read_weights(folder: Path) -> Weights:
 
     Raises EncoderError for missing weights, files outside the folder and damaged headers.
     """
+    check_converted(folder)
     if (folder / WEIGHTS).exists() or not (folder / INDEX).exists():
         return Weights(read_header(folder / WEIGHTS))
     index = folder / INDEX
@@ -85,6 +88,28 @@ def read_weights(folder: Path) -> Weights:
         named = lacking[0] if lacking else "any tensor"
         raise EncoderError(f"the files that {index} names lack {named}; {WAY_OUT}")
     return Weights(found)
+
+
+def check_converted(folder: Path, model: Path | None = None) -> None:
+    """Raise EncoderError for a folder that has its weights only as pickle. model: the model's
+    directory, if the folder is one inside it."""
+    if any((folder / name).exists() for name in (WEIGHTS, INDEX)):
+        return
+    home = (model or folder).resolve()
+    if home.parent.name == "snapshots":
+        # A hub's cache, into which no pickle is fetched.
+        repository = home.parent.parent.name.removeprefix("models--").replace("--", "/")
+        raise EncoderError(
+            f"{repository} has no {WEIGHTS} on the hub at this revision; name one that has "
+            f"(hf:{repository}@refs/pr/1 is often its conversion), or download all its files and "
+            "run `vitrina convert-model DIRECTORY`"
+        )
+    for name in PICKLES:
+        if (folder / name).exists():
+            raise EncoderError(
+                f"{folder} has its weights only as pickle ({name}), which could run code; "
+                f"convert them to {WEIGHTS} once, by `vitrina convert-model {model or folder}`"
+            )
 
 
 def read_header(path: Path) -> dict[str, TensorEntry]:

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tokenizers.normalizers import Lowercase
-from tokenizers.normalizers import Sequence as InOrder
 
 from vitrina.device import best_device
 from vitrina.embedder.finetuning.attention import attend_as_usual, attend_in_float32
 from vitrina.embedder.fingerprint import fingerprint, weights
-from vitrina.embedder.text import (
-    Tokens,
-    load_parts,
-    pool,
-    save_model,
-    token_batches,
-    tokenizing,
-    unused,
-)
-from vitrina.embedder.text_config import TextForm
+from vitrina.embedder.pooling import pool
+from vitrina.embedder.text import token_batches
+from vitrina.embedder.text_config import with_lower_case
+from vitrina.embedder.text_parts import Tokens, load_parts, save_model, tokenizing, unused
+from vitrina.embedder.text_settings import TextSettings
 from vitrina.threads import workers
 from vitrina.training.dropout import Dropout, with_quick_dropout
 from vitrina.training.sparse_embedding import SparseEmbedding
@@ -39,12 +32,14 @@ and to keep texts of different length apart."""
 class TextShape:
     """Changes to a text model before training. from_scratch: random weights. lower_case: lower-case
     texts; None for the tokenizer's setting. max_length: maximum tokens of a text; None for the
-    model's own. pooling: None for the model's own."""
+    model's own. pooling: None for the model's own. settings: prompt and dimension, which are kept
+    with the trained model; None for the model's own."""
 
     from_scratch: bool = False
     lower_case: bool | None = None
     max_length: int | None = None
     pooling: Pooling | None = None
+    settings: TextSettings | None = None
 
 
 class TrainableText:
@@ -53,7 +48,8 @@ class TrainableText:
     Attributes:
         body: the network without the word embedding.
         table: the word embedding.
-        form: its pooling and length limit.
+        form: its pooling, length limit, prompt, and layers after the pooling. The layers are not
+            trained.
         tokenize: maps texts to token lists.
         pad: the padding token.
         fingerprint: of the initial weights and settings.
@@ -67,22 +63,26 @@ class TrainableText:
         Raises EncoderError if it does not load.
         """
         what = f"{model}: {folder} can't be trained as a text model"
-        found = load_parts(folder, model, what, from_scratch=shape.from_scratch, seed=seed)
+        settings = shape.settings or TextSettings()
+        found = load_parts(
+            folder, model, what, settings=settings, from_scratch=shape.from_scratch, seed=seed
+        )
         self._tokenizer, own, form = found.tokenizer, found.network, found.form
         core: Any = self._tokenizer.backend_tokenizer
         if shape.lower_case:
-            before = [core.normalizer] if core.normalizer else []
-            if not before or before[0].normalize_str("Ж") != "ж":
-                core.normalizer = InOrder([Lowercase(), *before])
+            with_lower_case(core)
         limit = min(found.limit, shape.max_length or found.limit)
-        self.form = TextForm(shape.pooling or form.pooling, limit)
+        pooling = shape.pooling or form.pooling
+        form = replace(form, pooling=pooling, max_length=limit)
+        form = form.fitted(int(own.config.hidden_size), settings, model)
         self.pad = self._tokenizer.pad_token_id or 0
         self.mask: int | None = self._tokenizer.mask_token_id
         self.special = sorted(self._tokenizer.all_special_ids)
         self.tokenize: Callable[[Sequence[str]], Tokens] = tokenizing(
-            self._tokenizer, self.form.max_length, self.pad, found.rows
+            self._tokenizer, limit, self.pad, found.rows, form.prompt
         )
         self.device = best_device()
+        self.form = replace(form, layers=form.layers.to(self.device))
         with_quick_dropout(own)
         for part in own.modules():
             # Attention without dropout uses a fused kernel, several times as fast.
@@ -99,8 +99,13 @@ class TrainableText:
             # Unused in token vectors, so without a gradient.
             if unused(name):
                 parameter.requires_grad_(False)
-        settings = {"tokenizer": core.to_str(), "pooling": self.form.pooling.value}
-        self.fingerprint = fingerprint(weights(own), {**settings, "limit": self.form.max_length})
+        described = {
+            "tokenizer": core.to_str(),
+            "pooling": form.pooling.value,
+            "limit": limit,
+            **form.settings(),
+        }
+        self.fingerprint = fingerprint({**weights(own), **form.layers.arrays()}, described)
 
     @property
     def width(self) -> int:
@@ -110,7 +115,7 @@ class TrainableText:
     @property
     def dim(self) -> int:
         """Dimension of a text's vector."""
-        return self.width * self.form.pooling.width
+        return self.form.vector_dim(self.width)
 
     @property
     def layers(self) -> int:
@@ -146,7 +151,8 @@ class TrainableText:
 
     def pooled(self, ids: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
         """Text vectors of padded lists, (n, dim) float32, not normalised."""
-        return pool(self.hidden(ids, there).float(), there.to(self.device), self.form.pooling)
+        hidden = self.hidden(ids, there).float()
+        return self.form.finished(pool(hidden, there.to(self.device), self.form.pooling))
 
     def batches(self, lengths: Codes) -> Iterator[Codes]:
         """Yield batches of texts of similar length: positions in `lengths`."""

@@ -112,14 +112,27 @@ class PackedBert:
 
 def pool_packed(tokens: torch.Tensor, packing: Packing, pooling: Pooling) -> torch.Tensor:
     """Pool packed token vectors, (all tokens, dim) float32, to (sequences, dim * pooling.width)."""
+    parts = [_pooled(tokens, packing, one) for one in pooling.parts]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+
+
+def _pooled(tokens: torch.Tensor, packing: Packing, pooling: Pooling) -> torch.Tensor:
     starts = torch.from_numpy(packing.starts).to(tokens.device)
     if pooling is Pooling.CLS:
         return tokens[starts]
     lengths = torch.from_numpy(packing.lengths).to(tokens.device)
+    if pooling is Pooling.LAST_TOKEN:
+        return tokens[starts + lengths - 1]
+    if pooling is Pooling.WEIGHTED_MEAN:
+        before = np.repeat(packing.starts, packing.lengths)
+        places = torch.from_numpy(np.arange(1, len(tokens) + 1) - before).to(tokens.device)
+        tokens = tokens * places.unsqueeze(1).to(tokens.dtype)
+        lengths_of_sum = lengths * (lengths + 1) // 2
+    else:
+        lengths_of_sum = lengths
     how = "max" if pooling is Pooling.MAX else "sum"
     pooled = torch.segment_reduce(tokens, how, lengths=lengths, axis=0, unsafe=True)
     if pooling is Pooling.MAX:
         return pooled
-    divisor = lengths.unsqueeze(1).to(pooled.dtype)
-    pooled = pooled / (divisor.sqrt() if pooling is Pooling.MEAN_SQRT_LEN else divisor)
-    return torch.cat([tokens[starts], pooled], 1) if pooling is Pooling.CLS_MEAN else pooled
+    divisor = lengths_of_sum.unsqueeze(1).to(pooled.dtype)
+    return pooled / (divisor.sqrt() if pooling is Pooling.MEAN_SQRT_LEN else divisor)

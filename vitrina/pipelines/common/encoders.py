@@ -10,6 +10,7 @@ from vitrina.embedder.base import ImageEncoder, TextEncoder
 from vitrina.embedder.fingerprint_cache import remember, unchanged
 from vitrina.embedder.load import load_image, load_text, load_text_tower
 from vitrina.embedder.model_ref import ModelKind, ModelRef
+from vitrina.embedder.text_settings import TextSettings
 from vitrina.errors import EncoderError, HubUnreachableError
 from vitrina.pipelines.common.reading import remembered_models
 from vitrina.stage_timer import stage
@@ -55,23 +56,30 @@ def load_encoder(
     compute: Compute | None = None,
     *,
     before: Compute | None = None,
+    settings: TextSettings | None = None,
 ) -> Encoder:
     """Load the encoder of either modality.
 
     kept: its folder in the store, for an encoder that was fitted or trained there. compute: the
     numeric format, None for the fastest. before: the format used so far, which is kept if this
-    machine has it, so that the bytes stay the same.
+    machine has it, so that the bytes stay the same. settings: of a text encoder; None for the
+    model's own.
     """
-    load = load_text if model.modality is Modality.TEXT else load_image
+
+    def load(compute: Compute | None) -> Encoder:
+        if model.modality is Modality.TEXT:
+            return load_text(model, kept, compute, settings or TextSettings())
+        return load_image(model, kept, compute)
+
     if compute is None and before is not None:
         try:
-            return load(model, kept, before)
+            return load(before)
         except HubUnreachableError:
             raise
         except EncoderError:
             # Another kind of machine; any other cause is raised by the call below.
             pass
-    return load(model, kept, compute)
+    return load(compute)
 
 
 @dataclass(frozen=True)
@@ -111,6 +119,26 @@ def model_of(space: Space) -> ModelRef:
     return ModelRef.parse(name, space.modality, [name] if space.entry.encoder else ())
 
 
+def settings_of(space: Space) -> TextSettings:
+    """Return the prompt and dimension that a space was made with, as its card remembers them."""
+    return TextSettings.of_card(space.card)
+
+
+def remembered_settings(store: OpenStore, model: ModelRef) -> TextSettings:
+    """Return the prompt and dimension that a store uses a text model with: those of its active
+    space, if that is of this model, else the prompt that a short name brings."""
+    first = TextSettings(model.prompt)
+    name = store.manifest.active.get(Modality.TEXT)
+    if model.modality is not Modality.TEXT or name is None:
+        return first
+    space = store.open_space(name)
+    try:
+        return settings_of(space) if model_of(space) == model else first
+    except EncoderError:
+        # The directory it came from is gone, or is another machine's.
+        return first
+
+
 def encoder_of(store: OpenStore, space: Space) -> Encoder:
     """Load the encoder that made a space.
 
@@ -118,7 +146,8 @@ def encoder_of(store: OpenStore, space: Space) -> Encoder:
     """
     kept = space.entry.encoder
     folder = store.folder(kept, "run `vitrina embed` with --refit") if kept else None
-    encoder = load_encoder(model_of(space), folder, before=space.compute)
+    settings = settings_of(space)
+    encoder = load_encoder(model_of(space), folder, before=space.compute, settings=settings)
     encoder.card.check(space.entry.fingerprint, f"the space {space.name}")
     return encoder
 

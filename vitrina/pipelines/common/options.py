@@ -64,7 +64,9 @@ class FinetuningOptions(TextEncoderOptions):
     PANEL = Panel.TRAINING
 
     pooling: Pooling | None = option(
-        "Pooling of token vectors, kept with the encoder; default: the model's own."
+        "Pooling of token vectors, kept with the encoder: cls, mean, max, mean_sqrt_len_tokens, "
+        "weightedmean, lasttoken, or cls+mean; default: the model's own.",
+        metavar="POOLING",
     )
     image_size: int | None = option(
         "Edge of an image model's input, in pixels, kept with the encoder; default: its own.",

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vitrina.embedder.fingerprint_cache import remember, unchanged
 from vitrina.embedder.model_ref import ModelKind, ModelRef
-from vitrina.errors import EncoderError, StoreError
+from vitrina.embedder.text_settings import TextSettings
+from vitrina.errors import EncoderError, StoreError, wrong_usage
 from vitrina.pipelines.common.encoders import (
     Encoder,
     encoder_of,
     load_encoder,
     model_of,
+    remembered_settings,
+    settings_of,
     trained_card,
 )
 from vitrina.pipelines.embed.options import EmbedOptions
 from vitrina.store.space import Space
 from vitrina.store.store import OpenStore
-from vitrina.types import Compute
+from vitrina.types import Compute, Modality
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,13 @@ class EncoderChoice:
     space: name of an existing space for the model's vectors. loaded: the encoder, if it had to be
     loaded to find the space; otherwise the encoder of an existing space is loaded only when there
     is something to encode. If both are None, the encoder is still to be fitted on the catalogue.
+    settings: prompt and dimension of a text encoder.
     """
 
     model: ModelRef
     space: str | None = None
     loaded: Encoder | None = None
+    settings: TextSettings = field(default_factory=TextSettings)
 
 
 def choose_encoder(store: OpenStore, model: ModelRef, options: EmbedOptions) -> EncoderChoice:
@@ -39,16 +44,43 @@ def choose_encoder(store: OpenStore, model: ModelRef, options: EmbedOptions) -> 
 
     Raises EncoderError, HubUnreachableError, StoreError.
     """
+    settings = _settings(store, model, options)
     space = None if options.refit else _space_of(store, model)
-    if space is not None and unchanged(model, space.entry.fingerprint):
+    known = space is not None and settings == _settings_in(space, model)
+    if space is not None and known and unchanged(model, space.entry.fingerprint, settings.key):
         check_requested(space, options)
-        return EncoderChoice(model, space.name)
+        return EncoderChoice(model, space.name, settings=settings)
     if model.is_fitted:
         return EncoderChoice(model)
-    loaded = load_model(store, model, options.compute)
+    loaded = load_model(store, model, options.compute, settings=settings)
     if space is not None and space.entry.fingerprint == loaded.card.fingerprint:
-        return EncoderChoice(model, space.name, loaded)
-    return EncoderChoice(model, loaded=loaded)
+        return EncoderChoice(model, space.name, loaded, settings)
+    return EncoderChoice(model, loaded=loaded, settings=settings)
+
+
+def _settings(store: OpenStore, model: ModelRef, options: EmbedOptions) -> TextSettings:
+    """Prompt and dimension of a model: those given, else those that the store uses it with.
+
+    Raises EncoderError if they are given for a model that has its own.
+    """
+    if model.modality is not Modality.TEXT:
+        return TextSettings()
+    given = TextSettings(options.text_prompt, options.dim)
+    if not (model.is_fitted or model.kind is ModelKind.TRAINED):
+        return given.or_those_of(remembered_settings(store, model))
+    if given != TextSettings():
+        flag = "--dim" if given.prompt is None else "--text-prompt"
+        raise wrong_usage(
+            EncoderError(f"{flag} is for models that were not made in this store; {model} was")
+        )
+    return given
+
+
+def _settings_in(space: Space, model: ModelRef) -> TextSettings:
+    """Prompt and dimension of a space, as far as the user chooses them for its model."""
+    own = model.is_fitted or model.kind is ModelKind.TRAINED
+    chosen = model.modality is Modality.TEXT and not own
+    return settings_of(space) if chosen else TextSettings()
 
 
 def check_requested(space: Space, options: EmbedOptions) -> None:
@@ -67,22 +99,27 @@ def check_requested(space: Space, options: EmbedOptions) -> None:
 
 
 def load_for_space(
-    store: OpenStore, model: ModelRef, space: Space, compute: Compute | None
+    store: OpenStore, choice: EncoderChoice, space: Space, compute: Compute | None
 ) -> Encoder:
     """Load the model of an existing space; its weights may have changed since.
 
     Raises EncoderError, HubUnreachableError, StoreError.
     """
-    if model.is_fitted:
+    if choice.model.is_fitted:
         return encoder_of(store, space)
-    return load_model(store, model, compute, before=space.compute)
+    return load_model(store, choice.model, compute, before=space.compute, settings=choice.settings)
 
 
 def load_model(
-    store: OpenStore, model: ModelRef, compute: Compute | None, *, before: Compute | None = None
+    store: OpenStore,
+    model: ModelRef,
+    compute: Compute | None,
+    *,
+    before: Compute | None = None,
+    settings: TextSettings | None = None,
 ) -> Encoder:
-    """Load the encoder of a model that is not fitted on the catalogue. compute, before: as in
-    `load_encoder`.
+    """Load the encoder of a model that is not fitted on the catalogue. compute, before, settings:
+    as in `load_encoder`.
 
     Raises EncoderError, HubUnreachableError, StoreError.
     """
@@ -90,8 +127,8 @@ def load_model(
         trained_card(store, model)
         kept = store.encoder_folder(model.place)
         return load_encoder(model, kept, compute, before=before)
-    encoder = load_encoder(model, compute=compute, before=before)
-    remember(model, encoder.card.fingerprint)
+    encoder = load_encoder(model, compute=compute, before=before, settings=settings)
+    remember(model, encoder.card.fingerprint, (settings or TextSettings()).key)
     return encoder
 
 

@@ -31,19 +31,32 @@ class EmbedOptions(SeededOptions):
 
     _: KW_ONLY
     text: str | None = option(
-        "Text model: hf:REPO, a model directory, an encoder trained in this store, lexical, or "
-        "none; default: the store's, else hf:cointegrated/rubert-tiny2.",
+        "Text model: a name of `vitrina models`, hf:REPO, a model directory, an encoder trained in "
+        "this store, lexical, or none; default: the store's, else hf:cointegrated/rubert-tiny2.",
         flag="text-model",
         panel=Panel.MODELS,
         metavar="MODEL",
     )
     image: str | None = option(
-        "Image model: open_clip:ARCH/TAG, timm:NAME, a model directory, an encoder trained in this "
-        "store, thumbnail, or none; default: the store's, else "
-        "open_clip:ViT-B-32-quickgelu/openai.",
+        "Image model: a name of `vitrina models`, open_clip:ARCH/TAG, timm:NAME, a model "
+        "directory, an encoder trained in this store, thumbnail, or none; default: the store's, "
+        "else open_clip:ViT-B-32-quickgelu/openai.",
         flag="image-model",
         panel=Panel.MODELS,
         metavar="MODEL",
+    )
+    text_prompt: str | None = option(
+        "Text before every product's text, as the text model's makers advise (\"query: \"), or the "
+        "name of one of the model's prompts; default: the store's for this model, else the model's "
+        "own. It is part of the encoder's fingerprint.",
+        panel=Panel.MODELS,
+        metavar="TEXT",
+    )
+    dim: int | None = option(
+        "Number of leading components of text vectors to keep, for models trained for it "
+        "(Matryoshka); default: the store's for this model, else the model's own.",
+        least=1,
+        panel=Panel.MODELS,
     )
     dtype: Dtype | None = option(
         "Data type of stored vectors; default: the store's, else float16.", panel=Panel.MODELS

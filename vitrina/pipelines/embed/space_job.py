@@ -246,7 +246,7 @@ class SpaceJob:
     def _load_encoder(self) -> None:
         """Load the space's encoder; if it has changed, open a new space."""
         self._encoder = self._choice.loaded or load_for_space(
-            self._store, self._model, self._space, self._options.compute
+            self._store, self._choice, self._space, self._options.compute
         )
         if self._encoder.card.fingerprint != self._space.entry.fingerprint:
             self._read_space(

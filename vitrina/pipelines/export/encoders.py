@@ -11,10 +11,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from vitrina.embedder.image import TorchImage, probe_images
-from vitrina.embedder.load import TextFiles, find_image, find_whole_text, load_image, load_text
+from vitrina.embedder.load import (
+    MODELS_OWN,
+    TextFiles,
+    find_image,
+    find_whole_text,
+    load_image,
+    load_text,
+)
 from vitrina.embedder.model_ref import ModelKind, ModelRef
 from vitrina.embedder.precision import agreement
-from vitrina.embedder.text import PROBES, HuggingFaceText, load_parts, save_model
+from vitrina.embedder.text import HuggingFaceText
+from vitrina.embedder.text_parts import PROBES, load_parts, save_model
+from vitrina.embedder.text_settings import TextSettings
 from vitrina.errors import EncoderError
 from vitrina.page.hub_card import Library
 from vitrina.pipelines.common.encoder_record import (
@@ -45,7 +54,7 @@ def write_encoder(store: OpenStore, encoder: NamedEncoder, folder: Path) -> tupl
     """
     kept = store.folder(encoder.kept, GONE) if encoder.kept else None
     if encoder.model.modality is Modality.TEXT:
-        _write_text(encoder.model, kept, folder)
+        _write_text(encoder, kept, folder)
     else:
         find_image(encoder.model, kept).parts.save(folder)
     _make_portable(folder)
@@ -58,10 +67,11 @@ def write_encoder(store: OpenStore, encoder: NamedEncoder, folder: Path) -> tupl
     return library, written.card.dim
 
 
-def _write_text(model: ModelRef, kept: Path | None, folder: Path) -> None:
+def _write_text(encoder: NamedEncoder, kept: Path | None, folder: Path) -> None:
+    model = encoder.model
     found = TextFiles(kept, str(model), None) if kept else find_whole_text(model)
     what = f"{found.model}: {found.folder} does not load as a text model"
-    parts = load_parts(found.folder, found.model, what)
+    parts = load_parts(found.folder, found.model, what, settings=_settings(encoder))
     form = replace(parts.form, max_length=parts.limit)
     save_model(folder, parts.network, parts.tokenizer, form)
 
@@ -80,14 +90,19 @@ def _make_portable(folder: Path) -> None:
             path.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
 
 
-def _load(model: ModelRef, folder: Path | None) -> Encoder:
-    load = load_text if model.modality is Modality.TEXT else load_image
-    return load(model, folder, Compute.FLOAT32)
+def _settings(encoder: NamedEncoder) -> TextSettings:
+    return TextSettings.of_card(encoder.space.card) if encoder.space else TextSettings()
+
+
+def _load(model: ModelRef, folder: Path | None, settings: TextSettings = MODELS_OWN) -> Encoder:
+    if model.modality is Modality.TEXT:
+        return load_text(model, folder, Compute.FLOAT32, settings)
+    return load_image(model, folder, Compute.FLOAT32)
 
 
 def _check_same(encoder: NamedEncoder, kept: Path | None, written: Encoder) -> None:
     """Compare vectors, since a fingerprint may change with the version of a library."""
-    before = _load(encoder.model, kept)
+    before = _load(encoder.model, kept, _settings(encoder))
     if encoder.space is not None:
         before.card.check(encoder.fingerprint, f"the space {encoder.space.name}")
     found = agreement(_probe(before), _probe(written))

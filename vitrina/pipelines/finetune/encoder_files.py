@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,12 @@ from vitrina.pipelines.common.encoder_record import (
     hub_repository,
     languages_in,
 )
-from vitrina.pipelines.common.encoders import ENCODER_CARD, choose_model, trained_card
+from vitrina.pipelines.common.encoders import (
+    ENCODER_CARD,
+    choose_model,
+    remembered_settings,
+    trained_card,
+)
 from vitrina.pipelines.common.product_inputs import texts
 from vitrina.pipelines.common.seen_rows import TRAINED_ON
 from vitrina.pipelines.finetune.encoder_card import encoder_card
@@ -66,7 +71,8 @@ def base_text(store: OpenStore, model: ModelRef) -> TextFiles:
     if model.kind is ModelKind.TRAINED:
         trained_card(store, model)
         return TextFiles(store.encoder_folder(model.place), str(model), None)
-    return find_whole_text(model)
+    # The prompt that the store embeds with is trained with, too.
+    return replace(find_whole_text(model), settings=remembered_settings(store, model))
 
 
 def base_image(

@@ -151,7 +151,12 @@ def _pretrain(
     with stage("loading models"):
         model = chosen_base(store, Modality.TEXT, options.model)
         base = base_text(store, model)
-        shape = TextShape(options.from_scratch, options.lower_case, options.max_length)
+        shape = TextShape(
+            options.from_scratch,
+            options.lower_case,
+            options.max_length,
+            settings=base.settings,
+        )
         network = TrainableText(base.folder, base.model, shape, seed=options.seed)
     with stage("splitting"):
         held_out = _held_out(store, options)

@@ -132,7 +132,13 @@ def tune_text(
         with_unlabelled,
     )
 
-    shape = TextShape(options.from_scratch, options.lower_case, options.max_length, options.pooling)
+    shape = TextShape(
+        options.from_scratch,
+        options.lower_case,
+        options.max_length,
+        options.pooling,
+        base.settings,
+    )
 
     def begin() -> TrainableText:
         return TrainableText(base.folder, base.model, shape, seed=options.seed)

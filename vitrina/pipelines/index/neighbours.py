@@ -31,7 +31,7 @@ from vitrina.pipelines.index.index_state import (
     warn_if_behind,
 )
 from vitrina.pipelines.index.neighbour_products import NeighbourProduct, NeighbourTable
-from vitrina.pipelines.index.query_encoder import QueryEncoder
+from vitrina.pipelines.index.query_encoder import IndexQueries
 from vitrina.store.filters import Condition, matching
 from vitrina.store.products import Categories
 from vitrina.store.shards import array_keys
@@ -293,8 +293,8 @@ class Index(Summarised):
         return by_row(codes, self.products_at)
 
     @cached_property
-    def _queries(self) -> QueryEncoder:
-        return QueryEncoder(self.store, self.vectors)
+    def _queries(self) -> IndexQueries:
+        return IndexQueries(self.store, self.vectors)
 
     def _row_of(self, product: ProductId) -> Codes:
         typed = _typed(product, self.vectors.product_ids.type)

@@ -11,7 +11,7 @@ import numpy as np
 
 from vitrina.data.photo_values import encoded
 from vitrina.data.sources.base import read_photo
-from vitrina.embedder.base import ImageEncoder, TextEncoder
+from vitrina.embedder.base import ImageEncoder, TextEncoder, encode_queries
 from vitrina.embedder.photos import prepare_photo
 from vitrina.errors import (
     EncoderError,
@@ -28,7 +28,7 @@ from vitrina.store.store import OpenStore
 from vitrina.types import Modality, Vectors
 
 
-class QueryEncoder:
+class IndexQueries:
     """Encodes queries for an index of a store. Encoders are loaded once, when they are needed."""
 
     def __init__(self, store: OpenStore, vectors: VectorIndex) -> None:
@@ -104,7 +104,7 @@ def _encode_one(
     encoder: Any, modality: Modality, value: str | Path | Any, max_pixels: int
 ) -> Vectors:
     if modality is Modality.TEXT:
-        return cast("TextEncoder", encoder).encode([str(value)])
+        return encode_queries(cast("TextEncoder", encoder), [str(value)])
     images = cast("ImageEncoder", encoder)
     name = (
         str(value)
