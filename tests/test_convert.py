@@ -57,9 +57,7 @@ def test_a_model_of_the_hub_without_safetensors_names_both_ways(tmp_path: Path) 
     place = tmp_path / "models--some--one/snapshots/r1"
     folder = write_bert(place)
     (folder / WHOLE).unlink()
-    with pytest.raises(
-        EncoderError, match=r"^some/one has no .*hf:some/one@refs/pr/1 .*convert-m"
-    ):
+    with pytest.raises(EncoderError, match=r"^some/one has no .*hf:some/one@refs/pr/1 .*convert-m"):
         load_text(str(folder))
 
 
