@@ -77,7 +77,7 @@ class TextEncoder(Protocol):
 
 
 @runtime_checkable
-class QueryEncoder(Protocol):
+class PromptedTextEncoder(Protocol):
     """A text encoder that has a prompt of its own for search queries."""
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
@@ -87,7 +87,7 @@ class QueryEncoder(Protocol):
 
 def encode_queries(encoder: TextEncoder, texts: Sequence[str]) -> Vectors:
     """Search queries to (len(texts), dim) float32, L2-normalised, in the order given."""
-    if isinstance(encoder, QueryEncoder):
+    if isinstance(encoder, PromptedTextEncoder):
         return encoder.encode_queries(texts)
     return encoder.encode(texts)
 
