@@ -59,10 +59,15 @@ def test_a_sample_of_rows_and_only_the_given_rows_count(monkeypatch):
 
 
 @pytest.mark.parametrize("rows", [0, 1, 5])
-def test_vectors_that_do_not_differ_stay_as_they_are(rows):
+def test_vectors_that_do_not_differ_are_not_whitened(rows):
     vectors = np.full((8, 3), 0.5, dtype=np.float16)
-    found = Whitening.fit(vectors, np.arange(rows))
-    assert np.array_equal(applied(found, vectors), vectors)
+    assert Whitening.fit(vectors, np.arange(rows)) is None
+
+
+def test_vectors_in_no_cone_are_not_whitened():
+    vectors, _ = cone()
+    assert Whitening.fit(vectors, np.arange(600)) is not None
+    assert Whitening.fit(vectors - vectors.mean(axis=0), np.arange(600)) is None
 
 
 def test_a_head_over_a_cone_learns_what_lies_across_it(monkeypatch):
@@ -71,10 +76,11 @@ def test_a_head_over_a_cone_learns_what_lies_across_it(monkeypatch):
     gathered = Gathered((Modality.TEXT,), (vectors,), (np.ones(1500, dtype=bool),))
     options = FitOptions(HeadKind.LOGISTIC, epochs=10)
     found = []
-    for least in (0, 1.1):
-        # With the second limit no vectors differ enough: the whitening is the identity.
-        monkeypatch.setattr(whitening, "LEAST_SPREAD", least)
+    for narrow in (0.25, 1.1):
+        # No cone is as narrow as the second.
+        monkeypatch.setattr(whitening, "NARROW", narrow)
         head = fit_head(gathered, codes, np.arange(1000), 8, options)
+        assert head.shape.whitened == ((True,) if narrow < 1 else ())
         chosen = predict(head, gathered, np.arange(1000, 1500)).argmax(axis=1)
         found.append(np.mean(chosen == codes[1000:]))
     assert found[0] > found[1] + 0.2
@@ -83,9 +89,10 @@ def test_a_head_over_a_cone_learns_what_lies_across_it(monkeypatch):
 
 def test_heads_with_and_without_whitening_survive_saving(tmp_path):
     vectors, _ = cone()
-    inputs = [vectors, vectors[:, :5]], [np.ones(600, dtype=bool)] * 2
+    other = vectors[:, :5] - vectors[:, :5].mean(axis=0)
+    inputs = [vectors, other], [np.ones(600, dtype=bool)] * 2
     shape = HeadShape(HeadKind.MLP, (12, 5), (1.0, 0.3), 3, hidden=4)
-    whitened = HeadShape(HeadKind.MLP, (12, 5), (1.0, 0.3), 3, hidden=4, whitened=True)
+    whitened = HeadShape(HeadKind.MLP, (12, 5), (1.0, 0.3), 3, hidden=4, whitened=(True, False))
     heads = {"text": Head(shape), "fused": Head(whitened)}
     parts = [Whitening.fit(one, np.arange(600)) for one in inputs[0]]
     heads["fused"].set_whitening(parts)
@@ -97,7 +104,7 @@ def test_heads_with_and_without_whitening_survive_saving(tmp_path):
     # The same weights over vectors that were whitened before.
     plain = heads["text"]
     plain.load_state_dict({name: heads["fused"].state_dict()[name] for name in plain.state_dict()})
-    outside = [applied(one, block) for one, block in zip(parts, inputs[0], strict=True)]
+    outside = [applied(parts[0], vectors), other]
     with torch.inference_mode():
         expected = plain.logits(outside, inputs[1])
     np.testing.assert_allclose(heads["fused"].logits(*inputs), expected, atol=1e-5)

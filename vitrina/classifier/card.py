@@ -29,9 +29,9 @@ class HeadShape:
 
     dims: the vector length of each modality. scales: the factor of each input block;
     the smaller, the more the weight decay suppresses the block. hidden: the MLP's width. whitened:
-    whether the vectors are whitened first; older heads lack the field.
+    whether each modality's vectors are whitened first; empty for none, as in older heads.
 
-    Raises ValueError for no modality, or more than two.
+    Raises ValueError for no modality, or more than two, or flags that are not one for each.
     """
 
     kind: HeadKind
@@ -40,11 +40,13 @@ class HeadShape:
     classes: Annotated[int, Meta(ge=1, le=2**31)]
     hidden: Annotated[int, Meta(ge=1, le=WIDEST)] = 512
     dropout: Share = 0.3
-    whitened: bool = False
+    whitened: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.dims) == len(self.scales) <= 2:
             raise ValueError(f"{len(self.dims)} lengths of vectors with {len(self.scales)} scales")
+        if self.whitened and len(self.whitened) != len(self.dims):
+            raise ValueError(f"{len(self.dims)} lengths of vectors, {len(self.whitened)} whitened")
 
     def to_json(self) -> dict[str, Any]:
         """The shape as JSON values for `model.json`."""
@@ -57,11 +59,16 @@ class HeadShape:
         return sum(self.dims) + single + len(self.dims)
 
     @property
+    def whitened_numbers(self) -> tuple[int, ...]:
+        """The numbers of the modalities whose vectors are whitened."""
+        return tuple(number for number, one in enumerate(self.whitened) if one)
+
+    @property
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """The shape of each of the head's tensors, by its name in `Head.state_dict`."""
         whitening: dict[str, tuple[int, ...]] = {}
-        for number, dim in enumerate(self.dims if self.whitened else ()):
-            centre, factor = tensor_shapes(dim)
+        for number in self.whitened_numbers:
+            centre, factor = tensor_shapes(self.dims[number])
             whitening |= {f"centre_{number}": centre, f"factor_{number}": factor}
         if self.kind is HeadKind.LOGISTIC:
             weight = (self.classes, self.width)

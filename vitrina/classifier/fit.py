@@ -89,8 +89,8 @@ def fit_head(
     return _fit(gathered, codes, rows, classes, options, scales, report, held_rows, whitenings)
 
 
-def _whitenings(gathered: Gathered, rows: Codes) -> tuple[Whitening, ...]:
-    """The whitening of each modality, from the rows that have it."""
+def _whitenings(gathered: Gathered, rows: Codes) -> tuple[Whitening | None, ...]:
+    """The whitening of each modality, from the rows that have it; None where it needs none."""
     return tuple(
         Whitening.fit(matrix, rows[mask[rows]])
         for matrix, mask in zip(gathered.vectors, gathered.present, strict=True)
@@ -120,7 +120,7 @@ def choose_scale(
     classes: int,
     seed: int,
     report: Progress = no_progress,
-    whitenings: tuple[Whitening, ...] = (),
+    whitenings: tuple[Whitening | None, ...] = (),
 ) -> float:
     """Choose the image block's scale by logistic heads on a held-out fifth of the rows.
 
@@ -164,9 +164,13 @@ def _fit(
     scales: tuple[float, ...],
     report: Progress,
     held_rows: Codes,
-    whitenings: tuple[Whitening, ...],
+    whitenings: tuple[Whitening | None, ...],
 ) -> Head:
-    shape = HeadShape(options.kind, gathered.dims, scales, classes, options.hidden, whitened=True)
+    flags = tuple(one is not None for one in whitenings)
+    whitened = flags if any(flags) else ()
+    shape = HeadShape(
+        options.kind, gathered.dims, scales, classes, options.hidden, whitened=whitened
+    )
     loss_of = ClassLoss.of(codes[rows], classes, options.balance)
     with torch.random.fork_rng():
         torch.manual_seed(options.seed)

@@ -29,18 +29,17 @@ class Head(torch.nn.Module):
 
     With two modalities the input is both vectors, each vector once more for products that lack the
     other one, and the two mask bits. Products without a photo thus have weights of their own, and
-    training on them does not distort the weights of complete products. A head of a `whitened` shape
-    whitens each vector first.
+    training on them does not distort the weights of complete products. Vectors of
+    a modality that the shape says are whitened are so first.
     """
 
     def __init__(self, shape: HeadShape) -> None:
         super().__init__()
         self.shape = shape
         width = shape.width
-        if shape.whitened:
-            for number, dim in enumerate(shape.dims):
-                for name, size in zip(WHITENING, tensor_shapes(dim), strict=True):
-                    self.register_buffer(f"{name}_{number}", torch.zeros(size))
+        for number in shape.whitened_numbers:
+            for name, size in zip(WHITENING, tensor_shapes(shape.dims[number]), strict=True):
+                self.register_buffer(f"{name}_{number}", torch.zeros(size))
         if shape.kind is HeadKind.LOGISTIC:
             self.layers: torch.nn.Module = torch.nn.Linear(width, shape.classes)
             torch.nn.init.zeros_(self.layers.weight)
@@ -78,14 +77,15 @@ class Head(torch.nn.Module):
         parts.append(torch.stack(list(present), dim=1))
         return torch.cat(parts, dim=1)
 
-    def set_whitening(self, whitenings: Sequence[Whitening]) -> None:
-        """Whiten the vectors of each modality; for a `whitened` shape."""
+    def set_whitening(self, whitenings: Sequence[Whitening | None]) -> None:
+        """Set the whitening of each modality; None where the shape has none."""
         for number, one in enumerate(whitenings):
-            for name, array in zip(WHITENING, (one.centre, one.factor), strict=True):
-                self.get_buffer(f"{name}_{number}").copy_(torch.from_numpy(array))
+            if one is not None:
+                for name, array in zip(WHITENING, (one.centre, one.factor), strict=True):
+                    self.get_buffer(f"{name}_{number}").copy_(torch.from_numpy(array))
 
     def _whitened(self, vector: torch.Tensor, number: int) -> torch.Tensor:
-        if not self.shape.whitened:
+        if number not in self.shape.whitened_numbers:
             return vector
         centre, factor = (self.get_buffer(f"{name}_{number}") for name in WHITENING)
         centred = vector - centre

@@ -1,4 +1,4 @@
-"""Whitening of a head's vectors: centred, decorrelated and of one scale, whatever the encoder.
+"""Whitening of vectors in a narrow cone: centred, decorrelated and of one scale.
 
 Transformer encoders give vectors in a narrow cone: e5's share most of their length, and what
 differs lies along a few directions. A head learns such inputs slowly, and its weight decay presses
@@ -18,6 +18,9 @@ from vitrina.types import Codes, Floats
 
 Doubles = npt.NDArray[np.float64]
 
+NARROW = 0.25
+"""Share of the mean squared length that the mean has in a cone. Vectors about the origin, as of
+TF-IDF, are well conditioned as they are, and heads over them only lose by whitening."""
 SHRINKAGE = 0.5
 """Share of the mean variance in every direction's variance: so far directions of noise are not
 raised to the scale of the others."""
@@ -44,29 +47,37 @@ class Whitening:
     factor: Floats
 
     @classmethod
-    def fit(cls, vectors: npt.NDArray[np.floating], rows: Codes) -> Whitening:
+    def fit(cls, vectors: npt.NDArray[np.floating], rows: Codes) -> Whitening | None:
         """Estimate from some rows of (n, dim) vectors; of very many rows, from an even sample.
 
-        Rows that do not differ, or none, give the identity.
+        None if they lie in no cone, do not differ, or there are none.
         """
         dim = vectors.shape[1]
         at = rows[:: -(-len(rows) // SAMPLED)] if len(rows) else rows
+        mean, length = _moments(vectors, at)
+        if not float(mean @ mean) > NARROW * length:
+            return None
         whole = dim <= WIDEST_MATRIX
-        total = np.zeros(dim)
-        squares = np.zeros((dim, dim) if whole else dim)
+        spread = np.zeros((dim, dim) if whole else dim)
         for start in range(0, len(at), BLOCK_ROWS):
-            block = vectors[at[start : start + BLOCK_ROWS]].astype(np.float64)
-            total += block.sum(axis=0)
-            squares += block.T @ block if whole else np.square(block).sum(axis=0)
-        mean = total / max(1, len(at))
-        squares /= max(1, len(at))
-        spread = squares - (np.outer(mean, mean) if whole else np.square(mean))
+            block = vectors[at[start : start + BLOCK_ROWS]].astype(np.float64) - mean
+            spread += block.T @ block if whole else np.square(block).sum(axis=0)
+        spread /= len(at)
         variance = float(np.trace(spread) if whole else spread.sum())
-        length = float(np.trace(squares) if whole else squares.sum())
         if not variance > LEAST_SPREAD * length:
-            identity = np.eye(dim) if whole else np.ones(dim)
-            return cls(np.zeros(dim, np.float32), identity.astype(np.float32))
+            return None
         return cls(mean.astype(np.float32), _factor(spread / variance, variance))
+
+
+def _moments(vectors: npt.NDArray[np.floating], at: Codes) -> tuple[Doubles, float]:
+    """The mean of some rows, (dim,), and their mean squared length."""
+    total, squares = np.zeros(vectors.shape[1]), 0.0
+    for start in range(0, len(at), BLOCK_ROWS):
+        block = vectors[at[start : start + BLOCK_ROWS]].astype(np.float64)
+        total += block.sum(axis=0)
+        squares += float(np.square(block).sum())
+    count = max(1, len(at))
+    return total / count, squares / count
 
 
 def tensor_shapes(dim: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
