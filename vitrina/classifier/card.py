@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from vitrina.classifier.backoff import ThresholdsCard
 from vitrina.classifier.fusion import VOTE, BlendCard, modality_groups
+from vitrina.classifier.whitening import tensor_shapes
 from vitrina.ids import typed_id
 from vitrina.typed_json import Share, StoredId, read_json_as
 from vitrina.types import CategoryId, Features, FusionKind, HeadKind, IdType, Modality
@@ -27,9 +28,10 @@ class HeadShape:
     """Shape of a head: everything needed to build it without weights.
 
     dims: the vector length of each modality. scales: the factor of each input block;
-    the smaller, the more the weight decay suppresses the block. hidden: the MLP's width.
+    the smaller, the more the weight decay suppresses the block. hidden: the MLP's width. whitened:
+    whether each modality's vectors are whitened first; empty for none, as in older heads.
 
-    Raises ValueError for no modality, or more than two.
+    Raises ValueError for no modality, or more than two, or flags that are not one for each.
     """
 
     kind: HeadKind
@@ -38,10 +40,13 @@ class HeadShape:
     classes: Annotated[int, Meta(ge=1, le=2**31)]
     hidden: Annotated[int, Meta(ge=1, le=WIDEST)] = 512
     dropout: Share = 0.3
+    whitened: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.dims) == len(self.scales) <= 2:
             raise ValueError(f"{len(self.dims)} lengths of vectors with {len(self.scales)} scales")
+        if self.whitened and len(self.whitened) != len(self.dims):
+            raise ValueError(f"{len(self.dims)} lengths of vectors, {len(self.whitened)} whitened")
 
     def to_json(self) -> dict[str, Any]:
         """The shape as JSON values for `model.json`."""
@@ -54,11 +59,22 @@ class HeadShape:
         return sum(self.dims) + single + len(self.dims)
 
     @property
+    def whitened_numbers(self) -> tuple[int, ...]:
+        """The numbers of the modalities whose vectors are whitened."""
+        return tuple(number for number, one in enumerate(self.whitened) if one)
+
+    @property
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """The shape of each of the head's tensors, by its name in `Head.state_dict`."""
+        whitening: dict[str, tuple[int, ...]] = {}
+        for number in self.whitened_numbers:
+            centre, factor = tensor_shapes(self.dims[number])
+            whitening |= {f"centre_{number}": centre, f"factor_{number}": factor}
         if self.kind is HeadKind.LOGISTIC:
-            return {"layers.weight": (self.classes, self.width), "layers.bias": (self.classes,)}
+            weight = (self.classes, self.width)
+            return {**whitening, "layers.weight": weight, "layers.bias": (self.classes,)}
         return {
+            **whitening,
             "layers.1.weight": (self.hidden, self.width),
             "layers.1.bias": (self.hidden,),
             "layers.4.weight": (self.classes, self.hidden),

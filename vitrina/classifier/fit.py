@@ -11,6 +11,7 @@ from vitrina.classifier.card import HeadShape
 from vitrina.classifier.full_batch import DECAYS, fit_whole
 from vitrina.classifier.heads import Head
 from vitrina.classifier.minibatch import fit_by_batches, score_of
+from vitrina.classifier.whitening import Whitening
 from vitrina.parallel import Progress, no_progress
 from vitrina.store.gather import Gathered
 from vitrina.threads import limit_torch, threads_for
@@ -81,9 +82,19 @@ def fit_head(
     scales = (1.0,) * len(gathered.modalities)
     if not len(rows):
         return _zero_head(HeadShape(options.kind, gathered.dims, scales, classes, options.hidden))
+    whitenings = _whitenings(gathered, rows)
     if len(gathered.modalities) > 1:
-        scales = (1.0, choose_scale(gathered, codes, rows, classes, options.seed, report))
-    return _fit(gathered, codes, rows, classes, options, scales, report, held_rows)
+        chosen = choose_scale(gathered, codes, rows, classes, options.seed, report, whitenings)
+        scales = (1.0, chosen)
+    return _fit(gathered, codes, rows, classes, options, scales, report, held_rows, whitenings)
+
+
+def _whitenings(gathered: Gathered, rows: Codes) -> tuple[Whitening | None, ...]:
+    """The whitening of each modality, from the rows that have it; None where it needs none."""
+    return tuple(
+        Whitening.fit(matrix, rows[mask[rows]])
+        for matrix, mask in zip(gathered.vectors, gathered.present, strict=True)
+    )
 
 
 def _zero_head(shape: HeadShape) -> Head:
@@ -109,14 +120,20 @@ def choose_scale(
     classes: int,
     seed: int,
     report: Progress = no_progress,
+    whitenings: tuple[Whitening | None, ...] = (),
 ) -> float:
-    """Choose the image block's scale by logistic heads on a held-out fifth of the rows."""
+    """Choose the image block's scale by logistic heads on a held-out fifth of the rows.
+
+    whitenings: of each modality; by default from all rows.
+    """
     inner, outer = _fifth(rows, seed)
     if len(outer) < 50:
         return SCALES[0]
+    ready = whitenings or _whitenings(gathered, rows)
     best, chosen = -1.0, SCALES[0]
     for scale in SCALES:
-        head = _fit(gathered, codes, inner, classes, TRIAL, (1.0, scale), report, NO_ROWS)
+        scales = (1.0, scale)
+        head = _fit(gathered, codes, inner, classes, TRIAL, scales, report, NO_ROWS, ready)
         score = score_of(head, gathered, codes, outer)
         if score > best:
             best, chosen = score, scale
@@ -147,12 +164,18 @@ def _fit(
     scales: tuple[float, ...],
     report: Progress,
     held_rows: Codes,
+    whitenings: tuple[Whitening | None, ...],
 ) -> Head:
-    shape = HeadShape(options.kind, gathered.dims, scales, classes, options.hidden)
+    flags = tuple(one is not None for one in whitenings)
+    whitened = flags if any(flags) else ()
+    shape = HeadShape(
+        options.kind, gathered.dims, scales, classes, options.hidden, whitened=whitened
+    )
     loss_of = ClassLoss.of(codes[rows], classes, options.balance)
     with torch.random.fork_rng():
         torch.manual_seed(options.seed)
         head = Head(shape)
+        head.set_whitening(whitenings)
         whole = _is_full_batch(len(rows), classes, options)
         # A small catalogue takes smaller batches, for enough steps.
         size = int(np.clip(len(rows) // 10, min(32, options.batch_rows), options.batch_rows))

@@ -12,11 +12,14 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from vitrina.classifier.card import AGAIN, HeadShape
+from vitrina.classifier.whitening import Whitening, tensor_shapes
 from vitrina.store.damage import blamed_on
 from vitrina.training.dropout import Dropout
 from vitrina.types import Floats, HeadKind, Mask
 
 HEAD_FILE = "head.safetensors"
+WHITENING = ("centre", "factor")
+"""Names of the two tensors of each modality's whitening, before its number."""
 LARGEST = 1e6
 """Upper limit of a head's absolute weights: with it no sum of a prediction overflows."""
 
@@ -26,13 +29,17 @@ class Head(torch.nn.Module):
 
     With two modalities the input is both vectors, each vector once more for products that lack the
     other one, and the two mask bits. Products without a photo thus have weights of their own, and
-    training on them does not distort the weights of complete products.
+    training on them does not distort the weights of complete products. Vectors of
+    a modality that the shape says are whitened are so first.
     """
 
     def __init__(self, shape: HeadShape) -> None:
         super().__init__()
         self.shape = shape
         width = shape.width
+        for number in shape.whitened_numbers:
+            for name, size in zip(WHITENING, tensor_shapes(shape.dims[number]), strict=True):
+                self.register_buffer(f"{name}_{number}", torch.zeros(size))
         if shape.kind is HeadKind.LOGISTIC:
             self.layers: torch.nn.Module = torch.nn.Linear(width, shape.classes)
             torch.nn.init.zeros_(self.layers.weight)
@@ -60,8 +67,8 @@ class Head(torch.nn.Module):
         """Input of the first layer: (n, width) float32. Parameters as in `forward`."""
         # Components of unit vectors are near 1/sqrt(dim); features should be near 1.
         spread = [
-            vector * mask.unsqueeze(1) * vector.shape[1] ** 0.5
-            for vector, mask in zip(vectors, present, strict=True)
+            self._whitened(vector, number) * mask.unsqueeze(1) * vector.shape[1] ** 0.5
+            for number, (vector, mask) in enumerate(zip(vectors, present, strict=True))
         ]
         parts = [block * scale for block, scale in zip(spread, self.shape.scales, strict=True)]
         if len(spread) > 1:
@@ -69,6 +76,20 @@ class Head(torch.nn.Module):
                 parts.append(block * (1 - other).unsqueeze(1))
         parts.append(torch.stack(list(present), dim=1))
         return torch.cat(parts, dim=1)
+
+    def set_whitening(self, whitenings: Sequence[Whitening | None]) -> None:
+        """Set the whitening of each modality; None where the shape has none."""
+        for number, one in enumerate(whitenings):
+            if one is not None:
+                for name, array in zip(WHITENING, (one.centre, one.factor), strict=True):
+                    self.get_buffer(f"{name}_{number}").copy_(torch.from_numpy(array))
+
+    def _whitened(self, vector: torch.Tensor, number: int) -> torch.Tensor:
+        if number not in self.shape.whitened_numbers:
+            return vector
+        centre, factor = (self.get_buffer(f"{name}_{number}") for name in WHITENING)
+        centred = vector - centre
+        return centred @ factor if factor.ndim > 1 else centred * factor
 
     def logits(self, vectors: Sequence[Floats], present: Sequence[Mask]) -> Floats:
         """`forward` over numpy arrays, without dropout and gradients: (n, classes) float32."""
