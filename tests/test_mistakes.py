@@ -15,7 +15,7 @@ GOODS = ["product_id,title,category_id", *(f"{n},кружка {n},{n % 3}" for n
 MISTAKES = [
     # The command and its arguments.
     ("clasify goods.csv", USAGE, r"no command 'clasify'; did you mean 'classify'\?"),
-    ("search shelf", USAGE, "no command 'search': demo, embed, index, train, classify, "),
+    ("search shelf", USAGE, "no command 'search': demo, models, embed, index, train, classify, "),
     ("--epochs 3 train shelf", USAGE, "--epochs can't stand before .*: give it after .*`vitrina t"),
     (
         "embed goods.csv shelf",
@@ -61,6 +61,7 @@ MISTAKES = [
     ("neighbours shelf", USAGE, "give one of --product, --text and/or --image, and --queries"),
     ("cache --claer", USAGE, "did you mean --clear"),
     ("cache photo", USAGE, "photo"),
+    ("models --modality text2", USAGE, "--modality must be text or image, not 'text2'"),
     ("convert-model", USAGE, "DIRECTORY is missing"),
     ("convert-model nowhere", DATA, "nowhere is no directory"),
     ("export-model shelf text-tuned", USAGE, "--to is missing"),

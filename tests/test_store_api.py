@@ -16,7 +16,7 @@ from vitrina import TrainOptions
 from vitrina.api.keywords import with_keywords
 from vitrina.api.methods import as_method, method
 from vitrina.errors import CatalogueError
-from vitrina.pipelines.index import neighbours
+from vitrina.pipelines.index import query_encoder
 from vitrina.store.near_stores import near_stores, no_store, similar_names
 from vitrina.types import Features
 
@@ -268,9 +268,9 @@ def test_neighbours_by_text_product_and_image(shelf, tmp_path):
 
 def test_an_index_and_its_encoder_are_opened_once_per_commit(shelf, monkeypatch):
     loaded = []
-    load = neighbours.encoder_of
+    load = query_encoder.encoder_of
     monkeypatch.setattr(
-        neighbours, "encoder_of", lambda *given: loaded.append(given[1].name) or load(*given)
+        query_encoder, "encoder_of", lambda *given: loaded.append(given[1].name) or load(*given)
     )
     store, other = vt.Store.open(shelf), vt.Store.open(shelf)
     commit = store.manifest.sequence

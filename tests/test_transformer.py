@@ -61,6 +61,11 @@ def by_hand(model: BertModel, tokens: Sequence[Sequence[int]], pooling: Pooling)
             pooled.append(hidden[0])
         elif pooling is Pooling.MAX:
             pooled.append(hidden.amax(dim=0))
+        elif pooling is Pooling.LAST_TOKEN:
+            pooled.append(hidden[-1])
+        elif pooling is Pooling.WEIGHTED_MEAN:
+            places = torch.arange(1.0, len(line) + 1)
+            pooled.append(places @ hidden / places.sum())
         elif pooling is Pooling.CLS_MEAN:
             pooled.append(torch.cat([hidden[0], hidden.mean(dim=0)]))
         else:
@@ -116,6 +121,8 @@ def test_pooling_of_packed_tokens(pooling: Pooling) -> None:
         Pooling.MAX: [[3, 5], [7, 7]],
         Pooling.MEAN: [[2, 3], [7, 7]],
         Pooling.MEAN_SQRT_LEN: [[4 / 2**0.5, 6 / 2**0.5], [7, 7]],
+        Pooling.WEIGHTED_MEAN: [[7 / 3, 7 / 3], [7, 7]],
+        Pooling.LAST_TOKEN: [[3, 1], [7, 7]],
         Pooling.CLS_MEAN: [[1, 5, 2, 3], [7, 7, 7, 7]],
     }
     got = pool_packed(tokens, Packing.of([2, 1]), pooling)
