@@ -39,6 +39,7 @@ def check(form: EncoderForm, folder: Path) -> None:
         assert cosine is None or isinstance(cosine, str) or cosine >= AGREEMENT[compute]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS, ids=name_of)
 def test_a_form_gives_its_makers_vectors(form: EncoderForm, tmp_path: Path) -> None:
     check(form, tmp_path)

@@ -122,7 +122,14 @@ class Case:
         ), self.everything[: len(rows)]
 
 
-@pytest.fixture(params=CASES, ids=" - ".join)
+def in_turn(name, factory):
+    """A case as a parameter, slow if it is not the first of its kind."""
+    first = next(one for one, kind in KINDS.items() if kind is KINDS[factory])
+    marks = [] if factory == first else [pytest.mark.slow]
+    return pytest.param((name, factory), id=f"{name} - {factory}", marks=marks)
+
+
+@pytest.fixture(params=[in_turn(*one) for one in CASES])
 def case(request):
     return Case(*request.param)
 

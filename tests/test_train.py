@@ -57,6 +57,7 @@ def test_all_ways_of_fusion_are_compared(compared):
         assert one.ahead.value == pytest.approx(gap)
 
 
+@pytest.mark.slow
 def test_the_card_tells_what_the_report_does(made, compared):
     folder = made[1].model_folder("compared")
     card = (folder / "card.md").read_text()
@@ -71,6 +72,7 @@ def test_the_card_tells_what_the_report_does(made, compared):
     assert "ahead of image alone" in lines
 
 
+@pytest.mark.slow
 def test_what_is_told_is_json_all_through(compared):
     plain = compared.to_json()
     assert type(plain["fusion"]) is str
