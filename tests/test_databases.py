@@ -513,3 +513,31 @@ def test_from_a_database_and_back(server, sample, tmp_path, capsys):
         assert not file.is_file() or not any(one in file.read_bytes() for one in secrets)
     captured = capsys.readouterr()
     assert not any(one.decode() in captured.out + captured.err for one in secrets)
+
+
+def test_a_table_of_methods_over_a_database(sample, tmp_path, capsys):
+    table = pq.read_table(sample.train, columns=["product_id", "text_fields", "category_id"])
+    rows = list(zip(*table.to_pydict().values(), strict=True))
+    with sqlite3.connect(tmp_path / "shop.db") as connection:
+        connection.execute("CREATE TABLE goods (product_id, text_fields, category_id)")
+        connection.executemany("INSERT INTO goods VALUES (?, ?, ?)", rows)
+    connection.close()
+    url, out = f"sqlite:///{tmp_path}/shop.db", tmp_path / "bench"
+    lexical = ("--text-model", "lexical", "--image-model", "none", "--methods", "naive-bayes")
+    given = ("benchmark", url, "--query", "goods", "--out", out, *lexical)
+    assert vitrina(*given) == 0
+    assert "done: 1 methods" in capsys.readouterr().out
+    assert vitrina("benchmark", url, "--out", out, *lexical) == 1
+    assert "there are goods" in capsys.readouterr().err
+
+
+def test_texts_of_a_database_beside_a_store(sqlite, tmp_path):
+    from vitrina.data.options import ReadingOptions
+    from vitrina.pipelines.common.reading import opened_texts
+    from vitrina.store.store import OpenStore
+
+    store = OpenStore.open(tmp_path / "shelf", create=True)
+    given = ReadingOptions(query="select product_id, title from products where product_id > 3990")
+    with opened_texts(store, [sqlite], given) as (catalogue,):
+        assert str(catalogue.path) == sqlite
+        assert [one.title for one in catalogue][:1] == ["Кружка 3991"]

@@ -14,6 +14,7 @@ from vitrina.data.catalogue import Catalogue
 from vitrina.data.options import DEFAULT_OPTIONS
 from vitrina.data.readers import ALL_NEEDED, LABELS_OPTIONAL
 from vitrina.data.reading import Reading
+from vitrina.database.url import is_database_url
 from vitrina.errors import ImageSourceError, OptionError
 from vitrina.options import choice
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
@@ -158,7 +159,9 @@ def benchmark(
             if not isinstance(one, Catalogue):
                 first = not opened
                 settings = Reading().with_options(reading) if first else opened[0].reading
-                one = Catalogue.open(one, settings, ALL_NEEDED if first else LABELS_OPTIONAL)
+                needs = ALL_NEEDED if first else LABELS_OPTIONAL
+                query = reading.query if is_database_url(one) else None
+                one = Catalogue.open(one, settings, needs, query)
                 stack.enter_context(closing(one))
             opened.append(one)
         return run(Path(out), options, catalogues=tuple(opened), store=whole)

@@ -79,9 +79,11 @@ def finetune(
 @with_options
 def benchmark(
     catalogue: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
-            metavar="CATALOGUE", help="File of the products; none if --store has them already."
+            metavar="CATALOGUE",
+            help="File of the products, or the URL of a database with --query; none if --store "
+            "has them already.",
         ),
     ] = None,
     out: Annotated[
@@ -97,7 +99,7 @@ def benchmark(
     ] = Path("benchmark"),
     store_option: NeededStore = None,
     also: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
             metavar="PATH",
             rich_help_panel=Panel.FILES,

@@ -143,7 +143,7 @@ def opened_texts(
     with ExitStack() as stack:
         opened = []
         for path in paths:
-            catalogue = open_as_remembered(store, Path(path), text_alone, labelled=False)
+            catalogue = open_as_remembered(store, path, text_alone, labelled=False)
             opened.append(stack.enter_context(closing(catalogue)))
             for note in check_batch(catalogue, {Modality.TEXT}, TRAINING):
                 log.warning("%s: %s", path, note)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from pathlib import Path
 
 from vitrina.data.options import DEFAULT_OPTIONS, ReadingOptions
 from vitrina.options import Panel, option
@@ -44,8 +43,9 @@ class FinetuneOptions(OptimizerOptions, FinetuningOptions):
         metavar="NAME",
         aliases=("out",),
     )
-    catalogue: Path | None = option(
-        "File of the products, if the location of their photos is not saved in the store.",
+    catalogue: str | None = option(
+        "File of the products, or the URL of a database with --query, if the location of their "
+        "photos is not saved in the store.",
         repr=False,
         panel=Panel.FILES,
     )
@@ -101,7 +101,7 @@ class PretrainOptions(OptimizerOptions, TextEncoderOptions):
     Examples
     --------
     >>> vt.PretrainOptions(also=["names.parquet"]).also
-    (PosixPath('names.parquet'),)
+    ('names.parquet',)
     """
 
     PANEL = Panel.TRAINING
@@ -120,8 +120,9 @@ class PretrainOptions(OptimizerOptions, TextEncoderOptions):
         metavar="NAME",
         aliases=("out",),
     )
-    also: tuple[Path, ...] = option(
-        "File of further products, of which only the texts are used. Can be given several times.",
+    also: tuple[str, ...] = option(
+        "File of further products, or the URL of a database with --query, of which only the texts "
+        "are used. Can be given several times.",
         default=(),
         repr=False,
         panel=Panel.FILES,
