@@ -226,6 +226,7 @@ def test_copies_never_judge_what_they_were_learnt_with(small):
     assert len(set(fold[fold >= 0].tolist())) == 5
 
 
+@pytest.mark.slow
 def test_one_modality_is_enough(small):
     found = api.audit(small, features="text", images="none", folds=2)
     assert found.suspects

@@ -230,6 +230,7 @@ TABLES = st.sampled_from([st.integers(-(2**63), 2**63 - 1), NAMES]).flatmap(
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
 )
 @given(rows=TABLES, delimiter=st.sampled_from(",;\t|"), size=st.integers(1, 9))
+@pytest.mark.slow
 def test_the_same_table_in_every_form_gives_the_same_products(tmp_path, rows, delimiter, size):
     nowhere = tmp_path / "photos"
     nowhere.mkdir(exist_ok=True)

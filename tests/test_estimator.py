@@ -107,6 +107,7 @@ def test_what_may_be_let_through():
     assert right[parent].mean() < 0.87
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_model():
     X, y = catalogue(200)
     first, again, other = (
@@ -191,6 +192,7 @@ def test_what_does_not_fit_is_refused():
 
 @pytest.mark.parametrize("photos", [0, 1, 3])
 @pytest.mark.parametrize("head", ["logistic", "mlp"])
+@pytest.mark.slow
 def test_hardly_a_row_with_a_photo_is_no_hindrance(photos, head):
     rng = np.random.default_rng(0)
     labels = rng.integers(3, size=120)

@@ -142,6 +142,7 @@ def test_code_that_is_too_long_is_text():
 
 
 @pytest.mark.parametrize("mark", ["<?/*", "<?'", '<?"', "<?<<<A\n", "<?", "<%", "<?xml ", "<?a "])
+@pytest.mark.slow
 def test_hostile_openings_take_linear_time(mark):
     # Each of them is looked through to its limit only a few times; else this would take minutes.
     text = mark * (1 << 17)

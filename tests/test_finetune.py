@@ -147,6 +147,7 @@ def test_what_its_base_has_learnt_from_never_judges(store, model):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.slow
 def test_two_runs_with_one_seed_are_the_same(store, model, monkeypatch, dtype):
     monkeypatch.setattr(text_classes, "training_dtype", lambda *_, **__: dtype)
     one = vt.finetune(store, "text", model=str(model), name="one", **FAST)
@@ -251,6 +252,7 @@ def test_letters_can_be_lowered_and_texts_cut(store, model):
 
 
 @pytest.mark.parametrize("balance", ["none", "weights", "prior"])
+@pytest.mark.slow
 def test_every_option_trains(store, model, balance):
     report = vt.finetune(
         store,

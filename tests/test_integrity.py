@@ -172,6 +172,7 @@ def test_a_bit_changed_anywhere_is_found_and_the_file_named(shelf):
         assert read(OpenStore.open(shelf)) == before
 
 
+@pytest.mark.slow
 def test_a_changed_file_is_found_by_every_reader_after_it_was_whole(shelf):
     store = OpenStore.open(shelf)
     path = store.model_folder() / "head.safetensors"

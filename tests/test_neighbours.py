@@ -355,6 +355,7 @@ def test_where_the_output_can_not_go(store, sample, tmp_path):
 
 
 @every_filter
+@pytest.mark.slow
 def test_the_catalogue_itself_as_a_batch_finds_what_its_ids_find(
     store, plain, sample, tmp_path, monkeypatch, only
 ):

@@ -37,6 +37,7 @@ def shown(*arguments, encoding, **more):
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp1251", "utf-8", "koi8-r:strict"])
+@pytest.mark.slow
 def test_every_character_is_printed_or_spelt_out(encoding):
     codec = encoding.partition(":")[0]
     plain = shown(encoding=encoding)

@@ -81,7 +81,8 @@ def test_what_is_told_is_json_all_through(compared):
 
 
 # A stack listens to the vote too.
-@pytest.mark.parametrize("fusion", ["late", pytest.param("knn", marks=pytest.mark.slow), "stack"])
+@pytest.mark.slow
+@pytest.mark.parametrize("fusion", ["late", "knn", "stack"])
 def test_every_way_of_fusion_serves(made, own, fusion):
     sample, _ = made
     report = vt.train(own, "logistic", fusion=fusion)

@@ -43,6 +43,7 @@ def test_one_product_of_each_category_is_too_little(tmp_path, split):
 
 @pytest.mark.parametrize("split", ["grouped", "stratified"])
 @pytest.mark.parametrize("fusion", ["early", "knn"])
+@pytest.mark.slow
 def test_what_is_not_judged_is_counted(tmp_path, split, fusion):
     rows = [(title(at // 30, at % 30), at // 30) for at in range(150)]
     rows += [(title(at, 500), 100 + at) for at in range(60)]

@@ -534,6 +534,7 @@ FORGERIES = [
 
 
 @pytest.mark.parametrize(("change", "what"), FORGERIES, ids=[one.__name__ for one, _ in FORGERIES])
+@pytest.mark.slow
 def test_a_shard_of_wrong_content_is_named_though_its_checksum_fits(
     shelf, catalogue, stubs, capsys, change, what
 ):

@@ -614,6 +614,7 @@ def test_no_other_file_is_opened(tmp_path):
     ],
 )
 @pytest.mark.parametrize("end", ["", "</offer>\n<offer id='3'/></shop></yml_catalog>"])
+@pytest.mark.slow
 def test_nothing_without_an_end_is_held_whole(tmp_path, start, filler, rejected, end, monkeypatch):
     monkeypatch.setattr(parts, "LONGEST_ELEMENT", 1 << 20)
     good = "<yml_catalog>\n<offer id='1'></offer>\n" + start
