@@ -121,7 +121,7 @@ def store(made, tmp_path):
 @pytest.mark.parametrize(
     "kind",
     [
-        pytest.param(one, marks=pytest.mark.slow) if one == "transformers" else one
+        pytest.param(one, marks=pytest.mark.slow) if one != "vit" else one
         for one in WRITERS
     ],
 )
