@@ -557,7 +557,7 @@ KINDS = {
 }
 
 
-QUICK = ("file", "folder", "pipe")
+QUICK = ("folder", "pipe")
 EACH = [
     pytest.param(spot, kind, marks=[] if kind in QUICK else pytest.mark.slow)
     for spot in SPOTS
