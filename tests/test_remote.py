@@ -29,6 +29,7 @@ from support.embedding import (
 from vitrina import api
 from vitrina.data.catalogue import Catalogue
 from vitrina.errors import StoreError, StoreLockedError
+from vitrina.pipelines.embed import commit_pace
 from vitrina.pipelines.embed import space_job as space_module
 from vitrina.store import layout, lease, remote
 from vitrina.store.remote import RemoteFiles
@@ -347,6 +348,7 @@ def test_a_server_that_goes_away_is_one_line_and_the_next_run_goes_on(
             write(path, *arguments)
 
         patch.setattr(space_module, "write_shard", cut_off)
+        patch.setattr(commit_pace, "SHARDS", 1)
         with pytest.raises(StoreError, match="what is committed is safe, run it") as ended:
             run(bucket, catalogue)
     assert "\n" not in str(ended.value)
