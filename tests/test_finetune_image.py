@@ -120,10 +120,7 @@ def store(made, tmp_path):
 
 @pytest.mark.parametrize(
     "kind",
-    [
-        pytest.param(one, marks=pytest.mark.slow) if one != "vit" else one
-        for one in WRITERS
-    ],
+    [pytest.param(one, marks=pytest.mark.slow) if one != "vit" else one for one in WRITERS],
 )
 def test_an_encoder_learns_the_categories_and_serves_embed(store, made, tmp_path, kind):
     write, size = WRITERS[kind]
