@@ -14,6 +14,7 @@ import torch
 from vitrina.device import best_device
 from vitrina.embedder.base import EncoderCard
 from vitrina.embedder.fingerprint import fingerprint, weights
+from vitrina.embedder.pooling import padded
 from vitrina.embedder.precision import (
     check_numbers,
     check_probes,
@@ -146,12 +147,7 @@ class PaddedTower:
 
     def pooled(self, tokens: Tokens) -> torch.Tensor:
         """As `TextRunner.pooled`."""
-        longest = max(len(ids) for ids in tokens)
-        width = self._tower.limit if self._tower.whole else longest
-        ids = torch.full((len(tokens), width), self._tower.pad)
-        mask = torch.zeros((len(tokens), width), dtype=torch.long)
-        for row, line in enumerate(tokens):
-            ids[row, : len(line)] = torch.tensor(line)
-            mask[row, : len(line)] = 1
+        width = self._tower.limit if self._tower.whole else None
+        ids, mask = padded(tokens, self._tower.pad, width)
         vectors: torch.Tensor = self._network(ids.to(self._device), mask.to(self._device))
         return vectors.float()

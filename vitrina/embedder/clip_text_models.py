@@ -15,8 +15,8 @@ from vitrina.embedder.image_models import clip_weights
 from vitrina.embedder.model_folder import CLIP_CONFIG, check_clip_folder
 from vitrina.embedder.quiet import quiet_logging, quiet_transformers
 from vitrina.embedder.text_parts import PROBES, Tokens
-from vitrina.embedder.tokenizer_check import check_token, check_tokenizer
-from vitrina.embedder.untrusted import check_finite, is_panic, loading
+from vitrina.embedder.tokenizer_check import check_token, check_tokenizer, token_ids
+from vitrina.embedder.untrusted import check_finite, loading
 from vitrina.embedder.vision_folder import (
     TextTowerKind,
     TowerFolder,
@@ -26,7 +26,6 @@ from vitrina.embedder.vision_folder import (
 )
 from vitrina.embedder.vision_models import load_tower
 from vitrina.errors import EncoderError
-from vitrina.store.damage import reason_of
 
 PROJECTION = "text_projection.weight"
 
@@ -190,14 +189,6 @@ def _tokenizing(
     core.enable_truncation(limit)
 
     def tokenize(texts: Sequence[str]) -> Tokens:
-        try:
-            encoded = core.encode_batch_fast(list(texts))
-        except BaseException as err:
-            if not isinstance(err, Exception) and not is_panic(err):
-                raise
-            raise EncoderError(f"{what}: its tokenizer fails: {reason_of(err)}") from err
-        lists = [one.ids or [pad] for one in encoded]
-        check_token(max(map(max, lists), default=0), rows, what)
-        return lists
+        return [ids or [pad] for ids in token_ids(core, texts, rows, what)]
 
     return tokenize

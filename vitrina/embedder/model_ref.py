@@ -107,7 +107,7 @@ class ModelRef:
 
     @property
     def known(self) -> KnownModel | None:
-        """What `vitrina models` lists of this model, however it was named; None for another."""
+        """The record of this model in the list of known models; None if it is not listed."""
         return BY_HUB.get(f"{self.kind}:{self.place}")
 
     @property

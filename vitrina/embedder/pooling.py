@@ -1,10 +1,26 @@
-"""Pooling of padded token vectors into one vector for each text."""
+"""Padding of token lists, and pooling of their vectors into one for each text."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 
 from vitrina.types import Pooling
+
+
+def padded(
+    tokens: Sequence[Sequence[int]], pad: int, width: int | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pad token lists to (n, width) int64, and make their 0/1 mask, of the same shape and dtype.
+    width: None for that of the longest."""
+    width = max(len(ids) for ids in tokens) if width is None else width
+    ids = torch.full((len(tokens), width), pad)
+    mask = torch.zeros((len(tokens), width), dtype=torch.long)
+    for row, line in enumerate(tokens):
+        ids[row, : len(line)] = torch.tensor(line)
+        mask[row, : len(line)] = 1
+    return ids, mask
 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:

@@ -29,8 +29,8 @@ from vitrina.embedder.text_layers import read_layers
 from vitrina.embedder.text_modules import TextModules, check_inside
 from vitrina.embedder.text_parts import PROBES
 from vitrina.embedder.text_settings import TextSettings
-from vitrina.embedder.tokenizer_check import check_core, check_token, unknown_token
-from vitrina.embedder.untrusted import Budget, is_panic, loading
+from vitrina.embedder.tokenizer_check import check_core, token_ids, unknown_token
+from vitrina.embedder.untrusted import Budget, loading
 from vitrina.embedder.weight_files import (
     WAY_OUT,
     WEIGHTS,
@@ -41,7 +41,7 @@ from vitrina.embedder.weight_files import (
 from vitrina.errors import EncoderError
 from vitrina.parallel import map_ahead
 from vitrina.stage_timer import stage
-from vitrina.store.damage import blamed_on, reason_of
+from vitrina.store.damage import blamed_on
 from vitrina.threads import one_thread_each
 from vitrina.typed_json import read_json_as
 from vitrina.types import Compute, Modality, Pooling, Vectors
@@ -204,14 +204,7 @@ def _tokenizing(core: Any, what: str, rows: int, limit: int | None, is_model2vec
 
     def tokenize(texts: Sequence[str]) -> list[list[int]]:
         cut = texts if characters is None else [one[:characters] for one in texts]
-        try:
-            encoded = core.encode_batch_fast(list(cut), add_special_tokens=False)
-        except BaseException as err:
-            if not isinstance(err, Exception) and not is_panic(err):
-                raise
-            raise EncoderError(f"{what}: its tokenizer fails: {reason_of(err)}") from err
-        lists = [one.ids for one in encoded]
-        check_token(max((max(ids) for ids in lists if ids), default=0), rows, what)
+        lists = token_ids(core, cut, rows, what, special=False)
         if unknown is None:
             return lists
         return [[one for one in ids if one != unknown] if unknown in ids else ids for ids in lists]

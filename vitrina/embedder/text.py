@@ -19,7 +19,7 @@ from vitrina.embedder.inference.bert import Bert, PackedBert, read_bert
 from vitrina.embedder.inference.int8 import Int8Runner, has_int8
 from vitrina.embedder.inference.plain import PlainRunner
 from vitrina.embedder.onnx_text import OnnxNetwork
-from vitrina.embedder.pooling import pool
+from vitrina.embedder.pooling import padded, pool
 from vitrina.embedder.precision import (
     AGREEMENT,
     agreement,
@@ -232,12 +232,7 @@ class PaddedModel:
 
     def pooled(self, tokens: Tokens) -> torch.Tensor:
         """As `TextRunner.pooled`."""
-        width = max(len(ids) for ids in tokens)
-        ids = torch.full((len(tokens), width), self._pad)
-        mask = torch.zeros((len(tokens), width), dtype=torch.long)
-        for row, line in enumerate(tokens):
-            ids[row, : len(line)] = torch.tensor(line)
-            mask[row, : len(line)] = 1
+        ids, mask = padded(tokens, self._pad)
         mask = mask.to(self._device)
         hidden = self._model(input_ids=ids.to(self._device), attention_mask=mask)
         return pool(hidden.last_hidden_state.float(), mask, self._pooling)

@@ -102,8 +102,8 @@ class TextForm:
         return self.layers.apply(pooled)[:, : self.dim]
 
     def settings(self) -> dict[str, Any]:
-        """What the fingerprint covers beside pooling, limit and tokenizer: only what is set, so
-        that fingerprints of models without such settings stay as they were."""
+        """Settings that the fingerprint covers in addition to pooling, limit and tokenizer. Only
+        those that are set, so that other models keep their fingerprints."""
         found: dict[str, Any] = {}
         if self.prompt:
             found[PROMPT] = self.prompt

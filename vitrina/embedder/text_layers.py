@@ -144,7 +144,7 @@ class TextLayers:
             width = len(layer.weight)
 
     def to(self, device: torch.device) -> TextLayers:
-        """The same layers on a device."""
+        """Return a copy of the layers on a device."""
 
         def moved(layer: Layer) -> Layer:
             if isinstance(layer, Normalize):

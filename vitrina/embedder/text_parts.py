@@ -18,10 +18,9 @@ from vitrina.embedder.quiet import quiet_transformers
 from vitrina.embedder.text_config import TextForm, read_form, with_lower_case, write_form
 from vitrina.embedder.text_modules import read_modules
 from vitrina.embedder.text_settings import TextSettings
-from vitrina.embedder.tokenizer_check import check_token, check_tokenizer
-from vitrina.embedder.untrusted import check_finite, is_panic, loading
+from vitrina.embedder.tokenizer_check import check_tokenizer, token_ids
+from vitrina.embedder.untrusted import check_finite, loading
 from vitrina.errors import EncoderError
-from vitrina.store.damage import reason_of
 
 PROBES = (
     "Кружка керамическая 350 мл, белая",
@@ -171,15 +170,8 @@ def tokenizing(
     what = str(tokenizer.name_or_path)
 
     def tokenize(texts: Sequence[str]) -> Tokens:
-        try:
-            encoded = core.encode_batch_fast([prompt + one for one in texts])
-        except BaseException as err:
-            if not isinstance(err, Exception) and not is_panic(err):
-                raise
-            raise EncoderError(f"{what}: its tokenizer fails: {reason_of(err)}") from err
-        lists = [one.ids or [pad] for one in encoded]
-        check_token(max(map(max, lists), default=0), rows, what)
-        return lists
+        lists = token_ids(core, [prompt + one for one in texts], rows, what)
+        return [ids or [pad] for ids in lists]
 
     return tokenize
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from vitrina.embedder.untrusted import is_panic
 from vitrina.errors import EncoderError
+from vitrina.store.damage import reason_of
 
 PROBE_WORDS = (
     "a b c d e f g h i j k l m n o p q r s t u v w x y z",
@@ -33,6 +35,26 @@ def check_tokenizer(tokenizer: Any, rows: int, texts: tuple[str, ...], what: str
     special = {tokenizer.unk_token_id, *tokenizer.all_special_ids}
     check_core(tokenizer.backend_tokenizer, rows, texts, what, special=special)
     check_token(tokenizer.pad_token_id or 0, rows, what)
+
+
+def token_ids(
+    core: Any, texts: Sequence[str], rows: int, what: str, *, special: bool = True
+) -> list[list[int]]:
+    """Tokenise texts by a tokenizer of the tokenizers library.
+
+    rows: of the model's word embedding. what: names the tokenizer in messages. special: add the
+    tokens that its post-processor adds. Raises EncoderError for a token without a row, and if the
+    tokenizer fails.
+    """
+    try:
+        encoded = core.encode_batch_fast(list(texts), add_special_tokens=special)
+    except BaseException as err:
+        if not isinstance(err, Exception) and not is_panic(err):
+            raise
+        raise EncoderError(f"{what}: its tokenizer fails: {reason_of(err)}") from err
+    lists = [one.ids for one in encoded]
+    check_token(max((max(ids) for ids in lists if ids), default=0), rows, what)
+    return lists
 
 
 def check_core(
