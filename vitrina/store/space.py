@@ -18,6 +18,7 @@ from vitrina.store.entries import FileEntry, SpaceEntry
 from vitrina.store.files import Files
 from vitrina.store.parquet import REPAIR as WAY_OUT
 from vitrina.store.parquet import Access, kind_of_schema, open_parquet, read_table_as
+from vitrina.store.plan import SHARD_ROWS
 from vitrina.store.products import Products
 from vitrina.store.shards import (
     ShardBatch,
@@ -117,6 +118,11 @@ class Space:
         return vector_type(dim, dtype)
 
     @property
+    def shard_rows(self) -> int:
+        """Maximum rows of a new shard, chosen when the space was made."""
+        return int(self.card.get("shard_rows", SHARD_ROWS))
+
+    @property
     def shards(self) -> list[str]:
         """The names of its shards, in order."""
         return [shard.path for shard in self.entry.shards]
@@ -152,9 +158,10 @@ class Space:
             yield _live(batch, products, hashes)[0]
 
     def vectors(self, located: Located, positions: Codes) -> Vectors:
-        """Read vectors of products: (len(positions), dim) float32, zero where not done."""
+        """Read vectors of products: (len(positions), dim) float32, zero where not done, and for
+        the position -1."""
         out = np.zeros((len(positions), self.dim), dtype=np.float32)
-        shards = located.shard[positions]
+        shards = np.where(positions >= 0, located.shard[positions], -1)
         for number in np.unique(shards[shards >= 0]):
             at = np.flatnonzero(shards == number)
             rows = located.row[positions[at]].astype(np.int64)

@@ -31,7 +31,7 @@ from vitrina.stage_timer import Stages, stage, timed_each
 from vitrina.store import layout
 from vitrina.store.entries import FileEntry
 from vitrina.store.manifest import Manifest
-from vitrina.store.plan import first_positions, plan_shards
+from vitrina.store.plan import SHARD_ROWS, first_positions, plan_shards, shard_rows
 from vitrina.store.shards import array_to_hashes, write_shard
 from vitrina.store.space import FIND, REPAIR, Space, read_errors
 from vitrina.store.store import OpenStore
@@ -178,7 +178,11 @@ class SpaceJob:
                 self._encoder = fit_encoder(
                     self._products, self._catalogue, self._modality, self._options.seed
                 )
-        return space_for(self._store, self._writer, self._model, self._encoder, self._dtype)
+        return self._space_for(self._encoder)
+
+    def _space_for(self, encoder: Encoder) -> Space:
+        rows = self._options.shard_rows or shard_rows(int((self._first >= 0).sum()))
+        return space_for(self._store, self._writer, self._model, encoder, self._dtype, rows)
 
     def _check_fit(self) -> None:
         """Raise an error if an encoder would be fitted while photos can't be reached: it is fitted
@@ -235,13 +239,17 @@ class SpaceJob:
 
     def _plan_shards(self) -> list[Codes]:
         """Plan the shards that the space lacks, and load the encoder if they have new content."""
-        shards = plan_shards(self._first, self._idle(), self._options.shard_rows)
+        shards = plan_shards(self._first, self._idle(), self._shard_rows)
         if self._encoder is None and any(self._has_new_content(shard) for shard in shards):
             self._load_encoder()
-            shards = plan_shards(self._first, self._idle(), self._options.shard_rows)
+            shards = plan_shards(self._first, self._idle(), self._shard_rows)
         # Of photos that failed before and look the same, no new failure is counted.
         self.report.failed = sum(photo.tried for photo in self._unreadable)
         return shards
+
+    @property
+    def _shard_rows(self) -> int:
+        return self._options.shard_rows or self._space.shard_rows
 
     def _load_encoder(self) -> None:
         """Load the space's encoder; if it has changed, open a new space."""
@@ -249,9 +257,7 @@ class SpaceJob:
             self._store, self._choice, self._space, self._options.compute
         )
         if self._encoder.card.fingerprint != self._space.entry.fingerprint:
-            self._read_space(
-                space_for(self._store, self._writer, self._model, self._encoder, self._dtype)
-            )
+            self._read_space(self._space_for(self._encoder))
 
     def _idle(self) -> Mask:
         idle = self._located.done | self._errors.failed
@@ -285,13 +291,16 @@ class SpaceJob:
     def _encode(self, positions: Codes, report: Report) -> Encoded:
         if self._modality is Modality.TEXT:
             encoder = cast("TextEncoder", self._encoder)
-            with self._stages.timed("read"):
-                rows = self._products.take(positions, TEXT_FIELDS).to_pylist()
-                texts = [encoder_text(**row) for row in rows]
-            with self._stages.timed("encode"):
-                vectors = encoder.encode(texts)
-            report(len(positions))
-            return Encoded(vectors, np.ones(len(positions), dtype=bool), {})
+            blocks = []
+            for start in range(0, len(positions), SHARD_ROWS):
+                with self._stages.timed("read"):
+                    block = positions[start : start + SHARD_ROWS]
+                    rows = self._products.take(block, TEXT_FIELDS).to_pylist()
+                    texts = [encoder_text(**row) for row in rows]
+                with self._stages.timed("encode"):
+                    blocks.append(encoder.encode(texts))
+                report(len(block))
+            return Encoded(np.concatenate(blocks), np.ones(len(positions), dtype=bool), {})
         assert self._catalogue.images is not None
         photos = self._products.take(positions, ["images"]).column("images").to_pylist()
         encoder_of_images = cast("ImageEncoder", self._encoder)
@@ -307,7 +316,7 @@ class SpaceJob:
     def _finish_shard(self, shard: _Shard) -> None:
         """Write the rows of a shard, and commit if a commit is due."""
         place = self._first[shard.content]
-        vectors = self._space.vectors(self._located, np.maximum(self._source_row[place], 0))
+        vectors = self._space.vectors(self._located, self._source_row[place])
         if shard.encoded is not None:
             vectors[shard.new] = shard.encoded.vectors
             broken = shard.encoded.errors.items()
@@ -315,7 +324,7 @@ class SpaceJob:
             for at, what in shard.encoded.mended.items():
                 self._errors.record_repair(int(place[shard.new[at]]), what)
         whose = place[shard.inverse]
-        good = ~np.isin(whose, list(self._broken))
+        good = np.array([one not in self._broken for one in whose.tolist()], dtype=bool)
         for bad in np.flatnonzero(~good):
             self._errors.fail(int(shard.positions[bad]), self._broken[int(whose[bad])])
             self.report.failed += 1
