@@ -60,16 +60,23 @@ def write_products(store, products):
 
     kinds = schema(pa.int64(), pa.int64())
     rng = np.random.default_rng(1)
-    entries = []
+    entries, before = [], None
     with store.writer("benchmark") as writer:
         path = writer.scratch / "products.parquet"
         for number, start in enumerate(range(0, products, PART_ROWS)):
             rows = min(PART_ROWS, products - start)
             hashes = rng.integers(0, 256, (rows, 16), dtype=np.uint8)
-            # A neighbour's, or one of another part, if that has come already.
-            hashes[SHARED::SHARED] = hashes[: rows - SHARED : SHARED]
+            # Of the part before, or a neighbour's.
+            hashes[SHARED::SHARED] = (hashes if before is None else before)[SHARED - 1 : rows - 1 : SHARED]
+            before = hashes
             ids = pa.array(np.arange(start, start + rows))
             columns = {name: pa.nulls(rows, kinds.field(name).type) for name in kinds.names}
+            for empty, names in (
+                ("", ("description", "shop")),
+                ([], ("attributes", "characteristics")),
+            ):
+                for column in names:
+                    columns[column] = pa.array([empty] * rows, kinds.field(column).type)
             columns["product_id"] = ids
             columns["title"] = pa.array([f"товар {at}" for at in range(start, start + rows)])
             columns["text_hash"] = array_to_hashes(hashes.view("V16").ravel())
