@@ -67,7 +67,8 @@ def write_products(store, products):
             rows = min(PART_ROWS, products - start)
             hashes = rng.integers(0, 256, (rows, 16), dtype=np.uint8)
             # Of the part before, or a neighbour's.
-            hashes[SHARED::SHARED] = (hashes if before is None else before)[SHARED - 1 : rows - 1 : SHARED]
+            others = hashes if before is None else before
+            hashes[SHARED::SHARED] = others[SHARED - 1 : rows - 1 : SHARED]
             before = hashes
             ids = pa.array(np.arange(start, start + rows))
             columns = {name: pa.nulls(rows, kinds.field(name).type) for name in kinds.names}

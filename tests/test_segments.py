@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.embedding import all_files
+from support.stopping import stopping_at
 from support.stores import put_products, put_space, root, row
 from support.vectors import units
 from vitrina.errors import StoreError
@@ -338,3 +341,34 @@ def test_a_commit_that_was_partly_deleted_is_cleaned_up(store):
     with OpenStore.open(root(store)).writer("test"):
         pass
     assert not manifest.exists()
+
+
+def grow(path, shards):
+    """A run that embeds what a store lacks, a shard at a time."""
+    store = OpenStore.open(path)
+    more(store, shards - len(store.open_space(NAME).shards))
+
+
+@pytest.mark.slow
+@few_lists
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_run_stopped_at_any_change_and_resumed_gives_the_same_bytes(tmp_path, after):
+    filled(tmp_path / "first", 4)
+    shutil.copytree(tmp_path / "first", tmp_path / "whole")
+    grow(tmp_path / "whole", 9)
+    expected = all_files(tmp_path / "whole")
+    changes = 0
+    while True:
+        path = shutil.copytree(tmp_path / "first", tmp_path / f"shelf{changes}")
+        with stopping_at(changes, after=after) as stop:
+            grow(path, 9)
+        segments._READ.clear()
+        grow(path, 9)
+        with OpenStore.open(path).writer("test"):
+            pass
+        assert all_files(path) == expected, f"stopped at change {changes}"
+        if not stop.happened:
+            break
+        changes += 1
+    # Manifests, three pairs of lists, and the deletion of what they replace.
+    assert changes >= 12

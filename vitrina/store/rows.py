@@ -63,7 +63,7 @@ class Rows:
         """
         addresses = []
         for matrix, mask in zip(vectors, present, strict=True):
-            if matrix.strides[-1] != matrix.itemsize:
+            if matrix.size and matrix.strides[-1] != matrix.itemsize:
                 raise ValueError("the numbers of a row must be contiguous")
             first = np.uint64(matrix.__array_interface__["data"][0])
             at = first + np.arange(len(matrix), dtype=np.uint64) * np.uint64(matrix.strides[0])
