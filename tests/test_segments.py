@@ -234,7 +234,7 @@ def test_compaction_of_many_shards_leaves_a_plain_manifest(store):
 def opened(store):
     """The store as another process opens it."""
     segments._READ.clear()
-    return OpenStore.open(root(store))
+    return OpenStore.open(store.place)
 
 
 @pytest.mark.parametrize("which", ["file", "copy"])
@@ -372,3 +372,24 @@ def test_a_run_stopped_at_any_change_and_resumed_gives_the_same_bytes(tmp_path, 
         changes += 1
     # Manifests, three pairs of lists, and the deletion of what they replace.
     assert changes >= 12
+
+
+@few_lists
+def test_lists_of_shards_in_a_bucket():
+    place = "memory://lists/shelf"
+    made = filled(place, 5)
+    assert opened(made).manifest == made.manifest
+    with made.writer("test") as writer:
+        entry = made.open_space(NAME).entry
+        shards = (*entry.shards[1:], *entry.shards[:1])
+        writer.commit(made.manifest.with_space(NAME, replace(entry, shards=shards)))
+    segment = made.open_space(NAME).entry.segments[0]
+    assert [shard.path for shard in segment.shards] == [shard.path for shard in shards[:4]]
+    made.files.write(segment.file.path, b"[]")
+    again = opened(made)
+    assert again.manifest == made.manifest
+    report = verify(again)
+    assert [one.file for one in report.problems] == [segment.file.path]
+    repair(again, report)
+    assert verify(opened(made)).ok
+    assert lists(again) == named_lists(again)
