@@ -125,10 +125,14 @@ def test_unchanged_lists_are_taken_from_the_commit_before():
     assert divided(NAME, SpaceEntry("f" * 64, {}, shards[:8]), after.segments).loose == ()
     again = divided(NAME, replace(before, shards=shards[:6], segments=()), before.segments)
     assert again.segments[0] is before.segments[0]
+    assert (before.next_number, after.next_number) == (7, 9)
     moved = (*shards[:2], shards[3], shards[2], *shards[4:7])
     other = divided(NAME, replace(before, shards=moved), ())
     assert other.segments[0] != before.segments[0]
     assert other.segments[1] is before.segments[1]
+    # Of an entry that was not committed yet, the segments may be those of the commit before.
+    assert replace(before, shards=(shards[8], *shards[:6])).next_number == 9
+    assert replace(before, shards=(*before.shards, shards[8])).next_number == 9
 
 
 # -- commits --------------------------------------------------------------------------------------

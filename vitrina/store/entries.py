@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -70,6 +70,11 @@ class Segment:
         files = (self.file, self.copy, *self.shards)
         return frozenset(entry.path for entry in files)
 
+    @cached_property
+    def highest(self) -> int:
+        """The highest number of its shards."""
+        return max(_numbers(self.shards), default=-1)
+
 
 @dataclass(frozen=True)
 class SpaceEntry:
@@ -97,7 +102,14 @@ class SpaceEntry:
     @property
     def next_number(self) -> int:
         """The number of the next shard."""
-        return 1 + max((shard_number(shard.path) for shard in self.shards), default=-1)
+        highest, start = -1, 0
+        for segment in self.segments:
+            stop = start + len(segment.shards)
+            if self.shards[start:stop] != segment.shards:
+                # They are of the commit before.
+                break
+            highest, start = max(highest, segment.highest), stop
+        return 1 + max([highest, *_numbers(self.shards[start:])])
 
     def to_json(self) -> dict[str, Any]:
         """The JSON form in a manifest."""
@@ -109,3 +121,7 @@ class SpaceEntry:
             "encoder": asdict(self.encoder) if self.encoder else None,
             **({"segments": [asdict(one.file) for one in self.segments]} if self.segments else {}),
         }
+
+
+def _numbers(shards: Iterable[FileEntry]) -> Iterator[int]:
+    return (shard_number(shard.path) for shard in shards)

@@ -350,6 +350,8 @@ class SpaceJob:
         """Commit a manifest with the space's shards and errors."""
         with self._pace.commit():
             self._writer.commit(self._with_entry(manifest))
+        # With the lists of shards that it has now.
+        self._space = self._store.open_space(self._space.name)
 
     def _write(self, positions: Codes, vectors: Vectors) -> FileEntry:
         path = self._writer.scratch / "shard.parquet"
