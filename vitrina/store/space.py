@@ -158,10 +158,9 @@ class Space:
             yield _live(batch, products, hashes)[0]
 
     def vectors(self, located: Located, positions: Codes) -> Vectors:
-        """Read vectors of products: (len(positions), dim) float32, zero where not done, and for
-        the position -1."""
+        """Read vectors of products: (len(positions), dim) float32, zero where not done."""
         out = np.zeros((len(positions), self.dim), dtype=np.float32)
-        shards = np.where(positions >= 0, located.shard[positions], -1)
+        shards = located.shard[positions]
         for number in np.unique(shards[shards >= 0]):
             at = np.flatnonzero(shards == number)
             rows = located.row[positions[at]].astype(np.int64)

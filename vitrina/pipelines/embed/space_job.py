@@ -36,7 +36,7 @@ from vitrina.store.shards import array_to_hashes, write_shard
 from vitrina.store.space import FIND, REPAIR, Space, read_errors
 from vitrina.store.store import OpenStore
 from vitrina.store.writer import Writer
-from vitrina.types import Codes, Mask, Modality, Vectors
+from vitrina.types import Codes, Mask, Modality, Stored
 
 log = logging.getLogger(__name__)
 
@@ -144,13 +144,9 @@ class SpaceJob:
         shards = self._plan_shards()
         self._check_failures()
         planned, title = sum(map(len, shards)), f"embedding {WHAT[self._modality]}"
-        log.info(
-            "%s: %d products of space %s keep their vectors, %d are to be embedded",
-            self._modality,
-            self.report.unchanged,
-            self._space.name,
-            planned,
-        )
+        kept, name = self.report.unchanged, self._space.name
+        line = "%s: %d products of space %s keep their vectors, %d are to be embedded"
+        log.info(line, self._modality, kept, name, planned)
         with Meter(title, planned, quiet=self._options.quiet) as meter:
             # Written while the next one is encoded.
             made = one_ahead(self._encode_shard, shards, meter.advance)
@@ -239,17 +235,17 @@ class SpaceJob:
 
     def _plan_shards(self) -> list[Codes]:
         """Plan the shards that the space lacks, and load the encoder if they have new content."""
-        shards = plan_shards(self._first, self._idle(), self._shard_rows)
+        shards = self._planned()
         if self._encoder is None and any(self._has_new_content(shard) for shard in shards):
             self._load_encoder()
-            shards = plan_shards(self._first, self._idle(), self._shard_rows)
+            shards = self._planned()
         # Of photos that failed before and look the same, no new failure is counted.
         self.report.failed = sum(photo.tried for photo in self._unreadable)
         return shards
 
-    @property
-    def _shard_rows(self) -> int:
-        return self._options.shard_rows or self._space.shard_rows
+    def _planned(self) -> list[Codes]:
+        rows = self._options.shard_rows or self._space.shard_rows
+        return plan_shards(self._first, self._idle(), rows)
 
     def _load_encoder(self) -> None:
         """Load the space's encoder; if it has changed, open a new space."""
@@ -291,16 +287,16 @@ class SpaceJob:
     def _encode(self, positions: Codes, report: Report) -> Encoded:
         if self._modality is Modality.TEXT:
             encoder = cast("TextEncoder", self._encoder)
-            blocks = []
+            vectors = np.empty((len(positions), encoder.card.dim), dtype=np.float32)
             for start in range(0, len(positions), SHARD_ROWS):
+                part = slice(start, start + SHARD_ROWS)
                 with self._stages.timed("read"):
-                    block = positions[start : start + SHARD_ROWS]
-                    rows = self._products.take(block, TEXT_FIELDS).to_pylist()
+                    rows = self._products.take(positions[part], TEXT_FIELDS).to_pylist()
                     texts = [encoder_text(**row) for row in rows]
                 with self._stages.timed("encode"):
-                    blocks.append(encoder.encode(texts))
-                report(len(block))
-            return Encoded(np.concatenate(blocks), np.ones(len(positions), dtype=bool), {})
+                    vectors[part] = encoder.encode(texts)
+                report(len(texts))
+            return Encoded(vectors, np.ones(len(positions), dtype=bool), {})
         assert self._catalogue.images is not None
         photos = self._products.take(positions, ["images"]).column("images").to_pylist()
         encoder_of_images = cast("ImageEncoder", self._encoder)
@@ -316,13 +312,18 @@ class SpaceJob:
     def _finish_shard(self, shard: _Shard) -> None:
         """Write the rows of a shard, and commit if a commit is due."""
         place = self._first[shard.content]
-        vectors = self._space.vectors(self._located, self._source_row[place])
+        source = self._source_row[place]
+        # As they are stored: a large shard's are hundreds of megabytes.
+        vectors = np.zeros((len(place), self._space.dim), dtype=self._space.card["dtype"])
+        vectors[source >= 0] = self._space.vectors(self._located, source[source >= 0])
+        embedded = 0
         if shard.encoded is not None:
-            vectors[shard.new] = shard.encoded.vectors
-            broken = shard.encoded.errors.items()
-            self._broken |= {int(place[shard.new[at]]): failure for at, failure in broken}
+            vectors[shard.new], embedded = shard.encoded.vectors, int(shard.encoded.ok.sum())
+            for at, failure in shard.encoded.errors.items():
+                self._broken[int(place[shard.new[at]])] = failure
             for at, what in shard.encoded.mended.items():
                 self._errors.record_repair(int(place[shard.new[at]]), what)
+            shard.encoded = None
         whose = place[shard.inverse]
         good = np.array([one not in self._broken for one in whose.tolist()], dtype=bool)
         for bad in np.flatnonzero(~good):
@@ -330,11 +331,10 @@ class SpaceJob:
             self.report.failed += 1
         self._errors.add_repairs(shard.positions[good])
         self._publish(shard.positions[good], vectors[shard.inverse[good]])
-        embedded = 0 if shard.encoded is None else int(shard.encoded.ok.sum())
         self.report.embedded += embedded
         self.report.reused += int(good.sum()) - embedded
 
-    def _publish(self, positions: Codes, vectors: Vectors) -> None:
+    def _publish(self, positions: Codes, vectors: Stored) -> None:
         with self._stages.timed("write"):
             if len(positions):
                 shards = (*self._space.entry.shards, self._write(positions, vectors))
@@ -353,7 +353,7 @@ class SpaceJob:
         # With the lists of shards that it has now.
         self._space = self._store.open_space(self._space.name)
 
-    def _write(self, positions: Codes, vectors: Vectors) -> FileEntry:
+    def _write(self, positions: Codes, vectors: Stored) -> FileEntry:
         path = self._writer.scratch / "shard.parquet"
         ids = self._products.ids.take(pa.array(positions))
         hashes = array_to_hashes(self._hashes[positions])
