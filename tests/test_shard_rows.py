@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from support.embedding import STUBS, Words, catalogue_of, goods, run, shard_ids, use_stubs
@@ -11,6 +14,8 @@ from vitrina.errors import OptionError, StoreError
 from vitrina.pipelines.embed import space_job
 from vitrina.store import plan
 from vitrina.store.manifest_check import check
+from vitrina.store.plan import SHARD_ROWS
+from vitrina.store.shards import read_matrix, vector_type, write_shard
 from vitrina.store.store import OpenStore
 
 pytestmark = pytest.mark.usefixtures("unsynced")
@@ -110,3 +115,18 @@ def test_a_card_with_other_rows_is_refused(tmp_path, rows):
         check(store.manifest.with_space("text-m", bad))
     with store.writer("test") as writer, pytest.raises(StoreError, match="can't be committed"):
         writer.commit(store.manifest.with_space("text-m", bad))
+
+
+def test_a_large_shard_has_row_groups_of_a_small_one(tmp_path):
+    hashes = pa.array([f"{at:032x}" for at in range(9)])
+    vectors = units(9, 4).astype("float16")
+    write_shard(tmp_path / "a.parquet", pa.array(range(9)), hashes, vectors, group_rows=4)
+    file = pq.ParquetFile(tmp_path / "a.parquet")
+    assert [file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)] == [4, 4, 1]
+    content = memoryview((tmp_path / "a.parquet").read_bytes())
+    np.testing.assert_array_equal(read_matrix(content, 9, vector_type(4, "float16")), vectors)
+    # One of 4,096 rows is what it was.
+    for name, rows in (("b", SHARD_ROWS), ("c", None)):
+        path = tmp_path / f"{name}.parquet"
+        write_shard(path, pa.array(range(9)), hashes, vectors, group_rows=rows)
+    assert (tmp_path / "b.parquet").read_bytes() == (tmp_path / "c.parquet").read_bytes()
