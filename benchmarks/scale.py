@@ -5,7 +5,7 @@
 
 A product table of synthetic hashes (one in twenty shares its content with another) is written, its
 space planned, embedded with ready vectors and committed as a run of `vitrina embed` does it, then
-verified, opened, and embedded again unchanged. Then one product in twenty (`--failing`) is recorded
+verified, opened, compared with as a catalogue is, and embedded again unchanged. Then one product in twenty (`--failing`) is recorded
 as failed, with the writes of a run that commits every 64 shards. Every step is a process of its
 own; its peak of memory is counted from what it had after its imports, in MB and in bytes per
 product. Prints a Markdown table for each size, with the cost of a product beside the first size's.
@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 MODEL = "hf:ready/made"
-STEPS = ("products", "plan", "embed", "verify", "open", "rerun", "failures")
+STEPS = ("products", "plan", "embed", "verify", "open", "compare", "rerun", "failures")
 SHARED = 20
 
 
@@ -111,6 +111,19 @@ def embed(store, encoder, rows):
         return SpaceJob(store, writer, None, ingested, options, choice).run()
 
 
+def compare(store):
+    """Read what a catalogue is compared with while it is read, and the ids that it has."""
+    from vitrina.ids import IdSet
+    from vitrina.pipelines.embed.snapshot import ProductSnapshot
+    from vitrina.store.products import GROUP_ROWS
+    from vitrina.store.shards import array_keys
+
+    snapshot, seen = ProductSnapshot(store, int), IdSet()
+    for start in range(0, len(snapshot), GROUP_ROWS):
+        seen.add(array_keys(store.products.ids[start : start + GROUP_ROWS]))
+    return len(seen)
+
+
 def fail(store, share, rows):
     """Record a share of the products as failed, and write the table with each commit of a run."""
     from vitrina.embedder.photos import Failure
@@ -159,6 +172,8 @@ def step(name, place, options):
         commit = store.manifest.sequence
         report = embed(store, encoder, rows)
         note = f"{report.line()}; {store.manifest.sequence - commit} commits"
+    if name == "compare":
+        note = f"{compare(store):,} products"
     if name == "failures":
         note = f"{fail(store, options.failing, rows):,} failures"
     if name == "verify":
