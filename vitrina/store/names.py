@@ -33,13 +33,14 @@ class Role(StrEnum):
     AUDIT = "a file of an audit"
     DECISIONS = "a file of decisions"
     MANIFEST = "a manifest"
+    SEGMENT = "a list of shards"
     JOURNAL = "a journal"
 
 
 FOLDER_ROLES = (Role.INDEX, Role.MODEL, Role.AUDIT)
 """Roles of files in a folder whose name carries the checksum of all its files."""
 
-SINGLE_ROLES = (Role.PRODUCTS, Role.SHARD, Role.ERRORS)
+SINGLE_ROLES = (Role.PRODUCTS, Role.SHARD, Role.ERRORS, Role.SEGMENT)
 """Roles of files that a commit names and whose own name carries their checksum."""
 
 
@@ -101,6 +102,7 @@ _FORMS = {
     Role.AUDIT: rf"(?P<folder>{layout.AUDITS}/(?P<owner>audit)-{_DIGEST}){_INSIDE}",
     Role.DECISIONS: rf"{layout.DECISIONS}/[0-9]{{5,8}}T[0-9]{{12}}-{_DIGEST}\.parquet",
     Role.MANIFEST: rf"{layout.MANIFESTS}/{_NUMBER}\.json",
+    Role.SEGMENT: rf"(?:{layout.MANIFESTS}/|{layout.SPACES}/{_OWNER}/\.)shards-{_DIGEST}\.json",
     Role.JOURNAL: rf"{re.escape(layout.JOURNAL)}{_DIGEST}\.json",
 }
 _PATTERNS = {role: re.compile(form, re.ASCII) for role, form in _FORMS.items()}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from vitrina.data.options import SOURCE
 from vitrina.options import Panel, option
 from vitrina.pipelines.common.options import SeededOptions
+from vitrina.store.plan import LARGE_SHARD_ROWS, MOST_SHARD_ROWS, SHARD_ROWS
 from vitrina.types import Compute, Dtype
 
 if TYPE_CHECKING:
@@ -91,7 +92,13 @@ class EmbedOptions(SeededOptions):
         default=False,
         flag="--refit/--no-refit",
     )
-    shard_rows: int = option("Maximum rows of a shard.", default=4096, least=1, command_line=False)
+    shard_rows: int | None = option(
+        "Maximum rows of a new shard; default: the space's, chosen when the space is made: "
+        f"{SHARD_ROWS}, or {LARGE_SHARD_ROWS} for a million products. A killed run encodes one "
+        "shard again.",
+        least=1,
+        most=MOST_SHARD_ROWS,
+    )
 
     @property
     def failures(self) -> FailureLimit:
