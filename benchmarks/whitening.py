@@ -23,15 +23,15 @@ import numpy as np
 from peers.machine import machine
 from sklearn.metrics import f1_score
 
-from vitrina.classifier import whitening
+from vitrina import whitening
 from vitrina.classifier.fit import FitOptions, fit_head
 from vitrina.classifier.minibatch import predict
-from vitrina.classifier.whitening import Whitening
 from vitrina.index.vote import DEFAULT_RULE, VOTERS, rules_to_try, vote
 from vitrina.pipelines.common.store_split import split_store
 from vitrina.store.gather import Gathered, gather
 from vitrina.store.store import OpenStore
 from vitrina.types import HeadKind, Modality, SplitKind
+from vitrina.whitening import Whitening
 
 NARROW = whitening.NARROW
 SLOTS = (Modality.TEXT, Modality.IMAGE)

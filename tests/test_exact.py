@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.vectors import CELL, check_found, fused, nearest, rows_of, units
+from support.vectors import CELL, check_found, fused, fused_rows, nearest, units
 from vitrina.index import exact, score
 from vitrina.index.exact import ExcludedRows, exact_search
 from vitrina.index.results import SearchResult
@@ -57,7 +57,7 @@ def test_exact_search_is_what_numpy_gives_ties_and_all(case, k, block_rows, tied
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exact, "BLOCK_ROWS", block_rows)
         patch.setattr(exact, "TIED_PAIRS", tied_pairs)
-        positions, scores = exact_search(rows_of(base), (1.0,), queries, at, k, barred)
+        positions, scores = exact_search(fused_rows(base), queries, at, k, barred)
     limits = barring(codes, len(base), len(queries))
     expected, values = nearest(base, queries, k, barred=limits, at=at)
     np.testing.assert_array_equal(positions, expected)
@@ -74,8 +74,8 @@ def test_of_two_modalities_and_where_one_is_missing(case, k, block_rows, data):
     both = np.hstack([queries, queries[::-1]])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exact, "BLOCK_ROWS", block_rows)
-        rows = rows_of(text, image, present=present)
-        positions, scores = exact_search(rows, (1.0, 1.0), both, at, k)
+        rows = fused_rows(text, image, present=present)
+        positions, scores = exact_search(rows, both, at, k)
     expected, values = nearest(fused([text, image], present), both, k, at=at)
     np.testing.assert_array_equal(positions, expected)
     np.testing.assert_allclose(scores, values, atol=1e-6)
@@ -88,7 +88,7 @@ def test_exact_search_over_many_rows(monkeypatch, dtype, block_rows):
     vectors = units(2000, 24).astype(dtype)
     queries = units(40, 24, seed=1)
     at = np.flatnonzero(np.arange(2000) % 7)
-    answer = exact_search(rows_of(vectors), (1.0,), queries, at, 12)
+    answer = exact_search(fused_rows(vectors), queries, at, 12)
     check_found(found(*answer), fused([vectors]), queries, 12, at=at)
 
 
@@ -97,7 +97,7 @@ def test_a_tie_that_reaches_far_past_what_is_asked_for():
     vectors = units(3000, 33)
     vectors[::2] = vectors[0]
     for queries in (vectors[:1], vectors[:41]):
-        positions, scores = exact_search(rows_of(vectors), (1.0,), queries, np.arange(3000), 5)
+        positions, scores = exact_search(fused_rows(vectors), queries, np.arange(3000), 5)
         assert positions[0].tolist() == [0, 2, 4, 6, 8]
         assert len(set(scores[0].tolist())) == 1
 
@@ -112,7 +112,7 @@ def test_queries_whose_ties_go_on_share_their_looks(monkeypatch):
 
     monkeypatch.setattr(exact, "TIED_PAIRS", 300 * 40)
     at = np.arange(300)
-    answer = exact_search(rows_of(vectors), (1.0,), vectors[:120], at, 3, read=read)
+    answer = exact_search(fused_rows(vectors), vectors[:120], at, 3, read=read)
     check_found(found(*answer), fused([vectors]), vectors[:120], 3, at=at)
     # All queries once, and then 40 at a time.
     assert asked == [300] * 4
@@ -127,7 +127,7 @@ def test_vectors_at_hand_are_not_read_again():
         return vectors[at]
 
     at = np.arange(10, 60)
-    answer = exact_search(rows_of(vectors), (1.0,), vectors[:4], at, 3, read=read)
+    answer = exact_search(fused_rows(vectors), vectors[:4], at, 3, read=read)
     check_found(found(*answer), fused([vectors]), vectors[:4], 3, at=at)
     np.testing.assert_array_equal(np.concatenate(asked), at)
 
@@ -135,10 +135,10 @@ def test_vectors_at_hand_are_not_read_again():
 def test_nothing_to_ask_or_to_look_at():
     vectors = units(5, 4)
     nothing = np.empty(0, dtype=np.int64)
-    positions, scores = exact_search(rows_of(vectors), (1.0,), vectors[:2], nothing, 3)
+    positions, scores = exact_search(fused_rows(vectors), vectors[:2], nothing, 3)
     assert positions.tolist() == [[-1] * 3] * 2
     assert scores.tolist() == [[0] * 3] * 2
-    positions, scores = exact_search(rows_of(vectors), (1.0,), vectors[:0], np.arange(5), 3)
+    positions, scores = exact_search(fused_rows(vectors), vectors[:0], np.arange(5), 3)
     assert positions.shape == scores.shape == (0, 3)
 
 
@@ -169,10 +169,10 @@ def test_what_is_barred_among_candidates_and_in_blocks(case, data):
 def test_a_pair_is_scored_by_its_exact_inner_product(dtype, weights):
     text, image = units(50, 24, seed=1).astype(dtype), units(50, 7, seed=2).astype(dtype)
     present = [np.arange(50) % 3 > 0, np.arange(50) % 4 > 0]
-    rows = rows_of(text, image, present=present)
+    rows = fused_rows(text, image, present=present, weights=weights)
     queries = units(20, 31, seed=3)
     positions = np.random.default_rng(0).integers(-1, 50, (20, 30))
-    scores = score_pairs(rows, weights, queries, positions)
+    scores = score_pairs(rows, queries, positions)
     expected = queries.astype(np.float64) @ fused([text, image], present, weights).T
     expected = np.take_along_axis(expected, np.maximum(positions, 0), 1)
     nothing = (positions < 0) | ~(present[0] | present[1])[positions]
@@ -184,17 +184,15 @@ def test_a_pair_is_scored_by_its_exact_inner_product(dtype, weights):
 def test_a_score_does_not_depend_on_what_else_is_asked(monkeypatch):
     vectors, queries = units(500, 57).astype(np.float16), units(300, 57, seed=1)
     positions = np.random.default_rng(0).integers(0, 500, (300, 40))
-    whole = score_pairs(rows_of(vectors), (1.0,), queries, positions)
+    whole = score_pairs(fused_rows(vectors), queries, positions)
     monkeypatch.setattr(score, "ALONE", 0)
-    np.testing.assert_array_equal(score_pairs(rows_of(vectors), (1.0,), queries, positions), whole)
+    np.testing.assert_array_equal(score_pairs(fused_rows(vectors), queries, positions), whole)
     for row in (0, 7, 299):
-        one = score_pairs(
-            rows_of(vectors), (1.0,), queries[row : row + 1], positions[row : row + 1]
-        )
+        one = score_pairs(fused_rows(vectors), queries[row : row + 1], positions[row : row + 1])
         np.testing.assert_array_equal(one[0], whole[row])
     # The same vector elsewhere scores the same to the last bit.
     copies = np.repeat(vectors[:1], 9, axis=0)
-    scores = score_pairs(rows_of(copies), (1.0,), queries[:1], np.arange(9)[None, :])
+    scores = score_pairs(fused_rows(copies), queries[:1], np.arange(9)[None, :])
     assert len(set(scores[0].tolist())) == 1
 
 
@@ -217,8 +215,8 @@ def test_rows_of_zeros_are_as_good_as_missing(block_rows):
     text, image = units(10, 3, seed=1), units(10, 2, seed=2)
     has_text, has_image = np.arange(10) % 2 == 0, np.arange(10) % 5 == 0
     text[4], image[5] = 0, 0
-    rows = rows_of(text, image, present=[has_text, has_image])
+    rows = fused_rows(text, image, present=[has_text, has_image], weights=(1.0, 2.0))
     # Of 0 there are both; 4 and 5 have zeros alone, the other odd ones nothing.
-    assert rows_known(rows, (1.0, 2.0), block_rows).tolist() == [0, 2, 6, 8]
-    assert rows_known(rows.take(np.array([9, 8, 4])), (1.0, 2.0), block_rows).tolist() == [1]
-    assert rows_known(rows.take(np.empty(0, dtype=int)), (1.0, 2.0), block_rows).tolist() == []
+    assert rows_known(rows, block_rows).tolist() == [0, 2, 6, 8]
+    assert rows_known(rows.take(np.array([9, 8, 4])), block_rows).tolist() == [1]
+    assert rows_known(rows.take(np.empty(0, dtype=int)), block_rows).tolist() == []

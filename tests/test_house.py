@@ -33,6 +33,7 @@ TIERS = [
         "stage_timer",
         "threads",
         "typed_json",
+        "whitening",
     },
     {"atomic_files", "database"},
     {"tables"},

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from support.vectors import IMAGE, TEXT, built, clustered, entries_of, rows_of, units
+from support.vectors import IMAGE, TEXT, built, clustered, entries_of, fused_rows, rows_of, units
 from vitrina.errors import FingerprintError, StoreError
 from vitrina.index.card import IndexCard
 from vitrina.index.engine import Engine
@@ -256,8 +256,8 @@ def test_fingerprints_guard_the_index():
     vectors = units(5, 16)
     engine = Engine.train("Flat", 16, vectors, 0)
     ids = pa.array(range(5))
-    rows, dead = rows_of(vectors), np.zeros(5, dtype=bool)
-    index = VectorIndex(engine, rows, ids, dead, (1.0,), Effort(1, 1), CARD, "shelf/text-0003")
+    rows, dead = fused_rows(vectors), np.zeros(5, dtype=bool)
+    index = VectorIndex(engine, rows, ids, dead, Effort(1, 1), CARD, "shelf/text-0003")
     index.check({TEXT: "aaaa"})
     index.check({})
     with pytest.raises(FingerprintError, match=r"text-0003.*aaaa.*zzzz.*run `vitrina index`"):

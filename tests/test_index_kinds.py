@@ -14,6 +14,7 @@ from support.vectors import (
     clustered,
     entries_of,
     fused,
+    fused_rows,
     nearest,
     recall_of,
     rows_of,
@@ -23,6 +24,7 @@ from vitrina.index import search
 from vitrina.index.build import Goal, build
 from vitrina.index.engine import EXTRA_BYTES, Engine, sample_rows
 from vitrina.index.exact import ExcludedRows
+from vitrina.index.fuse import Fusion
 from vitrina.index.recall_probe import QUERIES, Probe, Recall
 from vitrina.index.results import Effort
 from vitrina.index.tune import measure
@@ -115,7 +117,8 @@ class Case:
 
     def grown(self, index):
         """The index with the first 100 of the products to come as its delta."""
-        rows = rows_of(*self.vectors, present=self.present).take(self.order[: len(self.base) + 100])
+        rows = fused_rows(*self.vectors, present=self.present)
+        rows = rows.take(self.order[: len(self.base) + 100])
         ids = entries_of(range(len(rows))).ids
         return replace(
             index, rows=rows, product_ids=ids, dead=np.zeros(len(rows), dtype=bool)
@@ -270,7 +273,6 @@ def test_the_recall_that_it_claims_is_what_it_has(case):
     assert sorted(case.built.probe.own) == list(range(len(case.base) - held, len(case.base)))
     anew = Probe.ask(
         case.index.rows,
-        case.index.weights,
         np.arange(len(case.base)),
         case.built.probe.own,
         seed=1,
@@ -297,7 +299,7 @@ def test_of_several_the_fastest_that_reaches_the_goal_is_kept(monkeypatch):
         rows_of(vectors),
         entries_of(range(1200)),
         Goal(recall=0.9),
-        weights=(1.0,),
+        fusion=Fusion.plain((1.0,)),
         progress=done.append,
     )
     assert [line["factory"] for line in best.tried] == ["OPQ24_48,IVF128,PQ24x4fs", "HNSW32,SQ8"]
@@ -356,7 +358,7 @@ def test_what_faiss_refuses(factory, reason):
 def test_memory_that_is_too_small():
     rows = rows_of(clustered(300, 48))
     with pytest.raises(StoreError, match="no index of 300 vectors of 48 fits into 0 MB"):
-        build(rows, entries_of(range(300)), Goal(memory=1000), weights=(1.0,))
+        build(rows, entries_of(range(300)), Goal(memory=1000), fusion=Fusion.plain((1.0,)))
 
 
 # -- the engine by itself -------------------------------------------------------------------------

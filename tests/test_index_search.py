@@ -18,6 +18,7 @@ from support.vectors import (
     entries_of,
     flat,
     fused,
+    fused_rows,
     nearest,
     rows_of,
     units,
@@ -28,6 +29,7 @@ from vitrina.index.build import Goal, build
 from vitrina.index.card import Parameters
 from vitrina.index.engine import Engine
 from vitrina.index.exact import ExcludedRows
+from vitrina.index.fuse import Fusion
 from vitrina.index.results import Effort, Neighbour
 from vitrina.index.search import VectorIndex
 from vitrina.typed_json import convert_json
@@ -41,7 +43,7 @@ def parted(vectors, base, dead=(), ids=None):
     gone = np.zeros(len(vectors), dtype=bool)
     gone[list(dead)] = True
     ids = pa.array(range(len(vectors)) if ids is None else ids)
-    return VectorIndex(engine, rows_of(vectors), ids, gone, (1.0,), Effort(1, 10), {}, "memory")
+    return VectorIndex(engine, fused_rows(vectors), ids, gone, Effort(1, 10), {}, "memory")
 
 
 # -- who is found ---------------------------------------------------------------------------------
@@ -258,7 +260,7 @@ def test_rows_without_a_vector_are_left_out():
     assert made.index.product_ids.to_pylist() == [100 + at for at in kept]
     assert made.entries.ids.equals(made.index.product_ids)
     assert made.entries.places[TEXT][1].tolist() == kept
-    assert (made.index.modalities, made.index.weights) == ((TEXT, IMAGE), (2.0, 1.0))
+    assert (made.index.modalities, made.index.fusion.weights) == ((TEXT, IMAGE), (2.0, 1.0))
     base = fused([text, image], [has_text, has_image], (2.0, 1.0))
     for at in range(40):
         vector = made.index.vector(100 + at)
@@ -281,9 +283,9 @@ def test_an_index_of_nothing_is_refused():
 def test_arguments_that_disagree_are_refused():
     rows = rows_of(units(3, 3))
     with pytest.raises(ValueError, match="2 entries for 3 rows"):
-        build(rows, entries_of([1, 2]), Goal(), weights=(1.0,))
+        build(rows, entries_of([1, 2]), Goal(), fusion=Fusion.plain((1.0,)))
     with pytest.raises(ValueError, match="longer"):
-        build(rows, entries_of([1, 2, 3]), Goal(), weights=(1.0, 1.0))
+        build(rows, entries_of([1, 2, 3]), Goal(), fusion=Fusion.plain((1.0, 1.0)))
 
 
 def test_another_effort_leaves_the_index_as_it_was():

@@ -18,6 +18,7 @@ from vitrina.audit.results import Audit
 from vitrina.cache import cache_folder
 from vitrina.classifier.model import Model
 from vitrina.errors import StoreError
+from vitrina.index.fuse import Fusion
 from vitrina.index.score import score_pairs
 from vitrina.pipelines.index.index_state import folder_of
 from vitrina.store import integrity
@@ -480,7 +481,7 @@ def test_a_position_that_an_index_makes_up_is_never_an_address(shelf, number):
 def test_a_row_that_is_not_there_is_not_scored():
     rows = rows_of(units(5, 8))
     with pytest.raises(IndexError, match="row 5 of 5"):
-        score_pairs(rows, (1.0,), units(1, 8), np.array([[0, 5]]))
+        score_pairs(Fusion.plain((1.0,)).over(rows), units(1, 8), np.array([[0, 5]]))
 
 
 class Chunk:

@@ -15,7 +15,7 @@ import vitrina as vt
 from support.catalogue_files import jsonl, parquet
 from vitrina.data.text import normalise_title
 from vitrina.errors import CatalogueError, OptionError, StoreError
-from vitrina.index.fuse import fuse
+from vitrina.index.fuse import Fusion
 from vitrina.pipelines.index import batch_queries as module
 
 K = 7
@@ -72,7 +72,7 @@ class Plain:
             part[at] = matrix
             parts.append(part)
             present.append(np.isin(np.arange(len(self.ids)), at))
-        fused = fuse(parts, present, (1.0, 1.0)).astype(np.float64)
+        fused = Fusion.plain((1.0, 1.0)).fuse(parts, present).astype(np.float64)
         self.scores = fused @ fused.T
 
     def may_find(self, one, other, only):

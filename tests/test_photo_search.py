@@ -108,6 +108,23 @@ def test_photos_of_a_model_without_a_text_tower_are_not_searched(thumbnails):
     assert "--features text or fused" in str(caught.value)
 
 
+def test_photos_that_texts_search_are_not_whitened(tmp_path, clip, monkeypatch):
+    """Texts lie in a cone of their own: the centre of the photos is not theirs."""
+    monkeypatch.setattr("vitrina.index.fuse.LEAST_ROWS", 3)
+    store = photo_store(tmp_path, clip)
+    assert vt.open_index(store, "image").card["whitened"] == []
+    expected = stored(store) @ features_of(clip, ["чай"], padding=True)[0]
+    near = vt.neighbours(store, "чай", k=3)
+    np.testing.assert_allclose([one.score for one in near], np.sort(expected)[::-1], atol=2e-3)
+    # As if their model had no text tower when the index was built.
+    with monkeypatch.context() as patch:
+        patch.setattr("vitrina.pipelines.index.job.is_searched_by_text", lambda _: False)
+        index = vt.build_index(store, features="image", rebuild=True)
+    assert index.card["whitened"] == ["image"]
+    with pytest.raises(StoreError, match=r"photos with photos alone: .*--rebuild`$"):
+        vt.neighbours(store, "чай")
+
+
 def test_a_model_that_has_changed_is_refused(tmp_path):
     model = write_clip_model(tmp_path / "model")
     store = photo_store(tmp_path, model)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.vectors import CELL, fused, nearest, rows_of, units
+from support.vectors import CELL, fused, fused_rows, nearest, units
 from vitrina.index.exact import ExcludedRows
 from vitrina.index.recall_probe import KEPT, RECALL_AT, Probe, Recall
 
@@ -17,7 +17,7 @@ NOTHING = np.empty(0, dtype=np.int64)
 
 def asked(vectors, among, queries, seed=0):
     among, queries = (np.array(rows, dtype=np.int64) for rows in (among, queries))
-    return Probe.ask(rows_of(vectors), (1.0,), among, queries, seed)
+    return Probe.ask(fused_rows(vectors), among, queries, seed)
 
 
 def made(scores, *, floor=-np.inf):
@@ -144,13 +144,13 @@ def test_the_truth_kept_up_to_date_is_the_truth_found_anew(data):
     rng = np.random.default_rng(seed)
     vectors = CELL[rng.integers(0, 24, count)] if seed % 2 else units(count, 4, seed)
     queries = units(6, 4, seed + 1)
-    rows = rows_of(np.vstack([queries, vectors]))
+    rows = fused_rows(np.vstack([queries, vectors]))
     there = np.zeros(len(rows), dtype=bool)
     there[6 : 6 + data.draw(st.integers(1, 60))] = True
     # Some of the queries are rows themselves, so that their lists are one shorter.
     inside = data.draw(st.integers(0, 6))
     there[:inside] = True
-    probe = Probe.ask(rows, (1.0,), np.flatnonzero(there), np.arange(6), 0)
+    probe = Probe.ask(rows, np.flatnonzero(there), np.arange(6), 0)
     probe = probe.placed(np.where(there[:6], np.arange(6), -1))
     done = int(np.flatnonzero(there).max()) + 1
     dead = np.zeros(len(rows), dtype=bool)
@@ -161,8 +161,8 @@ def test_the_truth_kept_up_to_date_is_the_truth_found_anew(data):
         dead[dying], there[dying] = True, False
         fresh = np.arange(done, done + more)
         there[fresh], done = True, done + more
-        probe = probe.without_rows(dead).with_rows(rows, (1.0,), fresh)
-        anew = Probe.ask(rows, (1.0,), np.flatnonzero(there), np.arange(6), 0)
+        probe = probe.without_rows(dead).with_rows(rows, fresh)
+        anew = Probe.ask(rows, np.flatnonzero(there), np.arange(6), 0)
         good = probe.good
         full = (anew.positions[:, RECALL_AT - 1] >= 0)[good]
         # What is known of a good query is right; ties at the floor may stand in another order.
@@ -187,17 +187,17 @@ def test_a_query_whose_neighbours_have_gone_is_good_no_more():
     np.testing.assert_array_equal(after.floor, probe.floor)
     # A row that comes back below the floor tells nothing: others there were forgotten.
     far = int(nearest(vectors, probe.queries[:1], 90, at=np.arange(90))[0][0, -1])
-    far = after.with_rows(rows_of(vectors), (1.0,), np.array([far]))
+    far = after.with_rows(fused_rows(vectors), np.array([far]))
     assert not far.good[0]
     # As many as went, above the floor, and it is good again.
-    back = after.with_rows(rows_of(vectors), (1.0,), probe.positions[0, : KEPT - 9])
+    back = after.with_rows(fused_rows(vectors), probe.positions[0, : KEPT - 9])
     assert back.good[0]
     np.testing.assert_array_equal(back.positions[0], probe.positions[0])
 
 
 def test_no_new_rows_change_nothing():
     probe = asked(units(50, 8), range(40), range(40, 50))
-    assert probe.with_rows(rows_of(units(50, 8)), (1.0,), NOTHING) is probe
+    assert probe.with_rows(fused_rows(units(50, 8)), NOTHING) is probe
     after = probe.without_rows(np.zeros(50, dtype=bool))
     np.testing.assert_array_equal(after.positions, probe.positions)
     np.testing.assert_array_equal(after.scores, probe.scores)
@@ -207,7 +207,7 @@ def test_a_query_that_becomes_a_row_is_not_its_own_neighbour():
     vectors = units(60, 8)
     queries = np.arange(50, 60)
     probe = asked(vectors, range(50), queries).placed(queries)
-    probe = probe.with_rows(rows_of(vectors), (1.0,), queries)
+    probe = probe.with_rows(fused_rows(vectors), queries)
     anew = asked(vectors, range(60), queries)
     np.testing.assert_array_equal(probe.positions, anew.positions)
     np.testing.assert_array_equal(probe.scores, anew.scores)
@@ -232,9 +232,7 @@ def test_what_is_written_is_read(tmp_path, queries):
         assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
         np.testing.assert_array_equal(ours, theirs)
     # It can be worked with: what Arrow lends can't be written to.
-    again.without_rows(np.zeros(100, dtype=bool)).with_rows(
-        rows_of(vectors), (1.0,), np.arange(60, 100)
-    )
+    again.without_rows(np.zeros(100, dtype=bool)).with_rows(fused_rows(vectors), np.arange(60, 100))
 
 
 def test_barring_takes_positions_of_rows():

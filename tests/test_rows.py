@@ -14,6 +14,7 @@ from support.stores import put_products, put_space, root, row
 from support.vectors import rows_of, units
 from vitrina import api
 from vitrina.errors import StoreError
+from vitrina.index.fuse import Fusion
 from vitrina.index.score import score_pairs
 from vitrina.store import rows as rows_module
 from vitrina.store.files import checksum
@@ -426,13 +427,19 @@ def test_rows_of_too_many_shards_score_as_mapped_ones(store, vectors, monkeypatc
     assert not isinstance(mapped, PagedRows)
     positions = np.array([[0, -1, 29, 12], [12, 3, 3, 17], [-1, -1, -1, -1]])
     queries = units(3, 30, seed=7).astype(np.float32)
-    for at in (positions, positions[:0], positions[2:]):
-        np.testing.assert_array_equal(
-            score_pairs(paged, (1.0, 0.5), queries[: len(at)], at),
-            score_pairs(mapped, (1.0, 0.5), queries[: len(at)], at),
-        )
-    with pytest.raises(IndexError):
-        score_pairs(paged, (1.0, 0.5), queries, positions + 1)
+    fitted = [Fusion.fit(rows, (TEXT, IMAGE)) for rows in (paged, mapped)]
+    # No product has a photo here.
+    ours, theirs = (fusion.whitenings[0] for fusion in fitted)
+    np.testing.assert_array_equal(ours.factor, theirs.factor)
+    for fusion in (Fusion.plain((1.0, 0.5)), fitted[0]):
+        ours, theirs = fusion.over(paged), fusion.over(mapped)
+        for at in (positions, positions[:0], positions[2:]):
+            np.testing.assert_array_equal(
+                score_pairs(ours, queries[: len(at)], at),
+                score_pairs(theirs, queries[: len(at)], at),
+            )
+        with pytest.raises(IndexError):
+            score_pairs(ours, queries, positions + 1)
 
 
 @pytest.mark.usefixtures("few_maps")

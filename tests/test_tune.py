@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from support.vectors import built, clustered, entries_of, rows_of, units
+from support.vectors import built, clustered, entries_of, fused_rows, rows_of, units
 from vitrina.index import tune as room
 from vitrina.index.recall_probe import Probe
 from vitrina.index.results import Effort
@@ -22,7 +22,7 @@ def made(request):
     made_of = built(rows_of(clustered(1500, 16)), request.param, recall=0.9)
     index = made_of.index
     asked = np.arange(0, 1500, 5)
-    probe = Probe.ask(index.rows, (1.0,), np.arange(1500), asked, 0)
+    probe = Probe.ask(index.rows, np.arange(1500), asked, 0)
     return index, probe.placed(asked)
 
 
@@ -82,7 +82,7 @@ def test_where_nothing_reaches_the_goal_it_does_its_most(made, monkeypatch):
 
 def test_an_exact_index_needs_no_tuning():
     index = built(rows_of(clustered(50, 8)), "Flat").index
-    probe = Probe.ask(index.rows, (1.0,), np.arange(50), np.arange(10), 0)
+    probe = Probe.ask(index.rows, np.arange(50), np.arange(10), 0)
     assert tune(index, probe, 0.99) == Effort(1, 10)
 
 
@@ -97,12 +97,12 @@ def test_what_came_later_is_found_without_any_effort():
     # All true neighbours lie in the delta; the base alone would be searched in vain.
     base, queries = units(400, 16), units(30, 16, seed=1)
     near = np.repeat(queries, 12, axis=0) + 0.05 * units(360, 16, seed=2)
-    rows = rows_of(np.vstack([base, near, queries]).astype(np.float32))
-    engine = built(rows.take(np.arange(400)), "PCA2,IVF16,SQ4").index.engine
+    rows = fused_rows(np.vstack([base, near, queries]).astype(np.float32))
+    engine = built(rows.rows.take(np.arange(400)), "PCA2,IVF16,SQ4").index.engine
     dead = np.arange(790) >= 760
     ids = entries_of(range(790)).ids
-    index = VectorIndex(engine, rows, ids, dead, (1.0,), Effort(1, 1), {}, "memory")
-    probe = Probe.ask(rows, (1.0,), np.arange(760), np.arange(760, 790), 0)
+    index = VectorIndex(engine, rows, ids, dead, Effort(1, 1), {}, "memory")
+    probe = Probe.ask(rows, np.arange(760), np.arange(760, 790), 0)
     effort = tune(index, probe, 0.99)
     assert effort.candidates == room.WIDTHS[0]
     assert effort.breadth <= 2

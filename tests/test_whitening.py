@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from vitrina.classifier import whitening
+from vitrina import whitening
 from vitrina.classifier.card import HeadShape
 from vitrina.classifier.fit import FitOptions, fit_head
 from vitrina.classifier.heads import Head, load_heads, save_heads
 from vitrina.classifier.minibatch import predict
-from vitrina.classifier.whitening import Whitening
 from vitrina.store.gather import Gathered
 from vitrina.types import HeadKind, Modality
+from vitrina.whitening import Whitening
 
 
 def cone(rows=600, dim=12, seed=0):

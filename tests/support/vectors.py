@@ -5,6 +5,7 @@ import pyarrow as pa
 
 from vitrina.index.build import Goal, build
 from vitrina.index.entries import Entries
+from vitrina.index.fuse import Fusion
 from vitrina.store.rows import Rows
 from vitrina.types import Modality
 
@@ -37,6 +38,12 @@ def rows_of(*vectors, present=None):
     return Rows.of_arrays((TEXT, IMAGE)[: len(vectors)], vectors, present)
 
 
+def fused_rows(*vectors, present=None, weights=None):
+    """The same with vectors that are compared as they are."""
+    fusion = Fusion.plain(weights or (1.0,) * len(vectors))
+    return fusion.over(rows_of(*vectors, present=present))
+
+
 def entries_of(ids, modalities=(TEXT,)):
     """What an index keeps of products that lie in one shard, one after another."""
     ids = pa.array(ids)
@@ -52,7 +59,7 @@ def built(rows, factory=None, *, ids=None, weights=None, recall=0.99, seed=0):
         rows,
         entries_of(ids, rows.modalities),
         Goal(recall=recall, factory=factory),
-        weights=weights or (1.0,) * len(rows.modalities),
+        fusion=Fusion.plain(weights or (1.0,) * len(rows.modalities)),
         seed=seed,
     )
 

@@ -12,10 +12,10 @@ from msgspec import Meta
 
 from vitrina.classifier.backoff import ThresholdsCard
 from vitrina.classifier.fusion import VOTE, BlendCard, modality_groups
-from vitrina.classifier.whitening import tensor_shapes
 from vitrina.ids import typed_id
 from vitrina.typed_json import Share, StoredId, read_json_as
 from vitrina.types import CategoryId, Features, FusionKind, HeadKind, IdType, Modality
+from vitrina.whitening import tensor_shapes
 
 CARD_FILE = "model.json"
 AGAIN = "run `vitrina train` again"

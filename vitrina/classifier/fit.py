@@ -11,13 +11,13 @@ from vitrina.classifier.card import HeadShape
 from vitrina.classifier.full_batch import DECAYS, fit_whole
 from vitrina.classifier.heads import Head
 from vitrina.classifier.minibatch import fit_by_batches, score_of
-from vitrina.classifier.whitening import Whitening
 from vitrina.parallel import Progress, no_progress
 from vitrina.store.gather import Gathered
 from vitrina.threads import limit_torch, threads_for
 from vitrina.training.config import TrainingConfig
 from vitrina.training.loss import ClassLoss
 from vitrina.types import Balance, Codes, HeadKind
+from vitrina.whitening import Whitening
 
 SCALES = (1.0, 0.3, 0.1)
 """Candidate scales of the image block; small ones win where the text predicts nearly all."""

@@ -12,10 +12,10 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from vitrina.classifier.card import AGAIN, HeadShape
-from vitrina.classifier.whitening import Whitening, tensor_shapes
 from vitrina.store.damage import blamed_on
 from vitrina.training.dropout import Dropout
 from vitrina.types import Floats, HeadKind, Mask
+from vitrina.whitening import Whitening, tensor_shapes
 
 HEAD_FILE = "head.safetensors"
 WHITENING = ("centre", "factor")

@@ -90,6 +90,16 @@ def load_text_tower(model: ModelRef, revision: str | None = None) -> TextEncoder
     raise EncoderError(f"{model} has no text tower")
 
 
+def may_have_text_tower(model: ModelRef) -> bool:
+    """False for an image model that certainly has no text tower. Nothing is loaded or fetched, so
+    a model of the hub may have one."""
+    if model.kind is ModelKind.DIRECTORY:
+        from vitrina.embedder.vision_folder import has_text_tower
+
+        return has_text_tower(Path(model.place))
+    return model.kind in (ModelKind.OPEN_CLIP, ModelKind.HUGGING_FACE)
+
+
 def _text_tower(found: TextFiles, compute: Compute | None) -> TextEncoder | None:
     """The text tower of a CLIP or SigLIP model; None for files of any other model."""
     from vitrina.embedder.vision_folder import has_text_tower

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from vitrina.index.card import Goal
 from vitrina.index.choose import IndexPlan, plans
 from vitrina.index.engine import Engine, sample_rows
 from vitrina.index.entries import Entries
-from vitrina.index.fuse import read_fused
+from vitrina.index.fuse import FusedRows, Fusion
 from vitrina.index.recall_probe import QUERIES, Probe, Recall
 from vitrina.index.results import Effort
 from vitrina.index.score import rows_known
@@ -49,7 +49,7 @@ def build(
     entries: Entries,
     goal: Goal,
     *,
-    weights: Sequence[float],
+    fusion: Fusion,
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> Built:
@@ -59,18 +59,19 @@ def build(
         rows: of every product, in any order.
         entries: ids, content hashes and places of the same rows.
         goal: the requirements.
-        weights: one positive number per modality of `rows`.
+        fusion: how the vectors of a row become one.
         seed: random seed of the training sample, the held-out rows and the initial centres.
         progress: takes the number of rows added.
 
     Rows without any vector are left out. Raises StoreError if that leaves none or nothing fits
-    the memory, and ValueError if `entries` or `weights` don't fit `rows`, or FAISS refuses the
+    the memory, and ValueError if `entries` or `fusion` don't fit `rows`, or FAISS refuses the
     factory string.
     """
     if len(entries) != len(rows):
         raise ValueError(f"{len(entries)} entries for {len(rows)} rows")
     started = time.perf_counter()
-    known = rows_known(rows, weights)
+    fused = fusion.over(rows)
+    known = rows_known(fused)
     if not len(known):
         names = " or ".join(rows.modalities)
         raise StoreError(f"no product has a {names} vector to index; run `vitrina embed` first")
@@ -80,14 +81,15 @@ def build(
     order = np.random.default_rng(seed).permutation(len(known))
     # Held-out rows come last: they are added after all measurements.
     known = np.concatenate([np.sort(known[order[held_out:]]), np.sort(known[order[:held_out]])])
-    rows, entries = rows.take(known), entries.take(known)
+    fused = fused.take(known)
+    entries = replace(entries.take(known), lengths=fused.lengths_of)
     base = np.arange(len(known) - held_out)
     query_rows = np.arange(len(base), len(known))
     if exact:
         # Nothing is trained or tuned, so queries may be rows of the index. A query is not its own
         # neighbour.
         query_rows = np.sort(order[:QUERIES])
-    probe = Probe.ask(rows, weights, base, query_rows, seed)
+    probe = Probe.ask(fused, base, query_rows, seed)
     probe = probe.placed(query_rows) if exact else probe
     best: Built | None = None
     tried = []
@@ -96,15 +98,15 @@ def build(
         progress(done // len(todo))
 
     for plan in todo:
-        built = _build_plan(plan, rows, entries, goal, probe, base, weights, seed, plan_progress)
+        built = _build_plan(plan, fused, entries, goal, probe, base, seed, plan_progress)
         tried.append(_summary(plan, built))
         if best is None or _rank(built, goal) > _rank(best, goal):
             best = built
         trim()
     assert best is not None
     if held_out:
-        best.index.engine.extend(blocks(rows, query_rows, weights))
-        probe = probe.placed(query_rows).with_rows(rows, weights, query_rows)
+        best.index.engine.extend(blocks(fused, query_rows))
+        probe = probe.placed(query_rows).with_rows(fused, query_rows)
     return Built(
         best.index,
         entries,
@@ -118,26 +120,25 @@ def build(
 
 def _build_plan(
     plan: IndexPlan,
-    rows: Rows,
+    rows: FusedRows,
     entries: Entries,
     goal: Goal,
     probe: Probe,
     base: Codes,
-    weights: Sequence[float],
     seed: int,
     progress: Progress,
 ) -> Built:
     started = time.perf_counter()
     size = sample_rows(len(base), rows.dim, plan.factory)
     chosen = np.sort(np.random.default_rng(seed).choice(base, size, replace=False))
-    sample = read_fused(rows, chosen, weights)
+    sample = rows.read(chosen)
     engine = Engine.train(plan.factory, rows.dim, sample, seed)
     del sample
-    engine.fill(blocks(rows, base, weights, progress))
+    engine.fill(blocks(rows, base, progress))
     dead = np.zeros(len(rows), dtype=bool)
     # Held-out rows are not part of the index yet.
     dead[len(base) :] = True
-    index = VectorIndex(engine, rows, entries.ids, dead, tuple(weights), Effort(1, 1), {}, "memory")
+    index = VectorIndex(engine, rows, entries.ids, dead, Effort(1, 1), {}, "memory")
     seconds = time.perf_counter() - started
     index = index.with_effort(tune(index, probe, goal.recall))
     recall, _ = measure(index, probe)
@@ -146,15 +147,13 @@ def _build_plan(
     return Built(everything, entries, probe, recall, rate, seconds)
 
 
-def blocks(
-    rows: Rows, at: Codes, weights: Sequence[float], progress: Progress = no_progress
-) -> Iterator[Vectors]:
+def blocks(rows: FusedRows, at: Codes, progress: Progress = no_progress) -> Iterator[Vectors]:
     """Yield the fused vectors of some rows in blocks, (n, dim) float32 each, reading one block
     ahead."""
     starts = range(0, len(at), BLOCK_ROWS)
 
     def read(start: int) -> Vectors:
-        return read_fused(rows, at[start : start + BLOCK_ROWS], weights)
+        return rows.read(at[start : start + BLOCK_ROWS])
 
     for block in map_ahead(read, starts, 2):
         yield block

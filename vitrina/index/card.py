@@ -84,7 +84,8 @@ class VoteCard:
 
 @dataclass(frozen=True)
 class IndexCard:
-    """Content of `index.json`. told: the same as plain JSON, including unknown keys.
+    """Content of `index.json`. whitened: modalities whose vectors are whitened; None in an index of
+    an earlier version, which whitens none. told: the same as plain JSON, including unknown keys.
 
     Raises ValueError for a card that contradicts itself.
     """
@@ -108,6 +109,7 @@ class IndexCard:
     bytes: Count
     update: UpdateCard
     vote: VoteCard | None = None
+    whitened: tuple[Modality, ...] | None = None
     told: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -116,6 +118,8 @@ class IndexCard:
         for name in ("weights", "fingerprints", "shards"):
             if getattr(self, name).keys() != set(self.modalities):
                 raise ValueError(f"its {name} are not those of {', '.join(self.modalities)}")
+        if not set(self.whitened or ()) <= set(self.modalities):
+            raise ValueError(f"it whitens {', '.join(self.whitened or ())} vectors, which it lacks")
         if self.kind is not kind_of(self.factory):
             raise ValueError(f"{self.factory!r} makes no index of the kind {self.kind}")
 

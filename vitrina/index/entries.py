@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 
 from vitrina.errors import StoreError
 from vitrina.ids import IdTable
+from vitrina.store.damage import blamed_on
 from vitrina.store.parquet import IDS, Column, read_file_as
 from vitrina.store.rows import Places
 from vitrina.store.shards import array_keys, numbers_of
-from vitrina.types import Codes, Mask, Modality
+from vitrina.types import Codes, Floats, Mask, Modality
 
 Contents = npt.NDArray[np.void]
 """(n,) `V16`: a hash of each row's inputs to its vectors."""
@@ -26,16 +27,21 @@ _CONTENT = Column((pa.binary(16),), nulls=False)
 _SHARD = Column((pa.int32(),), nulls=False, least=-1)
 # Without a shard, the row number has no meaning.
 _ROW = Column((pa.int32(),), nulls=False, least=-1)
+_LENGTH = Column((pa.float32(),), nulls=False)
+SHORTEST, LONGEST = 1e-12, 1e12
+"""Bounds of the length of a whitened vector that is not zero: no score overflows."""
 
 
 @dataclass(frozen=True, eq=False)
 class Entries:
     """n rows of an index. ids: (n,) product ids. contents: (n,) `V16`. places: per modality, the
-    shard and row of each vector in its space, (n,) int32 each, shard -1 for none."""
+    shard and row of each vector in its space, (n,) int32 each, shard -1 for none. lengths: of each
+    whitened modality, (n,) float32, the lengths of whitened vectors, 0 for none."""
 
     ids: pa.Array
     contents: Contents
     places: Mapping[Modality, Places]
+    lengths: Mapping[Modality, Floats] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -51,6 +57,7 @@ class Entries:
             self.ids.take(pa.array(at)),
             self.contents[at],
             {name: (shards[at], rows[at]) for name, (shards, rows) in self.places.items()},
+            {name: lengths[at] for name, lengths in self.lengths.items()},
         )
 
     def with_ids_as(self, kind: pa.DataType) -> Entries:
@@ -64,7 +71,7 @@ class Entries:
         return replace(self, ids=self.ids.cast(kind))
 
     def followed_by(self, more: Entries) -> Entries:
-        """Append rows of the same modalities."""
+        """Append rows of the same modalities, whitened alike."""
         places = {
             name: (
                 np.concatenate([shards, more.places[name][0]]),
@@ -73,7 +80,11 @@ class Entries:
             for name, (shards, rows) in self.places.items()
         }
         ids = pa.concat_arrays([self.ids, more.ids])
-        return Entries(ids, np.concatenate([self.contents, more.contents]), places)
+        contents = np.concatenate([self.contents, more.contents])
+        lengths = {
+            name: np.concatenate([own, more.lengths[name]]) for name, own in self.lengths.items()
+        }
+        return Entries(ids, contents, places, lengths)
 
     def moved(self, at: Codes, other: Entries, to: Codes) -> Entries:
         """Give the rows `at` the places of the rows `to` of `other`, and all other rows none."""
@@ -83,7 +94,7 @@ class Entries:
             for mine, theirs in zip(moved, other.places[name], strict=True):
                 mine[at] = theirs[to]
             places[name] = moved
-        return Entries(self.ids, self.contents, places)
+        return replace(self, places=places)
 
     def write(self, path: Path) -> None:
         """Write the rows as Parquet."""
@@ -95,20 +106,32 @@ class Entries:
         }
         for name, (shards, rows) in self.places.items():
             columns[f"{name}_shard"], columns[f"{name}_row"] = pa.array(shards), pa.array(rows)
+        for name, lengths in self.lengths.items():
+            columns[f"{name}_length"] = pa.array(lengths)
         pq.write_table(pa.table(columns), path, compression="zstd", write_page_checksum=True)
 
     @classmethod
-    def read(cls, paths: Sequence[Path], modalities: Sequence[Modality], way_out: str) -> Entries:
-        """Read and concatenate Parquet files of rows.
+    def read(
+        cls,
+        paths: Sequence[Path],
+        modalities: Sequence[Modality],
+        way_out: str,
+        whitened: Sequence[Modality] = (),
+    ) -> Entries:
+        """Read and concatenate Parquet files of rows. whitened: modalities that have lengths.
 
         Raises StoreError, naming the file and `way_out`, if one is missing or damaged.
         """
         kind = {"product_id": Column(IDS, nulls=False), "content": _CONTENT}
         for name in modalities:
             kind |= {f"{name}_shard": _SHARD, f"{name}_row": _ROW}
+        kind |= {f"{name}_length": _LENGTH for name in whitened}
         tables = []
         for path in paths:
             table = read_file_as(path, kind, way_out).select(list(kind))
+            with blamed_on(str(path), way_out):
+                for name in whitened:
+                    _check_lengths(table, f"{name}_length")
             tables.append(table)
             # Files of one index have ids of one type.
             kind["product_id"] = Column((table.schema.field(0).type,), nulls=False)
@@ -127,7 +150,16 @@ class Entries:
                 )
                 for name in modalities
             },
+            {name: numbers_of(column[f"{name}_length"], np.float32) for name in whitened},
         )
+
+
+def _check_lengths(table: pa.Table, name: str) -> None:
+    for chunk in table.column(name).chunks:
+        numbers = numbers_of(chunk, np.float32)
+        # False for NaN as well.
+        if not ((numbers == 0) | ((numbers >= SHORTEST) & (numbers <= LONGEST))).all():
+            raise ValueError(f"its column {name} has numbers that are no lengths")
 
 
 def _single_chunk(column: pa.ChunkedArray) -> pa.Array:

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vitrina.index.fuse import read_fused
-from vitrina.index.score import ranked, score_pairs
-from vitrina.store.rows import Rows
+from vitrina.index.fuse import FusedRows
+from vitrina.index.score import ranked, score_projected
 from vitrina.types import Codes, Floats, Mask, Vectors
 
 BLOCK_ROWS = 8192
@@ -67,8 +66,7 @@ class ExcludedRows:
 
 
 def exact_search(
-    rows: Rows,
-    weights: Sequence[float],
+    rows: FusedRows,
     queries: Vectors,
     at: Codes,
     k: int,
@@ -80,23 +78,23 @@ def exact_search(
 
     Args:
         rows: n rows.
-        weights: one per modality.
         queries: (q, dim) float32, fused and L2-normalised.
         at: (m,) int64, the rows to search, ascending.
         k: number of neighbours.
         barred: exclusion filter.
-        read: returns the fused vectors of rows, if they are in memory.
+        read: returns the centred vectors of rows, if they are in memory; see `FusedRows.centred`.
 
     Returns positions (q, k) int64, -1 where there are fewer, and their scores, float32.
     """
     barred = barred or ExcludedRows()
-    read = read or (lambda block: read_fused(rows, block, weights))
+    read = read or rows.centred
     wanted = min(k, len(at))
     if not len(queries) or not wanted:
         return np.full((len(queries), k), -1), np.zeros((len(queries), k), dtype=np.float32)
     fetch = min(wanted + SLACK, len(at))
-    positions, rough = _candidates(_Blocks(read, queries, at, barred), fetch)
-    scores = score_pairs(rows, weights, queries, positions)
+    projected = rows.projected(queries)
+    positions, rough = _candidates(_Blocks(read, projected, at, barred), fetch)
+    scores = score_projected(rows, projected, positions)
     best, values = ranked(positions, scores, k)
     if fetch < len(at):
         # No omitted row is nearer than the last candidate. If that one ties with the k-th, omitted
@@ -106,17 +104,18 @@ def exact_search(
         step = max(1, TIED_PAIRS // len(at))
         for start in range(0, len(unsure), step):
             some = unsure[start : start + step]
-            blocks = _Blocks(read, queries[some], at, barred.of(some))
+            blocks = _Blocks(read, projected[some], at, barred.of(some))
             for query, tied in zip(some, _at_least(blocks, rough[some, wanted - 1]), strict=True):
                 one = np.array([query])
-                again = score_pairs(rows, weights, queries[one], tied[None, :])
+                again = score_projected(rows, projected[one], tied[None, :])
                 best[one], values[one] = ranked(tied[None, :], again, k)
     return best, values
 
 
 @dataclass(frozen=True)
 class _Blocks:
-    """Iterates over the rows to search in blocks, with all queries' scores: (q, m) float32."""
+    """Iterates over the rows to search in blocks, with all projected queries' scores: (q, m)
+    float32."""
 
     read: Callable[[Codes], Vectors]
     queries: Vectors

@@ -8,7 +8,6 @@ proportional to the change, so recall can be measured again after every update.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,10 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vitrina.index.exact import BLOCK_ROWS, TIE, ExcludedRows, exact_search
-from vitrina.index.fuse import read_fused
-from vitrina.index.score import ranked, score_pairs
+from vitrina.index.fuse import FusedRows
+from vitrina.index.score import ranked, score_projected
 from vitrina.store.parquet import Column, read_file_as
-from vitrina.store.rows import Rows
 from vitrina.store.shards import matrix_of, numbers_of
 from vitrina.types import Codes, Floats, Mask, Vectors
 
@@ -92,18 +90,16 @@ class Probe:
         return len(self.queries)
 
     @classmethod
-    def ask(
-        cls, rows: Rows, weights: Sequence[float], among: Codes, queries: Codes, seed: int
-    ) -> Probe:
+    def ask(cls, rows: FusedRows, among: Codes, queries: Codes, seed: int) -> Probe:
         """Find the true neighbours of some rows by exact search.
 
         among: (m,) positions to search. queries: (h,) positions of the queries; a query is not its
         own neighbour. seed: random seed of the two halves.
         """
-        vectors = read_fused(rows, queries, weights)
+        vectors = rows.read(queries)
         numbers = np.arange(len(rows))
         barred = ExcludedRows([numbers], [queries])
-        positions, scores = exact_search(rows, weights, vectors, among, KEPT, barred)
+        positions, scores = exact_search(rows, vectors, among, KEPT, barred)
         # A list that is not full contains all rows.
         floor = np.where(positions[:, -1] >= 0, scores[:, -1], -np.inf).astype(np.float32)
         tuning = np.zeros(len(queries), dtype=bool)
@@ -115,11 +111,11 @@ class Probe:
         """Set the queries' positions in the index, (h,) int64."""
         return replace(self, own=own)
 
-    def with_rows(self, rows: Rows, weights: Sequence[float], fresh: Codes) -> Probe:
+    def with_rows(self, rows: FusedRows, fresh: Codes) -> Probe:
         """Update the true neighbours after rows were added at the positions `fresh`."""
         if not len(fresh):
             return self
-        positions, scores = self._above_floor(rows, weights, fresh)
+        positions, scores = self._above_floor(rows, fresh)
         places = np.hstack([self.positions, positions])
         values = np.hstack([self.scores, scores])
         values = np.where(places >= 0, values, -np.inf)
@@ -131,18 +127,17 @@ class Probe:
             self, positions=best, scores=kept, floor=np.where(full, kept[:, -1], self.floor)
         )
 
-    def _above_floor(
-        self, rows: Rows, weights: Sequence[float], fresh: Codes
-    ) -> tuple[npt.NDArray[np.int64], Floats]:
+    def _above_floor(self, rows: FusedRows, fresh: Codes) -> tuple[npt.NDArray[np.int64], Floats]:
         """The best of some rows for each query, skipping rows below its floor if that saves time:
         positions and scores, (h, KEPT) each, -1 and 0 for none."""
         if np.isneginf(self.floor).any():
             barred = ExcludedRows([np.arange(len(rows))], [self.own])
-            return exact_search(rows, weights, self.queries, fresh, KEPT, barred)
+            return exact_search(rows, self.queries, fresh, KEPT, barred)
         who, which = [], []
+        projected = rows.projected(self.queries)
         for start in range(0, len(fresh), BLOCK_ROWS):
             block = fresh[start : start + BLOCK_ROWS]
-            scores = self.queries @ read_fused(rows, block, weights).T
+            scores = projected @ rows.centred(block).T
             near, where = np.nonzero(scores >= (self.floor - TIE)[:, None])
             who.append(near)
             which.append(block[where])
@@ -154,7 +149,7 @@ class Probe:
         found = np.full((len(self), max(1, int(count.max(initial=0)))), -1, dtype=np.int64)
         found[query, column] = place
         found[found == self.own[:, None]] = -1
-        return ranked(found, score_pairs(rows, weights, self.queries, found), KEPT)
+        return ranked(found, score_projected(rows, projected, found), KEPT)
 
     def without_rows(self, dead: Mask) -> Probe:
         """Update the true neighbours after rows were removed. dead: (n,) bool."""

@@ -19,10 +19,9 @@ import pyarrow as pa
 from vitrina.ids import IdTable, id_keys
 from vitrina.index.engine import Engine
 from vitrina.index.exact import SLACK, TIE, ExcludedRows, exact_search
-from vitrina.index.fuse import read_fused
+from vitrina.index.fuse import FusedRows, Fusion
 from vitrina.index.results import Effort, SearchResult, check_fingerprints
 from vitrina.index.score import ranked, score_pairs
-from vitrina.store.rows import Rows
 from vitrina.store.shards import array_keys
 from vitrina.types import Codes, Floats, IndexKind, Mask, Modality, ProductId, Vectors
 
@@ -53,20 +52,18 @@ class VectorIndex:
 
     Attributes:
         engine: finds candidates among the first rows, the base.
-        rows: (n,) all rows, with the places of their vectors.
+        rows: (n,) all rows, with the places of their vectors and their fusion.
         product_ids: (n,) int64 or string.
         dead: (n,) bool, removed rows.
-        weights: one per modality of `rows`.
         effort: search effort in the base.
         card: content of `index.json`; empty for an index in memory.
         where: for messages.
     """
 
     engine: Engine
-    rows: Rows
+    rows: FusedRows
     product_ids: pa.Array
     dead: Mask
-    weights: tuple[float, ...]
     effort: Effort
     card: Mapping[str, Any]
     where: str
@@ -75,6 +72,11 @@ class VectorIndex:
     def modalities(self) -> tuple[Modality, ...]:
         """The modalities of its vectors, text first."""
         return self.rows.modalities
+
+    @property
+    def fusion(self) -> Fusion:
+        """How queries are made of the modalities' vectors."""
+        return self.rows.fusion
 
     @property
     def dim(self) -> int:
@@ -107,7 +109,7 @@ class VectorIndex:
 
     def read(self, positions: Codes) -> Vectors:
         """The vectors of some rows: (len(positions), dim) float32."""
-        return read_fused(self.rows, positions, self.weights)
+        return self.rows.read(positions)
 
     def positions(self, ids: Sequence[ProductId | None]) -> Codes:
         """The live row of each product, (n,) int64; -1 for None and for absent products."""
@@ -136,7 +138,7 @@ class VectorIndex:
         """Find the k nearest products of each query.
 
         Args:
-            queries: (q, dim) float32, L2-normalised, fused with the index's `weights`. A row of
+            queries: (q, dim) float32, L2-normalised, fused by the index's `fusion`. A row of
                 zeros has no neighbours.
             k: number of neighbours; at most as many as the index has are found.
             exclude: one id per query to exclude from its neighbours, or None: the product itself,
@@ -186,7 +188,7 @@ class VectorIndex:
         self, queries: Vectors, k: int, scope: _Scope, barred: ExcludedRows
     ) -> tuple[npt.NDArray[np.int64], Floats]:
         if scope.few is not None:
-            return exact_search(self.rows, self.weights, queries, scope.few, k, barred)
+            return exact_search(self.rows, queries, scope.few, k, barred)
         found = np.full((len(queries), k), -1), np.zeros((len(queries), k), dtype=np.float32)
         if scope.base:
             # The base ranks distant neighbours less accurately.
@@ -198,7 +200,6 @@ class VectorIndex:
         base = len(self.engine)
         more = exact_search(
             self.rows,
-            self.weights,
             queries,
             scope.delta,
             k,
@@ -230,7 +231,7 @@ class VectorIndex:
             return np.vstack([part[0] for part in parts]), np.vstack([part[1] for part in parts])
         candidates = self.engine.search(queries, width, breadth, scope.mask)
         candidates[barred.candidates(candidates)] = -1
-        scores = score_pairs(self.rows, self.weights, queries, candidates)
+        scores = score_pairs(self.rows, queries, candidates)
         best, values = ranked(candidates, scores, k)
         if width == len(self.engine) and breadth >= self.engine.most_effort:
             return best, values
@@ -270,7 +271,7 @@ class VectorIndex:
     @cached_property
     def _delta(self) -> Vectors:
         at = np.arange(len(self.engine), len(self.dead))
-        return self.read(at)
+        return self.rows.centred(at)
 
     @cached_property
     def _table(self) -> tuple[Codes, IdTable]:

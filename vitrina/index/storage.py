@@ -6,6 +6,7 @@ A base is written once; updates add small files next to it:
     rows-00000.parquet ...  its rows and those added since, in order (see `entries`)
     dead.parquet            positions of removed rows
     queries.parquet         the recall probe (see `recall_probe`)
+    whitening.safetensors   arrays that whiten vectors, if any are (see `whitened`)
     index.json              the card
 
 Files never change: an update is a folder of new files, and the commit lists old and new ones.
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,16 +28,20 @@ from vitrina.errors import StoreError
 from vitrina.index.card import CARD_FILE, IndexCard
 from vitrina.index.engine import Engine
 from vitrina.index.entries import Entries
+from vitrina.index.fuse import Fusion
 from vitrina.index.recall_probe import Probe
 from vitrina.index.results import AGAIN
+from vitrina.index.whitened import read_whitenings, write_whitenings
 from vitrina.store.files import write_json
 from vitrina.store.parquet import Column, read_file_as
 from vitrina.store.shards import numbers_of
-from vitrina.types import Mask
+from vitrina.types import Mask, Modality
+from vitrina.whitening import Whitening
 
 INDEX_FILE = "index.faiss"
 DEAD_FILE = "dead.parquet"
 QUERIES_FILE = "queries.parquet"
+WHITENING_FILE = "whitening.safetensors"
 ROWS_FILE = "rows-{:05d}.parquet"
 
 
@@ -55,7 +61,7 @@ class Folder:
         paths = [self._path(name) for name in self.row_files]
         if not paths:
             raise StoreError(f"the index at {self.where} has no rows; {AGAIN}")
-        entries = Entries.read(paths, card.modalities, AGAIN)
+        entries = Entries.read(paths, card.modalities, AGAIN, card.whitened or ())
         dead = np.zeros(len(entries), dtype=bool)
         if DEAD_FILE in self.files:
             kind = {"position": Column((pa.int64(),), False, least=0, most=len(entries) - 1)}
@@ -89,6 +95,18 @@ class Folder:
             )
         return engine
 
+    def fusion(self, card: IndexCard, dims: Mapping[Modality, int]) -> Fusion:
+        """Read how vectors are fused. dims: lengths of each modality's vectors. Raises
+        StoreError."""
+        found: dict[Modality, Whitening] = {}
+        if card.whitened:
+            own = {modality: dims[modality] for modality in card.whitened}
+            found = read_whitenings(self._path(WHITENING_FILE), own, AGAIN)
+        return Fusion(
+            tuple(card.weights[modality] for modality in card.modalities),
+            tuple(found.get(modality) for modality in card.modalities),
+        )
+
     def probe(self, dim: int, rows: int) -> Probe | None:
         """Read the recall probe; None for an exact index.
 
@@ -113,16 +131,20 @@ def write_parts(
     probe: Probe | None,
     rows: tuple[str, Entries] | None = None,
     engine: Engine | None = None,
+    whitenings: Mapping[Modality, Whitening] = MappingProxyType({}),
     others: int = 0,
 ) -> None:
     """Write the new files of an index into an empty folder.
 
-    rows: name and content of a new row file. engine: a new base. others: bytes of the index's
+    rows: name and content of a new row file. engine: a new base. whitenings: of a
+    new index. others: bytes of the index's
     existing files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if engine is not None:
         engine.write(folder / INDEX_FILE)
+    if whitenings:
+        write_whitenings(folder / WHITENING_FILE, whitenings)
     if rows is not None:
         rows[1].write(folder / rows[0])
     if dead.any():

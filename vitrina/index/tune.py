@@ -75,7 +75,7 @@ def reach(index: VectorIndex, probe: Probe, breadth: int) -> npt.NDArray[np.floa
     width = min(WIDTHS[-1], base)
     found = index.engine.search(probe.queries, width, breadth, None if live.all() else live)
     found[found == probe.own[:, None]] = -1
-    scores = score_pairs(index.rows, index.weights, probe.queries, found)
+    scores = score_pairs(index.rows, probe.queries, found)
     # Rows after the base are searched exactly, so any number of candidates finds them.
     later = np.where(probe.positions >= base, probe.scores, -np.inf)[:, :RECALL_AT]
     whole = np.hstack([later, scores]).astype(np.float32)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
-from vitrina.types import Codes, Floats, VoteKind
+from vitrina.types import Codes, Floats, Modality, VoteKind
 
 MOST_VOTERS = 1000
 """Maximum k of a stored rule: a search fetches this many neighbours per product."""
@@ -77,6 +77,14 @@ class RuleCard:
     def rule(self) -> VoteRule:
         """The card as `VoteRule`."""
         return VoteRule(self.kind, self.k, self.temperature, self.prior)
+
+
+@dataclass(frozen=True)
+class HeadVoteCard(RuleCard):
+    """A rule in a head's card. whitened: modalities whose vectors were whitened when it was chosen;
+    none in heads of an earlier version."""
+
+    whitened: tuple[Modality, ...] = ()
 
 
 DEFAULT_RULE = VoteRule()

@@ -138,6 +138,18 @@ class Rows:
         addresses = tuple(addresses[at] for addresses in self.addresses)
         return Rows(self.modalities, self.dims, self.dtypes, addresses, self.owners)
 
+    def only(self, modality: Modality) -> Rows:
+        """The rows with one of the modalities alone."""
+        at = self.modalities.index(modality)
+        one = slice(at, at + 1)
+        return Rows(
+            self.modalities[one],
+            self.dims[one],
+            self.dtypes[one],
+            self.addresses[one],
+            self.owners,
+        )
+
     def read(self, at: Codes) -> tuple[list[Floats], list[Mask]]:
         """Read vectors of rows: for each modality (len(at), dim) float32, zero where missing,
         and (len(at),) bool."""
@@ -186,6 +198,19 @@ class PagedRows(Rows):
         """Select rows, in the order of `at`."""
         return replace(self, places=tuple((shards[at], rows[at]) for shards, rows in self.places))
 
+    def only(self, modality: Modality) -> PagedRows:
+        """The rows with one of the modalities alone."""
+        at = self.modalities.index(modality)
+        one = slice(at, at + 1)
+        return replace(
+            self,
+            modalities=self.modalities[one],
+            dims=self.dims[one],
+            dtypes=self.dtypes[one],
+            places=self.places[one],
+            shards=self.shards.only(at),
+        )
+
     def near(self, positions: Codes) -> tuple[Rows, Codes]:
         """Copies of some rows, and `positions` in them; see `Rows.near`."""
         positions = np.maximum(positions, -1)
@@ -228,6 +253,10 @@ class MappedShards:
         self._spaces = tuple(spaces)
         self._lock = Lock()
         self._mapped: dict[tuple[int, int], tuple[Addresses, Any]] = {}
+
+    def only(self, space: int) -> MappedShards:
+        """The shards of one of the spaces."""
+        return MappedShards(self._spaces[space : space + 1])
 
     def addresses(self, space: int, shard: int) -> tuple[Addresses, Any]:
         """The address of every row of a shard, and the owner of the memory."""

@@ -33,12 +33,17 @@ HEADS = {"text", "image", "fused", "fused-tuned"}
 HEAD_RECIPE = 2
 """Goes up when a head of the same vectors and options is trained differently."""
 
+VOTE_RECIPE = 2
+"""Goes up when neighbours of the same vectors vote differently."""
+
 
 def key_of(name: str, ground: BenchmarkData, options: BenchmarkOptions) -> str:
     """Cache key of a method that is no pool. name: of the `--rows` option."""
     inputs: dict[str, Any] = {"name": name, "ground": ground.digest, "seed": options.seed}
     if name in HEADS:
         inputs["head"] = HEAD_RECIPE
+    if name.startswith("vote-"):
+        inputs["vote"] = VOTE_RECIPE
     looks_at = name.removeprefix("vote-").removesuffix("-tuned")
     if name == ZERO_SHOT:
         looks_at = Modality.IMAGE.value

@@ -30,7 +30,7 @@ from vitrina.pipelines.benchmark.dataset import (
 from vitrina.pipelines.benchmark.options import BenchmarkOptions
 from vitrina.pipelines.benchmark.vectors import Encoders
 from vitrina.pipelines.benchmark.zero_shot import ZERO_SHOT, ZeroShot
-from vitrina.pipelines.common.encoders import text_tower_of
+from vitrina.pipelines.common.encoders import is_searched_by_text, text_tower_of
 from vitrina.pipelines.common.training_progress import KEPT_APART, watch_training
 from vitrina.pipelines.finetune.job import sample_of
 from vitrina.pipelines.finetune.trainer import FinetunedEncoder
@@ -204,7 +204,11 @@ class Methods:
         gathered = self.encoders.gathered(features, tuned)
         there = gathered.any_present()
         rows = np.sort(ground.rows[there[ground.rows]])
-        voters = NeighbourVoter(gathered, ground.codes, rows, ground.classes)
+        whiten = None
+        if features is Features.IMAGE and not tuned:
+            # As an index of these photos.
+            whiten = () if is_searched_by_text(ground.store.space(Modality.IMAGE)) else None
+        voters = NeighbourVoter(gathered, ground.codes, rows, ground.classes, whiten)
         started = time.monotonic()
         rule = DEFAULT_RULE
         if len(ground.held_out_rows):

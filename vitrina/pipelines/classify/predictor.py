@@ -15,7 +15,7 @@ from vitrina.classifier.tree import CategoryTree
 from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import Product
 from vitrina.errors import StoreError
-from vitrina.index.vote import RuleCard, VoteRule, vote_shares
+from vitrina.index.vote import HeadVoteCard, VoteRule, vote_shares
 from vitrina.page.summary import Summarised, Summary, counted
 from vitrina.page.words import duration
 from vitrina.pipelines.classify.options import ClassifyOptions
@@ -146,7 +146,8 @@ class _Voting:
         classes = np.array([number.get(key, -1) for key in index.categories.ids], dtype=np.int64)
         voting = classes[index.labels[index.labels >= 0]]
         counts = np.bincount(voting[voting >= 0], minlength=len(model.categories))
-        card = convert_json(model.vote, RuleCard, f"the vote of the head {model.name}", AGAIN)
+        card = convert_json(model.vote, HeadVoteCard, f"the vote of the head {model.name}", AGAIN)
+        _check_scores(model, card, index)
         return cls(index, card.rule, classes, counts)
 
     def shares(self, vectors: Sequence[Floats], present: Sequence[Mask]) -> Floats:
@@ -159,6 +160,19 @@ class _Voting:
             rule=self.rule,
             counts=self.counts,
         )
+
+
+def _check_scores(model: Model, card: HeadVoteCard, index: Index) -> None:
+    """Refuse a vote by scores of another kind than those that its rule and the calibration are
+    for. Raises StoreError."""
+    ours, theirs = card.whitened, index.vectors.rows.whitened
+    if set(ours) == set(theirs):
+        return
+    kinds = [" and ".join(one) if one else "no" for one in (ours, theirs)]
+    raise StoreError(
+        f"the head {model.name} was trained with the vote of an index that whitens {kinds[0]} "
+        f"vectors, and the index at {index.vectors.where} whitens {kinds[1]} vectors; {AGAIN}"
+    )
 
 
 def _path(tree: CategoryTree, step: int, node: int, share: float) -> dict[str, Any]:

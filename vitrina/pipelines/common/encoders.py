@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vitrina.embedder.base import ImageEncoder, TextEncoder
 from vitrina.embedder.fingerprint_cache import remember, unchanged
-from vitrina.embedder.load import load_image, load_text, load_text_tower
+from vitrina.embedder.load import load_image, load_text, load_text_tower, may_have_text_tower
 from vitrina.embedder.model_ref import ModelKind, ModelRef
 from vitrina.embedder.text_settings import TextSettings
 from vitrina.errors import EncoderError, HubUnreachableError
@@ -150,6 +150,21 @@ def encoder_of(store: OpenStore, space: Space) -> Encoder:
     encoder = load_encoder(model_of(space), folder, before=space.compute, settings=settings)
     encoder.card.check(space.entry.fingerprint, f"the space {space.name}")
     return encoder
+
+
+def is_searched_by_text(space: Space) -> bool:
+    """True for a space of photos whose model may have a text tower.
+
+    Texts lie in a cone of their own, so an index of such photos alone is not whitened: it ranks
+    them by the cosines that both towers were trained for.
+    """
+    if space.modality is not Modality.IMAGE:
+        return False
+    try:
+        return may_have_text_tower(model_of(space))
+    except EncoderError:
+        # A directory that is gone: no text can be encoded either.
+        return False
 
 
 def text_tower_of(store: OpenStore, space: Space) -> TextEncoder:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vitrina.index.fuse import fuse
+from vitrina.index.fuse import Fusion
 from vitrina.store.gather import gather, matrix
 from vitrina.store.store import OpenStore
 from vitrina.types import Features, Stored
@@ -77,17 +77,18 @@ def default_features(store: OpenStore) -> Features:
 def read_vectors(store: OpenStore, features: Features | None = None) -> Vectors:
     """Read the vectors of all products that have one, in the product table's order.
 
-    features: by default those that the store has. Fused vectors are float32, with equal weights, as
-    in a new index. Raises StoreError if there is no such space.
+    features: by default those that the store has. Fused vectors are float32, with equal weights and
+    never whitened. Raises StoreError if there is no such space.
     """
     spaces = store.spaces(default_features(store) if features is None else features)
     if len(spaces) == 1:
         return Vectors(*matrix(store.products, spaces[0]))
     gathered = gather(store.products, spaces)
     rows = np.flatnonzero(gathered.any_present())
+    fusion = Fusion.plain((1.0,) * len(spaces))
     fused = np.empty((len(rows), sum(gathered.dims)), dtype=np.float32)
     for start in range(0, len(rows), _BLOCK):
         at = rows[start : start + _BLOCK]
-        fused[start : start + len(at)] = fuse(*gathered.blocks(at), (1.0,) * len(spaces))
+        fused[start : start + len(at)] = fusion.fuse(*gathered.blocks(at))
     ids = store.products.ids
     return Vectors(ids if len(rows) == len(ids) else ids.take(pa.array(rows)), fused)

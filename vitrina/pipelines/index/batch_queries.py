@@ -24,7 +24,6 @@ from vitrina.data.readers.detect import place_of
 from vitrina.data.readers.parquet import ParquetRecords
 from vitrina.database.url import DatabaseURL
 from vitrina.ids import id_keys, ids_as
-from vitrina.index.fuse import fuse
 from vitrina.index.results import SearchResult
 from vitrina.page.summary import Summarised, Summary, counted
 from vitrina.page.words import duration
@@ -234,7 +233,7 @@ def _by_content(index: Index, catalogue: Catalogue, options: QueryOptions) -> It
         products = batch.products
         ids = [product.product_id for product in products]
         encoded = encoder.encode(products, catalogue)
-        queries = fuse(encoded.vectors, encoded.present, vectors.weights)
+        queries = vectors.fusion.fuse(encoded.vectors, encoded.present)
         found = vectors.search(
             queries,
             options.k,

@@ -12,15 +12,17 @@ import numpy as np
 from vitrina.errors import StoreError
 from vitrina.index.card import IndexCard
 from vitrina.index.entries import Change, Entries, compare
+from vitrina.index.fuse import Fusion
 from vitrina.index.results import AGAIN, check_fingerprints
 from vitrina.index.score import rows_known
 from vitrina.index.search import VectorIndex
 from vitrina.index.storage import Folder
+from vitrina.pipelines.common.encoders import is_searched_by_text
 from vitrina.store.files import to_json
 from vitrina.store.rows import Rows
 from vitrina.store.space import Space
 from vitrina.store.store import OpenStore
-from vitrina.types import Features, Mask
+from vitrina.types import Features, Mask, Modality
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +78,7 @@ def changes(old: Entries, dead: Mask, now: Entries, there: Mask, spaces: Sequenc
         fresh = now.take(change.fresh)
         rows = Rows.mapped(spaces, [fresh.places[space.modality] for space in spaces])
         blank = np.ones(len(fresh), dtype=bool)
-        blank[rows_known(rows, (1.0,) * len(spaces))] = False
+        blank[rows_known(Fusion.plain((1.0,) * len(spaces)).over(rows))] = False
         if blank.any():
             there = there.copy()
             there[change.fresh[blank]] = False
@@ -104,17 +106,38 @@ def open_vectors(store: OpenStore, features: Features) -> tuple[VectorIndex, Sta
         dead = np.ones_like(dead)
         dead[change.kept] = False
         behind = behind_by(change)
+    rows = Rows.mapped(spaces, [entries.places[space.modality] for space in spaces], folder.damaged)
     index = VectorIndex(
         folder.engine(card),
-        Rows.mapped(spaces, [entries.places[space.modality] for space in spaces], folder.damaged),
+        fusion_of(folder, card, spaces).over(rows, entries.lengths),
         entries.ids,
         dead,
-        tuple(card.weights[space.modality] for space in spaces),
         card.parameters.effort,
         card.told,
         folder.where,
     )
     return index, behind
+
+
+def fusion_of(folder: Folder, card: IndexCard, spaces: Sequence[Space]) -> Fusion:
+    """How an index fuses vectors of the spaces. Raises StoreError."""
+    return folder.fusion(card, {space.modality: space.dim for space in spaces})
+
+
+def whitened_modalities(
+    store: OpenStore, features: Features, spaces: Sequence[Space]
+) -> tuple[Modality, ...] | None:
+    """The modalities that the index of some features whitens, or would whiten; None for those
+    whose vectors lie in a narrow cone."""
+    if features in store.manifest.indexes:
+        try:
+            card = card_of(folder_of(store, features), features)
+        except StoreError:
+            pass
+        else:
+            if card.fingerprints == fingerprints_of(spaces):
+                return card.whitened or ()
+    return () if all(map(is_searched_by_text, spaces)) else None
 
 
 def fingerprints_of(spaces: Sequence[Space]) -> dict[str, str]:

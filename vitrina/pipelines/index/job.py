@@ -14,11 +14,13 @@ from vitrina.index.build import Built, blocks, build
 from vitrina.index.card import Goal, IndexCard
 from vitrina.index.choose import plans
 from vitrina.index.entries import Change, Entries
+from vitrina.index.fuse import Fusion
 from vitrina.index.recall_probe import Probe, Recall
 from vitrina.index.search import VectorIndex
-from vitrina.index.storage import INDEX_FILE, ROWS_FILE, Folder, write_parts
+from vitrina.index.storage import INDEX_FILE, ROWS_FILE, WHITENING_FILE, Folder, write_parts
 from vitrina.index.tune import measure, tune
 from vitrina.limits import total_memory
+from vitrina.pipelines.common.encoders import is_searched_by_text
 from vitrina.pipelines.common.progress import Meter, timed_job
 from vitrina.pipelines.common.vectors import default_features
 from vitrina.pipelines.index.index_state import (
@@ -27,6 +29,7 @@ from vitrina.pipelines.index.index_state import (
     current_entries,
     fingerprints_of,
     folder_of,
+    fusion_of,
     state_of,
 )
 from vitrina.pipelines.index.options import CHOOSE, IndexOptions
@@ -126,6 +129,9 @@ class _Job:
         """Build and commit a new index."""
         entries = self.now.take(np.flatnonzero(self.there))
         rows = self._map(entries)
+        # An index of an earlier version keeps its scores until a rebuild is asked for.
+        older = old is not None and old.card.whitened is None and not options.rebuild
+        plain = older or all(map(is_searched_by_text, self.spaces))
         title = f"indexing {self.features} vectors"
         with Meter(title, len(rows), unit="vectors", quiet=options.quiet) as meter:
             try:
@@ -133,7 +139,7 @@ class _Job:
                     rows,
                     entries,
                     goal,
-                    weights=(1.0,) * len(self.spaces),
+                    fusion=Fusion.plain((1.0,) * len(self.spaces)) if plain else Fusion.fit(rows),
                     seed=options.seed,
                     progress=meter.advance,
                 )
@@ -152,9 +158,18 @@ class _Job:
         )
         card = self._card(built, goal, options.seed)
         card["update"] = self._update_entry("built", Change.none())
-        # The voting rule depends on the vectors, not on the kind of index.
+        if not older:
+            card["whitened"] = [modality.value for modality in index.rows.whitened]
+        # The voting rule depends on the scores, not on the kind of index.
         if old and "vote" in old.card.told:
-            card["vote"] = old.card.told["vote"]
+            if index.rows.whitened == (old.card.whitened or ()):
+                card["vote"] = old.card.told["vote"]
+            else:
+                log.info(
+                    "%s index: its scores are others now; choose the vote's rule again with "
+                    "`vitrina index --evaluate`",
+                    self.features,
+                )
         self._publish(index, card, built.probe, (ROWS_FILE.format(0), built.entries), [])
 
     def update(self, old: _Old) -> bool:
@@ -172,27 +187,28 @@ class _Job:
         if moved:
             entries = entries.moved(change.kept, self.now, change.at)
         first = len(entries)
+        fusion = fusion_of(old.folder, old.card, self.spaces)
+        more = replace(more, lengths=fusion.over(self._map(more)).lengths_of)
         entries = entries.followed_by(more)
         delta = count - base
         folded = delta > max(DELTA_ROWS, base // DELTA_SHARE)
-        weights = tuple(old.card.weights[space.modality] for space in self.spaces)
         # The vectors of a dead row may have been deleted.
+        rows = self._map(entries, ~dead, old.folder.damaged)
         index = VectorIndex(
             old.folder.engine(old.card, mapped=not folded),
-            self._map(entries, ~dead, old.folder.damaged),
+            fusion.over(rows, entries.lengths),
             entries.ids,
             dead,
-            weights,
             old.card.parameters.effort,
             old.card.told,
             old.folder.where,
         )
         if folded:
-            index.engine.extend(blocks(index.rows, np.arange(base, count), weights))
+            index.engine.extend(blocks(index.rows, np.arange(base, count)))
         probe = old.folder.probe(index.dim, first)
         if probe is not None:
             added = np.arange(first, count)
-            probe = probe.without_rows(dead).with_rows(index.rows, weights, added)
+            probe = probe.without_rows(dead).with_rows(index.rows, added)
         card = dict(old.card.told)
         if probe is not None:
             judged = self._tuned(index, probe, old.goal)
@@ -216,7 +232,7 @@ class _Job:
             new_rows = (ROWS_FILE.format(0), entries)
         elif len(more):
             new_rows = (ROWS_FILE.format(len(names)), more)
-        names += [] if folded else [INDEX_FILE]
+        names += [WHITENING_FILE] if folded else [INDEX_FILE, WHITENING_FILE]
         kept = [file for file in old.files.files if file.name in names]
         self._publish(index, card, probe, new_rows, kept, fold=folded)
         return True
@@ -275,7 +291,7 @@ class _Job:
             "trained_rows": len(index),
             # A list, because the keys below are sorted and the vectors' order is text first.
             "modalities": [modality.value for modality in index.modalities],
-            "weights": dict(zip(index.modalities, index.weights, strict=True)),
+            "weights": dict(zip(index.modalities, index.fusion.weights, strict=True)),
             "spaces": {space.modality.value: space.name for space in self.spaces},
             "fingerprints": fingerprints_of(self.spaces),
             "recall": built.recall.to_json(),
@@ -314,6 +330,7 @@ class _Job:
             "state": self.state,
         }
         folder = self.writer.scratch / "index"
+        is_kept = any(file.name == WHITENING_FILE for file in kept)
         write_parts(
             folder,
             card=card,
@@ -321,6 +338,7 @@ class _Job:
             probe=probe,
             rows=rows,
             engine=index.engine if fold else None,
+            whitenings={} if is_kept else index.rows.whitenings,
             others=sum(entry.bytes for entry in kept),
         )
         entry = self.writer.publish_folder(

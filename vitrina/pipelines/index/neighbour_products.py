@@ -15,7 +15,8 @@ from vitrina.types import CategoryId, ProductId
 
 @dataclass(frozen=True)
 class NeighbourProduct:
-    """One neighbour. score: the cosine of the index's vectors, higher is nearer.
+    """One neighbour. score: the cosine of the vectors that the index compares, higher is nearer;
+    of whitened ones, if they lie in a narrow cone.
 
     Between complete products of a fused index that is the mean of their text and image cosines. A
     query with a single modality scores at most 0.71 there, since it matches only half of a complete

@@ -17,7 +17,6 @@ from vitrina.errors import (
 )
 from vitrina.index.card import IndexCard
 from vitrina.index.exact import ExcludedRows
-from vitrina.index.fuse import fuse
 from vitrina.index.results import AGAIN, SearchResult
 from vitrina.index.search import VectorIndex
 from vitrina.index.vote import DEFAULT_RULE, Vote, VoteRule, vote
@@ -74,11 +73,11 @@ class Index(Summarised):
     def summary(self) -> Summary:
         """Its card; whether it is up to date, if it was opened."""
         card = self._card
-        recall, update = card.recall, card.update
+        recall, update, whitened = card.recall, card.update, card.whitened or ()
         opened = self.__dict__.get("_opened")
         facts: list[tuple[str, Any]] = [
             ("products", f"{card.rows:,} x {card.dim}"),
-            ("vectors", [str(one) for one in card.modalities]),
+            ("vectors", [f"{one}{', whitened' * (one in whitened)}" for one in card.modalities]),
             ("kind", f"{card.kind} ({card.factory}), {size(card.bytes)}"),
             (
                 f"recall at {recall.at}",
@@ -221,7 +220,7 @@ class Index(Summarised):
         k: int,
     ) -> SearchResult:
         """Neighbours of new products; `vectors` and `present` in the index's modalities' order."""
-        return self.vectors.search(fuse(vectors, present, self.vectors.weights), k)
+        return self.vectors.search(self.vectors.fusion.fuse(vectors, present), k)
 
     def vote(self, found: SearchResult) -> tuple[Vote, Codes]:
         """The category vote of the neighbours, and each neighbour's own code, (q, k)."""

@@ -20,7 +20,6 @@ from vitrina.errors import (
     ImageSourceError,
     StoreError,
 )
-from vitrina.index.fuse import fuse
 from vitrina.index.search import VectorIndex
 from vitrina.pipelines.common.encoders import Encoder, encoder_of, text_tower_of
 from vitrina.store.space import Space
@@ -64,15 +63,20 @@ class IndexQueries:
                 else _encode_one(self._encoder(space), modality, value, max_pixels)
             )
             present.append(np.array([value is not None]))
-        return fuse(vectors, present, self.vectors.weights)
+        return self.vectors.fusion.fuse(vectors, present)
 
     def _encode_for_photos(self, text: str, image: str | Path | Any, max_pixels: int) -> Vectors:
         """A text, or the mean of a text and an image, as a query among vectors of photos."""
         space = self.store.space(Modality.IMAGE)
+        if self.vectors.rows.whitened:
+            raise StoreError(
+                f"the index at {self.vectors.where} compares photos with photos alone: their model "
+                "had no text tower when it was built; run `vitrina index --rebuild`"
+            )
         vectors = self._text_tower.encode([text])
         if image is not None:
             vectors = vectors + _encode_one(self._encoder(space), Modality.IMAGE, image, max_pixels)
-        return fuse([vectors], [np.array([True])], self.vectors.weights)
+        return self.vectors.fusion.fuse([vectors], [np.array([True])])
 
     @cached_property
     def _text_tower(self) -> TextEncoder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from vitrina.classifier.fusion import VOTE, vote_logits
 from vitrina.classifier.heads import Head
 from vitrina.classifier.minibatch import predict
 from vitrina.index.exact import exact_search
-from vitrina.index.fuse import read_fused
+from vitrina.index.fuse import FusedRows, Fusion
 from vitrina.index.vote import VOTERS, VoteRule, vote_shares
 from vitrina.parallel import Progress
 from vitrina.store.gather import Gathered
@@ -69,30 +70,35 @@ def _parts(
 
 @dataclass(frozen=True, eq=False)
 class NeighbourVoter:
-    """Neighbours' vote over some products. rows: their positions, ascending. codes: (n,) int64."""
+    """Neighbours' vote over some products. rows: their positions, ascending. codes: (n,) int64.
+    whiten: modalities whose vectors are whitened; None for those that lie in a narrow cone."""
 
     gathered: Gathered
     codes: Codes
     rows: Codes
     classes: int
+    whiten: tuple[Modality, ...] | None = None
 
     def near(self, gathered: Gathered, queries: Codes) -> tuple[Codes, Floats]:
         """Find the nearest voters of the query products, (m,) positions in `gathered`.
 
         Returns their classes, (m, k) int64, -1 for none, and scores, (m, k) float32.
         """
-        weights = (1.0,) * len(self.gathered.modalities)
-        voters, products = (
-            Rows.of_arrays(one.modalities, one.vectors, one.present)
-            for one in (self.gathered, gathered)
-        )
+        voters, codes = self.vectors, self.codes[self.rows]
         labels, scores = [], []
         for start in range(0, len(queries), BLOCK_ROWS):
-            block = read_fused(products, queries[start : start + BLOCK_ROWS], weights)
-            found, near = exact_search(voters, weights, block, self.rows, NEIGHBOURS)
-            labels.append(np.where(found >= 0, self.codes[found], -1))
+            block = voters.fusion.fuse(*gathered.blocks(queries[start : start + BLOCK_ROWS]))
+            found, near = exact_search(voters, block, np.arange(len(voters)), NEIGHBOURS)
+            labels.append(np.where(found >= 0, codes[found], -1))
             scores.append(near)
         return np.concatenate(labels), np.concatenate(scores)
+
+    @cached_property
+    def vectors(self) -> FusedRows:
+        """The vectors of the voters, with a fusion that is estimated from them alone."""
+        one = self.gathered
+        rows = Rows.of_arrays(one.modalities, one.vectors, one.present).take(self.rows)
+        return Fusion.fit(rows, self.whiten).over(rows)
 
     @property
     def counts(self) -> Codes:

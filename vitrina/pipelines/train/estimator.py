@@ -182,7 +182,13 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         # In float64 a row's prediction does not depend on the other rows of its batch.
         self._ensemble = Ensemble(
             {name: head.double() for name, head in trainer.served.items()},
-            NeighbourVoter(voters, known, np.flatnonzero(known >= 0), len(self.classes_)),
+            NeighbourVoter(
+                voters,
+                known,
+                np.flatnonzero(known >= 0),
+                len(self.classes_),
+                trainer.whitened,
+            ),
             trainer.rule if voting else None,
         )
         return self

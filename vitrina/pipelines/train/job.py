@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from vitrina.pipelines.common.progress import timed_job
 from vitrina.pipelines.common.seen_rows import seen_by_spaces
 from vitrina.pipelines.common.store_split import split_store
 from vitrina.pipelines.common.vectors import default_features
+from vitrina.pipelines.index.index_state import whitened_modalities
 from vitrina.pipelines.train.acceptance import Promised
 from vitrina.pipelines.train.baseline import text_baseline
 from vitrina.pipelines.train.category_drift import drift_of
@@ -55,7 +57,17 @@ def train(store: OpenStore, options: TrainOptions) -> TrainReport:
         unseen_split = store_split.unseen(seen)
         split = unseen_split.split.among(gathered.any_present(), codes)
         left_out = len(store_split.split.validation) - len(unseen_split.split.validation)
-        trainer = HeadTrainer(gathered, codes, labels, unseen_split, split, features, options, seen)
+        trainer = HeadTrainer(
+            gathered,
+            codes,
+            labels,
+            unseen_split,
+            split,
+            features,
+            options,
+            seen,
+            whitened=whitened_modalities(store, features, spaces),
+        )
         trainer.fit()
         with stage("baseline"):
             baseline = text_baseline(store.products, trainer)
@@ -68,7 +80,7 @@ def train(store: OpenStore, options: TrainOptions) -> TrainReport:
             heads=trainer.served,
             blend=trainer.evaluation.blend,
             back_off=trainer.evaluation.back_off,
-            vote=trainer.rule.to_json() if trainer.rule else None,
+            vote=_vote(trainer),
             categories=labels.ids,
             names=labels.names,
             spaces={space.modality: space.name for space in spaces},
@@ -82,6 +94,14 @@ def train(store: OpenStore, options: TrainOptions) -> TrainReport:
             kept = writer.publish_folder(folder, lambda digest: layout.model(name, digest))
             writer.commit(store.manifest.with_model(name, kept))
     return replace(report, stages=run.seconds(), seconds=round(run.total, 2))
+
+
+def _vote(trainer: HeadTrainer) -> dict[str, Any] | None:
+    """The neighbours' vote in the head's card; None if it is no base model."""
+    if trainer.rule is None:
+        return None
+    whitened = [modality.value for modality in trainer.whitened or ()]
+    return {**trainer.rule.to_json(), "whitened": whitened}
 
 
 def _report(

@@ -75,6 +75,8 @@ class HeadTrainer:
         options: of the training.
         seen: (n,) bool, products that an encoder was trained on: neither they nor their copies
             become test rows.
+        whitened: modalities whose vectors are whitened for the vote; None, before `fit`, for those
+            that lie in a narrow cone.
         judged: evaluation result of the kind of fusion that was chosen.
         compared, alone: scores of all kinds of fusion, with `options.compare`; of each modality
             alone, if there are several.
@@ -93,6 +95,7 @@ class HeadTrainer:
     features: Features
     options: TrainOptions
     seen: Mask
+    whitened: tuple[Modality, ...] | None = None
     judged: EvaluationResult = field(init=False)
     compared: tuple[Compared, ...] = ()
     alone: tuple[SingleModality, ...] = ()
@@ -156,9 +159,7 @@ class HeadTrainer:
                 fitted = [
                     FittedFold(
                         self._fit(fold.train_rows, names, fit, meter),
-                        NeighbourVoter(
-                            self.gathered, self.codes, np.sort(fold.train_rows), self.classes
-                        ),
+                        self._voters(fold.train_rows),
                         fold.test_rows,
                     )
                     for fold in folds
@@ -188,6 +189,14 @@ class HeadTrainer:
         return fit_heads(
             self.gathered, self.codes, rows, self.classes, names, fit, meter.advance, stopping
         )
+
+    def _voters(self, rows: Codes) -> NeighbourVoter:
+        voters = NeighbourVoter(
+            self.gathered, self.codes, np.sort(rows), self.classes, self.whitened
+        )
+        # Scores of all folds, and of the index, are of one kind.
+        self.whitened = voters.vectors.whitened
+        return voters
 
     def _base_models(self, kinds: tuple[FusionKind, ...]) -> tuple[str, ...]:
         """The base models of some kinds of fusion."""

@@ -2,13 +2,15 @@
 
 Transformer encoders give vectors in a narrow cone: e5's share most of their length, and what
 differs lies along a few directions. A head learns such inputs slowly, and its weight decay presses
-on the rare directions most. See Su et al., "Whitening sentence representations for better
-semantics and faster retrieval", 2021; the shrinkage is that of Ledoit & Wolf, "A well-conditioned
-estimator for large-dimensional covariance matrices", 2004, with a fixed share.
+on the rare directions most; cosines between such vectors are all alike. See Su et al., "Whitening
+sentence representations for better semantics and faster retrieval", 2021; the shrinkage is that of
+Ledoit & Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", 2004, with
+a fixed share.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,19 +50,32 @@ class Whitening:
 
     @classmethod
     def fit(cls, vectors: npt.NDArray[np.floating], rows: Codes) -> Whitening | None:
-        """Estimate from some rows of (n, dim) vectors; of very many rows, from an even sample.
+        """Estimate from some rows of (n, dim) vectors; see `estimate`."""
+        return cls.estimate(vectors.__getitem__, vectors.shape[1], rows)
+
+    @classmethod
+    def estimate(
+        cls,
+        read: Callable[[Codes], npt.NDArray[np.floating]],
+        dim: int,
+        rows: Codes,
+        narrow: float | None = None,
+    ) -> Whitening | None:
+        """Estimate from vectors that are read in blocks; of very many rows, from an even sample.
+
+        read: returns the vectors of rows, (m, dim). narrow: share of the mean squared length that
+        the mean has in a cone; default: `NARROW`.
 
         None if they lie in no cone, do not differ, or there are none.
         """
-        dim = vectors.shape[1]
-        at = rows[:: -(-len(rows) // SAMPLED)] if len(rows) else rows
-        mean, length = _moments(vectors, at)
-        if not float(mean @ mean) > NARROW * length:
+        at = even_sample(rows)
+        mean, length = _moments(read, dim, at)
+        if not float(mean @ mean) > (NARROW if narrow is None else narrow) * length:
             return None
         whole = dim <= WIDEST_MATRIX
         spread = np.zeros((dim, dim) if whole else dim)
         for start in range(0, len(at), BLOCK_ROWS):
-            block = vectors[at[start : start + BLOCK_ROWS]].astype(np.float64) - mean
+            block = read(at[start : start + BLOCK_ROWS]).astype(np.float64) - mean
             spread += block.T @ block if whole else np.square(block).sum(axis=0)
         spread /= len(at)
         variance = float(np.trace(spread) if whole else spread.sum())
@@ -69,11 +84,18 @@ class Whitening:
         return cls(mean.astype(np.float32), _factor(spread / variance, variance))
 
 
-def _moments(vectors: npt.NDArray[np.floating], at: Codes) -> tuple[Doubles, float]:
+def even_sample(rows: Codes) -> Codes:
+    """At most `SAMPLED` of some rows, evenly spaced."""
+    return rows[:: -(-len(rows) // SAMPLED)] if len(rows) else rows
+
+
+def _moments(
+    read: Callable[[Codes], npt.NDArray[np.floating]], dim: int, at: Codes
+) -> tuple[Doubles, float]:
     """The mean of some rows, (dim,), and their mean squared length."""
-    total, squares = np.zeros(vectors.shape[1]), 0.0
+    total, squares = np.zeros(dim), 0.0
     for start in range(0, len(at), BLOCK_ROWS):
-        block = vectors[at[start : start + BLOCK_ROWS]].astype(np.float64)
+        block = read(at[start : start + BLOCK_ROWS]).astype(np.float64)
         total += block.sum(axis=0)
         squares += float(np.square(block).sum())
     count = max(1, len(at))
