@@ -34,6 +34,8 @@ class Role(StrEnum):
     DECISIONS = "a file of decisions"
     MANIFEST = "a manifest"
     JOURNAL = "a journal"
+    ORDER = "an order"
+    RESULT = "the result of an order"
 
 
 FOLDER_ROLES = (Role.INDEX, Role.MODEL, Role.AUDIT)
@@ -41,6 +43,9 @@ FOLDER_ROLES = (Role.INDEX, Role.MODEL, Role.AUDIT)
 
 SINGLE_ROLES = (Role.PRODUCTS, Role.SHARD, Role.ERRORS)
 """Roles of files that a commit names and whose own name carries their checksum."""
+
+STAGED_ROLES = (Role.ORDER, Role.RESULT)
+"""Roles of files in `layout.STAGING`, whose own name carries their checksum."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +55,11 @@ class StoreName:
     Attributes:
         role: the file's purpose.
         owner: its space, index or model; "" if it has none.
-        number: of a part, a shard or a manifest.
+        number: of a part, a shard, a manifest or an order.
         digest: prefix of its content's SHA-256; of a file in a folder, the folder's digest.
         folder: the folder of a file in one, with its digest; else "".
         inside: the file's path in that folder.
+        key: first digits of the key of an order.
     """
 
     role: Role
@@ -62,6 +68,7 @@ class StoreName:
     digest: str = ""
     folder: str = ""
     inside: str = ""
+    key: str = ""
 
 
 def is_plain(name: str) -> bool:
@@ -89,6 +96,7 @@ def is_owner(name: str) -> bool:
 
 
 _DIGEST = f"(?P<digest>[0-9a-f]{{{layout.DIGEST}}})"
+_KEY = f"(?P<key>[0-9a-f]{{{layout.DIGEST}}})"
 _OWNER = "(?P<owner>[^/]+)"
 _NUMBER = "(?P<number>[0-9]{5,15})"
 _INSIDE = "/(?P<inside>.+)"
@@ -102,6 +110,8 @@ _FORMS = {
     Role.DECISIONS: rf"{layout.DECISIONS}/[0-9]{{5,8}}T[0-9]{{12}}-{_DIGEST}\.parquet",
     Role.MANIFEST: rf"{layout.MANIFESTS}/{_NUMBER}\.json",
     Role.JOURNAL: rf"{re.escape(layout.JOURNAL)}{_DIGEST}\.json",
+    Role.ORDER: rf"{layout.STAGING}/order-{_NUMBER}-{_KEY}-{_DIGEST}\.parquet",
+    Role.RESULT: rf"{layout.STAGING}/result-{_KEY}-{_DIGEST}\.parquet",
 }
 _PATTERNS = {role: re.compile(form, re.ASCII) for role, form in _FORMS.items()}
 
@@ -142,6 +152,8 @@ def _round_trips(parsed: StoreName, name: str) -> bool:
         return name == layout.product_part(parsed.number, parsed.digest)
     if parsed.role is Role.SHARD:
         return name == layout.shard(parsed.owner, parsed.number, parsed.digest)
+    if parsed.role is Role.ORDER:
+        return name == layout.order(parsed.number, parsed.key, parsed.digest)
     if parsed.role is Role.MANIFEST:
         return name == layout.manifest(parsed.number)
     return True

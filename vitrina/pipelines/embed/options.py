@@ -6,9 +6,10 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
 from vitrina.data.options import SOURCE
+from vitrina.errors import OptionError
 from vitrina.options import Panel, option
 from vitrina.pipelines.common.options import SeededOptions
-from vitrina.types import Compute, Dtype
+from vitrina.types import Compute, Dtype, EngineKind
 
 if TYPE_CHECKING:
     from vitrina.pipelines.embed.change_guard import FailureLimit
@@ -92,6 +93,25 @@ class EmbedOptions(SeededOptions):
         flag="--refit/--no-refit",
     )
     shard_rows: int = option("Maximum rows of a shard.", default=4096, least=1, command_line=False)
+
+    engine: EngineKind = option(
+        "Where vectors are computed: in this process (local), or by `vitrina work` on any machines "
+        "(staged), whose results this process waits for and commits.",
+        default=EngineKind.LOCAL,
+    )
+    wait: bool = option(
+        "Whether the engine staged waits for results, or ends once its orders are published; the "
+        "next run adopts what was computed.",
+        default=True,
+        flag="--wait/--no-wait",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.wait and self.engine is not EngineKind.STAGED:
+            raise OptionError(
+                "wait", f"is for the engine staged, not {self.engine}", flag="--no-wait"
+            )
 
     @property
     def failures(self) -> FailureLimit:
