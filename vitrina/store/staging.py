@@ -20,6 +20,7 @@ from vitrina.store import layout
 from vitrina.store.files import Files
 from vitrina.store.names import Role, StoreName, parse
 from vitrina.store.orders import Order, OrderResult, OrderTerms, read_order, read_result, read_terms
+from vitrina.store.space import failed, read_errors
 from vitrina.store.store import OpenStore
 
 log = logging.getLogger(__name__)
@@ -106,16 +107,16 @@ class Staging:
         """The result of an order; None if none is there. A damaged or foreign file is
         named in a warning and not used. key, rows, terms: as of `read_result`."""
         for name in self._results.get(key[: layout.DIGEST], ()):
-            if name in self._refused:
-                continue
             try:
                 content = self._files.read(name)
                 return read_result(content, name, self._files.where(name), key, rows, terms)
             except FileNotFoundError:
                 continue
             except StoreError as err:
+                # Looked at again at every call: a worker may replace it.
+                if name not in self._refused:
+                    log.warning("%s", err)
                 self._refused.add(name)
-                log.warning("%s", err)
         return None
 
     def discard(self, keys: Collection[str]) -> None:
@@ -209,7 +210,9 @@ def strays(store: OpenStore, staging: Staging) -> list[str]:
         if entry is not None and entry.fingerprint == terms.fingerprint:
             if terms.space not in locations:
                 space = store.open_space(terms.space)
-                locations[terms.space] = space.locate(store.products).done
+                errors = read_errors(store.files, entry.errors)
+                done = space.locate(store.products).done
+                locations[terms.space] = done | failed(store.products, terms.modality, errors)
             at = store.products.table.positions(id_keys(order.ids.to_pylist()))
             hashes = store.products.hashes(terms.modality)
             same = (at >= 0) & (hashes[np.maximum(at, 0)] == order.hashes)
