@@ -1,6 +1,9 @@
 """Orders: pieces of a plan that are computed elsewhere, and give the bytes of one process."""
 
 import logging
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -448,6 +451,34 @@ def test_only_the_staged_engine_goes_without_waiting():
         EmbedOptions(wait=False)
 
 
+@pytest.mark.slow
+def test_two_processes_with_one_cache_compute_what_a_third_commits(sample, tmp_path):
+    environment = {**os.environ, "VITRINA_CACHE": str(tmp_path / "cache")}
+
+    def start(*arguments):
+        command = [sys.executable, "-m", "vitrina.cli", *map(str, arguments)]
+        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+    def ended(process):
+        _, error = process.communicate(timeout=120)
+        assert process.returncode == 0, error
+
+    def embedding(store, *options):
+        models = ("--text-model", "lexical", "--image-model", "thumbnail", "--max-failures", 1)
+        photos = ("--images", sample.images)
+        return start("embed", sample.train, "--store", store, *photos, *models, *options)
+
+    shelf, whole = tmp_path / "shelf", tmp_path / "whole"
+    ended(embedding(whole))
+    ended(embedding(shelf, "--engine", "staged", "--no-wait"))
+    driver = embedding(shelf, "--engine", "staged")
+    for process in [start("work", shelf, "--part", part) for part in ("1/2", "2/2")]:
+        ended(process)
+    ended(driver)
+    assert staged_names(shelf) == []
+    assert data_files(shelf) == data_files(whole)
+
+
 # -- what is left behind ---------------------------------------------------------------------------
 
 
@@ -467,7 +498,7 @@ def test_what_no_run_needs_is_named_by_verify_and_freed_by_compact(tmp_path, who
     report = verify(OpenStore.open(path))
     assert report.ok
     assert any("18 files in staging that no run needs" in note for note in report.notes)
+    assert data_files(path) == data_files(expected)
     assert compact(OpenStore.open(path)).freed > 0
     assert staged_names(path) == []
     assert verify(OpenStore.open(path)).notes == []
-    assert data_files(path) == data_files(expected)

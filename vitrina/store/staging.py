@@ -80,9 +80,8 @@ class Staging:
                 self._files.delete(name)
         name = layout.order(number, order.key, digest)
         self._create(name, content)
-        parsed = parse(name)
-        assert parsed is not None
-        self._orders[name] = parsed
+        if published := parse(name):
+            self._orders[name] = published
 
     def read(self, name: str) -> Order:
         """Read an order. Raises StoreError if it is damaged or foreign, FileNotFoundError if it is
@@ -207,7 +206,7 @@ def strays(store: OpenStore, staging: Staging) -> list[str]:
             continue
         terms = order.terms
         entry = store.manifest.spaces.get(terms.space)
-        if entry is not None and entry.fingerprint == terms.fingerprint:
+        if store.manifest.products and entry and entry.fingerprint == terms.fingerprint:
             if terms.space not in locations:
                 space = store.open_space(terms.space)
                 errors = read_errors(store.files, entry.errors)

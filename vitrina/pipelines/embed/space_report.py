@@ -41,8 +41,7 @@ class SpaceReport(Summarised):
     def line(self) -> str:
         """The counts that are not 0, on one line."""
         names = ("embedded", "reused", "unchanged", "failed", "missing", "not_found", "mended")
-        names += ("waiting",)
-        counts = [(name.replace("_", " "), getattr(self, name)) for name in names]
+        counts = [(name.replace("_", " "), getattr(self, name)) for name in (*names, "waiting")]
         told = ", ".join(f"{count:,} {name}" for name, count in counts if count)
         return f"{self.model}, {self.dim} numbers: {told or 'nothing to embed'}"
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 
-from vitrina.data.image_limits import MAX_PIXELS, MEGAPIXEL
-from vitrina.data.options import MOST_MEGAPIXELS
+from vitrina.data.image_limits import MAX_PIXELS, MEGAPIXEL, MOST_MEGAPIXELS
 from vitrina.errors import OptionError
 from vitrina.options import JobOptions, Panel, option
 
