@@ -317,9 +317,9 @@ def test_two_workers_and_a_driver_in_a_bucket_leave_the_bytes_of_a_directory(
             work(OpenStore.open(bucket), WorkOptions(part))
 
     monkeypatch.setattr(staged, "time", SimpleNamespace(sleep=sleep))
-    catalogue = catalogue_of(tmp_path / "a", goods(8))
-    run(tmp_path / "shelf", catalogue)
-    run(bucket, catalogue, replace(STUBS, engine="staged"))
+    catalogue, options = catalogue_of(tmp_path / "a", goods(4)), replace(STUBS, text="none")
+    run(tmp_path / "shelf", catalogue, options)
+    run(bucket, catalogue, replace(options, engine="staged"))
     assert objects(bucket) == {
         name: data for name, data in all_files(tmp_path / "shelf").items() if name != ".lock"
     }
