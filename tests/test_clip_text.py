@@ -22,7 +22,7 @@ from support.clip_texts import (
 )
 from support.image_models import write_clip
 from support.named_models import load_text
-from vitrina.embedder import clip_text as module
+from vitrina.embedder import text_batches
 from vitrina.errors import EncoderError
 from vitrina.types import Compute
 
@@ -80,7 +80,7 @@ def test_one_tower_alone(tmp_path, clip):
 
 
 def test_many_texts_keep_their_order(clip, monkeypatch):
-    monkeypatch.setattr(module, "WINDOW", 5)
+    monkeypatch.setattr(text_batches, "WINDOW", 5)
     encoder = load_text(str(clip), compute=Compute.FLOAT32)
     texts = [f"{'чай ' * (at % 7)}{at % 11}" for at in range(40)]
     alone = np.concatenate([encoder.encode([text]) for text in texts])

@@ -14,7 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import vitrina as vt
+from support.stores import put_products, put_space, row
+from support.vectors import units
 from vitrina.sample import write_sample
+from vitrina.store import segments
 
 FORMATS = Path(__file__).parent / "formats.json"
 # Names of content: a checksum, a number of a commit or a part, a generated key.
@@ -36,6 +39,13 @@ def made(folder: Path) -> Path:
     batch = vt.open_batch(sample.test, store)
     vt.classify_to(batch, store, folder / "predictions.parquet")
     batch.close()
+    with pytest.MonkeyPatch.context() as patch:
+        # As a space of thousands of shards is kept.
+        patch.setattr(segments, "LEAST", 0)
+        patch.setattr(segments, "UNIT", 1)
+        large = vt.Store.create(folder / "large")
+        put_products(large, [row(1, "чайник")])
+        put_space(large, "text-m", [([1], ["чайник"], units(1, 4).astype("float16"))])
     return folder
 
 
@@ -43,6 +53,8 @@ def described(folder: Path) -> dict[str, object]:
     """Each file of a store and beside it, with its keys and types or columns."""
     found: dict[str, object] = {}
     files = [*(folder / "store").rglob("*"), *folder.glob("*.parquet")]
+    files += [folder / "large" / "store.json", *(folder / "large").rglob("*shards-*.json")]
+    files += [max((folder / "large" / "manifests").glob("0*.json"))]
     for path in sorted(one for one in files if one.is_file()):
         name = _CHANGING.sub("*", path.relative_to(folder).as_posix())
         if path.suffix == ".json":

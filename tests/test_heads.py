@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from vitrina.classifier import fit
 from vitrina.classifier.backoff import BackOff, ThresholdsCard
 from vitrina.classifier.card import HeadShape
 from vitrina.classifier.fit import FitOptions, choose_scale, fit_head, planned_rows
@@ -16,11 +17,13 @@ from vitrina.classifier.minibatch import predict
 from vitrina.classifier.model import Model, top
 from vitrina.classifier.tree import CategoryTree
 from vitrina.errors import FingerprintError, StoreError
+from vitrina.parallel import no_progress
 from vitrina.store.gather import Gathered
 from vitrina.typed_json import convert_json
 from vitrina.types import Balance, Features, FusionKind, HeadKind, Modality
 
 CLASSES = 4
+NONE = np.zeros(0, dtype=np.int64)
 QUICK = FitOptions(kind=HeadKind.LOGISTIC, epochs=30, hidden=32)
 
 
@@ -100,6 +103,35 @@ def test_the_seed_decides_and_the_global_state_is_left_alone():
     assert torch.equal(before, torch.random.get_rng_state())
     three = fit_head(gathered, codes, rows, CLASSES, FitOptions(HeadKind.MLP, 2, hidden=8, seed=2))
     assert not np.array_equal(predict(one, gathered, rows), predict(three, gathered, rows))
+
+
+@pytest.mark.parametrize(
+    ("rows", "classes", "width"), [(10_000, 100, 1024), (9_999, 100, 512), (10_000, 99, 512)]
+)
+def test_an_mlp_is_wide_for_many_rows_and_classes(rows, classes, width):
+    gathered = Gathered((Modality.TEXT,), (np.eye(rows, 2),), (np.ones(rows, dtype=bool),))
+    codes = np.arange(rows) % classes
+    options = FitOptions(HeadKind.MLP, epochs=1, batch_rows=rows)
+    assert fit_head(gathered, codes, np.arange(rows), classes, options).shape.hidden == width
+
+
+def test_the_dropout_of_inputs_falls_with_the_rows(monkeypatch):
+    gathered, codes = products()
+    dropped = []
+    monkeypatch.setattr(fit, "Head", lambda *a: dropped.append(a[1]) or Head(*a))
+    monkeypatch.setattr(fit, "DROPOUT_ROWS", 100)
+    options = FitOptions(HeadKind.MLP, epochs=1, hidden=8)
+    for rows in (100, 400):
+        fit._fit(gathered, codes, np.arange(rows), CLASSES, options, (1, 1), no_progress, NONE, ())
+    assert dropped == [0.4, 0.2]
+    strong = replace(options, epochs=20, input_dropout=0.9)
+    weak = replace(strong, input_dropout=0.0)
+    rows = np.arange(400)
+    sure = [
+        predict(fit_head(gathered, codes, rows, CLASSES, one), gathered, rows).max(axis=1).mean()
+        for one in (weak, strong)
+    ]
+    assert sure[0] > sure[1]
 
 
 def test_a_worthless_image_block_is_scaled_down():

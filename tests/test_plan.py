@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vitrina.store import plan
 from vitrina.store.plan import first_positions, plan_shards
 
 
@@ -29,13 +30,16 @@ def as_lists(shards):
     return [shard.tolist() for shard in shards]
 
 
+@pytest.mark.parametrize("block", [4, plan._BLOCK])
 @given(contents)
-def test_first_positions_are_those_of_a_dict(values):
+def test_first_positions_are_those_of_a_dict(block, values):
     met = {}
     expected = [
         -1 if value is None else met.setdefault(value, at) for at, value in enumerate(values)
     ]
-    assert first_positions(to_hashes(values)).tolist() == expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "_BLOCK", block)
+        assert first_positions(to_hashes(values)).tolist() == expected
 
 
 def test_a_hash_that_is_half_zeros_is_content():

@@ -14,9 +14,11 @@ from support.stores import put_products, put_space, root, row
 from support.vectors import rows_of, units
 from vitrina import api
 from vitrina.errors import StoreError
+from vitrina.index.score import score_pairs
+from vitrina.store import rows as rows_module
 from vitrina.store.files import checksum
-from vitrina.store.mapping import map_file
-from vitrina.store.rows import Rows
+from vitrina.store.mapping import files_mapped, map_file
+from vitrina.store.rows import PagedRows, Rows
 from vitrina.store.store import OpenStore
 from vitrina.types import Modality
 
@@ -387,3 +389,56 @@ def test_what_can_not_be_mapped(tmp_path):
     with pytest.raises(OSError, match=str(tmp_path)):
         map_file(tmp_path)
     assert descriptors() == before
+
+
+# -- more shards than a process can map -----------------------------------------------------------
+
+
+@pytest.fixture
+def few_maps(monkeypatch):
+    """A process that may map two shards, and keep one mapped."""
+    monkeypatch.setattr(rows_module, "MOST_MAPPED", files_mapped() + 2)
+    monkeypatch.setattr(rows_module, "KEPT_MAPPED", 1)
+
+
+@pytest.mark.usefixtures("few_maps")
+def test_rows_of_too_many_shards_are_copied_when_they_are_read(store, vectors):
+    rows = everything(store)
+    assert isinstance(rows, PagedRows)
+    assert len(rows) == 30
+    check(rows, vectors)
+    assert files_mapped() <= rows_module.MOST_MAPPED - 1
+    (read,), _ = rows.take(np.array([20, 3, 3])).read(np.array([1, 0]))
+    np.testing.assert_array_equal(read, vectors[[3, 20]])
+
+
+@pytest.mark.usefixtures("few_maps")
+def test_rows_of_too_many_shards_score_as_mapped_ones(store, vectors, monkeypatch):
+    images = units(30, 6, seed=5).astype(vectors.dtype)
+    put(store, images, vectors.dtype.name, IMAGE, [(10, 18), (2, 4)])
+    spaces = [store.space(modality) for modality in (TEXT, IMAGE)]
+    located = [space.locate(store.products) for space in spaces]
+    places = [(one.shard, one.row) for one in located]
+    paged = Rows.mapped(spaces, places)
+    monkeypatch.setattr(rows_module, "MOST_MAPPED", 1000)
+    mapped = Rows.mapped(spaces, places)
+    assert isinstance(paged, PagedRows)
+    assert not isinstance(mapped, PagedRows)
+    positions = np.array([[0, -1, 29, 12], [12, 3, 3, 17], [-1, -1, -1, -1]])
+    queries = units(3, 30, seed=7).astype(np.float32)
+    for at in (positions, positions[:0], positions[2:]):
+        np.testing.assert_array_equal(
+            score_pairs(paged, (1.0, 0.5), queries[: len(at)], at),
+            score_pairs(mapped, (1.0, 0.5), queries[: len(at)], at),
+        )
+    with pytest.raises(IndexError):
+        score_pairs(paged, (1.0, 0.5), queries, positions + 1)
+
+
+@pytest.mark.usefixtures("few_maps")
+def test_a_damaged_shard_among_too_many_is_named(store):
+    rows = everything(store)
+    shard(store, 1).write_bytes(b"PAR1")
+    rows.read(np.array([0, 29]))
+    with pytest.raises(StoreError, match=r"part-000001-.*is damaged"):
+        rows.read(np.array([6]))

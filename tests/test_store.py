@@ -88,8 +88,8 @@ def test_a_store_whose_making_was_cut_short_is_made(tmp_path):
 
 
 def test_a_store_of_another_format_is_refused_with_both_numbers(store):
-    (root(store) / "store.json").write_text('{"format": 4, "created": "2030-01-01T00:00:00+00:00"}')
-    with pytest.raises(StoreError, match="is of format 4, this Vitrina reads 2 and 3"):
+    (root(store) / "store.json").write_text('{"format": 5, "created": "2030-01-01T00:00:00+00:00"}')
+    with pytest.raises(StoreError, match="is of format 5, this Vitrina reads 2 to 4"):
         OpenStore.open(root(store))
 
 

@@ -23,7 +23,9 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from vitrina.embedder import text as module
-from vitrina.embedder.text import HuggingFaceText, pool, token_batches
+from vitrina.embedder import text_batches
+from vitrina.embedder.text import HuggingFaceText, pool
+from vitrina.embedder.text_batches import token_batches
 from vitrina.errors import EncoderError
 from vitrina.types import Compute, Pooling
 
@@ -407,8 +409,8 @@ def test_a_model_that_is_read_wrongly_runs_by_its_own_code(
 
 def test_the_same_text_is_encoded_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder, seen = loaded(folder), []
-    run = encoder._run
-    monkeypatch.setattr(encoder, "_run", lambda *a: seen.extend(a[1]) or run(*a))
+    run = encoder._batches.run
+    monkeypatch.setattr(encoder._batches, "run", lambda *a: seen.extend(a[1]) or run(*a))
     texts = [SENTENCES[at] for at in (0, 1, 0, 3, 1, 0)]
     got = encoder.encode(texts)
     assert len(seen) == 3
@@ -422,7 +424,7 @@ def test_order_holds_over_windows(folder: Path, monkeypatch: pytest.MonkeyPatch)
     encoder = loaded(folder)
     texts = [" ".join(WORDS[: at % 7 + 1]) + f" {at}" for at in range(50)]
     whole = encoder.encode(texts)
-    monkeypatch.setattr(module, "WINDOW", 7)
+    monkeypatch.setattr(text_batches, "WINDOW", 7)
     np.testing.assert_allclose(encoder.encode(texts), whole, atol=1e-6)
 
 
@@ -442,9 +444,9 @@ def test_out_of_memory_halves_the_batch_and_goes_on(
         return pooled(tokens)
 
     monkeypatch.setattr(encoder._network, "pooled", small)
-    budget = encoder._budget
+    budget = encoder._batches._budget
     np.testing.assert_allclose(encoder.encode(texts), whole, atol=1e-6)
-    assert encoder._budget < budget
+    assert encoder._batches._budget < budget
     assert max(sizes) == len(texts)
 
     def never(_: Sequence[Sequence[int]]) -> torch.Tensor:

@@ -131,7 +131,7 @@ class IdTable:
     """
 
     def __init__(self, keys: Keys) -> None:
-        self._rows: Codes = np.argsort(keys, kind="stable").astype(np.int64)
+        self._rows: Codes = np.argsort(keys, kind="stable").astype(np.int64, copy=False)
         self._keys = keys[self._rows]
 
     def __len__(self) -> int:

@@ -24,8 +24,11 @@ def figures(rounds: list[dict]) -> dict:
 
 
 def agreement(path: Path, reference: Path) -> dict:
-    """Least and mean cosine of a contestant's vectors to the reference's, row by row."""
+    """Least and mean cosine of a contestant's vectors to the reference's, row by row; empty for
+    vectors of another length, which are another model's."""
     left, right = (np.load(one).astype(np.float64) for one in (path, reference))
+    if left.shape[1] != right.shape[1]:
+        return {}
     right = right[: len(left)]
     lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
     cosine = (left * right).sum(axis=1) / lengths

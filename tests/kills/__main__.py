@@ -36,6 +36,7 @@ def warm_up() -> None:
     import vitrina
     from vitrina import api, cli  # noqa: F401
     from vitrina.pipelines.embed import commit_pace, job
+    from vitrina.store import segments
 
     for name in ("AutoModel", "AutoTokenizer", "BertModel", "PreTrainedTokenizerFast"):
         getattr(transformers, name)
@@ -50,6 +51,8 @@ def warm_up() -> None:
 
     job.embed = in_small_shards
     commit_pace.SHARDS = 3
+    # Lists of shards, which only large stores have.
+    segments.LEAST, segments.UNIT = 1, 1
 
 
 def kill(

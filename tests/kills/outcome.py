@@ -61,7 +61,7 @@ def essence(folder: Path) -> dict[str, str]:
         plain = DIGEST.sub("", name)
         if plain.startswith(
             ("store/manifests", "store/retired", "store/.lock", "store/store.json")
-        ):
+        ) or plain.endswith("/.shards.json"):
             continue
         if name.endswith(".json"):
             with suppress(ValueError):

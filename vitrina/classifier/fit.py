@@ -24,6 +24,11 @@ SCALES = (1.0, 0.3, 0.1)
 AT_ONCE = 20_000
 """Rows times classes up to which a logistic head is fitted full-batch: there that is faster, and as
 accurate (`benchmarks/heads.py --small`)."""
+INPUT_DROPOUT, DROPOUT_ROWS = 0.4, 16_000
+"""Dropout of an MLP's inputs up to so many training rows; of more rows it falls with their root.
+See `benchmarks/mlp_heads.py`."""
+HIDDEN, WIDE_CLASSES, WIDE_ROWS = 512, 100, 10_000
+"""Width of an MLP; from so many classes and training rows it is twice as wide."""
 NO_ROWS = np.zeros(0, dtype=np.int64)
 """No rows."""
 
@@ -35,8 +40,9 @@ class FitOptions:
     epochs, learning_rate: None for defaults by the number of rows and by the kind.
     modality_dropout: the share of complete training products that lose their text, and as many
     their image, so that the head can classify products that lack one. balance: class-imbalance
-    handling; see `ClassLoss`. patience: early stopping after this many epochs without a better
-    score on held-out rows; 0 for none.
+    handling; see `ClassLoss`. hidden, input_dropout: of an MLP; None for defaults by the number of
+    rows and classes. patience: early stopping after this many epochs without a better score on
+    held-out rows; 0 for none.
     """
 
     kind: HeadKind = HeadKind.MLP
@@ -45,7 +51,8 @@ class FitOptions:
     learning_rate: float | None = None
     weight_decay: float = 0.05
     modality_dropout: float = 0.1
-    hidden: int = 512
+    hidden: int | None = None
+    input_dropout: float | None = None
     balance: Balance = Balance.NONE
     patience: int = 0
     seed: int = 0
@@ -81,7 +88,8 @@ def fit_head(
         rows = np.setdiff1d(rows, held_rows)
     scales = (1.0,) * len(gathered.modalities)
     if not len(rows):
-        return _zero_head(HeadShape(options.kind, gathered.dims, scales, classes, options.hidden))
+        hidden = options.hidden or HIDDEN
+        return _zero_head(HeadShape(options.kind, gathered.dims, scales, classes, hidden))
     whitenings = _whitenings(gathered, rows)
     if len(gathered.modalities) > 1:
         chosen = choose_scale(gathered, codes, rows, classes, options.seed, report, whitenings)
@@ -150,6 +158,14 @@ def _epochs(rows: int, options: FitOptions) -> int:
     return options.epochs or int(np.clip(600_000 // max(1, rows), 10, 40))
 
 
+def _width(rows: int, classes: int) -> int:
+    return HIDDEN * (2 if rows >= WIDE_ROWS and classes >= WIDE_CLASSES else 1)
+
+
+def _input_dropout(rows: int) -> float:
+    return float(INPUT_DROPOUT * min(1.0, (DROPOUT_ROWS / rows) ** 0.5))
+
+
 def _is_full_batch(rows: int, classes: int, options: FitOptions) -> bool:
     free = options.epochs is None and options.learning_rate is None and not options.patience
     return options.kind is HeadKind.LOGISTIC and free and rows * classes <= AT_ONCE
@@ -169,12 +185,18 @@ def _fit(
     flags = tuple(one is not None for one in whitenings)
     whitened = flags if any(flags) else ()
     shape = HeadShape(
-        options.kind, gathered.dims, scales, classes, options.hidden, whitened=whitened
+        options.kind,
+        gathered.dims,
+        scales,
+        classes,
+        options.hidden or _width(len(rows), classes),
+        whitened=whitened,
     )
     loss_of = ClassLoss.of(codes[rows], classes, options.balance)
     with torch.random.fork_rng():
         torch.manual_seed(options.seed)
-        head = Head(shape)
+        dropped = options.input_dropout
+        head = Head(shape, _input_dropout(len(rows)) if dropped is None else dropped)
         head.set_whitening(whitenings)
         whole = _is_full_batch(len(rows), classes, options)
         # A small catalogue takes smaller batches, for enough steps.

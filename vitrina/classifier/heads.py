@@ -33,7 +33,8 @@ class Head(torch.nn.Module):
     a modality that the shape says are whitened are so first.
     """
 
-    def __init__(self, shape: HeadShape) -> None:
+    def __init__(self, shape: HeadShape, input_dropout: float = 0.0) -> None:
+        """input_dropout: of an MLP in training."""
         super().__init__()
         self.shape = shape
         width = shape.width
@@ -46,7 +47,7 @@ class Head(torch.nn.Module):
             torch.nn.init.zeros_(self.layers.bias)
         else:
             self.layers = torch.nn.Sequential(
-                Dropout(0.1),
+                Dropout(input_dropout),
                 torch.nn.Linear(width, shape.hidden),
                 torch.nn.GELU(),
                 Dropout(shape.dropout),

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
 from vitrina.device import best_device
@@ -16,19 +15,16 @@ from vitrina.embedder.base import EncoderCard
 from vitrina.embedder.fingerprint import fingerprint, weights
 from vitrina.embedder.pooling import padded
 from vitrina.embedder.precision import (
-    check_numbers,
     check_probes,
     choose,
     first_run,
     has_bfloat16,
-    unit_vectors,
 )
-from vitrina.embedder.text import BATCH_TOKENS, WINDOW, token_batches
+from vitrina.embedder.text_batches import TextBatches, Tokenize
 from vitrina.embedder.text_parts import PROBES, Tokens
 from vitrina.malloc import keep_freed
-from vitrina.parallel import map_ahead
 from vitrina.stage_timer import stage
-from vitrina.threads import one_thread_each, workers
+from vitrina.threads import one_thread_each
 from vitrina.types import Compute, Modality, Vectors
 
 
@@ -43,7 +39,7 @@ class TextTower:
     """
 
     network: torch.nn.Module
-    tokenize: Callable[[Sequence[str]], Tokens]
+    tokenize: Tokenize
     limit: int
     pad: int
     whole: bool
@@ -61,7 +57,7 @@ class ClipText:
         self._tower = tower
         self._device = best_device()
         keep_freed()
-        self._budget = BATCH_TOKENS[self._device.type]
+        self._batches = TextBatches(self._device, tower.limit if tower.whole else None)
         self._compute, self._network, dim = self._choose(compute, taken, model)
         self.card = EncoderCard(
             modality=Modality.TEXT,
@@ -86,7 +82,7 @@ class ClipText:
 
         def probe(network: PaddedTower) -> Vectors:
             with one_thread_each():
-                return self._run(network, tokens)
+                return self._batches.run(network.pooled, tokens)
 
         make = partial(PaddedTower, self._tower, self._device)
         own = make(torch.float32)
@@ -105,36 +101,8 @@ class ClipText:
         Duplicate texts are encoded once. Not thread-safe. Raises EncoderError if memory does not
         suffice for a single text, or vectors are not finite.
         """
-        unique = list(dict.fromkeys(texts))
-        out = np.empty((len(unique), self.card.dim), dtype=np.float32)
-        with one_thread_each():
-            batches = self._batches(unique)
-            for batch, vectors in map_ahead(self._encode, batches, workers(self._device)):
-                out[batch] = vectors
-        place = {text: at for at, text in enumerate(unique)}
-        return out[[place[text] for text in texts]]
-
-    def _batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Tokens]]:
-        for start in range(0, len(texts), WINDOW):
-            tokens = self._tower.tokenize(texts[start : start + WINDOW])
-            lengths = [self._tower.limit if self._tower.whole else len(ids) for ids in tokens]
-            for batch in token_batches(lengths, self._budget):
-                yield [start + at for at in batch], [tokens[at] for at in batch]
-
-    def _encode(self, batch: tuple[list[int], Tokens]) -> tuple[list[int], Vectors]:
-        vectors = self._run(self._network, batch[1])
-        check_numbers(vectors, self.card.model)
-        return batch[0], vectors
-
-    def _run(self, network: PaddedTower, tokens: Tokens) -> Vectors:
-        def smaller(batch: Tokens) -> None:
-            self._budget = max(len(batch[0]), self._budget // 2)
-
-        return unit_vectors(
-            network.pooled,
-            tokens,
-            smaller=smaller,
-            alone=lambda text: f"a text of {len(text[0])} tokens",
+        return self._batches.encode(
+            self._network.pooled, self._tower.tokenize, texts, self.card.dim, self.card.model
         )
 
 
@@ -146,7 +114,7 @@ class PaddedTower:
         self._network = copy.deepcopy(tower.network).to(device, dtype)
 
     def pooled(self, tokens: Tokens) -> torch.Tensor:
-        """As `TextRunner.pooled`."""
+        """Vectors of token lists: (len(tokens), dim) float32, not normalised."""
         width = self._tower.limit if self._tower.whole else None
         ids, mask = padded(tokens, self._tower.pad, width)
         vectors: torch.Tensor = self._network(ids.to(self._device), mask.to(self._device))

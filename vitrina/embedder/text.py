@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 
 from vitrina.device import best_device
@@ -23,13 +22,12 @@ from vitrina.embedder.pooling import padded, pool
 from vitrina.embedder.precision import (
     AGREEMENT,
     agreement,
-    check_numbers,
     check_probes,
     choose,
     first_run,
     has_bfloat16,
-    unit_vectors,
 )
+from vitrina.embedder.text_batches import TextBatches
 from vitrina.embedder.text_parts import (
     ENCODERS,
     PROBES,
@@ -43,18 +41,10 @@ from vitrina.embedder.text_settings import TextSettings
 from vitrina.embedder.weight_files import WAY_OUT
 from vitrina.errors import EncoderError
 from vitrina.malloc import keep_freed
-from vitrina.parallel import map_ahead
 from vitrina.stage_timer import stage
-from vitrina.threads import one_thread_each, workers
+from vitrina.threads import one_thread_each
 from vitrina.typed_json import read_json
 from vitrina.types import Compute, Modality, Pooling, Vectors
-
-BATCH_TOKENS = {"cpu": 1024, "cuda": 65_536, "mps": 8192}
-"""Tokens per batch, by device: on a CPU few enough for one core's cache, on a GPU enough to
-fill it."""
-
-WINDOW = 4096
-"""Texts tokenised and sorted by length together, while the model runs on the previous ones."""
 
 
 class TextRunner(Protocol):
@@ -92,7 +82,7 @@ class HuggingFaceText:
         self._device = best_device()
         self._form = replace(form, layers=form.layers.to(self._device))
         keep_freed()
-        self._budget = BATCH_TOKENS[self._device.type]
+        self._batches = TextBatches(self._device)
         self._compute, self._network = self._choose(network, pad, compute, taken, model)
         self.card = EncoderCard(
             modality=Modality.TEXT,
@@ -118,7 +108,7 @@ class HuggingFaceText:
 
         def probe(network: TextRunner) -> Vectors:
             with one_thread_each():
-                return self._run(network, tokens)
+                return self._batches.run(partial(self._pooled, network), tokens)
 
         own = PaddedModel(model.to(self._device), pooling, pad, self._device)
         with first_run(name):
@@ -150,45 +140,26 @@ class HuggingFaceText:
         Duplicate texts are encoded once. Not thread-safe. Raises EncoderError if memory does not
         suffice for a single text, or vectors are not finite.
         """
-        unique = list(dict.fromkeys(texts))
-        out = np.empty((len(unique), self._dim), dtype=np.float32)
-        side_by_side = workers(self._device)
-        with one_thread_each():
-            for batch, vectors in map_ahead(self._encode, self._batches(unique), side_by_side):
-                out[batch] = vectors
-        if len(unique) == len(texts):
-            return out
-        place = {text: at for at, text in enumerate(unique)}
-        return out[[place[text] for text in texts]]
+        return self._batches.encode(
+            partial(self._pooled, self._network),
+            self._tokenize,
+            texts,
+            self._dim,
+            self.card.model,
+        )
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """Search queries, with the model's prompt for them, as `encode` does products' texts."""
-        with one_thread_each():
-            return self._encode((list(range(len(texts))), self._tokenize_query(texts)))[1]
-
-    def _batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Tokens]]:
-        windows = (texts[at : at + WINDOW] for at in range(0, len(texts), WINDOW))
-        start = 0
-        for tokens in map_ahead(self._tokenize, windows, 2 if len(texts) > WINDOW else 1):
-            for batch in token_batches([len(ids) for ids in tokens], self._budget):
-                yield [start + at for at in batch], [tokens[at] for at in batch]
-            start += len(tokens)
-
-    def _encode(self, batch: tuple[list[int], Tokens]) -> tuple[list[int], Vectors]:
-        vectors = self._run(self._network, batch[1])
-        check_numbers(vectors, self.card.model)
-        return batch[0], vectors
-
-    def _run(self, network: TextRunner, tokens: Tokens) -> Vectors:
-        def smaller(batch: Tokens) -> None:
-            self._budget = max(len(batch[0]), self._budget // 2)
-
-        return unit_vectors(
-            lambda batch: self._form.finished(network.pooled(batch)),
-            tokens,
-            smaller=smaller,
-            alone=lambda text: f"a text of {len(text[0])} tokens",
+        return self._batches.encode(
+            partial(self._pooled, self._network),
+            self._tokenize_query,
+            texts,
+            self._dim,
+            self.card.model,
         )
+
+    def _pooled(self, network: TextRunner, tokens: Tokens) -> torch.Tensor:
+        return self._form.finished(network.pooled(tokens))
 
 
 FURTHER = (
@@ -236,17 +207,3 @@ class PaddedModel:
         mask = mask.to(self._device)
         hidden = self._model(input_ids=ids.to(self._device), attention_mask=mask)
         return pool(hidden.last_hidden_state.float(), mask, self._pooling)
-
-
-def token_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Split texts into batches of similar length, longest first.
-
-    lengths: tokens of each text. budget: tokens per batch, padding included; a longer text forms
-    its own batch. Yields positions; each appears exactly once.
-    """
-    order = sorted(range(len(lengths)), key=lambda at: (-lengths[at], at))
-    start = 0
-    while start < len(order):
-        size = max(1, budget // max(1, lengths[order[start]]))
-        yield order[start : start + size]
-        start += size

@@ -13,6 +13,7 @@ from vitrina.embedder.photos import Encoded, Failure, Read, encode_photos
 from vitrina.parallel import Progress
 from vitrina.stage_timer import Stages
 from vitrina.store.orders import Order, OrderResult, OrderTerms
+from vitrina.store.plan import SHARD_ROWS
 from vitrina.types import Codes, Modality
 
 
@@ -62,9 +63,12 @@ def compute_order(
     """Encode the contents of an order. read: fetches a photo. progress: counts contents."""
     if order.terms.modality is Modality.TEXT:
         stages = stages or Stages()
-        with stages.timed("encode"):
-            vectors = cast("TextEncoder", encoder).encode(order.texts)
-        progress(len(order.texts))
+        vectors = np.empty((len(order.texts), encoder.card.dim), dtype=np.float32)
+        for start in range(0, len(order.texts), SHARD_ROWS):
+            texts = order.texts[start : start + SHARD_ROWS]
+            with stages.timed("encode"):
+                vectors[start : start + len(texts)] = cast("TextEncoder", encoder).encode(texts)
+            progress(len(texts))
         return Encoded(vectors, np.ones(len(vectors), dtype=bool), {})
     assert read is not None
     return encode_photos(

@@ -39,6 +39,7 @@ def score_pairs(
     """
     if positions.size and positions.max() >= len(rows):
         raise IndexError(f"row {positions.max()} of {len(rows)}")
+    rows, positions = rows.near(positions)
     out = np.empty(positions.shape, dtype=np.float32)
     positions = np.ascontiguousarray(positions)
     shares = np.asarray(weights, dtype=np.float32) / np.float32(sum(weights))

@@ -143,7 +143,7 @@ def _rewrite(
         for ids, hashes, vectors in _batches(space, located, group, sizes, id_type):
             path = scratch / layout.shard(space.name, number, "merged")
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_shard(path, ids, hashes, vectors, space.card["dtype"])
+            write_shard(path, ids, hashes, vectors, space.card["dtype"], group_rows=None)
             after.append(_Piece(path, number, len(ids)))
             number += 1
     return after

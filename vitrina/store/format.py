@@ -29,7 +29,7 @@ def read_card(files: Files) -> StoreCard:
     if card.format not in layout.READABLE_FORMATS:
         raise StoreError(
             f"{files.place} is of format {card.format}, this Vitrina reads "
-            f"{' and '.join(map(str, layout.READABLE_FORMATS))}; "
+            f"{min(layout.READABLE_FORMATS)} to {max(layout.READABLE_FORMATS)}; "
             "use the version of Vitrina that wrote it"
         )
     return card

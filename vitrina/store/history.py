@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 
 from vitrina.errors import StoreError
 from vitrina.store import layout
+from vitrina.store.entries import FileEntry, Segment
 from vitrina.store.files import Files
 from vitrina.store.manifest import Manifest
 from vitrina.store.manifest_reader import parse_manifest
 from vitrina.store.names import Role, parse
+from vitrina.store.segments import read_segment
 
 _TRIES = 5
 _LATER = (layout.SPACES, layout.INDEXES, layout.MODELS, layout.AUDITS, layout.DECISIONS)
@@ -33,7 +36,14 @@ def read_manifest(files: Files, sequence: int) -> Manifest:
     Raises FileNotFoundError if it is gone, StoreError if it is damaged or not a valid manifest.
     """
     name = layout.manifest(sequence)
-    return parse_manifest(files.read(name), files.where(name), sequence)
+    content = files.read(name)
+    try:
+        return parse_manifest(content, files.where(name), sequence, partial(read_segment, files))
+    except StoreError as err:
+        if files.exists(name):
+            raise
+        # The writer deleted it meanwhile, with its lists of shards.
+        raise FileNotFoundError(name) from err
 
 
 def newest(files: Files, *, damaged_too: bool = False) -> Manifest:
@@ -83,11 +93,18 @@ def read_retired(files: Files) -> dict[str, Manifest]:
     A writer retires a manifest before it deletes the files that only this commit names, and deletes
     the manifest last: if it is killed, the next writer completes the deletion.
     """
+
+    def readable(space: str, file: FileEntry) -> Segment | None:
+        # Of a partly deleted commit, lists of shards may be gone already.
+        with suppress(StoreError):
+            return read_segment(files, space, file)
+        return None
+
     found = {}
     folder = layout.retired(layout.MANIFESTS)
     for name in files.names(folder):
         parsed = parse(name.removeprefix(layout.retired("")))
         if parsed and parsed.role is Role.MANIFEST:
             with suppress(FileNotFoundError, StoreError):
-                found[name] = parse_manifest(files.read(name), name, parsed.number)
+                found[name] = parse_manifest(files.read(name), name, parsed.number, readable)
     return found

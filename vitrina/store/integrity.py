@@ -35,6 +35,8 @@ CHANGED = "its checksum does not fit: bytes were changed"
 
 SAVE_SECONDS = 5.0
 """Minimum time between two saves of known checksums; the last save is at process exit."""
+SAVE_SHARE = 0.02
+"""Largest share of the time that may be spent on saves; those of a huge store wait longer."""
 MEMORIES = 256
 """Maximum number of stores with checksums on disk; the least recently saved are deleted."""
 HELD = 64
@@ -66,7 +68,7 @@ class Checksums:
         self._root = root
         self._lock = RLock()
         self._found: dict[str, tuple[Stamp, str]] | None = None
-        self._saved_at = time.monotonic()
+        self._next_save = time.monotonic() + SAVE_SECONDS
         self._fresh: set[str] = set()
 
     @classmethod
@@ -110,8 +112,11 @@ class Checksums:
         with self._lock:
             self._known[name] = (stamp, sha256)
             self._fresh.add(name)
-            if time.monotonic() - self._saved_at > SAVE_SECONDS:
+            if time.monotonic() > self._next_save:
+                started = time.monotonic()
                 self.save()
+                now = time.monotonic()
+                self._next_save = now + max(SAVE_SECONDS, (now - started) / SAVE_SHARE)
 
     @property
     def _known(self) -> dict[str, tuple[Stamp, str]]:
@@ -122,7 +127,6 @@ class Checksums:
     def save(self) -> None:
         """Save new checksums to disk; failure to write is ignored."""
         with self._lock:
-            self._saved_at = time.monotonic()
             if not self._fresh:
                 return
             saved = self._read()

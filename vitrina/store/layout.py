@@ -15,11 +15,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 FORMAT_VERSION = 3
-"""Version of the format. Increment it when an older Vitrina could misread a newer store. Format 3
-added sources: an older version would mix the products of several."""
+"""Version of the format of a new store. Increment it when an older Vitrina could misread a newer
+store. Format 3 added sources: an older version would mix the products of several."""
 
-READABLE_FORMATS = (2, 3)
-"""Formats that can be read; a writer upgrades the store to the newest."""
+SEGMENTED_VERSION = 4
+"""Version of the format of a store whose manifest has segments: an older version would see the last
+shards only. A smaller store stays at `FORMAT_VERSION`."""
+
+READABLE_FORMATS = (2, 3, 4)
+"""Formats that can be read; a writer upgrades older stores to `FORMAT_VERSION`."""
 
 CARD = "store.json"
 """The format version and the time of creation."""
@@ -66,6 +70,21 @@ DIGEST = 12
 def manifest(sequence: int) -> str:
     """The file of one commit."""
     return f"{MANIFESTS}/{sequence:08d}.json"
+
+
+def segment(digest: str) -> str:
+    """A list of shards that commits share."""
+    return f"{MANIFESTS}/shards-{digest[:DIGEST]}.json"
+
+
+def segment_copy(space_name: str, digest: str) -> str:
+    """The second copy of a list of shards: all commits depend on it."""
+    return f"{space(space_name)}/.shards-{digest[:DIGEST]}.json"
+
+
+def is_segment(name: str) -> bool:
+    """True for a list of shards, or its copy."""
+    return name.rpartition("/")[2].lstrip(".").startswith("shards-") and name.endswith(".json")
 
 
 def product_part(number: int, digest: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -73,6 +73,8 @@ class Manifest:
         folders += [self.audit] if self.audit else []
         for space in self.spaces.values():
             yield from space.shards
+            for segment in space.segments:
+                yield from (segment.file, segment.copy)
             # An encoder trained on this catalogue is also in `encoders`.
             if space.encoder and space.encoder not in folders:
                 folders.append(space.encoder)
@@ -82,7 +84,36 @@ class Manifest:
     @cached_property
     def names(self) -> frozenset[str]:
         """The names of all its files."""
-        return frozenset(entry.path for entry in self.files())
+        return frozenset().union(*self._names)
+
+    @cached_property
+    def _names(self) -> tuple[frozenset[str], ...]:
+        """Its names as sets; those of a segment are one set, which commits share."""
+        segments = [one for space in self.spaces.values() for one in space.segments]
+        small = replace(
+            self,
+            spaces={
+                name: replace(space, shards=space.loose, segments=())
+                for name, space in self.spaces.items()
+            },
+        )
+        loose = frozenset(entry.path for entry in small.files())
+        return (loose, *(one.names for one in segments))
+
+    def names_beyond(self, others: Iterable[Manifest]) -> set[str]:
+        """The names of files that none of some other commits has.
+
+        Takes time for what differs, not for segments that the commits share.
+        """
+        known = [names for other in others for names in other._names]
+        shared = {id(names) for names in known}
+        return {
+            name
+            for names in self._names
+            if id(names) not in shared
+            for name in names
+            if not any(name in one for one in known)
+        }
 
     def to_bytes(self) -> bytes:
         """The content of its file: JSON with a checksum."""

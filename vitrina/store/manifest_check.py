@@ -15,6 +15,7 @@ from msgspec import Meta
 from vitrina.store.files import folder_checksum
 from vitrina.store.layout import DIGEST
 from vitrina.store.names import Role, StoreName, is_owner, parse
+from vitrina.store.plan import MOST_SHARD_ROWS, SHARD_ROWS
 from vitrina.types import Modality
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class SpaceCard:
     model: str
     dim: Annotated[int, Meta(ge=1, le=65_536)]
     dtype: Literal["float16", "float32"]
+    shard_rows: Annotated[int, Meta(ge=1, le=MOST_SHARD_ROWS)] = SHARD_ROWS
     revision: str | None = None
     fingerprint: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -41,12 +43,12 @@ class SpaceCard:
 def check(manifest: Manifest) -> None:
     """Raise ValueError for inconsistent parts, or a name of another form."""
     for part in manifest.products:
-        _check_file(part, Role.PRODUCTS)
+        check_file(part, Role.PRODUCTS)
         if not part.rows:
             # Other modules assume that a store with parts has products.
             raise ValueError(f"its part {part.path} of the product table has no rows")
     if manifest.rejected:
-        _check_file(manifest.rejected, Role.ERRORS)
+        check_file(manifest.rejected, Role.ERRORS)
     for name, space in manifest.spaces.items():
         _check_space(name, space)
     for name, folder in manifest.indexes.items():
@@ -76,15 +78,24 @@ def _check_space(name: str, space: SpaceEntry) -> None:
         raise ValueError(f"the card of space {_shown(name)}: {err}") from err
     if card.fingerprint not in (None, space.fingerprint):
         raise ValueError(f"space {_shown(name)} has two fingerprints")
-    for shard in space.shards:
-        _check_file(shard, Role.SHARD, name)
+    start = 0
+    for segment in space.segments:
+        check_file(segment.file, Role.SEGMENT)
+        stop = start + len(segment.shards)
+        if segment.space != name or space.shards[start:stop] != segment.shards:
+            raise ValueError(f"{_shown(segment.file.path)} lists other shards than its space has")
+        start = stop
+    for shard in space.loose:
+        check_file(shard, Role.SHARD, name)
     if space.errors:
-        _check_file(space.errors, Role.ERRORS, name)
+        check_file(space.errors, Role.ERRORS, name)
     if space.encoder:
         _check_folder(space.encoder, Role.MODEL, None, fingerprint=space.fingerprint)
 
 
-def _check_file(entry: FileEntry, role: Role, owner: str = "") -> None:
+def check_file(entry: FileEntry, role: Role, owner: str = "") -> None:
+    """Raise ValueError for a name of another form, or one that carries another checksum. owner: the
+    space of a shard or of its failures."""
     parsed = _parse_name(entry, role, owner)
     if parsed.digest != entry.sha256[:DIGEST]:
         raise ValueError(f"{_shown(entry.path)} carries another checksum than its entry")

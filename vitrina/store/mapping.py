@@ -14,6 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+_LIVE: set[int] = set()
+"""Addresses of the files that are mapped."""
+
 
 @cache
 def _libc() -> Any:
@@ -29,6 +32,17 @@ def _libc() -> Any:
     ]
     libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     return libc
+
+
+def files_mapped() -> int:
+    """Number of files that this process has mapped with `map_file`."""
+    return len(_LIVE)
+
+
+def _unmap(address: int, size: int) -> None:
+    # First, since another thread may map a file there at once.
+    _LIVE.discard(address)
+    _libc().munmap(address, size)
 
 
 def map_file(path: Path) -> memoryview:
@@ -47,5 +61,6 @@ def map_file(path: Path) -> memoryview:
     finally:
         os.close(descriptor)
     content = (ctypes.c_ubyte * size).from_address(address)
-    weakref.finalize(content, _libc().munmap, address, size)
+    _LIVE.add(address)
+    weakref.finalize(content, _unmap, address, size)
     return memoryview(content).cast("B").toreadonly()

@@ -33,6 +33,7 @@ class Role(StrEnum):
     AUDIT = "a file of an audit"
     DECISIONS = "a file of decisions"
     MANIFEST = "a manifest"
+    SEGMENT = "a list of shards"
     JOURNAL = "a journal"
     ORDER = "an order"
     RESULT = "the result of an order"
@@ -41,7 +42,7 @@ class Role(StrEnum):
 FOLDER_ROLES = (Role.INDEX, Role.MODEL, Role.AUDIT)
 """Roles of files in a folder whose name carries the checksum of all its files."""
 
-SINGLE_ROLES = (Role.PRODUCTS, Role.SHARD, Role.ERRORS)
+SINGLE_ROLES = (Role.PRODUCTS, Role.SHARD, Role.ERRORS, Role.SEGMENT)
 """Roles of files that a commit names and whose own name carries their checksum."""
 
 STAGED_ROLES = (Role.ORDER, Role.RESULT)
@@ -109,6 +110,7 @@ _FORMS = {
     Role.AUDIT: rf"(?P<folder>{layout.AUDITS}/(?P<owner>audit)-{_DIGEST}){_INSIDE}",
     Role.DECISIONS: rf"{layout.DECISIONS}/[0-9]{{5,8}}T[0-9]{{12}}-{_DIGEST}\.parquet",
     Role.MANIFEST: rf"{layout.MANIFESTS}/{_NUMBER}\.json",
+    Role.SEGMENT: rf"(?:{layout.MANIFESTS}/|{layout.SPACES}/{_OWNER}/\.)shards-{_DIGEST}\.json",
     Role.JOURNAL: rf"{re.escape(layout.JOURNAL)}{_DIGEST}\.json",
     Role.ORDER: rf"{layout.STAGING}/order-{_NUMBER}-{_KEY}-{_DIGEST}\.parquet",
     Role.RESULT: rf"{layout.STAGING}/result-{_KEY}-{_DIGEST}\.parquet",

@@ -239,18 +239,24 @@ class Products(Tabular):
         order = np.argsort(positions, kind="stable")
         wanted = positions[order]
         pieces: list[pa.Table] = []
-        for part, group, start, stop in self._groups:
+        found = np.searchsorted(self._starts, wanted, side="right") - 1
+        for number in np.unique(found[(found >= 0) & (wanted < len(self))]).tolist():
+            part, group, start, stop = self._groups[number]
             low, high = np.searchsorted(wanted, (start, stop))
-            if low < high:
-                table = self._read_group(part, group)
-                # Parts may differ in which columns may hold nulls.
-                table = pa.table([table.column(name) for name in columns], list(columns))
-                pieces.append(table.take(pa.array(wanted[low:high] - start)))
+            table = self._read_group(part, group)
+            # Parts may differ in which columns may hold nulls.
+            table = pa.table([table.column(name) for name in columns], list(columns))
+            pieces.append(table.take(pa.array(wanted[low:high] - start)))
         if not pieces:
             return pa.table({name: [] for name in columns})
         back = np.empty(len(order), dtype=np.int64)
         back[order] = np.arange(len(order))
         return pa.concat_tables(pieces).take(pa.array(back))
+
+    @cached_property
+    def _starts(self) -> Codes:
+        """Position of the first row of each row group."""
+        return np.array([start for _, _, start, _ in self._groups], dtype=np.int64)
 
     @cached_property
     def _groups(self) -> list[tuple[FileEntry, int, int, int]]:

@@ -8,6 +8,7 @@ from itertools import chain, count
 from vitrina.store import layout
 from vitrina.store.entries import FolderEntry, SpaceEntry
 from vitrina.store.manifest import Manifest
+from vitrina.store.segments import write_segment
 from vitrina.store.store import OpenStore
 from vitrina.store.verify import VerifyReport
 
@@ -28,6 +29,10 @@ def repair(store: OpenStore, report: VerifyReport) -> VerifyReport:
     broken = {problem.file for problem in report.problems if problem.repairable}
     with store.writer("verify", damaged_too=True) as writer:
         manifest = without(store.manifest, broken)
+        for space in store.manifest.spaces.values():
+            for segment in space.segments:
+                if not broken.isdisjoint((segment.file.path, segment.copy.path)):
+                    write_segment(store.files, segment)
         for name in broken:
             # Decisions can't be recomputed, so a damaged file is kept for manual recovery.
             if name.startswith(layout.DECISIONS):

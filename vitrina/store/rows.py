@@ -6,8 +6,10 @@ row is just an address. A shard with another layout (another tool wrote it) is r
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from vitrina.errors import StoreError
 from vitrina.parallel import map_ahead
 from vitrina.store.entries import FileEntry
 from vitrina.store.integrity import checked_file
-from vitrina.store.mapping import map_file
+from vitrina.store.mapping import files_mapped, map_file
 from vitrina.store.numba_loads import copy_rows
 from vitrina.store.pages import find_numbers
 from vitrina.store.parquet import REPAIR, naming_file, wherever_it_lies
@@ -33,6 +35,11 @@ Addresses = npt.NDArray[np.uint64]
 Places = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
 """(n,) int32 each: the index of each row's shard in its space, -1 for none, and its row in that
 shard."""
+
+MOST_MAPPED = 32_768
+"""Most shards that a process maps for rows: half of the maps that Linux lets it have."""
+KEPT_MAPPED = 1024
+"""Shards that stay mapped when only some rows of them are read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +63,7 @@ class Rows:
         """
         addresses = []
         for matrix, mask in zip(vectors, present, strict=True):
-            if matrix.strides[-1] != matrix.itemsize:
+            if matrix.size and matrix.strides[-1] != matrix.itemsize:
                 raise ValueError("the numbers of a row must be contiguous")
             first = np.uint64(matrix.__array_interface__["data"][0])
             at = first + np.arange(len(matrix), dtype=np.uint64) * np.uint64(matrix.strides[0])
@@ -72,12 +79,17 @@ class Rows:
         """Rows of a store, memory-mapped. places: of the rows, for each space. damaged: the origin
         of the places and the way out, for the message about places outside the space.
 
-        Raises StoreError for such places, and for a shard that is missing or damaged.
+        The rows of more shards than a process can map are `PagedRows`. Raises StoreError for such
+        places, and for a shard that is missing or damaged.
         """
         addresses, owners = [], []
+        all_used = []
         for space, (shards, rows) in zip(spaces, places, strict=True):
             _check_places(space, shards, rows, damaged)
-            used = np.unique(shards[shards >= 0]).tolist()
+            all_used.append(np.unique(shards[shards >= 0]).tolist())
+        if files_mapped() + sum(map(len, all_used)) > MOST_MAPPED:
+            return PagedRows.of_places(spaces, places)
+        for space, (shards, rows), used in zip(spaces, places, all_used, strict=True):
             entries = [space.entry.shards[number] for number in used]
             start = np.zeros(len(space.entry.shards) + 1, dtype=np.int64)
             parts: list[Addresses] = []
@@ -106,6 +118,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.addresses[0])
 
+    def near(self, positions: Codes) -> tuple[Rows, Codes]:
+        """Rows with an address for each of some rows, and `positions` in them. positions: of any
+        shape, -1 for none."""
+        return self, positions
+
     @property
     def dim(self) -> int:
         """The sum of the modalities' dims."""
@@ -132,6 +149,99 @@ class Rows:
             vectors.append(block)
             present.append(chosen != 0)
         return vectors, present
+
+
+@dataclass(frozen=True, eq=False)
+class PagedRows(Rows):
+    """Rows of a store in more shards than a process can map: those that are asked for are copied.
+
+    places: of the rows, for each modality. shards: the shards that were read last.
+    """
+
+    places: tuple[Places, ...] = ()
+    shards: MappedShards = field(kw_only=True, repr=False)
+
+    @classmethod
+    def of_places(cls, spaces: Sequence[Space], places: Sequence[Places]) -> PagedRows:
+        """Rows of a store. places: of the rows, for each space."""
+        return cls(
+            tuple(space.modality for space in spaces),
+            tuple(space.dim for space in spaces),
+            tuple(np.dtype(space.card["dtype"]) for space in spaces),
+            (),
+            (),
+            tuple(places),
+            shards=MappedShards(spaces),
+        )
+
+    def __len__(self) -> int:
+        return len(self.places[0][0])
+
+    @property
+    def present(self) -> tuple[Mask, ...]:
+        """(n,) bool for each modality: rows that have it."""
+        return tuple(shards >= 0 for shards, _ in self.places)
+
+    def take(self, at: Codes) -> PagedRows:
+        """Select rows, in the order of `at`."""
+        return replace(self, places=tuple((shards[at], rows[at]) for shards, rows in self.places))
+
+    def near(self, positions: Codes) -> tuple[Rows, Codes]:
+        """Copies of some rows, and `positions` in them; see `Rows.near`."""
+        positions = np.maximum(positions, -1)
+        at, place = np.unique(positions, return_inverse=True)
+        none = int(len(at) > 0 and at[0] < 0)
+        at = at[none:]
+        vectors = [self._copied(number, at) for number in range(len(self.modalities))]
+        present = [mask[at] for mask in self.present]
+        return Rows.of_arrays(self.modalities, vectors, present), place.reshape(
+            positions.shape
+        ) - none
+
+    def read(self, at: Codes) -> tuple[list[Floats], list[Mask]]:
+        """Read vectors of rows; see `Rows.read`."""
+        rows, place = self.near(at)
+        return rows.read(place)
+
+    def _copied(self, number: int, at: Codes) -> Stored:
+        """Stored vectors of one modality: (len(at), dim), zero where missing."""
+        shards, rows = (places[at] for places in self.places[number])
+        out = np.zeros((len(at), self.dims[number]), dtype=self.dtypes[number])
+        if not len(at):
+            return out
+        target, width = out.__array_interface__["data"][0], out.strides[0]
+        order = np.argsort(shards, kind="stable")
+        used, starts = np.unique(shards[order], return_index=True)
+        for shard, some in zip(used.tolist(), np.split(order, starts[1:]), strict=True):
+            if shard < 0:
+                continue
+            addresses, _owner = self.shards.addresses(number, shard)
+            for row, source in zip(some.tolist(), addresses[rows[some]].tolist(), strict=True):
+                ctypes.memmove(target + row * width, source, width)
+        return out
+
+
+class MappedShards:
+    """The shards of some spaces that were read last, memory-mapped; safe with threads."""
+
+    def __init__(self, spaces: Sequence[Space]) -> None:
+        self._spaces = tuple(spaces)
+        self._lock = Lock()
+        self._mapped: dict[tuple[int, int], tuple[Addresses, Any]] = {}
+
+    def addresses(self, space: int, shard: int) -> tuple[Addresses, Any]:
+        """The address of every row of a shard, and the owner of the memory."""
+        key = (space, shard)
+        with self._lock:
+            found = self._mapped.pop(key, None)
+        if found is None:
+            one = self._spaces[space]
+            found = _map_shard(one, one.entry.shards[shard])
+        with self._lock:
+            self._mapped[key] = found
+            while len(self._mapped) > KEPT_MAPPED:
+                self._mapped.pop(next(iter(self._mapped)))
+        return found
 
 
 def _check_places(

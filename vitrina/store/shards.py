@@ -26,6 +26,7 @@ from vitrina.store.parquet import (
     open_source,
     read_table_as,
 )
+from vitrina.store.plan import SHARD_ROWS
 from vitrina.types import Stored, Vectors
 
 HASH_BYTES = 16
@@ -81,12 +82,19 @@ def array_keys(ids: pa.Array) -> Keys:
 
 
 def write_shard(
-    path: Path, ids: pa.Array, hashes: pa.Array, vectors: Stored, dtype: str = "float16"
+    path: Path,
+    ids: pa.Array,
+    hashes: pa.Array,
+    vectors: Stored,
+    dtype: str = "float16",
+    *,
+    group_rows: int | None = SHARD_ROWS,
 ) -> None:
     """Write one shard.
 
     ids: (n,) int64 or string. hashes: (n,) string. vectors: (n, dim) float16 or float32,
-    L2-normalised. dtype: "float16" or "float32", the stored type of the vectors.
+    L2-normalised. dtype: "float16" or "float32", the stored type of the vectors. group_rows: of a
+    row group, for which Arrow takes six times the memory of its vectors; None for one.
     """
     flat = pa.array(np.ascontiguousarray(vectors, dtype=dtype).reshape(-1))
     # Non-nullable items are read a third faster than nullable ones.
@@ -107,6 +115,7 @@ def write_shard(
         use_dictionary=False,
         write_statistics=["product_id"],
         write_page_checksum=True,
+        row_group_size=group_rows,
     )
 
 

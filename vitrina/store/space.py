@@ -18,6 +18,7 @@ from vitrina.store.entries import FileEntry, SpaceEntry
 from vitrina.store.files import Files
 from vitrina.store.parquet import REPAIR as WAY_OUT
 from vitrina.store.parquet import Access, kind_of_schema, open_parquet, read_table_as
+from vitrina.store.plan import SHARD_ROWS
 from vitrina.store.products import Products
 from vitrina.store.shards import (
     ShardBatch,
@@ -115,6 +116,11 @@ class Space:
                 f"{dtype}; {WAY_OUT}"
             )
         return vector_type(dim, dtype)
+
+    @property
+    def shard_rows(self) -> int:
+        """Maximum rows of a new shard, chosen when the space was made."""
+        return int(self.card.get("shard_rows", SHARD_ROWS))
 
     @property
     def shards(self) -> list[str]:

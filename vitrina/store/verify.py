@@ -158,6 +158,8 @@ class _Check:
             if any(name in _paths(one.encoder) for one in self._store.manifest.spaces.values()):
                 again = "then `vitrina embed` fits the encoder again and redoes its space"
         way = f"{DROP}, {again}"
+        if layout.is_segment(name):
+            way = "`vitrina verify STORE --repair` writes it again"
         try:
             content = self._read(name)
         except FileNotFoundError:

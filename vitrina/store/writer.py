@@ -14,13 +14,14 @@ import pyarrow.parquet as pq
 
 from vitrina.errors import StoreError, StoreLockedError
 from vitrina.store import layout
-from vitrina.store.entries import FileEntry, FolderEntry
+from vitrina.store.entries import FileEntry, FolderEntry, Segment
 from vitrina.store.files import Claim, Files, checksum, folder_checksum, to_json
 from vitrina.store.format import StoreCard, read_card
 from vitrina.store.history import newest, newest_number, numbers, read_history
 from vitrina.store.leftovers import Leftovers, to_journal
 from vitrina.store.manifest import Manifest
 from vitrina.store.manifest_check import check
+from vitrina.store.segments import divided, write_segment
 
 KEPT = 3
 """Number of commits that stay readable; successive commits that only add files count as one."""
@@ -51,17 +52,22 @@ class Writer:
 
     def begin(self) -> None:
         """Create the store if it is new, fence off an earlier writer, and clean up after it."""
-        card = StoreCard(0, datetime.now(UTC).isoformat(timespec="seconds"))
-        if self._files.exists(layout.CARD):
-            card = read_card(self._files)
-        if card.format != layout.FORMAT_VERSION:
-            newest_format = replace(card, format=layout.FORMAT_VERSION)
-            self._files.write(layout.CARD, to_json(asdict(newest_format)))
-        self._set_newest(newest(self._files))
+        manifest = newest(self._files)
+        segmented = any(space.segments for space in manifest.spaces.values())
+        self._require_format(layout.SEGMENTED_VERSION if segmented else layout.FORMAT_VERSION)
+        self._set_newest(manifest)
         if self._claim.contested:
             self._fence()
         self._history = read_history(self._files)
         self.tidy(KEPT)
+
+    def _require_format(self, least: int) -> None:
+        """Raise the store's format version, if it is lower."""
+        card = StoreCard(0, datetime.now(UTC).isoformat(timespec="seconds"))
+        if self._files.exists(layout.CARD):
+            card = read_card(self._files)
+        if card.format < least:
+            self._files.write(layout.CARD, to_json(asdict(replace(card, format=least))))
 
     def _set_newest(self, manifest: Manifest) -> None:
         self._manifest = manifest
@@ -189,7 +195,7 @@ class Writer:
         for name in self._data_files():
             if name not in named:
                 unnamed.append(name)
-            elif name not in live and not name.startswith(_FOLDERS):
+            elif name not in live and not _stays(name):
                 self._retire(name)
         for name in self._files.tree(layout.RETIRED):
             original = name.removeprefix(layout.retired(""))
@@ -206,7 +212,7 @@ class Writer:
         """The newest `keep` commits; one whose files are all in the next is not counted."""
         kept: list[Manifest] = []
         for manifest in reversed(self._history):
-            keep -= not (kept and manifest.names <= kept[0].names)
+            keep -= not (kept and not manifest.names_beyond([kept[0]]))
             if keep < 0:
                 break
             kept.insert(0, manifest)
@@ -214,11 +220,16 @@ class Writer:
 
     def _put(self, manifest: Manifest) -> None:
         self._claim.check()
-        manifest = replace(manifest, sequence=self._manifest.sequence + 1)
         try:
+            spaces = {
+                name: divided(name, entry, self._segments(name))
+                for name, entry in manifest.spaces.items()
+            }
+            manifest = replace(manifest, sequence=self._manifest.sequence + 1, spaces=spaces)
             check(manifest)
         except ValueError as err:
             raise StoreError(f"{self._files.place}: it can't be committed that {err}") from err
+        self._write_segments(manifest)
         name = layout.manifest(manifest.sequence)
         content = manifest.to_bytes()
         try:
@@ -236,6 +247,19 @@ class Writer:
             )
         self._set_newest(manifest)
 
+    def _segments(self, space: str) -> tuple[Segment, ...]:
+        """The segments of a space in the newest commit."""
+        entry = self._manifest.spaces.get(space)
+        return entry.segments if entry else ()
+
+    def _write_segments(self, manifest: Manifest) -> None:
+        """Write the lists of shards that the newest commit lacks."""
+        for name, space in manifest.spaces.items():
+            for segment in space.segments:
+                if segment not in self._segments(name):
+                    self._require_format(layout.SEGMENTED_VERSION)
+                    write_segment(self._files, segment)
+
     def _fence(self) -> None:
         """Take the next number, so that an earlier lock holder can no longer commit."""
         for _ in range(_FENCES):
@@ -247,9 +271,8 @@ class Writer:
 
     def _retire_replaced(self, before: Manifest, after: Manifest) -> None:
         """Retire files that the commit replaced, since other readers list the folders."""
-        gone = before.names - after.names
-        for name in gone:
-            if not name.startswith(_FOLDERS):
+        for name in before.names_beyond([after]):
+            if not _stays(name):
                 self._retire(name)
         self._show(before, after)
         self._history.append(after)
@@ -262,7 +285,8 @@ class Writer:
         name = layout.manifest(manifest.sequence)
         # If this process is killed, the next writer finds the rest by the retired manifest.
         self._retire(name)
-        for own in manifest.names.difference(*(one.names for one in self._history)):
+        # Lists of shards last: the retired manifest needs them.
+        for own in sorted(manifest.names_beyond(self._history), key=layout.is_segment):
             self._files.delete(layout.retired(own))
             self._files.delete(own)
         self._files.delete(layout.retired(name))
@@ -278,7 +302,7 @@ class Writer:
         while len(self._history) > 2 and self._history[-2].step > self._history[-1].step:
             self._forget(self._history.pop(-2))
         for at in range(len(self._history) - 3, -1, -1):
-            if self._history[at].names <= self._history[at + 1].names:
+            if not self._history[at].names_beyond([self._history[at + 1]]):
                 self._files.delete(layout.manifest(self._history.pop(at).sequence))
 
     def _show(self, before: Manifest, after: Manifest) -> None:
@@ -297,7 +321,7 @@ class Writer:
 
     def _data_files(self) -> list[str]:
         """All files, live or not, in the root and the folders that commits write to."""
-        folders = (layout.PRODUCTS, layout.SPACES, *_FOLDERS)
+        folders = (layout.MANIFESTS, layout.PRODUCTS, layout.SPACES, *_FOLDERS)
         found = self._files.names("")
         return found + [name for folder in folders for name in self._files.tree(folder)]
 
@@ -309,3 +333,9 @@ class Writer:
             return 0
         self._files.delete(name)
         return size
+
+
+def _stays(name: str) -> bool:
+    """True for a file that stays in its place when it leaves the newest commit: other readers do
+    not read it by listing its folder."""
+    return name.startswith(_FOLDERS) or layout.is_segment(name)

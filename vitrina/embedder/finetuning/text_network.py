@@ -14,7 +14,7 @@ from vitrina.device import best_device
 from vitrina.embedder.finetuning.attention import attend_as_usual, attend_in_float32
 from vitrina.embedder.fingerprint import fingerprint, weights
 from vitrina.embedder.pooling import pool
-from vitrina.embedder.text import token_batches
+from vitrina.embedder.text_batches import token_batches
 from vitrina.embedder.text_config import with_lower_case
 from vitrina.embedder.text_parts import Tokens, load_parts, save_model, tokenizing, unused
 from vitrina.embedder.text_settings import TextSettings

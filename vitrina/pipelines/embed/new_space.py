@@ -14,6 +14,7 @@ from vitrina.embedder.photos import decode_photos
 from vitrina.pipelines.common.encoders import Encoder, trained_entry
 from vitrina.store import layout
 from vitrina.store.entries import FolderEntry, SpaceEntry
+from vitrina.store.plan import SHARD_ROWS
 from vitrina.store.products import Products
 from vitrina.store.space import Space
 from vitrina.store.store import OpenStore
@@ -45,13 +46,18 @@ def fit_encoder(products: Products, catalogue: Catalogue, modality: Modality, se
 
 
 def space_for(
-    store: OpenStore, writer: Writer, model: ModelRef, encoder: Encoder, dtype: str
+    store: OpenStore, writer: Writer, model: ModelRef, encoder: Encoder, dtype: str, rows: int
 ) -> Space:
-    """Return the space for an encoder's vectors; create it if necessary."""
+    """Return the space for an encoder's vectors; create it if necessary.
+
+    rows: maximum rows of a shard of a new space.
+    """
     name = _space_name(store, encoder.card, _plain_name(model))
     if name not in store.manifest.spaces:
         kept = _keep(writer, encoder) if model.is_fitted else trained_entry(store, model)
         card = {**encoder.card.to_json(), "dtype": dtype, "normalised": True}
+        if rows != SHARD_ROWS:
+            card["shard_rows"] = rows
         if kept:
             card["encoder"] = kept.path
         entry = SpaceEntry(encoder.card.fingerprint, card, encoder=kept)

@@ -9,6 +9,7 @@ from vitrina.data.options import SOURCE
 from vitrina.errors import OptionError
 from vitrina.options import Panel, option
 from vitrina.pipelines.common.options import SeededOptions
+from vitrina.store.plan import LARGE_SHARD_ROWS, MOST_SHARD_ROWS, SHARD_ROWS
 from vitrina.types import Compute, Dtype, EngineKind
 
 if TYPE_CHECKING:
@@ -92,7 +93,13 @@ class EmbedOptions(SeededOptions):
         default=False,
         flag="--refit/--no-refit",
     )
-    shard_rows: int = option("Maximum rows of a shard.", default=4096, least=1, command_line=False)
+    shard_rows: int | None = option(
+        "Maximum rows of a new shard; default: the space's, chosen when the space is made: "
+        f"{SHARD_ROWS}, or {LARGE_SHARD_ROWS} for a million products. A killed run encodes one "
+        "shard again.",
+        least=1,
+        most=MOST_SHARD_ROWS,
+    )
 
     engine: EngineKind = option(
         "Where vectors are computed: in this process (local), or by `vitrina work` on any machines "

@@ -30,13 +30,13 @@ from vitrina.stage_timer import Stages, stage, timed_each
 from vitrina.store import layout
 from vitrina.store.entries import FileEntry
 from vitrina.store.manifest import Manifest
-from vitrina.store.plan import first_positions, plan_shards
+from vitrina.store.plan import first_positions, plan_shards, shard_rows
 from vitrina.store.shards import array_to_hashes, write_shard
 from vitrina.store.space import FIND, REPAIR, Space, read_errors
 from vitrina.store.staging import Staging
 from vitrina.store.store import OpenStore
 from vitrina.store.writer import Writer
-from vitrina.types import Codes, EngineKind, Mask, Modality, Vectors
+from vitrina.types import Codes, EngineKind, Mask, Modality, Stored
 
 log = logging.getLogger(__name__)
 
@@ -86,13 +86,9 @@ class SpaceJob:
         shards = self._plan_shards()
         self._check_failures()
         planned, title = sum(map(len, shards)), f"embedding {WHAT[self._modality]}"
-        log.info(
-            "%s: %d products of space %s keep their vectors, %d are to be embedded",
-            self._modality,
-            self.report.unchanged,
-            self._space.name,
-            planned,
-        )
+        kept, name = self.report.unchanged, self._space.name
+        line = "%s: %d products of space %s keep their vectors, %d are to be embedded"
+        log.info(line, self._modality, kept, name, planned)
         self._maker = OrderMaker.of(self._products, self._first, self._space, self._catalogue)
         self._engine = engine = self._make_engine()
         self.report.waiting = planned
@@ -133,7 +129,11 @@ class SpaceJob:
                 self._encoder = fit_encoder(
                     self._products, self._catalogue, self._modality, self._options.seed
                 )
-        return space_for(self._store, self._writer, self._model, self._encoder, self._dtype)
+        return self._space_for(self._encoder)
+
+    def _space_for(self, encoder: Encoder) -> Space:
+        rows = self._options.shard_rows or shard_rows(int((self._first >= 0).sum()))
+        return space_for(self._store, self._writer, self._model, encoder, self._dtype, rows)
 
     def _check_fit(self) -> None:
         """Raise an error if an encoder would be fitted while photos can't be reached: it is fitted
@@ -190,14 +190,18 @@ class SpaceJob:
 
     def _plan_shards(self) -> list[Codes]:
         """Plan the shards that the space lacks, and load the encoder if they have new content."""
-        shards = plan_shards(self._first, self._idle(), self._options.shard_rows)
+        shards = self._planned()
         local = self._options.engine is EngineKind.LOCAL
         if local and self._encoder is None and any(map(self._has_new_content, shards)):
             self._load_encoder()
-            shards = plan_shards(self._first, self._idle(), self._options.shard_rows)
+            shards = self._planned()
         # Of photos that failed before and look the same, no new failure is counted.
         self.report.failed = sum(photo.tried for photo in self._unreadable)
         return shards
+
+    def _planned(self) -> list[Codes]:
+        rows = self._options.shard_rows or self._space.shard_rows
+        return plan_shards(self._first, self._idle(), rows)
 
     def _load_encoder(self) -> None:
         """Load the space's encoder; if it has changed, open a new space."""
@@ -205,9 +209,7 @@ class SpaceJob:
             self._store, self._choice, self._space, self._options.compute
         )
         if self._encoder.card.fingerprint != self._space.entry.fingerprint:
-            self._read_space(
-                space_for(self._store, self._writer, self._model, self._encoder, self._dtype)
-            )
+            self._read_space(self._space_for(self._encoder))
 
     def _idle(self) -> Mask:
         idle = self._located.done | self._errors.failed
@@ -238,26 +240,29 @@ class SpaceJob:
     def _finish_shard(self, shard: PlannedOrder, encoded: Encoded | None) -> None:
         """Write the rows of a shard, and commit if a commit is due."""
         place = self._first[shard.content]
-        vectors = self._space.vectors(self._located, np.maximum(self._source_row[place], 0))
+        source = self._source_row[place]
+        # As they are stored: a large shard's are hundreds of megabytes.
+        vectors = np.zeros((len(place), self._space.dim), dtype=self._space.card["dtype"])
+        vectors[source >= 0] = self._space.vectors(self._located, source[source >= 0])
+        embedded = 0
         if encoded is not None:
-            vectors[shard.new] = encoded.vectors
-            broken = encoded.errors.items()
-            self._broken |= {int(place[shard.new[at]]): failure for at, failure in broken}
+            vectors[shard.new], embedded = encoded.vectors, int(encoded.ok.sum())
+            for at, failure in encoded.errors.items():
+                self._broken[int(place[shard.new[at]])] = failure
             for at, what in encoded.mended.items():
                 self._errors.record_repair(int(place[shard.new[at]]), what)
         whose = place[shard.inverse]
-        good = ~np.isin(whose, list(self._broken))
+        good = np.array([one not in self._broken for one in whose.tolist()], dtype=bool)
         for bad in np.flatnonzero(~good):
             self._errors.fail(int(shard.positions[bad]), self._broken[int(whose[bad])])
             self.report.failed += 1
         self._errors.add_repairs(shard.positions[good])
-        embedded = 0 if encoded is None else int(encoded.ok.sum())
         self.report.embedded += embedded
         self.report.reused += int(good.sum()) - embedded
         self._uncommitted.append(shard)
         self._publish(shard.positions[good], vectors[shard.inverse[good]])
 
-    def _publish(self, positions: Codes, vectors: Vectors) -> None:
+    def _publish(self, positions: Codes, vectors: Stored) -> None:
         with self._stages.timed("write"):
             if len(positions):
                 shards = (*self._space.entry.shards, self._write(positions, vectors))
@@ -276,8 +281,10 @@ class SpaceJob:
         if self._engine is not None:
             self._engine.committed(self._uncommitted)
         self._uncommitted.clear()
+        # With the lists of shards that it has now.
+        self._space = self._store.open_space(self._space.name)
 
-    def _write(self, positions: Codes, vectors: Vectors) -> FileEntry:
+    def _write(self, positions: Codes, vectors: Stored) -> FileEntry:
         path = self._writer.scratch / "shard.parquet"
         ids = self._products.ids.take(pa.array(positions))
         hashes = array_to_hashes(self._hashes[positions])
