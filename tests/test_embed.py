@@ -39,6 +39,8 @@ from support.stopping import Killed, stopping_at
 from vitrina.data.catalogue import Catalogue
 from vitrina.embedder import photos as photos_module
 from vitrina.embedder.model_ref import ModelRef
+from vitrina.engines import base as engine_base
+from vitrina.engines import local as local_engine
 from vitrina.errors import (
     CatalogueError,
     EncoderError,
@@ -373,13 +375,13 @@ def test_the_errors_are_those_of_the_catalogue_as_it_is_now(tmp_path):
 
 @pytest.mark.usefixtures("stubs")
 def test_a_photo_that_failed_is_tried_again_only_when_it_changes(tmp_path, monkeypatch):
-    tried, encode = [], space_module.encode_photos
+    tried, encode = [], engine_base.encode_photos
 
     def watched(encoder, products, *others):
         tried.extend(Path(photo).name for photos in products for photo in photos)
         return encode(encoder, products, *others)
 
-    monkeypatch.setattr(space_module, "encode_photos", watched)
+    monkeypatch.setattr(engine_base, "encode_photos", watched)
     path = tmp_path / "shelf"
     run(path, catalogue_of(tmp_path / "a", FIRST))
     assert tried == ["1.png", "2.png", "3.png", "4.png", "8.png"]
@@ -621,16 +623,16 @@ def test_a_run_killed_by_the_system_and_resumed_gives_the_same_bytes(tmp_path):
 @pytest.mark.parametrize("call", [2, 4])
 def test_a_run_that_is_stopped_keeps_the_shards_before(tmp_path, monkeypatch, call):
     catalogue = catalogue_of(tmp_path / "a", goods(14))
-    encode, calls = space_module.SpaceJob._encode_shard, []
+    compute, calls = local_engine.LocalEngine.compute, []
 
     def stopping(*arguments):
         calls.append(arguments)
         if len(calls) == call:
             raise Killed
-        return encode(*arguments)
+        return compute(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(space_module.SpaceJob, "_encode_shard", stopping)
+        patch.setattr(local_engine.LocalEngine, "compute", stopping)
         with pytest.raises(Killed):
             run(tmp_path / "shelf", catalogue)
     assert OpenStore.open(tmp_path / "shelf").manifest.spaces["text-words"].rows == 3 * (call - 1)

@@ -482,6 +482,8 @@ def test_every_name_of_the_layout_is_recognised():
         layout.manifest(1): (Role.MANIFEST, "", 1),
         layout.manifest(123_456_789): (Role.MANIFEST, "", 123_456_789),
         layout.journal(HEX): (Role.JOURNAL, "", 0),
+        layout.order(12, "ab" * 32, HEX): (Role.ORDER, "", 12),
+        layout.order_result("ab" * 32, HEX): (Role.RESULT, "", 0),
     }
     told = {name: parse(name) for name in sure}
     assert {name: (one.role, one.owner, one.number) for name, one in told.items()} == sure

@@ -40,10 +40,10 @@ TIERS = [
     {"results"},
     {"store", "data", "sample", "training", "plots"},
     {"embedder", "index", "classifier", "audit"},
-    {"baselines"},
+    {"baselines", "engines"},
     # Of pipelines, each folder and each file is a room.
     {"pipelines.common"},
-    {"pipelines.embed", "pipelines.index", "pipelines.finetune"},
+    {"pipelines.embed", "pipelines.index", "pipelines.finetune", "pipelines.work"},
     {"pipelines.train"},
     {
         "pipelines.classify",

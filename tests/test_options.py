@@ -24,6 +24,7 @@ KINDS = {
     "audit": vt.AuditOptions,
     "review": vt.ReviewOptions,
     "decisions": vt.ExportOptions,
+    "work": vt.WorkOptions,
 }
 FUNCTIONS = {"index": "build_index", "neighbours": "neighbours_to", "decisions": "export_decisions"}
 FIELDS = [

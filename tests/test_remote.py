@@ -9,8 +9,10 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from support.embedding import (
     BUILT_IN,
     FIRST,
     SECOND,
+    STUBS,
     VICTIM,
     all_files,
     catalogue_of,
@@ -28,9 +31,13 @@ from support.embedding import (
 )
 from vitrina import api
 from vitrina.data.catalogue import Catalogue
+from vitrina.engines import staged
 from vitrina.errors import StoreError, StoreLockedError
 from vitrina.pipelines.embed import commit_pace
 from vitrina.pipelines.embed import space_job as space_module
+from vitrina.pipelines.work import job as work_job
+from vitrina.pipelines.work.job import work
+from vitrina.pipelines.work.options import WorkOptions
 from vitrina.store import layout, lease, remote
 from vitrina.store.remote import RemoteFiles
 from vitrina.store.store import OpenStore, open_files
@@ -297,6 +304,25 @@ def test_a_server_that_ignores_the_condition_is_refused(bucket, monkeypatch):
         pass
     assert "\n" not in str(refused.value)
     assert open_files(bucket).tree("") == []
+
+
+@pytest.mark.usefixtures("stubs")
+def test_two_workers_and_a_driver_in_a_bucket_leave_the_bytes_of_a_directory(
+    bucket, tmp_path, stubs, monkeypatch
+):
+    monkeypatch.setattr(work_job, "load_encoder", lambda model, *_, **__: stubs[model.modality])
+
+    def sleep(_):
+        for part in ("2/2", "1/2"):
+            work(OpenStore.open(bucket), WorkOptions(part))
+
+    monkeypatch.setattr(staged, "time", SimpleNamespace(sleep=sleep))
+    catalogue, options = catalogue_of(tmp_path / "a", goods(4)), replace(STUBS, text="none")
+    run(tmp_path / "shelf", catalogue, options)
+    run(bucket, catalogue, replace(options, engine="staged"))
+    assert objects(bucket) == {
+        name: data for name, data in all_files(tmp_path / "shelf").items() if name != ".lock"
+    }
 
 
 # -- killed, cut off ------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         train,
         vectors,
         verify,
+        work,
     )
     from vitrina.api.store import Store
     from vitrina.audit.review.options import ReviewOptions
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from vitrina.pipelines.index.options import IndexOptions, QueryOptions
     from vitrina.pipelines.train.estimator import FusionClassifier
     from vitrina.pipelines.train.options import TrainOptions
+    from vitrina.pipelines.work.options import WorkOptions
 
 # Torch, numba, FAISS and NumPy read these settings when they are loaded.
 limit_thread_pools()
@@ -84,6 +86,7 @@ _HOMES = {
     "Store": "vitrina.api.store",
     "TrainOptions": "vitrina.pipelines.train.options",
     "VitrinaError": "vitrina.errors",
+    "WorkOptions": "vitrina.pipelines.work.options",
     "audit": "vitrina.api",
     "benchmark": "vitrina.api",
     "build_index": "vitrina.api",
@@ -109,6 +112,7 @@ _HOMES = {
     "train": "vitrina.api",
     "vectors": "vitrina.api",
     "verify": "vitrina.api",
+    "work": "vitrina.api",
 }
 
 __all__ = [
@@ -130,6 +134,7 @@ __all__ = [
     "Store",
     "TrainOptions",
     "VitrinaError",
+    "WorkOptions",
     "audit",
     "benchmark",
     "build_index",
@@ -155,6 +160,7 @@ __all__ = [
     "train",
     "vectors",
     "verify",
+    "work",
 ]
 
 

@@ -66,6 +66,14 @@ class Compute(StrEnum):
     INT8 = "int8"
 
 
+class EngineKind(StrEnum):
+    """Where orders are computed: in this process (local), or by `vitrina work` processes of another
+    scheduler (staged)."""
+
+    LOCAL = "local"
+    STAGED = "staged"
+
+
 class HeadKind(StrEnum):
     """Kind of classifier over the vectors."""
 

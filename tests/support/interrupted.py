@@ -44,7 +44,7 @@ def announce(owner, name, stage):
 
 announce(embed, "ingest", lambda *_: "reading")
 announce(space, "fit_encoder", lambda products, catalogue, modality, seed: f"fitting {modality}")
-announce(space.SpaceJob, "_encode_shard", lambda job, *_: f"embedding {job._modality}")
+announce(space.SpaceJob, "_cut", lambda job, *_: f"embedding {job._modality}")
 announce(Manifest, "with_active", lambda manifest, modality, name: f"ending {modality}")
 announce(cli.embed, "show", lambda *_: "leaving")
 whole_embed = embed.embed

@@ -11,7 +11,7 @@ from vitrina.api.export import export_model
 from vitrina.api.inputs import CatalogueLike, StoreLike
 from vitrina.api.query import classify, classify_to, neighbours, neighbours_to, open_batch
 from vitrina.api.store import Store
-from vitrina.api.stores import compact, describe, embed, vectors, verify
+from vitrina.api.stores import compact, describe, embed, vectors, verify, work
 from vitrina.api.training import build_index, evaluate_index, open_index, open_report, train
 from vitrina.data.catalogue import Catalogue
 
@@ -45,4 +45,5 @@ __all__ = [
     "train",
     "vectors",
     "verify",
+    "work",
 ]

@@ -76,6 +76,7 @@ class Store(OpenStore):
         super().__init__(files, manifest)
 
     embed = method(stores.embed)
+    work = method(stores.work)
     build_index = method(training.build_index)
     open_index = method(training.open_index)
     open_report = method(training.open_report)

@@ -12,12 +12,14 @@ from vitrina.data.options import ReadingOptions
 from vitrina.errors import OptionError
 from vitrina.options import choice
 from vitrina.pipelines.embed.options import EmbedOptions
+from vitrina.pipelines.work.options import WorkOptions
 from vitrina.store.store import OpenStore
 from vitrina.types import Features
 
 if TYPE_CHECKING:
     from vitrina.pipelines.common.vectors import Vectors
     from vitrina.pipelines.embed.job import EmbedReport
+    from vitrina.pipelines.work.job import WorkReport
     from vitrina.store.compact import CompactReport
     from vitrina.store.verify import VerifyReport
 
@@ -81,6 +83,39 @@ def embed(
         if reading is not None and options.source is None:
             options = replace(options, source=reading.source)
         return run(products, opened, options)
+
+
+@with_keywords(WorkOptions)
+def work(store: StoreLike, options: WorkOptions) -> WorkReport:
+    """Compute orders that `embed(..., engine="staged")` published, and write their results.
+
+    Commits nothing: the process that embeds adopts the results. Any number of workers may run at
+    once, on any machines that reach the store, the model and the photos. A worker with another
+    model, other numbers or another version of Vitrina is refused.
+
+    Parameters
+    ----------
+    store : Store, str or Path
+        Store, or its directory or URL.
+    {options}
+
+    Returns
+    -------
+    WorkReport
+        Counts of orders and contents.
+
+    Raises
+    ------
+    EncoderError, FingerprintError, ImageSourceError, OptionError, StoreError
+
+    Examples
+    --------
+    >>> vt.work(store, "1/2").computed
+    0
+    """
+    from vitrina.pipelines.work.job import work as run
+
+    return run(reopened(store), options)
 
 
 def describe(store: StoreLike) -> dict[str, Any]:

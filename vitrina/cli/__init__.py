@@ -24,6 +24,7 @@ from vitrina.cli import (
     query,
     streams,
     train,
+    work,
 )
 from vitrina.cli.commands import Command, Group
 from vitrina.cli.common_options import Config, NoConfig, Quiet, Verbose, with_common_options
@@ -40,6 +41,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Maintain": (
         maintenance.verify,
         maintenance.compact,
+        work.work,
         maintenance.cache,
         conversion.convert_model,
     ),

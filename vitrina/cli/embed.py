@@ -18,7 +18,7 @@ from vitrina.stage_timer import stages_line
 
 if TYPE_CHECKING:
     from vitrina.pipelines.embed.job import EmbedReport
-    from vitrina.pipelines.embed.space_job import SpaceReport
+    from vitrina.pipelines.embed.space_report import SpaceReport
 
 
 @with_options
@@ -74,6 +74,12 @@ def embed(
         f"from identical content, {space.unchanged} unchanged, {space.missing} have none, "
         f"{space.failed} failed"
         for space in report.spaces
+    ]
+    lines += [
+        f"{space.space}: {space.waiting} products wait; `vitrina work {place}` computes their "
+        "vectors, and the next embed adopts them"
+        for space in report.spaces
+        if space.waiting
     ]
     lines += [line for space in report.spaces for line in _photos(space)]
     lines += [_where_the_time_went(space) for space in report.spaces if space.bottleneck]

@@ -64,6 +64,10 @@ EXAMPLES = {
         "vitrina export-model shelf text-tuned --to text-encoder",
         "vitrina export-model shelf mlp --to head",
     ),
+    "work": (
+        "vitrina work s3://catalogue/shelf --part 3/16",
+        "vitrina work shelf --text-model /models/e5-small --images /data/photos",
+    ),
     "compact": ("vitrina compact shelf", "vitrina compact shelf --keep 1"),
     "cache": ("vitrina cache", "vitrina cache --clear"),
 }

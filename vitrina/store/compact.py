@@ -21,6 +21,7 @@ from vitrina.store.parquet import REPAIR
 from vitrina.store.plan import plan_merges
 from vitrina.store.shards import array_to_hashes, read_shards, write_shard
 from vitrina.store.space import Located, Space
+from vitrina.store.staging import Staging, strays
 from vitrina.store.store import OpenStore
 from vitrina.store.writer import KEPT, Writer
 from vitrina.types import Stored
@@ -103,6 +104,8 @@ def compact(
         writer.commit(manifest)
         report.decision_files = merge_decisions(store.files)
         report.freed = writer.tidy(keep)
+        staging = Staging(store.files)
+        report.freed += sum(map(staging.delete, strays(store, staging)))
     return report
 
 

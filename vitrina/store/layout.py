@@ -54,10 +54,13 @@ names. All of them are live."""
 DAMAGED = ".damaged"
 """Suffix of a damaged decision file; it is kept, since decisions can't be recomputed."""
 
+STAGING = "staging"
+"""Folder of orders and of their results, which no commit names: see `staging`."""
+
 RETIRED = "retired"
 """Folder of files that left the newest commit, for readers of an older one."""
 
-FOLDERS = (PRODUCTS, MANIFESTS, SPACES, INDEXES, MODELS, AUDITS, DECISIONS, RETIRED)
+FOLDERS = (PRODUCTS, MANIFESTS, SPACES, INDEXES, MODELS, AUDITS, DECISIONS, STAGING, RETIRED)
 """The folders of a store."""
 
 DIGEST = 12
@@ -155,6 +158,16 @@ def audit(digest: str) -> str:
 def decisions(moment: datetime, digest: str) -> str:
     """A decision file. moment: time of its first decision, in UTC."""
     return f"{DECISIONS}/{moment:%Y%m%dT%H%M%S%f}-{digest[:DIGEST]}.parquet"
+
+
+def order(number: int, key: str, digest: str) -> str:
+    """A published order. key: of the order."""
+    return f"{STAGING}/order-{number:06d}-{key[:DIGEST]}-{digest[:DIGEST]}.parquet"
+
+
+def order_result(key: str, digest: str) -> str:
+    """The result of an order. Two of one order differ in their digests, if in anything."""
+    return f"{STAGING}/result-{key[:DIGEST]}-{digest[:DIGEST]}.parquet"
 
 
 def journal(digest: str) -> str:

@@ -35,6 +35,8 @@ class Role(StrEnum):
     MANIFEST = "a manifest"
     SEGMENT = "a list of shards"
     JOURNAL = "a journal"
+    ORDER = "an order"
+    RESULT = "the result of an order"
 
 
 FOLDER_ROLES = (Role.INDEX, Role.MODEL, Role.AUDIT)
@@ -42,6 +44,9 @@ FOLDER_ROLES = (Role.INDEX, Role.MODEL, Role.AUDIT)
 
 SINGLE_ROLES = (Role.PRODUCTS, Role.SHARD, Role.ERRORS, Role.SEGMENT)
 """Roles of files that a commit names and whose own name carries their checksum."""
+
+STAGED_ROLES = (Role.ORDER, Role.RESULT)
+"""Roles of files in `layout.STAGING`, whose own name carries their checksum."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +56,11 @@ class StoreName:
     Attributes:
         role: the file's purpose.
         owner: its space, index or model; "" if it has none.
-        number: of a part, a shard or a manifest.
+        number: of a part, a shard, a manifest or an order.
         digest: prefix of its content's SHA-256; of a file in a folder, the folder's digest.
         folder: the folder of a file in one, with its digest; else "".
         inside: the file's path in that folder.
+        key: first digits of the key of an order.
     """
 
     role: Role
@@ -63,6 +69,7 @@ class StoreName:
     digest: str = ""
     folder: str = ""
     inside: str = ""
+    key: str = ""
 
 
 def is_plain(name: str) -> bool:
@@ -90,6 +97,7 @@ def is_owner(name: str) -> bool:
 
 
 _DIGEST = f"(?P<digest>[0-9a-f]{{{layout.DIGEST}}})"
+_KEY = f"(?P<key>[0-9a-f]{{{layout.DIGEST}}})"
 _OWNER = "(?P<owner>[^/]+)"
 _NUMBER = "(?P<number>[0-9]{5,15})"
 _INSIDE = "/(?P<inside>.+)"
@@ -104,6 +112,8 @@ _FORMS = {
     Role.MANIFEST: rf"{layout.MANIFESTS}/{_NUMBER}\.json",
     Role.SEGMENT: rf"(?:{layout.MANIFESTS}/|{layout.SPACES}/{_OWNER}/\.)shards-{_DIGEST}\.json",
     Role.JOURNAL: rf"{re.escape(layout.JOURNAL)}{_DIGEST}\.json",
+    Role.ORDER: rf"{layout.STAGING}/order-{_NUMBER}-{_KEY}-{_DIGEST}\.parquet",
+    Role.RESULT: rf"{layout.STAGING}/result-{_KEY}-{_DIGEST}\.parquet",
 }
 _PATTERNS = {role: re.compile(form, re.ASCII) for role, form in _FORMS.items()}
 
@@ -144,6 +154,8 @@ def _round_trips(parsed: StoreName, name: str) -> bool:
         return name == layout.product_part(parsed.number, parsed.digest)
     if parsed.role is Role.SHARD:
         return name == layout.shard(parsed.owner, parsed.number, parsed.digest)
+    if parsed.role is Role.ORDER:
+        return name == layout.order(parsed.number, parsed.key, parsed.digest)
     if parsed.role is Role.MANIFEST:
         return name == layout.manifest(parsed.number)
     return True

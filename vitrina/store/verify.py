@@ -24,6 +24,7 @@ from vitrina.store.names import is_upkeep
 from vitrina.store.products import Products
 from vitrina.store.shards import array_keys
 from vitrina.store.space import Space, failed, read_errors
+from vitrina.store.staging import Staging, strays
 from vitrina.store.store import OpenStore
 from vitrina.types import Mask
 
@@ -268,7 +269,7 @@ class _Check:
                 f"{len(ours)} files that no commit names, such as {ours[0]}: a killed run's; "
                 "the next writer deletes them"
             )
-        known = {*ours, *leftovers.notes}
+        known = {*ours, *leftovers.notes, *self._staged()}
         others = [name for name in unnamed if name not in known and not is_upkeep(name)]
         if others:
             self._report.notes.append(
@@ -283,6 +284,24 @@ class _Check:
             shown = layout.space_card(name)
             if self._differs(shown, to_json(dict(space.card))):
                 self._report.notes.append(f"{shown} was changed; the next writer renews it")
+
+    def _staged(self) -> list[str]:
+        """Note orders and results that no commit names. Returns their names."""
+        staging = Staging(self._files)
+        names = staging.names
+        readable = not self._bad.intersection(self._store.manifest.names)
+        gone = strays(self._store, staging) if names and readable else []
+        if gone:
+            self._report.notes.append(
+                f"{len(gone)} files in {layout.STAGING} that no run needs any more, such as "
+                f"{gone[0]}; `vitrina compact` deletes them"
+            )
+        if len(names) > len(gone):
+            self._report.notes.append(
+                f"{len(names) - len(gone)} orders and results wait in {layout.STAGING}; "
+                "`vitrina work` computes, and `vitrina embed` commits them"
+            )
+        return names
 
     def _differs(self, name: str, content: bytes) -> bool:
         return not self._files.exists(name) or self._files.read(name) != content

@@ -21,8 +21,10 @@ from vitrina.pipelines.embed.encoder_choice import choose_encoder
 from vitrina.pipelines.embed.ingest import ingest
 from vitrina.pipelines.embed.ingest_result import Ingested, IngestOptions, commonest
 from vitrina.pipelines.embed.options import EmbedOptions
+from vitrina.pipelines.embed.order_maker import check_reachable
 from vitrina.pipelines.embed.source_choice import source_of
-from vitrina.pipelines.embed.space_job import SpaceJob, SpaceReport
+from vitrina.pipelines.embed.space_job import SpaceJob
+from vitrina.pipelines.embed.space_report import SpaceReport
 from vitrina.stage_timer import stage
 from vitrina.store import layout
 from vitrina.store.products import Products
@@ -30,7 +32,7 @@ from vitrina.store.retype import with_string_ids
 from vitrina.store.space import ERRORS_SCHEMA, error_row, read_errors
 from vitrina.store.store import OpenStore
 from vitrina.store.writer import Writer
-from vitrina.types import Modality
+from vitrina.types import EngineKind, Modality
 
 
 @dataclass(repr=False)
@@ -144,6 +146,8 @@ def embed(catalogue: Catalogue, store: OpenStore, options: EmbedOptions) -> Embe
         photos = any(model.modality is Modality.IMAGE for model in used)
         if photos:
             catalogue.check_photos()
+            if options.engine is not EngineKind.LOCAL:
+                check_reachable(catalogue)
         # A model that can't be had must be known before hours are spent on reading; but one
         # that may find nothing to do is not loaded for it.
         choices = [choose_encoder(store, model, options) for model in used]
@@ -169,7 +173,11 @@ def embed(catalogue: Catalogue, store: OpenStore, options: EmbedOptions) -> Embe
                 report.spaces.append(job.run())
             del job
             trim()
-        if done.removed:
+        if done.removed and any(space.waiting for space in report.spaces):
+            # Their vectors may be what a later run reuses.
+            report.products += done.removed
+            report.kept, report.removed = done.kept + done.removed, 0
+        elif done.removed:
             with stage("committing"):
                 _prune(store, writer, done)
         report.stages, report.seconds = run.seconds(), round(run.total, 2)

@@ -6,10 +6,11 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
 from vitrina.data.options import SOURCE
+from vitrina.errors import OptionError
 from vitrina.options import Panel, option
 from vitrina.pipelines.common.options import SeededOptions
 from vitrina.store.plan import LARGE_SHARD_ROWS, MOST_SHARD_ROWS, SHARD_ROWS
-from vitrina.types import Compute, Dtype
+from vitrina.types import Compute, Dtype, EngineKind
 
 if TYPE_CHECKING:
     from vitrina.pipelines.embed.change_guard import FailureLimit
@@ -99,6 +100,25 @@ class EmbedOptions(SeededOptions):
         least=1,
         most=MOST_SHARD_ROWS,
     )
+
+    engine: EngineKind = option(
+        "Where vectors are computed: in this process (local), or by `vitrina work` on any machines "
+        "(staged), whose results this process waits for and commits.",
+        default=EngineKind.LOCAL,
+    )
+    wait: bool = option(
+        "Whether the engine staged waits for results, or ends once its orders are published; the "
+        "next run adopts what was computed.",
+        default=True,
+        flag="--wait/--no-wait",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.wait and self.engine is not EngineKind.STAGED:
+            raise OptionError(
+                "wait", f"is for the engine staged, not {self.engine}", flag="--no-wait"
+            )
 
     @property
     def failures(self) -> FailureLimit:

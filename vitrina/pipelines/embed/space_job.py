@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import cast
 
 import numpy as np
 import pyarrow as pa
 
 from vitrina.data.catalogue import Catalogue
-from vitrina.data.product import TEXT_FIELDS, encoder_text
-from vitrina.embedder.base import ImageEncoder, TextEncoder
-from vitrina.embedder.photos import Encoded, Failure, Report, encode_photos
+from vitrina.embedder.photos import Encoded, Failure
+from vitrina.engines.base import OrderEngine, PlannedOrder
+from vitrina.engines.local import LocalEngine
+from vitrina.engines.staged import StagedEngine
 from vitrina.errors import EncoderError, TooManyFailuresError
 from vitrina.malloc import trim
-from vitrina.page.summary import Summarised, Summary
-from vitrina.page.words import duration
-from vitrina.parallel import one_ahead
 from vitrina.pipelines.common.encoders import Encoder
 from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.embed.commit_pace import CommitPace
@@ -26,83 +23,26 @@ from vitrina.pipelines.embed.encoder_choice import EncoderChoice, check_requeste
 from vitrina.pipelines.embed.ingest_result import Ingested, UnreadablePhoto
 from vitrina.pipelines.embed.new_space import fit_encoder, space_for
 from vitrina.pipelines.embed.options import DTYPE, EmbedOptions
+from vitrina.pipelines.embed.order_maker import OrderMaker
 from vitrina.pipelines.embed.space_errors import SpaceErrors, commonest
+from vitrina.pipelines.embed.space_report import SpaceReport
 from vitrina.stage_timer import Stages, stage, timed_each
 from vitrina.store import layout
 from vitrina.store.entries import FileEntry
 from vitrina.store.manifest import Manifest
-from vitrina.store.plan import SHARD_ROWS, first_positions, plan_shards, shard_rows
+from vitrina.store.plan import first_positions, plan_shards, shard_rows
 from vitrina.store.shards import array_to_hashes, write_shard
 from vitrina.store.space import FIND, REPAIR, Space, read_errors
+from vitrina.store.staging import Staging
 from vitrina.store.store import OpenStore
 from vitrina.store.writer import Writer
-from vitrina.types import Codes, Mask, Modality, Stored
+from vitrina.types import Codes, EngineKind, Mask, Modality, Stored
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(repr=False)
-class SpaceReport(Summarised):
-    """Counts of one space's embedding, in products.
-
-    reused: share content that was embedded once. missing: have no content of this modality; of
-    photos, none is named. not_found: name photos that do not exist. mended: were embedded from a
-    faulty photo. sought: name a photo, or should have one by the template. found: of these, have
-    one. compute: the encoder's numeric format, None if nothing was encoded. seconds: of encoding
-    alone. stages: share of the threads' time for reading, decoding, encoding and writing.
-    bottleneck: the stage that the others waited for.
-    """
-
-    space: str
-    model: str
-    dim: int
-    unchanged: int = 0
-    embedded: int = 0
-    reused: int = 0
-    failed: int = 0
-    missing: int = 0
-    not_found: int = 0
-    mended: int = 0
-    sought: int = 0
-    found: int = 0
-    seconds: float = 0.0
-    compute: str | None = None
-    stages: dict[str, float] = field(default_factory=dict)
-    bottleneck: str | None = None
-
-    def line(self) -> str:
-        """The counts that are not 0, on one line."""
-        names = ("embedded", "reused", "unchanged", "failed", "missing", "not_found", "mended")
-        counts = [(name.replace("_", " "), getattr(self, name)) for name in names]
-        told = ", ".join(f"{count:,} {name}" for name, count in counts if count)
-        return f"{self.model}, {self.dim} numbers: {told or 'nothing to embed'}"
-
-    def summary(self) -> Summary:
-        """Counts of products, and times."""
-        facts = [
-            ("products", self.line()),
-            ("computed in", self.compute),
-            ("slowest stage", self.bottleneck),
-            ("time", duration(self.seconds)),
-        ]
-        return Summary(f"Space {self.space}", facts)
-
-
 WHAT = {Modality.TEXT: "text", Modality.IMAGE: "photos"}
 """Content of each modality, for messages."""
-
-
-@dataclass
-class _Shard:
-    """A shard in progress. positions: of its products. content: one product for each distinct
-    content. inverse: index into `content` of each product. new: contents encoded in this run, into
-    `encoded`."""
-
-    positions: Codes
-    content: Codes
-    inverse: Codes
-    new: Codes
-    encoded: Encoded | None = None
 
 
 class SpaceJob:
@@ -133,6 +73,8 @@ class SpaceJob:
         self._embeddable = int(there) + len(self._unreadable)
         self._stages = Stages()
         self._pace = CommitPace()
+        self._engine: OrderEngine | None = None
+        self._uncommitted: list[PlannedOrder] = []
 
     def run(self) -> SpaceReport:
         """Embed what the space lacks, then make it the active space of its modality.
@@ -147,20 +89,33 @@ class SpaceJob:
         kept, name = self.report.unchanged, self._space.name
         line = "%s: %d products of space %s keep their vectors, %d are to be embedded"
         log.info(line, self._modality, kept, name, planned)
+        self._maker = OrderMaker.of(self._products, self._first, self._space, self._catalogue)
+        self._engine = engine = self._make_engine()
+        self.report.waiting = planned
         with Meter(title, planned, quiet=self._options.quiet) as meter:
             # Written while the next one is encoded.
-            made = one_ahead(self._encode_shard, shards, meter.advance)
+            made = engine.run(map(self._cut, shards), meter.advance)
             try:
-                for shard in timed_each(f"encoding {self._modality}s", made):
+                for shard, encoded in timed_each(f"encoding {self._modality}s", made):
                     with stage("committing"):
-                        self._finish_shard(shard)
+                        self._finish_shard(shard, encoded)
+                        self.report.waiting -= len(shard.positions)
                         self._check_failures()
             finally:
                 # What is done is kept if the run is stopped.
                 if self._pace.pending:
                     self._commit(self._store.manifest)
             self.report.seconds = round(meter.seconds, 2)
-        return self._finish()
+        return self._finish(engine)
+
+    def _make_engine(self) -> OrderEngine:
+        """The engine that the options name."""
+        staging, name = Staging(self._store.files), self._space.name
+        if self._options.engine is EngineKind.STAGED:
+            return StagedEngine(staging, name, self._store.place, wait=self._options.wait)
+        images = self._catalogue.images
+        read = None if images is None else images.read
+        return LocalEngine(self._encoder, read, self._stages, staging, name)
 
     def _open_space(self) -> Space:
         """Open the space to fill; create one for an encoder without a space."""
@@ -236,7 +191,8 @@ class SpaceJob:
     def _plan_shards(self) -> list[Codes]:
         """Plan the shards that the space lacks, and load the encoder if they have new content."""
         shards = self._planned()
-        if self._encoder is None and any(self._has_new_content(shard) for shard in shards):
+        local = self._options.engine is EngineKind.LOCAL
+        if local and self._encoder is None and any(map(self._has_new_content, shards)):
             self._load_encoder()
             shards = self._planned()
         # Of photos that failed before and look the same, no new failure is counted.
@@ -266,50 +222,22 @@ class SpaceJob:
         """Return True if a shard has content that no product has a vector of."""
         return bool((self._source_row[self._first[shard]] < 0).any())
 
-    def _encode_shard(self, positions: Codes, report: Report) -> _Shard:
-        """Encode the contents of a shard that have no vector, in the space or in earlier shards."""
+    def _cut(self, positions: Codes) -> PlannedOrder:
+        """Make an order of a shard: of its contents that have no vector, in the space or in earlier
+        orders."""
         _, start, inverse = np.unique(
             self._first[positions], return_index=True, return_inverse=True
         )
         content = positions[start]
         place = self._first[content]
         new = np.flatnonzero((self._source_row[place] < 0) & ~self._coming[place])
-        shard = _Shard(positions, content, inverse, new)
         if not len(new):
-            # All of it is there already, and the encoder may not even be loaded.
-            report(len(positions))
-            return shard
+            return PlannedOrder(positions, content, inverse, new)
         self._coming[place[new]] = True
-        per_content = len(positions) / len(new)
-        shard.encoded = self._encode(content[new], lambda done: report(round(done * per_content)))
-        return shard
+        make = partial(self._maker.order, positions, start[new])
+        return PlannedOrder(positions, content, inverse, new, make)
 
-    def _encode(self, positions: Codes, report: Report) -> Encoded:
-        if self._modality is Modality.TEXT:
-            encoder = cast("TextEncoder", self._encoder)
-            vectors = np.empty((len(positions), encoder.card.dim), dtype=np.float32)
-            for start in range(0, len(positions), SHARD_ROWS):
-                part = slice(start, start + SHARD_ROWS)
-                with self._stages.timed("read"):
-                    rows = self._products.take(positions[part], TEXT_FIELDS).to_pylist()
-                    texts = [encoder_text(**row) for row in rows]
-                with self._stages.timed("encode"):
-                    vectors[part] = encoder.encode(texts)
-                report(len(texts))
-            return Encoded(vectors, np.ones(len(positions), dtype=bool), {})
-        assert self._catalogue.images is not None
-        photos = self._products.take(positions, ["images"]).column("images").to_pylist()
-        encoder_of_images = cast("ImageEncoder", self._encoder)
-        return encode_photos(
-            encoder_of_images,
-            photos,
-            self._catalogue.images.read,
-            report,
-            self._stages,
-            self._catalogue.reading.max_pixels,
-        )
-
-    def _finish_shard(self, shard: _Shard) -> None:
+    def _finish_shard(self, shard: PlannedOrder, encoded: Encoded | None) -> None:
         """Write the rows of a shard, and commit if a commit is due."""
         place = self._first[shard.content]
         source = self._source_row[place]
@@ -317,22 +245,22 @@ class SpaceJob:
         vectors = np.zeros((len(place), self._space.dim), dtype=self._space.card["dtype"])
         vectors[source >= 0] = self._space.vectors(self._located, source[source >= 0])
         embedded = 0
-        if shard.encoded is not None:
-            vectors[shard.new], embedded = shard.encoded.vectors, int(shard.encoded.ok.sum())
-            for at, failure in shard.encoded.errors.items():
+        if encoded is not None:
+            vectors[shard.new], embedded = encoded.vectors, int(encoded.ok.sum())
+            for at, failure in encoded.errors.items():
                 self._broken[int(place[shard.new[at]])] = failure
-            for at, what in shard.encoded.mended.items():
+            for at, what in encoded.mended.items():
                 self._errors.record_repair(int(place[shard.new[at]]), what)
-            shard.encoded = None
         whose = place[shard.inverse]
         good = np.array([one not in self._broken for one in whose.tolist()], dtype=bool)
         for bad in np.flatnonzero(~good):
             self._errors.fail(int(shard.positions[bad]), self._broken[int(whose[bad])])
             self.report.failed += 1
         self._errors.add_repairs(shard.positions[good])
-        self._publish(shard.positions[good], vectors[shard.inverse[good]])
         self.report.embedded += embedded
         self.report.reused += int(good.sum()) - embedded
+        self._uncommitted.append(shard)
+        self._publish(shard.positions[good], vectors[shard.inverse[good]])
 
     def _publish(self, positions: Codes, vectors: Stored) -> None:
         with self._stages.timed("write"):
@@ -350,6 +278,9 @@ class SpaceJob:
         """Commit a manifest with the space's shards and errors."""
         with self._pace.commit():
             self._writer.commit(self._with_entry(manifest))
+        if self._engine is not None:
+            self._engine.committed(self._uncommitted)
+        self._uncommitted.clear()
         # With the lists of shards that it has now.
         self._space = self._store.open_space(self._space.name)
 
@@ -369,15 +300,18 @@ class SpaceJob:
             self._space = Space.open(self._store.files, self._space.name, entry)
         return manifest.with_space(self._space.name, entry)
 
-    def _finish(self) -> SpaceReport:
-        """Make the space active for its modality, and complete the report."""
+    def _finish(self, engine: OrderEngine) -> SpaceReport:
+        """Make the space active for its modality, unless orders wait; complete the report."""
         if self._encoder is not None:
             self.report.compute = self._encoder.card.details.get("compute")
         self.report.stages = self._stages.shares()
         self.report.bottleneck = self._stages.bottleneck
         self.report.failed = len(self._errors.reasons)
         self.report.mended = self._errors.count(REPAIR)
+        if self.report.waiting:
+            return self.report
         self._commit(self._store.manifest.with_active(self._modality, self._space.name))
+        engine.finish()
         return self.report
 
     def _check_failures(self) -> None:

@@ -1,0 +1,1 @@
+"""Engines: where the orders of a space's plan are computed."""

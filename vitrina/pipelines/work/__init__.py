@@ -1,0 +1,1 @@
+"""Computation of published orders, by part."""
