@@ -23,8 +23,9 @@ from vitrina.embedder.precision import (
     has_bfloat16,
     unit_vectors,
 )
+from vitrina.embedder.probes import PROBES
 from vitrina.embedder.text import BATCH_TOKENS, WINDOW, token_batches
-from vitrina.embedder.text_parts import PROBES, Tokens
+from vitrina.embedder.text_parts import Tokens
 from vitrina.malloc import keep_freed
 from vitrina.parallel import map_ahead
 from vitrina.stage_timer import stage

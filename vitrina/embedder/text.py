@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from vitrina.device import best_device
-from vitrina.embedder.base import EncoderCard
+from vitrina.embedder.base import AGREEMENT, EncoderCard
 from vitrina.embedder.fingerprint import fingerprint, weights
 from vitrina.embedder.inference.bert import Bert, PackedBert, read_bert
 from vitrina.embedder.inference.int8 import Int8Runner, has_int8
@@ -21,7 +21,6 @@ from vitrina.embedder.inference.plain import PlainRunner
 from vitrina.embedder.onnx_text import OnnxNetwork
 from vitrina.embedder.pooling import padded, pool
 from vitrina.embedder.precision import (
-    AGREEMENT,
     agreement,
     check_numbers,
     check_probes,
@@ -30,9 +29,9 @@ from vitrina.embedder.precision import (
     has_bfloat16,
     unit_vectors,
 )
+from vitrina.embedder.probes import PROBES
 from vitrina.embedder.text_parts import (
     ENCODERS,
-    PROBES,
     TextParts,
     Tokens,
     load_parts,

@@ -91,6 +91,11 @@ class EmbedOptions(SeededOptions):
         default=False,
         flag="--refit/--no-refit",
     )
+    mixed_machines: bool = option(
+        "Encode on a machine that can't reproduce the bytes of the space's vectors; they then "
+        "agree only by cosine, and the space's card says so.",
+        default=False,
+    )
     shard_rows: int = option("Maximum rows of a shard.", default=4096, least=1, command_line=False)
 
     @property

@@ -24,6 +24,7 @@ from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.embed.commit_pace import CommitPace
 from vitrina.pipelines.embed.encoder_choice import EncoderChoice, check_requested, load_for_space
 from vitrina.pipelines.embed.ingest_result import Ingested, UnreadablePhoto
+from vitrina.pipelines.embed.machine_pin import on_this_machine
 from vitrina.pipelines.embed.new_space import fit_encoder, space_for
 from vitrina.pipelines.embed.options import DTYPE, EmbedOptions
 from vitrina.pipelines.embed.space_errors import SpaceErrors, commonest
@@ -236,9 +237,12 @@ class SpaceJob:
     def _plan_shards(self) -> list[Codes]:
         """Plan the shards that the space lacks, and load the encoder if they have new content."""
         shards = plan_shards(self._first, self._idle(), self._options.shard_rows)
-        if self._encoder is None and any(self._has_new_content(shard) for shard in shards):
-            self._load_encoder()
-            shards = plan_shards(self._first, self._idle(), self._options.shard_rows)
+        if any(self._has_new_content(shard) for shard in shards):
+            if self._encoder is None:
+                self._load_encoder()
+                shards = plan_shards(self._first, self._idle(), self._options.shard_rows)
+            encoder, mixed = cast("Encoder", self._encoder), self._options.mixed_machines
+            self._space = on_this_machine(self._space, encoder, is_mixed=mixed)
         # Of photos that failed before and look the same, no new failure is counted.
         self.report.failed = sum(photo.tried for photo in self._unreadable)
         return shards
