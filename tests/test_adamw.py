@@ -32,7 +32,7 @@ def test_adamw_takes_the_steps_of_torch():
     other = torch.optim.AdamW(theirs.parameters(), lr=2e-3, weight_decay=0.05, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(other, lambda step: rate_at(step, 30))
     for step in range(30):
-        gradients = torch.autograd.grad(loss_of(ours, step), [*ours.parameters()])
+        gradients = [*torch.autograd.grad(loss_of(ours, step), [*ours.parameters()])]
         optimiser.step(gradients, 2e-3 * rate_at(step, 30))
         other.zero_grad()
         loss_of(theirs, step).backward()

@@ -5,6 +5,8 @@ The operations are those that autograd records, so that on a CPU the gradients h
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch.nn import functional as fn
 
@@ -22,8 +24,9 @@ def loss_gradients(
     layers: of a `Head`. inputs: (n, width) float32, as `Head.inputs` gives. labels: (n,) int64.
     """
     if isinstance(layers, torch.nn.Linear):
-        return _of_linear(loss_of.gradient(layers(inputs), labels), inputs)
-    drop_inputs, first, _, drop_hidden, second = layers  # type: ignore[misc, has-type]
+        return [*_of_linear(loss_of.gradient(layers(inputs), labels), inputs)]
+    parts: Any = layers
+    drop_inputs, first, _, drop_hidden, second = parts
     kept = inputs * drop_inputs.factors(inputs)
     before = fn.linear(kept, first.weight, first.bias)
     factors = drop_hidden.factors(before)

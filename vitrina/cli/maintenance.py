@@ -145,9 +145,10 @@ def cache(
     """Show or clear what Vitrina keeps outside of stores."""
     root = cache_root()
     try:
-        chosen = [choice(CacheKind, one, "KINDS") for one in kinds or CacheKind]
+        named = [choice(CacheKind, one, "KINDS") for one in kinds or ()]
     except OptionError as err:
         raise typer.BadParameter(f"KINDS {err.problem}") from err
+    chosen = [one for one in named if one] or [*CacheKind]
     found = clear_cache(chosen) if clear else cache_usage(chosen)
     lines = [
         f"{use.kind.value:<12} {use.bytes / 1e6:9.1f} MB {use.files:7} files  {PURPOSES[use.kind]}"

@@ -50,7 +50,8 @@ class Machine:
         details = encoder.card.details
         compute = details.get("compute")
         facts = {} if compute is None else _torch_facts(details)
-        probe = hashlib.sha256(np.ascontiguousarray(_probe_vectors(encoder), "<f4")).hexdigest()
+        vectors = np.asarray(_probe_vectors(encoder), "<f4")
+        probe = hashlib.sha256(vectors.tobytes()).hexdigest()
         return cls(
             probe, platform.machine(), None if compute is None else Compute(compute), **facts
         )

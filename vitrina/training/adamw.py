@@ -7,7 +7,7 @@ and its hooks cost more per step than a small head's forward and backward pass.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 
@@ -17,18 +17,18 @@ class FusedAdamW:
     as `torch.optim.AdamW(fused=True)`."""
 
     def __init__(self, parameters: Iterable[torch.nn.Parameter], weight_decay: float) -> None:
-        self._parameters = list(parameters)
+        self._parameters: list[torch.Tensor] = list(parameters)
         self._weight_decay = weight_decay
         self._first = [torch.zeros_like(one) for one in self._parameters]
         self._second = [torch.zeros_like(one) for one in self._parameters]
         self._steps = [torch.zeros((), device=one.device) for one in self._parameters]
 
     @torch.no_grad()
-    def step(self, gradients: Sequence[torch.Tensor], rate: float) -> None:
+    def step(self, gradients: list[torch.Tensor], rate: float) -> None:
         """Take a step at a learning rate. gradients: of the parameters, in their order."""
         torch._foreach_add_(self._steps, 1)
         torch._fused_adamw_(
-            self._parameters,  # type: ignore[arg-type]
+            self._parameters,
             gradients,
             self._first,
             self._second,

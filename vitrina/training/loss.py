@@ -75,7 +75,8 @@ class ClassLoss:
         each = each.neg_().unsqueeze(1)
         targets = (each * (self.smoothing / likely.shape[1])).expand_as(likely).contiguous()
         targets.scatter_add_(1, labels.unsqueeze(1), each * (1 - self.smoothing))
-        return _log_softmax_backward(targets, likely, 1, torch.float32)
+        gradient: torch.Tensor = _log_softmax_backward(targets, likely, 1, torch.float32)
+        return gradient
 
     def with_pseudo_labels(
         self, logits: torch.Tensor, labels: torch.Tensor, rows: Codes, pseudo_labels: SoftTargets
