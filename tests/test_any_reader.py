@@ -140,6 +140,9 @@ def test_numbers_keep_the_type_that_they_are_kept_in(there, tool):
         "float16": ("float16", "Float16", "halffloat"),
         "float32": ("float32", "Float32", "float"),
     }
+    if tool == "polars" and not hasattr(pl, "Float16"):
+        # It widens them.
+        names["float16"] = ("Float32",)
     assert str(kind) in names[dtype.name]
 
 

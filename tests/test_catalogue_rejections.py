@@ -203,6 +203,18 @@ def test_a_named_attribute_column_that_is_not_there(tmp_path):
         Catalogue.read(path, columns=Columns(attributes=("brand", "nope")))
 
 
+def test_a_name_with_a_comma_is_shown_as_it_is_typed(tmp_path):
+    path = text(tmp_path / "a.csv", 'product_id,title,"Вес, кг",brand\n1,a,2,b\n')
+    with pytest.raises(CatalogueError, match=r'there are product_id, title, "Вес, кг", brand; say'):
+        Catalogue.read(path, columns=Columns(keep=("nope",)))
+    unquoted = Columns(keep="brand,Вес, кг")
+    expected = "a name with a comma is quoted: --keep-columns '\"Вес, кг\"'"
+    with pytest.raises(CatalogueError, match=f"; {expected}$"):
+        Catalogue.read(path, columns=unquoted)
+    (product,) = products_of(path, columns=Columns(keep='brand,"Вес, кг"'))
+    assert product.metadata == (("brand", "b"), ("Вес, кг", "2"))
+
+
 @pytest.mark.parametrize(
     ("header", "message"),
     [

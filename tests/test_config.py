@@ -56,7 +56,7 @@ catalogue = "feed.xml"
 text-model = "lexical"
 images = "web"
 photos = 3
-keep_columns = ["price", "stock"]
+keep_columns = ["price", "Вес, кг"]
 max-failures = 0.1
 prune = true
 refit = false
@@ -76,7 +76,7 @@ precision = 0.9
         "text_model": "lexical",
         "images": "web",
         "photos": "3",
-        "keep_columns": "price,stock",
+        "keep_columns": ['price,"Вес, кг"'],
         "max_failures": "0.1",
         "prune": True,
         "refit": False,

@@ -10,7 +10,7 @@ import pytest
 from support.encoder_forms import EncoderForm
 from support.encoder_table import PAGE, compare, forms, known_rows, table_of, with_table
 from support.real_models import real_forms
-from vitrina.embedder.precision import AGREEMENT
+from vitrina.embedder.base import AGREEMENT
 from vitrina.types import Compute, Modality
 
 FORMS = forms()

@@ -5,6 +5,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -12,6 +13,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import check_estimator
 
 import vitrina as vt
+from vitrina.classifier import minibatch
 
 TEXT, IMAGE = 12, 8
 
@@ -166,6 +168,25 @@ def test_a_fit_does_not_load_the_compiler_of_torch():
 
 
 @pytest.mark.slow
+def test_a_fit_on_few_rows_takes_few_steps_without_autograd(monkeypatch):
+    # Under a second of one core for 120 x 24, of which autograd's overhead would be half.
+    steps, gradients = [], minibatch.loss_gradients
+
+    def counted(*given):
+        steps.append(given)
+        return gradients(*given)
+
+    monkeypatch.setattr(minibatch, "loss_gradients", counted)
+    monkeypatch.delattr(torch.Tensor, "backward")
+    rng = np.random.default_rng(0)
+    labels = rng.integers(4, size=120)
+    rows = rng.standard_normal((120, 24)) + 2 * np.eye(24)[labels]
+    model = vt.FusionClassifier().fit(rows, labels)
+    assert model.score(rows, labels) > 0.9
+    # 40 epochs of at most four batches for the split's fold, four other folds and all rows.
+    assert 40 * 6 * 3 <= len(steps) <= 40 * 6 * 4
+
+
 def test_groups_never_stand_on_two_sides():
     """Copies under random labels would otherwise be told by heart."""
     rng = np.random.default_rng(0)

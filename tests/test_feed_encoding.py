@@ -143,7 +143,7 @@ def test_the_encoding_that_is_given_wins(tmp_path):
     assert found.titles[0] == NAMES[0].encode().decode("koi8-r")
     said = "the feed was read as koi8-r, as --encoding says, but its bytes are valid UTF-8"
     assert found.notes == [said]
-    with pytest.raises(CatalogueError, match=r"feed\.yml: unknown --encoding 'klingon'$"):
+    with pytest.raises(CatalogueError, match=r"feed\.yml: unknown --encoding 'klingon'; give"):
         read(tmp_path, feed(offer(1)), "klingon")
 
 

@@ -46,7 +46,7 @@ def goods():
             "price": [1.5, float("nan"), 3.0, 4.0, 5.25],
             "added": pd.to_datetime(
                 ["2024-01-02 00:00", None, "2024-01-03 10:00", None, "2025-01-01 09:30"]
-            ),
+            ).as_unit("us"),
             "sizes": [["S", "M"], None, [], ["L"], ["XL"]],
             "fresh": pd.array([True, None, False, True, True], dtype="boolean"),
             "cost": [Decimal("1.10"), None, Decimal("2.25"), None, Decimal("10.00")],

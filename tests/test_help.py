@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from enum import StrEnum
@@ -193,6 +194,38 @@ def test_the_script_of_completion(shell, line):
     named = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
     text, _ = loaded_by("--show-completion", shell, **named)
     assert line in text
+
+
+COMPLETE = """
+source <(_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION=1 vitrina --show-completion bash)
+complete -p vitrina
+for last in tra goods; do
+    COMP_WORDS=(vitrina embed $last); [ $last = tra ] && COMP_WORDS=(vitrina tra)
+    COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+    _vitrina_completion vitrina
+    echo "$last: ${COMPREPLY[*]}"
+done
+"""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_completion_in_bash(tmp_path):
+    program = tmp_path / "vitrina"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m vitrina.cli "$@"\n')
+    program.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", COMPLETE],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PATH": path},
+    )
+    registered, command, file = done.stdout.splitlines()
+    assert (command, done.stderr) == ("tra: train", "")
+    # Where the program completes nothing, bash completes names of files.
+    assert "-o default" in registered
+    assert file == "goods: "
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,8 @@ MISTAKES = [
     ("train shelf --epoch 3", USAGE, r"has no option --epoch; did you mean --epochs\?"),
     ("train shelf --top-k 3", USAGE, "no option --top-k; it is an option of `vitrina classify`"),
     ("train shelf --batch_size 3", USAGE, "no option --batch_size; .*`vitrina train --help`"),
+    ("neighbours shelf --text чай --k 3", USAGE, r"no option --k; did you mean -k\?"),
+    ("embed goods.csv twice.csv --store new", USAGE, "argument 'twice.csv': one run takes one c"),
     ("train shelf --epochs", USAGE, "--epochs needs a value: --epochs INTEGER"),
     ("info shelf --json=yes", USAGE, "'--json' does not take a value"),
     ("classify goods.csv --store shelf", USAGE, "--out is missing: predictions: a .parquet, "),
@@ -58,9 +60,12 @@ MISTAKES = [
         "--where 'price' is no condition; write a column",
     ),
     # Options that exclude or need each other.
+    ("train shelf --no-config --config my.toml", USAGE, "--config and --no-config exclude each"),
     ("neighbours shelf", USAGE, "give one of --product, --text and/or --image, and --queries"),
     ("cache --claer", USAGE, "did you mean --clear"),
-    ("cache photo", USAGE, "photo"),
+    ("cache photo", USAGE, r"KINDS must be compute, .*, not 'photo'; did you mean 'photos'\?"),
+    ("embed goods.csv --store new --encoding utf8r", USAGE, r"'utf8r'; did you mean 'utf-8'\?"),
+    ("embed goods.csv --store new --delimiter tab", USAGE, "--delimiter must be one character"),
     ("models --modality text2", USAGE, "--modality must be text or image, not 'text2'"),
     ("convert-model", USAGE, "DIRECTORY is missing"),
     ("convert-model nowhere", DATA, "nowhere is no directory"),
@@ -102,6 +107,13 @@ MISTAKES = [
         "no image space; run `vitrina embed` with --image-model",
     ),
     ("decisions shelf --import no.json", DATA, "no.json can't be read"),
+    ("embed shelf --store new", USAGE, "shelf: this is a store; give the file that the products"),
+    ("embed empty.csv --store new", DATA, r"the file is empty; was its export cut short\?"),
+    ("embed goods.json --store new", DATA, "no JSON object on any of .*; write one on each line"),
+    ("embed page.xml --store new", DATA, "neither a table nor a YML feed; download the feed's own"),
+    ("embed goods.csv --store ftp://nowhere.invalid/shelf", DATA, "ftp://nowhere.invalid/shelf .*"),
+    ("demo --out goods.csv", DATA, "goods.csv is a file; give a new folder with --out"),
+    ("demo --out shelf", DATA, "shelf is a store; give a new folder with --out"),
     ("train shelf --config nowhere.toml", USAGE, "there is no configuration file nowhere.toml"),
 ]
 
@@ -113,6 +125,9 @@ def folder(tmp_path_factory):
 
     root = tmp_path_factory.mktemp("mistakes")
     (root / "goods.csv").write_text("\n".join(GOODS), encoding="utf-8")
+    (root / "empty.csv").touch()
+    (root / "goods.json").write_text("{product", encoding="utf-8")
+    (root / "page.xml").write_text("<html>404</html>", encoding="utf-8")
     (root / "twice.csv").write_text("product_id,product_id,title\n1,2,a\n", encoding="utf-8")
     store = OpenStore.open(root / "shelf", create=True)
     titles = [f"кружка {n}" for n in range(12)]

@@ -6,10 +6,24 @@ from inspect import signature
 
 import pytest
 import typer
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import vitrina as vt
-from vitrina import cli
-from vitrina.options import Options, choice, flag, hints_of, kind_of, option_name, spec_of
+from support.cli import vitrina
+from vitrina import api, cli
+from vitrina.errors import CatalogueError
+from vitrina.options import (
+    Options,
+    choice,
+    flag,
+    hints_of,
+    join_values,
+    kind_of,
+    option_name,
+    spec_of,
+    split_values,
+)
 from vitrina.types import Balance
 
 KINDS = {
@@ -145,6 +159,49 @@ def test_texts_become_values(tmp_path):
     assert vt.BenchmarkOptions(methods="mlp, cnn").methods == ("mlp", "cnn")
     with pytest.raises(FrozenInstanceError):
         options.seed = 3
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("price, stock,", ("price", "stock")),
+        ('"Цена, руб",stock', ("Цена, руб", "stock")),
+        (' "a, b" , " c "', ("a, b", " c ")),
+        ('"a ""b"", c"', ('a "b", c',)),
+        # Quotes that do not enclose a value are part of it.
+        ('5" pipe,"a"b,"c', ('5" pipe', '"a"b', '"c')),
+        ('""," "', (" ",)),
+        ("", ()),
+    ],
+)
+def test_a_text_of_several_values(text, values):
+    assert split_values(text) == values
+
+
+@settings(max_examples=50)
+@given(st.lists(st.text('a ",', min_size=1, max_size=6), max_size=3))
+def test_joined_values_are_split_into_the_same(values):
+    assert split_values(join_values(values)) == tuple(values)
+
+
+def test_a_list_is_a_list():
+    assert vt.Columns(keep=["a, b", "c,d"]).keep == ("a, b", "c,d")
+    assert vt.Columns(attributes='"a, b",c').attributes == ("a, b", "c")
+    assert vt.BenchmarkOptions(methods=["mlp", "a,b"]).methods == ("mlp", "a,b")
+
+
+def test_an_option_of_several_values_may_be_repeated(monkeypatch, tmp_path):
+    seen = []
+
+    def stopped(_path, _store, reading, **_):
+        seen.append(reading)
+        raise CatalogueError("enough")
+
+    monkeypatch.setattr(api, "open_batch", stopped)
+    typed = ("--keep-columns", '"a, b",c', "--keep-columns", "d", "--attribute-columns", "e")
+    assert vitrina("embed", "goods.csv", "--store", tmp_path / "new", *typed) == 1
+    (reading,) = seen
+    assert (reading.columns.keep, reading.columns.attributes) == (("a, b", "c", "d"), ("e",))
 
 
 def test_a_function_takes_options_or_keywords_or_both(monkeypatch, tmp_path):

@@ -15,6 +15,7 @@ from support.embedding import (
     BROKEN,
     RED,
     STUBS,
+    Words,
     all_files,
     catalogue_of,
     data_files,
@@ -24,6 +25,7 @@ from support.embedding import (
     use_stubs,
 )
 from vitrina.data.catalogue import Catalogue
+from vitrina.embedder.base import normalise
 from vitrina.engines import staged
 from vitrina.errors import (
     EncoderError,
@@ -45,7 +47,7 @@ from vitrina.store.staging import Staging
 from vitrina.store.store import OpenStore
 from vitrina.store.verify import verify
 from vitrina.store.writer import Writer
-from vitrina.types import Modality
+from vitrina.types import EngineKind, Modality
 
 STAGED = replace(STUBS, engine="staged")
 PUBLISHED = replace(STAGED, wait=False)
@@ -409,6 +411,19 @@ def test_other_numbers_are_refused_with_both_named(tmp_path, stubs, workers):
     stubs[Modality.TEXT].card = replace(card, details={"compute": "float32"})
     with pytest.raises(EncoderError, match=r"made in int8, and this machine runs .* in float32"):
         work_on(tmp_path / "shelf")
+
+
+def test_a_machine_of_other_bytes_is_refused_with_both_named(published, monkeypatch):
+    encode = Words.encode
+    monkeypatch.setattr(Words, "encode", lambda *a: normalise(encode(*a) + np.float32(1e-3)))
+    with pytest.raises(StoreError, match=r"space text-words were made on a machine .* reproduce"):
+        work(published, WorkOptions())
+    assert not Staging(published.files).results
+
+
+def test_workers_are_of_one_kind():
+    with pytest.raises(OptionError, match="mixed_machines is for the engine local"):
+        EmbedOptions(engine=EngineKind.STAGED, mixed_machines=True)
 
 
 def test_another_version_is_refused_with_both_named(published, monkeypatch):

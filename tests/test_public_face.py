@@ -70,6 +70,10 @@ def test_ci_runs_what_developers_run():
     jobs = loaded(".github/workflows/ci.yml")["jobs"]
     assert any(step.get("run") == "bash .ci/run" for step in jobs["check"]["steps"])
     assert any(step.get("run") == "make docs" for step in jobs["docs"]["steps"])
+    lines = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    called = re.findall(r"\bmake ([a-z ]+)", "\n".join([*lines, text(".ci/run")]))
+    targets = set(re.findall(r"^([a-z-]+):", text("Makefile"), flags=re.M))
+    assert {"lowest", "slow"} <= {name for names in called for name in names.split()} <= targets
 
 
 def test_the_hooks_call_tools_of_the_lock():
@@ -90,6 +94,16 @@ def test_the_image_copies_what_its_context_has():
     assert wanted == given
     assert all((ROOT / name).exists() for name in wanted)
     assert re.findall(r"^USER (\w+)$", text("Dockerfile"), flags=re.M) == ["vitrina"]
+    # What serves Python alone, or the project itself, is left out.
+    extras = PROJECT["optional-dependencies"].keys() - {
+        "cleanlab",
+        "dev",
+        "docs",
+        "plots",
+        "polars",
+    }
+    (installed,) = re.findall(r"'\.\[(.+)\]'", text("Dockerfile"))
+    assert set(installed.split(",")) == extras
 
 
 def test_pictures_are_those_that_the_script_draws(monkeypatch):

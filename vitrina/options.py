@@ -24,6 +24,7 @@ from vitrina.errors import OptionError, did_you_mean
 Choice = TypeVar("Choice", bound=StrEnum)
 
 _SPEC = "option"
+_VALUE = re.compile(r'\s*"((?:[^"]|"")*)"\s*(?=,|\Z)|([^,]+)')
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b?\s*")
 
 
@@ -54,7 +55,8 @@ class OptionSpec:
         least, most: inclusive limits of a number.
         above, below: exclusive limits of a number.
         none: further value that means None: "none", or 0.
-        separator: the mark between several values in one text; None: the option is repeated.
+        listed: whether one text may hold several values, as `split_values` reads them; an option of
+            several values may always be repeated.
         parse: converts a text into the value.
         command_line: whether the command line has the option.
         unset: values that reset a setting that a store remembers.
@@ -71,7 +73,7 @@ class OptionSpec:
     above: float | None = None
     below: float | None = None
     none: Any = None
-    separator: str | None = None
+    listed: bool = False
     parse: Callable[[str], Any] | None = None
     command_line: bool = True
     unset: tuple[str, ...] = ()
@@ -205,6 +207,29 @@ def listed(choices: Iterable[str]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
+def split_values(text: str) -> tuple[str, ...]:
+    """Return the values of a text separated by commas; as in CSV, a value with a comma is quoted:
+    `"Price, EUR",stock`."""
+    pairs = (match.groups() for match in _VALUE.finditer(text))
+    values = (plain.strip() if quoted is None else _unquoted(quoted) for quoted, plain in pairs)
+    return tuple(value for value in values if value)
+
+
+def join_values(values: Iterable[str]) -> str:
+    """Return values as a text from which `split_values` reads them."""
+    return ",".join(map(quoted, values))
+
+
+def quoted(value: str) -> str:
+    """Return one value of such a text, in quotes if it needs them."""
+    plain = "," not in value and not value.startswith('"') and value == value.strip()
+    return value if plain else '"' + value.replace('"', '""') + '"'
+
+
+def _unquoted(value: str) -> str:
+    return value.replace('""', '"')
+
+
 def byte_size(text: str) -> int:
     """Bytes of a number with a unit: 200MB, 1.5GB, 512MiB.
 
@@ -272,9 +297,8 @@ def _converted(of: Field[Any], kind: Any, value: Any) -> Any:
 
 
 def _several(of: Field[Any], kind: Any, value: Any) -> tuple[Any, ...]:
-    separator = spec_of(of).separator
-    if isinstance(value, str) and separator is not None:
-        value = [part.strip() for part in value.split(separator) if part.strip()]
+    if isinstance(value, str) and spec_of(of).listed:
+        value = split_values(value)
     elif isinstance(value, (str, os.PathLike)):
         value = [value]
     try:

@@ -11,6 +11,7 @@ from PIL import Image
 from support.catalogue_files import jsonl
 from vitrina.data.catalogue import Catalogue
 from vitrina.embedder.base import EncoderCard, normalise
+from vitrina.embedder.probes import PROBES, probe_images
 from vitrina.pipelines.embed import encoder_choice
 from vitrina.pipelines.embed.job import embed
 from vitrina.pipelines.embed.options import EmbedOptions
@@ -23,20 +24,25 @@ STUBS = EmbedOptions(text="hf:team/words", image="timm:colours", shard_rows=3, m
 
 
 class Words:
-    """A text encoder that remembers what it was asked."""
+    """A text encoder that remembers what it was asked, but for the probes."""
 
     def __init__(self):
         self.seen = []
         self.card = EncoderCard(TEXT, "hf:team/words", None, "a1" * 32, 8, {})
 
     def encode(self, texts):
-        self.seen.extend(texts)
+        self.seen.extend(text for text in texts if text not in PROBES)
         digests = [hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts]
         return normalise(np.array([list(one) for one in digests]).reshape(-1, 8) - 127.5)
 
 
+PROBE_COLOURS = [
+    np.asarray(image, np.float32).mean(axis=(0, 1)).astype(int).tolist() for image in probe_images()
+]
+
+
 class Colours:
-    """An image encoder of mean colours that remembers what it was asked."""
+    """An image encoder of mean colours that remembers what it was asked, but for the probes."""
 
     edge = 8
     batch = 16
@@ -52,7 +58,8 @@ class Colours:
         return np.append(np.asarray(image, np.float32).mean(axis=(0, 1)), np.float32(100))
 
     def encode(self, prepared):
-        self.seen.extend(one[:3].astype(int).tolist() for one in prepared)
+        colours = [one[:3].astype(int).tolist() for one in prepared]
+        self.seen.extend(one for one in colours if one not in PROBE_COLOURS)
         return normalise(np.stack(prepared))
 
 

@@ -20,8 +20,8 @@ from PIL import Image
 from support.encoder_forms import EncoderForm
 from support.named_models import load_image, load_text
 from support.real_models import real_forms
+from vitrina.embedder.base import AGREEMENT
 from vitrina.embedder.known_models import KNOWN_MODELS, KnownModel
-from vitrina.embedder.precision import AGREEMENT
 from vitrina.errors import EncoderError
 from vitrina.types import Compute, Modality
 

@@ -53,6 +53,8 @@ def pairs(given: Codes, suggested: Codes, rows: Codes, named: int = 8) -> tuple[
     both, place, counts = np.unique(
         np.stack([given, suggested]), axis=1, return_inverse=True, return_counts=True
     )
+    # NumPy 2.0 keeps the axis.
+    place = place.ravel()
     order = np.argsort(place, kind="stable")
     starts = np.cumsum(counts) - counts
     found = [

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from vitrina.classifier.gradients import loss_gradients
 from vitrina.classifier.heads import Head
 from vitrina.classifier.metrics import evaluate
 from vitrina.device import best_device
@@ -50,14 +51,14 @@ def fit_by_batches(
         for batch in _batches(rows, recipe.batch_rows, rng):
             vectors, present = gathered.blocks(batch)
             masks = _drop([mask.astype(np.float32) for mask in present], dropout, rng)
+            inputs = head.inputs(
+                [torch.from_numpy(block).to(device) for block in vectors],
+                [torch.from_numpy(mask).to(device) for mask in masks],
+            )
+            labels = torch.from_numpy(codes[batch]).to(device)
             with drawing(recipe.seed, step):
-                logits = head(
-                    [torch.from_numpy(block).to(device) for block in vectors],
-                    [torch.from_numpy(mask).to(device) for mask in masks],
-                )
-            loss = loss_of(logits, torch.from_numpy(codes[batch]).to(device))
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step(recipe.rate * rate_at(step, steps, recipe.warm_up))
+                gradients = loss_gradients(head.layers, inputs, labels, loss_of)
+            optimiser.step(gradients, recipe.rate * rate_at(step, steps, recipe.warm_up))
             step += 1
             report(len(batch))
         if recipe.patience and len(held_rows):

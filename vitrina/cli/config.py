@@ -68,9 +68,12 @@ def _files(
     typed: Mapping[str, Any], before: Mapping[str, Any], command: str
 ) -> Iterator[ConfigFile]:
     """Yield the configurations of a command, the last one preceding the others."""
+    given = typed.get("config") or before.get("config")
     if typed.get("no_config") or before.get("no_config"):
+        if given:
+            raise typer.BadParameter("--config and --no-config exclude each other")
         return
-    named = typed.get("config") or before.get("config") or os.environ.get(VARIABLE)
+    named = given or os.environ.get(VARIABLE)
     if named:
         if (file := _read(Candidate(Path(named).expanduser(), trusted=True))) is not None:
             yield file

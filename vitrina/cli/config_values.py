@@ -13,9 +13,8 @@ from typing import Any, get_args, get_origin
 import typer
 
 from vitrina.cli.options import FieldOption
-from vitrina.data.options import Columns
 from vitrina.errors import OptionError, did_you_mean
-from vitrina.options import Panel, checked, flag, kind_of, spec_of
+from vitrina.options import Panel, checked, flag, join_values, kind_of, spec_of
 
 EXCLUDED = {"config", "no_config", "help", "version", "install_completion", "show_completion"}
 PATHS = {"PATH", "FOLDER", "FILE", "STORE", "CATALOGUE"}
@@ -156,12 +155,12 @@ def _keys(param: Any) -> Iterator[str]:
 
 def _of_field(option: FieldOption, value: Any) -> Any:
     """An option's value as typer takes it: a text, a list of texts or a switch."""
-    if option.owner is Columns or spec_of(option.field).separator is not None:
+    if spec_of(option.field).listed:
         if isinstance(value, list):
-            value = ",".join(map(str, value))
+            value = join_values(map(str, value))
         if not isinstance(value, str):
             raise ValueError(f"must be text, not {value!r}")
-        return value
+        return [value]
     checked(option.field, option.hint, value)
     if option.kind is bool:
         return value

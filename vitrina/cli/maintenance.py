@@ -9,6 +9,8 @@ import typer
 from vitrina.cache import PURPOSES, CacheKind, cache_root, cache_usage, clear_cache
 from vitrina.cli.common import AsJson, StoreArgument, StoreOption, open_store, place_of, show
 from vitrina.cli.output import is_quiet
+from vitrina.errors import OptionError
+from vitrina.options import choice
 
 
 def info(
@@ -128,13 +130,25 @@ def compact(
 
 def cache(
     kinds: Annotated[
-        list[CacheKind] | None, typer.Argument(help="Kinds of files; default: all.")
+        list[str] | None,
+        typer.Argument(
+            metavar="KINDS",
+            help=f"Kinds of files ({', '.join(CacheKind)}); default: all.",
+            autocompletion=lambda incomplete: [
+                one.value for one in CacheKind if one.startswith(incomplete)
+            ],
+        ),
     ] = None,
     clear: Annotated[bool, typer.Option("--clear", help="Delete these files.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show or clear what Vitrina keeps outside of stores."""
-    root, chosen = cache_root(), kinds or [*CacheKind]
+    root = cache_root()
+    try:
+        named = [choice(CacheKind, one, "KINDS") for one in kinds or ()]
+    except OptionError as err:
+        raise typer.BadParameter(f"KINDS {err.problem}") from err
+    chosen = [one for one in named if one] or [*CacheKind]
     found = clear_cache(chosen) if clear else cache_usage(chosen)
     lines = [
         f"{use.kind.value:<12} {use.bytes / 1e6:9.1f} MB {use.files:7} files  {PURPOSES[use.kind]}"

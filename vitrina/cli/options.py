@@ -109,9 +109,9 @@ class FieldOption:
 
     @property
     def is_repeated(self) -> bool:
-        """Whether the option is repeated for several values."""
+        """Whether the option may be repeated for several values."""
         kind, _ = kind_of(self.hint)
-        return get_origin(kind) is tuple and spec_of(self.field).separator is None
+        return get_origin(kind) is tuple
 
     @property
     def choices(self) -> list[str]:
@@ -183,6 +183,8 @@ class FieldOption:
                 name = alias.replace("_", "-")
                 log.warning("--%s is called %s now", name, flag(self.field))
                 value = former
+        if value is not None and spec_of(self.field).listed:
+            return ",".join(value)
         return self._number(value)
 
     def _number(self, value: Any) -> Any:
@@ -210,8 +212,7 @@ def _options_of(owner: type) -> Iterator[FieldOption]:
         if hint in (Columns, ReadingOptions):
             yield from _options_of(hint)
         elif field.metadata and spec_of(field).command_line:
-            # Several names of columns are one text, separated by commas.
-            yield FieldOption(owner, field, str | None if owner is Columns else hint)
+            yield FieldOption(owner, field, hint)
 
 
 def _made(kind: type[Options], given: dict[str, Any]) -> Any:

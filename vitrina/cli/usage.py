@@ -64,7 +64,8 @@ def _unknown_option(name: str, ctx: Any) -> str:
     known = [one for param in shown for one in (*param.opts, *param.secondary_opts)]
     # Without the dashes, which all of them share.
     near = near_names(name.strip("-"), [one[2:] for one in known if one.startswith("--")])
-    hint = f"; did you mean {' or '.join(f'--{one}' for one in near)}?" if near else ""
+    near = [f"--{one}" for one in near] or [one for one in known if one == f"-{name.strip('-')}"]
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
     if ctx.parent is None:
         others = [other for other, command in ctx.command.commands.items() if _takes(command, name)]
         where = "before the command's name"
@@ -100,6 +101,8 @@ def _extra_argument(err: Any, ctx: Any) -> str:
     problem = f"vitrina {ctx.info_name} takes no further argument {extra!r}"
     names = {param.name for param in ctx.command.params}
     if "store" in names and _param("--store", ctx).name == "store":
+        if ctx.params.get("store") is not None:
+            return f"{problem}: one run takes one catalogue"
         return f"{problem}: give the store as --store {extra.split()[-1]}"
     return problem
 

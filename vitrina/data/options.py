@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from vitrina.data.image_limits import MAX_PIXELS, MEGAPIXEL, MOST_MEGAPIXELS
-from vitrina.options import Options, Panel, flag, option
+from vitrina.options import Options, Panel, flag, option, split_values
 
 NONE = "none"
 UNSET = (NONE, "auto")
@@ -30,10 +30,7 @@ NO_COLUMNS = (NO_COLUMN,)
 
 
 def _names(value: str | Iterable[str]) -> tuple[str, ...]:
-    if isinstance(value, str):
-        names = tuple(name.strip() for name in value.split(",") if name.strip()) or NO_COLUMNS
-    else:
-        names = tuple(value)
+    names = tuple(value) if not isinstance(value, str) else split_values(value) or NO_COLUMNS
     if not all(isinstance(name, str) for name in names):
         raise TypeError(f"names of columns are text, not {names!r}")
     return NO_COLUMNS if names in ((NONE,), NO_COLUMNS) else names
@@ -44,7 +41,7 @@ class Columns:
     """Names of a table's columns; None means the default name, if the table has it.
 
     "none" or "" means no column, and for the id the default name. Several names are a tuple, or a
-    string separated by commas.
+    string separated by commas, in which a name with a comma is quoted as in CSV.
 
     Attributes:
         product_id: default "product_id".
@@ -62,6 +59,8 @@ class Columns:
     --------
     >>> vt.Columns(title="name", keep="price,stock").keep
     ('price', 'stock')
+    >>> vt.Columns(title="name", keep='"Price, EUR",stock').keep
+    ('Price, EUR', 'stock')
     """
 
     PANEL = Panel.COLUMNS
@@ -78,8 +77,10 @@ class Columns:
         metavar="COLUMN",
     )
     attributes: tuple[str, ...] = option(
-        "Further columns to add to the text, separated by commas; none: no more.",
+        "Further columns to add to the text, separated by commas; a name with a comma in double "
+        "quotes; none: no more.",
         default=(),
+        listed=True,
         flag="attribute-columns",
         metavar="COLUMNS",
     )
@@ -104,8 +105,10 @@ class Columns:
         metavar="COLUMN",
     )
     keep: tuple[str, ...] = option(
-        "Columns to keep as metadata, such as price,stock; none: no more.",
+        "Columns to keep as metadata, such as price,stock; a name with a comma in double quotes; "
+        "none: no more.",
         default=(),
+        listed=True,
         flag="keep-columns",
         metavar="COLUMNS",
     )

@@ -14,7 +14,7 @@ from safetensors import safe_open
 
 from vitrina.errors import EncoderError, FingerprintError
 from vitrina.store.damage import blamed_on
-from vitrina.types import Modality, Vectors
+from vitrina.types import Compute, Modality, Vectors
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,12 +30,16 @@ Prepared: TypeAlias = npt.NDArray[Any]
 """One preprocessed picture in an encoder's own input form: bytes, floats or features."""
 
 
+AGREEMENT = {Compute.FLOAT32: 0.9999, Compute.BFLOAT16: 0.9995, Compute.INT8: 0.99}
+"""Minimum cosine to the model's own float32 vectors, over the probes, to use each format."""
+
+
 @dataclass(frozen=True)
 class EncoderCard:
     """Identity of the encoder that made a space. `model` is the name that `load` takes.
 
     `fingerprint` covers everything that determines the output except the device and the numeric
-    format: these are chosen so that vectors stay close to float32's (`precision.AGREEMENT`).
+    format: these are chosen so that vectors stay close to float32's (`AGREEMENT`).
     `details` describes the fingerprint's inputs for readers.
     """
 

@@ -20,8 +20,9 @@ from vitrina.embedder.precision import (
     first_run,
     has_bfloat16,
 )
+from vitrina.embedder.probes import PROBES
 from vitrina.embedder.text_batches import TextBatches, Tokenize
-from vitrina.embedder.text_parts import PROBES, Tokens
+from vitrina.embedder.text_parts import Tokens
 from vitrina.malloc import keep_freed
 from vitrina.stage_timer import stage
 from vitrina.threads import one_thread_each

@@ -13,8 +13,9 @@ import transformers as library
 from vitrina.embedder.clip_text import TextTower
 from vitrina.embedder.image_models import clip_weights
 from vitrina.embedder.model_folder import CLIP_CONFIG, check_clip_folder
+from vitrina.embedder.probes import PROBES
 from vitrina.embedder.quiet import quiet_logging, quiet_transformers
-from vitrina.embedder.text_parts import PROBES, Tokens
+from vitrina.embedder.text_parts import Tokens
 from vitrina.embedder.tokenizer_check import check_token, check_tokenizer, token_ids
 from vitrina.embedder.untrusted import check_finite, loading
 from vitrina.embedder.vision_folder import (

@@ -10,18 +10,16 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
-from PIL import Image as Pillow
 from PIL.Image import Image
 
 from vitrina.device import best_device
-from vitrina.embedder.base import EncoderCard, Prepared
+from vitrina.embedder.base import AGREEMENT, EncoderCard, Prepared
 from vitrina.embedder.fingerprint import fingerprint, weights
 from vitrina.embedder.inference.int8 import Int8Runner, has_int8
 from vitrina.embedder.inference.plain import PlainRunner
 from vitrina.embedder.inference.vision import VisionTower, read_vision
 from vitrina.embedder.inference.vit import PatchedVit, Vit, read_vit
 from vitrina.embedder.precision import (
-    AGREEMENT,
     agreement,
     check_numbers,
     check_probes,
@@ -31,6 +29,7 @@ from vitrina.embedder.precision import (
     unit_vectors,
 )
 from vitrina.embedder.preprocessing import Preparation, read_preparation
+from vitrina.embedder.probes import probe_images
 from vitrina.malloc import keep_freed
 from vitrina.stage_timer import stage
 from vitrina.threads import one_thread_each, workers
@@ -221,13 +220,4 @@ def _silent_choices(network: torch.nn.Module) -> list[str]:
         for name, module in network.named_modules()
         for choice in SILENT_CHOICES
         if isinstance(value := getattr(module, choice, None), str | int | float)
-    ]
-
-
-def probe_images() -> list[Image]:
-    """Eight smooth colour images, the same on every machine."""
-    rng = np.random.default_rng(0)
-    small = rng.integers(0, 256, size=(8, 7, 7, 3), dtype=np.uint8)
-    return [
-        Pillow.fromarray(pixels).resize((224, 224), Pillow.Resampling.BICUBIC) for pixels in small
     ]

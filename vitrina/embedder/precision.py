@@ -15,15 +15,13 @@ import numpy as np
 import torch
 
 from vitrina.cache import cache_folder
+from vitrina.embedder.base import AGREEMENT
 from vitrina.errors import EncoderError
 from vitrina.store.damage import reason_of
 from vitrina.threads import limit_torch, one_thread_each
 from vitrina.types import Compute, Vectors
 
 log = logging.getLogger(__name__)
-
-AGREEMENT = {Compute.FLOAT32: 0.9999, Compute.BFLOAT16: 0.9995, Compute.INT8: 0.99}
-"""Minimum cosine to the model's own float32 vectors, over the probes, to use each format."""
 
 WORTH = 1.1
 """Minimum speed-up over float32 for another format to be chosen."""

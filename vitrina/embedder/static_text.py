@@ -24,10 +24,10 @@ from vitrina.embedder.base import EncoderCard
 from vitrina.embedder.fingerprint import fingerprint
 from vitrina.embedder.model_folder import check_tokenizer_file
 from vitrina.embedder.precision import check_numbers, check_probes, first_run
+from vitrina.embedder.probes import PROBES
 from vitrina.embedder.text_config import TextForm, check_dim, read_model_settings
 from vitrina.embedder.text_layers import read_layers
 from vitrina.embedder.text_modules import TextModules, check_inside
-from vitrina.embedder.text_parts import PROBES
 from vitrina.embedder.text_settings import TextSettings
 from vitrina.embedder.tokenizer_check import check_core, token_ids, unknown_token
 from vitrina.embedder.untrusted import Budget, loading

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 
 from vitrina.device import best_device
-from vitrina.embedder.base import EncoderCard
+from vitrina.embedder.base import AGREEMENT, EncoderCard
 from vitrina.embedder.fingerprint import fingerprint, weights
 from vitrina.embedder.inference.bert import Bert, PackedBert, read_bert
 from vitrina.embedder.inference.int8 import Int8Runner, has_int8
@@ -20,17 +20,16 @@ from vitrina.embedder.inference.plain import PlainRunner
 from vitrina.embedder.onnx_text import OnnxNetwork
 from vitrina.embedder.pooling import padded, pool
 from vitrina.embedder.precision import (
-    AGREEMENT,
     agreement,
     check_probes,
     choose,
     first_run,
     has_bfloat16,
 )
+from vitrina.embedder.probes import PROBES
 from vitrina.embedder.text_batches import TextBatches
 from vitrina.embedder.text_parts import (
     ENCODERS,
-    PROBES,
     TextParts,
     Tokens,
     load_parts,

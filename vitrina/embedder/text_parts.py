@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from vitrina.embedder.model_folder import check_text_folder
 from vitrina.embedder.onnx_graph import graph_of
 from vitrina.embedder.onnx_text import OnnxNetwork
+from vitrina.embedder.probes import PROBES
 from vitrina.embedder.quiet import quiet_transformers
 from vitrina.embedder.text_config import TextForm, read_form, with_lower_case, write_form
 from vitrina.embedder.text_modules import read_modules
@@ -21,21 +22,6 @@ from vitrina.embedder.text_settings import TextSettings
 from vitrina.embedder.tokenizer_check import check_tokenizer, token_ids
 from vitrina.embedder.untrusted import check_finite, loading
 from vitrina.errors import EncoderError
-
-PROBES = (
-    "Кружка керамическая 350 мл, белая",
-    "Платье женское летнее, размер 44-46, хлопок",
-    "Чехол для Samsung Galaxy A51 силиконовый прозрачный",
-    "Nike Women Tempo Purple Shorts",
-    "Конструктор 256 деталей для мальчиков от 6 лет. Пластик, яркие цвета, развивает моторику.",
-    "Чудо йогурт пер/дын 2,4% 290гр*10шт",
-    "USB-C 65W",
-    "Набор отвёрток слесарных CrV, 8 предметов, в пластиковом кейсе",
-    "Apparel Topwear Tshirts. Men Navy Blue Printed T-shirt, regular fit, 100% cotton, Summer 2012",
-    "Сумка женская через плечо, экокожа. Размер: 25х18х8 см. Цвет: чёрный. Застёжка: молния. "
-    "Длина ремня регулируется. Внутри одно отделение и карман для телефона. Подходит для города, "
-    "прогулок и поездок, хорошо держит форму и легко чистится влажной салфеткой.",
-)
 
 Tokens: TypeAlias = Sequence[Sequence[int]]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from PIL import Image as Pillow
 from safetensors.numpy import save
 from skimage.color import rgb2lab
 from skimage.feature import hog
+from threadpoolctl import ThreadpoolController
 
 from vitrina.embedder.base import REFIT, EncoderCard, Images, load_state, normalise
 from vitrina.embedder.fingerprint import fingerprint
@@ -103,7 +105,9 @@ class Thumbnail:
 
     def encode(self, prepared: Sequence[Floats]) -> Vectors:
         """Raw features to (len(prepared), dim) float32, L2-normalised."""
-        return normalise((np.stack(prepared) - self._mean) @ self._components)
+        # The sums of a matrix product depend on the number of threads.
+        with _blas().limit(limits=1, user_api="blas"):
+            return normalise((np.stack(prepared) - self._mean) @ self._components)
 
     def save(self, folder: Path) -> None:
         """Write `thumbnail.safetensors`."""
@@ -161,6 +165,12 @@ class _Moments:
             return values, basis @ vectors
         values, vectors = np.linalg.eigh(self._products / self.count - np.outer(mean, mean))
         return values, vectors
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """The thread pools of the libraries that NumPy multiplies matrices with."""
+    return ThreadpoolController()
 
 
 def describe(image: Image) -> Floats:

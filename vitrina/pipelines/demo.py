@@ -29,6 +29,7 @@ from vitrina.pipelines.train.job import train
 from vitrina.pipelines.train.options import TrainOptions
 from vitrina.pipelines.train.report import TrainReport
 from vitrina.sample import SampleReport, write_sample
+from vitrina.store import layout
 from vitrina.store.space import read_errors
 from vitrina.store.store import OpenStore
 from vitrina.types import Features, HeadKind
@@ -91,6 +92,9 @@ def demo(out: Path, *, products: int, seed: int, say: Say, quiet: bool = True) -
     Raises CatalogueError if `out` already contains a store.
     """
     store_path = out / "store"
+    if (out / layout.CARD).exists() or out.is_file():
+        what = "file" if out.is_file() else "store"
+        raise CatalogueError(f"{out} is a {what}; give a new folder with --out")
     if store_path.exists() and any(store_path.iterdir()):
         raise CatalogueError(f"{store_path} exists already; give another --out, or delete it")
     with Meter("making the sample", products, quiet=quiet) as meter:

@@ -67,8 +67,8 @@ class RemoteFiles:
             package = {"s3": "s3fs", "s3a": "s3fs"}.get(self._protocol)
             way = "pip install 'vitrina[s3]'" if package else str(err)
             raise StoreError(f"{url}: {self._protocol}:// needs a package; {way}") from err
-        except ValueError as err:
-            raise StoreError(f"{url}: {err}") from err
+        except (ValueError, OSError) as err:
+            raise StoreError(f"{url} can't be opened: {err}; is the address right?") from err
         self._root = str(root).rstrip("/")
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         key = hashlib.blake2b(self.place.encode(), digest_size=8).hexdigest()

@@ -10,32 +10,30 @@ import inspect
 from collections.abc import Iterable
 
 import torch
-from torch.optim.adamw import adamw
 
 
 class FusedAdamW:
-    """AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019) over parameters
-    that all have a gradient; the same numbers as `torch.optim.AdamW(fused=True)`."""
+    """AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019); the same numbers
+    as `torch.optim.AdamW(fused=True)`."""
 
     def __init__(self, parameters: Iterable[torch.nn.Parameter], weight_decay: float) -> None:
-        self._parameters = list(parameters)
+        self._parameters: list[torch.Tensor] = list(parameters)
         self._weight_decay = weight_decay
         self._first = [torch.zeros_like(one) for one in self._parameters]
         self._second = [torch.zeros_like(one) for one in self._parameters]
         self._steps = [torch.zeros((), device=one.device) for one in self._parameters]
 
     @torch.no_grad()
-    def step(self, rate: float) -> None:
-        """Take a step at a learning rate, and clear the gradients."""
-        grads = [one.grad for one in self._parameters if one.grad is not None]
-        adamw(
-            self._parameters,  # type: ignore[arg-type]
-            grads,
+    def step(self, gradients: list[torch.Tensor], rate: float) -> None:
+        """Take a step at a learning rate. gradients: of the parameters, in their order."""
+        torch._foreach_add_(self._steps, 1)
+        torch._fused_adamw_(
+            self._parameters,
+            gradients,
             self._first,
             self._second,
             [],
             self._steps,
-            fused=True,
             amsgrad=False,
             beta1=0.9,
             beta2=0.999,
@@ -44,8 +42,6 @@ class FusedAdamW:
             eps=1e-8,
             maximize=False,
         )
-        for one in self._parameters:
-            one.grad = None
 
 
 class PlainLBFGS(torch.optim.LBFGS):

@@ -38,15 +38,23 @@ class Dropout(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply dropout as `torch.nn.Dropout` does."""
-        share = round(256 * self.p)
-        if not self.training or not share:
+        if not self.training or not round(256 * self.p):
             return x
         if x.device.type != "cpu":
             return torch.nn.functional.dropout(x, self.p)
+        return x * self.factors(x)
+
+    def factors(self, x: torch.Tensor) -> torch.Tensor:
+        """Draw the factors, of the shape of `x`, that `forward` multiplies by in training."""
+        share = round(256 * self.p)
+        if not share:
+            return torch.ones_like(x)
+        if x.device.type != "cpu":
+            return torch.nn.functional.dropout(torch.ones_like(x), self.p)
         drawn = _here.draws.integers(0, 256, size=tuple(x.shape), dtype=np.uint8)
         # In numpy: torch multiplies booleans by a number several times slower.
         factors = np.multiply(drawn >= share, np.float32(256 / (256 - share)), dtype=np.float32)
-        return x * torch.from_numpy(factors).to(x.dtype)
+        return torch.from_numpy(factors).to(x.dtype)
 
 
 def with_quick_dropout(module: torch.nn.Module) -> None:

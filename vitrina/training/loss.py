@@ -10,6 +10,8 @@ from torch.nn import functional as fn
 
 from vitrina.types import Balance, Codes, Floats
 
+_log_softmax_backward = torch.ops.aten._log_softmax_backward_data.default
+
 GUESSES = 8
 """Classes kept per pseudo-label, the most probable ones."""
 
@@ -62,6 +64,19 @@ class ClassLoss:
     def __call__(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The mean loss over rows. logits: (n, classes). labels: (n,) int64."""
         return self._of_labels(logits, labels).mean()
+
+    def gradient(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The gradient of the mean loss with respect to the logits, (n, classes) float32, by the
+        operations of autograd. Parameters as in `__call__`."""
+        likely = fn.log_softmax(self.scores(logits), dim=1)
+        each = torch.full_like(labels, 1 / len(labels), dtype=torch.float32)
+        if self.weights is not None:
+            each = each * self.weights.to(labels.device)[labels]
+        each = each.neg_().unsqueeze(1)
+        targets = (each * (self.smoothing / likely.shape[1])).expand_as(likely).contiguous()
+        targets.scatter_add_(1, labels.unsqueeze(1), each * (1 - self.smoothing))
+        gradient: torch.Tensor = _log_softmax_backward(targets, likely, 1, torch.float32)
+        return gradient
 
     def with_pseudo_labels(
         self, logits: torch.Tensor, labels: torch.Tensor, rows: Codes, pseudo_labels: SoftTargets

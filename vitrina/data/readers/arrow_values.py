@@ -27,7 +27,7 @@ _OUT_OF_RANGE = "it is outside the range of dates"
 def rows_of(batch: pa.RecordBatch, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of a batch; a value without a Python equivalent is an `UnreadableValue`."""
     arrays = [batch.column(name) for name in columns]
-    if batch.nbytes <= _LARGE_BATCH:
+    if sum(map(_nbytes, batch.columns)) <= _LARGE_BATCH:
         yield from zip(*map(values_of, columns, arrays), strict=True)
     else:
         yield from zip(*map(_values_apart, columns, arrays), strict=True)
@@ -40,17 +40,26 @@ def unpacked_bytes(batch: pa.RecordBatch) -> int:
 
 def _unpacked_bytes(column: pa.Array) -> int:
     if not pa.types.is_dictionary(column.type) or not len(column.dictionary):
-        return int(column.nbytes)
+        return _nbytes(column)
     known = column.dictionary
     try:
         lengths = pc.binary_length(known).fill_null(0).to_numpy(zero_copy_only=False)
     except pa.ArrowException:
         # The values are not text or bytes.
-        return int(column.nbytes + known.nbytes // len(known) * len(column))
+        return _nbytes(column) + _nbytes(known) // len(known) * len(column)
     # Longer values are never read.
     lengths = np.where(lengths > LONGEST_VALUE, 0, lengths)
     places = column.indices.drop_null().to_numpy(zero_copy_only=False)
     return int(lengths[np.clip(places, 0, len(known) - 1)].sum(dtype=np.int64))
+
+
+def _nbytes(column: pa.Array) -> int:
+    """Return the bytes of a column; those of its whole buffers where Arrow can't count a part, as
+    for views before version 22."""
+    try:
+        return int(column.nbytes)
+    except pa.ArrowException:
+        return int(column.get_total_buffer_size())
 
 
 def _values_apart(name: str, column: pa.Array) -> Iterator[Any]:

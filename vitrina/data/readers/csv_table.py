@@ -11,7 +11,7 @@ from typing import Any
 from vitrina.data.readers.base import Fault
 from vitrina.data.readers.csv_lines import CsvLines, FieldsError, QuoteError
 from vitrina.data.readers.text_tables import LONGEST_LINE, SAMPLE_ROWS, TextRecords
-from vitrina.errors import CatalogueError
+from vitrina.errors import CatalogueError, wrong_usage
 
 _DELIMITERS = ",;\t|"
 
@@ -33,7 +33,8 @@ class CsvRecords(TextRecords):
         self._refuse_wrong_encoding([self._fault(head)])
         self._delimiter = _delimiter_of(head) if delimiter is None else delimiter
         if len(self._delimiter) != 1 or self._delimiter in '"\r\n':
-            raise CatalogueError(f"{path}: --delimiter must be one character, not {delimiter!r}")
+            problem = f"--delimiter must be one character, not {delimiter!r}"
+            raise wrong_usage(CatalogueError(f"{path}: {problem}"))
         header = next(self._records(None), None)
         if not isinstance(header, list):
             reason = header.reason if header else "there is none"

@@ -17,7 +17,7 @@ from vitrina.data.readers.table import TableReader
 from vitrina.data.readers.text_tables import open_bytes, open_text, read_errors
 from vitrina.data.readers.webdataset import WebDatasetReader, webdataset_shards
 from vitrina.database.url import DatabaseURL, is_database_url
-from vitrina.errors import CatalogueError, OptionError
+from vitrina.errors import CatalogueError, OptionError, wrong_usage
 from vitrina.optional import needed_for
 
 _HEAD = 4096
@@ -28,7 +28,7 @@ _STRANGERS = {
     "ARROW1": "an Arrow IPC file; save it as Parquet",
     "PAR1": "a gzipped Parquet file; unzip it first",
     "SQLite format 3\0": "an SQLite database; give its URL, sqlite:///FILE, and --query",
-    "<": "XML or HTML, neither a table nor a YML feed",
+    "<": "XML or HTML, neither a table nor a YML feed; download the feed's own file",
 }
 
 
@@ -99,12 +99,15 @@ def _is_yml(path: Path) -> bool:
 
 def _open_records(path: Path, options: TableOptions) -> Records:
     if path.is_dir():
+        if (path / "store.json").is_file():
+            way = "give the file that the products come from"
+            raise wrong_usage(CatalogueError(f"{path}: this is a store; {way}"))
         return ParquetRecords(path)
     with read_errors(path):
         with path.open("rb") as file:
             start = file.read(8)
         if not start:
-            raise CatalogueError(f"{path}: the file is empty")
+            raise CatalogueError(f"{path}: the file is empty; was its export cut short?")
         if start[:4] == b"PAR1" or path.suffix == ".parquet":
             return ParquetRecords(path)
         if start == OLE or (start[:4] == b"PK\x03\x04" and is_spreadsheet(path)):
@@ -112,7 +115,7 @@ def _open_records(path: Path, options: TableOptions) -> Records:
         with open_text(path, options.encoding) as text:
             head = text.read(_HEAD).lstrip()
     if not head:
-        raise CatalogueError(f"{path}: the file is empty")
+        raise CatalogueError(f"{path}: the file is empty; was its export cut short?")
     for magic, what in _STRANGERS.items():
         if head.startswith(magic):
             raise CatalogueError(f"{path}: this is {what}")

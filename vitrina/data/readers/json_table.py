@@ -40,7 +40,9 @@ class JsonRecords(TextRecords):
         self._refuse_wrong_encoding(sample)
         if not any(isinstance(row, dict) for row in sample):
             where = "in the array" if array else f"on any of the first {len(sample)} lines"
-            raise CatalogueError(f"{path}: no JSON object {where}")
+            raise CatalogueError(
+                f"{path}: no JSON object {where}; write one on each line, or one list of them"
+            )
         self._keys.update(dict.fromkeys(chain.from_iterable(r for r in sample if type(r) is dict)))
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
@@ -10,7 +11,7 @@ from itertools import islice
 from vitrina.data.location import Location, MemoryTableName
 from vitrina.data.options import DEFAULT_COLUMNS, Columns
 from vitrina.errors import CatalogueError
-from vitrina.options import flag
+from vitrina.options import flag, join_values, quoted, split_values
 
 _SHOWN_NAMES = 30
 _LIKENED_NAMES = 10_000
@@ -70,6 +71,7 @@ class Missing:
             ways, unset = f"say {which} to take with columns=vt.Columns({named})", []
         if unset := [way for way in unset if way]:
             ways += f", or go on without by {enumerated(unset)}"
+        ways += self._quotes()
         return CatalogueError(
             f"{self.path}: {', '.join(map(self._describe, self.columns))}; "
             f"there are {listed_names(self.names)}; {ways}"
@@ -89,13 +91,30 @@ class Missing:
             return ""
         gone = {one.column for one in self.columns if one.field == field}
         rest = [name for name in getattr(self.named, field) if name not in gone]
-        return f"{FLAGS[field]} {','.join(rest) if field in LISTS and rest else 'none'}"
+        return f"{FLAGS[field]} {_typed(rest) if field in LISTS and rest else 'none'}"
+
+    def _quotes(self) -> str:
+        """Return how to name a column with a comma, if two parts of its name are missing."""
+        if isinstance(self.path, MemoryTableName):
+            return ""
+        for field in LISTS:
+            gone = {one.column for one in self.columns if one.field == field}
+            for name in self.names:
+                if len(parts := set(split_values(name))) > 1 and parts <= gone:
+                    return f"; a name with a comma is quoted: {FLAGS[field]} {_typed([name])}"
+        return ""
+
+
+def _typed(names: Sequence[str]) -> str:
+    """Names of columns as they are typed in a shell."""
+    text = join_values(names)
+    return shlex.quote(text) if '"' in text or " " in text else text
 
 
 def listed_names(names: Sequence[str]) -> str:
     """List the names of a table's columns for a message, at most 30."""
     more = len(names) - _SHOWN_NAMES
-    return ", ".join(names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(map(quoted, names[:_SHOWN_NAMES])) + (f" and {more} more" if more > 0 else "")
 
 
 def _nearest(name: str, names: Collection[str]) -> list[str]:

@@ -15,13 +15,16 @@ from typing import TextIO
 
 from vitrina.data.readers.base import UTF8, Fault, IdType
 from vitrina.data.readers.unpacked import open_gzip
-from vitrina.errors import CatalogueError
+from vitrina.errors import CatalogueError, did_you_mean, wrong_usage
 
 SAMPLE_ROWS = 1000
 """Number of rows sampled for the keys of a JSONL file and to check the encoding."""
 
 LONGEST_LINE = 1 << 24
 """Maximum characters of a line; a longer line is cut there and becomes a bad row."""
+
+ENCODINGS = ("utf-8", "cp1251", "koi8-r", "utf-16", "latin-1")
+"""Common encodings, for messages."""
 
 _UNDECODABLE = "not valid {}: its bytes can't be decoded"
 
@@ -106,7 +109,13 @@ def open_text(path: Path, encoding: str | None) -> TextIO:
         return io.TextIOWrapper(stream, codec, errors="surrogateescape", newline="")
     except (LookupError, ValueError) as err:
         stream.close()
-        raise CatalogueError(f"{path}: unknown --encoding {encoding!r}") from err
+        raise unknown_encoding(path, str(encoding)) from err
+
+
+def unknown_encoding(path: Path, encoding: str) -> CatalogueError:
+    """Return the error for an encoding that Python does not have."""
+    hint = did_you_mean(encoding, ENCODINGS) or f"; give one such as {' or '.join(ENCODINGS[:2])}"
+    return wrong_usage(CatalogueError(f"{path}: unknown --encoding {encoding!r}{hint}"))
 
 
 @contextmanager

@@ -25,7 +25,7 @@ class BenchmarkOptions(FinetuningOptions):
     methods: tuple[str, ...] = option(
         "Methods to run, separated by commas; default: all but zero-shot.",
         default=(),
-        separator=",",
+        listed=True,
         panel=Panel.MODELS,
         metavar="NAMES",
         aliases=("rows",),

@@ -52,7 +52,8 @@ def choose_encoder(store: OpenStore, model: ModelRef, options: EmbedOptions) -> 
         return EncoderChoice(model, space.name, settings=settings)
     if model.is_fitted:
         return EncoderChoice(model)
-    loaded = load_model(store, model, options.compute, settings=settings)
+    before = None if space is None else space.compute
+    loaded = load_model(store, model, options.compute, before=before, settings=settings)
     if space is not None and space.entry.fingerprint == loaded.card.fingerprint:
         return EncoderChoice(model, space.name, loaded, settings)
     return EncoderChoice(model, loaded=loaded, settings=settings)

@@ -46,9 +46,8 @@ def ingest(
                 table.add(reading.rows(batch))
                 meter.advance(len(batch.products) + len(batch.rejected))
         if result.fresh == 0:
-            raise CatalogueError(
-                f"{catalogue.path}: no row can be used ({result.rejections() or 'it has no rows'})"
-            )
+            reasons = result.rejections() or "it has no rows; was its export cut short?"
+            raise CatalogueError(f"{catalogue.path}: no row can be used ({reasons})")
         check_rejections(
             len(result.rejected),
             result.rows,

@@ -9,9 +9,11 @@ from vitrina.data.catalogue import Catalogue
 from vitrina.data.product import TEXT_FIELDS, encoder_text
 from vitrina.embedder.base import EncoderCard, Fitted
 from vitrina.embedder.load import fit_lexical, fit_thumbnail
+from vitrina.embedder.machine import Machine
 from vitrina.embedder.model_ref import ModelKind, ModelRef
 from vitrina.embedder.photos import decode_photos
 from vitrina.pipelines.common.encoders import Encoder, trained_entry
+from vitrina.pipelines.common.machine_pin import MACHINE
 from vitrina.store import layout
 from vitrina.store.entries import FolderEntry, SpaceEntry
 from vitrina.store.plan import SHARD_ROWS
@@ -60,6 +62,8 @@ def space_for(
             card["shard_rows"] = rows
         if kept:
             card["encoder"] = kept.path
+        # Workers of other processes compare themselves with it before the first shard.
+        card[MACHINE] = Machine.of(encoder).to_json()
         entry = SpaceEntry(encoder.card.fingerprint, card, encoder=kept)
         writer.commit(store.manifest.with_space(name, entry))
     return store.open_space(name)

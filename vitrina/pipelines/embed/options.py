@@ -100,7 +100,11 @@ class EmbedOptions(SeededOptions):
         least=1,
         most=MOST_SHARD_ROWS,
     )
-
+    mixed_machines: bool = option(
+        "Encode on a machine that can't reproduce the bytes of the space's vectors; they then "
+        "agree only by cosine, and the space's card says so.",
+        default=False,
+    )
     engine: EngineKind = option(
         "Where vectors are computed: in this process (local), or by `vitrina work` on any machines "
         "(staged), whose results this process waits for and commits.",
@@ -118,6 +122,13 @@ class EmbedOptions(SeededOptions):
         if not self.wait and self.engine is not EngineKind.STAGED:
             raise OptionError(
                 "wait", f"is for the engine staged, not {self.engine}", flag="--no-wait"
+            )
+        if self.mixed_machines and self.engine is EngineKind.STAGED:
+            raise OptionError(
+                "mixed_machines",
+                "is for the engine local: workers of the engine staged are of one kind, that of "
+                "the machine which made the space",
+                flag="--mixed-machines",
             )
 
     @property

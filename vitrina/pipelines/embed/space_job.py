@@ -17,6 +17,7 @@ from vitrina.engines.staged import StagedEngine
 from vitrina.errors import EncoderError, TooManyFailuresError
 from vitrina.malloc import trim
 from vitrina.pipelines.common.encoders import Encoder
+from vitrina.pipelines.common.machine_pin import on_this_machine
 from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.embed.commit_pace import CommitPace
 from vitrina.pipelines.embed.encoder_choice import EncoderChoice, check_requested, load_for_space
@@ -191,10 +192,13 @@ class SpaceJob:
     def _plan_shards(self) -> list[Codes]:
         """Plan the shards that the space lacks, and load the encoder if they have new content."""
         shards = self._planned()
-        local = self._options.engine is EngineKind.LOCAL
-        if local and self._encoder is None and any(map(self._has_new_content, shards)):
-            self._load_encoder()
-            shards = self._planned()
+        if any(map(self._has_new_content, shards)):
+            if self._encoder is None and self._options.engine is EngineKind.LOCAL:
+                self._load_encoder()
+                shards = self._planned()
+            if self._encoder is not None:
+                mixed = self._options.mixed_machines
+                self._space = on_this_machine(self._space, self._encoder, is_mixed=mixed)
         # Of photos that failed before and look the same, no new failure is counted.
         self.report.failed = sum(photo.tried for photo in self._unreadable)
         return shards

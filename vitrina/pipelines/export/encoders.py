@@ -10,7 +10,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from vitrina.embedder.image import TorchImage, probe_images
+from vitrina.embedder.image import TorchImage
 from vitrina.embedder.load import (
     MODELS_OWN,
     TextFiles,
@@ -21,8 +21,9 @@ from vitrina.embedder.load import (
 )
 from vitrina.embedder.model_ref import ModelKind, ModelRef
 from vitrina.embedder.precision import agreement
+from vitrina.embedder.probes import PROBES, probe_images
 from vitrina.embedder.text import HuggingFaceText
-from vitrina.embedder.text_parts import PROBES, load_parts, save_model
+from vitrina.embedder.text_parts import load_parts, save_model
 from vitrina.embedder.text_settings import TextSettings
 from vitrina.errors import EncoderError
 from vitrina.page.hub_card import Library

@@ -21,6 +21,7 @@ from vitrina.errors import EncoderError, ImageSourceError, StoreError
 from vitrina.page.summary import Summarised, Summary
 from vitrina.page.words import duration
 from vitrina.pipelines.common.encoders import Encoder, load_encoder, model_of, settings_of
+from vitrina.pipelines.common.machine_pin import check_machine
 from vitrina.pipelines.common.progress import Meter, timed_job
 from vitrina.pipelines.common.reading import remembered_reading
 from vitrina.pipelines.work.options import WorkOptions
@@ -169,6 +170,7 @@ class _Worker:
                 f"the vectors of the space {terms.space} are made in {terms.compute}, and this "
                 f"machine runs {model} in {compute}; work on machines of one kind"
             )
+        check_machine(space, encoder)
         return encoder
 
     def _space(self, terms: OrderTerms) -> Space:

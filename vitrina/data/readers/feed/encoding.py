@@ -15,8 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vitrina.data.readers.text_tables import open_bytes, read_errors
-from vitrina.errors import CatalogueError
+from vitrina.data.readers.text_tables import open_bytes, read_errors, unknown_encoding
 
 _HEAD = 1 << 20
 _BLOCK = 1 << 16
@@ -78,7 +77,7 @@ def find_encoding(path: Path, given: str | None) -> FeedEncoding:
         CatalogueError: the file can't be opened, or `given` is no known encoding.
     """
     if given is not None and _codec(given) is None:
-        raise CatalogueError(f"{path}: unknown --encoding {given!r}")
+        raise unknown_encoding(path, given)
     with read_errors(path), open_bytes(path) as stream:
         head = read_head(stream)
         tally = _Tally()
