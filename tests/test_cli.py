@@ -448,7 +448,7 @@ def test_every_command_and_option_has_help():
     assert set(group.commands) == {
         "demo", "embed", "index", "train", "classify", "neighbours", "info", "verify",
         "compact", "pretrain", "finetune", "benchmark", "audit", "review", "decisions",
-        "cache", "convert-model", "export-model", "models",
+        "cache", "convert-model", "export-model", "models", "work",
     }  # fmt: skip
     for name, command in group.commands.items():
         assert command.help, name

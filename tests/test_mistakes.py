@@ -51,6 +51,7 @@ MISTAKES = [
         r"--out must end in \.html, \.parquet, .* not .report\.pdf",
     ),
     ("compact shelf --keep 9", USAGE, "--keep must be a whole number, at least 1 and at most 3"),
+    ("work shelf --part 4/3", USAGE, "--part must be 1/3 to 3/3, not 4/3"),
     ("demo --products 10", USAGE, "--products must be a whole number, at least 50"),
     ("review shelf --port 99999", USAGE, "--port must be at least 1 and at most 65535, not 99999"),
     ("review shelf --token secret", USAGE, "--token must be 16 letters or digits or more"),

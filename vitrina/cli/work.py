@@ -25,7 +25,10 @@ def work(
         lines.append(f"{report.there} orders were computed before, {report.ignored} are ignored")
     if report.failed:
         lines.append(f"{report.failed} contents can't be encoded; embed records them")
-    lines.append(f"time: {stages_line(report.stages)}")
+    if report.stages:
+        lines.append(f"time: {stages_line(report.stages)}")
+    if not report.orders:
+        lines.append("no orders are published; `vitrina embed --engine staged` publishes them")
     lines.append(
         f"done: {report.computed} of {report.orders} orders computed, {report.contents} vectors, "
         f"in {report.store}, {report.seconds:.1f} s"

@@ -77,7 +77,7 @@ def _with_card(space: Space, card: Mapping[str, Any]) -> Space:
 
 def _refusal(space: Space, there: Machine, here: Machine) -> StoreError:
     same = replace(there, probe=here.probe) == here
-    this = "this one, of the same description" if same else f"this one ({here})"
+    this = "this one, of the same description," if same else f"this one ({here})"
     cosine = min(there.agreement, here.agreement)
     return StoreError(
         f"the vectors of the space {space.name} were made on a machine ({there}) whose bytes "
