@@ -136,9 +136,8 @@ def write_parts(
 ) -> None:
     """Write the new files of an index into an empty folder.
 
-    rows: name and content of a new row file. engine: a new base. whitenings: of a
-    new index. others: bytes of the index's
-    existing files.
+    rows: name and content of a new row file. engine: a new base. whitenings: of a new index.
+    others: bytes of the index's existing files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if engine is not None:
