@@ -16,8 +16,8 @@ from vitrina.optional import _EXTRAS, _PACKAGES, needed_for
 
 MAIN_JOB_RUNS_WITHOUT = (
     *("cleanlab", "httpx2", "IPython", "ipywidgets", "lxml", "matplotlib", "open_clip", "pandas"),
-    *("pillow_heif", "pillow_jxl", "polars", "python_calamine", "s3fs", "skimage", "starlette"),
-    *("timm", "torchvision", "transformers", "uvicorn", "xlsxwriter"),
+    *("pillow_heif", "pillow_jxl", "polars", "python_calamine", "ray", "s3fs", "skimage"),
+    *("starlette", "timm", "torchvision", "transformers", "uvicorn", "xlsxwriter"),
 )
 FEED = """<?xml version="1.0" encoding="UTF-8"?>
 <yml_catalog><shop><name>s</name><offers>

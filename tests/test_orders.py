@@ -34,8 +34,8 @@ from vitrina.errors import (
     OptionError,
     StoreError,
 )
+from vitrina.pipelines.common import order_worker
 from vitrina.pipelines.embed.options import EmbedOptions
-from vitrina.pipelines.work import job as work_job
 from vitrina.pipelines.work.job import work
 from vitrina.pipelines.work.options import WorkOptions
 from vitrina.store import layout
@@ -67,7 +67,7 @@ class KilledError(BaseException):
 @pytest.fixture
 def stubs(monkeypatch):
     stubs = use_stubs(monkeypatch.setattr)
-    monkeypatch.setattr(work_job, "load_encoder", lambda model, *_, **__: stubs[model.modality])
+    monkeypatch.setattr(order_worker, "load_encoder", lambda model, *_, **__: stubs[model.modality])
     monkeypatch.setattr("os.fsync", lambda _: None)
     return stubs
 
@@ -427,7 +427,7 @@ def test_workers_are_of_one_kind():
 
 
 def test_another_version_is_refused_with_both_named(published, monkeypatch):
-    monkeypatch.setattr(work_job, "__version__", "9.9.9")
+    monkeypatch.setattr(order_worker, "__version__", "9.9.9")
     with pytest.raises(StoreError, match=r"by Vitrina .*, and this is 9\.9\.9"):
         work(published, WorkOptions())
 

@@ -33,9 +33,9 @@ from vitrina import api
 from vitrina.data.catalogue import Catalogue
 from vitrina.engines import staged
 from vitrina.errors import StoreError, StoreLockedError
+from vitrina.pipelines.common import order_worker
 from vitrina.pipelines.embed import commit_pace
 from vitrina.pipelines.embed import space_job as space_module
-from vitrina.pipelines.work import job as work_job
 from vitrina.pipelines.work.job import work
 from vitrina.pipelines.work.options import WorkOptions
 from vitrina.store import layout, lease, remote
@@ -310,7 +310,7 @@ def test_a_server_that_ignores_the_condition_is_refused(bucket, monkeypatch):
 def test_two_workers_and_a_driver_in_a_bucket_leave_the_bytes_of_a_directory(
     bucket, tmp_path, stubs, monkeypatch
 ):
-    monkeypatch.setattr(work_job, "load_encoder", lambda model, *_, **__: stubs[model.modality])
+    monkeypatch.setattr(order_worker, "load_encoder", lambda model, *_, **__: stubs[model.modality])
 
     def sleep(_):
         for part in ("2/2", "1/2"):

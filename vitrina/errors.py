@@ -168,5 +168,9 @@ class CacheError(VitrinaError):
     """The cache can't be cleared, because what is there may not be Vitrina's."""
 
 
+class EngineError(VitrinaError):
+    """Workers can't be started, or fail on an order again and again; finished work is kept."""
+
+
 class TrainingError(VitrinaError):
     """A head can't be trained on the data in the store."""

@@ -30,6 +30,7 @@ _EXTRAS = {
     "pillow_heif": "heic",
     "pillow_jxl": "jxl",
     "polars": "polars",
+    "ray": "ray",
     "s3fs": "s3",
 }
 """Vitrina's extras by the module they install; all other packages come with Vitrina itself."""

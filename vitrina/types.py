@@ -67,11 +67,12 @@ class Compute(StrEnum):
 
 
 class EngineKind(StrEnum):
-    """Where orders are computed: in this process (local), or by `vitrina work` processes of another
-    scheduler (staged)."""
+    """Where orders are computed: in this process (local), by `vitrina work` processes of another
+    scheduler (staged), or by actors of a Ray cluster (ray)."""
 
     LOCAL = "local"
     STAGED = "staged"
+    RAY = "ray"
 
 
 class HeadKind(StrEnum):

@@ -61,6 +61,12 @@ def check_machine(space: Space, encoder: Encoder) -> None:
         raise _refusal(space, there, here)
 
 
+def is_on_gpu(space: Space) -> bool:
+    """Whether the machine that a space is pinned to makes its vectors on a GPU."""
+    there, _ = _pinned(space)
+    return there is not None and there.gpu is not None
+
+
 def _pinned(space: Space) -> tuple[Machine | None, tuple[Machine, ...]]:
     """The machine of a space's card, None if it has none, and the others. Raises StoreError for a
     card that is not as Vitrina writes it."""

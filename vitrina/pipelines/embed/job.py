@@ -18,10 +18,10 @@ from vitrina.pipelines.common.encoders import choose_model
 from vitrina.pipelines.common.progress import timed_job
 from vitrina.pipelines.embed.category_changes import CategoryChanges
 from vitrina.pipelines.embed.encoder_choice import choose_encoder
+from vitrina.pipelines.embed.engine_choice import check_engine
 from vitrina.pipelines.embed.ingest import ingest
 from vitrina.pipelines.embed.ingest_result import Ingested, IngestOptions, commonest
 from vitrina.pipelines.embed.options import EmbedOptions
-from vitrina.pipelines.embed.order_maker import check_reachable
 from vitrina.pipelines.embed.source_choice import source_of
 from vitrina.pipelines.embed.space_job import SpaceJob
 from vitrina.pipelines.embed.space_report import SpaceReport
@@ -32,7 +32,7 @@ from vitrina.store.retype import with_string_ids
 from vitrina.store.space import ERRORS_SCHEMA, error_row, read_errors
 from vitrina.store.store import OpenStore
 from vitrina.store.writer import Writer
-from vitrina.types import EngineKind, Modality
+from vitrina.types import Modality
 
 
 @dataclass(repr=False)
@@ -146,8 +146,7 @@ def embed(catalogue: Catalogue, store: OpenStore, options: EmbedOptions) -> Embe
         photos = any(model.modality is Modality.IMAGE for model in used)
         if photos:
             catalogue.check_photos()
-            if options.engine is not EngineKind.LOCAL:
-                check_reachable(catalogue)
+        check_engine(options, catalogue, photos=photos)
         # A model that can't be had must be known before hours are spent on reading; but one
         # that may find nothing to do is not loaded for it.
         choices = [choose_encoder(store, model, options) for model in used]

@@ -106,8 +106,9 @@ class EmbedOptions(SeededOptions):
         default=False,
     )
     engine: EngineKind = option(
-        "Where vectors are computed: in this process (local), or by `vitrina work` on any machines "
-        "(staged), whose results this process waits for and commits.",
+        "Where vectors are computed: in this process (local), by `vitrina work` on any machines "
+        "(staged), or by workers on the Ray cluster of RAY_ADDRESS, else on one of this machine "
+        "(ray). This process waits for their results and commits them.",
         default=EngineKind.LOCAL,
     )
     wait: bool = option(
@@ -116,6 +117,11 @@ class EmbedOptions(SeededOptions):
         default=True,
         flag="--wait/--no-wait",
     )
+    workers: int | None = option(
+        "Number of workers of the engine ray; default: one for each GPU if the space's vectors are "
+        "made on one, else one for every 4 CPUs of the cluster. --threads sets the CPUs of each.",
+        least=1,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -123,10 +129,12 @@ class EmbedOptions(SeededOptions):
             raise OptionError(
                 "wait", f"is for the engine staged, not {self.engine}", flag="--no-wait"
             )
-        if self.mixed_machines and self.engine is EngineKind.STAGED:
+        if self.workers is not None and self.engine is not EngineKind.RAY:
+            raise OptionError("workers", f"is for the engine ray, not {self.engine}")
+        if self.mixed_machines and self.engine is not EngineKind.LOCAL:
             raise OptionError(
                 "mixed_machines",
-                "is for the engine local: workers of the engine staged are of one kind, that of "
+                "is for the engine local: workers elsewhere are of one kind, that of "
                 "the machine which made the space",
                 flag="--mixed-machines",
             )

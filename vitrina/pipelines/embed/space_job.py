@@ -12,8 +12,6 @@ import pyarrow as pa
 from vitrina.data.catalogue import Catalogue
 from vitrina.embedder.photos import Encoded, Failure
 from vitrina.engines.base import OrderEngine, PlannedOrder
-from vitrina.engines.local import LocalEngine
-from vitrina.engines.staged import StagedEngine
 from vitrina.errors import EncoderError, TooManyFailuresError
 from vitrina.malloc import trim
 from vitrina.pipelines.common.encoders import Encoder
@@ -21,6 +19,7 @@ from vitrina.pipelines.common.machine_pin import on_this_machine
 from vitrina.pipelines.common.progress import Meter
 from vitrina.pipelines.embed.commit_pace import CommitPace
 from vitrina.pipelines.embed.encoder_choice import EncoderChoice, check_requested, load_for_space
+from vitrina.pipelines.embed.engine_choice import engine_for
 from vitrina.pipelines.embed.ingest_result import Ingested, UnreadablePhoto
 from vitrina.pipelines.embed.new_space import fit_encoder, space_for
 from vitrina.pipelines.embed.options import DTYPE, EmbedOptions
@@ -34,7 +33,6 @@ from vitrina.store.manifest import Manifest
 from vitrina.store.plan import first_positions, plan_shards, shard_rows
 from vitrina.store.shards import array_to_hashes, write_shard
 from vitrina.store.space import FIND, REPAIR, Space, read_errors
-from vitrina.store.staging import Staging
 from vitrina.store.store import OpenStore
 from vitrina.store.writer import Writer
 from vitrina.types import Codes, EngineKind, Mask, Modality, Stored
@@ -91,7 +89,15 @@ class SpaceJob:
         line = "%s: %d products of space %s keep their vectors, %d are to be embedded"
         log.info(line, self._modality, kept, name, planned)
         self._maker = OrderMaker.of(self._products, self._first, self._space, self._catalogue)
-        self._engine = engine = self._make_engine()
+        self._engine = engine = engine_for(
+            self._store,
+            self._space,
+            self._catalogue,
+            self._options,
+            self._maker,
+            self._encoder,
+            self._stages,
+        )
         self.report.waiting = planned
         with Meter(title, planned, quiet=self._options.quiet) as meter:
             # Written while the next one is encoded.
@@ -108,15 +114,6 @@ class SpaceJob:
                     self._commit(self._store.manifest)
             self.report.seconds = round(meter.seconds, 2)
         return self._finish(engine)
-
-    def _make_engine(self) -> OrderEngine:
-        """The engine that the options name."""
-        staging, name = Staging(self._store.files), self._space.name
-        if self._options.engine is EngineKind.STAGED:
-            return StagedEngine(staging, name, self._store.place, wait=self._options.wait)
-        images = self._catalogue.images
-        read = None if images is None else images.read
-        return LocalEngine(self._encoder, read, self._stages, staging, name)
 
     def _open_space(self) -> Space:
         """Open the space to fill; create one for an encoder without a space."""
