@@ -94,13 +94,14 @@ def test_the_image_copies_what_its_context_has():
     assert wanted == given
     assert all((ROOT / name).exists() for name in wanted)
     assert re.findall(r"^USER (\w+)$", text("Dockerfile"), flags=re.M) == ["vitrina"]
-    # What serves Python alone, or the project itself, is left out.
+    # What serves Python alone, or the project itself, is left out; Ray's version is the cluster's.
     extras = PROJECT["optional-dependencies"].keys() - {
         "cleanlab",
         "dev",
         "docs",
         "plots",
         "polars",
+        "ray",
     }
     (installed,) = re.findall(r"'\.\[(.+)\]'", text("Dockerfile"))
     assert set(installed.split(",")) == extras
