@@ -88,7 +88,7 @@ def fit_head(
         rows = np.setdiff1d(rows, held_rows)
     scales = (1.0,) * len(gathered.modalities)
     if not len(rows):
-        hidden = options.hidden or HIDDEN
+        hidden = options.hidden or _width(0, classes)
         return _zero_head(HeadShape(options.kind, gathered.dims, scales, classes, hidden))
     whitenings = _whitenings(gathered, rows)
     if len(gathered.modalities) > 1:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from safetensors.torch import save
 
 from vitrina.classifier.card import AGAIN, HeadShape
 from vitrina.store.damage import blamed_on
+from vitrina.store.tensors import check_tensors
 from vitrina.training.dropout import Dropout
 from vitrina.types import Floats, HeadKind, Mask
 from vitrina.whitening import Whitening, tensor_shapes
@@ -124,7 +124,12 @@ def load_heads(folder: Path, shapes: Mapping[str, HeadShape]) -> dict[str, Head]
     """
     path = folder / HEAD_FILE
     with blamed_on(str(path), AGAIN), safe_open(path, "pt") as file:
-        _check_tensors(file, shapes)
+        wanted = {
+            f"{member}.{name}": (*size,)
+            for member, shape in shapes.items()
+            for name, size in shape.tensors.items()
+        }
+        check_tensors(file, wanted, "tensor")
         heads = {}
         for member, shape in shapes.items():
             tensors = {name: file.get_tensor(f"{member}.{name}") for name in shape.tensors}
@@ -139,22 +144,3 @@ def load_heads(folder: Path, shapes: Mapping[str, HeadShape]) -> dict[str, Head]
                 {n: one.clone() for n, one in tensors.items()}, assign=True
             )
     return {member: head.eval() for member, head in heads.items()}
-
-
-def _check_tensors(file: Any, shapes: Mapping[str, HeadShape]) -> None:
-    """Raise ValueError unless a file holds exactly the tensors of these shapes. Only its header is
-    read, so that the sizes in a card allocate nothing."""
-    wanted = {
-        f"{member}.{name}": (*shape,)
-        for member, one in shapes.items()
-        for name, shape in one.tensors.items()
-    }
-    if (have := set(file.keys())) != wanted.keys():
-        other = sorted(have ^ wanted.keys())
-        raise ValueError(f"{'no' if other[0] in wanted else 'an unknown'} tensor {other[0]!r}")
-    for name, shape in wanted.items():
-        there = file.get_slice(name)
-        if (tuple(there.get_shape()), there.get_dtype()) != (shape, "F32"):
-            raise ValueError(
-                f"{name} is {there.get_dtype()} of {there.get_shape()}, not F32 of {[*shape]}"
-            )

@@ -71,6 +71,11 @@ def refuse_narrow(width: int, height: int) -> None:
         raise ImageError(f"too narrow: {width}x{height} pixels")
 
 
+def in_pixels(megapixels: int | None) -> int:
+    """A limit on photos in pixels. megapixels: in million pixels; None for the default."""
+    return MAX_PIXELS if megapixels is None else int(megapixels * MEGAPIXEL)
+
+
 def refuse_large(
     size: tuple[int, int],
     limit: int,

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from vitrina.data.image_limits import MAX_PIXELS, MEGAPIXEL, MOST_MEGAPIXELS
+from vitrina.data.image_limits import MAX_PIXELS, MEGAPIXEL, MOST_MEGAPIXELS, in_pixels
 from vitrina.options import Options, Panel, flag, option, split_values
 
 NONE = "none"
@@ -237,8 +237,7 @@ class ReadingOptions(Options):
     @property
     def max_pixels(self) -> int:
         """Maximum number of pixels of a photo."""
-        limit = self.max_megapixels
-        return MAX_PIXELS if limit is None else int(limit * MEGAPIXEL)
+        return in_pixels(self.max_megapixels)
 
     @property
     def flags(self) -> list[str]:

@@ -27,7 +27,7 @@ from vitrina.embedder.precision import (
     has_bfloat16,
 )
 from vitrina.embedder.probes import PROBES
-from vitrina.embedder.text_batches import TextBatches
+from vitrina.embedder.text_batches import TextBatches, Tokenize
 from vitrina.embedder.text_parts import (
     ENCODERS,
     TextParts,
@@ -139,23 +139,15 @@ class HuggingFaceText:
         Duplicate texts are encoded once. Not thread-safe. Raises EncoderError if memory does not
         suffice for a single text, or vectors are not finite.
         """
-        return self._batches.encode(
-            partial(self._pooled, self._network),
-            self._tokenize,
-            texts,
-            self._dim,
-            self.card.model,
-        )
+        return self._encode(texts, self._tokenize)
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """Search queries, with the model's prompt for them, as `encode` does products' texts."""
-        return self._batches.encode(
-            partial(self._pooled, self._network),
-            self._tokenize_query,
-            texts,
-            self._dim,
-            self.card.model,
-        )
+        return self._encode(texts, self._tokenize_query)
+
+    def _encode(self, texts: Sequence[str], tokenize: Tokenize) -> Vectors:
+        pooled = partial(self._pooled, self._network)
+        return self._batches.encode(pooled, tokenize, texts, self._dim, self.card.model)
 
     def _pooled(self, network: TextRunner, tokens: Tokens) -> torch.Tensor:
         return self._form.finished(network.pooled(tokens))

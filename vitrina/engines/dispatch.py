@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an order.
+    """The outcome of an order that was handed out.
 
     number: as given to `hand_out`. name, content: of its result; empty if there is none. reason:
     why there is none; "" if that is not the order's fault.
@@ -78,7 +78,7 @@ class Workers(Protocol):
 
 @dataclass(frozen=True)
 class _Expected:
-    """What the result of an order that was handed out must fit. name: for messages."""
+    """Requirements on the result of an order that was handed out. name: for messages."""
 
     key: str
     rows: int
@@ -139,8 +139,7 @@ class DispatchEngine:
 
     def finish(self) -> None:
         """Delete what others left in the staging folder for the space."""
-        if self._staging.results or self._staging.orders:
-            self._staging.sweep(self._space)
+        self._staging.sweep(self._space)
 
     def _fill(self, numbered: Iterator[tuple[int, PlannedOrder]]) -> None:
         """Add orders to the window while it has room."""

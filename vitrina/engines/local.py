@@ -59,5 +59,4 @@ class LocalEngine:
 
     def finish(self) -> None:
         """Delete what others left in the staging folder for the space."""
-        if self._staging.results or self._staging.orders:
-            self._staging.sweep(self._space)
+        self._staging.sweep(self._space)

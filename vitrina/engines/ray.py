@@ -46,7 +46,7 @@ def imported_ray() -> Any:
 
 @dataclass(frozen=True)
 class WorkerResources:
-    """What each worker gets of its machine."""
+    """Resources of each worker on its machine."""
 
     threads: int
     gpus: int

@@ -12,6 +12,7 @@ from safetensors.numpy import save
 
 from vitrina.jit import compiled
 from vitrina.store.damage import blamed_on
+from vitrina.store.tensors import check_tensors
 from vitrina.types import Floats, Modality
 from vitrina.whitening import Whitening, tensor_shapes
 
@@ -104,17 +105,9 @@ def read_whitenings(
         centre, factor = tensor_shapes(dim)
         wanted |= {f"{modality}.centre": centre, f"{modality}.factor": factor}
     with blamed_on(str(path), way_out), safe_open(path, "np") as file:
-        if (have := set(file.keys())) != wanted.keys():
-            other = min(have ^ wanted.keys())
-            raise ValueError(f"{'no' if other in wanted else 'an unknown'} array {other!r}")
+        check_tensors(file, wanted, "array")
         arrays = {}
-        for name, shape in wanted.items():
-            there = file.get_slice(name)
-            # Only the header is read so far: the sizes that it claims allocate nothing.
-            if (tuple(there.get_shape()), there.get_dtype()) != (shape, "F32"):
-                raise ValueError(
-                    f"{name} is {there.get_dtype()} of {there.get_shape()}, not F32 of {[*shape]}"
-                )
+        for name in wanted:
             arrays[name] = np.array(file.get_tensor(name))
             # False for NaN as well.
             if not np.abs(arrays[name]).max() <= LARGEST:

@@ -21,14 +21,13 @@ OTHERS, BOUND = "other_machines", "least_cosine_to_float32"
 log = logging.getLogger(__name__)
 
 
-def on_this_machine(space: Space, encoder: Encoder, *, is_mixed: bool) -> Space:
+def on_this_machine(space: Space, here: Machine, *, is_mixed: bool) -> Space:
     """Return a space whose card says that this machine makes vectors for it.
 
-    A space without vectors is pinned to this machine, as is one of an older version. encoder: of
-    the space, on this machine. is_mixed: whether another kind of machine may go on.
+    A space without vectors is pinned to this machine, as is one of an older version. here: this
+    machine, with the space's encoder. is_mixed: whether another kind of machine may go on.
     Raises StoreError if this machine does not reproduce the space's vectors and may not go on.
     """
-    here = Machine.of(encoder)
     card = dict(space.card)
     there, others = _pinned(space)
     if there is None or not space.entry.shards:

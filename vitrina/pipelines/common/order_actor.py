@@ -6,7 +6,6 @@ Imports of torch and numpy wait until the number of threads is set.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,6 @@ class OrderActor:
             # Ray leaves GPUs visible to actors that asked for none.
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         self._worker: OrderWorker | None = None
-        self._stack = ExitStack()
 
     def load(
         self, version: str, place: str, terms: bytes, images: str | None, allow_private: bool
@@ -53,7 +51,7 @@ class OrderActor:
             settings = WorkerSettings(
                 images=images, max_pixels=given.max_pixels, allow_private=allow_private
             )
-            self._worker = self._stack.enter_context(OrderWorker(OpenStore.open(place), settings))
+            self._worker = OrderWorker(OpenStore.open(place), settings)
             self._worker.prepare(given)
         except VitrinaError as err:
             return str(err)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from vitrina._version import __version__
 from vitrina.data.image_limits import MAX_PIXELS
@@ -23,13 +22,10 @@ from vitrina.store.space import Space
 from vitrina.store.store import OpenStore
 from vitrina.types import Modality
 
-if TYPE_CHECKING:
-    from types import TracebackType
-
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """What a worker is told beside its orders.
+    """Settings of a worker that its orders do not carry.
 
     text, image: names of the models here; None for those that the store remembers. images: the
     photos' place here; None for the catalogue's. max_pixels: maximum of a photo. allow_private:
@@ -44,22 +40,15 @@ class WorkerSettings:
 
 
 class OrderWorker:
-    """Computes orders of a store's spaces. Use as a context manager."""
+    """Computes orders of a store's spaces; to be closed."""
 
     def __init__(self, store: OpenStore, settings: WorkerSettings) -> None:
         self._store, self._settings, self._stack = store, settings, ExitStack()
         self._encoders: dict[OrderTerms, Encoder] = {}
         self._photos: Read | None = None
 
-    def __enter__(self) -> OrderWorker:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the photos."""
         self._stack.close()
 
     def prepare(self, terms: OrderTerms) -> None:

@@ -48,11 +48,17 @@ def fit_encoder(products: Products, catalogue: Catalogue, modality: Modality, se
 
 
 def space_for(
-    store: OpenStore, writer: Writer, model: ModelRef, encoder: Encoder, dtype: str, rows: int
+    store: OpenStore,
+    writer: Writer,
+    model: ModelRef,
+    encoder: Encoder,
+    machine: Machine,
+    dtype: str,
+    rows: int,
 ) -> Space:
     """Return the space for an encoder's vectors; create it if necessary.
 
-    rows: maximum rows of a shard of a new space.
+    machine: this one, with the encoder. rows: maximum rows of a shard of a new space.
     """
     name = _space_name(store, encoder.card, _plain_name(model))
     if name not in store.manifest.spaces:
@@ -63,7 +69,7 @@ def space_for(
         if kept:
             card["encoder"] = kept.path
         # Workers of other processes compare themselves with it before the first shard.
-        card[MACHINE] = Machine.of(encoder).to_json()
+        card[MACHINE] = machine.to_json()
         entry = SpaceEntry(encoder.card.fingerprint, card, encoder=kept)
         writer.commit(store.manifest.with_space(name, entry))
     return store.open_space(name)

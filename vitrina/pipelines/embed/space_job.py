@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import pyarrow as pa
 
 from vitrina.data.catalogue import Catalogue
+from vitrina.embedder.machine import Machine
 from vitrina.embedder.photos import Encoded, Failure
 from vitrina.engines.base import OrderEngine, PlannedOrder
 from vitrina.errors import EncoderError, TooManyFailuresError
@@ -131,7 +132,15 @@ class SpaceJob:
 
     def _space_for(self, encoder: Encoder) -> Space:
         rows = self._options.shard_rows or shard_rows(int((self._first >= 0).sum()))
-        return space_for(self._store, self._writer, self._model, encoder, self._dtype, rows)
+        return space_for(
+            self._store, self._writer, self._model, encoder, self._machine, self._dtype, rows
+        )
+
+    @cached_property
+    def _machine(self) -> Machine:
+        """This machine, with the encoder, which is loaded once."""
+        assert self._encoder is not None
+        return Machine.of(self._encoder)
 
     def _check_fit(self) -> None:
         """Raise an error if an encoder would be fitted while photos can't be reached: it is fitted
@@ -195,7 +204,7 @@ class SpaceJob:
                 shards = self._planned()
             if self._encoder is not None:
                 mixed = self._options.mixed_machines
-                self._space = on_this_machine(self._space, self._encoder, is_mixed=mixed)
+                self._space = on_this_machine(self._space, self._machine, is_mixed=mixed)
         # Of photos that failed before and look the same, no new failure is counted.
         self.report.failed = sum(photo.tried for photo in self._unreadable)
         return shards

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -68,7 +69,10 @@ def work(store: OpenStore, options: WorkOptions) -> WorkReport:
     number, count = options.share
     report = WorkReport(store.place, options.part)
     settings = WorkerSettings(options.text, options.image, options.images, options.max_pixels)
-    with timed_job("working", options.quiet) as run, OrderWorker(store, settings) as worker:
+    with (
+        timed_job("working", options.quiet) as run,
+        closing(OrderWorker(store, settings)) as worker,
+    ):
         staging = Staging(store.files)
         names = [name for name, one in staging.orders.items() if one.number % count == number - 1]
         report.orders = len(names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 
-from vitrina.data.image_limits import MAX_PIXELS, MEGAPIXEL, MOST_MEGAPIXELS
+from vitrina.data.image_limits import MAX_PIXELS, MEGAPIXEL, MOST_MEGAPIXELS, in_pixels
 from vitrina.errors import OptionError
 from vitrina.options import JobOptions, Panel, option
 
@@ -72,5 +72,4 @@ class WorkOptions(JobOptions):
     @property
     def max_pixels(self) -> int:
         """Maximum number of pixels of a photo."""
-        limit = self.max_megapixels
-        return MAX_PIXELS if limit is None else int(limit * MEGAPIXEL)
+        return in_pixels(self.max_megapixels)
